@@ -1,0 +1,85 @@
+"""Digests: the names under which bytes are stored and compared.
+
+Blobs are addressed by sha256 and by nothing else. Other algorithms are checked when somebody gives them and are
+kept when an upstream knows only those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import NewType
+
+Sha256 = NewType("Sha256", str)
+"""64 lower-case hexadecimal digits."""
+
+_HEX64 = re.compile(r"\A[0-9a-f]{64}\Z")
+
+HEX_LENGTHS: Mapping[str, int] = {
+    "md5": 32,
+    "sha1": 40,
+    "sha224": 56,
+    "sha256": 64,
+    "sha384": 96,
+    "sha512": 128,
+    "blake2b_256": 64,
+}
+"""Algorithms we can check, and how many hexadecimal digits each has."""
+
+
+def parse_sha256(raw: str) -> Sha256 | None:
+    """Read a sha256 in any case; None when it is not one."""
+    text = raw.strip().lower()
+    return Sha256(text) if _HEX64.match(text) else None
+
+
+def sha256_of(data: bytes) -> Sha256:
+    return Sha256(hashlib.sha256(data).hexdigest())
+
+
+def clean_digests(raw: Mapping[str, object]) -> dict[str, str]:
+    """Keep the digests that are well formed and of a known algorithm, in lower case, sha256 first."""
+    kept: dict[str, str] = {}
+    for algorithm, value in raw.items():
+        name = algorithm.lower()
+        if isinstance(value, str) and len(value) == HEX_LENGTHS.get(name) and re.fullmatch(r"[0-9a-fA-F]+", value):
+            kept[name] = value.lower()
+    return {name: kept[name] for name in sorted(kept, key=lambda name: (name != "sha256", name))}
+
+
+class Hasher:
+    """Feeds one pass over the bytes to every algorithm that somebody asked for; sha256 always."""
+
+    __slots__ = ("_hashes", "size")
+
+    def __init__(self, *algorithms: str) -> None:
+        self._hashes = {name: _new(name) for name in ("sha256", *algorithms)}
+        self.size = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self.size += len(data)
+        for digest in self._hashes.values():
+            digest.update(data)
+
+    @property
+    def sha256(self) -> Sha256:
+        return Sha256(self._hashes["sha256"].hexdigest())
+
+    def hexdigest(self, algorithm: str) -> str:
+        return str(self._hashes[algorithm].hexdigest())
+
+    def mismatches(self, expected: Mapping[str, str]) -> list[str]:
+        """The algorithms whose expected value differs. An algorithm that was not fed is not compared."""
+        return [
+            name
+            for name, value in expected.items()
+            if name in self._hashes and not hmac.compare_digest(self._hashes[name].hexdigest(), value.lower())
+        ]
+
+
+def _new(name: str) -> hashlib._Hash:
+    if name == "blake2b_256":
+        return hashlib.blake2b(digest_size=32)
+    return hashlib.new(name, usedforsecurity=False)

@@ -1,0 +1,78 @@
+"""What can fail, as types with fields; the message is built from them.
+
+No HTTP number appears here: `pkgindex_http.errors` owns the one table that maps these to statuses.
+Expected outcomes (a file that is not there, a page that did not change) are values, not exceptions; what
+is raised ends a request. Foreign exceptions are translated where they enter, with `raise … from`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PkgIndexError(Exception):
+    """Base of everything this library raises on purpose.
+
+    `hint` is one sentence that tells the user what to do next; it is never part of `str(error)`.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Missing(PkgIndexError):
+    """The named thing does not exist, and this index would know."""
+
+    def __init__(self, what: str, name: str, *, hint: str = "") -> None:
+        super().__init__(f"no {what} {name!r}", hint=hint)
+        self.what = what
+        self.name = name
+
+
+class Conflict(PkgIndexError):
+    """The request contradicts what is stored: a name is taken, a precondition no longer holds."""
+
+
+class Refused(PkgIndexError):
+    """The input is invalid. `problems` names everything that is wrong with it, not only the first."""
+
+    def __init__(self, problems: str | Sequence[str], *, hint: str = "") -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("; ".join(self.problems), hint=hint)
+
+
+class TooLarge(Refused):
+    """The input exceeds a configured bound of `limit` bytes."""
+
+    def __init__(self, what: str, limit: int, *, hint: str = "") -> None:
+        super().__init__(f"{what} is larger than the limit of {limit} bytes", hint=hint)
+        self.limit = limit
+
+
+class Denied(PkgIndexError):
+    """The principal may not do this. `anonymous` says whether presenting credentials could help."""
+
+    def __init__(self, message: str, *, anonymous: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.anonymous = anonymous
+
+
+class Unavailable(PkgIndexError):
+    """The answer is not known now: an upstream, a store or a disk could not be asked. Never means absent.
+
+    `retry_after` is in whole seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after: int = 30, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class StorageFull(Unavailable):
+    """A disk, quota or bucket has no room; nothing was kept."""
+
+
+class Corrupt(PkgIndexError):
+    """Stored bytes are not the bytes that were stored; they are not served."""

@@ -1,0 +1,103 @@
+"""Named places where a test makes the program fail or die.
+
+`failpoint("upload.blob_kept")` does nothing unless the point is armed, by `PKGINDEX_FAILPOINTS` in the
+environment of a process under test or by `arm` inside one. Every point is declared in `POINTS`; a test fails
+when one is never hit, and an undeclared name raises at its first use.
+
+Syntax of the variable: `point=action[@n]` joined by `;`. The action happens at the n-th hit only (default: the first):
+`kill` (SIGKILL to self), `raise:ENOSPC` (an OSError of that errno), `sleep:SECONDS`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections import Counter
+from typing import Final
+
+POINTS: Final[frozenset[str]] = frozenset(
+    {
+        # upload, in the order of reliability 2.2
+        "upload.headers_read",
+        "upload.spool_opened",
+        "upload.body_half",
+        "upload.body_complete",
+        "upload.digests_checked",
+        "upload.archive_inspected",
+        "upload.metadata_kept",
+        "upload.blob_kept",
+        "upload.committed",
+        "upload.answered",
+        # a blob on local disk
+        "blob.opened",
+        "blob.written",
+        "blob.file_synced",
+        "blob.renamed",
+        "blob.directory_synced",
+        # a commit in SQLite
+        "commit.begun",
+        "commit.written",
+        "commit.committed",
+        # proxy fetch
+        "page.fetched",
+        "page.parsed",
+        "page.committed",
+        "fetch.requested",
+        "fetch.headers",
+        "fetch.first_bytes",
+        "fetch.body_complete",
+        "fetch.digest_checked",
+        "fetch.kept",
+        "fetch.committed",
+        "sidecar.read",
+        "sidecar.kept",
+    }
+)
+
+hits: Counter[str] = Counter()
+"""How often each point was passed while anything was armed or `counting` was set."""
+
+_armed: dict[str, tuple[str, int]] = {}
+counting = False
+
+
+def failpoint(name: str) -> None:
+    """Fail here if a test asked for it."""
+    if not _armed and not counting:
+        return
+    if name not in POINTS:
+        raise LookupError(f"undeclared failpoint {name!r}")
+    hits[name] += 1
+    action, turn = _armed.get(name, ("", 0))
+    if action and hits[name] == turn:
+        _act(action)
+
+
+def arm(specification: str) -> None:
+    """Arm points from the text form; an empty text disarms all and forgets the hits."""
+    _armed.clear()
+    hits.clear()
+    for part in filter(None, specification.split(";")):
+        name, _, action = part.partition("=")
+        action, _, turn = action.partition("@")
+        if name not in POINTS:
+            raise LookupError(f"undeclared failpoint {name!r}")
+        _armed[name] = (action, int(turn or 1))
+
+
+def _act(action: str) -> None:
+    kind, _, argument = action.partition(":")
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)  # SIGKILL is on its way; do not take another step
+    if kind == "raise":
+        number = getattr(errno, argument)
+        raise OSError(number, os.strerror(number))
+    if kind == "sleep":
+        time.sleep(float(argument))
+
+
+if specification_of_process := os.environ.get("PKGINDEX_FAILPOINTS"):
+    arm(specification_of_process)

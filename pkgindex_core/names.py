@@ -1,0 +1,89 @@
+"""Names of projects, users and indexes: how they are spelled, compared and refused.
+
+One normalisation for the whole program. A `ProjectName` is always normalised, an `IndexName` always has the
+form `user/index`; raw text becomes one of them here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from pkgindex_core.errors import Refused
+
+ProjectName = NewType("ProjectName", str)
+"""A project name, normalised as the name-normalisation specification says."""
+
+IndexName = NewType("IndexName", str)
+"""`user/index`."""
+
+# `\Z`, not `$`, which would admit a trailing newline (standards SI-1); ASCII only, so that no two scripts share a name.
+_LEGAL_PROJECT = re.compile(r"\A(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])\Z")
+_SEPARATORS = re.compile(r"[-_.]+")
+_NORMAL_PROJECT = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+PROJECT_NAME_LIMIT = 214
+
+_LEGAL_PART = re.compile(r"\A[A-Za-z0-9_@][A-Za-z0-9_@.-]*\Z")
+PART_LIMIT = 64
+
+RESERVED_USERS = frozenset({"simple", "legacy", "pypi", "integrity", "packages", "project", "static", "favicon.ico", "robots.txt", "index.html"})
+"""First path segments that the server itself uses, so no user can have them."""
+
+
+def parse_project_name(raw: str) -> ProjectName:
+    """Normalise a project name, or refuse it.
+
+    >>> parse_project_name("A.b_-C")
+    'a-b-c'
+    """
+    name = normalized_or_none(raw)
+    if name is None:
+        raise Refused(
+            f"invalid project name {raw[:80]!r}",
+            hint="use ASCII letters, digits, '.', '-' and '_'; begin and end with a letter or digit",
+        )
+    return name
+
+
+def normalized_or_none(raw: str) -> ProjectName | None:
+    """Normalise a project name, or say None when it is not one."""
+    if _NORMAL_PROJECT.match(raw) and len(raw) <= PROJECT_NAME_LIMIT:
+        return ProjectName(raw)
+    if len(raw) > PROJECT_NAME_LIMIT or not _LEGAL_PROJECT.match(raw):
+        return None
+    return ProjectName(_SEPARATORS.sub("-", raw).lower())
+
+
+def parse_user_name(raw: str) -> str:
+    """Check a user name, which becomes the first segment of its URLs."""
+    if not _LEGAL_PART.match(raw) or len(raw) > PART_LIMIT or raw.endswith("."):
+        raise Refused(
+            f"invalid user name {raw[:80]!r}",
+            hint=f"use at most {PART_LIMIT} ASCII letters, digits, '_', '@', '.' and '-'; begin with a letter, digit, '_' or '@'",
+        )
+    if raw.lower() in RESERVED_USERS:
+        raise Refused(f"user name {raw!r} is taken by a URL of the server", hint="choose another name")
+    return raw
+
+
+def parse_index_name(raw: str) -> IndexName:
+    """Check a `user/index` name."""
+    user, slash, index = raw.partition("/")
+    if not slash:
+        raise Refused(f"invalid index name {raw[:80]!r}", hint="write it as user/index, for example team/dev")
+    parse_user_name(user)
+    if not _LEGAL_PART.match(index) or len(index) > PART_LIMIT or index.endswith("."):
+        raise Refused(f"invalid index name {raw[:160]!r}", hint="write it as user/index, for example team/dev")
+    return IndexName(raw)
+
+
+def index_name_or_none(user: str, index: str) -> IndexName | None:
+    """Join two path segments into an index name; None when no index could be called that."""
+    if _LEGAL_PART.match(user) and _LEGAL_PART.match(index) and len(user) <= PART_LIMIT and len(index) <= PART_LIMIT:
+        return IndexName(f"{user}/{index}")
+    return None
+
+
+def owner(index: IndexName) -> str:
+    """The user to whom an index belongs."""
+    return index.partition("/")[0]
