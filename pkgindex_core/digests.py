@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from typing import NewType
+from typing import NewType, Protocol
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits."""
@@ -55,7 +55,7 @@ class Hasher:
     __slots__ = ("_hashes", "size")
 
     def __init__(self, *algorithms: str) -> None:
-        self._hashes = {name: _new(name) for name in ("sha256", *algorithms)}
+        self._hashes: dict[str, _Digest] = {name: _new(name) for name in ("sha256", *algorithms)}
         self.size = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
@@ -68,7 +68,7 @@ class Hasher:
         return Sha256(self._hashes["sha256"].hexdigest())
 
     def hexdigest(self, algorithm: str) -> str:
-        return str(self._hashes[algorithm].hexdigest())
+        return self._hashes[algorithm].hexdigest()
 
     def mismatches(self, expected: Mapping[str, str]) -> list[str]:
         """The algorithms whose expected value differs. An algorithm that was not fed is not compared."""
@@ -79,7 +79,13 @@ class Hasher:
         ]
 
 
-def _new(name: str) -> hashlib._Hash:
+class _Digest(Protocol):
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def _new(name: str) -> _Digest:
     if name == "blake2b_256":
         return hashlib.blake2b(digest_size=32)
     return hashlib.new(name, usedforsecurity=False)

@@ -35,6 +35,14 @@ class Conflict(PkgIndexError):
     """The request contradicts what is stored: a name is taken, a precondition no longer holds."""
 
 
+class RequirementFailed(Conflict):
+    """A precondition of a write does not hold (any more); `requirement` is the value that was handed in."""
+
+    def __init__(self, message: str, requirement: object, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.requirement = requirement
+
+
 class Refused(PkgIndexError):
     """The input is invalid. `problems` names everything that is wrong with it, not only the first."""
 

@@ -1,7 +1,7 @@
 """Named places where a test makes the program fail or die.
 
 `failpoint("upload.blob_kept")` does nothing unless the point is armed, by `PKGINDEX_FAILPOINTS` in the
-environment of a process under test or by `arm` inside one. Every point is declared in `POINTS`; a test fails
+environment of a program under test (its command line calls `arm`) or by `arm` inside a test. Every point is declared in `POINTS`; a test fails
 when one is never hit, and an undeclared name raises at its first use.
 
 Syntax of the variable: `point=action[@n]` joined by `;`. The action happens at the n-th hit only (default: the first):
@@ -57,15 +57,15 @@ POINTS: Final[frozenset[str]] = frozenset(
 )
 
 hits: Counter[str] = Counter()
-"""How often each point was passed while anything was armed or `counting` was set."""
+"""How often each point was passed since `arm` was last called."""
 
 _armed: dict[str, tuple[str, int]] = {}
-counting = False
+_watching = False
 
 
 def failpoint(name: str) -> None:
     """Fail here if a test asked for it."""
-    if not _armed and not counting:
+    if not _watching:
         return
     if name not in POINTS:
         raise LookupError(f"undeclared failpoint {name!r}")
@@ -76,15 +76,24 @@ def failpoint(name: str) -> None:
 
 
 def arm(specification: str) -> None:
-    """Arm points from the text form; an empty text disarms all and forgets the hits."""
-    _armed.clear()
-    hits.clear()
+    """Arm points from the text form and count all hits from now on. An empty text only counts."""
+    global _watching  # noqa: PLW0603 - one process, one set of failpoints
+    disarm()
+    _watching = True
     for part in filter(None, specification.split(";")):
         name, _, action = part.partition("=")
         action, _, turn = action.partition("@")
         if name not in POINTS:
             raise LookupError(f"undeclared failpoint {name!r}")
         _armed[name] = (action, int(turn or 1))
+
+
+def disarm() -> None:
+    """Make every failpoint a no-op again and forget the hits."""
+    global _watching  # noqa: PLW0603 - see arm
+    _watching = False
+    _armed.clear()
+    hits.clear()
 
 
 def _act(action: str) -> None:
@@ -97,7 +106,3 @@ def _act(action: str) -> None:
         raise OSError(number, os.strerror(number))
     if kind == "sleep":
         time.sleep(float(argument))
-
-
-if specification_of_process := os.environ.get("PKGINDEX_FAILPOINTS"):
-    arm(specification_of_process)

@@ -26,7 +26,20 @@ PROJECT_NAME_LIMIT = 214
 _LEGAL_PART = re.compile(r"\A[A-Za-z0-9_@][A-Za-z0-9_@.-]*\Z")
 PART_LIMIT = 64
 
-RESERVED_USERS = frozenset({"simple", "legacy", "pypi", "integrity", "packages", "project", "static", "favicon.ico", "robots.txt", "index.html"})
+RESERVED_USERS = frozenset(
+    {
+        "simple",
+        "legacy",
+        "pypi",
+        "integrity",
+        "packages",
+        "project",
+        "static",
+        "favicon.ico",
+        "robots.txt",
+        "index.html",
+    }
+)
 """First path segments that the server itself uses, so no user can have them."""
 
 

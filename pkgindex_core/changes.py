@@ -1,0 +1,209 @@
+"""What can happen to an index, as values. A write is a list of these, handed over once.
+
+The same values are the audit log, the replication stream, the backup and the script of a test. Each says what
+it needs to be true beforehand; a store checks that in the transaction that applies it and raises `Missing` or
+`Conflict`, and then nothing of the list has happened.
+
+Adding a change: a tagged Struct here, one branch in each engine's `_apply`, one rule in the contract suite.
+Never change the meaning of a stored tag.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.models import File, IndexConfig, PageHead, Serial, Token, User
+from pkgindex_core.names import IndexName, ProjectName
+
+
+class PutUser(Struct, frozen=True, tag=True):
+    """Create or replace a user."""
+
+    user: User
+
+
+class DropUser(Struct, frozen=True, tag=True):
+    """Remove a user with its tokens. Its indexes must be dropped in the same list or before: `Conflict`."""
+
+    name: str
+
+
+class PutToken(Struct, frozen=True, tag=True):
+    """Create or replace a token. Its user must exist."""
+
+    token: Token
+
+
+class DropToken(Struct, frozen=True, tag=True):
+    """Revoke a token. One that is not there is `Missing`."""
+
+    id: str
+
+
+class PutIndex(Struct, frozen=True, tag=True):
+    """Create or replace an index's configuration. Its owner must exist; its type can never change: `Conflict`."""
+
+    config: IndexConfig
+
+
+class DropIndex(Struct, frozen=True, tag=True):
+    """Remove an index with its projects, files, tombstones and mirrored pages. Past views keep what they showed."""
+
+    name: IndexName
+
+
+class PutProject(Struct, frozen=True, tag=True):
+    """Create a project in a hosted index, or replace what its page says besides files.
+
+    `head.validators` and `head.fetched` belong to mirrors and are empty here.
+    """
+
+    index: IndexName
+    project: ProjectName
+    head: PageHead
+
+
+class DropProject(Struct, frozen=True, tag=True):
+    """Remove a project with its files. Filenames stay taken (tombstones)."""
+
+    index: IndexName
+    project: ProjectName
+
+
+class PutFile(Struct, frozen=True, tag=True):
+    """Add a file to a hosted index, creating the project (display name = `display_name`) if need be.
+
+    Replaces a live file of the same name and project, and lifts a tombstone: whether that is allowed is for the
+    caller to say with `require`. A filename belongs to one project per index: another project's is a `Conflict`.
+    """
+
+    index: IndexName
+    project: ProjectName
+    file: File
+    display_name: str = ""
+
+
+class DropFile(Struct, frozen=True, tag=True):
+    """Remove a file; the project stays, its name stays taken (tombstone). Unknown files are `Missing`."""
+
+    index: IndexName
+    project: ProjectName
+    filename: str
+
+
+class YankFile(Struct, frozen=True, tag=True):
+    """Set or lift (False) a file's yank mark (PEP 592). Unknown files are `Missing`."""
+
+    index: IndexName
+    project: ProjectName
+    filename: str
+    yanked: bool | str
+
+
+class MirrorPage(Struct, frozen=True, tag=True):
+    """How a mirrored project's page differs from the one that is stored (all of it, when none is).
+
+    Carries the difference, not the page, so that the log grows with what changed and not with page sizes.
+    `put` replaces files of the same name; `drop` names may be absent. The head replaces the stored one.
+    """
+
+    index: IndexName
+    project: ProjectName
+    head: PageHead
+    put: tuple[File, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class DropMirrorPage(Struct, frozen=True, tag=True):
+    """Forget a mirrored project. One that is not there is `Missing`."""
+
+    index: IndexName
+    project: ProjectName
+
+
+class MirrorNames(Struct, frozen=True, tag=True):
+    """How an upstream's project list differs from the one that is stored for a mirror.
+
+    `put` holds (normalised name, display name). The list is kept beside the pages: a listed name has no page yet.
+    `validators` replaces what was stored (see `IndexReader.listing`).
+    """
+
+    index: IndexName
+    put: tuple[tuple[ProjectName, str], ...] = ()
+    drop: tuple[ProjectName, ...] = ()
+    validators: dict[str, str] = {}
+
+
+Change = (
+    PutUser
+    | DropUser
+    | PutToken
+    | DropToken
+    | PutIndex
+    | DropIndex
+    | PutProject
+    | DropProject
+    | PutFile
+    | DropFile
+    | YankFile
+    | MirrorPage
+    | DropMirrorPage
+    | MirrorNames
+)
+
+
+class FileAbsent(Struct, frozen=True, tag=True):
+    """The index has no live file of this name and no tombstone for it."""
+
+    index: IndexName
+    filename: str
+
+
+class ProjectAt(Struct, frozen=True, tag=True):
+    """The project's stamp in this index is still this serial (0: never held)."""
+
+    index: IndexName
+    project: ProjectName
+    stamp: Serial
+
+
+class UserAbsent(Struct, frozen=True, tag=True):
+    name: str
+
+
+class IndexAbsent(Struct, frozen=True, tag=True):
+    name: IndexName
+
+
+class IndexPresent(Struct, frozen=True, tag=True):
+    """The index exists. Guards a write against an index that is dropped meanwhile."""
+
+    name: IndexName
+
+
+Requirement = FileAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent
+"""A precondition, checked in the transaction of the write it guards. One that fails raises `RequirementFailed`."""
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """One committed change-set: what happened, when, and who asked for it."""
+
+    serial: Serial
+    at: Timestamp
+    who: str
+    """A user's name, `user (token ID)`, or a part of the program in brackets, such as `[mirror]`."""
+    changes: tuple[Change, ...]
+
+
+def encode_changes(changes: tuple[Change, ...]) -> bytes:
+    return _encoder.encode(changes)
+
+
+def decode_changes(data: bytes) -> tuple[Change, ...]:
+    return _decoder.decode(data)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[Change, ...])

@@ -1,0 +1,75 @@
+"""The stored, encoded form of a file on a page: what JSON pages are joined from.
+
+A fragment is everything of the file's JSON object that does not depend on where the page stands:
+
+    {"url":"  ../../  +f/b9b/94088c1a2fe8f/demo-1.0-py3-none-any.whl","filename":"demo-…","hashes":{…},…  }
+              prefix  fragment ------------------------------------------------------------------------>
+
+so that a page is `prefix.join(fragments)` and reading one decodes nothing. Links name the *source* index and carry
+no host, so the bytes do not depend on how the server is reached. The path of a file is devpi's:
+`+f/{first 3}/{next 13 digits of the sha256}/{filename}`; a mirrored file whose sha256 nobody knows yet has
+`+e/{16 digits of its upstream URL's sha256}/{filename}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.models import File, PageRow, encode_file
+
+_encoder = msgspec.json.Encoder()
+
+
+def page_row(file: File) -> PageRow:
+    """Encode a file once, when it is stored."""
+    return PageRow(file.filename, file.version, fragment(file), encode_file(file))
+
+
+def fragment(file: File) -> bytes:
+    """The file's JSON object from behind its URL's prefix to before the closing brace."""
+    return file_path(file).encode() + b'",' + _encoder.encode(_public(file))[1:-1]
+
+
+def file_path(file: File) -> str:
+    """The file's URL relative to the root of its index, percent-encoded, `+` and `!` too (standards SI-11)."""
+    return f"{directory(file)}/{quote(file.filename, safe='')}"
+
+
+def directory(file: File) -> str:
+    """The part of a file's path that pins its bytes."""
+    sha256 = file.sha256
+    if sha256:
+        return f"+f/{sha256[:3]}/{sha256[3:16]}"
+    return f"+e/{hashlib.sha256(file.url.encode()).hexdigest()[:16]}"
+
+
+def _public(file: File) -> dict[str, Any]:
+    """PEP 691 and its successors. Unknown keys are left out, never null: uv rejects a page for one (JS-15)."""
+    # One algorithm only, the strongest common one: clients pick for themselves when given two (standards trap 21).
+    sha256 = file.sha256
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "hashes": {"sha256": sha256} if sha256 else dict(file.digests),
+    }
+    if file.requires_python:
+        entry["requires-python"] = file.requires_python
+    if file.size is not None:
+        entry["size"] = file.size
+    if file.upload_time is not None:
+        entry["upload-time"] = to_rfc3339(file.upload_time)
+    if file.yanked:
+        entry["yanked"] = file.yanked  # PEP 592: a reason is never empty here
+    metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
+    if metadata:
+        entry["core-metadata"] = metadata
+        entry["dist-info-metadata"] = metadata  # the older spelling, for pip 23.0 and its like (PEP 714)
+    if file.gpg_sig is not None:
+        entry["gpg-sig"] = file.gpg_sig
+    if file.provenance:
+        entry["provenance"] = file.provenance
+    return entry

@@ -1,0 +1,111 @@
+"""Every hook there is, on one page.
+
+A plugin is a module or object with functions of these names, marked with `hookimpl`, and named in its
+distribution's entry-point group `pkgindex`. Built-in engines, renderers, filters and checks register through the same
+hooks (`pkgindex_core.plugins`). Hooks assemble at start-up, protocols run: a hook returns `Provider`s, and
+nothing calls a hook while a request is answered.
+
+Within one hook a provider's name is unique; two plugins that offer one name are an error at start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pluggy
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.protocols import (
+    AdmissionPolicy,
+    Authenticator,
+    BlobStore,
+    IndexStore,
+    PageFilter,
+    Refresher,
+    Renderer,
+    UploadCheck,
+)
+
+NAMESPACE = "pkgindex"
+hookspec = pluggy.HookspecMarker(NAMESPACE)
+hookimpl = pluggy.HookimplMarker(NAMESPACE)
+
+Role = TypeVar("Role")
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """What a provider may use while it makes its object."""
+
+    data: Path
+    """A directory that belongs to this server; created, private (0700)."""
+    clock: Clock
+    workers: Executor
+    """The engine's bounded threads for disk, hashing and compression."""
+    settings: Mapping[str, Any] = {}
+    """The table `[plugins.NAME]` of the configuration file, for the provider's name."""
+    index_store: IndexStore | None = None
+    """Set for everything that is made after the stores."""
+    blob_store: BlobStore | None = None
+
+
+class Provider(Struct, Generic[Role], frozen=True, kw_only=True):
+    """One thing a plugin offers."""
+
+    name: str
+    """What configuration calls it; for stores, the scheme of the URLs it takes."""
+    summary: str
+    """One line for `pkgindex-serve plugins`."""
+    make: Callable[..., Any]
+    """Makes the object; the arguments are said by each hook. May be a coroutine function where the hook says so."""
+
+
+@hookspec
+def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
+    """Index stores by URL scheme. `await make(url, context)` opens one, creating or migrating it if need be."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
+    """Blob stores by URL scheme. `await make(url, context)` opens one. Schemes nobody offers go to fsspec."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
+    """What makes mirror indexes fresh, by index type (`mirror`). `await make(context)`; both stores are set."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
+    """Who can tell a principal from credentials, asked in order of name; built-in users come first. `make(context)`."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
+    """Which layers may contribute to a page. `make(context)`. The configuration names the one that is used."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
+    """What hides files from pages and from download. `make(context)`. All that are loaded apply."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
+    """Page formats, by media type. `make(context)`."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_upload_checks() -> Iterable[Provider[UploadCheck]]:
+    """What an upload must satisfy beyond the standards. `make(context)`. All that are loaded apply."""
+    raise NotImplementedError

@@ -1,0 +1,198 @@
+"""The values that are stored and handed around: users, tokens, indexes, files, pages.
+
+All are frozen. A value says nothing about where it is stored; a `Change` (see `changes`) says what happens to it.
+Wire formats have their own types in `formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NewType
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256
+from pkgindex_core.names import IndexName, ProjectName
+
+Serial = NewType("Serial", int)
+"""One number per committed change-set, gapless and monotonic from 1. 0 is the empty store."""
+
+ANONYMOUS = ":ANONYMOUS:"
+"""In an access list: everyone, with or without credentials."""
+AUTHENTICATED = ":AUTHENTICATED:"
+"""In an access list: everyone who presented valid credentials."""
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    password_hash: str = ""
+    """An argon2id hash in PHC form; empty means that no password is accepted."""
+    email: str = ""
+    title: str = ""
+    description: str = ""
+    created: Timestamp = Timestamp(0)
+    modified: Timestamp = Timestamp(0)
+    custom_data: Any = None
+
+
+class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A credential that stands for its user within limits. The secret itself is never stored."""
+
+    id: str
+    """The public part, shown in lists and logs."""
+    user: str
+    name: str = ""
+    secret_sha256: Sha256
+    kind: str = "api"
+    """`api` (named, made by hand) or `login` (made by a login)."""
+    created: Timestamp = Timestamp(0)
+    expires: Timestamp | None = None
+    indexes: tuple[str, ...] = ()
+    """Shell-style patterns of `user/index`; empty means all that the user may use."""
+    projects: tuple[str, ...] = ()
+    """Shell-style patterns of normalised project names; empty means all."""
+    actions: tuple[str, ...] = ()
+    """Names of `Action`s (see `rules.permissions`); empty means all that the user may do."""
+
+
+class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one index behaves. The option names are devpi's where devpi has the option."""
+
+    name: IndexName
+    type: str = "stage"
+    """`stage` (takes uploads, inherits `bases`) or `mirror` (a read-through cache of `mirror_url`)."""
+    bases: tuple[IndexName, ...] = ()
+    """Indexes to inherit from, most important first. A base that does not exist (yet) is named, not an error."""
+    volatile: bool = True
+    """Whether a file may be overwritten and its name reused."""
+    acl_read: tuple[str, ...] = (ANONYMOUS,)
+    acl_upload: tuple[str, ...] = ()
+    mirror_whitelist: tuple[str, ...] = ()
+    """Normalised project names, or `*`, that may be taken from a mirror although a hosted index has them."""
+    mirror_whitelist_inheritance: str = "intersection"
+    """`intersection` or `union`: how whitelists combine along the resolution order."""
+    mirror_url: str = ""
+    """The upstream simple index, without credentials."""
+    mirror_credentials: str = ""
+    """`user:password` for the upstream's host; never shown, never logged."""
+    mirror_cache_expiry: int = 1800
+    """Seconds for which a page counts as fresh after the upstream was asked."""
+    title: str = ""
+    description: str = ""
+    custom_data: Any = None
+    options: Mapping[str, Any] = {}
+    """Options that plugins added, by name."""
+
+    @property
+    def is_mirror(self) -> bool:
+        return self.type == "mirror"
+
+
+class Tree(Struct, frozen=True, kw_only=True):
+    """Every index there is, as of one moment."""
+
+    serial: Serial
+    """The last serial that changed any index configuration."""
+    indexes: Mapping[IndexName, IndexConfig]
+
+
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One distribution file, as a page lists it. None or empty means unknown, not absent."""
+
+    filename: str
+    """Exactly as uploaded or as the upstream spells it."""
+    version: str = ""
+    """As the filename spells it (`canonical_version` compares); empty when it cannot be told."""
+    digests: Mapping[str, str] = {}
+    """Hexadecimal digests by algorithm. A hosted file always has sha256; a mirrored one may lack it until first fetched."""
+    size: int | None = None
+    """Bytes. Mandatory for hosted files (PEP 700)."""
+    upload_time: Timestamp | None = None
+    requires_python: str = ""
+    yanked: bool | str = False
+    """PEP 592: True, or a non-empty reason."""
+    metadata_sha256: Sha256 | None = None
+    """PEP 658: digest of the core-metadata sidecar."""
+    metadata_offered: bool = False
+    """PEP 658: a sidecar is served although its digest is not known (yet)."""
+    provenance: str = ""
+    """PEP 740: absolute https URL."""
+    gpg_sig: bool | None = None
+    url: str = ""
+    """Mirrored files: absolute URL at the upstream, without credentials. Never shown in a page."""
+
+    @property
+    def sha256(self) -> Sha256 | None:
+        value = self.digests.get("sha256")
+        return Sha256(value) if value else None
+
+
+class PageHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a project page says besides its files."""
+
+    display_name: str = ""
+    """The name as first uploaded or as the upstream spells it."""
+    versions: tuple[str, ...] = ()
+    """Versions without files that are listed all the same (PEP 700). Versions of files need not be repeated."""
+    status: str = ""
+    """PEP 792 marker: active, archived, quarantined or deprecated. Empty means none was given."""
+    status_reason: str = ""
+    validators: Mapping[str, str] = {}
+    """Mirrors: what the upstream gave to ask again with: `etag`, `last-modified`, `serial`. Never shown."""
+    fetched: Timestamp | None = None
+    """Mirrors: when the upstream answered with this page."""
+
+
+class PageRow(Struct, frozen=True, array_like=True, gc=False):
+    """One file on a stored page, encoded, so that reading a page decodes nothing."""
+
+    filename: str
+    version: str
+    fragment: bytes
+    """The file's JSON object from behind the prefix of its URL to before its closing brace (see `formats.fragments`)."""
+    body: bytes
+    """The whole `File` as msgpack; decode with `decode_file`."""
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """One project in one index, as stored. Rows are in no particular order."""
+
+    index: IndexName
+    project: ProjectName
+    stamp: Serial
+    """The serial that last changed this page."""
+    head: PageHead
+    rows: tuple[PageRow, ...]
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How one index stands to one project: all that admission and the ETag need, at the cost of one row."""
+
+    index: IndexName
+    stamp: Serial
+    """The serial that last changed this project here, 0 when the index has never had it."""
+    holds: bool
+    """The index has the project (perhaps without files)."""
+    file_count: int = 0
+
+
+class ProjectRow(Struct, frozen=True, array_like=True, gc=False):
+    """One line of a project list."""
+
+    name: ProjectName
+    display_name: str
+    stamp: Serial
+
+
+_file_encoder = msgspec.msgpack.Encoder()
+_file_decoder = msgspec.msgpack.Decoder(File)
+
+
+def encode_file(file: File) -> bytes:
+    return _file_encoder.encode(file)
+
+
+def decode_file(body: bytes) -> File:
+    return _file_decoder.decode(body)

@@ -1,0 +1,61 @@
+"""The contracts: roles of a few methods each, with their promises.
+
+An engine plays a role; `pkgindex_core.testing` has one contract suite a role, which every engine passes, ours
+or a third party's. Everything that may block is `async`; everything plain is a pure rule that never waits.
+
+What every implementation promises:
+* Arguments are checked values (`ProjectName`, `IndexName`, `Sha256`); an engine never normalises and never puts
+  user text into a path, a query string or a format.
+* Failures are `PkgIndexError`s. A foreign exception never leaves an engine.
+* Cancelling an awaiting caller leaves the store whole: a write happens completely or not at all.
+"""
+
+from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
+from pkgindex_core.protocols.identity import Authenticator, Credentials, Principal, TokenScope
+from pkgindex_core.protocols.index_store import ChangeLog, IndexReader, IndexStore, IndexWriter, Listing, Taken
+from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
+from pkgindex_core.protocols.policies import (
+    AdmissionPolicy,
+    Build,
+    InspectedUpload,
+    MergedPage,
+    PageEntry,
+    PageFilter,
+    ProjectList,
+    Renderer,
+    UploadCheck,
+    UploadForm,
+    Verdict,
+)
+
+__all__ = [
+    "AdmissionPolicy",
+    "Authenticator",
+    "Blob",
+    "BlobStore",
+    "Build",
+    "ChangeLog",
+    "ColdFile",
+    "Credentials",
+    "Freshness",
+    "IndexReader",
+    "IndexStore",
+    "IndexWriter",
+    "InspectedUpload",
+    "Listing",
+    "MergedPage",
+    "PageEntry",
+    "PageFilter",
+    "Principal",
+    "ProjectList",
+    "Refresher",
+    "Renderer",
+    "SignedUrl",
+    "Span",
+    "Stage",
+    "Taken",
+    "TokenScope",
+    "UploadCheck",
+    "UploadForm",
+    "Verdict",
+]

@@ -1,0 +1,50 @@
+"""Who asks: principals, what requests present, and the role that tells one from the other.
+
+What a principal may do is a pure rule (`rules.permissions`), not a role.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+
+class TokenScope(Struct, frozen=True, kw_only=True):
+    """What a token narrows its user's rights to. Empty means no limit of that kind."""
+
+    token_id: str
+    indexes: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who asks. `name` None is anonymous."""
+
+    name: str | None = None
+    groups: tuple[str, ...] = ()
+    scope: TokenScope | None = None
+
+    @property
+    def label(self) -> str:
+        """How commits and logs name the principal."""
+        if self.name is None:
+            return "[anonymous]"
+        return f"{self.name} (token {self.scope.token_id})" if self.scope else self.name
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """What a request presented. Never logged; its repr shows nothing."""
+
+    username: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
+        """The principal; `refused` when these are ours to judge and wrong; None when somebody else should judge."""
+        ...

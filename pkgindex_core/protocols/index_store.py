@@ -1,0 +1,162 @@
+"""The role of an index store: what was committed, and one method that commits.
+
+No transaction object escapes: a write is a list of `Change` values handed over once (see `changes`).
+The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory_index`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256
+from pkgindex_core.models import File, Page, ProjectRow, Serial, Standing, Token, Tree, User
+from pkgindex_core.names import IndexName, ProjectName
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """Who has a filename in an index."""
+
+    project: ProjectName
+    sha256: Sha256
+    live: bool
+    """False: a tombstone; the file was deleted and its name stays taken."""
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """What is known of a mirror's project list."""
+
+    stamp: Serial
+    """The serial that last changed the list; 0 when it was never fetched."""
+    count: int
+    validators: Mapping[str, str]
+
+
+class IndexReader(Protocol):
+    """Reads what was committed. `at=` answers as of the end of that commit; None is now.
+
+    A read that starts after a commit was acknowledged sees it, in this process and in every other one.
+    Mirrored pages and project lists keep only their current state: `at=` before a mirrored page was first stored
+    answers that it is not there; later, the current one (the caller cuts it by upload time).
+    """
+
+    def generation(self) -> int:
+        """A number that differs whenever anything was committed since it was last read, by any process.
+
+        Synchronous and cheap (microseconds): whatever a cached answer depends on is checked by this one call.
+        """
+        ...
+
+    async def head(self) -> Serial:
+        """The serial of the last commit."""
+        ...
+
+    async def serial_at(self, moment: Timestamp) -> Serial:
+        """The last serial committed at or before a moment; 0 when there is none."""
+        ...
+
+    async def tree(self, *, at: Serial | None = None) -> Tree: ...
+
+    async def standings(
+        self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
+    ) -> tuple[Standing, ...]:
+        """How each index of an order stands to a project; same length and order as `order`.
+
+        A mirror holds what it has a page of. One indexed row per index, one round trip in all.
+        """
+        ...
+
+    async def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Page | None:
+        """All of one project's files in one index; None when the index does not hold the project."""
+        ...
+
+    async def file(
+        self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
+    ) -> File | None:
+        """One live file, by exact filename."""
+        ...
+
+    async def taken(self, index: IndexName, filename: str) -> Taken | None:
+        """Who has a filename in a hosted index, tombstones included. For a mirror: always None."""
+        ...
+
+    async def find_file(
+        self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
+    ) -> tuple[ProjectName, File] | None:
+        """A live file by its filename alone.
+
+        `candidates` are the projects the filename could belong to, going by its spelling; an engine may use them to
+        look only there, but finds a file whose name does not begin with its project's too.
+        """
+        ...
+
+    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        """The projects of a hosted index, or those a mirror has a page of, by name."""
+        ...
+
+    async def project_count(self, index: IndexName) -> int: ...
+
+    async def listing(self, index: IndexName) -> Listing:
+        """What is known of a mirror's upstream project list (`MirrorNames`)."""
+        ...
+
+    def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
+        """A mirror's upstream project list by name, in batches; its stamps are the list's. Empty when never fetched.
+
+        886,000 names pass through here: an engine holds one batch at a time.
+        """
+        ...
+
+    async def user(self, name: str, *, at: Serial | None = None) -> User | None: ...
+
+    async def users(self, *, at: Serial | None = None) -> Sequence[User]:
+        """All users by name."""
+        ...
+
+    async def token(self, token_id: str) -> Token | None:
+        """A token that was not revoked; it may have expired."""
+        ...
+
+    async def tokens(self, user: str) -> Sequence[Token]:
+        """All of a user's tokens, by creation and then id."""
+        ...
+
+    def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
+        """Every sha256 that any live row names (files and sidecars), in batches, repeats allowed."""
+        ...
+
+
+class IndexWriter(Protocol):
+    async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
+        """Commit a list of changes as one, or none of it.
+
+        Returns when the commit is durable (a power cut after that loses nothing). Raises `RequirementFailed` when a
+        precondition does not hold, `Missing` or `Conflict` when a change does not fit (see each `Change`),
+        `StorageFull` or `Unavailable` when the medium fails; in all these cases nothing was changed.
+        Changes apply in order, each seeing those before it. An empty list commits nothing and returns None.
+        """
+        ...
+
+
+class ChangeLog(Protocol):
+    async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
+        """The commits after a serial, in order, at most `limit`."""
+        ...
+
+    async def wait(self, after: Serial, *, timeout: float) -> Serial:
+        """Wait until the head is beyond a serial or `timeout` seconds have passed; return the head."""
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, ChangeLog, Protocol):
+    """A whole index store. Opened by its provider's factory; `close` gives back everything it holds."""
+
+    async def check(self) -> Sequence[str]:
+        """Ask the medium whether it is whole; one sentence a problem, empty when it is."""
+        ...
+
+    async def close(self) -> None: ...
