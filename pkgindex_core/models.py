@@ -176,6 +176,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     holds: bool
     """The index has the project (perhaps without files)."""
     file_count: int = 0
+    status: str = ""
+    """The project's PEP 792 marker here, as `PageHead.status`."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):
