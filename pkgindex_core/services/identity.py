@@ -1,0 +1,194 @@
+"""Who asks: from what a request presented to a principal, at the cost of a dictionary look-up when warm.
+
+A verdict is kept under the hash of the credentials together with what it was reached from (the stored password hash, the token).
+While the store's generation is unchanged it holds as it is; after any commit, by any process, its grounds are
+read again (a row or two) and compared, so that a revoked token or a changed password ends at the next request. Expiry is
+looked at every time. Wrong credentials are remembered the same way: a misconfigured client costs one slow hash, not one a request.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from pkgindex_core.changes import DropToken, PutToken
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.digests import Sha256, sha256_of
+from pkgindex_core.errors import Denied
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.models import Token, User
+from pkgindex_core.protocols import Authenticator, Credentials, IndexStore, Principal, TokenScope
+from pkgindex_core.services.passwords import PasswordPool
+from pkgindex_core.tokens import TokenText, new_token, parse_token
+
+NOBODY: Final = Principal()
+"""The principal of a request without credentials."""
+
+LOGIN_SECONDS: Final = 36_000
+"""How long a login token is valid; devpi's figure."""
+
+FOREIGN_SECONDS: Final = 60
+"""How long another authenticator's verdict is kept before it is asked again."""
+
+_VERDICTS: Final = 10_000
+
+
+class _Grounds(Struct, frozen=True):
+    """What a verdict was reached from; equal grounds, equal verdict."""
+
+    user: User | None
+    token: Token | None
+
+
+class _Kept(Struct):
+    principal: Principal | None
+    grounds: _Grounds
+    generation: int
+    until: float
+    """Monotonic seconds. Verdicts on grounds that are not ours to watch (a directory's, say) are short-lived."""
+
+
+class Identity:
+    """Tells principals from credentials, and makes and revokes tokens."""
+
+    def __init__(self, *, store: IndexStore, authenticators: Sequence[Authenticator], clock: Clock) -> None:
+        self._store = store
+        self._authenticators = authenticators
+        self._clock = clock
+        self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
+
+    async def identify(self, credentials: Credentials | None) -> Principal:
+        """The principal behind credentials; none at all is `NOBODY`, wrong ones are `Denied`."""
+        if credentials is None:
+            return NOBODY
+        key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
+        generation = self._store.generation()
+        kept = self._kept.get(key)
+        token_text = parse_token(credentials.secret) or parse_token(credentials.username)
+        if kept is None or kept.generation != generation or kept.until <= self._clock.monotonic():
+            grounds = await self._grounds(credentials.username, token_text)
+            if kept is None or kept.grounds != grounds or kept.until <= self._clock.monotonic():
+                kept = await self._judged(credentials, token_text, grounds, generation)
+            kept.generation = generation
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        if len(self._kept) > _VERDICTS:
+            self._kept.popitem(last=False)
+        token = kept.grounds.token
+        if kept.principal is None:
+            raise Denied(
+                "the user name or password, or the token, is wrong", anonymous=True, hint="check the credentials"
+            )
+        if token is not None and token.expires is not None and token.expires <= self._clock.now():
+            raise Denied(f"the token {token.id} has expired", anonymous=True, hint="make a new one")
+        return kept.principal
+
+    async def login(self, username: str, password: str) -> tuple[str, int]:
+        """Exchange a password for a token of the same rights; return its text and its life in seconds."""
+        principal = await self.identify(Credentials(username=username, secret=password))
+        if principal.name is None or principal.scope is not None:
+            raise Denied("a login needs a user name and a password", anonymous=True)
+        text, _ = await self.make_token(principal.name, kind="login", seconds=LOGIN_SECONDS, who=principal.label)
+        return text, LOGIN_SECONDS
+
+    async def make_token(
+        self,
+        user: str,
+        *,
+        who: str,
+        name: str = "",
+        kind: Literal["api", "login"] = "api",
+        seconds: int | None = None,
+        indexes: tuple[str, ...] = (),
+        projects: tuple[str, ...] = (),
+        actions: tuple[str, ...] = (),
+    ) -> tuple[str, Token]:
+        """Store a new token and return its text, which is shown this once, with what was stored."""
+        text = new_token()
+        now = self._clock.now()
+        token = Token(
+            id=text.id,
+            user=user,
+            name=name,
+            secret_sha256=text.secret_sha256,
+            kind=kind,
+            created=now,
+            expires=None if seconds is None else Timestamp(now + seconds * 1_000_000),
+            indexes=indexes,
+            projects=projects,
+            actions=actions,
+        )
+        # A user's expired login tokens go with the next one, so that they do not pile up.
+        expired = [
+            DropToken(old.id)
+            for old in await self._store.tokens(user)
+            if old.kind == "login" and old.expires is not None and old.expires <= now
+        ]
+        await self._store.apply([*expired, PutToken(token)], who=who)
+        return str(text), token
+
+    async def revoke_token(self, token_id: str, *, who: str) -> None:
+        """End a token; from the next request on nobody gets in with it."""
+        await self._store.apply([DropToken(token_id)], who=who)
+
+    async def _grounds(self, username: str, token_text: TokenText | None) -> _Grounds:
+        if token_text is None:
+            return _Grounds(await self._store.user(username), None)
+        token = await self._store.token(token_text.id)
+        return _Grounds(await self._store.user(token.user) if token else None, token)
+
+    async def _judged(
+        self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int
+    ) -> _Kept:
+        ours = text is not None or (grounds.user is not None and bool(grounds.user.password_hash))
+        principal = await self._judge(credentials, text, grounds)
+        until = math.inf if ours else self._clock.monotonic() + FOREIGN_SECONDS
+        return _Kept(principal, grounds, generation, until)
+
+    async def _judge(self, credentials: Credentials, text: TokenText | None, grounds: _Grounds) -> Principal | None:
+        if text is not None:
+            return _token_principal(credentials.username, text, grounds)
+        for authenticator in self._authenticators:
+            answer = await authenticator.authenticate(credentials)
+            if answer == "refused":
+                return None
+            if answer is not None:
+                return answer
+        return None
+
+
+class UserPasswords:
+    """The built-in authenticator: users of the store and their passwords."""
+
+    def __init__(self, context: Context) -> None:
+        if context.index_store is None:
+            raise LookupError("users need an index store")
+        self._store = context.index_store
+        self._passwords = PasswordPool(context.workers)
+
+    async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
+        user = await self._store.user(credentials.username)
+        if await self._passwords.verify(user.password_hash if user else "", credentials.secret):
+            return Principal(name=credentials.username)
+        # A user without a password of ours may belong to another authenticator.
+        return "refused" if user and user.password_hash else None
+
+
+def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Principal | None:
+    token = grounds.token
+    if token is None or grounds.user is None or not hmac.compare_digest(token.secret_sha256, text.secret_sha256):
+        return None
+    # Clients send a token as the password of `__token__`, of its user, or alone as the user name (standards trap 35).
+    if username not in {"__token__", "", token.user} and parse_token(username) is None:
+        return None
+    if token.kind == "login":
+        return Principal(name=token.user)
+    return Principal(
+        name=token.user,
+        scope=TokenScope(token_id=token.id, indexes=token.indexes, projects=token.projects, actions=token.actions),
+    )

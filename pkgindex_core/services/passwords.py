@@ -1,0 +1,57 @@
+"""Password hashes: argon2id, verified off the event loop and never more than a few at once.
+
+Hashing is made to be expensive (tens of milliseconds, 32 MiB), so a flood of log-ins must not take the machine: at most
+two of the engine's worker threads ever hash, and the rest go on serving disk and compression.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Final
+
+import argon2
+
+from pkgindex_core.errors import Refused
+
+PASSWORD_LIMIT: Final = 4096
+"""Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
+
+
+class PasswordPool:
+    """Makes and verifies hashes in `workers`, at most `at_once` at a time."""
+
+    def __init__(self, workers: Executor, *, at_once: int = 2) -> None:
+        # RFC 9106's parameters for constrained memory are too slow for a small index; OWASP's second choice, doubled in memory.
+        self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
+        self._workers = workers
+        self._turns = asyncio.Semaphore(at_once)
+        self._decoy = ""
+
+    async def hash(self, password: str) -> str:
+        """Hash a new password, or refuse one that cannot be used."""
+        if not password:
+            raise Refused("the password is empty", hint="give a password of at least one character")
+        if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
+            raise Refused(f"the password is longer than {PASSWORD_LIMIT} bytes")
+        async with self._turns:
+            return await asyncio.get_running_loop().run_in_executor(self._workers, self._hasher.hash, password)
+
+    async def verify(self, password_hash: str, password: str) -> bool:
+        """Compare. An empty hash (no such user, or no password set) takes as long as a real one and never matches."""
+        async with self._turns:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._workers, self._verify, password_hash, password
+            )
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
+            return False
+        known = bool(password_hash)
+        if not known:
+            self._decoy = self._decoy or self._hasher.hash("nobody's password")
+        try:
+            self._hasher.verify(password_hash or self._decoy, password)
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+            return False
+        return known
