@@ -1,0 +1,139 @@
+"""Project lists: the names an index shows, its own and its mirrors', in one sorted stream.
+
+A list is named by what it holds: the hosted names are few and read, a mirror's 886,000 are named by the serial of its
+stored list. It is written part by part in a worker and cached coded, so that no request builds it twice and no list of Python
+strings is held per process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from heapq import merge as merge_sorted
+
+from pkgindex_core.compression import compress
+from pkgindex_core.models import ProjectRow, Serial
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Freshness, IndexStore, Principal, ProjectList, Refresher, Renderer
+from pkgindex_core.rules.stamping import etag, matches, recipe, with_coding
+from pkgindex_core.services.pages import PageAnswer, Pages
+
+_PART = 20_000
+
+
+class Listings:
+    """Answers project lists."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        pages: Pages,
+        renderers: Mapping[str, Renderer],
+        refreshers: Mapping[str, Refresher],
+        workers: Executor,
+    ) -> None:
+        self._store = store
+        self._pages = pages
+        self._renderers = renderers
+        self._refreshers = refreshers
+        self._workers = workers
+
+    async def projects(
+        self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
+    ) -> PageAnswer:
+        """The names of all projects in an index and what it inherits."""
+        tree = await self._store.tree()
+        order, public = self._pages.readable_order(tree, start, principal)
+        hosted: dict[ProjectName, str] = {}
+        mirrors: list[tuple[IndexName, Serial]] = []
+        stale: list[tuple[IndexName, str]] = []
+        for name in order:
+            config = tree.indexes[name]
+            refresher = self._refreshers.get(config.type)
+            if refresher is None:
+                hosted.update(
+                    {row.name: row.display_name for row in await self._store.projects(name) if row.name not in hosted}
+                )
+                continue
+            freshness: Freshness = await refresher.refresh_names(config)
+            if freshness.state == "stale":
+                stale.append((name, freshness.reason))
+            mirrors.append((name, (await self._store.listing(name)).stamp))
+        renderer = self._renderers[media_type]
+        contents = hashlib.sha256(
+            "\n".join(sorted(f"{key} {value}" for key, value in hosted.items())).encode()
+        ).hexdigest()
+        tag = etag(
+            tree=tree.serial,
+            project=ProjectName(""),
+            layers=mirrors,
+            recipe=recipe(renderer.media_type, renderer.fingerprint, "list", contents),
+        )
+        coded = with_coding(tag, coding)
+        serial = Serial(max([await self._store.head(), *(stamp for _, stamp in mirrors)]))
+        body: bytes | None = None
+        if if_none_match is None or not matches(if_none_match, coded):
+            body = self._pages.cache.get((tag, coding))
+            if body is None:
+                body = await self._write(hosted, [name for name, _ in mirrors], renderer, coding, serial)
+                self._pages.cache.put((tag, coding), body)
+        return PageAnswer(
+            etag=coded,
+            media_type=renderer.media_type,
+            coding=coding,
+            serial=serial,
+            body=body,
+            public=public,
+            mirrored=bool(mirrors) and not hosted,
+            stale=tuple(stale),
+        )
+
+    async def _write(
+        self,
+        hosted: Mapping[ProjectName, str],
+        mirrors: Sequence[IndexName],
+        renderer: Renderer,
+        coding: str,
+        serial: Serial,
+    ) -> bytes:
+        loop = asyncio.get_running_loop()
+        pieces = [renderer.list_start(serial)]
+        first = True
+
+        async def add(names: list[tuple[ProjectName, str]]) -> None:
+            nonlocal first
+            part = ProjectList(names=names)
+            is_first, first = first, False
+            pieces.append(await loop.run_in_executor(self._workers, lambda: renderer.list_part(part, first=is_first)))
+
+        waiting = sorted(hosted.items())
+        if len(mirrors) == 1:
+            # The common case, in one pass and bounded memory: our names slide into the mirror's sorted stream.
+            async for batch in self._store.listed_names(mirrors[0]):
+                if not batch:
+                    continue
+                last = batch[-1].name
+                ours = [pair for pair in waiting if pair[0] <= last]
+                waiting = waiting[len(ours) :]
+                await add(_merged(ours, batch))
+        elif mirrors:
+            everything: dict[ProjectName, str] = {}
+            for mirror in mirrors:
+                async for batch in self._store.listed_names(mirror):
+                    for row in batch:
+                        everything.setdefault(row.name, row.display_name)
+            everything.update(hosted)
+            waiting = sorted(everything.items())
+        for start in range(0, len(waiting), _PART):
+            await add(waiting[start : start + _PART])
+        pieces.append(renderer.list_end(serial))
+        return await loop.run_in_executor(self._workers, lambda: compress(b"".join(pieces), coding))
+
+
+def _merged(ours: Sequence[tuple[ProjectName, str]], batch: Sequence[ProjectRow]) -> list[tuple[ProjectName, str]]:
+    own = {name for name, _ in ours}
+    theirs = ((row.name, row.display_name) for row in batch if row.name not in own)
+    return list(merge_sorted(ours, theirs))

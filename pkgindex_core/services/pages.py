@@ -1,0 +1,365 @@
+"""The life of a page: who may see which layers, what they hold, what names the bytes, and only then the bytes.
+
+    tree -> order -> verdicts -> refresh what joins and is stale -> standings -> ETag -> 304 | cached | build
+
+The ETag is computed from serials before anything of the page is read, and is the cache key: nothing is ever purged, a
+new serial is a new key. What is cached is the compressed body. A warm answer costs one generation check of the store, a
+freshness check per mirror, and a dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.compression import compress
+from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_core.models import IndexConfig, Page, Serial, Standing, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import (
+    AdmissionPolicy,
+    Build,
+    Freshness,
+    IndexStore,
+    PageFilter,
+    Principal,
+    Refresher,
+    Renderer,
+    Verdict,
+)
+from pkgindex_core.rules.filtering import apply_filters
+from pkgindex_core.rules.lineage import Lineage, lineage
+from pkgindex_core.rules.merging import merge
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.stamping import etag, matches, recipe, with_coding
+from pkgindex_core.services.files import rounded
+
+_BUILD_TURNS = 5
+_MEMO = 8192
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """From where a page is looked at, as far as its links depend on it."""
+
+    start: IndexName
+    root: str
+    """The relative URL from the page to the root of the server, such as `../../../../`."""
+
+    def prefix(self, origin: IndexName) -> str:
+        """The relative URL from the page to the root of the index a file comes from."""
+        return f"{self.root}{origin}/"
+
+
+class PageRequest(Struct, frozen=True, kw_only=True):
+    """What one request wants of a project's page."""
+
+    view: View
+    project: ProjectName
+    principal: Principal
+    media_type: str
+    coding: str = "identity"
+    if_none_match: str | None = None
+
+
+class PageAnswer(Struct, frozen=True, kw_only=True):
+    """A page, or (`body` None) the news that the client has it already."""
+
+    etag: str
+    media_type: str
+    coding: str
+    serial: Serial
+    body: bytes | None
+    public: bool
+    """Whether an anonymous client would get the same."""
+    mirrored: bool
+    """Whether all of it comes from mirrors."""
+    stale: tuple[tuple[IndexName, str], ...] = ()
+    """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+
+
+class _Layers(Struct, frozen=True, kw_only=True):
+    """What a page will be made of, decided without reading it."""
+
+    tree: Tree
+    standings: tuple[Standing, ...]
+    """Of the layers that join and hold the project, in order."""
+    public: bool
+    stale: tuple[tuple[IndexName, str], ...]
+
+
+class _Memo(Struct, frozen=True, kw_only=True):
+    """A decision that holds while the generation does and its mirrors are fresh."""
+
+    generation: int
+    mirrors: tuple[tuple[Refresher, IndexConfig, Standing], ...]
+    layers: _Layers
+
+
+class Pages:
+    """Answers project pages."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        admission: AdmissionPolicy,
+        filters: Sequence[PageFilter],
+        renderers: Mapping[str, Renderer],
+        refreshers: Mapping[str, Refresher],
+        workers: Executor,
+        clock: Clock,
+        cache_bytes: int,
+    ) -> None:
+        self._store = store
+        self._admission = admission
+        self._filters = filters
+        self._renderers = renderers
+        self._refreshers = refreshers
+        self._workers = workers
+        self._clock = clock
+        self.cache = BodyCache(cache_bytes)
+        self._memos: OrderedDict[tuple[IndexName, ProjectName, Principal], _Memo] = OrderedDict()
+        self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
+        self._building: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+
+    async def project(self, request: PageRequest) -> PageAnswer:
+        """One project's page as an index shows it.
+
+        Raises `Missing` when no layer has the project and every layer could be asked, `Unavailable` when one that would have
+        a say could not be asked and nothing of it is stored, `Denied` when credentials are needed.
+        """
+        renderer = self._renderers[request.media_type]
+        for _ in range(_BUILD_TURNS):
+            layers = await self._layers(request)
+            if not layers.standings:
+                raise Missing("project", request.project)
+            tag, build_filters, builds = self._name(request, layers, renderer)
+            coded = with_coding(tag, request.coding)
+            unchanged = request.if_none_match is not None and matches(request.if_none_match, coded)
+            body = None if unchanged else self.cache.get((tag, request.coding))
+            if body is None and not unchanged:
+                body = await self._built(request, layers, renderer, tag, build_filters, builds)
+                if body is None:
+                    continue  # the project changed while its page was read: name it anew
+            return PageAnswer(
+                etag=coded,
+                media_type=renderer.media_type,
+                coding=request.coding,
+                serial=Serial(max(standing.stamp for standing in layers.standings)),
+                body=body,
+                public=layers.public,
+                mirrored=all(layers.tree.indexes[standing.index].is_mirror for standing in layers.standings),
+                stale=layers.stale,
+            )
+        raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
+
+    def order(self, tree: Tree, start: IndexName) -> Lineage:
+        """The resolution order of an index."""
+        known = self._lineages.get(start)
+        if known is None or known[0] != tree.serial:
+            known = (tree.serial, lineage(tree, start))
+            self._lineages[start] = known
+        return known[1]
+
+    def readable_order(self, tree: Tree, start: IndexName, principal: Principal) -> tuple[list[IndexName], bool]:
+        """The layers this principal may read, and whether anonymous clients may read the same.
+
+        Raises like `Files.readable` when the starting index itself may not be read.
+        """
+        config = tree.indexes.get(start)
+        if config is None:
+            raise Missing("index", start)
+        decision = permits(principal, Action.READ, index=config)
+        if not decision.allowed:
+            if principal.name is not None:
+                raise Missing("index", start)
+            raise Denied(decision.reason, anonymous=True)
+        everyone = Principal()
+        order = []
+        public = True
+        for name in self.order(tree, start).order:
+            layer = tree.indexes[name]
+            if permits(principal, Action.READ, index=layer).allowed:
+                order.append(name)
+                public = public and permits(everyone, Action.READ, index=layer).allowed
+        return order, public
+
+    async def _layers(self, request: PageRequest) -> _Layers:
+        key = (request.view.start, request.project, request.principal)
+        memo = self._memos.get(key)
+        if (
+            memo is not None
+            and memo.generation == self._store.generation()
+            and all(
+                refresher.is_fresh(config, request.project, standing) for refresher, config, standing in memo.mirrors
+            )
+        ):
+            return memo.layers
+        memo = await self._decide(request)
+        if not memo.layers.stale:
+            self._memos[key] = memo
+            if len(self._memos) > _MEMO:
+                self._memos.popitem(last=False)
+        return memo.layers
+
+    async def _decide(self, request: PageRequest) -> _Memo:
+        generation = self._store.generation()
+        tree = await self._store.tree()
+        order, public = self.readable_order(tree, request.view.start, request.principal)
+        standings = await self._store.standings(request.project, order)
+        verdicts = self._admission.admit(tree, order, standings, request.project)
+        joining = [
+            (tree.indexes[standing.index], standing)
+            for standing, verdict in zip(standings, verdicts, strict=True)
+            if verdict.joins
+        ]
+        freshness = await self._refresh(request.project, joining)
+        changed = self._store.generation() != generation
+        if changed:
+            generation = self._store.generation()
+            again = await self._store.standings(request.project, [standing.index for _, standing in joining])
+            joining = [(config, standing) for (config, _), standing in zip(joining, again, strict=True)]
+        mirrors = tuple(
+            (self._refreshers[config.type], config, standing)
+            for config, standing in joining
+            if config.type in self._refreshers
+        )
+        layers = _Layers(
+            tree=tree,
+            standings=tuple(standing for _, standing in joining if standing.holds),
+            public=public,
+            stale=tuple((name, news.reason) for name, news in freshness if news.state == "stale"),
+        )
+        return _Memo(generation=generation, mirrors=mirrors, layers=layers)
+
+    async def _refresh(
+        self, project: ProjectName, joining: Sequence[tuple[IndexConfig, Standing]]
+    ) -> list[tuple[IndexName, Freshness]]:
+        """Make the mirrors among the joining layers fresh, all at once. One that cannot say fails the page:
+        a page without it would be quietly shorter.
+        """
+        wanted = [
+            (config, refresher.refresh(config, project, standing))
+            for config, standing in joining
+            if (refresher := self._refreshers.get(config.type)) is not None
+        ]
+        answers = await asyncio.gather(*(call for _, call in wanted), return_exceptions=True)
+        news: list[tuple[IndexName, Freshness]] = []
+        for (config, _), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            news.append((config.name, answer))
+        return news
+
+    def _name(
+        self, request: PageRequest, layers: _Layers, renderer: Renderer
+    ) -> tuple[str, list[PageFilter], list[Build]]:
+        """The page's ETag, without reading the page; with the filters that apply and what they are told."""
+        filters = [each for each in self._filters if each.applies(layers.tree, request.view.start)]
+        builds = [
+            Build(
+                tree=layers.tree,
+                start=request.view.start,
+                project=request.project,
+                moment=rounded(self._clock.now(), each.rounding),
+            )
+            for each in filters
+        ]
+        moments = [str(build.moment) for each, build in zip(filters, builds, strict=True) if each.rounding]
+        tag = etag(
+            tree=layers.tree.serial,
+            project=request.project,
+            layers=[(standing.index, standing.stamp) for standing in layers.standings],
+            recipe=recipe(
+                renderer.media_type,
+                renderer.fingerprint,
+                self._admission.fingerprint,
+                request.view.root,
+                *(each.fingerprint for each in filters),
+                *moments,
+            ),
+        )
+        return tag, filters, builds
+
+    async def _built(
+        self,
+        request: PageRequest,
+        layers: _Layers,
+        renderer: Renderer,
+        tag: str,
+        filters: list[PageFilter],
+        builds: list[Build],
+    ) -> bytes | None:
+        """Build the body once for all who wait for it; None when what was read is newer than its name."""
+        key = (tag, request.coding)
+        task = self._building.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._build(request, layers, renderer, filters, builds))
+            self._building[key] = task
+            task.add_done_callback(lambda _: self._building.pop(key, None))
+        try:
+            body = await asyncio.shield(task)
+        except _Overtaken:
+            return None
+        self.cache.put(key, body)
+        return body
+
+    async def _build(
+        self,
+        request: PageRequest,
+        layers: _Layers,
+        renderer: Renderer,
+        filters: list[PageFilter],
+        builds: list[Build],
+    ) -> bytes:
+        pages = await asyncio.gather(
+            *(self._store.page(standing.index, request.project) for standing in layers.standings)
+        )
+        parts: list[tuple[IndexName, str, Page]] = []
+        for standing, page in zip(layers.standings, pages, strict=True):
+            if page is None or page.stamp != standing.stamp:
+                raise _Overtaken(f"{standing.index} changed")
+            parts.append((standing.index, request.view.prefix(standing.index), page))
+
+        def write() -> bytes:
+            merged = merge(request.project, parts)
+            merged, _ = apply_filters(merged, filters, builds)
+            return compress(renderer.page(merged), request.coding)
+
+        return await asyncio.get_running_loop().run_in_executor(self._workers, write)
+
+
+class _Overtaken(PkgIndexError):
+    """What was read is newer than what was named."""
+
+
+class BodyCache:
+    """Bodies by (ETag, coding), the least recently used go first. Keys name bytes, so an entry can never be wrong."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self.size = 0
+
+    def get(self, key: tuple[str, str]) -> bytes | None:
+        body = self._bodies.get(key)
+        if body is not None:
+            self._bodies.move_to_end(key)
+        return body
+
+    def put(self, key: tuple[str, str], body: bytes) -> None:
+        if len(body) > self._limit or key in self._bodies:
+            return
+        self._bodies[key] = body
+        self.size += len(body)
+        while self.size > self._limit:
+            _, dropped = self._bodies.popitem(last=False)
+            self.size -= len(dropped)
+
+
+__all__ = ["BodyCache", "PageAnswer", "PageRequest", "Pages", "Verdict", "View"]

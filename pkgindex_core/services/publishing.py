@@ -1,0 +1,391 @@
+"""Publishing: a file comes in, is looked at, and is durable and visible before anybody is told so.
+
+    receive -> field*, content* (any order) -> finish:
+      digests compared -> archive inspected -> form and archive agree -> checks of plugins
+      -> metadata kept -> file kept -> commit (name still free?) -> done
+
+Nothing is kept before everything was checked, and nothing is visible before the commit: a process that dies on the
+way leaves at most a blob that no row names. Publishing the same bytes again is a success that changes nothing,
+so a client that lost the answer may repeat itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.changes import (
+    Change,
+    DropFile,
+    DropProject,
+    FileAbsent,
+    IndexPresent,
+    PutFile,
+    Requirement,
+    YankFile,
+)
+from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed, TooLarge
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
+from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests
+from pkgindex_core.models import File, IndexConfig
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import (
+    BlobStore,
+    IndexStore,
+    InspectedUpload,
+    Principal,
+    Stage,
+    Taken,
+    UploadCheck,
+    UploadForm,
+)
+from pkgindex_core.rules.permissions import Action, permits
+
+T = TypeVar("T")
+
+# What a form may ask to be compared besides sha256, which is always computed.
+_ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
+_CLOSED_STATUSES = {"archived", "quarantined"}
+
+
+class UploadLimits(Struct, frozen=True, kw_only=True):
+    """Bounds of one upload, in bytes and counts."""
+
+    file_bytes: int = 2 * 1024**3
+    field_bytes: int = 4 * 1024**2
+    """One text field; descriptions are the large ones."""
+    form_bytes: int = 16 * 1024**2
+    """All text fields together."""
+    field_count: int = 4096
+    """Values, not names: a package may have hundreds of classifiers and requirements."""
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """What an upload came to."""
+
+    index: IndexName
+    project: ProjectName
+    file: File
+    created: bool
+    """False: the same bytes were there already, nothing changed."""
+    warnings: tuple[str, ...] = ()
+
+
+class Publishing:
+    """Uploads, yanks and deletions in hosted indexes. Every method asks for the right it needs."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        blobs: BlobStore,
+        checks: Sequence[UploadCheck],
+        limits: UploadLimits,
+        workers: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._checks = checks
+        self._limits = limits
+        self._workers = workers
+        self._clock = clock
+
+    @asynccontextmanager
+    async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload]:
+        """Open an upload. Refuses early, before any byte of the body, what can be refused without it."""
+        config = await self.hosted(index)
+        _require(principal, Action.UPLOAD, config)
+        failpoint("upload.headers_read")
+        upload = Upload(self, config, principal)
+        try:
+            yield upload
+        finally:
+            await upload.discard()
+
+    async def yank(
+        self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
+    ) -> None:
+        """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
+        _require(principal, Action.YANK, await self.hosted(index), project)
+        await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+
+    async def delete_file(
+        self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
+    ) -> None:
+        """Remove a file; its name stays taken. An index that is not volatile wants `force`."""
+        config = await self.hosted(index)
+        _require(principal, Action.DELETE, config, project)
+        _require_volatile(config, f"file {filename!r}", force=force)
+        await self._store.apply([DropFile(index, project, filename)], who=principal.label)
+
+    async def delete_release(
+        self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
+    ) -> tuple[str, ...]:
+        """Remove every file of one version (by PEP 440 equality) in one commit; return their names."""
+        config = await self.hosted(index)
+        _require(principal, Action.DELETE, config, project)
+        _require_volatile(config, f"version {version!r}", force=force)
+        page = await self._store.page(index, project)
+        wanted = canonical_version(version)
+        names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted) if page else ()
+        if not names:
+            raise Missing("version", f"{project} {version}", hint=f"see the project's page in {index}")
+        await self._store.apply([DropFile(index, project, name) for name in names], who=principal.label)
+        return names
+
+    async def delete_project(
+        self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
+    ) -> None:
+        """Remove a project with all its files; their names stay taken."""
+        config = await self.hosted(index)
+        _require(principal, Action.DELETE, config, project)
+        _require_volatile(config, f"project {project!r}", force=force)
+        await self._store.apply([DropProject(index, project)], who=principal.label)
+
+    async def hosted(self, index: IndexName) -> IndexConfig:
+        """The configuration of an index that takes uploads."""
+        config = (await self._store.tree()).indexes.get(index)
+        if config is None:
+            raise Missing("index", index)
+        if config.is_mirror:
+            raise Missing(
+                "hosted index", index, hint="a mirror takes no uploads: upload to an index that inherits from it"
+            )
+        return config
+
+    async def in_worker(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+
+class Upload:
+    """One upload on its way in; made by `Publishing.receive`. Fields and content may come in any order."""
+
+    def __init__(self, publishing: Publishing, config: IndexConfig, principal: Principal) -> None:
+        self._publishing = publishing
+        self._limits = publishing._limits
+        self._config = config
+        self._principal = principal
+        self._fields: dict[str, list[str]] = {}
+        self._field_bytes = 0
+        self._field_count = 0
+        self._opening: object | None = None
+        self._stage: Stage | None = None
+        self._filename = ""
+        self._algorithms: set[str] = set()
+
+    @property
+    def limits(self) -> UploadLimits:
+        return self._limits
+
+    def field(self, name: str, value: str) -> None:
+        """Take a text field."""
+        self._field_count += 1
+        self._field_bytes += len(name) + len(value)
+        if self._field_count > self._limits.field_count:
+            raise Refused(f"the form has more than {self._limits.field_count} fields")
+        if self._field_bytes > self._limits.form_bytes:
+            raise TooLarge("the form's text", self._limits.form_bytes)
+        self._fields.setdefault(name, []).append(value)
+
+    async def begin_content(self, filename: str) -> None:
+        """Open the file part. Its name is checked at once, so that nothing is spooled in vain."""
+        if self._stage is not None:
+            raise Refused("the form has more than one `content` part", hint="upload one file per request")
+        self._filename = filename
+        parse_upload_filename(filename)
+        # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
+        told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
+        self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
+        stage = self._publishing._blobs.stage(*sorted(self._algorithms))
+        self._stage = await stage.__aenter__()
+        self._opening = stage
+        failpoint("upload.spool_opened")
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Take bytes of the file part."""
+        if self._stage is None:
+            raise Refused("content before its part was opened")
+        if self._stage.size + len(data) > self._limits.file_bytes:
+            raise TooLarge(
+                "the file",
+                self._limits.file_bytes,
+                hint="raise max_upload_bytes if files this large are meant to be here",
+            )
+        await self._stage.write(data)
+        failpoint("upload.body_half")
+
+    async def discard(self) -> None:
+        """Forget what was received; nothing happens after a `finish`."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            await opening.__aexit__(None, None, None)  # type: ignore[attr-defined]  # an async context manager, kept open
+        self._stage = None
+
+    async def finish(self) -> Published:
+        """Check everything, keep it, commit, and say what became of it."""
+        failpoint("upload.body_complete")
+        form = UploadForm(fields={name: tuple(values) for name, values in self._fields.items()})
+        check_action(form)
+        if self._stage is None:
+            raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
+        stage = self._stage
+        name = parse_upload_filename(self._filename)
+        _require(self._principal, Action.UPLOAD, self._config, name.project)
+        known = {"sha256", *self._algorithms}
+        _compare_digests(stage, {name: value for name, value in expected_digests(form).items() if name in known})
+        failpoint("upload.digests_checked")
+        taken = await self._check_name(name, stage)
+        if taken is not None and taken.live and taken.sha256 == stage.hexdigest():
+            return await self._unchanged(name)
+        await stage.flush()
+        publishing = self._publishing
+        inspected, display_name, warnings = await publishing.in_worker(
+            lambda: self._inspect(name, form, stage.path, stage.size)
+        )
+        failpoint("upload.archive_inspected")
+        await self._check_release(name)
+        metadata = await publishing._blobs.put(inspected.metadata) if name.kind == "wheel" else None
+        failpoint("upload.metadata_kept")
+        blob = await stage.keep()
+        failpoint("upload.blob_kept")
+        file = _with_digests(inspected.file, blob.sha256, blob.size, metadata.sha256 if metadata else None)
+        change = PutFile(self._config.name, name.project, file, display_name)
+        published = await self._commit(change, name, warnings)
+        failpoint("upload.committed")
+        return published
+
+    async def _commit(self, change: PutFile, name: UploadName, warnings: tuple[str, ...]) -> Published:
+        index = self._config.name
+        guards: list[Requirement] = [IndexPresent(index)]
+        if not self._config.volatile:
+            guards.append(FileAbsent(index, change.file.filename))
+        changes: list[Change] = [change]
+        try:
+            await self._publishing._store.apply(changes, who=self._principal.label, require=guards)
+        except RequirementFailed as error:
+            # Somebody else published this name meanwhile: the first one to commit has it.
+            taken = await self._publishing._store.taken(index, change.file.filename)
+            if taken is not None and taken.live and taken.sha256 == change.file.sha256:
+                return await self._unchanged(name)
+            if taken is None:
+                raise
+            raise _name_taken(change.file.filename, taken) from error
+        return Published(index=index, project=name.project, file=change.file, created=True, warnings=warnings)
+
+    def _inspect(
+        self, name: UploadName, form: UploadForm, path: Path, size: int
+    ) -> tuple[InspectedUpload, str, tuple[str, ...]]:
+        """Read the archive, in a worker thread; every problem of archive, form and checks at once."""
+        inspection = inspect_archive(path, name)
+        facts = check_upload(form, self._filename, name, inspection)
+        file = File(
+            filename=self._filename,
+            version=name.version,
+            size=size,
+            upload_time=self._publishing._clock.now(),
+            requires_python=facts.requires_python,
+        )
+        upload = InspectedUpload(
+            index=self._config.name,
+            project=name.project,
+            file=file,
+            form=form,
+            metadata=inspection.metadata,
+            path=path,
+        )
+        problems = [problem for check in self._publishing._checks for problem in check.problems(upload)]
+        if problems:
+            raise Refused(problems)
+        return upload, facts.display_name, (*inspection.warnings, *facts.warnings)
+
+    async def _check_name(self, name: UploadName, stage: Stage) -> Taken | None:
+        """Whether the filename may be used; the commit checks again."""
+        taken = await self._publishing._store.taken(self._config.name, self._filename)
+        if taken is None:
+            return None
+        if taken.project != name.project:
+            raise Conflict(f"File already exists: {self._filename} belongs to the project {taken.project}")
+        same = taken.live and taken.sha256 == stage.hexdigest()
+        if not same and not self._config.volatile:
+            raise _name_taken(self._filename, taken)
+        return taken
+
+    async def _check_release(self, name: UploadName) -> None:
+        """What the project's other files and its status forbid."""
+        store = self._publishing._store
+        (standing,) = await store.standings(name.project, [self._config.name])
+        if standing.status in _CLOSED_STATUSES:
+            raise Denied(
+                f"the project {name.project} is {standing.status} and takes no uploads",
+                anonymous=False,
+                hint="set its status to active first",
+            )
+        if name.kind != "sdist" or not standing.file_count:
+            return
+        # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
+        page = await store.page(self._config.name, name.project)
+        wanted = canonical_version(name.version)
+        for row in page.rows if page else ():
+            if (
+                row.filename.endswith(".tar.gz")
+                and row.filename != self._filename
+                and canonical_version(row.version) == wanted
+            ):
+                raise Conflict(f"File already exists: the release {wanted} has the source distribution {row.filename}")
+
+    async def _unchanged(self, name: UploadName) -> Published:
+        file = await self._publishing._store.file(self._config.name, name.project, self._filename)
+        if file is None:
+            raise Conflict(f"{self._filename} was deleted while it was being uploaded", hint="upload it again")
+        return Published(index=self._config.name, project=name.project, file=file, created=False)
+
+
+def _compare_digests(stage: Stage, expected: dict[str, str]) -> None:
+    wrong = [name for name, value in expected.items() if stage.hexdigest(name) != value]
+    if wrong:
+        raise Refused(
+            [f"the {name} digest sent is {expected[name]}, the file's is {stage.hexdigest(name)}" for name in wrong],
+            hint="the file was changed on the way: upload it again",
+        )
+
+
+def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | None) -> File:
+    return msgspec.structs.replace(file, digests={"sha256": sha256}, size=size, metadata_sha256=metadata_sha256)
+
+
+def _name_taken(filename: str, taken: Taken) -> PkgIndexError:
+    if taken.live:
+        return Conflict(
+            f"File already exists: {filename} has other bytes (sha256 {taken.sha256})",
+            hint="publish the changed files under a new version; only a volatile index may overwrite",
+        )
+    return Conflict(
+        f"This filename was previously used by a file that was deleted: {filename}",
+        hint="publish under a new version; a name is never given to other bytes",
+    )
+
+
+def _require(principal: Principal, action: Action, config: IndexConfig, project: ProjectName | None = None) -> None:
+    decision = permits(principal, action, index=config, project=project)
+    if not decision.allowed:
+        raise Denied(decision.reason, anonymous=principal.name is None)
+
+
+def _require_volatile(config: IndexConfig, what: str, *, force: bool) -> None:
+    if not config.volatile and not force:
+        raise Denied(
+            f"cannot delete {what} on non-volatile index {config.name}",
+            anonymous=False,
+            hint="say ?force= (or --force) if people who have pinned it may break",
+        )

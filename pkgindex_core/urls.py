@@ -1,0 +1,25 @@
+"""URLs with user names and passwords in them: taken apart where they enter, never stored or shown whole."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pkgindex_core.errors import Refused
+
+
+def without_credentials(url: str) -> tuple[str, str]:
+    """Split `https://user:password@host/…` into the URL without them and `user:password` (decoded; "" when none)."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise Refused(f"this is not a URL: {error}") from error
+    if not host:
+        raise Refused("the URL names no host", hint="write it as https://host/path/")
+    if parts.username is None and parts.password is None:
+        return url, ""
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None:
+        netloc = f"{netloc}:{port}"
+    credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment)), credentials
