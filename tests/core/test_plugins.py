@@ -1,0 +1,276 @@
+"""Plugins are collected once, in an order that nothing accidental changes, and whatever is wrong is said at once."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from functools import partial
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+
+from pkgindex_core import builtin
+from pkgindex_core.errors import Refused
+from pkgindex_core.hookspecs import Provider, hookimpl
+from pkgindex_core.plugins import HOOKS, LoadedProvider, load_plugins
+
+
+def offering(hook: str, *names: str) -> object:
+    """A plugin object with one hook that offers providers of these names."""
+
+    def implementation() -> Iterable[Provider[object]]:
+        return [Provider(name=name, summary=f"the {name} one", make=partial(str, name)) for name in names]
+
+    implementation.__name__ = hook
+    module = types.ModuleType("offering_" + "_".join(names).replace("/", "_"))
+    module.__file__ = f"plugins/{module.__name__}.py"
+    setattr(module, hook, hookimpl(implementation))
+    return module
+
+
+def install(site: Path, distribution: str, entries: dict[str, str], *, version: str = "1.0", code: str = "") -> None:
+    """Put a distribution with entry points into a directory, as an installer would."""
+    module = distribution.replace("-", "_")
+    (site / f"{module}.py").write_text(code)
+    information = site / f"{module}-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in entries.items())
+    (information / "entry_points.txt").write_text(f"[pkgindex]\n{lines}")
+
+
+A_CHECK = """
+from pkgindex_core.hookspecs import Provider, hookimpl
+
+@hookimpl
+def pkgindex_upload_checks():
+    return [Provider(name="{name}", summary="", make=lambda context: None)]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory on the search path that is the only place where distributions are found."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    everything = metadata.entry_points
+
+    def here(**wanted: str) -> object:
+        return [e for e in everything(**wanted) if e.dist is not None and Path(str(e.dist.locate_file(""))) == tmp_path]
+
+    monkeypatch.setattr(metadata, "entry_points", here)
+    return tmp_path
+
+
+def problems(*extra: object, entry_points: bool = False) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        load_plugins(extra=extra, entry_points=entry_points)
+    assert refused.value.hint
+    return list(refused.value.problems)
+
+
+class TestBuiltIn:
+    """What comes with the library goes through the same hooks as anybody's."""
+
+    def test_offers_what_the_design_promises(self):
+        loaded = load_plugins(entry_points=False).describe()
+        assert {(one.hook, one.name) for one in loaded} == {
+            ("pkgindex_index_stores", "sqlite"),
+            ("pkgindex_index_stores", "memory"),
+            ("pkgindex_blob_stores", "file"),
+            ("pkgindex_blob_stores", "memory"),
+            ("pkgindex_blob_stores", "fsspec"),
+            ("pkgindex_authenticators", "users"),
+            ("pkgindex_admission_policies", "mirror_whitelist"),
+            ("pkgindex_renderers", "application/vnd.pypi.simple.v1+json"),
+            ("pkgindex_renderers", "application/vnd.pypi.simple.v1+html"),
+            ("pkgindex_renderers", "text/html"),
+        }
+
+    def test_says_where_it_was_loaded_from(self):
+        for one in load_plugins(entry_points=False).describe():
+            assert (one.plugin, one.distribution) == ("builtin", "pkgindex")
+            assert Path(one.path).samefile(builtin.__file__)
+            assert one.summary
+
+    def test_every_provider_names_something_that_can_be_imported(self):
+        offered = [p for hook in HOOKS for p in getattr(builtin, hook, list)()]
+        assert len(offered) == len(load_plugins(entry_points=False).describe())
+        for provider in offered:
+            module, _, attribute = provider.make.__qualname__.partition(":")
+            assert hasattr(import_module(module), attribute), provider.make.__qualname__
+
+
+class TestLookUp:
+    def test_index_stores_go_by_the_scheme_of_the_url(self):
+        plugins = load_plugins(entry_points=False)
+        assert plugins.index_store("sqlite:///srv/index.sqlite").name == "sqlite"
+        assert plugins.index_store("SQLITE:///srv/index.sqlite").name == "sqlite"
+        assert plugins.index_store("memory://").name == "memory"
+
+    @pytest.mark.parametrize(
+        ("url", "hint"),
+        [
+            ("sqlit://x", "did you mean 'sqlite'?"),
+            ("mongodb://u:hush@h/d", "known are memory, sqlite"),
+            ("/srv/hush", "write it like sqlite:///srv/index.sqlite"),
+            ("://hush", "write it like sqlite:///srv/index.sqlite"),
+        ],
+    )
+    def test_an_unknown_index_store_is_refused_with_the_nearest(self, url: str, hint: str):
+        with pytest.raises(Refused) as refused:
+            load_plugins(entry_points=False).index_store(url)
+        assert refused.value.hint == hint
+        assert "hush" not in str(refused.value)  # the rest of a URL may hold a password
+
+    def test_blob_stores_that_nobody_offers_go_to_fsspec(self):
+        plugins = load_plugins(entry_points=False)
+        assert plugins.blob_store("file:///srv/blobs").name == "file"
+        assert plugins.blob_store("memory://").name == "memory"
+        assert plugins.blob_store("s3://bucket/prefix").name == "fsspec"
+        assert plugins.blob_store("simplecache::s3://bucket").name == "fsspec"
+        with pytest.raises(Refused, match="not given as a URL"):
+            plugins.blob_store("C:\\blobs")
+
+    def test_a_plugins_store_is_found_like_a_built_in_one(self):
+        plugins = load_plugins(extra=[offering("pkgindex_blob_stores", "vault")], entry_points=False)
+        assert plugins.blob_store("vault://x").make() == "vault"
+
+    def test_an_unknown_admission_policy_is_refused_with_the_nearest(self):
+        plugins = load_plugins(entry_points=False)
+        assert plugins.admission("mirror_whitelist").name == "mirror_whitelist"
+        with pytest.raises(Refused, match="no admission policy 'mirror-whitelist'") as refused:
+            plugins.admission("mirror-whitelist")
+        assert refused.value.hint == "did you mean 'mirror_whitelist'?"
+
+    def test_built_in_authenticators_are_asked_first_then_the_others_by_name(self):
+        late, early = (offering("pkgindex_authenticators", name) for name in ("zeta", "alpha"))
+        plugins = load_plugins(extra=[late, early], entry_points=False)
+        assert [one.name for one in plugins.authenticators()] == ["users", "alpha", "zeta"]
+
+    def test_every_role_has_its_own_shelf(self):
+        shelves = {
+            "pkgindex_refreshers": lambda plugins: [*plugins.refreshers()],
+            "pkgindex_page_filters": lambda plugins: [one.name for one in plugins.page_filters()],
+            "pkgindex_upload_checks": lambda plugins: [one.name for one in plugins.upload_checks()],
+        }
+        plugins = load_plugins(extra=[offering(hook, hook[-6:]) for hook in shelves], entry_points=False)
+        assert {hook: look(plugins) for hook, look in shelves.items()} == {hook: [hook[-6:]] for hook in shelves}
+        assert {*plugins.renderers()} >= {"text/html"}
+
+
+class TestEntryPoints:
+    def test_an_installed_plugin_is_loaded_and_traced_to_its_distribution(self, site: Path):
+        install(site, "acme-rules", {"rules": "acme_rules"}, version="2.5", code=A_CHECK.format(name="acme"))
+        (loaded,) = [one for one in load_plugins().describe() if one.distribution != "pkgindex"]
+        assert loaded == LoadedProvider(
+            hook="pkgindex_upload_checks",
+            name="acme",
+            summary="",
+            plugin="rules",
+            distribution="acme-rules",
+            version="2.5",
+            path=str(site / "acme_rules.py"),
+        )
+
+    def test_two_distributions_may_call_their_entry_points_alike(self, site: Path):
+        install(site, "acme-b", {"plugin": "acme_b"}, code=A_CHECK.format(name="b"))
+        install(site, "acme-a", {"plugin": "acme_a"}, code=A_CHECK.format(name="a"))
+        assert [one.name for one in load_plugins().upload_checks()] == ["a", "b"]
+
+    def test_a_disabled_distribution_is_not_even_imported(self, site: Path):
+        install(site, "acme-broken", {"plugin": "acme_broken"}, code="raise RuntimeError")
+        assert load_plugins(disabled=["Acme_Broken"]).upload_checks() == ()
+
+    def test_a_plugin_that_cannot_be_imported_is_named_with_the_cause(self, site: Path):
+        install(site, "acme-broken", {"plugin": "acme_broken"}, version="3", code="import no_such_module_anywhere")
+        (problem,) = problems(entry_points=True)
+        assert problem == (
+            "plugin 'plugin' (acme-broken 3; acme_broken) cannot be imported: "
+            "ModuleNotFoundError: No module named 'no_such_module_anywhere'"
+        )
+
+    def test_two_providers_of_one_name_are_refused_and_both_named(self, site: Path):
+        install(site, "acme-one", {"first": "acme_one"}, version="1", code=A_CHECK.format(name="same"))
+        install(site, "acme-two", {"second": "acme_two"}, version="2", code=A_CHECK.format(name="same"))
+        (problem,) = problems(entry_points=True)
+        assert problem == (
+            "pkgindex_upload_checks: 'same' is offered by "
+            f"plugin 'first' (acme-one 1; {site / 'acme_one.py'}) and by "
+            f"plugin 'second' (acme-two 2; {site / 'acme_two.py'})"
+        )
+
+
+class TestWhatIsWrong:
+    def test_a_built_in_name_cannot_be_taken_over(self):
+        (problem,) = problems(offering("pkgindex_blob_stores", "file"))
+        assert "'file' is offered by plugin 'builtin' (pkgindex" in problem
+        assert "and by plugin 'offering_file' (handed in by the program" in problem
+
+    def test_one_name_in_two_hooks_is_fine(self):
+        both = [offering(hook, "same") for hook in ("pkgindex_page_filters", "pkgindex_upload_checks")]
+        assert len(load_plugins(extra=both, entry_points=False).upload_checks()) == 1
+
+    def test_everything_is_told_at_once(self):
+        assert len(problems(offering("pkgindex_blob_stores", "file"), offering("pkgindex_renderers", "text/html"))) == 2
+
+    def test_a_hook_nobody_has_is_refused_with_the_nearest(self):
+        (problem,) = problems(offering("pkgindex_upload_check", "x"))
+        assert problem.endswith("is no hook: did you mean 'pkgindex_upload_checks'?")
+
+    def test_a_hook_with_other_arguments_is_refused(self):
+        class Wrong:
+            @hookimpl
+            def pkgindex_renderers(self, colour):
+                return []
+
+        (problem,) = problems(Wrong())
+        assert "does not fit its hook" in problem
+        assert "colour" in problem
+
+    def test_a_hook_that_raises_is_refused_with_the_cause(self):
+        class Wrong:
+            @hookimpl
+            def pkgindex_renderers(self):
+                raise KeyError("lost")
+
+        (problem,) = problems(Wrong())
+        assert problem.endswith("failed in pkgindex_renderers: KeyError: 'lost'")
+
+    def test_a_wrapper_is_refused(self):
+        class Wrong:
+            @hookimpl(wrapper=True)
+            def pkgindex_renderers(self):
+                return (yield)
+
+        (problem,) = problems(Wrong())
+        assert "wraps pkgindex_renderers" in problem
+
+    def test_what_is_no_provider_is_refused(self):
+        class Wrong:
+            @hookimpl
+            def pkgindex_renderers(self):
+                return ["text/html"]
+
+        (problem,) = problems(Wrong())
+        assert "offers 'text/html' in pkgindex_renderers, which is not a Provider" in problem
+
+    @pytest.mark.parametrize(
+        ("hook", "name"), [("pkgindex_blob_stores", "S 3"), ("pkgindex_index_stores", ""), ("pkgindex_renderers", "")]
+    )
+    def test_a_name_that_nothing_could_ask_for_is_refused(self, hook: str, name: str):
+        (problem,) = problems(offering(hook, name))
+        assert f"a provider called {name!r} in {hook}" in problem
+
+    def test_the_same_object_twice_is_refused(self):
+        plugin = offering("pkgindex_page_filters", "twice")
+        (problem,) = problems(plugin, plugin)
+        assert "is the same object as plugin 'offering_twice'" in problem
+
+
+def test_loading_twice_gives_two_independent_collections():
+    """No global manager: what one program hands in, another does not see."""
+    with_extra = load_plugins(extra=[offering("pkgindex_page_filters", "mine")], entry_points=False)
+    without = load_plugins(entry_points=False)
+    assert [one.name for one in with_extra.page_filters()] == ["mine"]
+    assert without.page_filters() == ()
