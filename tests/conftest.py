@@ -1,0 +1,61 @@
+"""What every test may use: `tally`, by which a test shows its counts in the run's output.
+
+    def test_every_crash_state(tally):
+        …
+        tally("crash states", states)
+
+The totals of all tests, workers of a parallel run included, stand at the end of the run under "tallies". A
+count travels with the test's report (`user_properties`), so it also lands in a JUnit file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+Tally = Callable[[str, int], None]
+
+# The contract suites are shipped in the library; their assertions explain themselves only if rewritten.
+pytest.register_assert_rewrite("pkgindex_core.testing")
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Add to a named total that is printed when the run ends: `tally("crash states", 512)`."""
+
+    def add(label: str, count: int) -> None:
+        request.node.user_properties.append(("tally", (label, count)))
+
+    return add
+
+
+class _Tallies:
+    """Sums what the reports carry. Workers have one too, but only the process with the terminal prints it."""
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self.tests: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "teardown":  # the last report of a test carries everything that was added
+            return
+        for kind, value in report.user_properties:
+            if kind == "tally" and isinstance(value, (tuple, list)):
+                label, count = value
+                self.totals[str(label)] += int(count)
+                self.tests[str(label)] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.totals:
+            return
+        terminalreporter.section("tallies")
+        width = max(len(f"{count:,}") for count in self.totals.values())
+        for label, count in sorted(self.totals.items()):
+            tests = self.tests[label]
+            terminalreporter.write_line(f"{count:>{width},}  {label}  ({tests} test{'s' if tests > 1 else ''})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Tallies(), "tallies")
