@@ -106,7 +106,8 @@ class MirrorPage(Struct, frozen=True, tag=True):
     """How a mirrored project's page differs from the one that is stored (all of it, when none is).
 
     Carries the difference, not the page, so that the log grows with what changed and not with page sizes.
-    `put` replaces files of the same name; `drop` names may be absent. The head replaces the stored one.
+    `put` replaces files of the same name; `drop` names may be absent and go before `put`. The head replaces the stored one.
+    A change of nothing but `head.validators` and `head.fetched` keeps the page's stamp: what is shown did not change.
     """
 
     index: IndexName
@@ -127,7 +128,7 @@ class MirrorNames(Struct, frozen=True, tag=True):
     """How an upstream's project list differs from the one that is stored for a mirror.
 
     `put` holds (normalised name, display name). The list is kept beside the pages: a listed name has no page yet.
-    `validators` replaces what was stored (see `IndexReader.listing`).
+    `validators` replaces what was stored (see `IndexReader.listing`); alone it keeps the list's stamp.
     """
 
     index: IndexName

@@ -1,0 +1,109 @@
+"""What every index store decides alike when it applies a change, so that no two engines answer differently.
+
+Pure: values in, a value or an error out. How a change is stored is each engine's own affair; whether it may happen,
+and what the caller is told when it may not, stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pkgindex_core.changes import (
+    Change,
+    FileAbsent,
+    IndexAbsent,
+    IndexPresent,
+    ProjectAt,
+    Requirement,
+    UserAbsent,
+    encode_changes,
+)
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256, parse_sha256
+from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed
+from pkgindex_core.models import File, IndexConfig, PageHead
+from pkgindex_core.names import IndexName, ProjectName
+
+
+def encoded_changes(changes: Sequence[Change]) -> bytes:
+    """Encode a list for the log, or refuse what could not be read back (lone surrogates, integers beyond 64 bits)."""
+    try:
+        return encode_changes(tuple(changes))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Refused(f"the change cannot be stored: {error}") from error
+
+
+def commit_time(now: Timestamp, last: Timestamp) -> Timestamp:
+    """Times in the log never run backwards, or "as of a date" would name no single serial."""
+    return max(now, last)
+
+
+def take_uploads(config: IndexConfig | None, name: IndexName) -> IndexConfig:
+    """Let a change of hosted projects through to a hosted index only."""
+    if config is None:
+        raise Missing("index", name)
+    if config.is_mirror:
+        raise Conflict(f"index {name!r} is a mirror: its projects come from its upstream", hint="use a stage index")
+    return config
+
+
+def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
+    """Let a change of mirrored projects through to a mirror only."""
+    if config is None:
+        raise Missing("index", name)
+    if not config.is_mirror:
+        raise Conflict(f"index {name!r} is not a mirror: it holds what was uploaded to it")
+    return config
+
+
+def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:
+    if old is not None and old.type != new.type:
+        raise Conflict(
+            f"index {new.name!r} is of type {old.type!r} and cannot become {new.type!r}",
+            hint="delete the index and create it again, or choose another name",
+        )
+
+
+def hosted_digest(file: File) -> Sha256:
+    """The sha256 that every hosted file has: blobs, tombstones and URLs are named by it."""
+    digest = parse_sha256(file.digests.get("sha256", ""))
+    if digest is None or digest != file.sha256:
+        raise Refused(f"the hosted file {file.filename!r} needs a sha256 of 64 lower-case hexadecimal digits")
+    return digest
+
+
+def one_project(filename: str, wanted: ProjectName, holder: ProjectName, index: IndexName) -> None:
+    """A filename belongs to one project per index, deleted files included."""
+    if holder != wanted:
+        raise Conflict(f"file {filename!r} belongs to project {holder!r} in {index}, not to {wanted!r}")
+
+
+def user_is_free(name: str, owned: Sequence[IndexName]) -> None:
+    if owned:
+        raise Conflict(f"user {name!r} still owns {', '.join(sorted(owned))}", hint="delete those indexes first")
+
+
+def looks_the_same(old: PageHead, new: PageHead) -> bool:
+    """Whether two heads differ only in what is never shown: when and how the upstream was asked.
+
+    A mirror that revalidates a page must not give it a new stamp, or every ETag would die with every expiry.
+    """
+    return msgspec.structs.replace(new, fetched=old.fetched, validators=old.validators) == old
+
+
+def failed(requirement: Requirement) -> RequirementFailed:
+    """Say which precondition does not hold."""
+    match requirement:
+        case FileAbsent():
+            text = f"file {requirement.filename!r} already exists in {requirement.index} or was deleted from it"
+        case ProjectAt():
+            text = f"project {requirement.project!r} in {requirement.index} has changed meanwhile"
+        case UserAbsent():
+            text = f"user {requirement.name!r} already exists"
+        case IndexAbsent():
+            text = f"index {requirement.name!r} already exists"
+        case IndexPresent():
+            text = f"index {requirement.name!r} does not exist (any more)"
+    return RequirementFailed(text, requirement)
