@@ -1,0 +1,100 @@
+"""Versions: compared as PEP 440 says, and never a failure for those older than PEP 440.
+
+A page may hold `2004d` or `1.0-beta-final` beside today's versions (standards SI-16). Those are legacy: they come
+before every proper version and among themselves in the order a person would expect. Answers are remembered, within
+bounds, since a mirror's pages repeat the same few versions.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version
+
+_MEMORY = 65_536
+_LENGTH_LIMIT = 512
+"""Characters of a version that are looked at; beyond, it is legacy. No real one comes near."""
+
+SortKey = tuple[Any, ...]
+
+
+def version_key(version: str) -> SortKey:
+    """A key that sorts versions: legacy ones first, then by PEP 440. Equal versions have equal keys.
+
+    >>> sorted(["1.10", "1.9", "2004d", "1.10rc1"], key=version_key)
+    ['2004d', '1.9', '1.10rc1', '1.10']
+    """
+    return _key(version) if len(version) <= _LENGTH_LIMIT else _legacy_key(version)
+
+
+def canonical_version(version: str, *, strip_zeros: bool = True) -> str:
+    """The one spelling of a version: `1.0`, `1.0.0` and `v1.0` are `1`. Legacy versions stay as they are.
+
+    Without `strip_zeros` the release keeps its zeros, as filenames do.
+    """
+    return _canonical(version, strip_zeros) if len(version) <= _LENGTH_LIMIT else version
+
+
+def is_pep440(version: str) -> bool:
+    """Whether a version is one in the sense of PEP 440."""
+    return _parse(version) is not None
+
+
+@lru_cache(maxsize=_MEMORY)
+def _key(version: str) -> SortKey:
+    parsed = _parse(version)
+    return _legacy_key(version) if parsed is None else _pep440_key(parsed)
+
+
+@lru_cache(maxsize=_MEMORY)
+def _canonical(version: str, strip_zeros: bool) -> str:
+    parsed = _parse(version)
+    return version.strip() if parsed is None else canonicalize_version(parsed, strip_trailing_zero=strip_zeros)
+
+
+def _parse(version: str) -> Version | None:
+    if len(version) > _LENGTH_LIMIT:  # also keeps every number below the digits that int() takes
+        return None
+    try:
+        return Version(version)
+    except ValueError:
+        return None
+
+
+def _pep440_key(version: Version) -> SortKey:
+    """PEP 440's order as nested tuples of numbers and strings, which compare without any Python code running."""
+    release = version.release
+    last = len(release)
+    while last > 1 and release[last - 1] == 0:
+        last -= 1
+    pre: tuple[int, str, int]
+    if version.pre is not None:
+        pre = (1, *version.pre)
+    elif version.post is None and version.dev is not None:
+        pre = (0, "", 0)  # 1.0.dev1 comes before 1.0a1
+    else:
+        pre = (2, "", 0)
+    post = -1 if version.post is None else version.post
+    dev = (1, 0) if version.dev is None else (0, version.dev)
+    # In a local version numbers come after words.
+    local = tuple(
+        (1, int(part), "") if part.isdigit() else (0, 0, part)
+        for part in (version.local.split(".") if version.local else ())
+    )
+    return (version.epoch, release[:last], pre, post, dev, local)
+
+
+def _legacy_key(version: str) -> SortKey:
+    """Numbers by value, words by letter. An epoch of -1 puts all of them before any proper version."""
+    parts = []
+    for digits, word in _PARTS.findall(version[:_LENGTH_LIMIT]):
+        number = digits.lstrip("0")
+        # The length first: comparing digits as text needs no int(), which refuses long ones.
+        parts.append((1, len(number), number) if digits else (0, 0, word.lower()))
+    return (-1, tuple(parts), version)
+
+
+_PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
