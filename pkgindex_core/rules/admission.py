@@ -1,0 +1,93 @@
+"""Which layers of a resolution order may contribute to a project's page, and why: devpi's mirror_whitelist rule.
+
+The guard against dependency confusion. A name that any hosted index of the order has is never taken from a mirror,
+unless the whitelists open it; hosted indexes never block each other, and neither do mirrors. devpi words the rule as a
+loop that carries three variables along the order (reference/devpi.md 3.2, restated in the tests). Since mirrors stand
+last and the loop's permission is never taken back, it has a closed form:
+
+    mirrors join  =  no hosted index of the order has the name,  or the whitelists open it
+    open          =  union:         any hosted index's list names the project or `*`
+                     intersection:  the first hosted index's list does
+
+`union` only grows, so one list is enough. `intersection` only shrinks, so nothing is in it later that the first list
+lacks; and what the first list has opened stays open, whatever the deeper lists say (devpi's loop never resets it).
+Only the queried index's `mirror_whitelist_inheritance` counts, and `*` is a name like any other: `{*} & {foo}` is empty.
+
+What a mirror has does not matter, so the verdicts exist before any mirror is asked, and a name that does not join is
+never told to an upstream. Hand over the *whole* order: a hosted index that the principal may not read still guards its
+names, so layers that may not be read are left out of the page afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pkgindex_core.models import IndexConfig, Standing, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.policies import AdmissionPolicy, Verdict
+
+EVERY_NAME = "*"
+
+
+class MirrorWhitelist:
+    """devpi's rule; the default."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "mirror-whitelist-1"
+
+    def admit(
+        self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
+    ) -> tuple[Verdict, ...]:
+        configs = [tree.indexes[name] for name in order]
+        hosted = [config for config in configs if not config.is_mirror]
+        holding = {standing.index for standing in standings if standing.holds}
+        claimed_by = next((config.name for config in hosted if config.name in holding), None)
+        deciding = _deciding(configs, hosted)
+        opened_by = next((config for config in deciding if _names(config, project)), None)
+
+        mirrors_join = opened_by is not None or claimed_by is None
+        mirror_reason = _mirror_reason(project, claimed_by, opened_by, deciding)
+        return tuple(
+            Verdict(index=config.name, joins=mirrors_join, reason=mirror_reason)
+            if config.is_mirror
+            else Verdict(index=config.name, joins=True, reason=_hosted_reason(config.name, project, holding))
+            for config in configs
+        )
+
+
+def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
+    """The indexes whose whitelists can open a name. An unknown mode is read as the stricter one."""
+    return hosted if configs and configs[0].mirror_whitelist_inheritance == "union" else hosted[:1]
+
+
+def _names(config: IndexConfig, project: ProjectName) -> bool:
+    return project in config.mirror_whitelist or EVERY_NAME in config.mirror_whitelist
+
+
+def _hosted_reason(index: IndexName, project: ProjectName, holding: set[IndexName]) -> str:
+    if index in holding:
+        return f"joins: {index} is hosted here and has {project}"
+    return f"joins: {index} is hosted here, though it does not have {project}"
+
+
+def _mirror_reason(
+    project: ProjectName,
+    claimed_by: IndexName | None,
+    opened_by: IndexConfig | None,
+    deciding: Sequence[IndexConfig],
+) -> str:
+    if claimed_by is None:
+        return f"joins: no hosted index in the order has {project}"
+    if opened_by is not None:
+        entry = project if project in opened_by.mirror_whitelist else EVERY_NAME
+        return f"joins: the mirror_whitelist of {opened_by.name} has {entry}, although {claimed_by} has {project}"
+    names = [config.name for config in deciding]
+    if len(names) == 1:
+        return f"left out: {claimed_by} has {project}, and the mirror_whitelist of {names[0]} does not name it"
+    return f"left out: {claimed_by} has {project}, and neither {' nor '.join(names)} whitelists it"
+
+
+if TYPE_CHECKING:
+    _: type[AdmissionPolicy] = MirrorWhitelist

@@ -1,0 +1,187 @@
+"""devpi's mirror_whitelist: the closed form against the loop that it restates."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.policies import Verdict
+from pkgindex_core.rules.admission import MirrorWhitelist
+from pkgindex_core.rules.lineage import lineage
+
+DEMO = ProjectName("demo")
+HOSTED = [IndexName(f"h/{number}") for number in range(6)]
+MIRRORS = [IndexName(f"m/{number}") for number in range(3)]
+ABSENT = IndexName("gone/0")
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    """Trees with diamonds, cycles, missing bases and several mirrors, and every kind of whitelist."""
+    bases = st.lists(st.sampled_from([*HOSTED, *MIRRORS, ABSENT]), max_size=4)
+    whitelist = st.lists(st.sampled_from(["*", "demo", "other"]), max_size=2, unique=True)
+    inheritance = st.sampled_from(["intersection", "union"])
+    indexes = {
+        name: IndexConfig(
+            name=name,
+            bases=tuple(draw(bases)),
+            mirror_whitelist=tuple(draw(whitelist)),
+            mirror_whitelist_inheritance=draw(inheritance),
+        )
+        for name in HOSTED
+    }
+    indexes |= {name: IndexConfig(name=name, type="mirror", mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS}
+    return Tree(serial=Serial(1), indexes=indexes)
+
+
+holdings = st.sets(st.sampled_from(HOSTED + MIRRORS))
+
+
+def standings_of(order: Sequence[IndexName], holding: set[IndexName]) -> tuple[Standing, ...]:
+    return tuple(Standing(index=name, stamp=Serial(1), holds=name in holding) for name in order)
+
+
+def devpi_loop(tree: Tree, order: Sequence[IndexName], holding: set[IndexName], project: str) -> dict[IndexName, bool]:
+    """The reference's pseudo-code, line by line: whether each stage is asked, rather than skipped."""
+    whitelisted = None
+    private_hit = False
+    whitelist: set[str] | None = None
+    mode = tree.indexes[order[0]].mirror_whitelist_inheritance
+    asked = {}
+    for stage in order:
+        config = tree.indexes[stage]
+        if config.type == "mirror":
+            if private_hit and not whitelisted:
+                asked[stage] = False
+                continue
+        else:
+            own = set(config.mirror_whitelist)
+            if whitelist is None:
+                whitelist = own
+            elif mode == "intersection":
+                whitelist = whitelist & own
+            else:
+                whitelist = whitelist | own
+            if "*" in whitelist or project in whitelist:
+                whitelisted = stage
+            elif stage in holding:
+                private_hit = True
+        asked[stage] = True
+    return asked
+
+
+@settings(max_examples=500)
+@given(tree=trees(), start=st.sampled_from(HOSTED + MIRRORS), holding=holdings)
+def test_the_closed_form_equals_the_loop(tree: Tree, start: IndexName, holding: set[IndexName]) -> None:
+    order = lineage(tree, start).order
+    verdicts = MirrorWhitelist().admit(tree, order, standings_of(order, holding), DEMO)
+    assert {verdict.index: verdict.joins for verdict in verdicts} == devpi_loop(tree, order, holding, DEMO)
+    assert tuple(verdict.index for verdict in verdicts) == order
+    for verdict in verdicts:
+        assert verdict.reason.startswith("joins: " if verdict.joins else "left out: ")
+
+
+@given(tree=trees(), start=st.sampled_from(HOSTED), holding=holdings, other=st.sets(st.sampled_from(MIRRORS)))
+def test_what_mirrors_hold_decides_nothing(
+    tree: Tree, start: IndexName, holding: set[IndexName], other: set[IndexName]
+) -> None:
+    order = lineage(tree, start).order
+    policy = MirrorWhitelist()
+    hosted = holding.intersection(HOSTED)
+    assert policy.admit(tree, order, standings_of(order, hosted), DEMO) == policy.admit(
+        tree, order, standings_of(order, hosted | other), DEMO
+    )
+
+
+DEV, BASE, PYPI = IndexName("team/dev"), IndexName("team/base"), IndexName("root/pypi")
+
+
+def mirror_verdict(
+    *holding: IndexName, dev: tuple[str, ...] = (), base: tuple[str, ...] = (), mode: str = "intersection"
+) -> Verdict:
+    """What becomes of root/pypi for `demo` in team/dev, which inherits from team/base."""
+    tree = Tree(
+        serial=Serial(1),
+        indexes={
+            DEV: IndexConfig(
+                name=DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode
+            ),
+            BASE: IndexConfig(name=BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
+            PYPI: IndexConfig(name=PYPI, type="mirror"),
+        },
+    )
+    order = (DEV, BASE, PYPI)
+    verdicts = MirrorWhitelist().admit(tree, order, standings_of(order, set(holding)), DEMO)
+    assert [verdict.joins for verdict in verdicts[:2]] == [True, True]
+    return verdicts[2]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "joins", "reason"),
+    [
+        (mirror_verdict(), True, "joins: no hosted index in the order has demo"),
+        (mirror_verdict(PYPI), True, "joins: no hosted index in the order has demo"),
+        (
+            mirror_verdict(BASE),
+            False,
+            "left out: team/base has demo, and the mirror_whitelist of team/dev does not name it",
+        ),
+        (
+            mirror_verdict(BASE, mode="union"),
+            False,
+            "left out: team/base has demo, and neither team/dev nor team/base whitelists it",
+        ),
+        (
+            mirror_verdict(DEV, dev=("demo",)),
+            True,
+            "joins: the mirror_whitelist of team/dev has demo, although team/dev has demo",
+        ),
+        (
+            mirror_verdict(BASE, dev=("*",)),
+            True,
+            "joins: the mirror_whitelist of team/dev has *, although team/base has demo",
+        ),
+        # (b) of the reference: under intersection a deeper list opens nothing; under union any list does
+        (
+            mirror_verdict(DEV, base=("demo",)),
+            False,
+            "left out: team/dev has demo, and the mirror_whitelist of team/dev does not name it",
+        ),
+        # (c): also when an earlier index has the project
+        (
+            mirror_verdict(DEV, base=("demo",), mode="union"),
+            True,
+            "joins: the mirror_whitelist of team/base has demo, although team/dev has demo",
+        ),
+        # a list that names something else opens nothing
+        (
+            mirror_verdict(DEV, dev=("other",)),
+            False,
+            "left out: team/dev has demo, and the mirror_whitelist of team/dev does not name it",
+        ),
+    ],
+)
+def test_verdicts_say_why(verdict: Verdict, joins: bool, reason: str) -> None:
+    assert (verdict.joins, verdict.reason) == (joins, reason)
+
+
+def test_hosted_layers_always_join_and_say_what_they_have() -> None:
+    tree = Tree(serial=Serial(1), indexes={DEV: IndexConfig(name=DEV), BASE: IndexConfig(name=BASE)})
+    order = (DEV, BASE)
+    verdicts = MirrorWhitelist().admit(tree, order, standings_of(order, {DEV}), DEMO)
+    assert [(verdict.joins, verdict.reason) for verdict in verdicts] == [
+        (True, "joins: team/dev is hosted here and has demo"),
+        (True, "joins: team/base is hosted here, though it does not have demo"),
+    ]
+
+
+def test_an_unknown_inheritance_mode_is_read_as_the_stricter() -> None:
+    assert not mirror_verdict(DEV, base=("*",), mode="whatever").joins
+
+
+def test_an_empty_order_has_no_verdicts() -> None:
+    assert MirrorWhitelist().admit(Tree(serial=Serial(0), indexes={}), (), (), DEMO) == ()
+    assert MirrorWhitelist().fingerprint
