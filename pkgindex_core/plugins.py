@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
+from inspect import isawaitable
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import pluggy
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from packaging.utils import canonicalize_name
 
 from pkgindex_core import builtin, hookspecs
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.hookspecs import NAMESPACE, Provider
 from pkgindex_core.protocols import (
     AdmissionPolicy,
@@ -120,10 +122,17 @@ class Plugins:
         return {loaded.name: provider for loaded, provider in self._found if loaded.hook == hook}
 
 
-def load_plugins(*, extra: Iterable[object] = (), entry_points: bool = True, disabled: Collection[str] = ()) -> Plugins:
+def load_plugins(
+    *,
+    extra: Iterable[object] = (),
+    entry_points: bool = True,
+    disabled: Collection[str] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Plugins:
     """Load the built-in plugin, `extra` objects and, unless told not to, every installed plugin.
 
-    `disabled` names distributions whose entry points are left alone. Whatever is wrong is one `Refused`.
+    `disabled` names distributions whose entry points are left alone; `settings` are tables by the name of the provider
+    they are for, which finds its own in the context it is made with. Whatever is wrong is one `Refused`.
     """
     loader = _Loader()
     loader.register(builtin, _origin(builtin, "builtin", DISTRIBUTION, _own_version()))
@@ -138,7 +147,41 @@ def load_plugins(*, extra: Iterable[object] = (), entry_points: bool = True, dis
             problems,
             hint="uninstall or upgrade the distribution that is named, or list it in the option disabled_plugins",
         )
-    return Plugins(found)
+    tables = settings or {}
+    names = {loaded.name for loaded, _ in found}
+    strays = [name for name in tables if name not in names]
+    if strays:
+        raise Refused(
+            [f"[plugins.{name}]: no plugin offers {name!r}; {suggestion(name, names)}" for name in strays],
+            hint="`pkgindex-serve plugins` lists what is loaded",
+        )
+    return Plugins((loaded, _guarded(loaded, provider, tables.get(loaded.name, {}))) for loaded, provider in found)
+
+
+def _guarded(loaded: LoadedProvider, provider: Provider[Any], settings: Mapping[str, Any]) -> Provider[Any]:
+    """The provider with its own settings in the context, and with its plugin's name on whatever goes wrong."""
+
+    def make(*arguments: Any) -> Any:
+        *url, context = arguments
+        with _blaming(loaded):
+            made = provider.make(*url, replace(context, settings=settings))
+        return later(made) if isawaitable(made) else made
+
+    async def later(made: Awaitable[Any]) -> Any:
+        with _blaming(loaded):
+            return await made
+
+    return replace(provider, make=make)
+
+
+@contextmanager
+def _blaming(loaded: LoadedProvider) -> Iterator[None]:
+    try:
+        yield
+    except PkgIndexError:
+        raise
+    except Exception as error:  # the border: whatever a plugin raises while it makes its object
+        raise Refused(f"{loaded.source} cannot make {loaded.name!r}: {type(error).__name__}: {error}") from error
 
 
 class _Loader:
@@ -214,7 +257,7 @@ class _Loader:
             caller = getattr(self._manager.hook, name)
             for implementation in caller.get_hookimpls() if isinstance(caller, pluggy.HookCaller) else ():
                 origin = self._origins[implementation.plugin_name]
-                self.problems.append(f"{origin.source} implements {name}, which is no hook: {suggestion(name, HOOKS)}")
+                self.problems.append(f"{origin.source} implements {name}, which is no hook; {suggestion(name, HOOKS)}")
 
 
 def _taken_twice(found: Iterable[tuple[LoadedProvider, Provider[Any]]]) -> Iterator[str]:

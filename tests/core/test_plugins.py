@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core import builtin
-from pkgindex_core.errors import Refused
-from pkgindex_core.hookspecs import Provider, hookimpl
+from pkgindex_core.clock import SystemClock
+from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.plugins import HOOKS, LoadedProvider, load_plugins
 
 
-def offering(hook: str, *names: str) -> object:
+class Made:
+    """What a test's provider makes: remembers what it was made with."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        self.name = name
+        *self.url, self.context = arguments
+
+
+def offering(hook: str, *names: str, failure: Exception | None = None) -> object:
     """A plugin object with one hook that offers providers of these names."""
 
-    def implementation() -> Iterable[Provider[object]]:
-        return [Provider(name=name, summary=f"the {name} one", make=partial(str, name)) for name in names]
+    def make(name: str, *arguments: Any) -> Made:
+        if failure:
+            raise failure
+        return Made(name, *arguments)
+
+    async def make_later(name: str, *arguments: Any) -> Made:
+        return make(name, *arguments)
+
+    maker = make_later if hook.endswith(("_stores", "_refreshers")) else make
+
+    def implementation() -> Iterable[Provider[Any]]:
+        return [Provider(name=name, summary=f"the {name} one", make=partial(maker, name)) for name in names]
 
     implementation.__name__ = hook
     module = types.ModuleType("offering_" + "_".join(names).replace("/", "_"))
     module.__file__ = f"plugins/{module.__name__}.py"
     setattr(module, hook, hookimpl(implementation))
     return module
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    with ThreadPoolExecutor(1) as workers:
+        yield Context(data=tmp_path, clock=SystemClock(), workers=workers)
 
 
 def install(site: Path, distribution: str, entries: dict[str, str], *, version: str = "1.0", code: str = "") -> None:
@@ -101,62 +129,92 @@ class TestBuiltIn:
             assert hasattr(import_module(module), attribute), provider.make.__qualname__
 
 
-class TestLookUp:
-    def test_index_stores_go_by_the_scheme_of_the_url(self):
-        plugins = load_plugins(entry_points=False)
-        assert plugins.index_store("sqlite:///srv/index.sqlite").name == "sqlite"
-        assert plugins.index_store("SQLITE:///srv/index.sqlite").name == "sqlite"
-        assert plugins.index_store("memory://").name == "memory"
+class TestStores:
+    """Who opens a store is chosen by the scheme of its URL."""
+
+    @pytest.mark.parametrize("hook", ["index", "blob"])
+    @pytest.mark.parametrize("url", ["vault://host/place", "VAULT://host/place"])
+    async def test_a_plugins_store_is_opened_with_the_whole_url(self, hook: str, url: str, context: Context):
+        plugins = load_plugins(extra=[offering(f"pkgindex_{hook}_stores", "vault")], entry_points=False)
+        store = await getattr(plugins, f"{hook}_store")(url).make(url, context)
+        assert store.url == [url]
 
     @pytest.mark.parametrize(
-        ("url", "hint"),
+        ("url", "problem", "hint"),
         [
-            ("sqlit://x", "did you mean 'sqlite'?"),
-            ("mongodb://u:hush@h/d", "known are memory, sqlite"),
-            ("/srv/hush", "write it like sqlite:///srv/index.sqlite"),
-            ("://hush", "write it like sqlite:///srv/index.sqlite"),
+            ("sqlit://x", "no index store for the scheme 'sqlit'", "did you mean 'sqlite'?"),
+            ("mongodb://u:hush@h/d", "no index store for the scheme 'mongodb'", "known are memory, sqlite"),
+            ("/srv/hush", "the index store is not given as a URL", "write it like sqlite:///srv/index.sqlite"),
+            ("://hush", "the index store is not given as a URL", "write it like sqlite:///srv/index.sqlite"),
         ],
     )
-    def test_an_unknown_index_store_is_refused_with_the_nearest(self, url: str, hint: str):
+    def test_an_unknown_index_store_is_refused_with_the_nearest(self, url: str, problem: str, hint: str):
         with pytest.raises(Refused) as refused:
             load_plugins(entry_points=False).index_store(url)
+        assert refused.value.problems == (problem,)  # and not the rest of the URL, which may hold a password
         assert refused.value.hint == hint
-        assert "hush" not in str(refused.value)  # the rest of a URL may hold a password
 
-    def test_blob_stores_that_nobody_offers_go_to_fsspec(self):
-        plugins = load_plugins(entry_points=False)
-        assert plugins.blob_store("file:///srv/blobs").name == "file"
-        assert plugins.blob_store("memory://").name == "memory"
-        assert plugins.blob_store("s3://bucket/prefix").name == "fsspec"
-        assert plugins.blob_store("simplecache::s3://bucket").name == "fsspec"
-        with pytest.raises(Refused, match="not given as a URL"):
-            plugins.blob_store("C:\\blobs")
+    @pytest.mark.parametrize("url", ["s3://bucket/prefix", "simplecache::s3://bucket"])
+    def test_blob_stores_that_nobody_offers_go_to_fsspec(self, url: str):
+        assert load_plugins(entry_points=False).blob_store(url).name == "fsspec"
 
-    def test_a_plugins_store_is_found_like_a_built_in_one(self):
-        plugins = load_plugins(extra=[offering("pkgindex_blob_stores", "vault")], entry_points=False)
-        assert plugins.blob_store("vault://x").make() == "vault"
+    def test_a_windows_path_is_not_taken_for_a_url(self):
+        with pytest.raises(Refused, match="not given as a URL") as refused:
+            load_plugins(entry_points=False).blob_store("C:\\blobs")
+        assert refused.value.hint == "write it like file:///srv/blobs"
 
+
+class TestMaking:
     def test_an_unknown_admission_policy_is_refused_with_the_nearest(self):
-        plugins = load_plugins(entry_points=False)
-        assert plugins.admission("mirror_whitelist").name == "mirror_whitelist"
+        plugins = load_plugins(extra=[offering("pkgindex_admission_policies", "pins")], entry_points=False)
+        assert plugins.admission("pins").name == "pins"
         with pytest.raises(Refused, match="no admission policy 'mirror-whitelist'") as refused:
             plugins.admission("mirror-whitelist")
         assert refused.value.hint == "did you mean 'mirror_whitelist'?"
 
-    def test_built_in_authenticators_are_asked_first_then_the_others_by_name(self):
+    async def test_every_role_is_made_with_its_own_settings(self, context: Context):
+        hooks = ["authenticators", "page_filters", "renderers", "upload_checks", "refreshers"]
+        tables = {hook: {"for": hook} for hook in hooks[1:]}
+        plugins = load_plugins(
+            extra=[offering(f"pkgindex_{hook}", hook) for hook in hooks], entry_points=False, settings=tables
+        )
+        offers = {
+            "authenticators": plugins.authenticators()[-1],
+            "page_filters": plugins.page_filters()[-1],
+            "renderers": plugins.renderers()["renderers"],
+            "upload_checks": plugins.upload_checks()[-1],
+            "refreshers": plugins.refreshers()["refreshers"],
+        }
+        for hook, provider in offers.items():
+            made = provider.make(context)
+            one = await made if hook == "refreshers" else made
+            assert (provider.name, one.name) == (hook, hook)
+            assert one.context == replace(context, settings=tables.get(hook, {}))
+
+    def test_authenticators_are_asked_built_in_first_then_by_name(self):
         late, early = (offering("pkgindex_authenticators", name) for name in ("zeta", "alpha"))
         plugins = load_plugins(extra=[late, early], entry_points=False)
         assert [one.name for one in plugins.authenticators()] == ["users", "alpha", "zeta"]
 
-    def test_every_role_has_its_own_shelf(self):
-        shelves = {
-            "pkgindex_refreshers": lambda plugins: [*plugins.refreshers()],
-            "pkgindex_page_filters": lambda plugins: [one.name for one in plugins.page_filters()],
-            "pkgindex_upload_checks": lambda plugins: [one.name for one in plugins.upload_checks()],
-        }
-        plugins = load_plugins(extra=[offering(hook, hook[-6:]) for hook in shelves], entry_points=False)
-        assert {hook: look(plugins) for hook, look in shelves.items()} == {hook: [hook[-6:]] for hook in shelves}
-        assert {*plugins.renderers()} >= {"text/html"}
+    @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_refreshers"])
+    async def test_a_factory_that_fails_is_named_with_the_cause(self, hook: str, context: Context):
+        plugins = load_plugins(extra=[offering(hook, "odd", failure=OSError("no such list"))], entry_points=False)
+        (provider,) = (*plugins.page_filters(), *plugins.refreshers().values())
+        with pytest.raises(Refused, match=r"plugin 'offering_odd' \(.*\) cannot make 'odd': OSError: no such list"):
+            await provider.make(context)
+
+    def test_a_factory_that_knows_what_is_wrong_is_believed(self, context: Context):
+        known = Unavailable("the list server sleeps")
+        plugins = load_plugins(extra=[offering("pkgindex_page_filters", "odd", failure=known)], entry_points=False)
+        with pytest.raises(Unavailable) as raised:
+            plugins.page_filters()[0].make(context)
+        assert raised.value is known
+
+    def test_a_table_for_nobody_is_refused_with_the_nearest(self):
+        extra = [offering("pkgindex_page_filters", "cooldown")]
+        with pytest.raises(Refused) as refused:
+            load_plugins(extra=extra, entry_points=False, settings={"cooldwn": {"days": 3}})
+        assert refused.value.problems == ("[plugins.cooldwn]: no plugin offers 'cooldwn'; did you mean 'cooldown'?",)
 
 
 class TestEntryPoints:
@@ -176,11 +234,11 @@ class TestEntryPoints:
     def test_two_distributions_may_call_their_entry_points_alike(self, site: Path):
         install(site, "acme-b", {"plugin": "acme_b"}, code=A_CHECK.format(name="b"))
         install(site, "acme-a", {"plugin": "acme_a"}, code=A_CHECK.format(name="a"))
-        assert [one.name for one in load_plugins().upload_checks()] == ["a", "b"]
+        assert [one.name for one in load_plugins().describe() if one.hook == "pkgindex_upload_checks"] == ["a", "b"]
 
     def test_a_disabled_distribution_is_not_even_imported(self, site: Path):
         install(site, "acme-broken", {"plugin": "acme_broken"}, code="raise RuntimeError")
-        assert load_plugins(disabled=["Acme_Broken"]).upload_checks() == ()
+        assert {one.distribution for one in load_plugins(disabled=["Acme_Broken"]).describe()} == {"pkgindex"}
 
     def test_a_plugin_that_cannot_be_imported_is_named_with_the_cause(self, site: Path):
         install(site, "acme-broken", {"plugin": "acme_broken"}, version="3", code="import no_such_module_anywhere")
@@ -209,14 +267,14 @@ class TestWhatIsWrong:
 
     def test_one_name_in_two_hooks_is_fine(self):
         both = [offering(hook, "same") for hook in ("pkgindex_page_filters", "pkgindex_upload_checks")]
-        assert len(load_plugins(extra=both, entry_points=False).upload_checks()) == 1
+        assert [one.name for one in load_plugins(extra=both, entry_points=False).describe()].count("same") == 2
 
     def test_everything_is_told_at_once(self):
         assert len(problems(offering("pkgindex_blob_stores", "file"), offering("pkgindex_renderers", "text/html"))) == 2
 
     def test_a_hook_nobody_has_is_refused_with_the_nearest(self):
         (problem,) = problems(offering("pkgindex_upload_check", "x"))
-        assert problem.endswith("is no hook: did you mean 'pkgindex_upload_checks'?")
+        assert problem.endswith("is no hook; did you mean 'pkgindex_upload_checks'?")
 
     def test_a_hook_with_other_arguments_is_refused(self):
         class Wrong:
@@ -272,5 +330,4 @@ def test_loading_twice_gives_two_independent_collections():
     """No global manager: what one program hands in, another does not see."""
     with_extra = load_plugins(extra=[offering("pkgindex_page_filters", "mine")], entry_points=False)
     without = load_plugins(entry_points=False)
-    assert [one.name for one in with_extra.page_filters()] == ["mine"]
-    assert without.page_filters() == ()
+    assert {one.name for one in with_extra.describe()} - {one.name for one in without.describe()} == {"mine"}
