@@ -1,0 +1,120 @@
+"""Which network addresses an upstream's links may lead to.
+
+A page may point its files at 127.0.0.1, at a cloud's metadata service or at a name that resolves there (server-side request forgery,
+reliability R9). Two rules, judged at the socket, so that no spelling of an address and no second DNS answer passes:
+
+* A host that only a page or a redirect named: public addresses, and the networks the operator allowed.
+* The host that the operator configured: wherever it is, since he said so. But if it first resolved to a public address,
+  a later private one is a rebinding and refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from pkgindex_core.errors import Refused
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class AddressRefusedError(OSError):
+    """A link leads into a network that is not allowed."""
+
+
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Read `allow_networks`: `10.0.0.0/8`, `fd00::/8`, a single address."""
+    networks: list[Network] = []
+    problems: list[str] = []
+    for text in texts:
+        try:
+            networks.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            problems.append(f"allow_networks: {text[:80]!r} is not a network")
+    if problems:
+        raise Refused(problems, hint="write networks as 10.0.0.0/8 or fd00::/8")
+    return tuple(networks)
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the open internet, whatever it is wrapped in."""
+    inner = _embedded(address)
+    if inner is not None:
+        return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+class AddressGuard:
+    """Makes sockets for hosts that a stranger named: the gate right before a connection is opened."""
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+
+    def permits(self, text: str) -> bool:
+        address = _parse(text)
+        if address is None:
+            return False
+        if is_public(address):
+            return True
+        plain = _embedded(address) or address
+        return any(plain in network or address in network for network in self._allowed)
+
+    def open_socket(self, info: AddrInfoType) -> socket.socket:
+        """aiohttp's `socket_factory`: sees the very address that is about to be connected to."""
+        family, kind, protocol, _, target = info
+        if not self.permits(str(target[0])):
+            raise AddressRefusedError(f"address {target[0]} is not public and not in allow_networks")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+class PinningResolver(AbstractResolver):
+    """Resolves configured hosts, and refuses one that moves from public to private addresses while we run."""
+
+    def __init__(self, inner: AbstractResolver, guard: AddressGuard) -> None:
+        self._inner = inner
+        self._guard = guard
+        self._first_public: dict[str, bool] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        kept = [result for result in found if self._guard.permits(result["host"])]
+        if self._first_public.setdefault(host, bool(kept)) and found:
+            if not kept:
+                raise AddressRefusedError(f"{host} moved from a public to a private address")
+            return kept
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _embedded(address: Any) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, 6to4, Teredo's client, NAT64."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return None

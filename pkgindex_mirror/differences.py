@@ -1,0 +1,146 @@
+"""How an upstream's page differs from the one that is stored, as a `MirrorPage`. Pure.
+
+What we learned ourselves (a sha256 from fetching, a sidecar's digest from the wheel) survives an upstream that does not know it.
+What identifies bytes is trusted on first use: an upstream that changes a file's digest under the same name is
+never followed, the first digests stay, and the alarm is handed back for the log (reliability 2.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import canonicalize_version
+
+from pkgindex_core.changes import MirrorNames, MirrorPage
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.models import File, Page, PageHead, ProjectRow, decode_file, encode_file
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_mirror.pages import PageListing
+
+
+class PageDifference(Struct, frozen=True, kw_only=True):
+    change: MirrorPage | None
+    """None: what is stored says the same."""
+    alarms: tuple[str, ...]
+    """One sentence for each file whose bytes the upstream claims to have changed."""
+
+
+def page_difference(
+    index: IndexName,
+    project: ProjectName,
+    *,
+    stored: Page | None,
+    listing: PageListing,
+    validators: Mapping[str, str],
+    fetched: Timestamp,
+) -> PageDifference:
+    """Compare a page with the stored one; validators and times alone are no difference."""
+    rows = {row.filename: row for row in stored.rows} if stored else {}
+    put: list[File] = []
+    alarms: list[str] = []
+    for listed in listing.files:
+        row = rows.pop(listed.filename, None)
+        if row is None:
+            put.append(listed)
+            continue
+        if row.body == encode_file(listed):
+            continue  # the usual case, without decoding
+        known = decode_file(row.body)
+        alarm = digest_alarm(known, listed)
+        if alarm:
+            alarms.append(alarm)
+        merged = _merge_marks(known, listed) if alarm else _merge(known, listed)
+        if merged != known:
+            put.append(merged)
+    head = PageHead(
+        display_name=listing.display_name,
+        versions=_versions_without_files(listing),
+        status=listing.status,
+        status_reason=listing.status_reason,
+        validators=dict(validators),
+        fetched=fetched,
+    )
+    if stored and not put and not rows and _same_head(stored.head, head):
+        return PageDifference(change=None, alarms=tuple(alarms))
+    change = MirrorPage(index, project, head, tuple(put), tuple(sorted(rows)))
+    return PageDifference(change=change, alarms=tuple(alarms))
+
+
+def digest_alarm(known: File, listed: File) -> str:
+    """Say it if an upstream gives other digests for a file than it, or its bytes, first had."""
+    for algorithm, digest in listed.digests.items():
+        first = known.digests.get(algorithm)
+        if first is not None and first != digest:
+            return f"{known.filename!r}: the upstream's {algorithm} changed from {first} to {digest}; the first is kept"
+    return ""
+
+
+def _merge(known: File, listed: File) -> File:
+    """What the upstream says now, and what only we know."""
+    return replace(
+        listed,
+        # Of one algorithm both have the same value here; sha256 first, as everywhere.
+        digests=_sha256_first({**known.digests, **listed.digests}),
+        size=listed.size if listed.size is not None else known.size,
+        upload_time=listed.upload_time if listed.upload_time is not None else known.upload_time,
+        metadata_sha256=listed.metadata_sha256 or known.metadata_sha256,
+        metadata_offered=listed.metadata_offered and not (listed.metadata_sha256 or known.metadata_sha256),
+    )
+
+
+def _merge_marks(known: File, listed: File) -> File:
+    """Of a file whose bytes changed, only the marks that are not about the bytes."""
+    return replace(known, yanked=listed.yanked)
+
+
+def _sha256_first(digests: Mapping[str, str]) -> dict[str, str]:
+    return {name: digests[name] for name in sorted(digests, key=lambda name: (name != "sha256", name))}
+
+
+def _versions_without_files(listing: PageListing) -> tuple[str, ...]:
+    """PEP 700 lists versions that have no files; those that have some are told by the files (`PageHead.versions`)."""
+    spelled = {file.version for file in listing.files}
+    rest = [version for version in listing.versions if version not in spelled]
+    if not rest:
+        return ()
+    canonical = {canonicalize_version(version) for version in spelled}
+    return tuple(version for version in rest if canonicalize_version(version) not in canonical)
+
+
+def _same_head(stored: PageHead, new: PageHead) -> bool:
+    return replace(new, validators=stored.validators, fetched=stored.fetched) == stored
+
+
+class NamesMerge:
+    """Compares project lists, both by normalised name, in one pass, holding one stored batch at a time."""
+
+    def __init__(self, listed: Mapping[ProjectName, str]) -> None:
+        self._rest: Iterator[tuple[ProjectName, str]] = iter(listed.items())
+        self._next = next(self._rest, None)
+        self._put: list[tuple[ProjectName, str]] = []
+        self._drop: list[ProjectName] = []
+
+    def feed(self, stored: Sequence[ProjectRow]) -> None:
+        """Take the next batch of stored rows."""
+        for row in stored:
+            while self._next is not None and self._next[0] < row.name:
+                self._put.append(self._next)
+                self._next = next(self._rest, None)
+            if self._next is None or self._next[0] != row.name:
+                self._drop.append(row.name)
+                continue
+            if self._next[1] != row.display_name:
+                self._put.append(self._next)
+            self._next = next(self._rest, None)
+
+    def finish(self, index: IndexName, validators: Mapping[str, str]) -> MirrorNames | None:
+        """What is to be changed; None when both lists say the same."""
+        if self._next is not None:
+            self._put.append(self._next)
+            self._put.extend(self._rest)
+            self._next = None
+        if not self._put and not self._drop:
+            return None
+        return MirrorNames(index, tuple(self._put), tuple(self._drop), dict(validators))

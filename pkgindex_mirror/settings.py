@@ -1,0 +1,70 @@
+"""The settings of the mirror plugin: the table `[plugins.mirror]`. Seconds and bytes.
+
+Defaults suit a team's server in front of a public index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.errors import Refused
+from pkgindex_mirror.retry import RetryPolicy
+
+
+class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    wait: float = 10.0
+    """How long a client waits for a page; then it gets what is stored, or a 503. The fetch goes on."""
+    file_wait: float = 30.0
+    """How long a client waits for the first bytes of a file that is not stored yet, or for a sidecar."""
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    """The longest silence of an upstream inside an answer."""
+    page_deadline: float = 60.0
+    """For one page with all its retries."""
+    names_deadline: float = 300.0
+    """For the project list with all its retries."""
+    slowest_file: int = 4096
+    """Bytes a second below which a transfer is given up."""
+    attempts: int = 3
+    first_pause: float = 0.25
+    """Before the second attempt; doubles from there."""
+    page_limit: int = 256 * 1024 * 1024
+    """Bytes of a page or project list, decompressed."""
+    file_limit: int = 20 * 1024**3
+    concurrent_pages: int = 32
+    concurrent_files: int = 16
+    pending: int = 4096
+    """Upstream requests under way or queued; beyond that callers are told to come back."""
+    breaker_failures: int = 5
+    """After so many failed operations in a row an upstream host is left alone …"""
+    breaker_interval: float = 30.0
+    """… except for one probe in so many seconds."""
+    absent_expiry: float = 60.0
+    """How long "no such project" is believed, at most as long as a page."""
+    remembered: int = 100_000
+    """Projects whose checking time is kept in memory."""
+    allow_networks: tuple[str, ...] = ()
+    """Private networks into which pages and redirects may lead: `10.0.0.0/8`. The upstream's own host needs no entry."""
+    ca_file: str = ""
+    """Certificates (PEM) to trust for upstreams, instead of the system's."""
+    user_agent: str = ""
+    """Instead of `pkgindex-mirror/VERSION`. Public indexes ask for a contact in it."""
+
+    def page_policy(self) -> RetryPolicy:
+        return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.page_deadline)
+
+    def names_policy(self) -> RetryPolicy:
+        return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.names_deadline)
+
+
+def read_settings(table: Mapping[str, Any]) -> MirrorSettings:
+    """Decode the table; a wrong type or an unknown key is refused with its name."""
+    try:
+        return msgspec.convert(table, MirrorSettings)
+    except msgspec.ValidationError as error:
+        known = ", ".join(MirrorSettings.__struct_fields__)
+        raise Refused(f"[plugins.mirror]: {error}", hint=f"known settings: {known}") from error

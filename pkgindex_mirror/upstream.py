@@ -1,0 +1,477 @@
+"""Asking somebody else's index over HTTP.
+
+Every answer is a value: a document, unchanged, gone, or failed. Only 404 and 410 mean gone; whatever else is not a
+whole and readable answer is a failure, so that trouble is never taken for absence (DESIGN 2.8).
+
+Credentials belong to the upstream's own scheme, host and port: redirects are followed by hand, one that leaves that origin goes on
+without them for good, and one from https to http is refused. No URL with userinfo is ever formed, so none can be logged.
+
+Two connection pools: one for the hosts that operators configured, one for hosts that only pages and redirects
+name. The second judges each address right before it connects (`addresses`); no connection of the first is ever lent to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import DefaultResolver
+from msgspec import Struct
+from yarl import URL
+
+from pkgindex_core.errors import Unavailable
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName
+from pkgindex_mirror import urls
+from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
+from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
+from pkgindex_mirror.breaker import CircuitBreaker
+from pkgindex_mirror.retry import RetryPolicy, parse_retry_after
+from pkgindex_mirror.settings import MirrorSettings
+
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+"""JSON first: HTML has no sizes, upload times and versions. What uv sends, so every index has seen it."""
+
+REDIRECTS_LIMIT = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GONE = frozenset({404, 410})
+_CHUNK = 256 * 1024
+_VALIDATOR_LIMIT = 512
+
+_log = logging.getLogger(__name__)
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """An upstream as an index configures it. Its repr shows no secret."""
+
+    base: str
+    authorization: str = ""
+    """The header's value; empty for none."""
+
+    def __repr__(self) -> str:
+        return f"Site({self.base!r})"
+
+    def project_url(self, project: ProjectName) -> str:
+        return f"{self.base}{project}/"
+
+
+def site_of(index: IndexConfig) -> Site | None:
+    """The upstream of a mirror; None when its URL is unusable."""
+    base = urls.cleaned(index.mirror_url)
+    if base is None:
+        return None
+    credentials = index.mirror_credentials
+    return Site(base=urls.with_slash(base), authorization=urls.basic(credentials) if credentials else "")
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """A page or project list, decoded, not yet read."""
+
+    body: bytes
+    content_type: str
+    url: str
+    """Where it came from after redirects; relative links start there."""
+    validators: dict[str, str]
+    """To ask again with: `etag`, `last-modified`; `serial`; `url`, the URL that was asked: they mean nothing at another."""
+    received: int
+    """Bytes on the wire."""
+
+
+class Unchanged(Struct, frozen=True):
+    """304: the stored page is current."""
+
+
+class Gone(Struct, frozen=True):
+    """404 or 410: the upstream says that there is no such thing."""
+
+    status: int
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """The upstream could not be asked, or its answer is not one."""
+
+    reason: str
+    """One clause without secrets."""
+    retry_after: float | None = None
+    again: bool = False
+    """Worth another attempt."""
+    healthy: bool | None = None
+    """What this says of the host, for the circuit breaker: it works, it does not, or nothing."""
+
+    def error(self, what: str) -> Unavailable:
+        seconds = 30 if self.retry_after is None else max(1, round(self.retry_after))
+        return Unavailable(f"{what}: {self.reason}", retry_after=seconds)
+
+
+class Transfer:
+    """A file's body that has begun to arrive."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, start: int, size: int | None) -> None:
+        self._response = response
+        self.start = start
+        """The offset of the first byte that will come."""
+        self.size = size
+        """Bytes of the whole file, when the upstream said so."""
+        headers = response.headers
+        self.takes_ranges = response.status == 206 or headers.get("Accept-Ranges", "").strip().lower() != "none"
+        etag = headers.get("ETag", "")
+        # RFC 9110 13.1.5: If-Range compares strongly; a weak tag would never match.
+        self.validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; `Unavailable` when it breaks off."""
+        try:
+            while data := await self._response.content.read(_CHUNK):
+                yield data
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            failed = _failure(error)
+            raise Unavailable(failed.reason, retry_after=5) from error
+
+
+Value = TypeVar("Value")
+FileAnswer = Transfer | Gone | Failed
+
+
+class UpstreamClient:
+    """The one client of a program. Opened lazily inside the loop, closed by its owner."""
+
+    def __init__(
+        self,
+        settings: MirrorSettings,
+        *,
+        resolver: AbstractResolver | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._guard = AddressGuard(parse_networks(settings.allow_networks))
+        self._given_resolver = resolver
+        self._own_resolver: AbstractResolver | None = None
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._dice = dice
+        self._breakers: dict[urls.Origin, CircuitBreaker] = {}
+        self._configured: aiohttp.ClientSession | None = None
+        self._strangers: aiohttp.ClientSession | None = None
+        self._pages = asyncio.Semaphore(settings.concurrent_pages)
+        self._files = asyncio.Semaphore(settings.concurrent_files)
+
+    async def document(
+        self,
+        site: Site,
+        url: str,
+        *,
+        validators: Mapping[str, str] | None = None,
+        accept: str = ACCEPT,
+        policy: RetryPolicy | None = None,
+        past_caches: bool = False,
+    ) -> Document | Unchanged | Gone | Failed:
+        """Ask for a page or a project list, with `validators` only if it changed.
+
+        `past_caches` asks intermediaries to ask the origin (RFC 9111 5.2.1.4).
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        if past_caches:
+            headers["Cache-Control"] = "no-cache"
+        known = validators if validators and validators.get("url") == url else {}
+        if known.get("etag"):
+            headers["If-None-Match"] = known["etag"]
+        elif known.get("last-modified"):
+            headers["If-Modified-Since"] = known["last-modified"]
+
+        async def once() -> Document | Unchanged | Gone | Failed:
+            response = await self._send(site, url, headers)
+            if isinstance(response, Failed):
+                return response
+            try:
+                return await self._read_document(response, url, conditional=len(known) > 0)
+            finally:
+                response.release()
+
+        async with self._pages:
+            return await self._attempts(url, policy or self._settings.page_policy(), once)
+
+    @asynccontextmanager
+    async def file(
+        self, site: Site, url: str, *, span: tuple[int, int | None] | None = None, validator: str = ""
+    ) -> AsyncIterator[FileAnswer]:
+        """Ask for a file or, with `span`, a part: (start, stop or None), (-n, None) for the last n bytes.
+
+        The caller reads `chunks` inside the context. An upstream that ignores the range, or whose file is no longer the one
+        that `validator` names, answers with the whole: `Transfer.start` tells.
+        """
+        # A file is stored as it was hashed: no content coding (FI-4).
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if span is not None:
+            start, stop = span
+            headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"
+            if validator:
+                headers["If-Range"] = validator
+        opened: aiohttp.ClientResponse | None = None
+
+        async def once() -> FileAnswer:
+            nonlocal opened
+            response = await self._send(site, url, headers)
+            if isinstance(response, Failed):
+                return response
+            answer = _file_answer(response, url)
+            if isinstance(answer, Transfer):
+                opened = response
+            else:
+                response.close()
+            return answer
+
+        answer = await self._attempts(url, self._settings.page_policy(), once)
+        try:
+            yield answer
+        finally:
+            if opened is not None:
+                opened.close() if not opened.content.at_eof() else opened.release()
+
+    @asynccontextmanager
+    async def file_slot(self) -> AsyncIterator[None]:
+        """The global bound on files that are fetched at once."""
+        async with self._files:
+            yield
+
+    async def close(self) -> None:
+        for session in (self._configured, self._strangers):
+            if session is not None:
+                await session.close()
+        if self._own_resolver is not None:
+            await self._own_resolver.close()
+        self._configured = self._strangers = self._own_resolver = None
+
+    async def _attempts(
+        self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
+    ) -> Value | Failed:
+        breaker = self._breaker(url)
+        begun = self._monotonic()
+        failed = Failed(reason="not asked")
+        try:
+            async with asyncio.timeout(policy.deadline):
+                for attempt in range(1, policy.attempts + 1):
+                    now = self._monotonic()
+                    if not breaker.permits(now):
+                        wait = breaker.remaining(now)
+                        return Failed(
+                            reason=f"{urls.origin(url)} keeps failing; asked again in {wait:.0f} s", retry_after=wait
+                        )
+                    outcome = await once()
+                    if not isinstance(outcome, Failed):
+                        breaker.succeeded()
+                        return outcome
+                    failed = outcome
+                    if not failed.again:
+                        break
+                    pause = policy.wait(
+                        attempt,
+                        elapsed=self._monotonic() - begun,
+                        dice=self._dice(),
+                        retry_after=failed.retry_after,
+                    )
+                    if pause is None:
+                        break
+                    _log.info("asking %s again in %.1f s: %s", urls.shown(url), pause, failed.reason)
+                    await self._sleep(pause)
+        except TimeoutError:
+            failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", healthy=False)
+        if failed.healthy:
+            breaker.succeeded()
+        elif failed.healthy is not None:
+            breaker.failed(self._monotonic(), retry_after=failed.retry_after)
+        return failed
+
+    def _breaker(self, url: str) -> CircuitBreaker:
+        where = urls.origin(url)
+        if len(self._breakers) > 1000:  # hosts that pages name are a stranger's choice: bounded
+            self._breakers = {origin: breaker for origin, breaker in self._breakers.items() if breaker.is_open}
+        return self._breakers.setdefault(
+            where,
+            CircuitBreaker(failures=self._settings.breaker_failures, interval=self._settings.breaker_interval),
+        )
+
+    async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:
+        """One request, redirects followed. The response is open; its headers have been judged only for redirects."""
+        seen: set[str] = set()
+        at_home = True
+        while True:
+            if url in seen or len(seen) > REDIRECTS_LIMIT:
+                return Failed(reason=f"redirects in a circle at {urls.shown(url)}")
+            seen.add(url)
+            at_home = at_home and urls.origin(url) == urls.origin(site.base)
+            sent = dict(headers)
+            if at_home and site.authorization:
+                sent["Authorization"] = site.authorization
+            try:
+                response = await self._session(site, url).get(
+                    URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False
+                )
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                return _failure(error)
+            if response.status not in _REDIRECTS:
+                return response
+            target = urls.cleaned(response.headers.get("Location", ""), url)
+            response.release()
+            if target is None:
+                return Failed(reason=f"{urls.shown(url)} redirects to nowhere")
+            if url.startswith("https:") and target.startswith("http:"):
+                return Failed(reason=f"{urls.shown(url)} redirects from https to http, which is not followed")
+            url = target
+
+    def _session(self, site: Site, url: str) -> aiohttp.ClientSession:
+        if urls.host(url) == urls.host(site.base):
+            if self._configured is None:
+                resolver = PinningResolver(self._resolver(), self._guard)
+                self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))
+            return self._configured
+        if self._strangers is None:
+            self._strangers = self._new_session(
+                aiohttp.TCPConnector(
+                    limit=0, ssl=self._tls(), resolver=self._resolver(), socket_factory=self._guard.open_socket
+                )
+            )
+        return self._strangers
+
+    def _resolver(self) -> AbstractResolver:
+        if self._given_resolver is not None:
+            return self._given_resolver
+        if self._own_resolver is None:
+            self._own_resolver = DefaultResolver()
+        return self._own_resolver
+
+    def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        settings = self._settings
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": settings.user_agent or _user_agent()},
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+            ),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=_CHUNK,
+        )
+
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._settings.ca_file or None)
+
+    async def _read_document(
+        self, response: aiohttp.ClientResponse, asked: str, *, conditional: bool
+    ) -> Document | Unchanged | Gone | Failed:
+        if response.status == 304:
+            return (
+                Unchanged() if conditional else Failed(reason="it answered 304 to an unconditional request", again=True)
+            )
+        if response.status != 200:
+            return _refusal(response)
+        try:
+            decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
+            if (response.content_length or 0) > self._settings.page_limit:
+                raise BodyRefusedError(f"the page is larger than {self._settings.page_limit} bytes")
+            while data := await response.content.read(_CHUNK):
+                decoder.feed(data)
+            body = decoder.finish()
+        except BodyRefusedError as error:
+            response.close()
+            return Failed(reason=str(error))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return _failure(error)
+        if not body.strip():
+            return Failed(reason="it answered with an empty page", again=True)
+        return Document(
+            body=body,
+            content_type=response.headers.get("Content-Type", "")[:200],
+            url=str(response.url),
+            validators=_validators(response, asked),
+            received=decoder.received,
+        )
+
+
+def _user_agent() -> str:
+    try:
+        return f"pkgindex-mirror/{version('pkgindex')}"
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "pkgindex-mirror"
+
+
+def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
+    found = {"url": asked}
+    for key, header in (("etag", "ETag"), ("last-modified", "Last-Modified")):
+        value = response.headers.get(header, "")
+        if value and len(value) <= _VALIDATOR_LIMIT and value.isascii() and value.isprintable():
+            found[key] = value
+    serial = response.headers.get("X-PyPI-Last-Serial", "").strip()
+    if re.fullmatch(r"[0-9]{1,18}", serial):
+        found["serial"] = serial
+    return found
+
+
+def _refusal(response: aiohttp.ClientResponse) -> Gone | Failed:
+    """What a status other than success means."""
+    status = response.status
+    if status in _GONE:
+        return Gone(status)
+    passing = status in {408, 425, 429} or status >= 500
+    return Failed(
+        reason=f"it answered {status}",
+        retry_after=parse_retry_after(response.headers.get("Retry-After"), time.time()),
+        again=passing,
+        healthy=not passing,
+    )
+
+
+def _file_answer(response: aiohttp.ClientResponse, url: str) -> FileAnswer:
+    headers = response.headers
+    if response.status not in {200, 206}:
+        return _refusal(response)
+    name = urls.last_segment(url).lower()
+    if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
+        return Failed(reason="it answered with an HTML page instead of the file")
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    # Some servers label a .tar.gz, whose bytes are gzip, as gzip-encoded. The bytes are the file's; the digest decides.
+    if coding not in {"", "identity"} and not (coding in {"gzip", "x-gzip"} and name.endswith(("gz", ".tar.z"))):
+        return Failed(reason=f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
+    if response.status == 200:
+        return Transfer(response, start=0, size=response.content_length)
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", headers.get("Content-Range", "").strip()
+    )
+    if match is None:
+        return Failed(reason="it answered with a part and does not say which")
+    return Transfer(response, start=int(match[1]), size=None if match[3] == "*" else int(match[3]))
+
+
+def _failure(error: BaseException) -> Failed:
+    """Translate what aiohttp and the network raise. Their texts are not repeated: they may quote what was sent."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
+        return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)")
+    if isinstance(error, TimeoutError):
+        return Failed(reason="it did not answer in time", again=True, healthy=False)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Failed(reason="its TLS certificate is not valid", healthy=False)
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        return Failed(reason="TLS could not be established", again=True, healthy=False)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failed(reason="its host name could not be resolved", again=True, healthy=False)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Failed(reason="it could not be connected to", again=True, healthy=False)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Failed(reason="its answer was cut off", again=True, healthy=False)
+    if isinstance(error, (aiohttp.InvalidURL, ValueError)):
+        return Failed(reason="the URL cannot be used")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Failed(reason="its answer is not HTTP", again=True, healthy=False)
+    return Failed(reason="the connection broke", again=True, healthy=False)

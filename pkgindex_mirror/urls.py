@@ -1,0 +1,88 @@
+"""URLs of other people's servers: what is shown of them, where credentials may go, what is never followed.
+
+Pure. An upstream's page is input from a stranger: its links may carry passwords, odd schemes or control characters.
+A URL that passed `cleaned` can be stored; one that passed `shown` can be logged.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import NewType
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+
+Origin = NewType("Origin", str)
+"""`scheme://host:port`, the port always written out: what credentials are bound to."""
+
+URL_LIMIT = 4096
+_PORTS = {"http": 80, "https": 443}
+
+
+def cleaned(url: str, base: str = "") -> str | None:
+    """An absolute http(s) URL without userinfo and fragment; None when this is not something to fetch."""
+    if base:
+        try:
+            url = urljoin(base, url)
+        except ValueError:
+            return None
+    parts = _split(url.strip().replace(" ", "%20"))
+    if parts is None:
+        return None
+    return urlunsplit((parts.scheme, _host_and_port(parts), parts.path or "/", parts.query, ""))
+
+
+def origin(url: str) -> Origin:
+    """Where a cleaned URL goes."""
+    parts = urlsplit(url)
+    return Origin(f"{parts.scheme}://{parts.hostname or ''}:{parts.port or _PORTS.get(parts.scheme, 0)}")
+
+
+def host(url: str) -> str:
+    """The host of a cleaned URL, lower case, without brackets."""
+    return (urlsplit(url).hostname or "").lower()
+
+
+def shown(url: str) -> str:
+    """How logs and errors write a URL: no userinfo, and no query, which may carry a signature."""
+    parts = _split(url)
+    if parts is None:
+        return "(a URL that cannot be read)"
+    return urlunsplit((parts.scheme, _host_and_port(parts), parts.path, "", ""))
+
+
+def last_segment(url: str) -> str:
+    """The file's name as the URL's path ends, decoded once."""
+    path = url.partition("?")[0].partition("#")[0]
+    return unquote(path.rpartition("/")[2])
+
+
+def with_slash(url: str) -> str:
+    """An upstream's base URL as relative links need it (standards trap 13)."""
+    return url if url.endswith("/") else url + "/"
+
+
+def with_suffix(url: str, suffix: str) -> str:
+    """The URL of a file's companion: PEP 658 appends to the path; a query stays behind it (as uv asks)."""
+    path, mark, query = url.partition("?")
+    return f"{path}{suffix}{mark}{query}"
+
+
+def basic(credentials: str) -> str:
+    """The Authorization header for `user:password`."""
+    return "Basic " + base64.b64encode(credentials.encode()).decode("ascii")
+
+
+def _split(url: str) -> SplitResult | None:
+    if len(url) > URL_LIMIT or any(character <= " " or character == "\x7f" for character in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        return None
+    return parts
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
