@@ -1,0 +1,279 @@
+"""The tree of a local blob store, and the order of calls that makes a change to it survive.
+
+Every part of a path is ours, from a digest or random:
+
+    ROOT/                               0700; a root that everybody may write to is refused
+      sha256/
+        ab/                             a shard
+          abcdef01…                     a blob, whole, 0600: 64 hexadecimal digits that begin with the shard's two
+      staging/
+        0f3c…(32 digits).part           bytes on their way, locked while their stage lives; swept when abandoned
+
+Keeping a blob:
+
+    staging/x.part   create (O_EXCL), write, fsync          the bytes survive
+    sha256/          mkdir ab, fsync                        once per shard and process
+    sha256/ab/       lock, rename x.part to it, fsync       the name survives: acknowledge
+
+A shard is locked while a name in it changes, against threads and other servers on the same disk. So when the last
+fsync fails the name can be taken back, and nobody has built an acknowledgement on it meanwhile. A sync that
+failed is never asked for again: the file is thrown away.
+
+Equal bytes that are there already are compared, synced and given a new time (they are as good as new to whoever
+collects garbage), not trusted blindly: damaged ones are replaced, so sending a file again repairs it. What is no
+regular file counts as absent, and is replaced, never followed.
+
+Blocking, called in workers. What the system refuses leaves as OSError, for the store to translate.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from pkgindex_core.digests import Sha256, parse_sha256
+from pkgindex_core.engines.file_operations import FileOperations
+from pkgindex_core.engines.spooling import HOP, SpooledStage
+from pkgindex_core.errors import Refused
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.protocols import Blob
+
+_NOTHING_OF_OURS: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.EMLINK})  # nothing, or a symlink (Linux, BSD)
+
+
+class BlobTree:
+    """The directories under a root. Construct, then `prepare`."""
+
+    def __init__(self, root: Path, operations: FileOperations) -> None:
+        self.staging = root / "staging"
+        self._root = root
+        self._blobs = root / "sha256"
+        self._operations = operations
+        self._durable: set[str] = set()  # shards whose own name was synced by this process
+        self._suspect: set[Sha256] = set()  # blobs that a sync failed on: only a new copy can be trusted
+
+    def prepare(self) -> None:
+        """Make what is missing; refuse what is not safe."""
+        self._root = self._root.resolve()  # the way to the root may lead over symlinks; nothing below it does
+        self._blobs, self.staging = self._root / "sha256", self._root / "staging"
+        missing = [path for path in self._root.parents if self._operations.status(path) is None]
+        for path in (*reversed(missing), self._root, self._blobs, self.staging):
+            made = self._operations.make_directory(path)
+            try:  # also a name that was there: it may be from a process that died before it synced
+                self._sync_names(path.parent)
+            except PermissionError:
+                if made:
+                    raise
+        devices = {self._check_directory(path).st_dev for path in (self._root, self._blobs, self.staging)}
+        if len(devices) > 1:
+            raise Refused(
+                f"parts of the blob store {str(self._root)!r} are on different file systems",
+                hint="mount a file system at its root, not below: a rename cannot cross",
+            )
+
+    def keep(self, stage: SpooledStage, modified: float) -> Blob:
+        """Have the bytes of a stage under their digest, durably, or raise and have changed nothing."""
+        blob = Blob(stage.sha256(), stage.size, modified)
+        there = self._examine(blob)
+        if there is not None and there.whole and self._renew(blob, there):
+            return blob
+        path, descriptor = stage.spill()
+        failpoint("blob.written")
+        self._operations.touch(descriptor, blob.modified)
+        self._operations.sync(descriptor)
+        failpoint("blob.file_synced")
+        self._publish(blob, path, stage, None if there is None else there.inode)
+        return blob
+
+    def drop(self, key: Sha256) -> bool:
+        """Remove a blob, durably; False when there was none."""
+        try:
+            with self._locked(key) as directory:
+                status = self._operations.status(key, directory)
+                if status is not None:
+                    self._operations.unlink(key, directory)
+                # Also when it was not there: whoever removed it may have died before the sync.
+                self._operations.sync_directory(directory)
+                return status is not None and stat.S_ISREG(status.st_mode)
+        except FileNotFoundError:
+            return False
+
+    def find(self, key: Sha256) -> Blob | None:
+        try:
+            status = self._operations.status(self.path(key))
+        except FileNotFoundError:
+            return None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        return Blob(key, status.st_size, status.st_mtime)
+
+    def open(self, key: Sha256) -> tuple[int, int] | None:
+        """A descriptor for reading, which becomes the caller's, and the size; None when there is no such blob."""
+        try:
+            descriptor = self._operations.open(self.path(key))
+        except OSError as error:
+            if error.errno in _NOTHING_OF_OURS:
+                return None
+            raise
+        try:
+            status = self._operations.opened_status(descriptor)
+        except OSError:
+            self.close(descriptor)
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            self.close(descriptor)
+            return None
+        return descriptor, status.st_size
+
+    def shards(self) -> list[str]:
+        return [name for name, status in self._operations.list_directory(self._blobs) if stat.S_ISDIR(status.st_mode)]
+
+    def list_shard(self, shard: str) -> list[Blob]:
+        try:
+            listed = self._operations.list_directory(self._blobs / shard)
+        except FileNotFoundError:
+            return []
+        return [
+            Blob(key, status.st_size, status.st_mtime)
+            for name, status in listed
+            if (key := parse_sha256(name)) == name and name[:2] == shard and stat.S_ISREG(status.st_mode)
+        ]
+
+    def path(self, key: Sha256) -> Path:
+        if parse_sha256(key) != key:  # nothing else ever becomes part of a path
+            raise FileNotFoundError(errno.ENOENT, "no sha256")
+        return self._blobs / key[:2] / key
+
+    def close(self, descriptor: int) -> None:
+        with suppress(OSError):  # what had to be durable was synced; the descriptor is gone either way
+            self._operations.close(descriptor)
+
+    def _check_directory(self, path: Path) -> os.stat_result:
+        status = self._operations.status(path)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            raise Refused(f"{str(path)!r} is not a directory", hint="move away what is there; no symlink is followed")
+        if status.st_mode & stat.S_IWOTH:
+            raise Refused(f"everybody may write to {str(path)!r}", hint=f"chmod o-w {str(path)!r}")
+        return status
+
+    def _sync_names(self, directory: Path) -> None:
+        descriptor = self._operations.open_directory(directory)
+        try:
+            self._operations.sync_directory(descriptor)
+        finally:
+            self.close(descriptor)
+
+    def _publish(self, blob: Blob, path: Path, stage: SpooledStage, unwanted: int | None) -> None:
+        """Give the synced file its name, unless the same bytes have it by now: in another inode than the `unwanted` one."""
+        self._make_shard(blob.sha256)
+        with self._locked(blob.sha256) as directory:
+            current = self._operations.status(blob.sha256, directory)
+            if current is not None and current.st_ino != unwanted and _may_be(blob, current):
+                self._settle(blob, directory)  # somebody kept the same bytes since we looked
+                return
+            self._operations.rename(path, blob.sha256, directory)
+            stage.moved(self.path(blob.sha256))
+            try:
+                failpoint("blob.renamed")
+                self._operations.sync_directory(directory)
+                failpoint("blob.directory_synced")
+            except OSError:
+                self._suspect.add(blob.sha256)  # the next line may fail as well
+                with suppress(OSError):
+                    self._operations.unlink(blob.sha256, directory)
+                raise
+            self._suspect.discard(blob.sha256)
+
+    def _renew(self, blob: Blob, there: _Found) -> bool:
+        """Make a whole blob that is there as good as a new one; False when it went away or changed meanwhile."""
+        self._make_shard(blob.sha256)
+        with self._locked(blob.sha256) as directory:
+            current = self._operations.status(blob.sha256, directory)
+            if current is None or current.st_ino != there.inode:
+                return False
+            self._settle(blob, directory)
+            return True
+
+    def _settle(self, blob: Blob, directory: int) -> None:
+        # Its writer may have died before its syncs, and may not have been us: only our own prove anything.
+        descriptor = self._operations.open(blob.sha256, directory)
+        try:
+            self._operations.touch(descriptor, blob.modified)
+            self._operations.sync(descriptor)
+            self._operations.sync_directory(directory)
+        except OSError:
+            self._suspect.add(blob.sha256)
+            raise
+        finally:
+            self.close(descriptor)
+
+    def _examine(self, blob: Blob) -> _Found | None:
+        """What has the blob's name, and whether it is the blob."""
+        try:
+            descriptor = self._operations.open(self.path(blob.sha256))
+        except OSError as error:
+            if error.errno in _NOTHING_OF_OURS:
+                return None
+            raise
+        try:
+            status = self._operations.opened_status(descriptor)
+            candidate = _may_be(blob, status) and blob.sha256 not in self._suspect
+            return _Found(status.st_ino, candidate and self._digest(descriptor) == blob.sha256)
+        finally:
+            self.close(descriptor)
+
+    def _digest(self, descriptor: int) -> str | None:
+        digest, offset = sha256(), 0
+        try:
+            while chunk := self._operations.read(descriptor, HOP, offset):
+                digest.update(chunk)
+                offset += len(chunk)
+        except OSError:  # unreadable is damaged, and about to be replaced
+            return None
+        return digest.hexdigest()
+
+    def _make_shard(self, key: Sha256) -> None:
+        shard = self.path(key).parent
+        if shard.name in self._durable:
+            return
+        made = self._operations.make_directory(shard)
+        try:
+            self._sync_names(self._blobs)
+        except OSError:
+            if made:  # or the next one would find it, and sync a second time what failed the first time
+                with suppress(OSError):
+                    self._operations.remove_directory(shard)
+            raise
+        self._durable.add(shard.name)
+
+    @contextmanager
+    def _locked(self, key: Sha256) -> Iterator[int]:
+        """The directory of a key, held against every other writer."""
+        shard = self.path(key).parent
+        try:
+            descriptor = self._operations.open_directory(shard)
+        except FileNotFoundError:
+            self._durable.discard(shard.name)  # somebody removed it under us; the next writer makes it anew
+            raise
+        try:
+            self._operations.lock(descriptor)
+            yield descriptor
+        finally:
+            self.close(descriptor)
+
+
+class _Found(Struct, frozen=True):
+    inode: int
+    whole: bool
+
+
+def _may_be(blob: Blob, status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_size == blob.size

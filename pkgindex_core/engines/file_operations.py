@@ -1,0 +1,177 @@
+"""Every call about files that durable local storage makes to the operating system, and what their failures mean.
+
+One small seam: the engine above it decides, this class does. Tests replace it to fail at the n-th call, or to
+record the calls and derive what a power cut may leave behind (`pkgindex_core.testing`). It knows nothing
+of blobs. Everything here blocks and is called in worker threads.
+
+What the kernel promises, and nothing more is relied on:
+* bytes survive a power cut once `sync` of their file returned, a name once `sync_directory` of its directory did;
+* a rename is atomic for running readers;
+* after a failed sync the kernel may report the same pages clean: a second sync proves nothing, so nobody asks twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+from pkgindex_core.errors import StorageFull, Unavailable
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+# NFS, FUSE and others may not lock directories. There, what the lock guards against stays possible between processes only.
+_LOCKS_UNSUPPORTED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_LOCK_HELD = frozenset({errno.EAGAIN, errno.EACCES})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+
+
+class FileOperations:
+    """The calls themselves. `directory` is an open directory that `name` is looked up in; symlinks are never followed."""
+
+    def make_directory(self, path: Path) -> bool:
+        """Make a private directory; False when the name is there already."""
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove_directory(self, path: Path) -> None:
+        path.rmdir()
+
+    def open_directory(self, path: Path) -> int:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def create(self, path: Path) -> int:
+        """Open a new private file for writing; fails when anything, a dangling symlink included, has the name."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def open(self, name: Path | str, directory: int | None = None) -> int:
+        # O_NONBLOCK: a FIFO somebody put in place of a file must not hold a worker for ever.
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+
+    def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of it: the kernel takes at most 2 GiB a call, and less when it is interrupted or nearly full."""
+        with memoryview(data) as view:
+            done = 0
+            while done < len(view):
+                done += os.write(descriptor, view[done:])
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        return os.pread(descriptor, size, offset)
+
+    def sync(self, descriptor: int) -> None:
+        """Make the bytes of a file survive a power cut."""
+        if _FULL_SYNC is not None:  # macOS: fsync alone stops at the drive's cache
+            fcntl.fcntl(descriptor, _FULL_SYNC)
+        else:
+            os.fsync(descriptor)
+
+    def sync_directory(self, descriptor: int) -> None:
+        """Make the names in a directory survive a power cut."""
+        os.fsync(descriptor)
+
+    def touch(self, descriptor: int, seconds: float) -> None:
+        """Set the modification time, in seconds since the epoch."""
+        os.utime(descriptor, (seconds, seconds))
+
+    def lock(self, descriptor: int, *, wait: bool = True) -> bool:
+        """Hold an open file or directory against every other thread and process; False when `wait` is not wanted and it is held.
+
+        The lock ends when the descriptor is closed, also by the death of the process. Where the file system cannot lock,
+        the answer is True.
+        """
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in _LOCK_HELD:
+                return False
+            if error.errno not in _LOCKS_UNSUPPORTED:
+                raise
+        return True
+
+    def status(self, name: Path | str, directory: int | None = None) -> os.stat_result | None:
+        """What has this name; None when nothing has."""
+        try:
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def opened_status(self, descriptor: int) -> os.stat_result:
+        return os.fstat(descriptor)
+
+    def rename(self, source: Path, name: str, directory: int) -> None:
+        """Move a file to a name in an open directory, replacing what had the name."""
+        os.rename(source, name, dst_dir_fd=directory)
+
+    def unlink(self, name: Path | str, directory: int | None = None) -> None:
+        os.unlink(name, dir_fd=directory)
+
+    def list_directory(self, path: Path) -> list[tuple[str, os.stat_result]]:
+        """The names in a directory with their status. Names that vanish meanwhile are left out."""
+        listed = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                try:
+                    listed.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+        return listed
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+
+def storage_failure(error: OSError, doing: str) -> Unavailable:
+    """Say what the operating system refused, and what to do about it. Paths stay out: clients may read this."""
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _FULL:
+        return StorageFull(
+            f"no room {doing}: {reason}",
+            retry_after=300,
+            hint="free space or inodes on the file system (or raise the quota) of the blob store; no restart is needed",
+        )
+    if error.errno in _OUT_OF_DESCRIPTORS:
+        hint = "too many files are open: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+    elif error.errno == errno.EROFS:
+        hint = "the file system of the blob store is read-only: see the kernel's log, then remount it for writing"
+    elif error.errno == errno.EIO:
+        hint = "the disk of the blob store reported an error: see the kernel's log before trusting it again"
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        hint = "the directory of the blob store must belong to the user the server runs as"
+    else:
+        hint = "see the server's log for the file and the call that failed"
+    return Unavailable(f"storage failed {doing}: {reason}", hint=hint)
+
+
+def submit(
+    workers: Executor, doing: str, function: Callable[[*Arguments], Result], *arguments: *Arguments
+) -> Future[Result]:
+    """Hand a blocking function to the engine's threads."""
+    try:
+        return workers.submit(function, *arguments)
+    except RuntimeError as error:  # the executor was shut down
+        raise Unavailable(f"stopped before {doing}", hint="the server is shutting down; try again") from error
+
+
+async def in_worker(
+    workers: Executor, doing: str, function: Callable[[*Arguments], Result], *arguments: *Arguments
+) -> Result:
+    """Run a blocking function in the engine's threads; what the system refuses leaves as `Unavailable`.
+
+    Cancelling the caller does not stop a function that has begun: what it does must be whole without a listener.
+    """
+    running = submit(workers, doing, function, *arguments)
+    try:
+        return await asyncio.wrap_future(running)
+    except OSError as error:
+        raise storage_failure(error, doing) from error
