@@ -9,16 +9,18 @@ code talk to its services; nothing else constructs them.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
-from pkgindex_core.changes import IndexAbsent, PutIndex, PutUser, UserAbsent
+from pkgindex_core.changes import PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import RequirementFailed
@@ -36,6 +38,8 @@ from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.publishing import Publishing, UploadLimits
 from pkgindex_core.urls import without_credentials
+
+T = TypeVar("T")
 
 PASSWORD_FILE = "root-password"  # noqa: S105 - the name of a file
 MIRROR_NAME = "root/pypi"
@@ -63,11 +67,12 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self.workers = workers
-        admission = plugins.admission(settings.admission, context)
-        filters = plugins.page_filters(context)
-        renderers = plugins.renderers(context)
+        admission = plugins.admission(settings.admission).make(context)
+        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
+        renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
+        authenticators = [provider.make(context) for provider in plugins.authenticators()]
         self.passwords = PasswordPool(workers)
-        self.identity = Identity(store=store, authenticators=plugins.authenticators(context), clock=clock)
+        self.identity = Identity(store=store, authenticators=authenticators, clock=clock)
         self.pages = Pages(
             store=store,
             admission=admission,
@@ -79,13 +84,18 @@ class Engine:
             cache_bytes=settings.page_cache_bytes,
         )
         self.listings = Listings(
-            store=store, pages=self.pages, renderers=renderers, refreshers=refreshers, workers=workers
+            store=store,
+            pages=self.pages,
+            admission=admission,
+            renderers=renderers,
+            refreshers=refreshers,
+            workers=workers,
         )
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
         self.publishing = Publishing(
             store=store,
             blobs=blobs,
-            checks=plugins.upload_checks(context),
+            checks=[provider.make(context) for provider in plugins.upload_checks()],
             limits=UploadLimits(file_bytes=settings.max_upload_bytes),
             workers=workers,
             clock=clock,
@@ -114,14 +124,15 @@ class Engine:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
             context = Context(data=data, clock=clock, workers=workers)
-            store = await plugins.index_store(settings.store, context)
+            store: IndexStore = await plugins.index_store(settings.store).make(settings.store, context)
             stack.push_async_callback(store.close)
-            blobs = await plugins.blob_store(settings.blobs, context)
+            blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
             stack.push_async_callback(blobs.close)
             context = replace(context, index_store=store, blob_store=blobs)
-            refreshers = await plugins.refreshers(context)
-            for refresher in refreshers.values():
-                stack.push_async_callback(refresher.close)
+            refreshers: dict[str, Refresher] = {}
+            for kind, provider in plugins.refreshers().items():
+                refreshers[kind] = await provider.make(context)
+                stack.push_async_callback(refreshers[kind].close)
             yield cls(
                 settings=settings,
                 plugins=plugins,
@@ -134,32 +145,27 @@ class Engine:
             )
 
     async def prepare(self) -> Path | None:
-        """Give an empty store its first user and indexes; return where the new root password lies, if one was made.
+        """Give an empty store its first user and indexes, in one commit; return where the new root password lies.
 
-        The mirror and the default index can be read by everyone and written by nobody but their owner; the password is
-        generated, written to a file that only this user can read, and never printed.
+        The mirror and the default index can be read by everyone and written by nobody but their owner. The password is
+        generated, written to a file that only this user can read, and never printed. None when there are users already.
         """
-        made = await self._make_root()
-        for config in self._first_indexes():
-            try:
-                await self.store.apply([PutIndex(config)], who="[start]", require=[IndexAbsent(config.name)])
-            except RequirementFailed:
-                continue
-        return made
-
-    async def _make_root(self) -> Path | None:
         if await self.store.users():
             return None
         place = Path(self.settings.data) / PASSWORD_FILE
-        password = secrets.token_urlsafe(24)
-        _write_private(place, password)
+        password = await self.in_worker(lambda: _agreed_password(place))
         now = self.clock.now()
-        user = User(name=ROOT, password_hash=await self.passwords.hash(password), created=now, modified=now)
+        root = User(name=ROOT, password_hash=await self.passwords.hash(password), created=now, modified=now)
+        first = [PutUser(root), *(PutIndex(config) for config in self._first_indexes())]
         try:
-            await self.store.apply([PutUser(user)], who="[start]", require=[UserAbsent(ROOT)])
+            await self.store.apply(first, who="[start]", require=[UserAbsent(ROOT)])
         except RequirementFailed:
-            return None
+            return None  # another process started at the same moment, with the same password
         return place
+
+    async def in_worker(self, function: Callable[[], T]) -> T:
+        """Run blocking work in the engine's bounded threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, function)
 
     def _first_indexes(self) -> list[IndexConfig]:
         url, credentials = without_credentials(self.settings.upstream)
@@ -190,11 +196,26 @@ def _make_private(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _write_private(place: Path, text: str) -> None:
-    """Write a file that only this user can read, durably, replacing one that is there."""
-    place.unlink(missing_ok=True)
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(f"{text}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+def _agreed_password(place: Path) -> str:
+    """The password that lies there, or a new one, durably written: whoever writes first decides.
+
+    The file appears whole or not at all, so that a start that died half-way, or two at once, leave one password.
+    """
+    if not place.exists():
+        draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(f"{secrets.token_urlsafe(24)}\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            with suppress(FileExistsError):
+                place.hardlink_to(draft)
+        finally:
+            draft.unlink()
+        directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    return place.read_text().strip()

@@ -18,8 +18,8 @@ from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.rules.spelling import nearest
 from pkgindex_core.services.passwords import PasswordPool
+from pkgindex_core.spelling import suggestion
 from pkgindex_core.urls import without_credentials
 
 ROOT: Final = "root"
@@ -162,7 +162,7 @@ class Administration:
         values: dict[str, Any] = {}
         for key, value in options.items():
             if key not in known:
-                problems.append(f"unknown option {key!r} for an index of type {config.type}{nearest(key, known)}")
+                problems.append(f"unknown option {key!r} for an index of type {config.type}; {suggestion(key, known)}")
                 continue
             try:
                 values[key] = _parse_option(key, value)

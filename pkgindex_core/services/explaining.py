@@ -6,7 +6,7 @@ written down. A layer that the asking principal may not read is not mentioned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -17,7 +17,6 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, Build, IndexStore, PageFilter, Principal, Refresher, Verdict
 from pkgindex_core.rules.filtering import apply_filters
 from pkgindex_core.rules.merging import merge
-from pkgindex_core.services.files import rounded
 from pkgindex_core.services.pages import Pages
 
 
@@ -66,7 +65,7 @@ class Explaining:
         store: IndexStore,
         pages: Pages,
         admission: AdmissionPolicy,
-        filters: Sequence[PageFilter],
+        filters: Mapping[str, PageFilter],
         refreshers: Mapping[str, Refresher],
         clock: Clock,
     ) -> None:
@@ -90,13 +89,10 @@ class Explaining:
             layers.append(story)
             if page is not None and verdict.joins:
                 parts.append((standing.index, "", page))
-        filters = [each for each in self._filters if each.applies(tree, start)]
-        moment = self._clock.now()
-        builds = [
-            Build(tree=tree, start=start, project=project, moment=rounded(moment, each.rounding)) for each in filters
-        ]
-        merged, filtered = apply_filters(merge(project, parts), filters, builds)
-        winners = {entry.row.filename: entry.origin for entry in merge(project, parts).entries}
+        build = Build(tree=tree, start=start, project=project, moment=self._clock.now())
+        whole = merge(project, parts)
+        merged, filtered = apply_filters(whole, self._filters, build)
+        winners = {entry.row.filename: entry.origin for entry in whole.entries}
         hidden = [
             HiddenStory(filename=each.filename, origin=each.origin, reason=f"{each.filter}: {each.reason}")
             for each in filtered

@@ -9,12 +9,12 @@ is fetched first.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Denied, Missing
 from pkgindex_core.formats.filenames import candidate_projects
@@ -33,6 +33,7 @@ from pkgindex_core.protocols import (
     SignedUrl,
     Span,
 )
+from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action, permits
 
 _MEMO = 4096
@@ -65,8 +66,8 @@ class Files:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        filters: Sequence[PageFilter],
-        refreshers: dict[str, Refresher],
+        filters: Mapping[str, PageFilter],
+        refreshers: Mapping[str, Refresher],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -176,27 +177,19 @@ class Files:
 
     def _guard(self, tree: Tree, config: IndexConfig, project: ProjectName, file: File) -> None:
         """What hides a file from pages hides its URL too, also when its bytes are here already."""
-        for page_filter in self._filters:
-            if not page_filter.applies(tree, config.name):
-                continue
-            build = Build(
-                tree=tree, start=config.name, project=project, moment=rounded(self._clock.now(), page_filter.rounding)
-            )
-            reason = page_filter.hidden(config.name, file, build)
-            if reason is not None:
-                raise Missing("file", file.filename, hint=f"it is hidden: {reason}")
+        filters = applying(self._filters, tree, config.name)
+        if not filters:
+            return
+        build = Build(tree=tree, start=config.name, project=project, moment=self._clock.now())
+        reasons = why_hidden(config.name, file, filters, build)
+        if reasons:
+            raise Missing("file", file.filename, hint=f"it is hidden: {reasons[0].reason}")
 
     def _refresher(self, config: IndexConfig) -> Refresher:
         refresher = self._refreshers.get(config.type)
         if refresher is None:
             raise Missing("upstream", config.name, hint=f"nothing here can fetch for indexes of type {config.type!r}")
         return refresher
-
-
-def rounded(moment: Timestamp, seconds: int) -> Timestamp:
-    """A moment rounded down, so that what depends on it can be cached for a while."""
-    step = max(seconds, 1) * 1_000_000
-    return Timestamp(moment // step * step)
 
 
 def _pins(pinned: str, file: File) -> bool:

@@ -13,11 +13,22 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from heapq import merge as merge_sorted
 
+import msgspec
+
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.compression import compress
 from pkgindex_core.models import ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Freshness, IndexStore, Principal, ProjectList, Refresher, Renderer
-from pkgindex_core.rules.stamping import etag, matches, recipe, with_coding
+from pkgindex_core.protocols import (
+    AdmissionPolicy,
+    Freshness,
+    IndexStore,
+    Principal,
+    ProjectList,
+    Refresher,
+    Renderer,
+)
+from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.pages import PageAnswer, Pages
 
 _PART = 20_000
@@ -31,12 +42,14 @@ class Listings:
         *,
         store: IndexStore,
         pages: Pages,
+        admission: AdmissionPolicy,
         renderers: Mapping[str, Renderer],
         refreshers: Mapping[str, Refresher],
         workers: Executor,
     ) -> None:
         self._store = store
         self._pages = pages
+        self._admission = admission
         self._renderers = renderers
         self._refreshers = refreshers
         self._workers = workers
@@ -50,38 +63,38 @@ class Listings:
         hosted: dict[ProjectName, str] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
-        for name in order:
-            config = tree.indexes[name]
+        for layer in order:
+            config = tree.indexes[layer]
             refresher = self._refreshers.get(config.type)
             if refresher is None:
                 hosted.update(
-                    {row.name: row.display_name for row in await self._store.projects(name) if row.name not in hosted}
+                    {row.name: row.display_name for row in await self._store.projects(layer) if row.name not in hosted}
                 )
                 continue
             freshness: Freshness = await refresher.refresh_names(config)
             if freshness.state == "stale":
-                stale.append((name, freshness.reason))
-            mirrors.append((name, (await self._store.listing(name)).stamp))
+                stale.append((layer, freshness.reason))
+            mirrors.append((layer, (await self._store.listing(layer)).stamp))
         renderer = self._renderers[media_type]
-        contents = hashlib.sha256(
-            "\n".join(sorted(f"{key} {value}" for key, value in hosted.items())).encode()
-        ).hexdigest()
+        contents = hashlib.sha256(msgspec.msgpack.encode(sorted(hosted.items()))).hexdigest()
         tag = etag(
             tree=tree.serial,
-            project=ProjectName(""),
-            layers=mirrors,
-            recipe=recipe(renderer.media_type, renderer.fingerprint, "list", contents),
+            start=start,
+            project=None,
+            layers=[(name, "", stamp) for name, stamp in mirrors],
+            recipe=f"{recipe(renderer, self._admission, {}, Timestamp(0))} {contents}",
         )
-        coded = with_coding(tag, coding)
-        serial = Serial(max([await self._store.head(), *(stamp for _, stamp in mirrors)]))
+        name = coded(tag, coding)
+        # Only what the tag names may stand in the bytes: a commit elsewhere must not change a list.
+        serial = Serial(max([tree.serial, *(stamp for _, stamp in mirrors)]))
         body: bytes | None = None
-        if if_none_match is None or not matches(if_none_match, coded):
+        if not matches(if_none_match, name):
             body = self._pages.cache.get((tag, coding))
             if body is None:
-                body = await self._write(hosted, [name for name, _ in mirrors], renderer, coding, serial)
+                body = await self._write(hosted, [layer for layer, _ in mirrors], renderer, coding, serial)
                 self._pages.cache.put((tag, coding), body)
         return PageAnswer(
-            etag=coded,
+            etag=name,
             media_type=renderer.media_type,
             coding=coding,
             serial=serial,

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Clock
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.compression import compress
 from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
 from pkgindex_core.models import IndexConfig, Page, Serial, Standing, Tree
@@ -30,14 +30,12 @@ from pkgindex_core.protocols import (
     Principal,
     Refresher,
     Renderer,
-    Verdict,
 )
-from pkgindex_core.rules.filtering import apply_filters
+from pkgindex_core.rules.filtering import apply_filters, applying
 from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.rules.stamping import etag, matches, recipe, with_coding
-from pkgindex_core.services.files import rounded
+from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 
 _BUILD_TURNS = 5
 _MEMO = 8192
@@ -108,7 +106,7 @@ class Pages:
         *,
         store: IndexStore,
         admission: AdmissionPolicy,
-        filters: Sequence[PageFilter],
+        filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         refreshers: Mapping[str, Refresher],
         workers: Executor,
@@ -138,16 +136,17 @@ class Pages:
             layers = await self._layers(request)
             if not layers.standings:
                 raise Missing("project", request.project)
-            tag, build_filters, builds = self._name(request, layers, renderer)
-            coded = with_coding(tag, request.coding)
-            unchanged = request.if_none_match is not None and matches(request.if_none_match, coded)
+            moment = self._clock.now()
+            tag = self._name(request, layers, renderer, moment)
+            name = coded(tag, request.coding)
+            unchanged = matches(request.if_none_match, name)
             body = None if unchanged else self.cache.get((tag, request.coding))
             if body is None and not unchanged:
-                body = await self._built(request, layers, renderer, tag, build_filters, builds)
+                body = await self._built(request, layers, renderer, tag, moment)
                 if body is None:
                     continue  # the project changed while its page was read: name it anew
             return PageAnswer(
-                etag=coded,
+                etag=name,
                 media_type=renderer.media_type,
                 coding=request.coding,
                 serial=Serial(max(standing.stamp for standing in layers.standings)),
@@ -256,50 +255,27 @@ class Pages:
             news.append((config.name, answer))
         return news
 
-    def _name(
-        self, request: PageRequest, layers: _Layers, renderer: Renderer
-    ) -> tuple[str, list[PageFilter], list[Build]]:
-        """The page's ETag, without reading the page; with the filters that apply and what they are told."""
-        filters = [each for each in self._filters if each.applies(layers.tree, request.view.start)]
-        builds = [
-            Build(
-                tree=layers.tree,
-                start=request.view.start,
-                project=request.project,
-                moment=rounded(self._clock.now(), each.rounding),
-            )
-            for each in filters
-        ]
-        moments = [str(build.moment) for each, build in zip(filters, builds, strict=True) if each.rounding]
-        tag = etag(
+    def _name(self, request: PageRequest, layers: _Layers, renderer: Renderer, moment: Timestamp) -> str:
+        """The page's ETag, without reading the page."""
+        start = request.view.start
+        return etag(
             tree=layers.tree.serial,
+            start=start,
             project=request.project,
-            layers=[(standing.index, standing.stamp) for standing in layers.standings],
-            recipe=recipe(
-                renderer.media_type,
-                renderer.fingerprint,
-                self._admission.fingerprint,
-                request.view.root,
-                *(each.fingerprint for each in filters),
-                *moments,
-            ),
+            layers=[
+                (standing.index, request.view.prefix(standing.index), standing.stamp) for standing in layers.standings
+            ],
+            recipe=recipe(renderer, self._admission, applying(self._filters, layers.tree, start), moment),
         )
-        return tag, filters, builds
 
     async def _built(
-        self,
-        request: PageRequest,
-        layers: _Layers,
-        renderer: Renderer,
-        tag: str,
-        filters: list[PageFilter],
-        builds: list[Build],
+        self, request: PageRequest, layers: _Layers, renderer: Renderer, tag: str, moment: Timestamp
     ) -> bytes | None:
         """Build the body once for all who wait for it; None when what was read is newer than its name."""
         key = (tag, request.coding)
         task = self._building.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._build(request, layers, renderer, filters, builds))
+            task = asyncio.get_running_loop().create_task(self._build(request, layers, renderer, moment))
             self._building[key] = task
             task.add_done_callback(lambda _: self._building.pop(key, None))
         try:
@@ -309,14 +285,7 @@ class Pages:
         self.cache.put(key, body)
         return body
 
-    async def _build(
-        self,
-        request: PageRequest,
-        layers: _Layers,
-        renderer: Renderer,
-        filters: list[PageFilter],
-        builds: list[Build],
-    ) -> bytes:
+    async def _build(self, request: PageRequest, layers: _Layers, renderer: Renderer, moment: Timestamp) -> bytes:
         pages = await asyncio.gather(
             *(self._store.page(standing.index, request.project) for standing in layers.standings)
         )
@@ -325,10 +294,10 @@ class Pages:
             if page is None or page.stamp != standing.stamp:
                 raise _Overtaken(f"{standing.index} changed")
             parts.append((standing.index, request.view.prefix(standing.index), page))
+        build = Build(tree=layers.tree, start=request.view.start, project=request.project, moment=moment)
 
         def write() -> bytes:
-            merged = merge(request.project, parts)
-            merged, _ = apply_filters(merged, filters, builds)
+            merged, _ = apply_filters(merge(request.project, parts), self._filters, build)
             return compress(renderer.page(merged), request.coding)
 
         return await asyncio.get_running_loop().run_in_executor(self._workers, write)
@@ -360,6 +329,3 @@ class BodyCache:
         while self.size > self._limit:
             _, dropped = self._bodies.popitem(last=False)
             self.size -= len(dropped)
-
-
-__all__ = ["BodyCache", "PageAnswer", "PageRequest", "Pages", "Verdict", "View"]

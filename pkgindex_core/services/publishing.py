@@ -183,6 +183,7 @@ class Upload:
         self._stage: Stage | None = None
         self._filename = ""
         self._algorithms: set[str] = set()
+        self._skipping = False
 
     @property
     def limits(self) -> UploadLimits:
@@ -203,6 +204,7 @@ class Upload:
         if self._stage is not None:
             raise Refused("the form has more than one `content` part", hint="upload one file per request")
         self._filename = filename
+        self._skipping = False
         parse_upload_filename(filename)
         # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
@@ -212,8 +214,14 @@ class Upload:
         self._opening = stage
         failpoint("upload.spool_opened")
 
+    async def skip_content(self) -> None:
+        """Let the next file part pass unread (a detached signature, which nothing uses any more)."""
+        self._skipping = True
+
     async def write(self, data: bytes | bytearray) -> None:
         """Take bytes of the file part."""
+        if self._skipping:
+            return
         if self._stage is None:
             raise Refused("content before its part was opened")
         if self._stage.size + len(data) > self._limits.file_bytes:

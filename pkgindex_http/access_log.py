@@ -1,0 +1,51 @@
+"""The access log: one JSON line a request, without secrets.
+
+A line holds the path and never the query (which may carry what a client should not have put there), the name of who asked and
+never what they presented. Values are JSON strings, so no request can forge a line.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from pkgindex_core.clock import SystemClock, to_rfc3339
+from pkgindex_http.origin import Origin
+
+logger = logging.getLogger("pkgindex.access")
+_encoder = msgspec.json.Encoder()
+_clock = SystemClock()
+_TEXT_LIMIT = 500
+
+CLIENT = "pkgindex_client"
+WHO = "pkgindex_who"
+
+
+class AccessLogger(AbstractAccessLogger):
+    """Writes one line when an answer has left."""
+
+    origin: Origin | None = None
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.INFO)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Write the line. `time` is in seconds."""
+        line = _encoder.encode(
+            {
+                "time": to_rfc3339(_clock.now()),
+                "client": request.get(CLIENT) or request.remote or "",
+                "who": request.get(WHO, ""),
+                "method": request.method,
+                "path": request.rel_url.raw_path[:_TEXT_LIMIT],
+                "status": response.status,
+                "bytes": response.body_length,
+                "ms": round(time * 1000, 3),
+                "agent": request.headers.get("User-Agent", "")[:_TEXT_LIMIT],
+            }
+        )
+        self.logger.info("%s", line.decode())

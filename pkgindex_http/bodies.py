@@ -1,0 +1,39 @@
+"""Request bodies: bounded, and read by hand. The convenient `request.post()` of aiohttp is never used: its limits are per field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from pkgindex_core.errors import Refused, TooLarge
+
+JSON_LIMIT = 1024 * 1024
+
+T = TypeVar("T")
+
+
+async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
+    """Read a JSON document of a known shape."""
+    body = bytearray()
+    async for chunk in chunks(request):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge("the document", limit)
+    try:
+        return msgspec.json.decode(bytes(body), type=kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the document does not fit: {error}") from error
+    except msgspec.DecodeError as error:
+        raise Refused(f"the body is not JSON: {error}") from error
+
+
+async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes in; a client that hangs up is `Refused`, there is nobody to tell."""
+    try:
+        async for data in request.content.iter_any():
+            yield data
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refused("the request broke off") from error

@@ -1,0 +1,46 @@
+"""What a request presents: HTTP Basic, Bearer, or devpi's header. Read once, never logged."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from pkgindex_core.errors import Denied
+from pkgindex_core.protocols import Credentials
+
+_LIMIT = 8192
+
+
+def read_credentials(headers: Mapping[str, str]) -> Credentials | None:
+    """The credentials of a request; None when it presents none. Malformed ones are `Denied`, never anonymous."""
+    devpi = headers.get("X-Devpi-Auth")
+    if devpi is not None:
+        # devpi's clients may send Basic as well, for a proxy in front: their own header counts.
+        return _pair(devpi)
+    authorization = headers.get("Authorization")
+    if authorization is None:
+        return None
+    scheme, _, value = authorization.partition(" ")
+    match scheme.lower():
+        case "basic":
+            return _pair(value)
+        case "bearer" | "token":
+            return Credentials(username="__token__", secret=value.strip())
+        case _:
+            raise Denied("this Authorization scheme is not known", anonymous=True, hint="use Basic or Bearer")
+
+
+def _pair(value: str) -> Credentials:
+    if len(value) > _LIMIT:
+        raise Denied("the credentials are too long", anonymous=True)
+    try:
+        raw = base64.b64decode(value.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise Denied("the credentials are not valid base64", anonymous=True) from None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    username, _, secret = text.partition(":")
+    return Credentials(username=username, secret=secret)

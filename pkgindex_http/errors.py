@@ -1,0 +1,124 @@
+"""The one table from what went wrong to a status, and the bodies that say it.
+
+Bodies follow `Accept`: problem+json (RFC 9457) for programs (uv prints it), a small page for a browser, plain text
+otherwise. Texts name what is wrong and what to do; they never hold a secret, a path of the server, or markup.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Final
+
+import msgspec
+
+from pkgindex_core.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Missing,
+    PkgIndexError,
+    Refused,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
+from pkgindex_core.formats.upload_form import RetiredAction
+from pkgindex_http.replies import HTML, SECURITY_HEADERS, TEXT, Reply
+
+REALM: Final = "pkgindex"
+
+_STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
+    # The most specific first.
+    (RetiredAction, 410),
+    (TooLarge, 413),
+    (Refused, 400),
+    (Missing, 404),
+    (Conflict, 409),
+    (Denied, 403),
+    (StorageFull, 507),
+    (Unavailable, 503),
+    (Corrupt, 500),
+    (PkgIndexError, 500),
+)
+
+
+def status_of(error: PkgIndexError) -> int:
+    """The status for an error; a `Denied` that credentials could lift is 401."""
+    if isinstance(error, Denied) and error.anonymous:
+        return 401
+    return next(status for kind, status in _STATUSES if isinstance(error, kind))
+
+
+def error_reply(error: PkgIndexError, accept: str, *, status: int | None = None, phrase: bool = False) -> Reply:
+    """Answer an error. `phrase` puts the message into the reason phrase too, where upload clients look for it."""
+    status = status_of(error) if status is None else status
+    headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
+    if status == 401:
+        headers["WWW-Authenticate"] = f'Basic realm="{REALM}", charset="UTF-8"'
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    problems = error.problems if isinstance(error, Refused) else (error.message,)
+    reply = problem_reply(status, _title(error, status), problems, error.hint, accept, headers)
+    return msgspec.structs.replace(reply, reason=_phrase_of(error)) if phrase else reply
+
+
+def problem_reply(
+    status: int,
+    title: str,
+    problems: tuple[str, ...],
+    hint: str,
+    accept: str,
+    headers: dict[str, str],
+) -> Reply:
+    """Write one error in the form the client asked for."""
+    accept = accept.lower()
+    if "json" in accept:
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": "; ".join(problems),
+        }
+        if hint:
+            document["hint"] = hint
+        if len(problems) > 1:
+            document["errors"] = list(problems)
+        body = msgspec.json.encode(document) + b"\n"
+        return Reply(
+            status=status,
+            headers={"Content-Type": "application/problem+json", **SECURITY_HEADERS, **headers},
+            body=body,
+        )
+    if "text/html" in accept:
+        lines = "".join(f"<p>{html.escape(problem)}</p>\n" for problem in problems)
+        advice = f"<p><em>{html.escape(hint)}</em></p>\n" if hint else ""
+        text = (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{status} {html.escape(title)}</title></head>\n'
+            f"<body>\n<h1>{html.escape(title)}</h1>\n{lines}{advice}</body>\n</html>\n"
+        )
+        return Reply(status=status, headers={"Content-Type": HTML, **SECURITY_HEADERS, **headers}, body=text.encode())
+    text = "\n".join(problems) + (f"\n{hint}\n" if hint else "\n")
+    return Reply(status=status, headers={"Content-Type": TEXT, **SECURITY_HEADERS, **headers}, body=text.encode())
+
+
+def _title(error: PkgIndexError, status: int) -> str:
+    titles = {
+        400: "Bad request",
+        401: "Authentication required",
+        403: "Not permitted",
+        404: "Not found",
+        409: "Conflict",
+        410: "Gone",
+        413: "Too large",
+        503: "Temporarily unavailable",
+        507: "No space left",
+    }
+    if isinstance(error, Conflict) and status == 400:
+        return "File already exists"
+    return titles.get(status, "Internal error")
+
+
+def _phrase_of(error: PkgIndexError) -> str:
+    """One short line of visible ASCII. Twine and devpi print it; HTTP/2 has none, so the body says the same."""
+    text = "".join(character if " " <= character <= "~" else "?" for character in error.message)
+    return text[:200]

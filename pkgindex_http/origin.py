@@ -1,0 +1,74 @@
+"""How this server is reached from outside: configured, or told by a proxy that is trusted to tell.
+
+Pages and redirects are relative and never need it; only texts for people and a few absolute links do. A raw `Host` header is
+believed for those texts alone and never ends up in anything cached or stored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from pkgindex_core.errors import Refused
+
+_HOST = re.compile(r"\A[A-Za-z0-9.-]{1,253}(?::\d{1,5})?\Z|\A\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?\Z")
+_PREFIX = re.compile(r"\A(?:/[A-Za-z0-9._~@:+-]+)*/?\Z")
+
+
+class Origin:
+    """Tells the outside URL and the real client address of a request."""
+
+    def __init__(self, *, outside_url: str, trusted_proxies: Sequence[str]) -> None:
+        self._outside_url = outside_url.rstrip("/")
+        try:
+            self._trusted = tuple(ipaddress.ip_network(each, strict=False) for each in trusted_proxies)
+        except ValueError as error:
+            raise Refused(
+                f"trusted_proxies: {error}", hint="write addresses or networks, for example 10.0.0.0/8"
+            ) from error
+
+    def url(self, request: web.BaseRequest) -> str:
+        """The URL of the server's root, without a slash at the end."""
+        if self._outside_url:
+            return self._outside_url
+        scheme, host, prefix = request.scheme, request.headers.get("Host", ""), ""
+        if self._is_trusted(request):
+            scheme = _first(request, "X-Forwarded-Proto") or scheme
+            host = _first(request, "X-Forwarded-Host") or host
+            prefix = _first(request, "X-Forwarded-Prefix")
+        if scheme not in {"http", "https"} or not _HOST.match(host):
+            return "http://localhost"
+        return f"{scheme}://{host}{prefix.rstrip('/') if _PREFIX.match(prefix) else ''}"
+
+    def client(self, request: web.BaseRequest) -> str:
+        """The address that a request comes from: the last hop that no trusted proxy vouches for."""
+        peer = request.remote or ""
+        if not self._is_trusted(request):
+            return peer
+        for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
+            address = _address(hop.strip())
+            if address is None:
+                break
+            peer = str(address)
+            if not any(address in network for network in self._trusted):
+                break
+        return peer
+
+    def _is_trusted(self, request: web.BaseRequest) -> bool:
+        address = _address(request.remote or "")
+        return address is not None and any(address in network for network in self._trusted)
+
+
+def _first(request: web.BaseRequest, name: str) -> str:
+    """The value that the nearest proxy added, which is the last one."""
+    return request.headers.get(name, "").split(",")[-1].strip()
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,52 @@
+"""Byte ranges (RFC 9110, 14): pure, for files of a known size.
+
+One range is honoured, the suffix form too (poetry asks for the last 10,000 bytes of a wheel). Several ranges, other units and
+anything malformed are answered with the whole file, as the standard allows; only a range that cannot be satisfied is 416.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from pkgindex_core.protocols import Span
+
+_RANGE = re.compile(r"\Abytes=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*\Z", re.ASCII | re.IGNORECASE)
+
+
+def parse_range(header: str | None, size: int) -> Span | Literal["unsatisfiable"] | None:
+    """The span asked for; None means the whole file."""
+    if header is None:
+        return None
+    match = _RANGE.match(header.strip())
+    if match is None:
+        return None
+    first, last = match.groups()
+    if not first:
+        if not last:
+            return None
+        length = min(int(last), size)
+        return Span(size - length, size) if length else "unsatisfiable"
+    start = int(first)
+    if last and int(last) < start:
+        return None  # an invalid range is ignored, not unsatisfiable (14.1.1)
+    if start >= size:
+        return "unsatisfiable"
+    return Span(start, min(int(last) + 1, size) if last else size)
+
+
+def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
+    """Whether `If-Range` still names these bytes, so that a part may be appended to what the client has."""
+    if if_range is None:
+        return True
+    value = if_range.strip()
+    if value.startswith('"'):
+        return value == etag
+    if value.startswith("W/"):
+        return False  # a weak tag never matches here (13.1.5)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return False
+    return modified > 0 and int(moment.timestamp()) == int(modified)

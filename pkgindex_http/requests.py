@@ -1,0 +1,68 @@
+"""One request as the handlers see it: who asks, for which index, and everything they need to answer.
+
+Handlers know this and the engine's services; they do not look at aiohttp's request except for bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from pkgindex_core.errors import Missing
+from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
+from pkgindex_core.protocols import Principal
+from pkgindex_core.services.identity import NOBODY
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from pkgindex_core.engine import Engine
+    from pkgindex_http.server import Server
+
+
+class Ask(Struct, kw_only=True):
+    """One request on its way to an answer."""
+
+    server: Server
+    request: web.BaseRequest
+    values: Mapping[str, str]
+    """What stands for the placeholders of the route."""
+    segments: tuple[str, ...]
+    principal: Principal = NOBODY
+
+    @property
+    def engine(self) -> Engine:
+        return self.server.engine
+
+    @property
+    def accept(self) -> str:
+        return self.request.headers.get("Accept", "")
+
+    @property
+    def index(self) -> IndexName:
+        """The index of the URL, or the default one. A spelling that no index can have is `Missing` like any other."""
+        if "user" not in self.values:
+            return self.server.default_index
+        name = index_name_or_none(self.values["user"], self.values["index"])
+        if name is None:
+            raise Missing("index", f"{self.values['user']}/{self.values['index']}"[:160])
+        return name
+
+    @property
+    def project(self) -> ProjectName:
+        """The project of the URL, normalised."""
+        name = normalized_or_none(self.values["project"])
+        if name is None:
+            raise Missing("project", self.values["project"][:160])
+        return name
+
+    @property
+    def root(self) -> str:
+        """The relative URL from this page to the root of the server."""
+        return "../" * (len(self.segments) - 1)
+
+    def query(self, name: str) -> str | None:
+        """A query parameter, or None."""
+        return self.request.rel_url.query.get(name)

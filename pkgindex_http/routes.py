@@ -1,0 +1,204 @@
+"""Every URL there is, with the permission that it needs.
+
+    /{user}/{index}/+simple/{project}/        devpi's URL space is the native one
+    /simple/{project}/                        the default index, mounted where everyone else expects it
+
+One table, read by the dispatcher, by the documentation test and by the permission test: a route cannot be added without
+saying who may use it. Matching goes by segments, literal before placeholder, in the order of the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from pkgindex_core.rules.permissions import Action
+from pkgindex_http import devpi, files, misc, simple, uploads
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from pkgindex_http.replies import Reply
+    from pkgindex_http.requests import Ask
+
+    Answer = Reply | web.StreamResponse
+    Handler = Callable[[Ask], Awaitable[Answer]]
+
+
+class Public(Struct, frozen=True):
+    """Anybody, without a look at credentials. `why` says what makes that right."""
+
+    why: str
+
+
+class OnIndex(Struct, frozen=True):
+    """The right to do something to the index of the URL (`{user}/{index}`, or the default one)."""
+
+    action: Action
+
+
+class Checked(Struct, frozen=True):
+    """The handler's service checks, because what is asked for stands in the body; credentials are read before."""
+
+    action: Action
+    where: str
+
+
+Permission = Public | OnIndex | Checked
+
+
+class Route(Struct, frozen=True):
+    """One method on one path."""
+
+    method: str
+    path: str
+    permission: Permission
+    handler: Handler
+    summary: str
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.path[1:].split("/"))
+
+
+_READ = OnIndex(Action.READ)
+_UPLOAD = OnIndex(Action.UPLOAD)
+_DELETE = Checked(Action.DELETE, "Publishing.delete_file, delete_release, delete_project")
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("GET", "/", Public("says what this is and how to use it, nothing else"), misc.welcome, "a page for a person"),
+    Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, as pypiserver's users do"),
+    Route("GET", "/+live", Public("a constant"), misc.live, "whether the process answers"),
+    Route(
+        "GET",
+        "/+ready",
+        Public("states of parts, no names"),
+        misc.ready,
+        "whether reads and writes work; 503 while not",
+    ),
+    Route(
+        "POST",
+        "/+login",
+        Public("exchanges a password for a token"),
+        devpi.login,
+        "a token of ten hours for user and password",
+    ),
+    Route(
+        "GET",
+        "/+explain",
+        Checked(Action.READ, "Explaining.explain"),
+        misc.explain,
+        "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
+    ),
+    Route("GET", "/simple", _READ, simple.add_slash, "to the list of projects"),
+    Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
+    Route("GET", "/simple/{project}", _READ, simple.add_slash, "to the project's page"),
+    Route("GET", "/simple/{project}/", _READ, simple.project_page, "the default index: a project's files"),
+    Route("GET", "/simple/v1+json/", _READ, simple.project_list, "the list in JSON, whatever Accept says"),
+    Route("GET", "/simple/v1+json/{project}/", _READ, simple.project_page, "a page in JSON, whatever Accept says"),
+    Route("GET", "/simple/v1+html/", _READ, simple.project_list, "the list in HTML, whatever Accept says"),
+    Route("GET", "/simple/v1+html/{project}/", _READ, simple.project_page, "a page in HTML, whatever Accept says"),
+    Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
+    Route("POST", "/legacy", Public("a redirect that says nothing"), uploads.add_slash, "308 to /legacy/"),
+    Route("GET", "/{user}/{index}/+simple", _READ, simple.add_slash, "to the list of projects"),
+    Route("GET", "/{user}/{index}/+simple/", _READ, simple.project_list, "an index: list of projects"),
+    Route("GET", "/{user}/{index}/+simple/{project}", _READ, simple.add_slash, "to the project's page"),
+    Route("GET", "/{user}/{index}/+simple/{project}/", _READ, simple.project_page, "an index: a project's files"),
+    Route(
+        "GET", "/{user}/{index}/+f/{a}/{b}/{filename}", _READ, files.download, "a file, or with .metadata its sidecar"
+    ),
+    Route(
+        "GET", "/{user}/{index}/+e/{a}/{filename}", _READ, files.download, "a mirrored file whose sha256 was not known"
+    ),
+    Route(
+        "PATCH",
+        "/{user}/{index}/+f/{a}/{b}/{filename}",
+        Checked(Action.YANK, "Publishing.yank"),
+        files.modify,
+        'yank or unyank: {"yanked": true | false | "reason"}',
+    ),
+    Route(
+        "DELETE",
+        "/{user}/{index}/+f/{a}/{b}/{filename}",
+        _DELETE,
+        files.delete,
+        "delete a file; ?force on a non-volatile index",
+    ),
+    Route("POST", "/{user}/{index}", _UPLOAD, uploads.upload, "upload"),
+    Route("POST", "/{user}/{index}/", _UPLOAD, uploads.upload, "upload"),
+    Route("DELETE", "/{user}/{index}/{project}", _DELETE, devpi.delete_project, "delete a project; ?force"),
+    Route("DELETE", "/{user}/{index}/{project}/", _DELETE, devpi.delete_project, "delete a project; ?force"),
+    Route("DELETE", "/{user}/{index}/{project}/{version}", _DELETE, devpi.delete_release, "delete a version; ?force"),
+)
+
+
+class Match(Struct, frozen=True):
+    """A path that is a URL of ours: what its methods are, and what stands for its placeholders."""
+
+    methods: Mapping[str, Route]
+    values: Mapping[str, str]
+
+
+class _Node:
+    __slots__ = ("literals", "methods", "placeholder", "placeholder_name")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.placeholder: _Node | None = None
+        self.placeholder_name = ""
+        self.methods: dict[str, tuple[Route, tuple[str, ...]]] = {}
+
+
+class RouteTable:
+    """Finds the route of a path. Built once."""
+
+    def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
+        self._root = _Node()
+        for route in routes:
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        names: list[str] = []
+        for segment in route.segments:
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.placeholder = node.placeholder or _Node()
+                node = node.placeholder
+            else:
+                node = node.literals.setdefault(segment, _Node())
+        if route.method in node.methods:
+            raise LookupError(f"two routes for {route.method} {route.path}")
+        node.methods[route.method] = (route, tuple(names))
+
+    def match(self, segments: tuple[str, ...]) -> Match | None:
+        """The route of a path; None when no URL of ours is spelled so.
+
+        A literal segment wins over a placeholder; a placeholder takes no empty segment and, other than a filename, none
+        that begins with `+` (those are the server's own).
+        """
+        found = self._walk(self._root, segments, 0, ())
+        if found is None:
+            return None
+        node, values = found
+        names = next(iter(node.methods.values()))[1]
+        return Match(
+            {method: route for method, (route, _) in node.methods.items()}, dict(zip(names, values, strict=True))
+        )
+
+    def _walk(
+        self, node: _Node, segments: tuple[str, ...], position: int, values: tuple[str, ...]
+    ) -> tuple[_Node, tuple[str, ...]] | None:
+        if position == len(segments):
+            return (node, values) if node.methods else None
+        segment = segments[position]
+        literal = node.literals.get(segment)
+        if literal is not None:
+            found = self._walk(literal, segments, position + 1, values)
+            if found is not None:
+                return found
+        if node.placeholder is None or not segment or segment.startswith("+"):
+            return None
+        return self._walk(node.placeholder, segments, position + 1, (*values, segment))

@@ -1,0 +1,188 @@
+"""Sends files: small ones in one write, large ones by the kernel.
+
+aiohttp's own file response uses no sendfile under uvloop and pays a thread hop or two per request; on loopback it costs
+several times what nginx does. Here a file on local disk goes out by `os.sendfile` on the connection's socket, driven by
+the loop's readiness, so no byte passes through Python and a slow client holds nothing but a file descriptor.
+Over TLS, and where there is no sendfile, the file is read in chunks by a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from pkgindex_core.protocols import Span
+from pkgindex_http.replies import Reply, head_bytes
+
+ONE_WRITE: Final = 64 * 1024
+"""Bytes up to which a body is read and written whole."""
+CHUNK: Final = 256 * 1024
+STALL_SECONDS: Final = 120
+"""How long a client may read nothing before its connection is cut."""
+SENDFILE_CHUNK: Final = 8 * 1024 * 1024
+
+
+class FileResponse(web.StreamResponse):
+    """A span of a local file under prepared headers."""
+
+    def __init__(self, reply: Reply, path: Path, span: Span | None, workers: Executor) -> None:
+        super().__init__(status=reply.status)
+        self._reply = reply
+        self._path = path
+        self._span = span
+        self._workers = workers
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write head and body."""
+        self._req = request
+        self._keep_alive = request.keep_alive
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client went away")
+        length = self._span.stop - self._span.start if self._span else 0
+        head = head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version, length=length)
+        self._eof_sent = True
+        self._body_length = 0
+        if request.method == "HEAD" or self._span is None or not length:
+            transport.write(head)
+            return None
+        loop = asyncio.get_running_loop()
+        if length <= ONE_WRITE:
+            # A small file is in the page cache or one disk read away; a thread hop costs more than the read.
+            transport.write(head + _read_span(self._path, self._span))
+        else:
+            transport.write(head)
+            descriptor = await loop.run_in_executor(self._workers, os.open, self._path, os.O_RDONLY)
+            try:
+                await self._send(request, transport, descriptor, self._span)
+            finally:
+                os.close(descriptor)
+        self._body_length = length
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
+        """Everything was written."""
+        if self._req is not None:
+            await self._req.protocol._drain_helper()
+
+    @property
+    def body_length(self) -> int:
+        return self._body_length
+
+    async def _send(self, request: web.BaseRequest, transport: Any, descriptor: int, span: Span) -> None:
+        raw = transport.get_extra_info("socket")
+        if raw is None or transport.get_extra_info("sslcontext") is not None or not hasattr(os, "sendfile"):
+            await self._send_chunks(request, transport, descriptor, span)
+            return
+        # What was written before must have left before the kernel writes beside the transport.
+        transport.set_write_buffer_limits(high=0)
+        try:
+            await request.protocol._drain_helper()
+            while transport.get_write_buffer_size():
+                await asyncio.sleep(0.001)
+                if transport.is_closing():
+                    raise ConnectionResetError("the client went away")
+            duplicate = socket.socket(fileno=os.dup(raw.fileno()))
+            try:
+                duplicate.setblocking(False)
+                await _sendfile(duplicate, descriptor, span, transport)
+            finally:
+                duplicate.close()
+        finally:
+            transport.set_write_buffer_limits()
+
+    async def _send_chunks(self, request: web.BaseRequest, transport: Any, descriptor: int, span: Span) -> None:
+        loop = asyncio.get_running_loop()
+        offset = span.start
+        while offset < span.stop:
+            size = min(CHUNK, span.stop - offset)
+            data = await loop.run_in_executor(self._workers, os.pread, descriptor, size, offset)
+            if not data:
+                raise ConnectionResetError("the file is shorter than it was")
+            transport.write(data)
+            await request.protocol._drain_helper()
+            offset += len(data)
+
+
+class StreamedResponse(web.StreamResponse):
+    """A body that comes piece by piece, of known length or chunked."""
+
+    def __init__(self, reply: Reply, body: AsyncIterator[bytes], *, length: int | None) -> None:
+        super().__init__(status=reply.status, headers=dict(reply.headers))
+        if length is None:
+            self.enable_chunked_encoding()
+        else:
+            self.content_length = length
+        self._body = body
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the head, then every piece as it comes. A source that fails cuts the connection: no half file looks whole."""
+        writer = await super().prepare(request)
+        if request.method != "HEAD":
+            try:
+                async for data in self._body:
+                    await self.write(data)
+            except Exception:
+                if request.transport is not None:
+                    request.transport.abort()
+                raise
+        return writer
+
+
+async def _sendfile(connection: socket.socket, descriptor: int, span: Span, transport: Any) -> None:
+    loop = asyncio.get_running_loop()
+    offset = span.start
+    writable: asyncio.Future[None] | None = None
+
+    def ready() -> None:
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    watching = False
+    try:
+        while offset < span.stop:
+            if transport.is_closing():
+                raise ConnectionResetError("the client went away")
+            try:
+                sent = os.sendfile(connection.fileno(), descriptor, offset, min(SENDFILE_CHUNK, span.stop - offset))
+            except (BlockingIOError, InterruptedError):
+                writable = loop.create_future()
+                if not watching:
+                    loop.add_writer(connection.fileno(), ready)
+                    watching = True
+                try:
+                    async with asyncio.timeout(STALL_SECONDS):
+                        await writable
+                except TimeoutError:
+                    transport.abort()
+                    raise ConnectionResetError("the client stopped reading") from None
+                continue
+            if not sent:
+                raise ConnectionResetError("the file is shorter than it was")
+            offset += sent
+            if watching:
+                loop.remove_writer(connection.fileno())
+                watching = False
+            await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
+    finally:
+        if watching:
+            loop.remove_writer(connection.fileno())
+
+
+def _read_span(path: Path, span: Span) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, span.stop - span.start, span.start)
+    finally:
+        os.close(descriptor)
+    if len(data) != span.stop - span.start:
+        raise ConnectionResetError("the file is shorter than it was")
+    return data

@@ -1,0 +1,165 @@
+"""The server: one dispatcher from requests to handlers, and the life of the sockets around it.
+
+    path -> route -> credentials -> permission -> handler -> answer | error
+
+Every step is here, once: a handler cannot be reached without its route's permission, and no exception leaves without a status.
+It runs on aiohttp's low-level server: the dispatcher is ours because one table of routes and permissions is what keeps the
+whole honest, and because a general router costs more than a cached page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Denied, Missing, PkgIndexError, Refused, Unavailable
+from pkgindex_core.names import parse_index_name
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
+from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.credentials import read_credentials
+from pkgindex_http.errors import error_reply, problem_reply
+from pkgindex_http.origin import Origin
+from pkgindex_http.paths import split_path
+from pkgindex_http.replies import Reply, WholeResponse
+from pkgindex_http.requests import Ask
+from pkgindex_http.routes import OnIndex, Public, Route, RouteTable
+
+logger = logging.getLogger("pkgindex.http")
+
+HEADER_LIMIT = 16_384
+"""Bytes of one header line, and of all of them together about twice that."""
+_PROBE_SECONDS = 5.0
+
+
+class Server:
+    """Answers requests for one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        settings = engine.settings
+        self.engine = engine
+        self.default_index = parse_index_name(settings.default_index)
+        self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
+        self.stopping = False
+        self._routes = RouteTable()
+        self._probed = -_PROBE_SECONDS
+        self._runner: web.ServerRunner | None = None
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        answer = await self._answer(request)
+        return WholeResponse(answer) if isinstance(answer, Reply) else answer
+
+    async def blob_probe(self) -> None:
+        """Write and read a blob, at most every few seconds, so that a full or read-only disk is seen before an upload is."""
+        now = self.engine.clock.monotonic()
+        if now - self._probed < _PROBE_SECONDS:
+            return
+        probe = await self.engine.blobs.put(b"pkgindex readiness probe\n")
+        if await self.engine.blobs.stat(probe.sha256) is None:
+            raise Unavailable("the blob store lost what was just written")
+        self._probed = now
+
+    async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
+        """Listen; return the addresses (port 0 picks a free one)."""
+        AccessLogger.origin = self.origin
+        server = web.Server(
+            self.handle,
+            access_log_class=AccessLogger,
+            access_log=access_logger if self.engine.settings.access_log else None,
+            keepalive_timeout=75,
+            lingering_time=30,
+            max_line_size=HEADER_LIMIT,
+            max_field_size=HEADER_LIMIT,
+        )
+        self._runner = web.ServerRunner(server, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, host, port, shutdown_timeout=self.engine.settings.shutdown_timeout, backlog=1024
+        )
+        await site.start()
+        return [(str(address[0]), int(address[1])) for address in self._runner.addresses]
+
+    async def stop(self) -> None:
+        """Stop gracefully: readiness says so at once, nobody new is let in, requests under way finish."""
+        self.stopping = True
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
+        accept = request.headers.get("Accept", "")
+        try:
+            request[CLIENT] = self.origin.client(request)
+            if len(request.headers.getall("Host", [])) > 1:
+                raise Refused("the request has several Host headers")
+            segments = split_path(request.rel_url.raw_path)
+            match = self._routes.match(segments) if segments is not None else None
+            if match is None or segments is None:
+                raise Missing("page", request.rel_url.raw_path[:160])
+            method = "GET" if request.method == "HEAD" else request.method
+            route = match.methods.get(method)
+            if route is None:
+                return _not_allowed(match.methods, request.method, accept)
+            ask = Ask(server=self, request=request, values=match.values, segments=segments)
+            if not isinstance(route.permission, Public):
+                await self._admit(ask, route)
+            return await route.handler(ask)
+        except PkgIndexError as error:
+            return error_reply(error, accept)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError:
+            raise
+        except Exception:
+            # The border: what nobody foresaw is logged whole, and the client is told nothing but where to look.
+            reference = secrets.token_hex(4)
+            logger.exception("request %s failed", reference)
+            return problem_reply(
+                500,
+                "Internal error",
+                ("the server failed; this is not your mistake",),
+                f"the administrator finds the reason in the log under {reference}",
+                accept,
+                {"Cache-Control": "no-store"},
+            )
+
+    async def _admit(self, ask: Ask, route: Route) -> None:
+        """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
+        ask.principal = await self.engine.identity.identify(read_credentials(ask.request.headers))
+        ask.request[WHO] = ask.principal.label if ask.principal.name else ""
+        if not isinstance(route.permission, OnIndex):
+            if "user" in ask.values:
+                await self._require(ask, Action.READ)
+            return
+        await self._require(ask, route.permission.action)
+
+    async def _require(self, ask: Ask, action: Action) -> None:
+        config = (await self.engine.store.tree()).indexes.get(ask.index)
+        if config is None:
+            raise Missing("index", ask.index)
+        decision = permits(ask.principal, action, index=config)
+        if decision.allowed:
+            return
+        # To those who have shown credentials, an index that they may not read does not exist.
+        if ask.principal.name is not None and not permits(ask.principal, Action.READ, index=config).allowed:
+            raise Missing("index", ask.index)
+        raise Denied(decision.reason, anonymous=ask.principal == Principal())
+
+
+def _not_allowed(methods: dict[str, Route] | object, method: str, accept: str) -> Reply:
+    allowed = sorted(methods) if isinstance(methods, dict) else []
+    names = ", ".join(["HEAD", *allowed] if "GET" in allowed else allowed)
+    return problem_reply(
+        405,
+        "Method not allowed",
+        (f"{method[:20]} is not possible here",),
+        "uploads go to /legacy/ or /USER/INDEX/, not to the simple pages",
+        accept,
+        {"Allow": names, "Cache-Control": "no-store"},
+    )

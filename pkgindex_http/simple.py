@@ -1,0 +1,126 @@
+"""The simple API over HTTP: negotiation, redirects, caching headers. What is on a page is the services' business.
+
+Redirects go by spelling only, after the caller's right to read was checked, so that no form of a URL tells whether a
+project exists (standards SI-5).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pkgindex_core.errors import Missing
+from pkgindex_core.names import normalized_or_none
+from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, choose_coding, choose_format
+from pkgindex_core.services.pages import PageAnswer, PageRequest, View
+from pkgindex_http.errors import problem_reply
+from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.requests import Ask
+
+MIRRORED_SECONDS: Final = 600
+"""How long clients may keep a page that comes from mirrors alone; PyPI's figure. Pages with hosted files are asked for each
+time (a 304 costs next to nothing): publish-then-install must work within one CI run."""
+
+_ENDPOINTS = {"v1+json": JSON_V1, "v1+html": HTML_V1}
+
+
+async def add_slash(ask: Ask) -> Reply:
+    """Send `…/name` to `…/normalised-name/`, in one hop, the query kept."""
+    last = ask.segments[-1]
+    if "project" in ask.values:
+        project = normalized_or_none(last)
+        if project is None:
+            raise Missing("project", last[:160])
+        last = project
+    return redirect(f"{last}/{_query(ask)}")
+
+
+async def project_page(ask: Ask) -> Reply:
+    """A project's page."""
+    if ask.values["project"] != ask.project:
+        return redirect(f"../{ask.project}/{_query(ask)}")
+    media_type = _media_type(ask)
+    if isinstance(media_type, NotAcceptable):
+        return _not_acceptable(ask, media_type)
+    answer = await ask.engine.pages.project(
+        PageRequest(
+            view=View(start=ask.index, root=ask.root),
+            project=ask.project,
+            principal=ask.principal,
+            media_type=media_type,
+            coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
+            if_none_match=ask.request.headers.get("If-None-Match"),
+        )
+    )
+    return _page_reply(answer)
+
+
+async def project_list(ask: Ask) -> Reply:
+    """The list of projects."""
+    media_type = _media_type(ask)
+    if isinstance(media_type, NotAcceptable):
+        return _not_acceptable(ask, media_type)
+    answer = await ask.engine.listings.projects(
+        ask.index,
+        principal=ask.principal,
+        media_type=media_type,
+        coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
+        if_none_match=ask.request.headers.get("If-None-Match"),
+    )
+    return _page_reply(answer)
+
+
+def _media_type(ask: Ask) -> str | NotAcceptable:
+    if ask.segments[0] == "simple" and len(ask.segments) > 2:
+        fixed = _ENDPOINTS.get(ask.segments[1])
+        if fixed is not None:
+            return fixed
+    named = ask.query("format")
+    if named is not None:
+        named = named.replace(" ", "+")  # a raw `+` in a query decodes to a blank (CN-10)
+    return choose_format(ask.request.headers.get("Accept"), named)
+
+
+def _page_reply(answer: PageAnswer) -> Reply:
+    headers = {
+        "Content-Type": answer.media_type,
+        "ETag": answer.etag,
+        "Vary": "Accept, Accept-Encoding" if answer.public else "Accept, Accept-Encoding, Authorization",
+        "Cache-Control": _cache_control(answer),
+        "X-PyPI-Last-Serial": str(answer.serial),
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
+        **SECURITY_HEADERS,
+    }
+    if answer.stale:
+        # RFC 9111 retired Warning, but caches and people still read it; ours says which mirror and why.
+        headers["Warning"] = '110 - "Response is Stale"'
+        headers["X-PkgIndex-Stale"] = "; ".join(f"{index}: {reason}" for index, reason in answer.stale)[:1000]
+    if answer.body is None:
+        del headers["Content-Type"]
+        return Reply(status=304, headers=headers)
+    if answer.coding != "identity":
+        headers["Content-Encoding"] = answer.coding
+    return Reply(headers=headers, body=answer.body)
+
+
+def _cache_control(answer: PageAnswer) -> str:
+    scope = "public" if answer.public else "private"
+    if answer.stale or not answer.mirrored:
+        return f"{scope}, max-age=0, must-revalidate"
+    return f"{scope}, max-age={MIRRORED_SECONDS}"
+
+
+def _not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:
+    return problem_reply(
+        406,
+        "Not acceptable",
+        (f"this page is available as {', '.join(news.supported)}",),
+        "ask for one of these in Accept or ?format=",
+        ask.accept,
+        {"Vary": "Accept", "Cache-Control": "no-store"},
+    )
+
+
+def _query(ask: Ask) -> str:
+    query = ask.request.rel_url.raw_query_string
+    return f"?{query}" if query else ""

@@ -1,0 +1,72 @@
+"""The legacy upload API (twine, uv publish, flit, hatch, poetry, devpi upload): a form comes in, a file is published.
+
+Success is 200 with the warnings, one a line. Failures put the message into the reason phrase and into the body, because that is
+where clients look; a file that exists is 400 beginning `File already exists`, which is what they recognise (UP-12).
+"""
+
+from __future__ import annotations
+
+from pkgindex_core.errors import Conflict, PkgIndexError, Refused
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.services.publishing import Published
+from pkgindex_http.bodies import chunks
+from pkgindex_http.errors import error_reply
+from pkgindex_http.multipart import FormReader, PartHead
+from pkgindex_http.replies import Reply, redirect, text_reply
+from pkgindex_http.requests import Ask
+
+_QUERY_FIELDS = (":action", "protocol_version")
+_DRAIN_LIMIT = 256 * 1024 * 1024
+"""Bytes of a refused upload that are read on, so that the client gets to read the answer (UP-16)."""
+
+
+async def upload(ask: Ask) -> Reply:
+    """Publish a file."""
+    try:
+        published = await _receive(ask)
+    except PkgIndexError as error:
+        await _drain(ask)
+        status = 400 if isinstance(error, Conflict) else None
+        return error_reply(error, ask.accept, status=status, phrase=True)
+    failpoint("upload.answered")
+    return text_reply("\n".join(published.warnings))
+
+
+async def add_slash(ask: Ask) -> Reply:
+    """`/legacy` is `/legacy/`; 308 keeps the method and the body."""
+    await _drain(ask)
+    return redirect(f"{ask.segments[-1]}/", status=308)
+
+
+async def _receive(ask: Ask) -> Published:
+    request = ask.request
+    async with ask.engine.publishing.receive(ask.index, ask.principal) as incoming:
+        for name in _QUERY_FIELDS:
+            value = ask.query(name)
+            if value is not None:
+                incoming.field(name, value)
+
+        async def begin_file(part: PartHead) -> None:
+            if part.name == "gpg_signature":
+                await incoming.skip_content()
+            elif part.name == "content":
+                await incoming.begin_content(part.filename or "")
+            else:
+                raise Refused(f"{part.name[:80]}: Should not be a tuple", hint="send this field as text, not as a file")
+
+        reader = FormReader(
+            request.headers.get("Content-Type", ""), chunks(request), field_bytes=incoming.limits.field_bytes
+        )
+        await reader.run(field=incoming.field, begin_file=begin_file, file_data=incoming.write)
+        return await incoming.finish()
+
+
+async def _drain(ask: Ask) -> None:
+    left = _DRAIN_LIMIT
+    try:
+        async for data in chunks(ask.request):
+            left -= len(data)
+            if left < 0:
+                return
+    except Refused:
+        return
