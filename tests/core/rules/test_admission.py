@@ -33,7 +33,9 @@ def trees(draw: st.DrawFn) -> Tree:
         )
         for name in HOSTED
     }
-    indexes |= {name: IndexConfig(name=name, type="mirror", mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS}
+    indexes |= {
+        name: IndexConfig(name=name, type="mirror", mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS
+    }
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -106,9 +108,7 @@ def mirror_verdict(
     tree = Tree(
         serial=Serial(1),
         indexes={
-            DEV: IndexConfig(
-                name=DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode
-            ),
+            DEV: IndexConfig(name=DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode),
             BASE: IndexConfig(name=BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
             PYPI: IndexConfig(name=PYPI, type="mirror"),
         },

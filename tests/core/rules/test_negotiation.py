@@ -131,8 +131,10 @@ def test_cn_14_case_and_foreign_parameters_are_ignored() -> None:
     "accept",
     [
         "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8,"
-        "application/signed-exchange;v=b3;q=0.7",
+        (
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8,"
+            "application/signed-exchange;v=b3;q=0.7"
+        ),
         "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
         "text/html, */*",
     ],

@@ -1,0 +1,151 @@
+"""The simple API in HTML (PEP 503 with 592, 658, 714, 740 and 792), for good at version 1.4 (PEP 833).
+
+Nothing is ever added here: what is newer exists in JSON only. Some of those who still read HTML use regular
+expressions, so the form is fixed: one `<a …>filename</a><br>` a line, attributes in one order, no other anchor on the
+page (old installers follow every one), no `<base>`.
+
+Everything that comes from somebody else is escaped. The bytes are ASCII, whatever is in them: what is not is written
+as character references. So the `Content-Type` needs no charset (CN-17: clients compare it exactly), and a client that
+guesses one guesses right. Characters that HTML cannot express even as references (most control characters, lone
+surrogates, noncharacters) become U+FFFD.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pkgindex_core.models import File, PageHead, Serial, decode_file
+from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
+from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
+
+REPOSITORY_VERSION = "1.4"
+
+# HT-5: those that clients read from a link, in the order of our preference; one is sent (standards trap 21).
+_LINK_ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
+
+# WHATWG HTML 13.2.5.80: references to these are parse errors, dropped, or read as something else.
+_INEXPRESSIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
+)
+
+
+class HtmlRenderer:
+    """Writes pages and lists as HTML, under the versioned media type or under `text/html`: the same bytes."""
+
+    def __init__(self, media_type: str = HTML_V1) -> None:
+        self._media_type = media_type
+
+    @property
+    def media_type(self) -> str:
+        return self._media_type
+
+    @property
+    def fingerprint(self) -> str:
+        return "html-1.4-1"
+
+    def page(self, page: MergedPage) -> bytes:
+        title = f"Links for {_text(page.head.display_name or page.project)}"
+        files = [decode_file(entry.row.body) for entry in page.entries]
+        # HT-9: whoever uses the attribute puts it on every link. No signature is served where none is known.
+        signs = any(file.gpg_sig is not None for file in files)
+        lines = [_start(title, _status(page.head))]
+        lines += [_anchor(entry, file, signs=signs) for entry, file in zip(page.entries, files, strict=True)]
+        lines.append(_end(page.serial))
+        return _ascii("".join(lines))
+
+    def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # said at the end, where PyPI says it
+        return _ascii(_start("Simple index", ""))
+
+    def list_part(self, part: ProjectList, *, first: bool) -> bytes:  # noqa: ARG002  # lines need no separator
+        return _ascii(
+            "".join([f'<a href="{name}/">{_text(display or name)}</a><br>\n' for name, display in part.names])
+        )
+
+    def list_end(self, serial: Serial) -> bytes:
+        return _ascii(_end(serial))
+
+
+def _start(title: str, status: str) -> str:
+    return (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n'
+        "<head>\n"
+        '<meta charset="utf-8">\n'
+        f'<meta name="pypi:repository-version" content="{REPOSITORY_VERSION}">\n'
+        f"{status}"
+        '<meta name="robots" content="noindex">\n'
+        f"<title>{title}</title>\n"
+        "</head>\n"
+        "<body>\n"
+        f"<h1>{title}</h1>\n"
+    )
+
+
+def _status(head: PageHead) -> str:
+    """HT-11."""
+    if not head.status:
+        return ""
+    status = f'<meta name="pypi:project-status" content="{_text(head.status)}">\n'
+    if head.status_reason:
+        status += f'<meta name="pypi:project-status-reason" content="{_text(head.status_reason)}">\n'
+    return status
+
+
+def _end(serial: Serial) -> str:
+    return f"</body>\n</html>\n<!--SERIAL {serial}-->\n"  # HT-13: where mirrors look for it
+
+
+def _anchor(entry: PageEntry, file: File, *, signs: bool) -> str:
+    # The link is the stored one: what stands in the fragment up to the quote that ends its URL. It is
+    # percent-encoded, so it needs no escaping.
+    path, _, _ = entry.row.fragment.partition(b'"')
+    attributes = f'<a href="{_text(entry.prefix)}{path.decode()}{_digest(file)}"'
+    if file.requires_python:
+        attributes += _requires_python(file.requires_python)
+    if file.yanked:  # HT-7: absent when not yanked; any value, even "false", means yanked
+        attributes += f' data-yanked="{_text(file.yanked) if isinstance(file.yanked, str) else ""}"'
+    if file.metadata_sha256 or file.metadata_offered:  # HT-8: both names, the older one for pip before 23.2
+        metadata = f"sha256={file.metadata_sha256}" if file.metadata_sha256 else "true"
+        attributes += f' data-dist-info-metadata="{metadata}" data-core-metadata="{metadata}"'
+    if signs:
+        attributes += f' data-gpg-sig="{"true" if file.gpg_sig else "false"}"'
+    if file.provenance.startswith("https://"):  # HT-10: fully qualified, secure origin
+        attributes += f' data-provenance="{_text(file.provenance)}"'
+    return f"{attributes}>{_text(file.filename)}</a><br>\n"
+
+
+def _digest(file: File) -> str:
+    digests = file.digests
+    for algorithm in _LINK_ALGORITHMS:
+        value = digests.get(algorithm)
+        if value and value.isalnum():  # hexadecimal, unless somebody means harm
+            return f"#{algorithm}={value}"
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _requires_python(specifier: str) -> str:
+    return f' data-requires-python="{_text(specifier)}"'
+
+
+def _text(text: str) -> str:
+    """Escape text for an attribute or between tags. A line break becomes a reference: one link is one line."""
+    if text.isascii() and text.isprintable():
+        return html.escape(text)
+    shown = _INEXPRESSIBLE.sub("\ufffd", text)
+    return html.escape(shown).replace("\n", "&#10;").replace("\r", "&#13;")
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "xmlcharrefreplace")
+
+
+HTML_RENDERERS = (HtmlRenderer(HTML_V1), HtmlRenderer(TEXT_HTML))
+
+if TYPE_CHECKING:
+    _: type[Renderer] = HtmlRenderer

@@ -1,0 +1,87 @@
+"""The simple API in JSON (PEP 691 with 700, 714, 740 and 792): version 1.4.
+
+A page is joined from fragments that were encoded when the files were stored (see `fragments`); none is looked at. What
+depends on where the page stands, the prefix of each link, goes between them. When all files come from one index the
+joint is the same everywhere and the page is a single join.
+
+Optional keys are left out, never null: one null makes uv reject the whole page (JS-15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.models import PageHead, Serial
+from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
+from pkgindex_core.rules.negotiation import JSON_V1
+
+API_VERSION = "1.4"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JsonRenderer:
+    """Writes pages and lists as `application/vnd.pypi.simple.v1+json`."""
+
+    @property
+    def media_type(self) -> str:
+        return JSON_V1  # CN-17: no charset; some clients compare the header as a string
+
+    @property
+    def fingerprint(self) -> str:
+        return "json-1.4-1"
+
+    def page(self, page: MergedPage) -> bytes:
+        head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}
+        if page.head.status:
+            head["project-status"] = _status(page.head)
+        head["versions"] = page.versions
+        return b"".join((_encode(head)[:-1], b',"files":[', _files(page.entries), b"]}"))
+
+    def list_start(self, serial: Serial) -> bytes:
+        return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
+
+    def list_part(self, part: ProjectList, *, first: bool) -> bytes:
+        """`first` holds until a part with names was written."""
+        if not part.names:
+            return b""
+        listed = _encode([_Listed(display or name) for name, display in part.names])[1:-1]
+        return listed if first else b"," + listed
+
+    def list_end(self, serial: Serial) -> bytes:  # noqa: ARG002  # the serial was said at the start, in `meta`
+        return b"]}"
+
+
+class _Listed(Struct, gc=False):
+    name: str
+
+
+def _meta(serial: Serial) -> dict[str, Any]:
+    # JS-1: private keys begin with an underscore; this one is PyPI's, and mirrors read it.
+    return {"api-version": API_VERSION, "_last-serial": serial}
+
+
+def _status(head: PageHead) -> dict[str, str]:
+    """JS-14: an object at the top level, which is what the text and PyPI say (the example differs)."""
+    status = {"status": head.status}
+    if head.status_reason:
+        status["reason"] = head.status_reason
+    return status
+
+
+def _files(entries: Sequence[PageEntry]) -> bytes:
+    if not entries:
+        return b""
+    openings = {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
+    if len(openings) == 1:
+        (opening,) = openings.values()
+        return opening + (b"}," + opening).join([entry.row.fragment for entry in entries]) + b"}"
+    return b"},".join([openings[entry.prefix] + entry.row.fragment for entry in entries]) + b"}"
+
+
+if TYPE_CHECKING:
+    _: type[Renderer] = JsonRenderer

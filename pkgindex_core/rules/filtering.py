@@ -1,0 +1,99 @@
+"""Hiding files from a page, and saying why.
+
+Filters look at a merged page, after the first layer to name a file has won: hiding a file never uncovers another file
+of the same name further down. The same question, asked of one file (`why_hidden`), guards that file's own URL.
+
+Filters go by the names their providers gave them. One that does not look at the time is not told it, and one that does is
+told it as coarsely as it asked for, so that no decision depends on more than the ETag knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.models import File, Tree, decode_file
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter
+from pkgindex_core.rules.merging import version_ranks
+
+
+class Hidden(Struct, frozen=True):
+    """A file that a filter hides. A file that several hide is named by each."""
+
+    filename: str
+    origin: IndexName
+    filter: str
+    """The name of the filter's provider."""
+    reason: str
+
+
+def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) -> dict[str, PageFilter]:
+    """The filters that could hide anything in pages of an index."""
+    return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
+
+
+def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
+    """The moment as far as a filter may know it: rounded down, or 0 when it does not look at the time."""
+    step = filter_.rounding * 1_000_000
+    return Timestamp(moment - moment % step) if step > 0 else Timestamp(0)
+
+
+def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> tuple[Hidden, ...]:
+    """Every reason for which one file is not shown; empty when it is. `filters` are those that apply."""
+    return _reasons(origin, file, filters, _builds(filters, build))
+
+
+def apply_filters(
+    merged: MergedPage, filters: Mapping[str, PageFilter], build: Build
+) -> tuple[MergedPage, tuple[Hidden, ...]]:
+    """Take what filters hide off a page, in the page's order. `build.moment` is given in full.
+
+    A version all of whose files are hidden is not listed any more; versions that never had files stay.
+    Where no filter applies the page is returned as it is, and nothing is decoded.
+    """
+    active = applying(filters, build.tree, build.start)
+    if not active:
+        return merged, ()
+    builds = _builds(active, build)
+    shown: list[PageEntry] = []
+    hidden: list[Hidden] = []
+    emptied: set[str] = set()
+    for entry in merged.entries:
+        reasons = _reasons(entry.origin, decode_file(entry.row.body), active, builds)
+        if reasons:
+            hidden.extend(reasons)
+            emptied.add(entry.row.version)
+        else:
+            shown.append(entry)
+    if not hidden:
+        return merged, ()
+    versions = _remaining(merged.versions, emptied, {entry.row.version for entry in shown})
+    head = msgspec.structs.replace(merged.head, versions=versions)
+    return msgspec.structs.replace(merged, head=head, versions=versions, entries=tuple(shown)), tuple(hidden)
+
+
+def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]:
+    return {
+        name: msgspec.structs.replace(build, moment=cut_off(filter_, build.moment)) for name, filter_ in filters.items()
+    }
+
+
+def _reasons(
+    origin: IndexName, file: File, filters: Mapping[str, PageFilter], builds: Mapping[str, Build]
+) -> tuple[Hidden, ...]:
+    reasons: list[Hidden] = []
+    for name, filter_ in filters.items():
+        reason = filter_.hidden(origin, file, builds[name])
+        if reason is not None:
+            reasons.append(Hidden(file.filename, origin, name, reason))
+    return tuple(reasons)
+
+
+def _remaining(versions: tuple[str, ...], emptied: set[str], shown: set[str]) -> tuple[str, ...]:
+    ranks = version_ranks({*versions, *emptied, *shown})
+    gone = {ranks[version] for version in emptied} - {ranks[version] for version in shown}
+    return tuple(version for version in versions if ranks[version] not in gone)

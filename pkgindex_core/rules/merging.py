@@ -1,0 +1,112 @@
+"""One page from many layers: the first layer to name a file wins.
+
+Pure bookkeeping over stored rows; no body is decoded and no fragment touched. The result depends on the layers and on
+nothing else: not on the order of their rows, so that the ETag that was computed before the page names its bytes.
+
+* A filename is compared exactly and shown once; which layer it came from is kept, because links and access rules follow
+  the source index. Different files of one version from several layers stand side by side, as in devpi.
+* Versions are compared as PEP 440 says (1.0 is 1.0.0), listed once, with those that have no files, in version order.
+* What the page says of its project is the first layer's that says it: display name, and project status with its reason.
+* PEP 792: a quarantined project offers no distributions. A layer that is quarantined contributes nothing, and when the
+  page's own status is `quarantined` the page is empty, whoever else has files. A hosted project that must not follow
+  its upstream's status is given one of its own: `active`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from pkgindex_core.formats.versions import canonical_version, version_key
+from pkgindex_core.models import Page, PageHead, PageRow, Serial
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.policies import MergedPage, PageEntry
+
+PROJECT_STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
+"""PEP 792's markers. A page shows no other (FI-12)."""
+QUARANTINED = "quarantined"
+
+_by_filename = attrgetter("filename")
+
+
+def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -> MergedPage:
+    """Lay pages over each other. `layers` are (index, link prefix, page) of those that join, most important first."""
+    heads = [page.head for _, _, page in layers]
+    serial = max((page.stamp for _, _, page in layers), default=Serial(0))
+    spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
+    offering = [layer for layer in layers if layer[2].head.status != QUARANTINED]
+    if spoken is not None and spoken.status == QUARANTINED:
+        offering = []
+
+    named = {row.version for _, _, page in offering for row in page.rows}
+    bare = {version for _, _, page in offering for version in page.head.versions}
+    ranks = version_ranks(named | bare)
+    versions = _listed(ranks)
+    return MergedPage(
+        project=project,
+        head=PageHead(
+            display_name=next((head.display_name for head in heads if head.display_name), ""),
+            versions=versions,
+            status=spoken.status if spoken else "",
+            status_reason=spoken.status_reason if spoken else "",
+        ),
+        versions=versions,
+        entries=_entries(offering, ranks),
+        serial=serial,
+    )
+
+
+def version_ranks(versions: Iterable[str]) -> dict[str, int]:
+    """Number versions in their order; equal ones (1.0, 1.0.0) share a number. Unparsable ones have a place too."""
+    keyed = sorted((version_key(version), version) for version in versions)
+    ranks: dict[str, int] = {}
+    rank = -1
+    last_key: object = None
+    for key, version in keyed:
+        if rank < 0 or key != last_key:
+            rank, last_key = rank + 1, key
+        ranks[version] = rank
+    return ranks
+
+
+def _listed(ranks: Mapping[str, int]) -> tuple[str, ...]:
+    """One spelling a version, in order. A file whose version cannot be told adds none.
+
+    PEP 700: normalised where possible. Zeros stay, since 1.0 is how its author calls it.
+    """
+    spellings: dict[int, str] = {}
+    for version, rank in ranks.items():  # ranks stand in order, and equal versions in that of their spelling
+        if version:
+            spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
+    return tuple(dict.fromkeys(spellings.values()))
+
+
+def _entries(layers: Sequence[tuple[IndexName, str, Page]], ranks: Mapping[str, int]) -> tuple[PageEntry, ...]:
+    if len(layers) == 1:
+        index, prefix, page = layers[0]
+        return tuple([PageEntry(prefix, index, row) for row in _in_order(page.rows, ranks)])
+    winners: dict[str, tuple[IndexName, str]] = {}
+    rows: list[PageRow] = []
+    for index, prefix, page in layers:
+        source = (index, prefix)
+        for row in page.rows:
+            if row.filename not in winners:
+                winners[row.filename] = source
+                rows.append(row)
+    entries = []
+    for row in _in_order(rows, ranks):
+        index, prefix = winners[row.filename]
+        entries.append(PageEntry(prefix, index, row))
+    return tuple(entries)
+
+
+def _in_order(rows: Iterable[PageRow], ranks: Mapping[str, int]) -> Iterable[PageRow]:
+    """By version, then filename. Sorting within versions costs a third of sorting everything by a pair."""
+    groups: dict[int, list[PageRow]] = {}
+    for row in rows:
+        groups.setdefault(ranks[row.version], []).append(row)
+    for rank in sorted(groups):
+        group = groups[rank]
+        if len(group) > 1:
+            group.sort(key=_by_filename)
+        yield from group
