@@ -15,6 +15,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from pkgindex_core.changes import PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import RequirementFailed
-from pkgindex_core.hookspecs import Context
+from pkgindex_core.hookspecs import Context, Provider
 from pkgindex_core.models import ANONYMOUS, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
@@ -67,10 +68,11 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self.workers = workers
-        admission = plugins.admission(settings.admission).make(context)
-        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
-        renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
-        authenticators = [provider.make(context) for provider in plugins.authenticators()]
+        made_with = partial(_context_for, context, settings)
+        admission = _made(plugins.admission(settings.admission), made_with)
+        filters = {provider.name: _made(provider, made_with) for provider in plugins.page_filters()}
+        renderers = {name: _made(provider, made_with) for name, provider in plugins.renderers().items()}
+        authenticators = [_made(provider, made_with) for provider in plugins.authenticators()]
         self.passwords = PasswordPool(workers)
         self.identity = Identity(store=store, authenticators=authenticators, clock=clock)
         self.pages = Pages(
@@ -95,8 +97,13 @@ class Engine:
         self.publishing = Publishing(
             store=store,
             blobs=blobs,
-            checks=[provider.make(context) for provider in plugins.upload_checks()],
-            limits=UploadLimits(file_bytes=settings.max_upload_bytes),
+            checks=[_made(provider, made_with) for provider in plugins.upload_checks()],
+            limits=UploadLimits(
+                file_bytes=settings.max_upload_bytes,
+                field_bytes=settings.max_upload_field_bytes,
+                form_bytes=settings.max_upload_form_bytes,
+                field_count=settings.max_upload_fields,
+            ),
             workers=workers,
             clock=clock,
         )
@@ -113,10 +120,18 @@ class Engine:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, *, plugins: Plugins | None = None, clock: Clock | None = None
+        cls,
+        settings: Settings,
+        *,
+        plugins: Plugins | None = None,
+        clock: Clock | None = None,
+        mirrors: bool = True,
     ) -> AsyncIterator[Engine]:
-        """Open the stores that the settings name and everything on top of them."""
-        plugins = plugins or load_plugins()
+        """Open the stores that the settings name and everything on top of them.
+
+        Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
+        """
+        plugins = plugins or load_plugins(disabled=settings.disabled_plugins)
         clock = clock or SystemClock()
         data = Path(settings.data)
         _make_private(data)
@@ -124,14 +139,16 @@ class Engine:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
             context = Context(data=data, clock=clock, workers=workers)
-            store: IndexStore = await plugins.index_store(settings.store).make(settings.store, context)
+            index_provider = plugins.index_store(settings.store)
+            store = await index_provider.make(settings.store, _context_for(context, settings, index_provider.name))
             stack.push_async_callback(store.close)
-            blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
+            blob_provider = plugins.blob_store(settings.blobs)
+            blobs = await blob_provider.make(settings.blobs, _context_for(context, settings, blob_provider.name))
             stack.push_async_callback(blobs.close)
             context = replace(context, index_store=store, blob_store=blobs)
             refreshers: dict[str, Refresher] = {}
-            for kind, provider in plugins.refreshers().items():
-                refreshers[kind] = await provider.make(context)
+            for kind, provider in plugins.refreshers().items() if mirrors else ():
+                refreshers[kind] = await provider.make(_context_for(context, settings, provider.name))
                 stack.push_async_callback(refreshers[kind].close)
             yield cls(
                 settings=settings,
@@ -190,6 +207,16 @@ class Engine:
             acl_upload=(ROOT,),
         )
         return [mirror, stage]
+
+
+def _context_for(context: Context, settings: Settings, name: str) -> Context:
+    """The context with the configuration table of one provider."""
+    return replace(context, settings=settings.plugins.get(name, {}))
+
+
+def _made(provider: Provider[T], made_with: Callable[[str], Context]) -> T:
+    made: T = provider.make(made_with(provider.name))
+    return made
 
 
 def _make_private(directory: Path) -> None:

@@ -49,3 +49,18 @@ class AccessLogger(AbstractAccessLogger):
             }
         )
         self.logger.info("%s", line.decode())
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes other log records as JSON lines too, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "time": to_rfc3339(_clock.now()),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["traceback"] = self.formatException(record.exc_info)
+        return _encoder.encode(document).decode()

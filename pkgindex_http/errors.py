@@ -49,12 +49,14 @@ def status_of(error: PkgIndexError) -> int:
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
 
 
-def error_reply(error: PkgIndexError, accept: str, *, status: int | None = None, phrase: bool = False) -> Reply:
+def error_reply(
+    error: PkgIndexError, accept: str, *, status: int | None = None, phrase: bool = False, realm: str = REALM
+) -> Reply:
     """Answer an error. `phrase` puts the message into the reason phrase too, where upload clients look for it."""
     status = status_of(error) if status is None else status
     headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 401:
-        headers["WWW-Authenticate"] = f'Basic realm="{REALM}", charset="UTF-8"'
+        headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     problems = error.problems if isinstance(error, Refused) else (error.message,)

@@ -98,10 +98,11 @@ class Server:
             request[CLIENT] = self.origin.client(request)
             if len(request.headers.getall("Host", [])) > 1:
                 raise Refused("the request has several Host headers")
-            segments = split_path(request.rel_url.raw_path)
+            raw_path = request.raw_path.partition("?")[0]
+            segments = split_path(raw_path)
             match = self._routes.match(segments) if segments is not None else None
             if match is None or segments is None:
-                raise Missing("page", request.rel_url.raw_path[:160])
+                raise Missing("page", raw_path[:160])
             method = "GET" if request.method == "HEAD" else request.method
             route = match.methods.get(method)
             if route is None:
@@ -111,7 +112,7 @@ class Server:
                 await self._admit(ask, route)
             return await route.handler(ask)
         except PkgIndexError as error:
-            return error_reply(error, accept)
+            return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
         except asyncio.CancelledError:
             raise
         except ConnectionError:

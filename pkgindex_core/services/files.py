@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Corrupt, Denied, Missing
+from pkgindex_core.errors import Corrupt, Denied, Missing, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.models import File, IndexConfig, Tree
@@ -188,7 +188,7 @@ class Files:
     def _refresher(self, config: IndexConfig) -> Refresher:
         refresher = self._refreshers.get(config.type)
         if refresher is None:
-            raise Missing("upstream", config.name, hint=f"nothing here can fetch for indexes of type {config.type!r}")
+            raise Unavailable(f"nothing here can fetch for {config.name}", hint="ask a running server")
         return refresher
 
 

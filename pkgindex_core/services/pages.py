@@ -247,6 +247,10 @@ class Pages:
             for config, standing in joining
             if (refresher := self._refreshers.get(config.type)) is not None
         ]
+        for config, standing in joining:
+            # Nobody here can ask (a command without mirrors): what is stored counts as it is, what is not is unknown.
+            if config.is_mirror and config.type not in self._refreshers and not standing.holds:
+                raise Unavailable(f"{config.name} cannot be asked from here", hint="ask a running server")
         answers = await asyncio.gather(*(call for _, call in wanted), return_exceptions=True)
         news: list[tuple[IndexName, Freshness]] = []
         for (config, _), answer in zip(wanted, answers, strict=True):

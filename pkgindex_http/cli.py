@@ -1,0 +1,40 @@
+"""The command `pkgindex-serve`. Without a subcommand it runs the server."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pkgindex_core import failpoints
+from pkgindex_http.commands.accounts import token, user
+from pkgindex_http.commands.indexes import index
+from pkgindex_http.commands.plugins import plugins
+from pkgindex_http.commands.releases import delete, explain, upload, yank
+from pkgindex_http.commands.run import run
+
+
+class _RunByDefault(click.Group):
+    """A group whose first word may be missing: options alone mean `run`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "--version"}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_RunByDefault)
+@click.version_option(package_name="pkgindex", prog_name="pkgindex-serve")
+def main() -> None:
+    """A Python package index: private packages, a cache of PyPI, and both behind one URL."""
+    armed = os.environ.get("PKGINDEX_FAILPOINTS")
+    if armed:  # tests of crashes; see pkgindex_core.failpoints
+        failpoints.arm(armed)
+
+
+for _command in (run, user, index, token, upload, yank, delete, explain, plugins):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()

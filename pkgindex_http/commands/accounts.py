@@ -1,0 +1,182 @@
+"""`pkgindex-serve user` and `token`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pkgindex_core.clock import Timestamp, to_rfc3339
+from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.models import Token, User
+from pkgindex_core.rules.permissions import DELEGABLE
+from pkgindex_http.commands.common import (
+    ADMINISTRATOR,
+    asynchronous,
+    opened,
+    print_json,
+    settings_from,
+    settings_options,
+    talk,
+)
+
+
+@click.group()
+def user() -> None:
+    """Make, change, list and remove users."""
+
+
+@user.command("create")
+@settings_options
+@click.argument("name")
+@click.option("--email", default="", help="Address of the user.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
+@asynchronous
+async def create_user(name: str, email: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+    """Make a user."""
+    password = _read_password(password_stdin)
+    async with opened(settings_from(config, **flags)) as engine:
+        await engine.administration.create_user(name, password, principal=ADMINISTRATOR, email=email)
+    talk(f"user {name} created")
+
+
+@user.command("password")
+@settings_options
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
+@asynchronous
+async def change_password(name: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+    """Give a user a new password; the old one ends at once."""
+    password = _read_password(password_stdin)
+    async with opened(settings_from(config, **flags)) as engine:
+        await engine.administration.modify_user(name, principal=ADMINISTRATOR, password=password)
+    talk(f"password of {name} changed")
+
+
+@user.command("delete")
+@settings_options
+@click.argument("name")
+@asynchronous
+async def delete_user(name: str, config: Path | None, **flags: Any) -> None:
+    """Remove a user with its tokens and volatile indexes."""
+    async with opened(settings_from(config, **flags)) as engine:
+        await engine.administration.delete_user(name, principal=ADMINISTRATOR)
+    talk(f"user {name} deleted")
+
+
+@user.command("list")
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
+    """List users."""
+    async with opened(settings_from(config, **flags)) as engine:
+        users = await engine.store.users()
+    if as_json:
+        print_json([_user_document(each) for each in users])
+    else:
+        for each in users:
+            click.echo(f"{each.name}\t{each.email}" if each.email else each.name)
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke API tokens."""
+
+
+@token.command("create")
+@settings_options
+@click.argument("user")
+@click.option("--name", default="", help="What the token is for.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="How long it is valid.")
+@click.option("--index", "indexes", multiple=True, help="Only for these indexes (pattern); repeatable.")
+@click.option("--project", "projects", multiple=True, help="Only for these projects (pattern); repeatable.")
+@click.option("--action", "actions", multiple=True, help="Only to do these, such as read or upload; repeatable.")
+@asynchronous
+async def create_token(
+    user: str,
+    name: str,
+    days: int,
+    indexes: tuple[str, ...],
+    projects: tuple[str, ...],
+    actions: tuple[str, ...],
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Make a token and print it, this once. Use it as the password of __token__."""
+    unknown = [action for action in actions if action not in DELEGABLE]
+    if unknown:
+        raise Refused(f"unknown actions: {', '.join(unknown)}", hint=f"the actions are {', '.join(DELEGABLE)}")
+    async with opened(settings_from(config, **flags)) as engine:
+        if await engine.store.user(user) is None:
+            raise Missing("user", user)
+        text, made = await engine.identity.make_token(
+            user,
+            who=ADMINISTRATOR.label,
+            name=name,
+            seconds=days * 86_400,
+            indexes=indexes,
+            projects=projects,
+            actions=actions or DELEGABLE,
+        )
+    talk(f"token {made.id} of {user}, valid until {_moment(made.expires)}; it is shown this once:")
+    click.echo(text)
+
+
+@token.command("list")
+@settings_options
+@click.argument("user")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def list_tokens(user: str, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """List a user's tokens, log-ins included."""
+    async with opened(settings_from(config, **flags)) as engine:
+        if await engine.store.user(user) is None:
+            raise Missing("user", user)
+        tokens = await engine.store.tokens(user)
+    if as_json:
+        print_json([_token_document(each) for each in tokens])
+        return
+    for each in tokens:
+        limits = " ".join([*each.indexes, *each.projects]) or "all"
+        click.echo(f"{each.id}\t{each.kind}\t{_moment(each.expires)}\t{limits}\t{each.name}")
+
+
+@token.command("revoke")
+@settings_options
+@click.argument("token_id")
+@asynchronous
+async def revoke_token(token_id: str, config: Path | None, **flags: Any) -> None:
+    """End a token, at once and everywhere."""
+    async with opened(settings_from(config, **flags)) as engine:
+        await engine.identity.revoke_token(token_id, who=ADMINISTRATOR.label)
+    talk(f"token {token_id} revoked")
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _user_document(each: User) -> dict[str, Any]:
+    return {"name": each.name, "email": each.email, "created": to_rfc3339(each.created)}
+
+
+def _token_document(each: Token) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "name": each.name,
+        "kind": each.kind,
+        "created": to_rfc3339(each.created),
+        "expires": _moment(each.expires),
+        "indexes": each.indexes,
+        "projects": each.projects,
+        "actions": each.actions,
+    }
+
+
+def _moment(moment: Timestamp | None) -> str:
+    return to_rfc3339(moment) if moment is not None else "never"

@@ -1,0 +1,95 @@
+"""What the commands share: settings from options, an engine for one command, output for people and for programs.
+
+stdout is data, stderr is talk; `--json` prints documents. An error is one line that says what is wrong, one that says what to do, and
+exit status 1. Commands that administer open the stores themselves, beside a running server or without one: both see each
+other's commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from pkgindex_core.config import Settings, load_settings
+from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.protocols import Principal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ADMINISTRATOR = Principal(name="root")
+"""Whoever can read and write the data directory is its administrator; commits say `root`."""
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose stores and configuration."""
+    for decorate in (
+        click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML configuration file."),
+        click.option("--data", metavar="DIR", help="Data directory.  [default: the user's data directory]"),
+        click.option("--store", metavar="URL", help="Index store.  [default: SQLite in the data directory]"),
+        click.option("--blobs", metavar="URL", help="Blob store.  [default: files in the data directory]"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def settings_from(config: Path | None, **flags: Any) -> Settings:
+    """Settings from the file, the environment, and the flags that were given."""
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    return load_settings(file=config, environ=os.environ, flags=given)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, mirrors: bool = False) -> Any:
+    """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded."""
+    from pkgindex_core.engine import Engine
+
+    async with Engine.open(settings, mirrors=mirrors) as engine:
+        await engine.prepare()
+        yield engine
+
+
+def asynchronous(function: Callable[P, Awaitable[T]]) -> Callable[P, T]:
+    """Run a command's coroutine, and turn what it raises on purpose into two lines and exit status 1."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return asyncio.run(_awaited(function(*args, **kwargs)))
+        except PkgIndexError as error:
+            fail(error)
+
+    return run
+
+
+def fail(error: PkgIndexError) -> Any:
+    """Say what is wrong and what to do, and leave."""
+    problems = getattr(error, "problems", (error.message,))
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(1)
+
+
+def talk(text: str) -> None:
+    """Say something to the person at the terminal."""
+    click.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a document for a program."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable

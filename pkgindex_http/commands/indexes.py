@@ -1,0 +1,100 @@
+"""`pkgindex-serve index`: make, change, list and remove indexes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import parse_index_name
+from pkgindex_core.services.administration import parse_options
+from pkgindex_http.commands.common import (
+    ADMINISTRATOR,
+    asynchronous,
+    opened,
+    print_json,
+    settings_from,
+    settings_options,
+    talk,
+)
+
+
+@click.group()
+def index() -> None:
+    """Make, change, list and remove indexes."""
+
+
+@index.command("create")
+@settings_options
+@click.argument("name", metavar="USER/INDEX")
+@click.argument("options", metavar="[KEY=VALUE]...", nargs=-1)
+@asynchronous
+async def create_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+    """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
+    async with opened(settings_from(config, **flags)) as engine:
+        made = await engine.administration.create_index(name, parse_options(options), principal=ADMINISTRATOR)
+    talk(f"index {name} created")
+    print_json(index_document(made))
+
+
+@index.command("modify")
+@settings_options
+@click.argument("name", metavar="USER/INDEX")
+@click.argument("options", metavar="KEY=VALUE...", nargs=-1, required=True)
+@asynchronous
+async def modify_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+    """Change options of an index."""
+    async with opened(settings_from(config, **flags)) as engine:
+        changed = await engine.administration.modify_index(
+            parse_index_name(name), parse_options(options), principal=ADMINISTRATOR
+        )
+    talk(f"index {name} changed")
+    print_json(index_document(changed))
+
+
+@index.command("delete")
+@settings_options
+@click.argument("name", metavar="USER/INDEX")
+@asynchronous
+async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
+    """Remove an index with all that is in it; it must be volatile."""
+    async with opened(settings_from(config, **flags)) as engine:
+        await engine.administration.delete_index(parse_index_name(name), principal=ADMINISTRATOR)
+    talk(f"index {name} deleted")
+
+
+@index.command("show")
+@settings_options
+@click.argument("name", metavar="USER/INDEX")
+@asynchronous
+async def show_index(name: str, config: Path | None, **flags: Any) -> None:
+    """Print an index's options."""
+    async with opened(settings_from(config, **flags)) as engine:
+        print_json(index_document(await engine.administration.index(parse_index_name(name))))
+
+
+@index.command("list")
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None:
+    """List indexes."""
+    async with opened(settings_from(config, **flags)) as engine:
+        tree = await engine.store.tree()
+    configs = [tree.indexes[name] for name in sorted(tree.indexes)]
+    if as_json:
+        print_json([index_document(each) for each in configs])
+        return
+    for each in configs:
+        origin = each.mirror_url if each.is_mirror else ",".join(each.bases)
+        click.echo(f"{each.name}\t{each.type}\t{'volatile' if each.volatile else 'permanent'}\t{origin}")
+
+
+def index_document(config: IndexConfig) -> dict[str, Any]:
+    """An index's options as devpi names them. Credentials for an upstream are never among them."""
+    document: dict[str, Any] = msgspec.to_builtins(config)
+    document.pop("mirror_credentials", None)
+    return {"name": config.name, "type": config.type, "volatile": config.volatile, **document}

@@ -1,0 +1,150 @@
+"""`pkgindex-serve upload`, `yank`, `delete` and `explain`: what happens to releases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
+from pkgindex_core.protocols import Principal
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
+    from pkgindex_core.services.explaining import Explanation
+
+_CHUNK = 1024 * 1024
+
+
+@click.command()
+@settings_options
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Where to.  [default: the default index]")
+@asynchronous
+async def upload(files: tuple[Path, ...], index_name: str | None, config: Path | None, **flags: Any) -> None:
+    """Publish wheels and source distributions into the store, as the index's owner."""
+    settings = settings_from(config, **flags)
+    index = parse_index_name(index_name or settings.default_index)
+    async with opened(settings) as engine:
+        with _progress(files) as bar:
+            for path in files:
+                published = await _upload_one(engine, index, path, bar.update)
+                what = "published" if published.created else "unchanged"
+                click.echo(f"{what}\t{index}\t{path.name}")
+                for warning in published.warnings:
+                    talk(f"warning: {path.name}: {warning}")
+
+
+async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Any) -> Any:
+    async with engine.publishing.receive(index, _owner_of(index)) as incoming:
+        incoming.field(":action", "file_upload")
+        incoming.field("protocol_version", "1")
+        for name, value in _fields_of(path).items():
+            incoming.field(name, value)
+        await incoming.begin_content(path.name)
+        with path.open("rb") as stream:
+            while data := stream.read(_CHUNK):
+                await incoming.write(data)
+                advance(len(data))
+        return await incoming.finish()
+
+
+def _fields_of(path: Path) -> dict[str, str]:
+    """What a client's form would say; the archive says the rest and is believed."""
+    from pkgindex_core.formats.filenames import parse_upload_filename
+
+    name = parse_upload_filename(path.name)
+    kind = "bdist_wheel" if name.kind == "wheel" else "sdist"
+    return {"name": name.project, "version": name.version, "filetype": kind, "metadata_version": "2.1"}
+
+
+@click.command()
+@settings_options
+@click.argument("filename")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
+@click.option("--reason", default="", help="Why, for those who still have it pinned.")
+@click.option("--undo", is_flag=True, help="Lift the mark.")
+@asynchronous
+async def yank(
+    filename: str, index_name: str | None, reason: str, undo: bool, config: Path | None, **flags: Any
+) -> None:
+    """Mark a file as yanked: installers take it only when it is pinned exactly (PEP 592)."""
+    settings = settings_from(config, **flags)
+    index = parse_index_name(index_name or settings.default_index)
+    async with opened(settings) as engine:
+        project = await _project_of(engine, index, filename)
+        mark: bool | str = False if undo else (reason or True)
+        await engine.publishing.yank(index, project, filename, mark, principal=_owner_of(index))
+    talk(f"{filename} {'is not yanked any more' if undo else 'yanked'}")
+
+
+@click.command()
+@settings_options
+@click.argument("filename")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
+@click.option("--force", is_flag=True, help="Also from an index that is not volatile.")
+@asynchronous
+async def delete(filename: str, index_name: str | None, force: bool, config: Path | None, **flags: Any) -> None:
+    """Delete a file. Its name stays taken: no other bytes will ever have it."""
+    settings = settings_from(config, **flags)
+    index = parse_index_name(index_name or settings.default_index)
+    async with opened(settings) as engine:
+        project = await _project_of(engine, index, filename)
+        await engine.publishing.delete_file(index, project, filename, principal=_owner_of(index), force=force)
+    talk(f"{filename} deleted")
+
+
+@click.command()
+@settings_options
+@click.argument("project")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def explain(project: str, index_name: str | None, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Tell which layers give a project's files, which were left out, and why."""
+    settings = settings_from(config, **flags)
+    index = parse_index_name(index_name or settings.default_index)
+    async with opened(settings, mirrors=True) as engine:
+        story = await engine.explaining.explain(index, parse_project_name(project), principal=_owner_of(index))
+    if as_json:
+        print_json(msgspec.to_builtins(story))
+    else:
+        click.echo(explanation_text(story), nl=False)
+
+
+def explanation_text(story: Explanation) -> str:
+    """An explanation for a person."""
+    lines = [f"{story.project} in {story.index}"]
+    for layer in story.layers:
+        mark = "+" if layer.joins and story.shown.get(layer.index) else "-"
+        state = f"{layer.state}, {layer.detail}" if layer.detail else layer.state
+        lines.append(
+            f"  {mark} {layer.index} ({layer.type}): {state}; {layer.files} files, {story.shown.get(layer.index, 0)} shown"
+        )
+        lines.append(f"      {layer.reason}")
+    lines.extend(f"  ! base {missing} does not exist" for missing in story.missing_bases)
+    lines.extend(f"  hidden: {each.filename} of {each.origin}: {each.reason}" for each in story.hidden)
+    return "\n".join(lines) + "\n"
+
+
+async def _project_of(engine: Engine, index: IndexName, filename: str) -> ProjectName:
+    found = await engine.store.find_file(index, filename, candidate_projects(filename))
+    if found is None:
+        raise Missing("file", filename, hint=f"see the project's page in {index}")
+    return found[0]
+
+
+def _owner_of(index: IndexName) -> Principal:
+    return Principal(name=owner(index))
+
+
+def _progress(files: tuple[Path, ...]) -> Any:
+    total = sum(path.stat().st_size for path in files)
+    if not total:
+        raise Refused("the files are empty")
+    return click.progressbar(length=total, label="Uploading", file=click.get_text_stream("stderr"))
