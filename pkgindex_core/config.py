@@ -1,0 +1,242 @@
+"""Every setting of the programs: its name, default, bounds and meaning, once.
+
+Read from one TOML file, `PKGINDEX_…` variables and flags (see `options` for how); handed as one frozen value to what is
+composed. Nothing is read when this module is imported, and nothing below the programs looks anything up.
+Settings of plugins, the mirror's among them, are tables of their own that the plugin defines and checks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.names import parse_index_name
+from pkgindex_core.options import Option, load, option, options_of
+from pkgindex_core.urls import without_credentials
+
+_KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
+
+_CREDENTIALS = re.compile(r"(://)[^/?#\s]*(@)|([?&](?:password|passwd|token|secret)=)[^&#]*")
+
+
+def _index(value: str) -> str:
+    return parse_index_name(value)
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    problems = []
+    networks = []
+    for value in values:
+        try:
+            networks.append(str(ipaddress.ip_network(value, strict=False)))
+        except ValueError:
+            problems.append(f"{value!r} is no network; write it like 10.0.0.0/8 or ::1")
+    if problems:
+        raise Refused(problems)
+    return tuple(networks)
+
+
+def _upstream(value: str) -> str:
+    if urlsplit(without_credentials(value)[0]).scheme not in {"http", "https"}:
+        raise Refused("an upstream is an http or https URL, such as https://pypi.org/simple/")
+    return value
+
+
+def _outside_url(value: str) -> str:
+    """Without a slash at its end, so that paths can be appended."""
+    if not value:
+        return value
+    url, credentials = without_credentials(value)
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or credentials or parts.query or parts.fragment:
+        raise Refused("write scheme, host and perhaps a path, such as https://packages.example.com/pypi")
+    return url.rstrip("/")
+
+
+def _realm(value: str) -> str:
+    # RFC 9110 11.2: a quoted string. What would have to be escaped is refused: clients disagree about escapes.
+    if not value or not value.isascii() or not value.isprintable() or set(value) & {'"', "\\"}:
+        raise Refused('a realm is printable ASCII without " and \\')
+    return value
+
+
+class MirrorDefaults(Struct, frozen=True, kw_only=True):
+    expiry: Annotated[
+        int,
+        option(
+            "How long a page of the mirror that a new store gets counts as fresh after the upstream was asked.",
+            unit="seconds",
+            at_least=0,
+        ),
+    ] = 1800
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a program is started with. `load_settings` makes one; tests and embedding code may write one down."""
+
+    data: Annotated[
+        Path,
+        option(
+            "The directory of this server: database, files, the root password. Created if need be, for its owner only.",
+            default="`~/.local/share/pkgindex` or `$XDG_DATA_HOME/pkgindex`; on macOS `~/Library/Application Support/pkgindex`",
+        ),
+    ]
+    store: Annotated[
+        str,
+        option(
+            "URL of the index store, by whose scheme a plugin is chosen.",
+            default="`sqlite://` and `index.sqlite` in the data directory",
+            secret=True,
+        ),
+    ] = ""
+    blobs: Annotated[
+        str,
+        option(
+            "URL of the blob store; schemes that no plugin offers go to fsspec.",
+            default="`file://` and `blobs` in the data directory",
+            secret=True,
+        ),
+    ] = ""
+    host: Annotated[str, option("The address to listen on. `0.0.0.0` or `::` lets other machines in.")] = "127.0.0.1"
+    port: Annotated[int, option("The TCP port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 3141
+    outside_url: Annotated[
+        str,
+        option(
+            "The URL under which clients reach this server, when a proxy stands before it or it is mounted below a path.",
+            default="what the request was sent to",
+            check=_outside_url,
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        option(
+            "Networks of the proxies whose `X-Forwarded-*` headers are believed. Everybody else's are ignored.",
+            default="none",
+            check=_networks,
+        ),
+    ] = ()
+    realm: Annotated[
+        str, option("What a client's password prompt is shown when an anonymous request is not enough.", check=_realm)
+    ] = "pkgindex"
+    upstream: Annotated[
+        str,
+        option(
+            "The simple index that `root/pypi` mirrors in a new store. A user name and password in it are kept apart.",
+            check=_upstream,
+            secret=True,
+        ),
+    ] = "https://pypi.org/simple/"
+    default_index: Annotated[
+        str, option("The index that is served at `/simple/`, `/legacy/` and the other paths of PyPI.", check=_index)
+    ] = "root/dev"
+    admission: Annotated[
+        str, option("The policy that decides which layers of an index may contribute files to a page.")
+    ] = "mirror_whitelist"
+    disabled_plugins: Annotated[
+        tuple[str, ...],
+        option("Distributions whose plugins are left alone although they are installed.", default="none"),
+    ] = ()
+    max_upload_bytes: Annotated[int, option("The largest file that may be uploaded.", unit="bytes", at_least=1)] = (
+        2 * _GIB
+    )
+    max_upload_field_bytes: Annotated[
+        int,
+        option("The largest text field of an upload; descriptions are the large ones.", unit="bytes", at_least=_KIB),
+    ] = 4 * _MIB
+    max_upload_form_bytes: Annotated[
+        int, option("All text fields of an upload together.", unit="bytes", at_least=_KIB)
+    ] = 16 * _MIB
+    max_upload_fields: Annotated[
+        int, option("The most text fields of an upload; each classifier and requirement is one.", at_least=32)
+    ] = 4096
+    workers: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
+    page_cache_bytes: Annotated[int, option("Memory for finished pages, compressed.", unit="bytes", at_least=0)] = (
+        128 * _MIB
+    )
+    shutdown_timeout: Annotated[
+        float,
+        option("How long requests under way may take to finish after a signal to stop.", unit="seconds", at_least=0),
+    ] = 60.0
+    log_format: Annotated[
+        Literal["json", "text"],
+        option("One JSON object a line for programs, or plain lines for people. Logs go to standard error."),
+    ] = "json"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], option("The least important messages that are written.")
+    ] = "info"
+    access_log: Annotated[
+        bool, option("Write a line for every request. Credentials and query strings are left out.")
+    ] = True
+    mirror: MirrorDefaults = MirrorDefaults()
+    plugins: Annotated[
+        dict[str, dict[str, Any]],
+        option(
+            "`[plugins.NAME]` is the table of the provider of that name. As a variable: `PKGINDEX_PLUGINS__NAME__OPTION`,"
+            " with a value in TOML.",
+            default="none",
+            secret=True,
+        ),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        directory = Path(self.data).absolute().as_uri()
+        if not self.store:
+            force_setattr(self, "store", f"{directory.replace('file', 'sqlite', 1)}/index.sqlite")
+        if not self.blobs:
+            force_setattr(self, "blobs", f"{directory}/blobs")
+
+    def __repr__(self) -> str:
+        """Show everything but what may be a secret: a settings value ends up in logs and tracebacks."""
+        return f"Settings({', '.join(f'{key}={text}' for key, text in shown(self).items())})"
+
+
+def load_settings(
+    *, file: Path | None = None, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read the settings: defaults, then the file (else the one `PKGINDEX_CONFIG` names), then variables, then flags.
+
+    `flags` go by option key, such as `mirror.expiry`; None means not given. Whatever is wrong is one `Refused`.
+    """
+    if file is None and environ.get("PKGINDEX_CONFIG"):
+        file = Path(environ["PKGINDEX_CONFIG"])
+    defaults = {"data": default_data_directory(environ, platform=sys.platform)}
+    return load(Settings, file=file, environ=environ, flags=flags, defaults=defaults)
+
+
+def explain_options() -> tuple[Option, ...]:
+    """Every option: what documentation, `--help` and a generated configuration file are made from."""
+    return options_of(Settings)
+
+
+def default_data_directory(environ: Mapping[str, str], *, platform: str) -> Path:
+    """Where a person's data belong on this system."""
+    if platform == "darwin":
+        return Path("~/Library/Application Support/pkgindex").expanduser()
+    if platform == "win32" and environ.get("LOCALAPPDATA"):
+        return Path(environ["LOCALAPPDATA"]) / "pkgindex"
+    # XDG base directories: a relative path in the variable is invalid and to be ignored.
+    home = environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path("~/.local/share").expanduser()) / "pkgindex"
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Each option's value by key, as it may be shown: URLs without credentials, of plugins' tables only the names."""
+    texts: dict[str, str] = {}
+    for one in explain_options():
+        value: Any = settings
+        for name in one.path:
+            value = getattr(value, name)
+        if one.is_open_table:
+            texts[one.key] = f"<{', '.join(value)}>"
+        else:
+            texts[one.key] = _CREDENTIALS.sub(r"\1\3***\2", str(value)) if one.secret else str(value)
+    return texts
