@@ -227,10 +227,7 @@ class _Reader:
         if not (separator and name and entry):
             self.problems.append(f"unknown variable {variable}; write {self._options[key].variable}__NAME__OPTION")
             return
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
+        value = _toml_value(text)
         before = self.found.get(key, _Found({}, variable))
         table = before.value if isinstance(before.value, dict) else {}
         entries = table.get(name)
@@ -239,13 +236,10 @@ class _Reader:
         )
 
     def _meant(self, key: str) -> str:
-        """The option that was meant: one of the same name in another table before one that is only spelled alike."""
-        last = key.rpartition(".")[2]
-        for other in self._options:
-            if other.rpartition(".")[2] == last:
-                return f"did you mean {other!r}?"
+        """The option or table that was meant: of the same name elsewhere before one that is only spelled alike."""
+        tables = {other.rpartition(".")[0] for other in self._options} - {""}
         by_last = {other.rpartition(".")[2]: other for other in self._options}
-        close = nearest(key, self._options) or by_last.get(nearest(last, by_last) or "")
+        close = by_last.get(key.rpartition(".")[2]) or nearest(key, {*self._options, *tables})
         return f"did you mean {close!r}?" if close else "see the documentation for what there is"
 
 
@@ -258,8 +252,7 @@ def _convert(one: Option, found: _Found) -> Any:
         value = msgspec.convert(value, one.annotation, strict=not found.lax, dec_hook=_decode)
     except msgspec.ValidationError as error:
         written = "" if one.secret else f", not {found.value!r}"
-        where = str(error).partition(" - at ")[2].strip("`").removeprefix("$")
-        raise Refused(f"{one.kind} is expected{f' at {where}' if where else ''}{written}") from error
+        raise Refused(f"{one.kind} is expected{written}") from error
     if isinstance(value, Path):
         value = (found.base or Path()) / value.expanduser()
     if one.check is None:
@@ -289,6 +282,14 @@ def _decode(kind: type, value: Any) -> Any:
     raise ValueError(value)
 
 
+def _toml_value(text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
 def _build(settings: type[Declared], values: Mapping[str, Any], table: str = "") -> Declared:
     arguments: dict[str, Any] = {}
     hints = get_type_hints(settings)
@@ -313,7 +314,7 @@ def _kind(annotation: Any, unit: str) -> str:
     if origin is tuple:
         return "a list of texts"
     if origin is dict:
-        return "a table"
+        return "a table for each name"
     limits = next((part for part in get_args(annotation)[1:] if isinstance(part, Meta)), Meta())
     if limits.ge is not None and limits.le is not None:
         bounds = f" from {limits.ge} to {limits.le}"
