@@ -67,10 +67,12 @@ def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:
 
 
 def hosted_digest(file: File) -> Sha256:
-    """The sha256 that every hosted file has: blobs, tombstones and URLs are named by it."""
+    """The sha256 that every hosted file has: blobs, tombstones and URLs are named by it. A sidecar's is checked too."""
     digest = parse_sha256(file.digests.get("sha256", ""))
     if digest is None or digest != file.sha256:
         raise Refused(f"the hosted file {file.filename!r} needs a sha256 of 64 lower-case hexadecimal digits")
+    if file.metadata_sha256 and parse_sha256(file.metadata_sha256) != file.metadata_sha256:
+        raise Refused(f"the metadata digest of {file.filename!r} is not 64 lower-case hexadecimal digits")
     return digest
 
 

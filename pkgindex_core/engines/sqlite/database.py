@@ -1,0 +1,249 @@
+"""Opening a SQLite file so that what was acknowledged survives, and saying exactly why when it cannot be opened.
+
+Every connection is made here. The rules (reliability 0.3, 2.3): no SQLite below 3.51.3, which can corrupt a WAL
+database; WAL with `synchronous = FULL`, so that a commit that returned is on the disk; never a memory map. Readers are opened
+read-write with `query_only`, not read-only: only a connection that may write can recover a hot WAL, and a reader that
+cannot recover fails where another process was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.engines.sql import Migration, migrations
+from pkgindex_core.errors import Conflict, Corrupt, PkgIndexError, Refused, StorageFull, Unavailable
+
+OLDEST_SQLITE: Final = (3, 51, 3)
+"""3.7.0 to 3.51.2 can corrupt a WAL database when two connections write or checkpoint at once."""
+APPLICATION_ID: Final = 0x706B6978  # "pkix"
+LIVE: Final = 2**63 - 1
+"""`died` of a row that has not died."""
+NOW: Final = LIVE - 1
+"""A serial that only live rows outlast: reading "as of" it is reading the present."""
+
+WRITER_PATIENCE_MS: Final = 10_000
+READER_PATIENCE_MS: Final = 2_000
+QUICK_CHECK_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of database up to which an unclean stop is followed by a check; beyond it, that is left to `check`."""
+_WAL_SIZE_KEPT: Final = 64 * 1024 * 1024
+
+
+def require_safe_sqlite(version: str) -> None:
+    """Refuse a SQLite that can damage the database."""
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    if numbers < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise Refused(
+            f"SQLite {version} can corrupt a database in WAL mode; at least {oldest} is needed",
+            hint="install a current apsw wheel, which brings its own SQLite: pip install --upgrade apsw",
+        )
+
+
+def prepare(path: Path, clock: Clock, steps: Sequence[Migration] | None = None) -> None:
+    """Create or migrate a database file, and make sure that this program may use it."""
+    require_safe_sqlite(apsw.sqlite_lib_version())
+    _create_private(path)
+    unclean = _size(path.with_name(path.name + "-wal")) > 0
+    with translated(path), contextlib.closing(connect(path, patience_ms=WRITER_PATIENCE_MS)) as connection:
+        _identify(connection, path)
+        if unclean and _size(path) <= QUICK_CHECK_LIMIT:
+            _quick_check(connection, path)
+        _enter_wal_mode(connection, path)
+        _migrate(connection, path, clock, migrations("sqlite") if steps is None else steps)
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    with translated(path):
+        connection = connect(path, patience_ms=WRITER_PATIENCE_MS)
+        for setting in (
+            "PRAGMA synchronous = FULL",
+            "PRAGMA foreign_keys = ON",
+            "PRAGMA temp_store = MEMORY",
+            "PRAGMA cache_size = -16000",
+            f"PRAGMA journal_size_limit = {_WAL_SIZE_KEPT}",
+        ):
+            connection.execute(setting).fetchall()
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    with translated(path):
+        connection = connect(path, patience_ms=READER_PATIENCE_MS)
+        for setting in ("PRAGMA query_only = ON", "PRAGMA temp_store = MEMORY", "PRAGMA cache_size = -8000"):
+            connection.execute(setting).fetchall()
+    return connection
+
+
+def connect(path: Path, *, patience_ms: int) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.set_busy_timeout(patience_ms)
+    return connection
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """The border: no apsw exception passes."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise translation(error, path) from error
+    except OSError as error:
+        raise os_translation(error, path) from error
+
+
+def translation(error: apsw.Error, path: Path) -> PkgIndexError:
+    """What an error of SQLite means to a caller."""
+    match error:
+        case apsw.FullError():
+            return StorageFull(
+                f"no room left for the index database {path}; nothing was changed",
+                hint="free space on its disk; the server goes on by itself",
+            )
+        case apsw.BusyError() | apsw.LockedError():
+            return Unavailable(
+                f"the index database {path} is locked by another process",
+                retry_after=5,
+                hint="see which other process has the file open; several may, unless one of them never finishes",
+            )
+        case apsw.NotADBError():
+            return Corrupt(
+                f"{path} is not a SQLite database (or it is encrypted or overwritten)",
+                hint="check the path; if it was the index, restore it from a backup",
+            )
+        case apsw.CorruptError():
+            return Corrupt(
+                f"the index database {path} is damaged: {error}",
+                hint="stop the server, keep a copy of the file and of its -wal, and restore from a backup",
+            )
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return Unavailable(
+                f"the index database {path} cannot be written: {error}",
+                hint="make the file and its directory writable for the user that runs the server",
+            )
+        case apsw.CantOpenError():
+            return Unavailable(
+                f"the index database {path} cannot be opened",
+                hint="check that its directory exists and may be read and written, and that files can still be opened",
+            )
+        case apsw.TooBigError():
+            return Refused(f"one change is too large for the index database: {error}")
+        case apsw.ConstraintError():
+            return Conflict(f"the change contradicts what is stored: {error}")
+        case apsw.ConnectionClosedError():
+            return closed()
+        case _:
+            return Unavailable(f"the index database {path} failed: {error}", hint="look at the disk and its log")
+
+
+def os_translation(error: OSError, path: Path) -> PkgIndexError:
+    import errno
+
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageFull(
+            f"no room left for the index database {path}: {error.strerror}", hint="free space on its disk"
+        )
+    return Unavailable(
+        f"the index database {path} failed: {error.strerror or error}", hint="look at the disk and its log"
+    )
+
+
+def closed() -> Unavailable:
+    return Unavailable("the index store is closed")
+
+
+def _create_private(path: Path) -> None:
+    # Password hashes are in here: 0600 from the first moment; SQLite gives -wal and -shm the same mode.
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError as error:
+        raise Refused(
+            f"the directory {path.parent} does not exist", hint="create it, or choose another path"
+        ) from error
+    except IsADirectoryError as error:
+        raise Refused(f"{path} is a directory", hint="name the database file itself") from error
+    except OSError as error:
+        raise Unavailable(
+            f"the index database {path} cannot be written: {error.strerror}",
+            hint="make the file and its directory writable for the user that runs the server",
+        ) from error
+
+
+def _identify(connection: apsw.Connection, path: Path) -> None:
+    owner = connection.pragma("application_id")
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if owner != APPLICATION_ID and not (owner == 0 and empty):
+        raise Refused(
+            f"{path} is a database of another program (application_id {owner:#x})",
+            hint="choose another path; nothing in it was changed",
+        )
+
+
+def _quick_check(connection: apsw.Connection, path: Path) -> None:
+    problems = [text for (text,) in connection.execute("PRAGMA quick_check(3)") if text != "ok"]
+    if problems:
+        raise Corrupt(
+            f"the index database {path} is damaged: {'; '.join(problems)}",
+            hint="keep a copy of the file and of its -wal, and restore from a backup",
+        )
+
+
+def _enter_wal_mode(connection: apsw.Connection, path: Path) -> None:
+    # Two processes that create the file at once get BUSY here without the busy handler being asked.
+    for attempt in range(50):
+        try:
+            mode = connection.pragma("journal_mode", "wal")
+            break
+        except apsw.BusyError:
+            if attempt == 49:
+                raise
+            time.sleep(0.02)
+    if mode != "wal":
+        raise Refused(
+            f"{path} lies where SQLite cannot use its write-ahead log (journal mode stays {mode!r})",
+            hint="use a local disk; network file systems cannot share memory between processes",
+        )
+
+
+def _migrate(connection: apsw.Connection, path: Path, clock: Clock, steps: Sequence[Migration]) -> None:
+    connection.execute("PRAGMA synchronous = FULL").fetchall()
+    if connection.pragma("user_version") == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.pragma("user_version")  # another process may have been here first
+        if version > len(steps):
+            raise Refused(
+                f"{path} has schema {version}; this version of pkgindex knows schemas up to {len(steps)}",
+                hint="start the newer pkgindex again, or restore the backup that was made before it was upgraded",
+            )
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+            " checksum TEXT NOT NULL, applied INTEGER NOT NULL) STRICT"
+        )
+        for step in steps[version:]:
+            connection.execute(step.text).fetchall()
+            connection.execute(
+                "INSERT INTO migrations VALUES (?, ?, ?, ?)", (step.number, step.name, step.checksum, clock.now())
+            )
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", len(steps))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,358 @@
+"""What is read, as plain functions of a connection.
+
+`at` is always a serial: `NOW` for the present (see `database`). A function that needs more than one statement says
+so and runs inside `snapshot`. Nothing here decodes a file except `file` and `find_file`, which are asked for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from pkgindex_core.changes import Commit, decode_changes
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.engines.sqlite.database import LIVE, NOW
+from pkgindex_core.models import (
+    File,
+    IndexConfig,
+    Page,
+    PageHead,
+    PageRow,
+    ProjectRow,
+    Serial,
+    Standing,
+    Token,
+    Tree,
+    User,
+    decode_file,
+)
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.index_store import Listing, Taken
+
+BATCH: Final = 5_000
+"""Rows of a list that are held at once."""
+
+_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
+_head_decoder = msgspec.msgpack.Decoder(PageHead)
+_user_decoder = msgspec.msgpack.Decoder(User)
+_token_decoder = msgspec.msgpack.Decoder(Token)
+_validators_decoder = msgspec.msgpack.Decoder(dict[str, str])
+
+
+class Reader:
+    """A connection that reads, and the numbers of the index names it has met (they never change)."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._ids: dict[IndexName, int] = {}
+
+    def index_id(self, index: IndexName) -> int:
+        """The index's number; -1, which no row has, when the name was never used."""
+        known = self._ids.get(index)
+        if known is None:
+            row = self.row("SELECT id FROM index_names WHERE name = ?", (index,))
+            if row is None:
+                return -1
+            known = self._ids[index] = row[0]
+        return known
+
+    def row(self, sql: str, bindings: apsw.Bindings = ()) -> tuple[Any, ...] | None:
+        # Always fetched to the end: a statement left half read would hold the connection in an old snapshot.
+        rows = self.connection.execute(sql, bindings).fetchall()
+        return rows[0] if rows else None
+
+    def rows(self, sql: str, bindings: apsw.Bindings = ()) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, bindings).fetchall()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let several statements see one state."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def data_version(reader: Reader) -> int:
+    """Differs after any other connection's commit, in any process."""
+    version: int = reader.connection.execute("PRAGMA data_version").get
+    return version
+
+
+def head(reader: Reader) -> Serial:
+    row = reader.row("SELECT max(serial) FROM commits")
+    return Serial((row and row[0]) or 0)
+
+
+def serial_at(reader: Reader, moment: Timestamp) -> Serial:
+    row = reader.row("SELECT serial FROM commits WHERE at <= ? ORDER BY at DESC, serial DESC LIMIT 1", (moment,))
+    return Serial(row[0] if row else 0)
+
+
+def tree_serial(reader: Reader, at: int) -> Serial:
+    row = reader.row("SELECT max(serial) FROM tree_changes WHERE serial <= ?", (at,))
+    return Serial((row and row[0]) or 0)
+
+
+def tree(reader: Reader, at: int) -> Tree:
+    with reader.snapshot():
+        serial = tree_serial(reader, at)
+        bodies = reader.rows("SELECT body FROM configs WHERE died > ?1 AND born <= ?1", (at,))
+    configs = [_config_decoder.decode(body) for (body,) in bodies]
+    return Tree(serial=serial, indexes={config.name: config for config in configs})
+
+
+def standings(reader: Reader, project: ProjectName, order: Sequence[IndexName], at: int) -> tuple[Standing, ...]:
+    ids = [reader.index_id(index) for index in order]
+    # One statement for all, so one state for all. Lives of a row do not overlap: at most one row per index fits.
+    found = {row[0]: row for row in reader.rows(_standings_sql(len(ids)), (project, at, at, *ids))}
+    return tuple(_standing(index, found.get(index_id)) for index, index_id in zip(order, ids, strict=True))
+
+
+@functools.cache
+def _standings_sql(count: int) -> str:
+    marks = ",".join("?" * count)
+    return (
+        "SELECT index_id, stamp, holds, file_count, status FROM standings"  # noqa: S608 - only question marks are added
+        f" WHERE project = ? AND died > ? AND born <= ? AND index_id IN ({marks})"
+    )
+
+
+def _standing(index: IndexName, row: tuple[Any, ...] | None) -> Standing:
+    if row is None:
+        return Standing(index=index, stamp=Serial(0), holds=False)
+    return Standing(index=index, stamp=Serial(row[1]), holds=bool(row[2]), file_count=row[3], status=row[4])
+
+
+class TooLong(msgspec.Struct, frozen=True):
+    """A page has more files than the reader wants to read in this place."""
+
+    file_count: int
+
+
+def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, most: int = LIVE) -> Page | TooLong | None:
+    """A page, unless it has more than `most` files."""
+    index_id = reader.index_id(index)
+    with reader.snapshot():
+        row = reader.row(
+            "SELECT stamp, mirrored, file_count, head FROM standings"
+            " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
+            (index_id, project, at, at),
+        )
+        if row is None:
+            return None
+        stamp, mirrored, file_count, encoded_head = row
+        if file_count > most:
+            return TooLong(file_count)
+        rows = _mirrored_rows(reader, index_id, project) if mirrored else _hosted_rows(reader, index_id, project, at)
+    return Page(
+        index=index, project=project, stamp=Serial(stamp), head=_head_decoder.decode(encoded_head), rows=tuple(rows)
+    )
+
+
+def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -> Sequence[PageRow]:
+    found = reader.connection.execute(
+        "SELECT filename, version, fragment, body FROM files"
+        " WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",
+        (index_id, project, at, at),
+    )
+    return [PageRow(*row) for row in found]
+
+
+def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName) -> Sequence[PageRow]:
+    packed = reader.rows("SELECT rows FROM segments WHERE index_id = ? AND project = ?", (index_id, project))
+    return [row for (data,) in packed for row in segments.unpack(data)]
+
+
+def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, at: int) -> File | None:
+    with reader.snapshot():
+        return _file(reader, reader.index_id(index), project, filename, at)
+
+
+def _file(reader: Reader, index_id: int, project: ProjectName, filename: str, at: int) -> File | None:
+    row = reader.row(
+        "SELECT mirrored FROM standings"
+        " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
+        (index_id, project, at, at),
+    )
+    if row is None:
+        return None
+    if not row[0]:
+        found = _hosted_file(reader, index_id, filename, at)
+        return found[1] if found is not None and found[0] == project else None
+    packed = reader.row(
+        "SELECT rows FROM segments WHERE index_id = ? AND project = ? AND low <= ? ORDER BY low DESC LIMIT 1",
+        (index_id, project, filename),
+    )
+    mirrored = segments.row_named(segments.unpack(packed[0]), filename) if packed else None
+    return decode_file(mirrored.body) if mirrored is not None else None
+
+
+def _hosted_file(reader: Reader, index_id: int, filename: str, at: int) -> tuple[ProjectName, File] | None:
+    row = reader.row(
+        "SELECT project, body FROM files WHERE index_id = ? AND filename = ? AND died > ? AND born <= ?",
+        (index_id, filename, at, at),
+    )
+    return (ProjectName(row[0]), decode_file(row[1])) if row else None
+
+
+def find_file(
+    reader: Reader, index: IndexName, filename: str, candidates: Sequence[ProjectName], at: int
+) -> tuple[ProjectName, File] | None:
+    index_id = reader.index_id(index)
+    with reader.snapshot():
+        hosted = _hosted_file(reader, index_id, filename, at)
+        if hosted is not None:
+            return hosted
+        strays = reader.rows(
+            "SELECT project FROM strays WHERE index_id = ? AND filename = ? ORDER BY project", (index_id, filename)
+        )
+        for project in (*candidates, *(ProjectName(stray) for (stray,) in strays)):
+            found = _file(reader, index_id, project, filename, at)
+            if found is not None:
+                return project, found
+    return None
+
+
+def taken(reader: Reader, index: IndexName, filename: str) -> Taken | None:
+    index_id = reader.index_id(index)
+    row = reader.row(
+        "SELECT project, sha256, 1 FROM files WHERE index_id = ?1 AND filename = ?2 AND died = ?3"
+        " UNION ALL SELECT project, sha256, 0 FROM tombstones WHERE index_id = ?1 AND filename = ?2",
+        (index_id, filename, LIVE),
+    )
+    if row is None:
+        return None
+    return Taken(project=ProjectName(row[0]), sha256=Sha256(row[1].hex()), live=bool(row[2]))
+
+
+def projects(reader: Reader, index: IndexName, at: int) -> Sequence[ProjectRow]:
+    found = reader.connection.execute(
+        "SELECT project, head, stamp FROM standings WHERE index_id = ? AND died > ? AND born <= ? AND holds ORDER BY project",
+        (reader.index_id(index), at, at),
+    )
+    return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in found]
+
+
+def project_count(reader: Reader, index: IndexName) -> int:
+    row = reader.row("SELECT project_count FROM index_names WHERE name = ?", (index,))
+    return int(row[0]) if row else 0
+
+
+def listing(reader: Reader, index: IndexName) -> Listing:
+    row = reader.row("SELECT stamp, count, validators FROM listings WHERE index_id = ?", (reader.index_id(index),))
+    if row is None:
+        return Listing(stamp=Serial(0), count=0, validators={})
+    validators: Mapping[str, str] = _validators_decoder.decode(row[2])
+    return Listing(stamp=Serial(row[0]), count=row[1], validators=validators)
+
+
+def listed_names(reader: Reader, index: IndexName, after: str, stamp: Serial) -> Sequence[ProjectRow]:
+    """One batch of a list, behind a name."""
+    # No name is empty, so everything is behind "".
+    found = reader.connection.execute(
+        "SELECT name, coalesce(display, name) FROM listed_names WHERE index_id = ? AND name > ? ORDER BY name LIMIT ?",
+        (reader.index_id(index), after, BATCH),
+    )
+    return [ProjectRow(ProjectName(name), display, stamp) for name, display in found]
+
+
+def user(reader: Reader, name: str, at: int) -> User | None:
+    row = reader.row("SELECT body FROM users WHERE name = ? AND died > ? AND born <= ?", (name, at, at))
+    return _user_decoder.decode(row[0]) if row else None
+
+
+def users(reader: Reader, at: int) -> Sequence[User]:
+    found = reader.rows("SELECT body FROM users WHERE died > ?1 AND born <= ?1 ORDER BY name", (at,))
+    return [_user_decoder.decode(body) for (body,) in found]
+
+
+def token(reader: Reader, token_id: str) -> Token | None:
+    row = reader.row("SELECT body FROM tokens WHERE id = ?", (token_id,))
+    return _token_decoder.decode(row[0]) if row else None
+
+
+def tokens(reader: Reader, user: str) -> Sequence[Token]:
+    found = reader.rows("SELECT body FROM tokens WHERE user = ? ORDER BY created, id", (user,))
+    return [_token_decoder.decode(body) for (body,) in found]
+
+
+def hosted_blobs(reader: Reader, after: int) -> tuple[int, Sequence[Sha256]]:
+    """The digests of a batch of live hosted files behind a row number, and the last row's number (0: none left).
+
+    Rows are never moved below their number, so a file that lives throughout is met, whatever is committed in between.
+    """
+    found = reader.rows(
+        "SELECT id, hex(sha256), hex(metadata_sha256) FROM files WHERE id > ? AND died = ? ORDER BY id LIMIT ?",
+        (after, LIVE, BATCH),
+    )
+    digests = [Sha256(digest.lower()) for _, *both in found for digest in both if digest]
+    return (found[-1][0] if found else 0), digests
+
+
+Place = tuple[int, str, str]
+"""Where an iteration over segments stands: index, project, low."""
+
+
+def mirrored_blobs(reader: Reader, after: Place | None) -> tuple[Place | None, Sequence[Sha256]]:
+    """The same for a batch of segments, which split upwards only."""
+    found = reader.rows(
+        "SELECT index_id, project, low, rows FROM segments"
+        " WHERE (index_id, project, low) > (?, ?, ?) ORDER BY index_id, project, low LIMIT 200",
+        after or (-1, "", ""),
+    )
+    digests = [digest for *_, data in found for digest in segments.blobs(segments.unpack(data))]
+    return (found[-1][:3] if found else None), digests
+
+
+def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
+    found = reader.connection.execute(
+        "SELECT serial, at, who, packed, changes FROM commits WHERE serial > ? ORDER BY serial LIMIT ?",
+        (after, max(limit, 0)),
+    )
+    return [
+        Commit(
+            serial=Serial(serial),
+            at=Timestamp(at),
+            who=who,
+            changes=decode_changes(segments.decompress(data) if packed else data),
+        )
+        for serial, at, who, packed, data in found
+    ]
+
+
+def problems(reader: Reader) -> Sequence[str]:
+    """What is wrong with the database, as sentences."""
+    found = [
+        f"the database is damaged: {text}" for (text,) in reader.rows("PRAGMA integrity_check(100)") if text != "ok"
+    ]
+    if found:
+        return found
+    for table, row, parent, _ in reader.rows("PRAGMA foreign_key_check"):
+        found.append(f"row {row} of {table} refers to a row of {parent} that is not there")
+    count, last = reader.row("SELECT count(*), coalesce(max(serial), 0) FROM commits") or (0, 0)
+    if count != last:
+        found.append(f"the log has {count} commits but its last serial is {last}: some are missing")
+    counts = reader.rows(
+        "SELECT name, project_count, (SELECT count(*) FROM standings"
+        " WHERE index_id = id AND died = ? AND holds) AS held FROM index_names WHERE project_count != held",
+        (LIVE,),
+    )
+    found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
+    return found
+
+
+def serial_of(at: Serial | None) -> int:
+    """The serial that a read is as of."""
+    return NOW if at is None else min(at, NOW)

@@ -1,0 +1,101 @@
+"""How the files of mirrored projects are packed: segments of a project's rows, ordered by filename.
+
+    low ""          [row row row … 128 at first, 256 at most]
+    low "demo-3.1…" [row row row …]
+
+A segment is a msgpack array of `PageRow`s, zstd-compressed. A row per file took nearly four times the disk; one
+blob per project made a change of one file among 10,000 cost a hundred times as much (figures in `pkgindex_core/DESIGN.md`).
+Segments are only ever split upwards, never merged downwards: an iteration by (project, low) misses nothing that
+stays. Bytes and values only, no SQL.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from pkgindex_core.digests import Sha256
+from pkgindex_core.models import PageRow
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ROWS_AT_FIRST: Final = 128
+ROWS_AT_MOST: Final = 256
+_LEVEL: Final = 3
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[PageRow])
+
+
+def compress(data: bytes) -> bytes:
+    return zstd.compress(data, _LEVEL)
+
+
+def decompress(data: bytes) -> bytes:
+    return zstd.decompress(data)
+
+
+def pack(rows: Sequence[PageRow]) -> bytes:
+    return compress(_encoder.encode(rows))
+
+
+def unpack(packed: bytes) -> list[PageRow]:
+    return _decoder.decode(decompress(packed))
+
+
+def row_named(rows: Sequence[PageRow], filename: str) -> PageRow | None:
+    """Find a row in one segment."""
+    at = bisect_right(rows, filename, key=_filename) - 1
+    return rows[at] if at >= 0 and rows[at].filename == filename else None
+
+
+def edited(rows: Sequence[PageRow], put: Iterable[PageRow], drop: Iterable[str]) -> list[PageRow]:
+    """Apply a difference to one segment's rows; drops go first."""
+    by_name = {row.filename: row for row in rows}
+    for filename in drop:
+        by_name.pop(filename, None)
+    by_name.update((row.filename, row) for row in put)
+    return sorted(by_name.values(), key=_filename)
+
+
+def split(low: str, rows: Sequence[PageRow]) -> Iterator[tuple[str, Sequence[PageRow]]]:
+    """Cut a segment that has grown too large; the first part keeps its `low`."""
+    if len(rows) <= ROWS_AT_MOST:
+        yield low, rows
+        return
+    for start in range(0, len(rows), ROWS_AT_FIRST):
+        yield (rows[start].filename if start else low), rows[start : start + ROWS_AT_FIRST]
+
+
+def segment_of(lows: Sequence[str], filename: str) -> int:
+    """The position of the segment in which a filename belongs; `lows` begins with the empty string."""
+    return bisect_right(lows, filename) - 1
+
+
+class _Blobs(msgspec.Struct, gc=False):
+    """The two fields of a stored `File` that name blobs: decoding only them takes a fraction of the time."""
+
+    digests: Mapping[str, str] = {}
+    metadata_sha256: str | None = None
+
+
+_blobs_decoder = msgspec.msgpack.Decoder(_Blobs)
+
+
+def blobs(rows: Iterable[PageRow]) -> list[Sha256]:
+    """The sha256 of every file and sidecar in a segment, where it is known."""
+    named = (_blobs_decoder.decode(row.body) for row in rows)
+    return [
+        Sha256(digest) for names in named for digest in (names.digests.get("sha256"), names.metadata_sha256) if digest
+    ]
+
+
+def _filename(row: PageRow) -> str:
+    return row.filename

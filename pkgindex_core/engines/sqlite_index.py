@@ -1,0 +1,227 @@
+"""An index store in one SQLite file: for a single host, with no server to run.
+
+    apply ─► Writer: one thread, group commit          reads of one row ─► a connection of this thread
+                                                       reads of many    ─► Readers: a few threads
+
+Several processes may open the same file on a local disk: SQLite's WAL keeps them apart, its data version tells each of
+them that another one committed. The parts are in `engines.sqlite`; what a row means is said in `sql/sqlite/0001_first.sql`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.sqlite import queries
+from pkgindex_core.engines.sqlite.database import NOW, closed, prepare
+from pkgindex_core.engines.sqlite.queries import serial_of
+from pkgindex_core.engines.sqlite.readers import Readers
+from pkgindex_core.engines.sqlite.writer import Writer
+from pkgindex_core.errors import Refused
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.models import File, Page, ProjectRow, Serial, Standing, Token, Tree, User
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
+
+FILES_IN_PLACE: Final = 64
+"""A page of at most so many files is read in the event loop's thread; a larger one in another."""
+CANDIDATES_IN_PLACE: Final = 8
+POLL_SECONDS: Final = 0.1
+"""How often `wait` looks for the commits of other processes."""
+
+
+class SqliteIndex:
+    """An `IndexStore` in a SQLite file. Used from one event loop; made by `open`."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Open a file; blocks. Says exactly why when it cannot."""
+        prepare(path, clock)
+        self._moved = _Moved()
+        self._readers = Readers(path)
+        try:
+            self._writer = Writer(path, clock, committed=self._moved.tell)
+        except BaseException:
+            self._readers.close()
+            raise
+        self._tree: Tree | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path, clock: Clock) -> SqliteIndex:
+        """Open a file, creating or migrating it if need be."""
+        return await asyncio.to_thread(cls, path, clock)
+
+    # Reading. `here` is this thread's connection: for what is bounded and takes less than handing it to a thread.
+
+    def generation(self) -> int:
+        return self._readers.here(queries.data_version)
+
+    async def head(self) -> Serial:
+        return self._readers.here(queries.head)
+
+    async def serial_at(self, moment: Timestamp) -> Serial:
+        return self._readers.here(partial(queries.serial_at, moment=moment))
+
+    async def tree(self, *, at: Serial | None = None) -> Tree:
+        if at is not None:
+            return await self._readers.in_thread(partial(queries.tree, at=serial_of(at)))
+        serial = self._readers.here(partial(queries.tree_serial, at=NOW))
+        if self._tree is None or self._tree.serial != serial:
+            self._tree = await self._readers.in_thread(partial(queries.tree, at=NOW))
+        return self._tree
+
+    async def standings(
+        self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
+    ) -> tuple[Standing, ...]:
+        return self._readers.here(partial(queries.standings, project=project, order=order, at=serial_of(at)))
+
+    async def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Page | None:
+        read = partial(queries.page, index=index, project=project, at=serial_of(at))
+        found = self._readers.here(partial(read, most=FILES_IN_PLACE))
+        if isinstance(found, queries.TooLong):
+            found = await self._readers.in_thread(read)
+            assert not isinstance(found, queries.TooLong)
+        return found
+
+    async def file(
+        self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
+    ) -> File | None:
+        read = partial(queries.file, index=index, project=project, filename=filename, at=serial_of(at))
+        return self._readers.here(read)
+
+    async def taken(self, index: IndexName, filename: str) -> Taken | None:
+        return self._readers.here(partial(queries.taken, index=index, filename=filename))
+
+    async def find_file(
+        self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
+    ) -> tuple[ProjectName, File] | None:
+        read = partial(queries.find_file, index=index, filename=filename, candidates=candidates, at=serial_of(at))
+        if len(candidates) > CANDIDATES_IN_PLACE:
+            return await self._readers.in_thread(read)
+        return self._readers.here(read)
+
+    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        return await self._readers.in_thread(partial(queries.projects, index=index, at=serial_of(at)))
+
+    async def project_count(self, index: IndexName) -> int:
+        return self._readers.here(partial(queries.project_count, index=index))
+
+    async def listing(self, index: IndexName) -> Listing:
+        return self._readers.here(partial(queries.listing, index=index))
+
+    async def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
+        stamp = (await self.listing(index)).stamp
+        after = ""
+        while True:
+            read = partial(queries.listed_names, index=index, after=after, stamp=stamp)
+            rows = await self._readers.in_thread(read)
+            if not rows:
+                return
+            yield rows
+            after = rows[-1].name
+
+    async def user(self, name: str, *, at: Serial | None = None) -> User | None:
+        return self._readers.here(partial(queries.user, name=name, at=serial_of(at)))
+
+    async def users(self, *, at: Serial | None = None) -> Sequence[User]:
+        return await self._readers.in_thread(partial(queries.users, at=serial_of(at)))
+
+    async def token(self, token_id: str) -> Token | None:
+        return self._readers.here(partial(queries.token, token_id=token_id))
+
+    async def tokens(self, user: str) -> Sequence[Token]:
+        return await self._readers.in_thread(partial(queries.tokens, user=user))
+
+    async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
+        row = 0
+        while True:
+            row, digests = await self._readers.in_thread(partial(queries.hosted_blobs, after=row))
+            if not row:
+                break
+            yield digests
+        place: queries.Place | None = None
+        while True:
+            place, digests = await self._readers.in_thread(partial(queries.mirrored_blobs, after=place))
+            if place is None:
+                return
+            yield digests
+
+    # Writing and the log.
+
+    async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
+        if self._closing is not None:
+            raise closed()
+        if not changes:
+            return None
+        return await self._writer.submit(tuple(changes), who, tuple(require))
+
+    async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
+        return await self._readers.in_thread(partial(queries.commits, after=after, limit=limit))
+
+    async def wait(self, after: Serial, *, timeout: float) -> Serial:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while (head := await self.head()) <= after and (left := deadline - loop.time()) > 0:
+            await self._moved.within(min(left, POLL_SECONDS))
+            if self._closing is not None:
+                break
+        return head
+
+    async def check(self) -> Sequence[str]:
+        return await self._readers.in_thread(queries.problems)
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._writer.refuse_more()
+            self._closing = asyncio.ensure_future(asyncio.to_thread(self._release))
+            self._moved.tell()
+        await asyncio.shield(self._closing)
+
+    def _release(self) -> None:
+        # The writer's connection goes last: the last one to close empties the write-ahead log into the database.
+        self._writer.finish()
+        self._readers.close()
+        self._writer.release()
+
+
+class _Moved:
+    """Wakes everybody who waits in this process for a commit; belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def tell(self) -> None:
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+
+    async def within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
+async def open_sqlite(url: str, context: Context) -> SqliteIndex:
+    """Open `sqlite:///absolute/path.db`, or `index.db` in the server's own directory for `sqlite://`."""
+    return await SqliteIndex.open(_path(url, context.data), context.clock)
+
+
+def _path(url: str, data: Path) -> Path:
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment:
+        raise Refused(
+            f"{url!r} is not the URL of a SQLite index store",
+            hint="write sqlite:///absolute/path.db (three slashes), or sqlite:// for the server's own directory",
+        )
+    return Path(unquote(parts.path)) if parts.path else data / "index.db"
+
+
+if TYPE_CHECKING:
+    _: type[IndexStore] = SqliteIndex
