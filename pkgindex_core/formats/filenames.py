@@ -79,9 +79,9 @@ def parse_upload_filename(filename: str, *, any_sdist_spelling: bool = False) ->
     if not filename.isascii():
         problems.append(f"the filename {shown} has characters outside ASCII")
     kind = kind_of(filename)
-    if kind == "wheel" and not problems:
+    if filename.endswith(".whl") and not problems:
         name = _parse_wheel(filename, problems)
-    elif kind == "sdist" and filename.endswith(".tar.gz") and not problems:
+    elif filename.endswith(".tar.gz") and kind == "sdist" and not problems:
         name = _parse_sdist(filename, problems, any_spelling=any_sdist_spelling)
     else:
         name = None

@@ -1,0 +1,40 @@
+"""`entry_points.txt`, as far as an installer acts on it (entry-points specification; standards VA-26).
+
+The names of scripts become the names of files in a `bin` directory, so they may not be paths.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+
+from pkgindex_core.formats.archives.bounds import Findings
+from pkgindex_core.formats.archives.member_names import shown
+
+_SCRIPT = re.compile(r"[\w.-]+")
+_SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+
+
+class _CaseSensitive(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def check_entry_points(data: bytes, findings: Findings) -> None:
+    """Refuse what the specification does not allow."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        findings.refuse("entry_points.txt is not UTF-8")
+        return
+    parser = _CaseSensitive(delimiters=("=",), strict=True, default_section="")
+    try:
+        parser.read_string(text, source="entry_points.txt")
+    except configparser.Error as error:
+        findings.refuse(f"entry_points.txt cannot be read: {shown(str(error).splitlines()[0])}")
+        return
+    for group in _SCRIPT_GROUPS:
+        if parser.has_section(group):
+            for script in parser.options(group):
+                if not _SCRIPT.fullmatch(script) or script in {".", ".."}:
+                    findings.refuse(f"entry_points.txt has a script whose name could be a path: {shown(script)}")

@@ -1,0 +1,108 @@
+"""A gzip file as a stream of bytes that is taken piece by piece, with a bound on what comes out.
+
+Exactly one gzip member and nothing behind it: readers differ in whether they go on after the first (RFC 1952 2.2
+allows several), and what follows is where a second archive hides.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import BinaryIO
+
+from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget
+
+_PIECE = MIB // 16
+_OUTPUT = MIB // 4
+
+
+class StreamError(Exception):
+    """The stream is damaged, cut off or too large; the text says which."""
+
+
+class GzipStream:
+    """Takes bytes off the front. Every method raises `StreamError` when there are not as many as asked for."""
+
+    def __init__(self, file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget) -> None:
+        self._file = file
+        self._file_size = file_size
+        self._limits = limits
+        self._budget = budget
+        self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._waiting = b""
+        self._piece = b""
+        self._position = 0
+        self.unpacked = 0
+        """Bytes that came out so far."""
+        file.seek(0)
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        end = self._position + size
+        if end <= len(self._piece):
+            taken = self._piece[self._position : end]
+            self._position = end
+            return taken
+        parts = [self._piece[self._position :]]
+        missing = size - len(parts[0])
+        while missing:
+            if not self._fill():
+                raise StreamError("the archive is cut off")
+            self._position = min(missing, len(self._piece))
+            parts.append(self._piece[: self._position])
+            missing -= self._position
+        return b"".join(parts)
+
+    def skip(self, size: int) -> None:
+        """Pass over the next `size` bytes."""
+        missing = size - (len(self._piece) - self._position)
+        if missing <= 0:
+            self._position += size
+            return
+        while missing > 0:
+            if not self._fill():
+                raise StreamError("the archive is cut off")
+            self._position = min(missing, len(self._piece))
+            missing -= self._position
+
+    def rest_is_zero(self) -> bool:
+        """Read to the very end; whether only zero bytes were left. Checks the trailer and that nothing follows it."""
+        zero = not self._piece[self._position :].strip(b"\0")
+        while self._fill():
+            zero = zero and not self._piece.strip(b"\0")
+        return zero
+
+    def _fill(self) -> bool:
+        """Replace the current piece by the next one; False at the end of the stream."""
+        while not self._inflater.eof:
+            self._budget.check()
+            if not self._waiting:
+                self._waiting = self._file.read(_PIECE)
+            try:
+                # Even without further input there may be output left from the last round.
+                piece = self._inflater.decompress(self._waiting, _OUTPUT)
+            except zlib.error:
+                raise StreamError("the gzip stream is damaged") from None
+            exhausted = not self._waiting
+            self._waiting = self._inflater.unconsumed_tail
+            if piece:
+                self._count(len(piece))
+                self._piece = piece
+                self._position = 0
+                return True
+            if exhausted and not self._inflater.eof:
+                raise StreamError("the gzip stream is cut off")
+        self._piece = b""
+        self._position = 0
+        if self._inflater.unused_data or self._file.read(1):
+            raise StreamError("bytes follow the gzip stream")
+        return False
+
+    def _count(self, size: int) -> None:
+        self.unpacked += size
+        limits = self._limits
+        if self.unpacked > limits.uncompressed_bytes:
+            raise StreamError(f"the archive unpacks to more than the limit of {limits.uncompressed_bytes} bytes")
+        if self.unpacked > limits.free_bytes and self.unpacked > limits.ratio * self._file_size:
+            raise StreamError(
+                f"the archive unpacks to more than {limits.ratio} times its own size: it looks like a bomb"
+            )

@@ -1,0 +1,85 @@
+"""What a member of an archive may be called.
+
+A name is refused when an extractor could put it outside the directory it extracts to, or when two extractors could
+put it in different places. It is warned about when it works here and fails on somebody's system (standards VA-33).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from pkgindex_core.formats.archives.bounds import Findings
+
+NAME_LIMIT = 4096
+"""Bytes of a member's whole path: PATH_MAX of the usual systems."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?\Z", re.IGNORECASE)
+_WINDOWS_MARKS = re.compile(r'[<>:"|?*]')
+
+
+def shown(name: str) -> str:
+    """A member's name as an error message may carry it: short, ASCII, nothing that a terminal would obey."""
+    return ascii(name if len(name) <= 120 else name[:117] + "…")
+
+
+def decode_name(raw: bytes) -> str | None:
+    """A member's name as text; None when it is not UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def name_problem(name: str) -> str | None:
+    """Why no member may have this name; None when one may. A trailing slash marks a directory."""
+    if _CONTROL.search(name) or (
+        not name.isascii() and any(unicodedata.category(mark) in {"Cc", "Zl", "Zp"} for mark in name)
+    ):
+        return f"the member name {shown(name)} has control characters"
+    if "\\" in name:
+        return f"the member name {shown(name)} has a backslash"
+    if name.startswith("/"):
+        return f"the member name {shown(name)} is absolute"
+    if _DRIVE.match(name):
+        return f"the member name {shown(name)} begins with a drive"
+    if len(name) > NAME_LIMIT:
+        return f"the member name {shown(name)} is longer than {NAME_LIMIT} characters"
+    parts = name.removesuffix("/").split("/")
+    if ".." in parts:
+        return f"the member name {shown(name)} leaves the archive"
+    if "." in parts or "" in parts:
+        return f"the member name {shown(name)} is not in its simplest form"
+    return None
+
+
+def check_tree(files: Iterable[str], directories: Iterable[str], findings: Findings) -> None:
+    """Compare the names with each other. `directories` come without their trailing slash.
+
+    A file that is also a directory cannot be unpacked; names that differ in case only fall together on some systems.
+    """
+    every = set(files)
+    folders: set[str] = set(directories)
+    for name in every:
+        parent = name.rpartition("/")[0]
+        # Ancestors that were seen have had their own ancestors seen.
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = parent.rpartition("/")[0]
+    for name in sorted(every & folders)[:5]:
+        findings.refuse(f"{shown(name)} is a file and a directory")
+    # A directory twice in two spellings matters as much as a file.
+    paths = every | folders
+    if len({path.casefold() for path in paths}) != len(paths):
+        seen: dict[str, str] = {}
+        for path in sorted(paths):
+            twin = seen.setdefault(path.casefold(), path)
+            if twin != path:
+                findings.warn(f"{shown(twin)} and {shown(path)} are the same file on systems that ignore case")
+    parts = {part for path in paths for part in path.split("/")}
+    for part in sorted(parts):
+        if _WINDOWS_RESERVED.match(part) or _WINDOWS_MARKS.search(part) or part[-1] in ". ":
+            findings.warn(f"the name {shown(part)} cannot exist on Windows")

@@ -1,0 +1,130 @@
+"""What a wheel must be inside (PEP 427; standards VA-19 to VA-22, VA-24 to VA-26, VA-32, VA-33).
+
+One pass over the framing, one over the data. RECORD is believed nothing: its names must be the archive's names, its
+hashes and sizes those of the unpacked bytes, so that what a reviewer reads in it is what installs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.formats.archives import entry_points, records
+from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, Findings, Inspection
+from pkgindex_core.formats.archives.member_names import check_tree, shown
+from pkgindex_core.formats.archives.wheel_file import check_wheel_file
+from pkgindex_core.formats.archives.zip_contents import DamagedError, unpack, unpack_whole
+from pkgindex_core.formats.archives.zip_framing import HINT, Member, is_also_tar, read_members
+from pkgindex_core.formats.filenames import UploadName
+
+_ENTRY_POINTS_BYTES = MIB  # configparser is slow, and the largest real one has some hundred lines
+_SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
+
+
+def inspect_wheel(
+    file: BinaryIO, size: int, name: UploadName, limits: ArchiveLimits, budget: Budget, findings: Findings
+) -> Inspection:
+    """Read a wheel from its first to its last byte."""
+    if is_also_tar(file):
+        raise Refused("the file is a tar archive, not a wheel", hint=HINT)
+    members = read_members(file, size, limits, budget, findings)
+    files = {member.name: member for member in members if not member.is_directory}
+    check_tree(files, [member.name[:-1] for member in members if member.is_directory], findings)
+    info = _find_info(files, name, findings)
+    _check_places(files, name, findings)
+    known = _read_info(file, files, info, limits, budget, findings)
+    record = known.get("RECORD")
+    rows = records.parse_record(record, limits, findings) if record is not None else None
+    if rows is not None:
+        records.compare_names(rows, files, f"{info}/RECORD", findings)
+    _check_data(file, members, rows or {}, budget, findings)
+    if "WHEEL" in known:
+        check_wheel_file(known["WHEEL"], name, findings)
+    if "entry_points.txt" in known:
+        entry_points.check_entry_points(known["entry_points.txt"], findings)
+    findings.raise_problems(HINT)
+    return Inspection(
+        metadata=known["METADATA"],
+        warnings=findings.warnings,
+        names=frozenset(files),
+        license_root=f"{info}/licenses/",
+        uncompressed_bytes=sum(member.size for member in members),
+    )
+
+
+def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings) -> str:
+    """The one `.dist-info` directory, spelled as the filename is (VA-22). Returns the expected one when it is missing."""
+    tops = {path.partition("/")[0] for path in files if "/" in path}
+    found = sorted(top for top in tops if top.lower().endswith(".dist-info"))
+    expected = f"{name.stem}.dist-info"
+    if expected not in found:
+        others = f"; it has {', '.join(shown(top) for top in found[:3])}" if found else ""
+        findings.refuse(f"the wheel has no directory {shown(expected)}, which its filename asks for{others}")
+    elif len(found) > 1:
+        findings.refuse(f"the wheel has several .dist-info directories: {', '.join(shown(top) for top in found[:5])}")
+    return expected
+
+
+def _check_places(files: Mapping[str, Member], name: UploadName, findings: Findings) -> None:
+    """What is unusual about where files lie: reported, not refused (VA-33)."""
+    startup = []
+    for path in files:
+        top, slash, rest = path.partition("/")
+        in_data = bool(slash) and top.endswith(".data")
+        scheme, _, inner = rest.partition("/") if in_data else ("", "", "")
+        if in_data and (top != f"{name.stem}.data" or scheme not in _SCHEMES):
+            findings.warn(f"{shown(path)} lies in a .data directory that installers do not know")
+        # PEP 829 adds `.start` to `.pth`: code that runs whenever an interpreter starts.
+        if path.endswith((".pth", ".start")) and (not slash or (in_data and "/" not in inner)):
+            startup.append(path)
+    if startup:
+        findings.warn(f"files that run at every start of Python: {', '.join(shown(path) for path in startup[:5])}")
+
+
+def _read_info(
+    file: BinaryIO, files: Mapping[str, Member], info: str, limits: ArchiveLimits, budget: Budget, findings: Findings
+) -> dict[str, bytes]:
+    """The files of `.dist-info` that are looked into."""
+    known = {}
+    for part in ("METADATA", "WHEEL", "RECORD", "entry_points.txt"):
+        member = files.get(f"{info}/{part}")
+        if member is None:
+            if part != "entry_points.txt":
+                findings.refuse(f"the wheel has no {shown(f'{info}/{part}')}")
+            continue
+        most = limits.record_bytes if part == "RECORD" else limits.metadata_bytes
+        if part == "entry_points.txt":
+            most = min(most, _ENTRY_POINTS_BYTES)
+        if member.size > most:
+            findings.refuse(f"{part} has {member.size} bytes; the limit is {most}")
+            continue
+        try:
+            known[part] = unpack_whole(file, member, budget)
+        except DamagedError as damage:
+            findings.refuse(str(damage))
+    return known
+
+
+def _check_data(
+    file: BinaryIO, members: list[Member], rows: Mapping[str, records.Row], budget: Budget, findings: Findings
+) -> None:
+    """Unpack every member once, in the order in which they stand, and hold it against its row of RECORD."""
+    for member in members:
+        row = rows.get(member.name)
+        digest = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
+        try:
+            for piece in unpack(file, member, budget):
+                if digest is not None:
+                    digest.update(piece)
+        except DamagedError as damage:
+            findings.refuse(str(damage))
+            continue
+        if row is None:
+            continue
+        if row.size is not None and row.size != member.size:
+            findings.refuse(f"RECORD says that {shown(member.name)} has {row.size} bytes; it has {member.size}")
+        if digest is not None and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != row.digest:
+            findings.refuse(f"RECORD has another {row.algorithm} for {shown(member.name)} than the file")

@@ -1,0 +1,334 @@
+"""The framing of a zip file, read so that every reader sees the same members.
+
+A zip says everything twice: once in a header before each member, once in the directory at the end. Installers read
+the directory, streaming readers the headers, scanners one or the other; a file that tells them different things shows
+a reviewer one package and installs another. So this module accepts only
+
+    header data header data … directory [ZIP64 end, ZIP64 locator] end [comment]
+
+with nothing before, between or after, where each header and its directory entry agree in every field that a reader
+acts on. Rules: APPNOTE 4.3-4.5 and what PyPI refuses (standards VA-20, VA-21, VA-24). Knows nothing about wheels, and
+reads headers only: whether the data is what they promise is `zip_contents`' business.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Findings
+from pkgindex_core.formats.archives.member_names import decode_name, name_problem, shown
+from pkgindex_core.formats.archives.zip_extras import (
+    NO_16,
+    NO_32,
+    ExtraError,
+    central_sizes,
+    check_unicode_path,
+    local_sizes,
+    split_extra,
+)
+
+STORED = 0
+DEFLATED = 8
+
+HINT = "rebuild it with a standard build tool; an archive that two readers could read differently is not taken"
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR64 = struct.Struct("<4sIQI")
+
+_END_SIGNATURE = b"PK\x05\x06"
+_LONGEST_COMMENT = 0xFFFF
+
+_ENCRYPTED = 1 << 0
+_DESCRIPTOR = 1 << 3
+_UTF8 = 1 << 11
+_KNOWN_FLAGS = 0b110 | _UTF8  # how hard the compressor tried, and that names are UTF-8
+
+_REGULAR, _DIRECTORY, _SYMLINK = 0o100000, 0o040000, 0o120000
+
+
+class Member(Struct, frozen=True, gc=False):
+    """One entry of a zip, after its two descriptions were found equal. Positions and sizes are in bytes."""
+
+    name: str
+    method: int
+    crc: int
+    packed: int
+    size: int
+    data: int
+    """Where the member's data begins."""
+
+    @property
+    def is_directory(self) -> bool:
+        return self.name.endswith("/")
+
+
+class _Entry(Struct, gc=False):
+    """A directory entry."""
+
+    raw_name: bytes
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def read_members(
+    file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget, findings: Findings
+) -> list[Member]:
+    """Read the framing; return the members in the order in which they stand.
+
+    Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
+    `Refused` at once, with what was found until then.
+    """
+    try:
+        start, end, count = _find_directory(file, file_size, limits)
+        entries = _read_directory(file, start, end - start, count, budget, findings)
+        _check_total(entries, file_size, limits, findings)
+        members = _read_headers(file, entries, start, budget)
+    except _BrokenError as broken:
+        findings.refuse(str(broken))
+        raise Refused(findings.problems, hint=HINT) from None
+    return members
+
+
+class _BrokenError(Exception):
+    """The framing cannot be followed beyond this point."""
+
+
+def _find_directory(file: BinaryIO, file_size: int, limits: ArchiveLimits) -> tuple[int, int, int]:
+    """Where the central directory begins and ends, and how many entries it has."""
+    tail_size = min(file_size, _END.size + _LONGEST_COMMENT)
+    file.seek(file_size - tail_size)
+    tail = file.read(tail_size)
+    place = tail.rfind(_END_SIGNATURE)
+    if place < 0:
+        raise _BrokenError("it is not a zip file, or it is cut off: it has no end record")
+    if len(tail) - place < _END.size:
+        raise _BrokenError("the zip's end record is cut off, or bytes follow it")
+    _, disk, first_disk, here, count, size, start, comment = _END.unpack_from(tail, place)
+    if len(tail) - place - _END.size != comment:
+        raise _BrokenError("bytes follow the zip's end record, or its comment is cut off")
+    if b"PK" in tail[place + _END.size :]:
+        # Some readers look for signatures anywhere near the end.
+        raise _BrokenError("the zip's comment looks like a part of a zip")
+    end = file_size - tail_size + place
+    if disk not in {0, NO_16} or first_disk not in {0, NO_16}:
+        raise _BrokenError("the zip has several disks")
+    if here != count:
+        raise _BrokenError("the zip's end record contradicts itself about the number of members")
+    found = _find_directory64(file, end)
+    if found is not None:
+        end, count64, size64, start64 = found
+        if count not in {count64, NO_16} or size not in {size64, NO_32} or start not in {start64, NO_32}:
+            raise _BrokenError("the zip's two end records contradict each other")
+        count, size, start = count64, size64, start64
+    elif NO_16 in {disk, first_disk, count} or NO_32 in {size, start}:
+        raise _BrokenError("the zip's end record refers to a ZIP64 record that is not there")
+    # Before anything is read of it: a directory is as large as its sender likes.
+    if count > limits.members:
+        raise _BrokenError(f"the zip has {count} members; the limit is {limits.members}")
+    if size > limits.directory_bytes:
+        raise _BrokenError(f"the zip's directory has {size} bytes; the limit is {limits.directory_bytes}")
+    if start + size != end:
+        raise _BrokenError("the zip's directory is not where its end record says: bytes stand before or between")
+    if size < count * _CENTRAL.size:
+        raise _BrokenError("the zip's directory has fewer members than its end record says")
+    return start, end, count
+
+
+def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | None:
+    """The ZIP64 end record: its place, and count, size and start of the directory; None when there is none."""
+    if end < _LOCATOR64.size:
+        return None
+    file.seek(end - _LOCATOR64.size)
+    signature, disk, place, disks = _LOCATOR64.unpack(file.read(_LOCATOR64.size))
+    if signature != b"PK\x06\x07":
+        return None
+    if disk != 0 or disks != 1:
+        raise _BrokenError("the zip has several disks")
+    if place + _END64.size != end - _LOCATOR64.size:
+        raise _BrokenError("the zip's ZIP64 end record is not where its locator says")
+    file.seek(place)
+    signature, length, _, _, disk, first_disk, here, count, size, start = _END64.unpack(file.read(_END64.size))
+    if signature != b"PK\x06\x06":
+        raise _BrokenError("the zip's ZIP64 locator does not lead to a ZIP64 end record")
+    if length != _END64.size - 12:
+        raise _BrokenError("the zip's ZIP64 end record has extensible data")
+    if disk != 0 or first_disk != 0:
+        raise _BrokenError("the zip has several disks")
+    if here != count:
+        raise _BrokenError("the zip's ZIP64 end record contradicts itself about the number of members")
+    return place, count, size, start
+
+
+def _read_directory(
+    file: BinaryIO, start: int, size: int, count: int, budget: Budget, findings: Findings
+) -> list[_Entry]:
+    file.seek(start)
+    directory = file.read(size)
+    position = 0
+    entries = []
+    seen: set[str] = set()
+    for _ in range(count):
+        if position + _CENTRAL.size > size:
+            raise _BrokenError("the zip's directory has fewer members than its end record says")
+        fixed = _CENTRAL.unpack_from(directory, position)
+        signature, made_by, _, flags, method, _, _, crc, packed, plain, name_size, extra_size, comment = fixed[:13]
+        disk, _, attributes, offset = fixed[13:]
+        if signature != b"PK\x01\x02":
+            raise _BrokenError("the zip's directory has something between its members")
+        position += _CENTRAL.size
+        raw_name = directory[position : position + name_size]
+        extra = directory[position + name_size : position + name_size + extra_size]
+        position += name_size + extra_size + comment
+        if position > size:
+            raise _BrokenError("the zip's directory is cut off")
+        name = _member_name(raw_name, flags, findings)
+        try:
+            fields = split_extra(extra)
+            check_unicode_path(fields, raw_name)
+            plain, packed, offset = central_sizes(fields, plain, packed, offset, disk)
+        except ExtraError as error:
+            raise _BrokenError(f"the directory entry of {shown(name)} {error}") from None
+        if comment:
+            findings.refuse(f"the member {shown(name)} has a comment")
+        if disk not in {0, NO_16}:
+            raise _BrokenError("the zip has several disks")
+        if name in seen:
+            findings.refuse(f"the member {shown(name)} stands twice in the zip")
+        seen.add(name)
+        _check_entry(name, flags, method, packed, plain, made_by, attributes, findings)
+        entries.append(_Entry(raw_name, name, flags, method, crc, packed, plain, offset))
+        if not len(entries) % 4096:
+            budget.check()
+    if position != size:
+        raise _BrokenError("the zip's directory has more members than its end record says, or bytes between")
+    return entries
+
+
+def _member_name(raw: bytes, flags: int, findings: Findings) -> str:
+    name = decode_name(raw)
+    if name is None:
+        findings.refuse(f"the member name {raw[:120]!a} is not UTF-8")
+        return raw.decode("latin-1")
+    if not name.isascii() and not flags & _UTF8:
+        # APPNOTE D.1: without the flag it is code page 437, and Python's zipfile reads it so.
+        findings.refuse(f"the member name {shown(name)} is not ASCII and not marked as UTF-8")
+    problem = name_problem(name) if name else "a member has no name"
+    if problem:
+        findings.refuse(problem)
+    return name
+
+
+def _check_entry(
+    name: str, flags: int, method: int, packed: int, size: int, made_by: int, attributes: int, findings: Findings
+) -> None:
+    """What one member may not be. Positional: called once a member."""
+    if flags & _ENCRYPTED:
+        findings.refuse(f"the member {shown(name)} is encrypted")
+    if flags & _DESCRIPTOR:
+        findings.refuse(f"the member {shown(name)} has a data descriptor: its header does not say its size")
+    if flags & ~(_KNOWN_FLAGS | _ENCRYPTED | _DESCRIPTOR):
+        findings.refuse(f"the member {shown(name)} has unknown flags ({flags:#06x})")
+    if method not in {STORED, DEFLATED}:
+        # zstd (method 93) is proposed for wheels of a later version (PEP 777); no released installer reads it.
+        findings.refuse(
+            f"the member {shown(name)} is compressed by method {method}; only stored and deflated are taken"
+        )
+    if method == STORED and packed != size:
+        findings.refuse(f"the member {shown(name)} is stored, but its two sizes differ")
+    if name.endswith("/") and size:
+        findings.refuse(f"the directory {shown(name)} has data")
+    # The upper half is a Unix mode whatever system made the entry; extractors differ in whether they ask.
+    kind = (attributes >> 16) & 0o170000
+    if kind == _SYMLINK:
+        findings.refuse(f"the member {shown(name)} is a symbolic link (PEP 778 is deferred)")
+    elif kind not in {0, _REGULAR, _DIRECTORY} and made_by >> 8 == 3:
+        findings.refuse(f"the member {shown(name)} is neither a file nor a directory")
+
+
+def _check_total(entries: list[_Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
+    """VA-20: before a byte is unpacked. That the sizes are true is checked while unpacking."""
+    total = sum(entry.size for entry in entries)
+    if total > limits.uncompressed_bytes:
+        raise _BrokenError(f"the archive unpacks to {total} bytes; the limit is {limits.uncompressed_bytes}")
+    if total > limits.free_bytes and total > limits.ratio * file_size:
+        raise _BrokenError(
+            f"the archive unpacks to {total} bytes, more than {limits.ratio} times its own size: it looks like a zip bomb"
+        )
+    if any(entry.packed > file_size for entry in entries):
+        findings.refuse("a member claims to be larger than the file")
+
+
+def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget: Budget) -> list[Member]:
+    """Walk through the members as a streaming reader does, and compare each with its directory entry."""
+    members = []
+    position = 0
+    for entry in sorted(entries, key=lambda entry: entry.offset):
+        if entry.offset != position:
+            what = "overlap" if entry.offset < position else "have bytes before or between them"
+            raise _BrokenError(f"the zip's members {what}, at {shown(entry.name)}")
+        file.seek(position)
+        head = file.read(_LOCAL.size)
+        if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
+            raise _BrokenError(f"the member {shown(entry.name)} is not where the directory says")
+        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(head)
+        variable = file.read(name_size + extra_size)
+        if len(variable) < name_size + extra_size:
+            raise _BrokenError("the zip is cut off")
+        raw_name = variable[:name_size]
+        if raw_name != entry.raw_name:
+            raise _BrokenError(f"the header of {shown(entry.name)} has another name than the directory")
+        try:
+            fields = split_extra(variable[name_size:])
+            check_unicode_path(fields, raw_name)
+            size, packed = local_sizes(fields, size, packed, stored=method == STORED)
+        except ExtraError as error:
+            raise _BrokenError(f"the header of {shown(entry.name)} {error}") from None
+        if (flags, method, crc, packed, size) != (entry.flags, entry.method, entry.crc, entry.packed, entry.size):
+            raise _BrokenError(f"the header of {shown(entry.name)} differs from its directory entry")
+        data = position + _LOCAL.size + len(variable)
+        members.append(Member(entry.name, method, crc, packed, size, data))
+        position = data + packed
+        if position > directory:
+            raise _BrokenError(f"the member {shown(entry.name)} reaches into the directory")
+        if not len(members) % 1024:
+            budget.check()
+    if position != directory:
+        raise _BrokenError("the zip has bytes between its last member and its directory")
+    return members
+
+
+def is_also_tar(file: BinaryIO) -> bool:
+    """Whether a tar reader would take this file too (VA-19): its first block has a tar header's checksum."""
+    file.seek(0)
+    block = file.read(512)
+    if len(block) < 512:
+        return False
+    digits = block[148:156].strip(b"\0 ")
+    try:
+        claimed = int(digits, 8)
+    except ValueError:
+        return False
+    return claimed == sum(block[:148]) + 8 * 0x20 + sum(block[156:])
+
+
+def is_also_zip(file: BinaryIO, file_size: int) -> bool:
+    """Whether a zip reader would take this file too (VA-19).
+
+    As loose as Python's `zipfile.is_zipfile`, which pip asks before it looks at the extension: an end record's
+    signature anywhere near the end is enough.
+    """
+    tail_size = min(file_size, _END.size + _LONGEST_COMMENT)
+    file.seek(file_size - tail_size)
+    return _END_SIGNATURE in file.read(tail_size)
