@@ -13,21 +13,18 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from pkgindex_core.clock import SystemClock, to_rfc3339
-from pkgindex_http.origin import Origin
 
 logger = logging.getLogger("pkgindex.access")
 _encoder = msgspec.json.Encoder()
 _clock = SystemClock()
 _TEXT_LIMIT = 500
 
-CLIENT = "pkgindex_client"
-WHO = "pkgindex_who"
+CLIENT = web.RequestKey("client", str)
+WHO = web.RequestKey("who", str)
 
 
 class AccessLogger(AbstractAccessLogger):
     """Writes one line when an answer has left."""
-
-    origin: Origin | None = None
 
     @property
     def enabled(self) -> bool:
@@ -38,7 +35,7 @@ class AccessLogger(AbstractAccessLogger):
         line = _encoder.encode(
             {
                 "time": to_rfc3339(_clock.now()),
-                "client": request.get(CLIENT) or request.remote or "",
+                "client": request.get(CLIENT, "") or request.remote or "",
                 "who": request.get(WHO, ""),
                 "method": request.method,
                 "path": request.rel_url.raw_path[:_TEXT_LIMIT],

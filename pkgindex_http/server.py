@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import Denied, Missing, PkgIndexError, Refused, Unavailable
+from pkgindex_core.errors import Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
-from pkgindex_core.protocols import Principal
-from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.access import allowed_index
 from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.credentials import read_credentials
@@ -68,7 +68,6 @@ class Server:
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Listen; return the addresses (port 0 picks a free one)."""
-        AccessLogger.origin = self.origin
         server = web.Server(
             self.handle,
             access_log_class=AccessLogger,
@@ -78,11 +77,11 @@ class Server:
             max_line_size=HEADER_LIMIT,
             max_field_size=HEADER_LIMIT,
         )
-        self._runner = web.ServerRunner(server, handle_signals=False)
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, host, port, shutdown_timeout=self.engine.settings.shutdown_timeout, backlog=1024
+        self._runner = web.ServerRunner(
+            server, handle_signals=False, shutdown_timeout=self.engine.settings.shutdown_timeout
         )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()
         return [(str(address[0]), int(address[1])) for address in self._runner.addresses]
 
@@ -141,16 +140,7 @@ class Server:
         await self._require(ask, route.permission.action)
 
     async def _require(self, ask: Ask, action: Action) -> None:
-        config = (await self.engine.store.tree()).indexes.get(ask.index)
-        if config is None:
-            raise Missing("index", ask.index)
-        decision = permits(ask.principal, action, index=config)
-        if decision.allowed:
-            return
-        # To those who have shown credentials, an index that they may not read does not exist.
-        if ask.principal.name is not None and not permits(ask.principal, Action.READ, index=config).allowed:
-            raise Missing("index", ask.index)
-        raise Denied(decision.reason, anonymous=ask.principal == Principal())
+        allowed_index(await self.engine.store.tree(), ask.index, ask.principal, action)
 
 
 def _not_allowed(methods: dict[str, Route] | object, method: str, accept: str) -> Reply:

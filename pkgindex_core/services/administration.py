@@ -17,7 +17,8 @@ from pkgindex_core.errors import Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
-from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.access import allowed_index, require_user_right
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.spelling import suggestion
 from pkgindex_core.urls import without_credentials
@@ -50,7 +51,7 @@ class Administration:
     async def create_user(self, name: str, password: str, *, principal: Principal, email: str = "") -> User:
         """Make a user. A name that is taken is a `Conflict`."""
         parse_user_name(name)
-        _require(permits(principal, Action.USER_CREATE, user=name).allowed, principal, f"create the user {name!r}")
+        require_user_right(principal, Action.USER_CREATE, name)
         now = self._clock.now()
         user = User(
             name=name, password_hash=await self._passwords.hash(password), email=email, created=now, modified=now
@@ -63,8 +64,9 @@ class Administration:
     ) -> User:
         """Change a user's password or address."""
         user = await self._user(name)
-        _require(permits(principal, Action.USER_MODIFY, user=name).allowed, principal, f"change the user {name!r}")
+        require_user_right(principal, Action.USER_MODIFY, name)
         if password is not None:
+            require_user_right(principal, Action.PASSWORD_CHANGE, name)
             user = replace(user, password_hash=await self._passwords.hash(password))
         if email is not None:
             user = replace(user, email=email)
@@ -75,7 +77,7 @@ class Administration:
     async def delete_user(self, name: str, *, principal: Principal) -> None:
         """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
         await self._user(name)
-        _require(permits(principal, Action.USER_DELETE, user=name).allowed, principal, f"delete the user {name!r}")
+        require_user_right(principal, Action.USER_DELETE, name)
         tree = await self._store.tree()
         owned = [config for index, config in sorted(tree.indexes.items()) if owner(index) == name]
         kept = [config.name for config in owned if not config.volatile]
@@ -92,9 +94,7 @@ class Administration:
         """Make an index from options as a person writes them (text is parsed)."""
         name = parse_index_name(raw)
         await self._user(owner(name))
-        _require(
-            permits(principal, Action.INDEX_CREATE, user=owner(name)).allowed, principal, f"create the index {name}"
-        )
+        require_user_right(principal, Action.INDEX_CREATE, owner(name))
         kind = str(options.get("type", "stage"))
         if kind not in {"stage", "mirror"}:
             raise Refused(f"unknown index type {kind!r}", hint="the types are stage and mirror")
@@ -109,8 +109,7 @@ class Administration:
 
     async def modify_index(self, name: IndexName, options: Mapping[str, Any], *, principal: Principal) -> IndexConfig:
         """Change some options of an index."""
-        config = await self.index(name)
-        _require(permits(principal, Action.INDEX_MODIFY, index=config).allowed, principal, f"change the index {name}")
+        config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_MODIFY)
         if str(options.get("type", config.type)) != config.type:
             raise Refused(f"the type of {name} is {config.type} and can never change", hint="make another index")
         changed = await self._with_options(config, {key: value for key, value in options.items() if key != "type"})
@@ -119,8 +118,7 @@ class Administration:
 
     async def delete_index(self, name: IndexName, *, principal: Principal) -> None:
         """Remove an index with all that is in it; only a volatile one."""
-        config = await self.index(name)
-        _require(permits(principal, Action.INDEX_DELETE, index=config).allowed, principal, f"delete the index {name}")
+        config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
         if not config.volatile:
             raise Denied(
                 f"index {name} non-volatile, cannot delete",
@@ -133,8 +131,7 @@ class Administration:
         self, index: IndexName, project: ProjectName, status: str, reason: str = "", *, principal: Principal
     ) -> None:
         """Mark a project as active, archived, deprecated or quarantined (PEP 792)."""
-        config = await self.index(index)
-        _require(permits(principal, Action.DELETE, index=config, project=project).allowed, principal, f"mark {project}")
+        config = allowed_index(await self._store.tree(), index, principal, Action.MARK, project=project)
         if status not in STATUSES:
             raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(STATUSES)}")
         page = await self._store.page(index, project)
@@ -250,8 +247,3 @@ def _parse_boolean(key: str, value: Any) -> bool:
     if text in {"false", "no", "0", "off"}:
         return False
     raise Refused(f"{key} is {value!r}; it is true or false")
-
-
-def _require(allowed: bool, principal: Principal, what: str) -> None:
-    if not allowed:
-        raise Denied(f"{principal.label} may not {what}", anonymous=principal.name is None)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Corrupt, Denied, Missing, Unavailable
+from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.models import File, IndexConfig, Tree
@@ -35,6 +35,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.access import allowed_index
 
 _MEMO = 4096
 
@@ -86,7 +87,7 @@ class Files:
         the index has is `Missing`, like one that never existed.
         """
         tree = await self._store.tree()
-        config = self.readable(tree, index, principal)
+        config = allowed_index(tree, index, principal, Action.READ)
         project, file = await self._find(config, pinned, filename)
         self._guard(tree, config, project, file)
         public = permits(Principal(), Action.READ, index=config).allowed
@@ -115,18 +116,6 @@ class Files:
         if config is None:
             raise Missing("index", index)
         return await self._find(config, pinned, filename)
-
-    def readable(self, tree: Tree, index: IndexName, principal: Principal) -> IndexConfig:
-        """An index's configuration, for those who may read it; for others with credentials it does not exist."""
-        config = tree.indexes.get(index)
-        if config is None:
-            raise Missing("index", index)
-        decision = permits(principal, Action.READ, index=config)
-        if not decision.allowed:
-            if principal.name is not None:
-                raise Missing("index", index)
-            raise Denied(decision.reason, anonymous=True)
-        return config
 
     async def _find(self, config: IndexConfig, pinned: str, filename: str) -> tuple[ProjectName, File]:
         key = (config.name, pinned, filename)

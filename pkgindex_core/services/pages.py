@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.compression import compress
-from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
 from pkgindex_core.models import IndexConfig, Page, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -36,6 +36,7 @@ from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
+from pkgindex_core.services.access import allowed_index
 
 _BUILD_TURNS = 5
 _MEMO = 8192
@@ -168,16 +169,9 @@ class Pages:
     def readable_order(self, tree: Tree, start: IndexName, principal: Principal) -> tuple[list[IndexName], bool]:
         """The layers this principal may read, and whether anonymous clients may read the same.
 
-        Raises like `Files.readable` when the starting index itself may not be read.
+        Raises when the starting index itself may not be read (see `access`).
         """
-        config = tree.indexes.get(start)
-        if config is None:
-            raise Missing("index", start)
-        decision = permits(principal, Action.READ, index=config)
-        if not decision.allowed:
-            if principal.name is not None:
-                raise Missing("index", start)
-            raise Denied(decision.reason, anonymous=True)
+        allowed_index(tree, start, principal, Action.READ)
         everyone = Principal()
         order = []
         public = True

@@ -49,7 +49,8 @@ from pkgindex_core.protocols import (
     UploadCheck,
     UploadForm,
 )
-from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.access import allowed_index
 
 T = TypeVar("T")
 
@@ -104,8 +105,7 @@ class Publishing:
     @asynccontextmanager
     async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload]:
         """Open an upload. Refuses early, before any byte of the body, what can be refused without it."""
-        config = await self.hosted(index)
-        _require(principal, Action.UPLOAD, config)
+        config = await self._hosted(index, principal, Action.UPLOAD)
         failpoint("upload.headers_read")
         upload = Upload(self, config, principal)
         try:
@@ -117,15 +117,14 @@ class Publishing:
         self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
     ) -> None:
         """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
-        _require(principal, Action.YANK, await self.hosted(index), project)
+        await self._hosted(index, principal, Action.YANK, project)
         await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
 
     async def delete_file(
         self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
     ) -> None:
         """Remove a file; its name stays taken. An index that is not volatile wants `force`."""
-        config = await self.hosted(index)
-        _require(principal, Action.DELETE, config, project)
+        config = await self._hosted(index, principal, Action.DELETE, project)
         _require_volatile(config, f"file {filename!r}", force=force)
         await self._store.apply([DropFile(index, project, filename)], who=principal.label)
 
@@ -133,8 +132,7 @@ class Publishing:
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
     ) -> tuple[str, ...]:
         """Remove every file of one version (by PEP 440 equality) in one commit; return their names."""
-        config = await self.hosted(index)
-        _require(principal, Action.DELETE, config, project)
+        config = await self._hosted(index, principal, Action.DELETE, project)
         _require_volatile(config, f"version {version!r}", force=force)
         page = await self._store.page(index, project)
         wanted = canonical_version(version)
@@ -148,16 +146,15 @@ class Publishing:
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
         """Remove a project with all its files; their names stay taken."""
-        config = await self.hosted(index)
-        _require(principal, Action.DELETE, config, project)
+        config = await self._hosted(index, principal, Action.DELETE, project)
         _require_volatile(config, f"project {project!r}", force=force)
         await self._store.apply([DropProject(index, project)], who=principal.label)
 
-    async def hosted(self, index: IndexName) -> IndexConfig:
-        """The configuration of an index that takes uploads."""
-        config = (await self._store.tree()).indexes.get(index)
-        if config is None:
-            raise Missing("index", index)
+    async def _hosted(
+        self, index: IndexName, principal: Principal, action: Action, project: ProjectName | None = None
+    ) -> IndexConfig:
+        """The configuration of an index that takes uploads, for those who may do this to it."""
+        config = allowed_index(await self._store.tree(), index, principal, action, project=project)
         if config.is_mirror:
             raise Missing(
                 "hosted index", index, hint="a mirror takes no uploads: upload to an index that inherits from it"
@@ -249,7 +246,7 @@ class Upload:
             raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
         stage = self._stage
         name = parse_upload_filename(self._filename)
-        _require(self._principal, Action.UPLOAD, self._config, name.project)
+        await self._publishing._hosted(self._config.name, self._principal, Action.UPLOAD, name.project)
         known = {"sha256", *self._algorithms}
         _compare_digests(stage, {name: value for name, value in expected_digests(form).items() if name in known})
         failpoint("upload.digests_checked")
@@ -382,12 +379,6 @@ def _name_taken(filename: str, taken: Taken) -> PkgIndexError:
         f"This filename was previously used by a file that was deleted: {filename}",
         hint="publish under a new version; a name is never given to other bytes",
     )
-
-
-def _require(principal: Principal, action: Action, config: IndexConfig, project: ProjectName | None = None) -> None:
-    decision = permits(principal, action, index=config, project=project)
-    if not decision.allowed:
-        raise Denied(decision.reason, anonymous=principal.name is None)
 
 
 def _require_volatile(config: IndexConfig, what: str, *, force: bool) -> None:

@@ -1,0 +1,46 @@
+"""From a decision to what the asking person is told, in one place.
+
+Without credentials: that credentials are needed, and nothing else. With credentials but without the right to read an index: that
+there is no such index, in the words that a missing one has. With the right to read but not to do the thing: the reason.
+"""
+
+from __future__ import annotations
+
+from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.models import IndexConfig, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.permissions import Action, permits
+
+
+def allowed_index(
+    tree: Tree, name: IndexName, principal: Principal, action: Action, *, project: ProjectName | None = None
+) -> IndexConfig:
+    """The configuration of an index to which the principal may do this."""
+    config = tree.indexes.get(name)
+    if config is None:
+        raise Missing("index", name)
+    decision = permits(principal, action, index=config, project=project)
+    if decision.allowed:
+        return config
+    if principal.name is not None and not permits(principal, Action.READ, index=config).allowed:
+        raise Missing("index", name)
+    raise denied(principal, decision.reason)
+
+
+def require_user_right(principal: Principal, action: Action, user: str) -> None:
+    """Let a principal do something to a user, or say why not."""
+    decision = permits(principal, action, user=user)
+    if not decision.allowed:
+        raise denied(principal, decision.reason)
+
+
+def denied(principal: Principal, reason: str) -> Denied:
+    """The refusal that fits the principal."""
+    if principal.name is None:
+        return Denied(
+            "this needs credentials",
+            anonymous=True,
+            hint="give a user name and password, or a token as the password of the user __token__",
+        )
+    return Denied(reason, anonymous=False)

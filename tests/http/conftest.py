@@ -1,0 +1,115 @@
+"""A server on loopback for tests: the real one, over memory or disk, with a fake upstream behind `root/pypi` when asked for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from pkgindex_core.changes import PutFile, PutIndex, PutUser
+from pkgindex_core.config import Settings
+from pkgindex_core.engine import Engine
+from pkgindex_core.models import File, IndexConfig, User
+from pkgindex_core.names import IndexName, parse_project_name
+from pkgindex_core.plugins import Plugins
+from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_http.server import Server
+
+PASSWORD = "correct horse"
+HOSTED = IndexName("root/dev")
+
+
+def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
+    """HTTP Basic credentials, as a header."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+class Served:
+    """A running server and what a test wants of it."""
+
+    def __init__(self, server: Server, url: str, client: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.engine: Engine = server.engine
+        self.url = url
+        self.client = client
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        return self.client.get(f"{self.url}{path}", allow_redirects=False, **kwargs)
+
+    def request(self, method: str, path: str, **kwargs: Any) -> Any:
+        return self.client.request(method, f"{self.url}{path}", allow_redirects=False, **kwargs)
+
+    async def put(self, built: BuiltFile, *, index: IndexName = HOSTED, project: str = "", **fields: Any) -> File:
+        """Put a file in by the back door, without the upload API."""
+        blob = await self.engine.blobs.put(built.data)
+        metadata = await self.engine.blobs.put(built.metadata) if built.filename.endswith(".whl") else None
+        name = parse_project_name(project or built.filename.split("-")[0])
+        file = File(
+            filename=built.filename,
+            version=built.filename.split("-")[1].removesuffix(".tar.gz"),
+            digests={"sha256": blob.sha256},
+            size=blob.size,
+            metadata_sha256=metadata.sha256 if metadata else None,
+            upload_time=self.engine.clock.now(),
+        )
+        file = replace(file, **fields)
+        await self.engine.store.apply([PutFile(index, name, file, project)], who="[test]")
+        return file
+
+    async def user(self, name: str, password: str = PASSWORD) -> dict[str, str]:
+        """Make a user; return the header by which it is known."""
+        hashed = await self.engine.passwords.hash(password)
+        await self.engine.store.apply([PutUser(User(name=name, password_hash=hashed))], who="[test]")
+        return basic(name, password)
+
+    async def index(self, name: str, **options: Any) -> IndexName:
+        config = IndexConfig(name=IndexName(name), **options)
+        await self.engine.store.apply([PutIndex(config)], who="[test]")
+        return config.name
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Start a server: `async with serve() as served`. Options are settings."""
+
+    @asynccontextmanager
+    async def start(*, plugins: Plugins | None = None, mirrors: bool = False, **options: Any) -> AsyncIterator[Served]:
+        given: dict[str, Any] = {
+            "data": tmp_path / "data",
+            "store": "memory://",
+            "blobs": "memory://",
+            "access_log": False,
+            "shutdown_timeout": 5.0,
+            **options,
+        }
+        async with Engine.open(Settings(**given), plugins=plugins, mirrors=mirrors) as engine:
+            if not mirrors:
+                # Nothing to ask: a hosted index alone.
+                root = User(name="root", password_hash=await engine.passwords.hash(PASSWORD))
+                hosted = IndexConfig(name=HOSTED, volatile=False, acl_upload=("root",))
+                await engine.store.apply([PutUser(root), PutIndex(hosted)], who="[test]")
+            else:
+                await engine.prepare()
+            server = Server(engine)
+            host, port = (await server.start("127.0.0.1", 0))[0]
+            try:
+                async with aiohttp.ClientSession(auto_decompress=False) as client:
+                    yield Served(server, f"http://{host}:{port}", client)
+            finally:
+                await server.stop()
+
+    return start
+
+
+@pytest.fixture
+def wheel() -> BuiltFile:
+    return build_wheel("demo", "1.0")
