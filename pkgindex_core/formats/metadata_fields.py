@@ -1,0 +1,279 @@
+"""What single fields of core metadata may hold (standards VA-4 to VA-11).
+
+Works on fields that were read already. Each check says what is wrong in a sentence that names the field; a field that
+is not there is not wrong, except for the three that must be. Every check is bounded: lengths are looked at before a
+grammar is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from packaging.licenses import canonicalize_license_expression
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from pkgindex_core.formats.versions import is_pep440
+from pkgindex_core.names import normalized_or_none
+
+if TYPE_CHECKING:
+    from pkgindex_core.formats.core_metadata import CoreMetadata
+
+# 2.0 was withdrawn, although setuptools wrote it for a while; 2.6 is PEP 808.
+VERSIONS = ("1.0", "1.1", "1.2", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6")
+
+SINGLE = (
+    "metadata-version",
+    "name",
+    "version",
+    "summary",
+    "description",
+    "description-content-type",
+    "keywords",
+    "home-page",
+    "download-url",
+    "author",
+    "author-email",
+    "maintainer",
+    "maintainer-email",
+    "license",
+    "license-expression",
+    "requires-python",
+)
+"""Fields that may stand once."""
+
+REPEATED = (
+    "classifier",
+    "dynamic",
+    "import-name",
+    "import-namespace",
+    "license-file",
+    "obsoletes",
+    "obsoletes-dist",
+    "platform",
+    "project-url",
+    "provides",
+    "provides-dist",
+    "provides-extra",
+    "requires",
+    "requires-dist",
+    "requires-external",
+    "supported-platform",
+)
+
+SUMMARY_LIMIT = 512
+LABEL_LIMIT = 32
+LINE_LIMIT = 4000
+"""Characters of a requirement, specifier, licence expression or URL."""
+ADDRESSES_LIMIT = 20_000
+"""Characters of a list of mail addresses: some projects name all their authors."""
+REQUIREMENTS_LIMIT = 5000
+
+
+def field_problems(metadata: CoreMetadata, *, direct_urls: bool, local_versions: bool) -> Iterator[str]:
+    """Everything that is wrong with the fields."""
+    yield from _identity(metadata, local_versions=local_versions)
+    if len(metadata.summary) > SUMMARY_LIMIT:
+        yield f"the summary has {len(metadata.summary)} characters; the limit is {SUMMARY_LIMIT}"
+    if _LINE_END.search(metadata.summary):
+        yield "the summary has several lines; it must be one"
+    yield from _addresses("author-email", metadata.author_email)
+    yield from _addresses("maintainer-email", metadata.maintainer_email)
+    yield from _content_type(metadata.description_content_type)
+    yield from _urls(metadata)
+    yield from _requirements(metadata, direct_urls=direct_urls)
+    for extra in metadata.provides_extra:
+        if normalized_or_none(extra) is None:
+            yield f"provides-extra {_short(extra)} is not a name"
+    for field in metadata.dynamic:
+        if field.lower() in {"name", "version", "metadata-version"}:
+            yield f"{field.lower()} may not be dynamic"
+        elif field.lower() not in _KNOWN:
+            yield f"dynamic names {_short(field)}, which is not a field"
+    yield from _licences(metadata)
+
+
+def field_warnings(metadata: CoreMetadata) -> Iterator[str]:
+    """What is odd about the fields and published all the same."""
+    for classifier in metadata.classifiers[:REQUIREMENTS_LIMIT]:
+        # Which ones exist is PyPI's business (VA-7); that `Private ::` ones do not is why people use them.
+        if " :: " not in classifier:
+            yield f"{_short(classifier)} does not look like a classifier"
+    if metadata.description and not metadata.description_content_type and _MARKDOWN.search(metadata.description):
+        yield "the description looks like Markdown, but without description-content-type it is taken for reStructuredText"
+
+
+def license_problems(metadata: CoreMetadata, names: frozenset[str], root: str) -> Iterator[str]:
+    """Licence files that the archive does not have where PEP 639 wants them.
+
+    Before metadata 2.4 the field was an invention of setuptools, with other places.
+    """
+    if _since_2_4(metadata):
+        for path in metadata.license_files:
+            if f"{root}{path}" not in names:
+                yield f"the licence file {_short(path)} is not in the archive; expected {_short(root + path)}"
+
+
+def _identity(metadata: CoreMetadata, *, local_versions: bool) -> Iterator[str]:
+    version = metadata.metadata_version
+    if not version:
+        yield "the metadata has no metadata-version"
+    elif version not in VERSIONS:
+        yield f"the metadata-version {_short(version)} is not one of {', '.join(VERSIONS)}"
+    if not metadata.name:
+        yield "the metadata has no name"
+    elif normalized_or_none(metadata.name) is None:
+        yield f"the name {_short(metadata.name)} is not a project name"
+    if not metadata.version:
+        yield "the metadata has no version"
+    elif not is_pep440(metadata.version):
+        yield f"the version {_short(metadata.version)} is not a version (PEP 440)"
+    elif "+" in metadata.version and not local_versions:
+        yield f"the version {_short(metadata.version)} has a local part, which this index does not take"
+
+
+def _addresses(field: str, value: str) -> Iterator[str]:
+    """`Name <a@b>, c@d`. Split here: the standard library's parser recurses once for every parenthesis."""
+    if not value:
+        return
+    if len(value) > ADDRESSES_LIMIT:
+        yield f"{field} has {len(value)} characters; the limit is {ADDRESSES_LIMIT}"
+        return
+    found = False
+    for piece in _QUOTED_OR_COMMENT.sub("", value).split(","):
+        if "@" not in piece:
+            continue  # half of a name such as `Doe, John <j@d.org>`, which many write unquoted
+        _, bracket, rest = piece.partition("<")
+        address = rest.partition(">")[0].strip() if bracket else piece.strip()
+        found = True
+        if not _ADDRESS.fullmatch(address):
+            yield f"{field} has {_short(address)}, which is not a mail address"
+    if not found:
+        yield f"{field} {_short(value)} has no mail address"
+
+
+def _content_type(value: str) -> Iterator[str]:
+    if not value:
+        return
+    media_type, *parameters = (part.strip() for part in value.split(";"))
+    if len(value) > LINE_LIMIT or media_type.lower() not in {"text/plain", "text/x-rst", "text/markdown"}:
+        yield f"description-content-type {_short(value)} is none of text/plain, text/x-rst and text/markdown"
+        return
+    for parameter in parameters:
+        key, _, setting = parameter.partition("=")
+        setting = setting.strip().strip('"')
+        if key.strip().lower() == "charset" and setting.lower() != "utf-8":
+            yield f"description-content-type names the charset {_short(setting)}; it must be UTF-8"
+        if key.strip().lower() == "variant" and setting not in {"GFM", "CommonMark"}:
+            yield f"description-content-type names the variant {_short(setting)}; GFM and CommonMark are known"
+
+
+def _urls(metadata: CoreMetadata) -> Iterator[str]:
+    for field, url in (("home-page", metadata.home_page), ("download-url", metadata.download_url)):
+        if url and not _is_web_url(url):
+            yield f"{field} {_short(url)} is not an http or https URL"
+    for label, url in metadata.project_urls:
+        if not label:
+            yield f"project-url {_short(url)} has no label"
+        elif len(label) > LABEL_LIMIT:
+            yield f"the label {_short(label)} of a project-url is longer than {LABEL_LIMIT} characters"
+        if not url:
+            yield f"project-url {_short(label)} has no URL"
+        elif not _is_web_url(url):
+            yield f"project-url {_short(url)} is not an http or https URL"
+
+
+def _is_web_url(url: str) -> bool:
+    if len(url) > LINE_LIMIT or _NOT_IN_URL.search(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _requirements(metadata: CoreMetadata, *, direct_urls: bool) -> Iterator[str]:
+    if metadata.requires_python and not is_specifier(metadata.requires_python):
+        yield f"requires-python {_short(metadata.requires_python)} is not a version specifier (PEP 440)"
+    if len(metadata.requires_dist) > REQUIREMENTS_LIMIT:
+        yield f"the metadata has {len(metadata.requires_dist)} requirements; the limit is {REQUIREMENTS_LIMIT}"
+        return
+    for text in metadata.requires_dist:
+        requirement = _requirement(text)
+        if requirement is None:
+            yield f"requires-dist {_short(text)} is not a requirement (PEP 508)"
+        elif requirement.url and not direct_urls:
+            yield f"requires-dist {_short(text)} is a direct URL, which this index does not take"
+    if not direct_urls:
+        yield from _old_direct_urls("provides-dist", metadata.provides_dist)
+        yield from _old_direct_urls("obsoletes-dist", metadata.obsoletes_dist)
+
+
+def _old_direct_urls(field: str, values: Iterable[str]) -> Iterator[str]:
+    for value in values:
+        if "@" in value.partition(";")[0]:
+            yield f"{field} {_short(value)} is a direct URL, which this index does not take"
+
+
+def _requirement(text: str) -> Requirement | None:
+    if len(text) > LINE_LIMIT:
+        return None
+    try:
+        return Requirement(text)
+    except (ValueError, RecursionError):  # a marker may be nested as deep as its line is long
+        return None
+
+
+def is_specifier(text: str) -> bool:
+    """Whether this is a version specifier, such as Requires-Python has."""
+    if len(text) > LINE_LIMIT:
+        return False
+    try:
+        SpecifierSet(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _licences(metadata: CoreMetadata) -> Iterator[str]:
+    if metadata.license and metadata.license_expression:
+        yield "the metadata has both license and license-expression; keep the expression (PEP 639)"
+    if metadata.license_expression and not _is_licence_expression(metadata.license_expression):
+        yield f"license-expression {_short(metadata.license_expression)} is not a valid SPDX expression"
+    if _since_2_4(metadata):
+        for path in metadata.license_files:
+            parts = path.split("/")
+            if path.startswith("/") or ".." in parts or "" in parts or any(mark in path for mark in "\\*?:[]"):
+                yield f"license-file {_short(path)} is not a plain relative path"
+
+
+def _is_licence_expression(text: str) -> bool:
+    # packaging has Python's parser judge the parentheses, which gives up on a few hundred of them in its own ways.
+    if len(text) > LINE_LIMIT or text.count("(") > 50:
+        return False
+    try:
+        canonicalize_license_expression(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _since_2_4(metadata: CoreMetadata) -> bool:
+    return metadata.metadata_version in VERSIONS[VERSIONS.index("2.4") :]
+
+
+def _short(value: str) -> str:
+    return ascii(value if len(value) <= 100 else value[:97] + "...")
+
+
+_KNOWN = frozenset({*SINGLE, *REPEATED})
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_ADDRESS = re.compile(r"[^@\s<>\"(),:;\x00-\x20]+@[^@\s<>\"(),:;\x00-\x20]+")
+_QUOTED_OR_COMMENT = re.compile(r'"[^"]*"|\([^()]*\)')
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f<>\"\\^`{|}]")
+_MARKDOWN = re.compile(r"\A\s*#{1,6} \S", re.MULTILINE)
