@@ -68,7 +68,7 @@ class AddressGuard:
         return any(plain in network or address in network for network in self._allowed)
 
     def open_socket(self, info: AddrInfoType) -> socket.socket:
-        """aiohttp's `socket_factory`: sees the very address that is about to be connected to."""
+        """The `socket_factory` of aiohttp: sees the very address that is about to be connected to."""
         family, kind, protocol, _, target = info
         if not self.permits(str(target[0])):
             raise AddressRefusedError(f"address {target[0]} is not public and not in allow_networks")

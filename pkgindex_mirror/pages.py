@@ -22,32 +22,13 @@ from msgspec import UNSET, Struct
 
 from pkgindex_core.clock import from_rfc3339
 from pkgindex_core.digests import Sha256, clean_digests, parse_sha256
-from pkgindex_core.formats.filenames import version_in
+from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import urls
 
 STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
 """PEP 792's markers. Any other one is omitted (standards FI-12)."""
-
-EXTENSIONS = (
-    ".whl",
-    ".tar.gz",
-    ".zip",
-    ".tar.bz2",
-    ".tgz",
-    ".tar.xz",
-    ".tar.z",
-    ".tbz",
-    ".tar",
-    ".egg",
-    ".exe",
-    ".msi",
-    ".rpm",
-    ".deb",
-    ".dmg",
-)
-"""How the files end that PyPI ever took. In HTML they tell a file from any other link (standards trap 45)."""
 
 FILENAME_LIMIT = 255
 TEXT_LIMIT = 4096
@@ -57,7 +38,7 @@ _NOTES_LIMIT = 20
 
 
 class Unreadable(Struct, frozen=True):
-    """This is no page that we may take for the upstream's answer."""
+    """What came is no page that we may take for the upstream's answer."""
 
     reason: str
 
@@ -462,7 +443,7 @@ def _file_of_anchor(tag: _Tag, base: str, project: ProjectName, notes: _Notes) -
     attributes = tag.attributes
     href = attributes.get("href", "").strip()
     link, _, fragment = href.partition("#")
-    filename = next((name for name in (urls.last_segment(link), tag.text) if name.lower().endswith(EXTENSIONS)), "")
+    filename = next((name for name in (urls.last_segment(link), tag.text) if kind_of(name) != "other"), "")
     if not filename:
         return None  # "home page" and its like
     problem = filename_problem(filename)

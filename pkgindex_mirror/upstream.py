@@ -17,7 +17,6 @@ import logging
 import random
 import re
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -29,14 +28,16 @@ from aiohttp.resolver import DefaultResolver
 from msgspec import Struct
 from yarl import URL
 
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
+from pkgindex_core.rules.freshness import parse_retry_after
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
-from pkgindex_mirror.retry import RetryPolicy, parse_retry_after
+from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
@@ -122,20 +123,20 @@ class Transfer:
         """The offset of the first byte that will come."""
         self.size = size
         """Bytes of the whole file, when the upstream said so."""
+        self.whole = response.status == 200
+        """The answer is the file and not a part of it."""
         headers = response.headers
-        self.takes_ranges = response.status == 206 or headers.get("Accept-Ranges", "").strip().lower() != "none"
         etag = headers.get("ETag", "")
         # RFC 9110 13.1.5: If-Range compares strongly; a weak tag would never match.
         self.validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; `Unavailable` when it breaks off."""
+    async def chunks(self) -> AsyncIterator[bytes | Failed]:
+        """The body as it arrives; the last item is a `Failed` when it breaks off."""
         try:
             while data := await self._response.content.read(_CHUNK):
                 yield data
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            failed = _failure(error)
-            raise Unavailable(failed.reason, retry_after=5) from error
+            yield _failure(error)
 
 
 Value = TypeVar("Value")
@@ -148,10 +149,10 @@ class UpstreamClient:
     def __init__(
         self,
         settings: MirrorSettings,
+        clock: Clock,
         *,
         resolver: AbstractResolver | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
@@ -159,7 +160,7 @@ class UpstreamClient:
         self._given_resolver = resolver
         self._own_resolver: AbstractResolver | None = None
         self._sleep = sleep
-        self._monotonic = monotonic
+        self._clock = clock
         self._dice = dice
         self._breakers: dict[urls.Origin, CircuitBreaker] = {}
         self._configured: aiohttp.ClientSession | None = None
@@ -225,14 +226,14 @@ class UpstreamClient:
             response = await self._send(site, url, headers)
             if isinstance(response, Failed):
                 return response
-            answer = _file_answer(response, url)
+            answer = _file_answer(response, url, self._clock.now())
             if isinstance(answer, Transfer):
                 opened = response
             else:
                 response.close()
             return answer
 
-        answer = await self._attempts(url, self._settings.page_policy(), once)
+        answer: FileAnswer = await self._attempts(url, self._settings.page_policy(), once)
         try:
             yield answer
         finally:
@@ -244,6 +245,13 @@ class UpstreamClient:
         """The global bound on files that are fetched at once."""
         async with self._files:
             yield
+
+    async def pause(self, attempt: int) -> None:
+        """Wait before a broken transfer is taken up again."""
+        wait = self._settings.page_policy().wait(
+            min(attempt, self._settings.attempts - 1), elapsed=0.0, dice=self._dice()
+        )
+        await self._sleep(wait or 0.0)
 
     async def close(self) -> None:
         for session in (self._configured, self._strangers):
@@ -257,12 +265,12 @@ class UpstreamClient:
         self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
     ) -> Value | Failed:
         breaker = self._breaker(url)
-        begun = self._monotonic()
+        begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
         try:
             async with asyncio.timeout(policy.deadline):
                 for attempt in range(1, policy.attempts + 1):
-                    now = self._monotonic()
+                    now = self._clock.monotonic()
                     if not breaker.permits(now):
                         wait = breaker.remaining(now)
                         return Failed(
@@ -277,7 +285,7 @@ class UpstreamClient:
                         break
                     pause = policy.wait(
                         attempt,
-                        elapsed=self._monotonic() - begun,
+                        elapsed=self._clock.monotonic() - begun,
                         dice=self._dice(),
                         retry_after=failed.retry_after,
                     )
@@ -290,7 +298,7 @@ class UpstreamClient:
         if failed.healthy:
             breaker.succeeded()
         elif failed.healthy is not None:
-            breaker.failed(self._monotonic(), retry_after=failed.retry_after)
+            breaker.failed(self._clock.monotonic(), retry_after=failed.retry_after)
         return failed
 
     def _breaker(self, url: str) -> CircuitBreaker:
@@ -376,7 +384,7 @@ class UpstreamClient:
                 Unchanged() if conditional else Failed(reason="it answered 304 to an unconditional request", again=True)
             )
         if response.status != 200:
-            return _refusal(response)
+            return _refusal(response, self._clock.now())
         try:
             decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
             if (response.content_length or 0) > self._settings.page_limit:
@@ -419,7 +427,7 @@ def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
     return found
 
 
-def _refusal(response: aiohttp.ClientResponse) -> Gone | Failed:
+def _refusal(response: aiohttp.ClientResponse, now: Timestamp) -> Gone | Failed:
     """What a status other than success means."""
     status = response.status
     if status in _GONE:
@@ -427,16 +435,16 @@ def _refusal(response: aiohttp.ClientResponse) -> Gone | Failed:
     passing = status in {408, 425, 429} or status >= 500
     return Failed(
         reason=f"it answered {status}",
-        retry_after=parse_retry_after(response.headers.get("Retry-After"), time.time()),
+        retry_after=parse_retry_after(response.headers.get("Retry-After"), now),
         again=passing,
         healthy=not passing,
     )
 
 
-def _file_answer(response: aiohttp.ClientResponse, url: str) -> FileAnswer:
+def _file_answer(response: aiohttp.ClientResponse, url: str, now: Timestamp) -> FileAnswer:
     headers = response.headers
     if response.status not in {200, 206}:
-        return _refusal(response)
+        return _refusal(response, now)
     name = urls.last_segment(url).lower()
     if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
         return Failed(reason="it answered with an HTML page instead of the file")

@@ -1,0 +1,197 @@
+"""A file while it arrives: one writer, any number of readers, none of whom can hurry, slow or stop it.
+
+What arrived stands in a window in memory and, beyond that, in the stage's file:
+
+    0 ............ on disk ............ [ window: the newest chunks ][ held back ]
+                                                                       ^ released    ^ received
+
+A reader near the front is served from the window, a slow one from the file. The newest chunk is always held back, and so
+is the last byte of a span, until the whole was compared with its digests: nobody receives complete wrong bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pkgindex_core.errors import PkgIndexError, Unavailable
+from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Span
+
+WINDOW = 1024 * 1024
+"""Bytes kept in memory for readers that keep up."""
+_PIECE = 256 * 1024
+
+
+class ArrivingFile:
+    """A `ColdFile`. The methods up to `fail` belong to the task that fetches."""
+
+    def __init__(self, blob_store: BlobStore, workers: Executor) -> None:
+        self._blob_store = blob_store
+        self._workers = workers
+        self._window: deque[tuple[int, bytes]] = deque()
+        self._buffered = 0
+        self._path: Path | None = None
+        self._size: int | None = None
+        self._opened = False
+        self._received = 0
+        self._released = 0
+        self._verified = False
+        self._blob: Blob | None = None
+        self._error: PkgIndexError | None = None
+        self._news = asyncio.Event()
+
+    def open(self, size: int | None) -> None:
+        """The upstream has answered with a file of this size."""
+        self._size = size
+        self._opened = True
+        self._tell()
+
+    def append(self, data: bytes) -> bool:
+        """Take the next bytes, which the stage has already; True when the window is full: flush, then call `flushed`."""
+        self._released = self._received
+        self._window.append((self._received, data))
+        self._received += len(data)
+        self._buffered += len(data)
+        self._tell()
+        return self._buffered > WINDOW
+
+    def flushed(self, path: Path) -> None:
+        """Everything appended can be read from `path`: the window shrinks to half."""
+        self._path = path
+        while self._buffered > WINDOW // 2 and len(self._window) > 1:
+            self._buffered -= len(self._window.popleft()[1])
+
+    def verify(self) -> None:
+        """All bytes are there and are the right ones: release the rest."""
+        self._released = self._size = self._received
+        self._verified = True
+        self._tell()
+
+    def keep(self, blob: Blob) -> None:
+        """The bytes are durably in the blob store."""
+        if not self._opened:
+            self._opened = True
+            self._size = blob.size
+        self._blob = blob
+        self._tell()
+
+    def fail(self, error: PkgIndexError) -> None:
+        """No more bytes will come."""
+        self._error = error
+        self._tell()
+
+    async def headers(self) -> None:
+        """Wait for `open`, or raise what `fail` was given."""
+        while not self._opened:
+            self._raise_failure()
+            await self._news.wait()
+
+    @property
+    def size(self) -> int | None:
+        return self._size
+
+    async def read(self, span: Span | None = None) -> AsyncIterator[bytes]:
+        offset = span.start if span else 0
+        stop = span.stop if span else None
+        descriptor: int | None = None
+        try:
+            while True:
+                news = self._news
+                end = self._readable(stop)
+                if offset < end:
+                    data = self._from_window(offset, end)
+                    if data is None and descriptor is None:
+                        descriptor = self._open_path()
+                        if descriptor is None:
+                            break
+                        continue
+                    if data is None and descriptor is not None:
+                        data = await self._from_file(descriptor, offset, end)
+                    assert data
+                    offset += len(data)
+                    yield data
+                elif self._verified:
+                    return
+                elif self._blob is not None:
+                    break  # stored before anybody looked
+                else:
+                    self._raise_failure()
+                    await news.wait()
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        blob = await self.finished()
+        end = blob.size if stop is None else min(stop, blob.size)
+        if offset < end:
+            async for data in self._blob_store.read(blob.sha256, Span(offset, end)):
+                yield data
+
+    async def finished(self) -> Blob:
+        while self._blob is None:
+            self._raise_failure()
+            await self._news.wait()
+        return self._blob
+
+    def _readable(self, stop: int | None) -> int:
+        """Up to where a reader may read now."""
+        if self._verified:
+            return self._received if stop is None else min(stop, self._received)
+        return self._released if stop is None else min(stop - 1, self._released)
+
+    def _from_window(self, offset: int, end: int) -> bytes | None:
+        if not self._window or offset < self._window[0][0]:
+            return None
+        for start, data in self._window:
+            if start <= offset < start + len(data):
+                if start == offset and end >= start + len(data):
+                    return data
+                return data[offset - start : end - start]
+        return None
+
+    def _open_path(self) -> int | None:
+        """The stage's file; None when it has been kept meanwhile: then the blob store has the bytes."""
+        if self._path is None or self._blob is not None:
+            return None
+        try:
+            # On the loop: it takes microseconds, and a descriptor that a worker opens for a reader who left would leak.
+            return os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable("a file that is being fetched could not be read back", retry_after=5) from error
+
+    async def _from_file(self, descriptor: int, offset: int, end: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        wanted = min(end - offset, _PIECE)
+        try:
+            data = await loop.run_in_executor(self._workers, os.pread, descriptor, wanted, offset)
+        except OSError as error:
+            raise Unavailable("a file that is being fetched could not be read back", retry_after=5) from error
+        if not data:
+            raise Unavailable("a file that is being fetched was cut off on the disk", retry_after=5)
+        return data
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            raise _again(self._error)
+
+
+def _again(error: PkgIndexError) -> PkgIndexError:
+    """A fresh exception for each reader: one object raised in many tasks would collect their tracebacks."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+if TYPE_CHECKING:
+    _: type[ColdFile] = ArrivingFile

@@ -1,0 +1,326 @@
+"""`ReadThrough`, the `Refresher` of mirror indexes: who waits for what, for how long, and what they are told.
+
+Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
+absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
+stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.models import File, IndexConfig, Standing
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
+from pkgindex_mirror import sidecars, urls
+from pkgindex_mirror.checks import Check, Checks
+from pkgindex_mirror.cold_files import ArrivingFile
+from pkgindex_mirror.fetching import Fetch
+from pkgindex_mirror.refreshing import NAMES, Refreshing
+from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.sidecars import StoredWheel
+from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
+from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
+from pkgindex_mirror.zip_parts import Odd
+
+_NO_SIDECARS = 3600.0
+"""Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
+
+_log = logging.getLogger(__name__)
+
+
+class ReadThrough:
+    """Makes mirror indexes fresh. Owns its client and its tasks; `close` ends both."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        blob_store: BlobStore,
+        clock: Clock,
+        workers: Executor,
+        settings: MirrorSettings | None = None,
+        client: UpstreamClient | None = None,
+    ) -> None:
+        self._settings = settings or MirrorSettings()
+        self._client = client or UpstreamClient(self._settings, clock)
+        self._blob_store = blob_store
+        self._store = store
+        self._clock = clock
+        self._workers = workers
+        self._checks = Checks(self._settings.remembered)
+        self._refreshing = Refreshing(
+            client=self._client,
+            store=store,
+            clock=clock,
+            workers=workers,
+            settings=self._settings,
+            checks=self._checks,
+        )
+        self._tasks = Tasks(self._settings.pending)
+        self._flights: SingleFlight[tuple[IndexName, str], Check] = SingleFlight(self._tasks)
+        self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
+        self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
+        self._no_sidecars: dict[urls.Origin, float] = {}
+
+    def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+        check = self._checks.get(index.name, project, index.mirror_url)
+        return (
+            check is not None
+            and check.outcome == ("current" if standing.holds else "absent")
+            and self._clock.monotonic() < check.until
+        )
+
+    async def refresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+        check = self._checks.get(index.name, project, index.mirror_url)
+        if check is None or not self._stands(check, holds=standing.holds):
+            site = self._site(index)
+            flight = self._flights.join(
+                (index.name, project),
+                lambda: self._refreshing.page(index, site, project, holds=standing.holds),
+                name=f"refresh {project}",
+            )
+            check = await self._outcome(flight, holds=standing.holds)
+        return self._told(check, what=f"{project} in {index.name}", holds=standing.holds)
+
+    async def refresh_names(self, index: IndexConfig) -> Freshness:
+        listing = await self._store.listing(index.name)
+        holds = listing.stamp > 0
+        check = self._checks.get(index.name, NAMES, index.mirror_url)
+        if check is None or not self._stands(check, holds=holds):
+            site = self._site(index)
+            flight = self._flights.join(
+                (index.name, NAMES), lambda: self._refreshing.names(index, site), name="refresh project list"
+            )
+            check = await self._outcome(flight, holds=holds)
+        return self._told(check, what=f"the project list of {index.name}", holds=holds)
+
+    def _stands(self, check: Check, *, holds: bool) -> bool:
+        """Whether an outcome is recent enough to be repeated. A page that vanished from the store is asked for again."""
+        return self._clock.monotonic() < check.until and not (check.outcome == "current" and not holds)
+
+    async def _outcome(self, flight: Flight[Check], *, holds: bool) -> Check | None:
+        """Wait for a flight; None when it takes too long. With a page in store nobody waits for what others waited for in vain."""
+        patience = self._settings.wait
+        if holds:
+            patience -= asyncio.get_running_loop().time() - flight.started
+        return await flight.wait(patience)
+
+    def _told(self, check: Check | None, *, what: str, holds: bool) -> Freshness:
+        """What an outcome means to somebody who has, or has not, something stored."""
+        if check is None:
+            check = Check(url="", outcome="failed", until=0.0, reason=f"no answer within {self._settings.wait:.0f} s")
+        match check.outcome:
+            case "current":
+                return Freshness(state="fresh", checked=check.checked)
+            case "absent" if not holds:
+                return Freshness(state="absent", checked=check.checked)
+            case _ if holds:
+                return Freshness(state="stale", reason=check.reason, checked=check.checked)
+        pause = max(1, round(check.until - self._clock.monotonic())) if check.until else 5
+        raise Unavailable(f"{what} is not known: {check.reason}", retry_after=pause)
+
+    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
+        arriving = self._fetch(index, project, file)
+        try:
+            async with asyncio.timeout(self._settings.file_wait):
+                await arriving.headers()
+        except TimeoutError as error:
+            raise Unavailable(
+                f"{file.filename} could not be fetched: no answer within {self._settings.file_wait:.0f} s",
+                retry_after=5,
+            ) from error
+        return arriving
+
+    def _fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
+        """Join or start. No await between look-up and entry, so that a file has one fetch."""
+        key = (index.name, project, file.filename, file.url)
+        arriving = self._arriving.get(key)
+        if arriving is None:
+            site = self._site(index)
+            arriving = ArrivingFile(self._blob_store, self._workers)
+            started = arriving
+
+            async def run() -> None:
+                await self._run_fetch(index, site, project, file, started)
+
+            task = self._tasks.start(run, name=f"fetch {file.filename}")
+            self._arriving[key] = arriving
+            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
+        return arriving
+
+    def _arrived(
+        self, key: tuple[IndexName, ProjectName, str, str], arriving: ArrivingFile, ended: asyncio.Task[None]
+    ) -> None:
+        del self._arriving[key]
+        if ended.cancelled():  # perhaps before its first step
+            arriving.fail(Unavailable("the server is stopping", retry_after=5))
+
+    async def _run_fetch(
+        self, index: IndexConfig, site: Site, project: ProjectName, file: File, arriving: ArrivingFile
+    ) -> None:
+        """Fetch, unless an earlier fetch stored the file after the caller had looked."""
+
+        async def commit(blob: Blob) -> None:
+            if not file.sha256:
+                await self._refreshing.amend(index, project, file.filename, lambda now: _with_sha256(now, file, blob))
+
+        fetch = Fetch(
+            self._client,
+            self._blob_store,
+            self._settings,
+            site=site,
+            file=file,
+            arriving=arriving,
+            stored=lambda: self._stored_blob(index, project, file),
+            commit=commit,
+        )
+        await fetch.run()
+
+    async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
+        sha256 = file.sha256
+        if sha256 is None:
+            now = await self._store.file(index.name, project, file.filename)
+            sha256 = now.sha256 if now is not None and now.url == file.url else None
+        return await self._blob_store.stat(sha256) if sha256 else None
+
+    async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+        site = self._site(index)
+        flight = self._sidecar_flights.join(
+            (index.name, project, file.filename),
+            lambda: self._sidecar(index, site, project, file),
+            name=f"sidecar {file.filename}",
+        )
+        blob = await flight.wait(self._settings.file_wait)
+        if blob is None:
+            raise Unavailable(f"the metadata of {file.filename} is not here yet", retry_after=5)
+        return blob
+
+    async def _sidecar(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> Blob:
+        if file.metadata_sha256:
+            stored = await self._blob_store.stat(file.metadata_sha256)
+            if stored is not None:
+                return stored
+        try:
+            data = await self._metadata(index, site, project, file)
+            failpoint("sidecar.read")
+            blob = await self._blob_store.put(data)
+            failpoint("sidecar.kept")
+        except OSError as error:
+            raise Unavailable(f"the metadata of {file.filename} could not be stored", retry_after=30) from error
+        if not file.metadata_sha256:
+            await self._refreshing.amend(
+                index,
+                project,
+                file.filename,
+                lambda now: (
+                    now if now.url != file.url else replace(now, metadata_sha256=blob.sha256, metadata_offered=False)
+                ),
+            )
+        return blob
+
+    async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
+        """The exact bytes, from the first source that has the right ones."""
+        what = f"the metadata of {file.filename}"
+        wheel = await self._stored_blob(index, project, file)
+        found: bytes | Gone | Failed | Odd
+        failures: list[Failed] = []
+        if wheel is None:
+            found = await self._offered(site, project, file)
+            if isinstance(found, bytes):
+                return found
+            if isinstance(found, Failed):
+                failures.append(found)
+            found = await self._from_ranges(site, project, file)
+            if isinstance(found, bytes) and _is_announced(found, file):
+                return found
+            if isinstance(found, Gone) and not failures:
+                raise Missing("metadata file", f"{file.filename}.metadata", hint="the upstream no longer has the wheel")
+            if not isinstance(found, Failed):
+                return self._judge(found, file, failures)
+            # No ranges, or trouble with them: the whole wheel, which is verified and kept.
+            wheel = await self._fetch(index, project, file).finished()
+        found = await sidecars.metadata_in(StoredWheel(self._blob_store, wheel.sha256, wheel.size), project)
+        if isinstance(found, Failed):
+            raise found.error(what)
+        return self._judge(found, file, failures)
+
+    def _judge(self, found: bytes | Gone | Odd, file: File, failures: Sequence[Failed]) -> bytes:
+        """The last source has spoken."""
+        if isinstance(found, bytes):
+            if _is_announced(found, file):
+                return found
+            raise Unavailable(
+                f"the metadata of {file.filename} does not match the digest that the upstream announces",
+                retry_after=300,
+            )
+        if failures:
+            raise failures[0].error(f"the metadata of {file.filename}")
+        reason = found.reason if isinstance(found, Odd) else "the upstream no longer has it"
+        raise Missing("metadata file", f"{file.filename}.metadata", hint=reason)
+
+    async def _offered(self, site: Site, project: ProjectName, file: File) -> bytes | Gone | Failed:
+        """The upstream's own sidecar. Whether it was announced without a digest is not recorded, so such upstreams are tried."""
+        where = urls.origin(file.url)
+        now = self._clock.monotonic()
+        if not file.metadata_sha256 and now < self._no_sidecars.get(where, 0.0):
+            return Gone(404)
+        found = await sidecars.offered(self._client, site, file.url)
+        if isinstance(found, Gone) and not file.metadata_sha256:
+            if len(self._no_sidecars) > 1000:
+                self._no_sidecars.clear()
+            self._no_sidecars[where] = now + _NO_SIDECARS
+        if not isinstance(found, bytes):
+            return found
+        if not _is_announced(found, file):
+            _log.error("%s.metadata: the upstream's bytes do not have the announced digest", urls.shown(file.url))
+            return Gone(404)
+        if not sidecars.describes(found, project):
+            _log.warning("%s.metadata is no core metadata of %s", urls.shown(file.url), project)
+            return Gone(404)
+        return found
+
+    async def _from_ranges(self, site: Site, project: ProjectName, file: File) -> bytes | Gone | Failed | Odd:
+        remote = await sidecars.open_remote(self._client, site, file.url)
+        if isinstance(remote, (Gone, Failed)):
+            return remote
+        if file.size is not None and file.size != remote.size:
+            return Failed(reason=f"the upstream's file has {remote.size} bytes, {file.size} were expected")
+        return await sidecars.metadata_in(remote, project)
+
+    def _site(self, index: IndexConfig) -> Site:
+        site = site_of(index)
+        if site is None:
+            raise Unavailable(
+                f"{index.name} has no usable mirror_url", retry_after=300, hint="set mirror_url to an http or https URL"
+            )
+        return site
+
+    async def close(self) -> None:
+        await self._tasks.close(grace=1.0)
+        await self._client.close()
+
+
+def _with_sha256(now: File, fetched: File, blob: Blob) -> File:
+    """Record what the bytes turned out to be, if the page still means the same bytes."""
+    if now.url != fetched.url or now.sha256:
+        return now
+    return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size)
+
+
+def _is_announced(data: bytes, file: File) -> bool:
+    return file.metadata_sha256 is None or sha256_of(data) == file.metadata_sha256
+
+
+if TYPE_CHECKING:
+    _: type[Refresher] = ReadThrough

@@ -1,0 +1,290 @@
+"""Getting a mirror's pages and project list fresh: ask, read, compare, commit. One call is one flight.
+
+The outcome is what `checks` remembers: `current` (what is stored is what the upstream has), `absent`, `failed`. What that means
+to a client who is told depends on whether anything is stored, and is decided in `readthrough`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Literal, TypeVar
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import IndexPresent, MirrorPage, ProjectAt
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.models import File, IndexConfig, Page, PageHead, Serial, decode_file
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import IndexStore
+from pkgindex_mirror import urls
+from pkgindex_mirror.checks import Check, Checks
+from pkgindex_mirror.differences import NamesMerge, PageDifference, page_difference
+from pkgindex_mirror.pages import NameListing, PageListing, Unreadable, read_names, read_page
+from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
+
+WHO = "[mirror]"
+NAMES = ""
+"""Stands for the project list where a project's name stands."""
+
+_LARGE = 64 * 1024
+"""Pages beyond this are read in a worker: about a millisecond of the loop's time."""
+_FAILED_PAUSE = 5.0
+"""Seconds for which a failed project is not asked again, unless the upstream names another time."""
+_FAILED_PAUSE_LIMIT = 300.0
+_CONFLICTS_LIMIT = 8
+_BACKWARDS_LIMIT = 3
+
+Value = TypeVar("Value")
+_log = logging.getLogger(__name__)
+
+
+class Refreshing:
+    def __init__(
+        self,
+        *,
+        client: UpstreamClient,
+        store: IndexStore,
+        clock: Clock,
+        workers: Executor,
+        settings: MirrorSettings,
+        checks: Checks,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._workers = workers
+        self._settings = settings
+        self._checks = checks
+
+    async def page(self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool) -> Check:
+        """Ask for one project and commit what is new. `holds`: a page is stored."""
+        known = self._checks.get(index.name, project, index.mirror_url)
+        validators = dict(known.validators) if known else {}
+        if holds and not validators:
+            stored = await self._store.page(index.name, project)
+            if stored is not None:
+                validators = dict(stored.head.validators)
+                left = self._left(stored.head, index, site.project_url(project))
+                if known is None and left > 0:  # a restart within the expiry
+                    return self._done(index, project, "current", validators, checked=stored.head.fetched, lasting=left)
+        try:
+            return await self._ask_page(index, site, project, validators if holds else {}, known)
+        except OSError as error:
+            return self._failed(index, project, Failed(reason=f"the page could not be stored: {error.strerror}"))
+        except PkgIndexError as error:
+            return self._failed(index, project, Failed(reason=f"the page could not be stored: {error}"))
+
+    async def _ask_page(
+        self, index: IndexConfig, site: Site, project: ProjectName, validators: dict[str, str], known: Check | None
+    ) -> Check:
+        url = site.project_url(project)
+        answer = await self._client.document(site, url, validators=validators)
+        backwards = 0
+        if isinstance(answer, Document) and _went_backwards(validators, answer):
+            # An edge cache may be behind: ask past it, once. If that stays so the upstream was rebuilt, and is believed again.
+            answer = await self._client.document(site, url, past_caches=True)
+            if isinstance(answer, Document) and _went_backwards(validators, answer):
+                backwards = (known.backwards if known else 0) + 1
+                serials = f"{validators.get('serial')} to {answer.validators.get('serial')}"
+                _log.error("%s: the serial went back from %s (time %d)", urls.shown(url), serials, backwards)
+                if backwards < _BACKWARDS_LIMIT:
+                    failed = Failed(reason=f"the upstream's serial went back from {serials}")
+                    return self._failed(index, project, failed, backwards=backwards)
+        match answer:
+            case Failed():
+                return self._failed(index, project, answer)
+            case Gone():
+                return self._absent(index, project)
+            case Unchanged():
+                return self._done(index, project, "current", validators)
+            case Document():
+                failpoint("page.fetched")
+                listing = await self._compute(
+                    len(answer.body), lambda: read_page(answer.body, answer.content_type, answer.url, project)
+                )
+                if isinstance(listing, Unreadable):
+                    return self._failed(index, project, Failed(reason=listing.reason))
+                failpoint("page.parsed")
+                for note in listing.notes:
+                    _log.warning("%s: %s", urls.shown(url), note)
+                await self._commit_page(index, project, listing, answer)
+                failpoint("page.committed")
+                return self._done(index, project, "current", answer.validators)
+
+    async def _commit_page(
+        self, index: IndexConfig, project: ProjectName, listing: PageListing, answer: Document
+    ) -> None:
+        fetched = self._clock.now()
+        for _ in range(_CONFLICTS_LIMIT):
+            stamp, page = await self._stored(index, project)
+
+            def compare(page: Page | None = page) -> PageDifference:
+                return page_difference(
+                    index.name,
+                    project,
+                    stored=page,
+                    listing=listing,
+                    validators=answer.validators,
+                    fetched=fetched,
+                )
+
+            difference = await self._compute(len(answer.body), compare)
+            for alarm in difference.alarms:
+                _log.error("%s: %s", urls.shown(answer.url), alarm)
+            if difference.change is None:
+                return
+            try:
+                await self._store.apply([difference.change], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+            except RequirementFailed:
+                continue
+            return
+        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+    async def amend(
+        self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
+    ) -> None:
+        """Record what we learned of one file. A file that is no longer listed needs nothing."""
+        for _ in range(_CONFLICTS_LIMIT):
+            stamp, page = await self._stored(index, project)
+            row = next((row for row in page.rows if row.filename == filename), None) if page else None
+            if page is None or row is None:
+                return
+            file = decode_file(row.body)
+            changed = change(file)
+            if changed == file:
+                return
+            learned = MirrorPage(index.name, project, page.head, (changed,))
+            try:
+                await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+            except RequirementFailed:
+                continue
+            return
+        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+    async def names(self, index: IndexConfig, site: Site) -> Check:
+        """Ask for the project list and commit what is new."""
+        known = self._checks.get(index.name, NAMES, index.mirror_url)
+        listing = await self._store.listing(index.name)
+        validators = dict(known.validators) if known and known.validators else dict(listing.validators)
+        if not listing.stamp:
+            validators = {}
+        elif known is None and (left := self._names_left(validators, index, site)) > 0:
+            return self._done(index, NAMES, "current", validators, lasting=left)
+        answer = await self._client.document(
+            site, site.base, validators=validators, policy=self._settings.names_policy()
+        )
+        match answer:
+            case Failed():
+                return self._failed(index, NAMES, answer)
+            case Gone():
+                return self._absent(index, NAMES)
+            case Unchanged():
+                return self._done(index, NAMES, "current", validators)
+            case Document():
+                read = await self._compute(len(answer.body), lambda: read_names(answer.body, answer.content_type))
+                if isinstance(read, NameListing) and not read.names and listing.count:
+                    # A list that is suddenly empty is trouble, not news.
+                    read = Unreadable(f"the project list is empty, {listing.count} names were known")
+                if isinstance(read, Unreadable):
+                    return self._failed(index, NAMES, Failed(reason=read.reason))
+                for note in read.notes:
+                    _log.warning("%s: %s", urls.shown(site.base), note)
+                return await self._commit_names(index, read, answer)
+
+    async def _commit_names(self, index: IndexConfig, read: NameListing, answer: Document) -> Check:
+        validators = {**answer.validators, "fetched": str(self._clock.now())}
+        try:
+            merge = NamesMerge(read.names)
+            async for batch in self._store.listed_names(index.name):
+                merge.feed(batch)
+            change = merge.finish(index.name, validators)
+            if change is not None:
+                await self._store.apply([change], who=WHO, require=[IndexPresent(index.name)])
+        except PkgIndexError as error:
+            return self._failed(index, NAMES, Failed(reason=f"the project list could not be stored: {error}"))
+        return self._done(index, NAMES, "current", validators)
+
+    async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
+        """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
+        (standing,) = await self._store.standings(project, [index.name])
+        page = await self._store.page(index.name, project) if standing.holds else None
+        return standing.stamp, page
+
+    async def _compute(self, size: int, function: Callable[[], Value]) -> Value:
+        if size < _LARGE:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+    def _left(self, head: PageHead, index: IndexConfig, url: str) -> float:
+        """Seconds for which a stored page still counts as fresh. One from the future is not trusted."""
+        if head.fetched is None or head.validators.get("url") != url:
+            return 0.0
+        age = (self._clock.now() - head.fetched) / 1_000_000
+        return index.mirror_cache_expiry - age if age >= 0 else 0.0
+
+    def _names_left(self, validators: dict[str, str], index: IndexConfig, site: Site) -> float:
+        fetched = validators.get("fetched", "")
+        head = PageHead(validators=validators, fetched=Timestamp(int(fetched)) if fetched.isdigit() else None)
+        return self._left(head, index, site.base)
+
+    def _done(
+        self,
+        index: IndexConfig,
+        project: str,
+        outcome: Literal["current", "absent"],
+        validators: dict[str, str],
+        *,
+        checked: Timestamp | None = None,
+        lasting: float | None = None,
+    ) -> Check:
+        expiry = float(index.mirror_cache_expiry) if lasting is None else lasting
+        return self._remember(
+            index,
+            project,
+            Check(
+                url=index.mirror_url,
+                outcome=outcome,
+                until=self._clock.monotonic() + expiry,
+                checked=self._clock.now() if checked is None else checked,
+                validators=validators,
+            ),
+        )
+
+    def _absent(self, index: IndexConfig, project: str) -> Check:
+        lasting = min(float(index.mirror_cache_expiry), self._settings.absent_expiry)
+        check = self._done(index, project, "absent", {}, lasting=lasting)
+        return self._remember(index, project, replace(check, reason="gone upstream"))
+
+    def _failed(self, index: IndexConfig, project: str, failed: Failed, *, backwards: int = 0) -> Check:
+        known = self._checks.get(index.name, project, index.mirror_url)
+        pause = _FAILED_PAUSE if failed.retry_after is None else min(max(failed.retry_after, 1.0), _FAILED_PAUSE_LIMIT)
+        _log.warning("%s: %s is not fresh: %s", index.name, project or "the project list", failed.reason)
+        return self._remember(
+            index,
+            project,
+            Check(
+                url=index.mirror_url,
+                outcome="failed",
+                until=self._clock.monotonic() + pause,
+                checked=known.checked if known else None,
+                reason=failed.reason,
+                validators=known.validators if known else {},
+                backwards=backwards,
+            ),
+        )
+
+    def _remember(self, index: IndexConfig, project: str, check: Check) -> Check:
+        self._checks.put(index.name, project, check)
+        return check
+
+
+def _went_backwards(validators: dict[str, str], answer: Document) -> bool:
+    """`X-PyPI-Last-Serial` only grows; comparable only at the same URL."""
+    old, new = validators.get("serial", ""), answer.validators.get("serial", "")
+    return bool(old and new) and validators.get("url") == answer.validators.get("url") and int(new) < int(old)

@@ -1,0 +1,180 @@
+"""A wheel's METADATA without the wheel: from the upstream's sidecar, or by ranges out of the remote archive.
+
+The bytes are never changed (FI-1). In this order, until one has an answer:
+
+1. `<url>.metadata`, if the upstream announces it or may have it unannounced; compared with the announced digest.
+2. The last 64 KiB of the wheel, in which the directory and mostly METADATA itself lie; at most three more small ranges.
+3. The caller fetches the whole wheel and reads it with `metadata_in` from the blob store.
+"""
+
+from __future__ import annotations
+
+from email.parser import BytesHeaderParser
+from typing import Protocol
+
+from pkgindex_core.digests import Sha256
+from pkgindex_core.names import ProjectName, normalized_or_none
+from pkgindex_core.protocols import BlobStore, Span
+from pkgindex_mirror import urls, zip_parts
+from pkgindex_mirror.upstream import Failed, Gone, Site, Transfer, UpstreamClient
+from pkgindex_mirror.zip_parts import Odd
+
+TAIL = 64 * 1024
+_HEADERS_LIMIT = 1024 * 1024
+
+
+class ByteSource(Protocol):
+    """Something of a known size of which parts can be read."""
+
+    size: int
+
+    async def read(self, start: int, stop: int) -> bytes | Failed:
+        """Exactly these bytes."""
+        ...
+
+
+async def metadata_in(source: ByteSource, project: ProjectName) -> bytes | Odd | Failed:
+    """Read the METADATA of a wheel."""
+    tail = await source.read(max(source.size - TAIL, 0), source.size)
+    if isinstance(tail, Failed):
+        return tail
+    found = zip_parts.directory(tail, source.size)
+    if found is None:  # a long comment stands behind the directory
+        start = max(source.size - TAIL - zip_parts.COMMENT_LIMIT, 0)
+        more = await source.read(start, source.size)
+        if isinstance(more, Failed):
+            return more
+        found = zip_parts.directory(more, source.size) or Odd("its end record cannot be found")
+    if isinstance(found, zip_parts.LargeEnd):
+        record = await source.read(found.start, min(found.start + 56, source.size))
+        if isinstance(record, Failed):
+            return record
+        found = zip_parts.large_directory(record, source.size)
+    if isinstance(found, Odd):
+        return found
+    listing = await source.read(found.start, found.start + found.size)
+    if isinstance(listing, Failed):
+        return listing
+    member = zip_parts.find_metadata(listing, project)
+    if isinstance(member, Odd):
+        return member
+    # The local header's name and extra field may differ in length from the directory's: read a little more than needed.
+    room = member.start + zip_parts.LOCAL_SIZE + len(member.name) + member.compressed + 256
+    around = await source.read(member.start, min(room, source.size))
+    if isinstance(around, Failed):
+        return around
+    begin = zip_parts.data_start(around, member)
+    if isinstance(begin, Odd):
+        return begin
+    stop = begin + member.compressed
+    if stop > source.size:
+        return Odd("its metadata lies beyond its end")
+    if stop <= member.start + len(around):
+        data: bytes | Failed = around[begin - member.start : stop - member.start]
+    else:
+        data = await source.read(begin, stop)
+    if isinstance(data, Failed):
+        return data
+    return zip_parts.unpack(data, member)
+
+
+class StoredWheel:
+    """A wheel in the blob store."""
+
+    def __init__(self, blob_store: BlobStore, key: Sha256, size: int) -> None:
+        self.size = size
+        self._blob_store = blob_store
+        self._key = key
+
+    async def read(self, start: int, stop: int) -> bytes | Failed:
+        if start >= stop:
+            return b""
+        return b"".join([data async for data in self._blob_store.read(self._key, Span(start, stop))])
+
+
+class RemoteWheel:
+    """A wheel at an upstream that answers ranges. The tail is kept: most of what is wanted lies in it."""
+
+    def __init__(self, client: UpstreamClient, site: Site, url: str, *, size: int, tail: bytes, validator: str) -> None:
+        self.size = size
+        self._client = client
+        self._site = site
+        self._url = url
+        self._tail = tail
+        self._validator = validator
+
+    async def read(self, start: int, stop: int) -> bytes | Failed:
+        if start >= stop:
+            return b""
+        begin = self.size - len(self._tail)
+        if start >= begin:
+            return self._tail[start - begin : stop - begin]
+        answer = await _part(self._client, self._site, self._url, span=(start, stop), validator=self._validator)
+        if isinstance(answer, Gone):
+            return Failed(reason="the wheel disappeared while it was read")
+        if isinstance(answer, Failed):
+            return answer
+        if answer.start != start or len(answer.data) != stop - start or answer.size not in {None, self.size}:
+            return Failed(reason="the upstream answered with another part than was asked for")
+        return answer.data
+
+
+class _Part:
+    def __init__(self, data: bytes, transfer: Transfer) -> None:
+        self.data = data
+        self.start = transfer.start
+        self.size = transfer.size
+        self.validator = transfer.validator
+
+
+async def open_remote(client: UpstreamClient, site: Site, url: str) -> RemoteWheel | Gone | Failed:
+    """Read a remote wheel's tail; `Failed` also when the upstream does not answer ranges."""
+    answer = await _part(client, site, url, span=(-TAIL, None), validator="")
+    if not isinstance(answer, _Part):
+        return answer
+    size = answer.size
+    if size is None or answer.start + len(answer.data) != size:
+        return Failed(reason="the upstream answered with another part than was asked for")
+    return RemoteWheel(client, site, url, size=size, tail=answer.data, validator=answer.validator)
+
+
+async def offered(client: UpstreamClient, site: Site, url: str) -> bytes | Gone | Failed:
+    """The upstream's own sidecar, whole."""
+    async with client.file(site, urls.with_suffix(url, ".metadata")) as answer:
+        if not isinstance(answer, Transfer):
+            return answer
+        return await _whole(answer, zip_parts.METADATA_LIMIT)
+
+
+def describes(data: bytes, project: ProjectName) -> bool:
+    """Whether these bytes are core metadata of this project: an unannounced sidecar might be any page."""
+    head = data[:_HEADERS_LIMIT]
+    headers = BytesHeaderParser().parsebytes(head)
+    name = headers.get("Name")
+    return "Metadata-Version" in headers and name is not None and normalized_or_none(str(name).strip()) == project
+
+
+async def _part(
+    client: UpstreamClient, site: Site, url: str, *, span: tuple[int, int | None], validator: str
+) -> _Part | Gone | Failed:
+    async with client.file(site, url, span=span, validator=validator) as answer:
+        if not isinstance(answer, Transfer):
+            return answer
+        if answer.whole:
+            return Failed(reason="the upstream does not answer ranges")
+        start, stop = span
+        data = await _whole(answer, -start if stop is None else stop - start)
+        return data if isinstance(data, Failed) else _Part(data, answer)
+
+
+async def _whole(answer: Transfer, limit: int) -> bytes | Failed:
+    collected = bytearray()
+    async for piece in answer.chunks():
+        if isinstance(piece, Failed):
+            return piece
+        collected += piece
+        if len(collected) > limit:
+            return Failed(reason="the upstream sent more than was asked for")
+    if answer.whole and answer.size is not None and len(collected) != answer.size:
+        return Failed(reason="its answer was cut off")
+    return bytes(collected)
