@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from pkgindex_core.changes import PutIndex, PutUser, UserAbsent
+from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import RequirementFailed
@@ -37,7 +37,8 @@ from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
-from pkgindex_core.services.publishing import Publishing, UploadLimits
+from pkgindex_core.services.releases import Releases
+from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.urls import without_credentials
 
 T = TypeVar("T")
@@ -94,7 +95,8 @@ class Engine:
             workers=workers,
         )
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
-        self.publishing = Publishing(
+        self.releases = Releases(store=store)
+        self.uploads = Uploads(
             store=store,
             blobs=blobs,
             checks=[_made(provider, made_with) for provider in plugins.upload_checks()],
@@ -173,7 +175,7 @@ class Engine:
         password = await self.in_worker(lambda: _agreed_password(place))
         now = self.clock.now()
         root = User(name=ROOT, password_hash=await self.passwords.hash(password), created=now, modified=now)
-        first = [PutUser(root), *(PutIndex(config) for config in self._first_indexes())]
+        first: list[Change] = [PutUser(root), *(PutIndex(config) for config in self._first_indexes())]
         try:
             await self.store.apply(first, who="[start]", require=[UserAbsent(ROOT)])
         except RequirementFailed:

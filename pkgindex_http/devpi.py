@@ -33,14 +33,14 @@ async def login(ask: Ask) -> Reply:
 
 async def delete_project(ask: Ask) -> Reply:
     """Delete a project from an index."""
-    await ask.engine.publishing.delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
+    await ask.engine.releases.delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
     return json_reply({"message": f"project {ask.project!r} deleted"})
 
 
 async def delete_release(ask: Ask) -> Reply:
     """Delete one version of a project from an index."""
     version = ask.values["version"]
-    await ask.engine.publishing.delete_release(
+    await ask.engine.releases.delete_release(
         ask.index, ask.project, version, principal=ask.principal, force=_force(ask)
     )
     return json_reply({"message": f"project {ask.project!r} version {version!r} deleted"})

@@ -47,7 +47,7 @@ async def modify(ask: Ask) -> Reply:
     document = await read_json(ask.request, _Yank)
     filename = ask.values["filename"]
     project, _ = await ask.engine.files.lookup(ask.index, _pinned(ask), filename)
-    await ask.engine.publishing.yank(ask.index, project, filename, document.yanked, principal=ask.principal)
+    await ask.engine.releases.yank(ask.index, project, filename, document.yanked, principal=ask.principal)
     return json_reply({"message": f"{filename} {'yanked' if document.yanked else 'is not yanked any more'}"})
 
 
@@ -55,7 +55,7 @@ async def delete(ask: Ask) -> Reply:
     """Delete a file."""
     filename = ask.values["filename"]
     project, _ = await ask.engine.files.lookup(ask.index, _pinned(ask), filename)
-    await ask.engine.publishing.delete_file(
+    await ask.engine.releases.delete_file(
         ask.index, project, filename, principal=ask.principal, force=ask.query("force") is not None
     )
     return json_reply({"message": f"{filename} deleted"})

@@ -65,7 +65,7 @@ class Route(Struct, frozen=True):
 
 _READ = OnIndex(Action.READ)
 _UPLOAD = OnIndex(Action.UPLOAD)
-_DELETE = Checked(Action.DELETE, "Publishing.delete_file, delete_release, delete_project")
+_DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/", Public("says what this is and how to use it, nothing else"), misc.welcome, "a page for a person"),
@@ -115,7 +115,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PATCH",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
-        Checked(Action.YANK, "Publishing.yank"),
+        Checked(Action.YANK, "Releases.yank"),
         files.modify,
         'yank or unyank: {"yanked": true | false | "reason"}',
     ),

@@ -121,14 +121,14 @@ class StreamedResponse(web.StreamResponse):
             self.enable_chunked_encoding()
         else:
             self.content_length = length
-        self._body = body
+        self._source = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the head, then every piece as it comes. A source that fails cuts the connection: no half file looks whole."""
         writer = await super().prepare(request)
         if request.method != "HEAD":
             try:
-                async for data in self._body:
+                async for data in self._source:
                     await self.write(data)
             except Exception:
                 if request.transport is not None:

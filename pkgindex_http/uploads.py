@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.services.publishing import Published
+from pkgindex_core.services.uploads import Published
 from pkgindex_http.bodies import chunks
 from pkgindex_http.errors import error_reply
 from pkgindex_http.multipart import FormReader, PartHead
@@ -40,7 +40,7 @@ async def add_slash(ask: Ask) -> Reply:
 
 async def _receive(ask: Ask) -> Published:
     request = ask.request
-    async with ask.engine.publishing.receive(ask.index, ask.principal) as incoming:
+    async with ask.engine.uploads.receive(ask.index, ask.principal) as incoming:
         for name in _QUERY_FIELDS:
             value = ask.query(name)
             if value is not None:

@@ -28,6 +28,16 @@ def allowed_index(
     raise denied(principal, decision.reason)
 
 
+def hosted_index(
+    tree: Tree, name: IndexName, principal: Principal, action: Action, *, project: ProjectName | None = None
+) -> IndexConfig:
+    """The same for an index that has files of its own."""
+    config = allowed_index(tree, name, principal, action, project=project)
+    if config.is_mirror:
+        raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
+    return config
+
+
 def require_user_right(principal: Principal, action: Action, user: str) -> None:
     """Let a principal do something to a user, or say why not."""
     decision = permits(principal, action, user=user)

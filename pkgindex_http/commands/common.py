@@ -58,15 +58,16 @@ async def opened(settings: Settings, *, mirrors: bool = False) -> Any:
         yield engine
 
 
-def asynchronous(function: Callable[P, Awaitable[T]]) -> Callable[P, T]:
+def asynchronous(function: Callable[P, Awaitable[T]]) -> Callable[P, T | None]:
     """Run a command's coroutine, and turn what it raises on purpose into two lines and exit status 1."""
 
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return asyncio.run(_awaited(function(*args, **kwargs)))
         except PkgIndexError as error:
             fail(error)
+            return None
 
     return run
 

@@ -41,7 +41,7 @@ async def upload(files: tuple[Path, ...], index_name: str | None, config: Path |
 
 
 async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Any) -> Any:
-    async with engine.publishing.receive(index, _owner_of(index)) as incoming:
+    async with engine.uploads.receive(index, _owner_of(index)) as incoming:
         incoming.field(":action", "file_upload")
         incoming.field("protocol_version", "1")
         for name, value in _fields_of(path).items():
@@ -79,7 +79,7 @@ async def yank(
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
         mark: bool | str = False if undo else (reason or True)
-        await engine.publishing.yank(index, project, filename, mark, principal=_owner_of(index))
+        await engine.releases.yank(index, project, filename, mark, principal=_owner_of(index))
     talk(f"{filename} {'is not yanked any more' if undo else 'yanked'}")
 
 
@@ -95,7 +95,7 @@ async def delete(filename: str, index_name: str | None, force: bool, config: Pat
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
-        await engine.publishing.delete_file(index, project, filename, principal=_owner_of(index), force=force)
+        await engine.releases.delete_file(index, project, filename, principal=_owner_of(index), force=force)
     talk(f"{filename} deleted")
 
 

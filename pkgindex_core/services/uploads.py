@@ -23,16 +23,13 @@ from msgspec import Struct
 
 from pkgindex_core.changes import (
     Change,
-    DropFile,
-    DropProject,
     FileAbsent,
     IndexPresent,
     PutFile,
     Requirement,
-    YankFile,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed, TooLarge
+from pkgindex_core.errors import Conflict, Denied, PkgIndexError, Refused, RequirementFailed, TooLarge
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
@@ -50,7 +47,7 @@ from pkgindex_core.protocols import (
     UploadForm,
 )
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import allowed_index
+from pkgindex_core.services.access import hosted_index
 
 T = TypeVar("T")
 
@@ -82,8 +79,8 @@ class Published(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class Publishing:
-    """Uploads, yanks and deletions in hosted indexes. Every method asks for the right it needs."""
+class Uploads:
+    """Takes uploads into hosted indexes."""
 
     def __init__(
         self,
@@ -105,7 +102,7 @@ class Publishing:
     @asynccontextmanager
     async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload]:
         """Open an upload. Refuses early, before any byte of the body, what can be refused without it."""
-        config = await self._hosted(index, principal, Action.UPLOAD)
+        config = await self._hosted(index, principal)
         failpoint("upload.headers_read")
         upload = Upload(self, config, principal)
         try:
@@ -113,64 +110,19 @@ class Publishing:
         finally:
             await upload.discard()
 
-    async def yank(
-        self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
-    ) -> None:
-        """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
-        await self._hosted(index, principal, Action.YANK, project)
-        await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+    async def _hosted(self, index: IndexName, principal: Principal, project: ProjectName | None = None) -> IndexConfig:
+        return hosted_index(await self._store.tree(), index, principal, Action.UPLOAD, project=project)
 
-    async def delete_file(
-        self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
-    ) -> None:
-        """Remove a file; its name stays taken. An index that is not volatile wants `force`."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"file {filename!r}", force=force)
-        await self._store.apply([DropFile(index, project, filename)], who=principal.label)
-
-    async def delete_release(
-        self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
-    ) -> tuple[str, ...]:
-        """Remove every file of one version (by PEP 440 equality) in one commit; return their names."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"version {version!r}", force=force)
-        page = await self._store.page(index, project)
-        wanted = canonical_version(version)
-        names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted) if page else ()
-        if not names:
-            raise Missing("version", f"{project} {version}", hint=f"see the project's page in {index}")
-        await self._store.apply([DropFile(index, project, name) for name in names], who=principal.label)
-        return names
-
-    async def delete_project(
-        self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
-    ) -> None:
-        """Remove a project with all its files; their names stay taken."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"project {project!r}", force=force)
-        await self._store.apply([DropProject(index, project)], who=principal.label)
-
-    async def _hosted(
-        self, index: IndexName, principal: Principal, action: Action, project: ProjectName | None = None
-    ) -> IndexConfig:
-        """The configuration of an index that takes uploads, for those who may do this to it."""
-        config = allowed_index(await self._store.tree(), index, principal, action, project=project)
-        if config.is_mirror:
-            raise Missing(
-                "hosted index", index, hint="a mirror takes no uploads: upload to an index that inherits from it"
-            )
-        return config
-
-    async def in_worker(self, function: Callable[[], T]) -> T:
+    async def _in_worker(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 class Upload:
-    """One upload on its way in; made by `Publishing.receive`. Fields and content may come in any order."""
+    """One upload on its way in; made by `Uploads.receive`. Fields and content may come in any order."""
 
-    def __init__(self, publishing: Publishing, config: IndexConfig, principal: Principal) -> None:
-        self._publishing = publishing
-        self._limits = publishing._limits
+    def __init__(self, uploads: Uploads, config: IndexConfig, principal: Principal) -> None:
+        self._uploads = uploads
+        self._limits = uploads._limits
         self._config = config
         self._principal = principal
         self._fields: dict[str, list[str]] = {}
@@ -206,7 +158,7 @@ class Upload:
         # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
-        stage = self._publishing._blobs.stage(*sorted(self._algorithms))
+        stage = self._uploads._blobs.stage(*sorted(self._algorithms))
         self._stage = await stage.__aenter__()
         self._opening = stage
         failpoint("upload.spool_opened")
@@ -246,7 +198,7 @@ class Upload:
             raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
         stage = self._stage
         name = parse_upload_filename(self._filename)
-        await self._publishing._hosted(self._config.name, self._principal, Action.UPLOAD, name.project)
+        await self._uploads._hosted(self._config.name, self._principal, name.project)
         known = {"sha256", *self._algorithms}
         _compare_digests(stage, {name: value for name, value in expected_digests(form).items() if name in known})
         failpoint("upload.digests_checked")
@@ -254,13 +206,13 @@ class Upload:
         if taken is not None and taken.live and taken.sha256 == stage.hexdigest():
             return await self._unchanged(name)
         await stage.flush()
-        publishing = self._publishing
-        inspected, display_name, warnings = await publishing.in_worker(
+        uploads = self._uploads
+        inspected, display_name, warnings = await uploads._in_worker(
             lambda: self._inspect(name, form, stage.path, stage.size)
         )
         failpoint("upload.archive_inspected")
         await self._check_release(name)
-        metadata = await publishing._blobs.put(inspected.metadata) if name.kind == "wheel" else None
+        metadata = await uploads._blobs.put(inspected.metadata) if name.kind == "wheel" else None
         failpoint("upload.metadata_kept")
         blob = await stage.keep()
         failpoint("upload.blob_kept")
@@ -277,10 +229,10 @@ class Upload:
             guards.append(FileAbsent(index, change.file.filename))
         changes: list[Change] = [change]
         try:
-            await self._publishing._store.apply(changes, who=self._principal.label, require=guards)
+            await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
         except RequirementFailed as error:
             # Somebody else published this name meanwhile: the first one to commit has it.
-            taken = await self._publishing._store.taken(index, change.file.filename)
+            taken = await self._uploads._store.taken(index, change.file.filename)
             if taken is not None and taken.live and taken.sha256 == change.file.sha256:
                 return await self._unchanged(name)
             if taken is None:
@@ -298,7 +250,7 @@ class Upload:
             filename=self._filename,
             version=name.version,
             size=size,
-            upload_time=self._publishing._clock.now(),
+            upload_time=self._uploads._clock.now(),
             requires_python=facts.requires_python,
         )
         upload = InspectedUpload(
@@ -309,14 +261,14 @@ class Upload:
             metadata=inspection.metadata,
             path=path,
         )
-        problems = [problem for check in self._publishing._checks for problem in check.problems(upload)]
+        problems = [problem for check in self._uploads._checks for problem in check.problems(upload)]
         if problems:
             raise Refused(problems)
         return upload, facts.display_name, (*inspection.warnings, *facts.warnings)
 
     async def _check_name(self, name: UploadName, stage: Stage) -> Taken | None:
         """Whether the filename may be used; the commit checks again."""
-        taken = await self._publishing._store.taken(self._config.name, self._filename)
+        taken = await self._uploads._store.taken(self._config.name, self._filename)
         if taken is None:
             return None
         if taken.project != name.project:
@@ -328,7 +280,7 @@ class Upload:
 
     async def _check_release(self, name: UploadName) -> None:
         """What the project's other files and its status forbid."""
-        store = self._publishing._store
+        store = self._uploads._store
         (standing,) = await store.standings(name.project, [self._config.name])
         if standing.status in _CLOSED_STATUSES:
             raise Denied(
@@ -350,7 +302,7 @@ class Upload:
                 raise Conflict(f"File already exists: the release {wanted} has the source distribution {row.filename}")
 
     async def _unchanged(self, name: UploadName) -> Published:
-        file = await self._publishing._store.file(self._config.name, name.project, self._filename)
+        file = await self._uploads._store.file(self._config.name, name.project, self._filename)
         if file is None:
             raise Conflict(f"{self._filename} was deleted while it was being uploaded", hint="upload it again")
         return Published(index=self._config.name, project=name.project, file=file, created=False)
@@ -379,12 +331,3 @@ def _name_taken(filename: str, taken: Taken) -> PkgIndexError:
         f"This filename was previously used by a file that was deleted: {filename}",
         hint="publish under a new version; a name is never given to other bytes",
     )
-
-
-def _require_volatile(config: IndexConfig, what: str, *, force: bool) -> None:
-    if not config.volatile and not force:
-        raise Denied(
-            f"cannot delete {what} on non-volatile index {config.name}",
-            anonymous=False,
-            hint="say ?force= (or --force) if people who have pinned it may break",
-        )
