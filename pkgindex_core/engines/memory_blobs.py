@@ -1,0 +1,166 @@
+"""Blobs in memory: the reference to read beside the protocol, and the store for tests and for embedding.
+
+Nothing survives the process. Everything happens on the event loop and at once, so there is no order of events to
+think about; a file appears only when somebody asks a stage for its `path`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.digests import Hasher, Sha256
+from pkgindex_core.engines.file_operations import storage_failure
+from pkgindex_core.errors import Corrupt, Missing
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols import Blob, BlobStore, Span
+
+_CHUNK = 256 << 10
+
+
+async def open_memory(url: str, context: Context) -> MemoryBlobs:  # noqa: ARG001 - a `make` hook; every URL names a new, empty store
+    return MemoryBlobs(clock=context.clock, staging=context.data / "memory-staging")
+
+
+class MemoryBlobs:
+    """A `BlobStore` that is a dictionary. `staging` is a directory for the files of stages, made when one is needed."""
+
+    def __init__(self, *, clock: Clock, staging: Path) -> None:
+        self.blobs: dict[Sha256, tuple[bytes, float]] = {}
+        """Bytes and when they were stored. Tests may reach in."""
+        self._clock = clock
+        self._staging = staging
+
+    def stage(self, *algorithms: str) -> MemoryStage:
+        return MemoryStage(self, self._staging / f"{secrets.token_hex(16)}.part", algorithms)
+
+    async def put(self, data: bytes) -> Blob:
+        async with self.stage() as stage:
+            await stage.write(data)
+            return await stage.keep()
+
+    async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
+        if key not in self.blobs:
+            raise Missing("blob", key)
+        data, _ = self.blobs[key]
+        start, stop = (span.start, span.stop) if span else (0, len(data))
+        if stop > len(data):
+            raise Corrupt(f"blob {key} has {len(data)} bytes, at least {stop} were expected", hint="send it again")
+        for offset in range(start, stop, _CHUNK):
+            yield data[offset : min(offset + _CHUNK, stop)]
+
+    async def stat(self, key: Sha256) -> Blob | None:
+        if key not in self.blobs:
+            return None
+        data, modified = self.blobs[key]
+        return Blob(key, len(data), modified)
+
+    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
+        """Nowhere: memory has neither a path nor a URL."""
+
+    async def drop(self, key: Sha256) -> bool:
+        return self.blobs.pop(key, None) is not None
+
+    async def walk(self) -> AsyncIterator[Blob]:
+        for key in list(self.blobs):
+            blob = await self.stat(key)
+            if blob is not None:
+                yield blob
+
+    async def sweep(self, *, older_than: float) -> int:
+        """A killed process leaves the files of its stages; its blobs are gone anyway."""
+        return _sweep(self._staging, self._clock.now() / 1_000_000 - older_than)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _keep(self, data: bytes, key: Sha256) -> Blob:
+        blob = Blob(key, len(data), self._clock.now() / 1_000_000)
+        self.blobs[key] = (data, blob.modified)
+        return blob
+
+
+class MemoryStage:
+    """A `Stage` that is a byte array, copied to a file for whoever wants to see one."""
+
+    def __init__(self, store: MemoryBlobs, path: Path, algorithms: tuple[str, ...]) -> None:
+        self._store = store
+        self._path = path
+        self._hasher = Hasher(*algorithms)
+        self._data = bytearray()
+        self._shown: int | None = None  # bytes that are in the file; None: there is no file
+        self._done = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done = True
+        if self._shown is not None:
+            with suppress(OSError):  # what cannot be removed is swept later
+                self._path.unlink()
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._require_open()
+        self._data += data
+        self._hasher.update(memoryview(data).cast("B"))
+
+    async def flush(self) -> None:
+        self._require_open()
+        self._show(len(self._data))
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    @property
+    def path(self) -> Path:
+        if self._shown is None:
+            self._require_open()
+            self._show(0)
+        return self._path
+
+    def hexdigest(self, algorithm: str = "sha256") -> str:
+        return self._hasher.hexdigest(algorithm)
+
+    async def keep(self) -> Blob:
+        self._require_open()
+        self._done = True
+        return self._store._keep(bytes(self._data), self._hasher.sha256)
+
+    def _require_open(self) -> None:
+        if self._done:
+            raise RuntimeError("a stage is written and kept inside its context, and kept once")
+
+    def _show(self, size: int) -> None:
+        try:
+            if self._shown is None:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (os.O_EXCL if self._shown is None else 0)
+            with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+                file.write(self._data[self._shown or 0 : size])
+        except OSError as error:
+            raise storage_failure(error, "writing new bytes") from error
+        self._shown = size
+
+
+def _sweep(staging: Path, horizon: float) -> int:
+    removed = 0
+    for path in staging.glob("*.part"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime <= horizon:
+                path.unlink()
+                removed += 1
+    return removed
+
+
+if TYPE_CHECKING:
+    _: type[BlobStore] = MemoryBlobs

@@ -1,0 +1,672 @@
+"""The contract suite of `BlobStore`: what every blob store passes, ours or a third party's.
+
+    class TestMyBlobs(BlobStoreContract):
+        async def open_store(self, context):          # a store on the medium of this test, opened or reopened
+            return await open_mine("mine://" + context.data.name, context)
+        def peek(self, key): ...                      # back doors: the medium without the store,
+        def poke(self, key, data): ...                # so that put is never proved by get
+        def age(self, key, seconds): ...
+        def leftovers(self): ...
+        def abandon(self, seconds): ...
+
+Needs pytest and pytest-asyncio. What a medium cannot do is declared by an attribute and then asserted, never skipped. After
+every test the suite looks at the medium again and fails on anything a stage left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import threading
+from collections.abc import AsyncIterator, Awaitable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+import pytest_asyncio
+
+from pkgindex_core.clock import SystemClock
+from pkgindex_core.digests import Sha256, sha256_of
+from pkgindex_core.errors import Corrupt, Missing
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span
+
+KIB = 1 << 10
+MIB = 1 << 20
+_WORKERS = 4
+UNKNOWN = sha256_of(b"nobody ever stores this")
+SIZES = [0, 1, 2, 4095, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]
+
+
+def some_bytes(size: int, seed: int = 0) -> bytes:
+    """Bytes that do not repeat, so that a piece in the wrong place is noticed."""
+    return random.Random(seed).randbytes(size)
+
+
+async def collect(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+async def keys_of(store: BlobStore) -> set[Sha256]:
+    return {blob.sha256 async for blob in store.walk()}
+
+
+@pytest.mark.asyncio
+class BlobStoreContract:
+    """Subclass, name it `Test…`, and give it the medium."""
+
+    locates: ClassVar[Literal["path", "url"] | None] = None
+    """What `locate` answers for a blob that is there."""
+    survives_reopening: ClassVar[bool] = True
+    """Whether another store on the same medium finds the blobs."""
+    tells_modified: ClassVar[bool] = True
+    """Whether `Blob.modified` says when the bytes were stored."""
+    drops_exactly_once: ClassVar[bool] = True
+    """Whether, of several that drop one blob at once, exactly one is told so."""
+
+    context: Context
+    data: Path
+    """A directory of this test alone; `context.data` is in it."""
+
+    async def open_store(self, context: Context) -> BlobStore:
+        raise NotImplementedError
+
+    def peek(self, key: Sha256) -> bytes | None:
+        """The bytes that the medium has under the key; None when it has none."""
+        raise NotImplementedError
+
+    def poke(self, key: Sha256, data: bytes) -> None:
+        """Put other bytes in the place of a blob that is there."""
+        raise NotImplementedError
+
+    def age(self, key: Sha256, seconds: float) -> None:
+        """Make a blob that is there seem stored so long ago. Not called unless `tells_modified`."""
+        raise NotImplementedError
+
+    def leftovers(self) -> Collection[str]:
+        """What stages have on the medium and on the local disk now."""
+        raise NotImplementedError
+
+    def abandon(self, seconds: float) -> None:
+        """Leave behind what a process would that was killed in a stage so long ago."""
+        raise NotImplementedError
+
+    @pytest_asyncio.fixture(autouse=True)
+    async def _medium(self, tmp_path: Path) -> AsyncIterator[None]:
+        self.data = tmp_path
+        (tmp_path / "data").mkdir(mode=0o700)
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="worker") as workers:
+            self.context = Context(data=tmp_path / "data", clock=SystemClock(), workers=workers)
+            yield
+
+    @pytest_asyncio.fixture
+    async def store(self, _medium: None) -> AsyncIterator[BlobStore]:
+        store = await self.open_store(self.context)
+        descriptors = _open_descriptors()
+        yield store
+        await self._settle()
+        assert not self.leftovers(), "a stage left something behind"
+        assert _open_descriptors() <= descriptors, "files were left open"
+        await store.close()
+
+    # Putting.
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_bytes_of_any_size_come_back(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        blob = await store.put(data)
+        assert (blob.sha256, blob.size) == (sha256_of(data), size)
+        assert self.peek(blob.sha256) == data
+        assert await collect(store.read(blob.sha256)) == data
+
+    @pytest.mark.parametrize("piece", [1, 1000, 64 * KIB, 64 * KIB + 1, MIB, 5 * MIB])
+    async def test_pieces_of_any_size_make_one_blob(self, store: BlobStore, piece: int) -> None:
+        data = some_bytes(2 * MIB + 11 if piece >= 1000 else 300)
+        async with store.stage() as stage:
+            for start in range(0, len(data), piece):
+                await stage.write(data[start : start + piece])
+            blob = await stage.keep()
+        assert self.peek(sha256_of(data)) == data
+        assert (blob.sha256, blob.size) == (sha256_of(data), len(data))
+
+    async def test_any_split_gives_the_same_key(self, store: BlobStore) -> None:
+        chance = random.Random(7)
+        data = some_bytes(150 * KIB)
+        for _ in range(25):
+            cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(12)))
+            async with store.stage() as stage:
+                for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
+                    await stage.write(data[start:stop])
+                    if chance.random() < 0.2:
+                        await stage.flush()
+                assert stage.size == len(data)
+                assert stage.hexdigest() == sha256_of(data)
+
+    async def test_bytes_bytearray_and_memoryview_are_written(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            await stage.write(b"bytes ")
+            await stage.write(bytearray(b"bytearray "))
+            await stage.write(memoryview(b"..memoryview..")[2:-2])
+            blob = await stage.keep()
+        assert self.peek(blob.sha256) == b"bytes bytearray memoryview"
+
+    @pytest.mark.parametrize("size", [100, 2 * MIB])
+    async def test_a_buffer_may_be_reused_after_a_write(self, store: BlobStore, size: int) -> None:
+        buffer = bytearray(b"a" * size)
+        async with store.stage() as stage:
+            await stage.write(buffer)
+            buffer[:] = b"b" * size
+            await stage.write(buffer)
+            buffer[:] = b"c" * size
+            blob = await stage.keep()
+        assert self.peek(blob.sha256) == b"a" * size + b"b" * size
+
+    @pytest.mark.parametrize("size", [0, 100, MIB + 1])
+    async def test_nothing_is_visible_before_keep(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        key = sha256_of(data)
+        async with store.stage() as stage:
+            await stage.write(data)
+            await stage.flush()
+            assert self.peek(key) is None
+            assert await store.stat(key) is None
+            assert await keys_of(store) == set()
+            with pytest.raises(Missing):
+                await collect(store.read(key))
+            await stage.keep()
+            assert self.peek(key) == data
+
+    @pytest.mark.parametrize("size", [0, 100, MIB + 1])
+    async def test_leaving_without_keep_discards(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        async with store.stage() as stage:
+            await stage.write(data)
+            await stage.flush()
+        assert self.peek(sha256_of(data)) is None
+        assert not self.leftovers()
+
+    @pytest.mark.parametrize("size", [100, MIB + 1])
+    async def test_an_error_inside_discards_and_goes_on(self, store: BlobStore, size: int) -> None:
+        async def fail() -> None:
+            async with store.stage() as stage:
+                await stage.write(some_bytes(size))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        assert not self.leftovers()
+        assert await keys_of(store) == set()
+
+    async def test_keep_is_called_once(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            await stage.write(b"once")
+            await stage.keep()
+            with pytest.raises(RuntimeError):
+                await stage.keep()
+
+    async def test_nothing_is_written_after_keep(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            blob = await stage.keep()
+            with pytest.raises(RuntimeError):
+                await stage.write(b"late")
+        assert self.peek(blob.sha256) == b""
+
+    async def test_nothing_is_kept_outside_the_context(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            await stage.write(b"too late")
+        with pytest.raises(RuntimeError):
+            await stage.keep()
+        assert self.peek(sha256_of(b"too late")) is None
+
+    @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1", "sha512", "blake2b_256"])
+    async def test_digests_that_were_asked_for_are_told_at_any_time(self, store: BlobStore, algorithm: str) -> None:
+        pieces = [b"", b"small", some_bytes(MIB + 5), b"tail"]
+        so_far = b""
+        async with store.stage(algorithm) as stage:
+            for piece in pieces:
+                await stage.write(piece)
+                so_far += piece
+                assert stage.hexdigest(algorithm) == _reference(algorithm, so_far)
+                assert stage.hexdigest() == sha256_of(so_far)
+                assert stage.size == len(so_far)
+
+    async def test_a_digest_that_was_not_asked_for_is_not_told(self, store: BlobStore) -> None:
+        async with store.stage("md5") as stage:
+            with pytest.raises(LookupError):
+                stage.hexdigest("sha512")
+
+    # The file of a stage.
+
+    async def test_flushed_bytes_are_readable_through_the_path(self, store: BlobStore) -> None:
+        so_far = b""
+        async with store.stage() as stage:
+            for piece in (b"first", some_bytes(MIB), b"third"):
+                await stage.write(piece)
+                await stage.flush()
+                so_far += piece
+                assert stage.path.read_bytes() == so_far
+
+    async def test_a_reader_follows_the_growing_file(self, store: BlobStore) -> None:
+        pieces = [some_bytes(size, seed=size) for size in (10, 70 * KIB, MIB + 3, 1)]
+        async with store.stage() as stage:
+            with stage.path.open("rb") as following:
+                assert following.read() == b""
+                for piece in pieces:
+                    await stage.write(piece)
+                    await stage.flush()
+                    assert following.read() == piece
+                blob = await stage.keep()
+                following.seek(0)  # who follows is not cut off by the end of the stage
+                assert sha256_of(following.read()) == blob.sha256
+
+    async def test_the_path_is_the_same_until_keep_and_its_file_private(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            path = stage.path
+            await stage.write(some_bytes(2 * MIB))
+            await stage.flush()
+            assert stage.path == path
+            assert path.stat().st_mode & 0o077 == 0
+
+    async def test_the_path_is_gone_after_discarding(self, store: BlobStore) -> None:
+        async with store.stage() as stage:
+            path = stage.path
+            await stage.write(b"unwanted")
+        assert not path.exists()
+
+    async def test_looking_at_the_path_changes_nothing(self, store: BlobStore) -> None:
+        async with store.stage("md5") as stage:
+            await stage.write(b"one ")
+            assert stage.path.exists()
+            await stage.write(b"two")
+            assert stage.hexdigest("md5") == hashlib.md5(b"one two").hexdigest()
+            blob = await stage.keep()
+        assert self.peek(blob.sha256) == b"one two"
+
+    # The same bytes again.
+
+    @pytest.mark.parametrize("size", [0, 100, MIB + 1])
+    async def test_equal_bytes_are_stored_once(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        first, second = await store.put(data), await store.put(data)
+        assert (first.sha256, first.size) == (second.sha256, second.size)
+        assert [blob.sha256 async for blob in store.walk()] == [first.sha256]
+        assert self.peek(first.sha256) == data
+
+    async def test_storing_again_renews_the_time(self, store: BlobStore) -> None:
+        """Else garbage collection could take a blob that was just acknowledged, for its age."""
+        blob = await store.put(b"old and new")
+        if not self.tells_modified:
+            assert blob.modified == 0
+            return
+        self.age(blob.sha256, 10 * 86_400)
+        old = await store.stat(blob.sha256)
+        assert old is not None
+        assert old.modified < self._now() - 9 * 86_400
+        again = await store.put(b"old and new")
+        renewed = await store.stat(blob.sha256)
+        assert renewed is not None
+        assert abs(renewed.modified - self._now()) < 60
+        assert abs(again.modified - self._now()) < 60
+
+    @pytest.mark.parametrize("damage", [b"", b"cut", some_bytes(MIB + 2000, seed=3)], ids=["emptied", "cut", "longer"])
+    @pytest.mark.parametrize("size", [1000, MIB + 1000])
+    async def test_storing_again_repairs_bytes_of_another_size(
+        self, store: BlobStore, size: int, damage: bytes
+    ) -> None:
+        data = some_bytes(size)
+        blob = await store.put(data)
+        self.poke(blob.sha256, damage)
+        repaired = await store.put(data)
+        assert (repaired.sha256, repaired.size) == (blob.sha256, size)
+        assert self.peek(blob.sha256) == data
+        assert await collect(store.read(blob.sha256)) == data
+
+    # Reading.
+
+    async def test_an_unknown_key_is_missing_at_the_first_chunk(self, store: BlobStore) -> None:
+        reading = store.read(UNKNOWN)
+        with pytest.raises(Missing):
+            await anext(reading)
+        with pytest.raises(Missing):
+            await collect(store.read(UNKNOWN, Span(0, 1)))
+
+    async def test_any_span_is_exact(self, store: BlobStore) -> None:
+        size = 600 * KIB + 5
+        data = some_bytes(size)
+        blob = await store.put(data)
+        edges = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, size - 1, size]
+        for start in edges:
+            for stop in edges:
+                if start < stop:
+                    assert await collect(store.read(blob.sha256, Span(start, stop))) == data[start:stop]
+
+    async def test_chunks_are_bounded(self, store: BlobStore) -> None:
+        blob = await store.put(some_bytes(12 * MIB))
+        sizes = [len(chunk) async for chunk in store.read(blob.sha256)]
+        assert sum(sizes) == 12 * MIB
+        assert min(sizes) > 0
+        assert max(sizes) <= 8 * MIB
+
+    async def test_an_empty_blob_has_no_chunks(self, store: BlobStore) -> None:
+        blob = await store.put(b"")
+        assert [chunk async for chunk in store.read(blob.sha256)] == []
+
+    async def test_fewer_bytes_than_asked_for_are_corrupt(self, store: BlobStore) -> None:
+        """Whoever asks for a span knows the size: a short answer would pass for a whole one."""
+        blob = await store.put(some_bytes(1000))
+        self.poke(blob.sha256, some_bytes(10))
+        with pytest.raises(Corrupt):
+            await collect(store.read(blob.sha256, Span(5, 1000)))
+
+    async def test_a_reader_may_stop_early(self, store: BlobStore) -> None:
+        data = some_bytes(6 * MIB)
+        blob = await store.put(data)
+        for _ in range(5):
+            reading = store.read(blob.sha256)
+            assert data.startswith(await anext(reading))
+            await reading.aclose()  # type: ignore[attr-defined]  # every async generator has it
+        assert await collect(store.read(blob.sha256)) == data
+
+    async def test_a_cancelled_reader_harms_nobody(self, store: BlobStore) -> None:
+        data = some_bytes(3 * MIB)
+        blob = await store.put(data)
+        for turns in range(8):
+            await _cancel_after(turns, collect(store.read(blob.sha256)))
+        assert await collect(store.read(blob.sha256)) == data
+
+    async def test_many_read_one_blob_at_once(self, store: BlobStore) -> None:
+        data = some_bytes(MIB)
+        blob = await store.put(data)
+        read = await asyncio.gather(*(collect(store.read(blob.sha256)) for _ in range(12)))
+        assert all(each == data for each in read)
+
+    # Looking.
+
+    async def test_stat_tells_what_is_there(self, store: BlobStore) -> None:
+        assert await store.stat(UNKNOWN) is None
+        blob = await store.put(b"look")
+        found = await store.stat(blob.sha256)
+        assert found is not None
+        assert (found.sha256, found.size) == (blob.sha256, 4)
+        if self.tells_modified:
+            assert abs(found.modified - self._now()) < 60
+        else:
+            assert found.modified == 0
+
+    @pytest.mark.parametrize("filename", ["demo-1.0.tar.gz", "../../etc/passwd", 'a"b\r\nX-Evil: 1', "", "x" * 5000])
+    async def test_locate_says_what_was_declared(self, store: BlobStore, filename: str) -> None:
+        blob = await store.put(b"here")
+        place = await store.locate(blob.sha256, filename=filename)
+        match self.locates:
+            case None:
+                assert place is None
+            case "path":
+                assert isinstance(place, Path)
+                assert place.is_absolute()
+                assert place.read_bytes() == b"here"
+            case "url":
+                assert isinstance(place, SignedUrl)
+                assert "\n" not in place.url
+
+    async def test_locate_knows_no_unknown_key(self, store: BlobStore) -> None:
+        assert await store.locate(UNKNOWN, filename="demo-1.0.tar.gz") is None
+
+    @pytest.mark.parametrize(
+        "key", ["", "..", "../../../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "%2e" * 21]
+    )
+    async def test_what_is_no_key_names_nothing(self, store: BlobStore, key: str) -> None:
+        """Keys are checked before they come here; should one slip through, it still leads nowhere."""
+        wrong = Sha256(key)
+        assert await store.stat(wrong) is None
+        assert await store.locate(wrong, filename="x") is None
+        assert await store.drop(wrong) is False
+        with pytest.raises(Missing):
+            await collect(store.read(wrong))
+        with pytest.raises(Missing):
+            await collect(store.read(wrong, Span(0, 1)))
+
+    async def test_walk_tells_every_blob_once(self, store: BlobStore) -> None:
+        assert await keys_of(store) == set()
+        stored = {(await store.put(b"%d" % number)).sha256 for number in range(300)}
+        walked = [blob async for blob in store.walk()]
+        assert len(walked) == 300
+        assert {blob.sha256 for blob in walked} == stored
+        assert all(blob.size == len(self.peek(blob.sha256) or b"") for blob in walked)
+
+    async def test_walk_goes_on_while_blobs_come_and_go(self, store: BlobStore) -> None:
+        steady = {(await store.put(b"steady %d" % number)).sha256 for number in range(40)}
+        doomed = [(await store.put(b"doomed %d" % number)).sha256 for number in range(40)]
+        seen = set()
+        async for blob in store.walk():
+            seen.add(blob.sha256)
+            if doomed:
+                await store.drop(doomed.pop())
+                await store.put(b"new %d" % len(doomed))
+        assert steady <= seen
+
+    # Dropping.
+
+    async def test_dropped_bytes_are_gone(self, store: BlobStore) -> None:
+        blob, other = await store.put(b"drop me"), await store.put(b"keep me")
+        assert await store.drop(blob.sha256) is True
+        assert self.peek(blob.sha256) is None
+        assert await store.stat(blob.sha256) is None
+        assert await store.locate(blob.sha256, filename="x") is None
+        with pytest.raises(Missing):
+            await collect(store.read(blob.sha256))
+        assert await keys_of(store) == {other.sha256}
+        assert self.peek(other.sha256) == b"keep me"
+
+    async def test_dropping_what_is_not_there_says_so(self, store: BlobStore) -> None:
+        assert await store.drop(UNKNOWN) is False
+        blob = await store.put(b"twice")
+        assert [await store.drop(blob.sha256), await store.drop(blob.sha256)] == [True, False]
+
+    async def test_dropped_bytes_may_come_back(self, store: BlobStore) -> None:
+        for _ in range(3):
+            blob = await store.put(b"to and fro")
+            assert self.peek(blob.sha256) == b"to and fro"
+            assert await store.drop(blob.sha256) is True
+
+    async def test_of_many_that_drop_one_is_told(self, store: BlobStore) -> None:
+        blob = await store.put(b"one of us")
+        told = await asyncio.gather(*(store.drop(blob.sha256) for _ in range(8)))
+        assert self.peek(blob.sha256) is None
+        if self.drops_exactly_once:
+            assert told.count(True) == 1
+        else:
+            assert told.count(True) >= 1
+
+    # Many at once.
+
+    async def test_many_different_blobs_at_once(self, store: BlobStore) -> None:
+        contents = [some_bytes(size, seed=size) for size in range(0, 200 * KIB, 5 * KIB)]
+        blobs = await asyncio.gather(*(store.put(data) for data in contents))
+        assert [blob.sha256 for blob in blobs] == [sha256_of(data) for data in contents]
+        assert all(self.peek(blob.sha256) == data for blob, data in zip(blobs, contents, strict=True))
+
+    @pytest.mark.parametrize("size", [100, MIB + 1])
+    async def test_the_same_bytes_at_once(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        blobs = await asyncio.gather(*(store.put(data) for _ in range(16)))
+        assert {(blob.sha256, blob.size) for blob in blobs} == {(sha256_of(data), size)}
+        assert [blob.sha256 async for blob in store.walk()] == [sha256_of(data)]
+        assert self.peek(sha256_of(data)) == data
+
+    async def test_stages_do_not_mix(self, store: BlobStore) -> None:
+        async def slowly(letter: bytes) -> Blob:
+            async with store.stage() as stage:
+                for _ in range(40):
+                    await stage.write(letter * 50 * KIB)
+                    await asyncio.sleep(0)
+                return await stage.keep()
+
+        blobs = await asyncio.gather(*(slowly(letter) for letter in (b"a", b"b", b"c", b"d")))
+        assert [self.peek(blob.sha256) for blob in blobs] == [x * 2000 * KIB for x in (b"a", b"b", b"c", b"d")]
+
+    async def test_readers_see_whole_bytes_while_they_are_stored_again(self, store: BlobStore) -> None:
+        data = some_bytes(300 * KIB)
+        blob = await store.put(data)
+
+        async def rewrite() -> None:
+            for _ in range(10):
+                await store.put(data)
+
+        async def reread() -> None:
+            for _ in range(10):
+                assert await collect(store.read(blob.sha256)) == data
+
+        await asyncio.gather(rewrite(), reread(), rewrite(), reread())
+
+    async def test_any_history_equals_a_dictionary(self, store: BlobStore) -> None:
+        chance = random.Random(20)
+        contents = [some_bytes(chance.choice([0, 10, 5000, 100 * KIB]), seed=number) for number in range(12)]
+        model: dict[Sha256, bytes] = {}
+        for _ in range(250):
+            data = chance.choice(contents)
+            key = sha256_of(data)
+            match chance.choice(["put", "put", "drop", "stat", "read", "walk"]):
+                case "put":
+                    await store.put(data)
+                    model[key] = data
+                case "drop":
+                    assert await store.drop(key) is (model.pop(key, None) is not None)
+                case "stat":
+                    found = await store.stat(key)
+                    assert (found and found.size) == (len(data) if key in model else None)
+                case "read" if key in model:
+                    assert await collect(store.read(key)) == data
+                case "walk":
+                    assert await keys_of(store) == set(model)
+        assert {key: self.peek(key) for key in model} == model
+
+    # Being cancelled.
+
+    @pytest.mark.parametrize("size", [100, MIB + 1, 4 * MIB])
+    async def test_a_cancelled_put_is_whole_or_absent(self, store: BlobStore, size: int) -> None:
+        for turns in range(12):
+            data = some_bytes(size, seed=turns)
+            await _cancel_after(turns, store.put(data))
+            await self._settle()
+            assert self.peek(sha256_of(data)) in {None, data}
+            assert not self.leftovers()
+
+    async def test_a_cancelled_writer_leaves_nothing(self, store: BlobStore) -> None:
+        writing = asyncio.Event()
+
+        async def write_for_ever() -> None:
+            async with store.stage() as stage:
+                while True:
+                    await stage.write(bytes(300 * KIB))
+                    await stage.flush()
+                    writing.set()
+                    await asyncio.sleep(0)  # not every store waits for anything
+
+        for _ in range(5):
+            writing.clear()
+            task = asyncio.ensure_future(write_for_ever())
+            await writing.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not self.leftovers()
+        assert await keys_of(store) == set()
+
+    async def test_a_cancelled_drop_is_done_or_not(self, store: BlobStore) -> None:
+        for turns in range(6):
+            blob = await store.put(b"maybe")
+            await _cancel_after(turns, store.drop(blob.sha256))
+            await self._settle()
+            assert self.peek(blob.sha256) in {None, b"maybe"}
+            assert (await store.stat(blob.sha256) is None) == (self.peek(blob.sha256) is None)
+
+    # Starting, sweeping, ending.
+
+    async def test_blobs_survive_reopening(self, store: BlobStore) -> None:
+        data = some_bytes(100 * KIB)
+        blob = await store.put(data)
+        await store.close()
+        again = await self.open_store(self.context)
+        found = await again.stat(blob.sha256)
+        if self.survives_reopening:
+            assert found is not None
+            assert await collect(again.read(blob.sha256)) == data
+            assert await keys_of(again) == {blob.sha256}
+        else:
+            assert found is None
+        await again.close()
+
+    async def test_two_stores_on_one_medium_agree(self, store: BlobStore) -> None:
+        if not self.survives_reopening:
+            return
+        other = await self.open_store(self.context)
+        blob = await store.put(b"shared")
+        assert await collect(other.read(blob.sha256)) == b"shared"
+        assert await other.drop(blob.sha256) is True
+        assert await store.stat(blob.sha256) is None
+        again = await store.put(b"shared")
+        assert await other.stat(again.sha256) is not None
+        await other.close()
+
+    async def test_sweep_takes_what_was_abandoned_long_ago(self, store: BlobStore) -> None:
+        blob = await store.put(b"no leftover")
+        self.abandon(7200)
+        self.abandon(7200)
+        self.abandon(60)
+        assert len(self.leftovers()) == 3
+        assert await store.sweep(older_than=3600) == 2
+        assert len(self.leftovers()) == 1
+        assert await store.sweep(older_than=0) == 1
+        assert await store.sweep(older_than=0) == 0
+        assert self.peek(blob.sha256) == b"no leftover"
+
+    async def test_sweep_leaves_old_blobs_alone(self, store: BlobStore) -> None:
+        blob = await store.put(b"very old")
+        if self.tells_modified:
+            self.age(blob.sha256, 1000 * 86_400)
+        assert await store.sweep(older_than=0) == 0
+        assert self.peek(blob.sha256) == b"very old"
+
+    async def test_leftovers_do_not_count_as_blobs(self, store: BlobStore) -> None:
+        self.abandon(60)
+        assert await keys_of(store) == set()
+        await store.sweep(older_than=0)
+
+    async def test_close_may_be_called_again(self, store: BlobStore) -> None:
+        await store.put(b"last")
+        await store.close()
+        await store.close()
+
+    def _now(self) -> float:
+        return self.context.clock.now() / 1_000_000
+
+    async def _settle(self) -> None:
+        """Wait until workers are done with what cancelled callers had begun."""
+        together = threading.Barrier(_WORKERS)
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self.context.workers, together.wait) for _ in range(_WORKERS)))
+
+
+async def _cancel_after(turns: int, work: Awaitable[object]) -> None:
+    """Let work run for some turns of the loop, then cancel it. Failing because it was cancelled is not its fault."""
+    task = asyncio.ensure_future(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and task.exception() is not None:
+        raise AssertionError("cancelling surfaced as an error") from task.exception()
+
+
+def _reference(algorithm: str, data: bytes) -> str:
+    if algorithm == "blake2b_256":
+        return hashlib.blake2b(data, digest_size=32).hexdigest()
+    return hashlib.new(algorithm, data).hexdigest()
+
+
+def _open_descriptors() -> int:
+    """How many files this process has open; 0 where the system does not tell."""
+    descriptors = Path("/proc/self/fd")
+    return len(list(descriptors.iterdir())) if descriptors.exists() else 0
