@@ -1,0 +1,260 @@
+"""Rules that a linter does not know, each with its reason. What is found is told with file and line."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Finding = tuple[int, str]
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def names_used(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Dotted names that are read or imported: `os.environ`, `from os import environ` alike."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node), node.lineno
+        elif isinstance(node, ast.Name):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def whole_bodies(tree: ast.Module) -> Iterator[Finding]:
+    """`request.post()` and `request.read()` hold a whole body in memory: uploads are read in bounded pieces (DESIGN 6)."""
+    for name, node in calls(tree):
+        if name.rpartition(".")[2] == "post" and "request" in name.rpartition(".")[0].rpartition(".")[2]:
+            yield node.lineno, f"{name}() reads a whole body into memory"
+
+
+def wall_clocks(tree: ast.Module) -> Iterator[Finding]:
+    """Time comes from the injected clock, so that tests own it."""
+    forbidden = re.compile(r"(?:^|\.)(?:time\.time(?:_ns)?|datetime\.(?:now|utcnow|today)|date\.today)$")
+    for name, line in names_used(tree):
+        if forbidden.search(name):
+            yield line, f"{name} reads the wall clock; use the Clock"
+
+
+def code_from_data(tree: ast.Module) -> Iterator[Finding]:
+    """Data never become code."""
+    modules = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+    functions = {"eval", "exec", "compile", "__import__", "yaml.load", "yaml.unsafe_load", "jsonpickle.decode"}
+    for name, line in names_used(tree):
+        if name.partition(".")[0] in modules:
+            yield line, f"{name} turns data into code"
+    for name, node in calls(tree):
+        if name in functions:
+            yield node.lineno, f"{name}() turns data into code"
+
+
+def prints(tree: ast.Module) -> Iterator[Finding]:
+    """stdout is data and belongs to the commands; everything else logs or returns."""
+    for name, node in calls(tree):
+        if name in {"print", "sys.stdout.write", "sys.stderr.write"}:
+            yield node.lineno, f"{name}() outside the commands"
+
+
+def environment(tree: ast.Module) -> Iterator[Finding]:
+    """No ambient state: the environment is read by the commands and handed to `load_settings` (DESIGN 2.4)."""
+    for name, line in names_used(tree):
+        if re.search(r"(?:^|\.)os\.(?:environb?|getenvb?|putenv)$", name):
+            yield line, f"{name} outside the commands"
+
+
+def thread_locals(tree: ast.Module) -> Iterator[Finding]:
+    """No ambient state: no thread-locals, no context variables (DESIGN 2.4)."""
+    for name, line in names_used(tree):
+        if name in {"threading.local", "contextvars.ContextVar", "ContextVar"}:
+            yield line, f"{name} is ambient state"
+
+
+COMMANDS = re.compile(r"^pkgindex_(?:http|mirror)/(?:cli\.py|commands/)")
+RULES: dict[Callable[[ast.Module], Iterator[Finding]], re.Pattern[str] | None] = {
+    whole_bodies: None,
+    wall_clocks: re.compile(r"^pkgindex_core/clock\.py$"),
+    code_from_data: None,
+    prints: re.compile(rf"{COMMANDS.pattern}|^pkgindex_core/testing/"),
+    environment: COMMANDS,
+    thread_locals: None,
+}
+"""Each rule, and the places where it does not hold."""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_code_keeps_the_rule(rule, modules):
+    exempt = RULES[rule]
+    found = [
+        f"{module.place}:{line}: {what}"
+        for module in modules
+        if not (exempt and exempt.search(module.place))
+        for line, what in rule(module.tree)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (whole_bodies, "await request.post()"),
+        (whole_bodies, "await self._request.post()"),
+        (wall_clocks, "time.time()"),
+        (wall_clocks, "from time import time"),
+        (wall_clocks, "datetime.datetime.now(UTC)"),
+        (wall_clocks, "default_factory = datetime.now"),
+        (code_from_data, "import pickle"),
+        (code_from_data, "from marshal import loads"),
+        (code_from_data, "eval(text)"),
+        (code_from_data, "yaml.load(text)"),
+        (prints, "print('x')"),
+        (environment, "os.environ['X']"),
+        (environment, "from os import environ"),
+        (environment, "os.getenv('X')"),
+        (thread_locals, "state = threading.local()"),
+    ],
+)
+def test_a_broken_rule_is_noticed(rule, source: str):
+    assert [*rule(ast.parse(source))] != []
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (whole_bodies, "session.post(url)"),
+        (wall_clocks, "self._clock.now()\ntime.monotonic()"),
+        (code_from_data, "re.compile(text)\nast.literal_eval(text)"),
+        (environment, "environ = {}\nload(environ=environ)"),
+    ],
+)
+def test_what_only_looks_alike_is_let_pass(rule, source: str):
+    assert [*rule(ast.parse(source))] == []
+
+
+class TestNames:
+    """Whole nouns (STYLE): a name is read more often than it is written."""
+
+    SHORTENED = re.compile(
+        r"(?:^|_)(?:pkgs?|cfg|conf|mgr|utils?|misc|helpers?|impl|tmp|req|resp|idx|cnt|num|val|obj|ctx|msg|btn|usr|pwd|proj)(?:_|$)"
+    )
+    VAGUE_CLASS = re.compile(r"(?:Manager|Helper|Util|Utils|Impl|Protocol|Interface)$|^(?:Abstract|Base|I)[A-Z]")
+
+    def names(self, tree: ast.Module) -> Iterator[tuple[str, int]]:
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield node.name, node.lineno
+                arguments = node.args
+                yield from (
+                    (one.arg, one.lineno) for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+                )
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id, node.lineno
+
+    def test_modules_functions_and_variables_are_whole_words(self, modules):
+        found = [f"{m.place}: {m.name}" for m in modules if self.SHORTENED.search(m.name.rpartition(".")[2])]
+        found += [
+            f"{module.place}:{line}: {name}"
+            for module in modules
+            for name, line in self.names(module.tree)
+            if self.SHORTENED.search(name.lower()) and name != "tmp_path"  # pytest chose that one
+        ]
+        assert not found, "\n".join(found)
+
+    def test_classes_are_named_for_what_they_are(self, modules):
+        found = [
+            f"{module.place}:{node.lineno}: {node.name}"
+            for module in modules
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ClassDef) and self.VAGUE_CLASS.search(node.name)
+        ]
+        assert not found, "\n".join(found)
+
+    @pytest.mark.parametrize("name", ["cfg", "read_cfg", "pkg_name", "utils", "tmp"])
+    def test_a_shortened_name_is_noticed(self, name: str):
+        assert self.SHORTENED.search(name)
+        assert [*self.names(ast.parse(f"{name} = 1"))] == [(name, 1)]
+        assert [*self.names(ast.parse(f"async def f(a, /, {name}, *, c): ..."))] == [
+            ("f", 1),
+            ("a", 1),
+            (name, 1),
+            ("c", 1),
+        ]
+
+    @pytest.mark.parametrize(
+        "name", ["package", "object", "request", "value", "number", "message", "project", "configure"]
+    )
+    def test_a_whole_word_is_let_pass(self, name: str):
+        assert not self.SHORTENED.search(name)
+
+
+class TestModules:
+    def test_every_module_says_what_it_is_for(self, modules):
+        found = [m.place for m in modules if m.path.name != "__init__.py" and not ast.get_docstring(m.tree)]
+        assert not found, "\n".join(found)
+
+    def test_package_files_only_hand_names_on(self, modules):
+        passing = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+        found = [
+            f"{module.place}:{node.lineno}"
+            for module in modules
+            if module.path.name == "__init__.py"
+            for node in module.tree.body
+            if not isinstance(node, passing)
+            or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant))
+        ]
+        assert not found, "\n".join(found)
+
+
+class TestExceptionsToTheLinter:
+    """Every `noqa` and `type: ignore` names what it silences and says why."""
+
+    SILENCER = re.compile(r"#\s*(noqa|type:\s*ignore)", re.IGNORECASE)
+    EXPLAINED = re.compile(
+        r"#\s*(?:noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*|type: ignore\[[\w, -]+\])(?:\s+(?:-|#)\s*|\s{2,}#\s*)\S.{4,}"
+    )
+
+    def silencers(self, text: str) -> Iterator[tuple[int, str]]:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT and self.SILENCER.search(token.string):
+                yield token.start[0], token.string
+
+    def test_say_what_and_why(self, root: Path):
+        found = [
+            f"{path.relative_to(root)}:{line}: {comment}"
+            for place in ("pkgindex_core", "pkgindex_http", "pkgindex_mirror", "tests", "benchmarks")
+            for path in sorted((root / place).rglob("*.py"))
+            for line, comment in self.silencers(path.read_text(encoding="utf-8"))
+            if not self.EXPLAINED.search(comment)
+        ]
+        assert not found, "\n".join(found)
+
+    @pytest.mark.parametrize(
+        "comment",
+        ["# noqa", "# noqa: S105", "# type: ignore", "# type: ignore[arg-type]", "# noqa: S105 -"],
+    )
+    def test_a_bare_one_is_noticed(self, comment: str):
+        ((_, found),) = self.silencers(f"x = 1  {comment}\n")
+        assert not self.EXPLAINED.search(found)
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "# noqa: S105 - the name of a file",
+            "# noqa: S105, ARG001 - the name of a file",
+            "# type: ignore[arg-type]  # the stub is wrong",
+        ],
+    )
+    def test_an_explained_one_is_let_pass(self, comment: str):
+        ((_, found),) = self.silencers(f"x = 1  {comment}\n")
+        assert self.EXPLAINED.search(found)

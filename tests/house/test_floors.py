@@ -1,0 +1,208 @@
+"""Imports go downwards (DESIGN 3), and each third-party package is known in its own rooms only.
+
+The rules and formats stand one step above the roles, not below them: a role's values (`Verdict`, `MergedPage`) are
+declared beside the role and are what a rule returns. All of it is ground: no I/O, no `async`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+NOUNS, ROLES, PURE, ROOMS, COMPOSITION, PROGRAMS, TESTING = range(7)
+
+FLOORS = {
+    "pkgindex_core": NOUNS,
+    "pkgindex_core.changes": NOUNS,
+    "pkgindex_core.clock": NOUNS,
+    "pkgindex_core.compression": NOUNS,
+    "pkgindex_core.digests": NOUNS,
+    "pkgindex_core.errors": NOUNS,
+    "pkgindex_core.failpoints": NOUNS,
+    "pkgindex_core.models": NOUNS,
+    "pkgindex_core.names": NOUNS,
+    "pkgindex_core.spelling": NOUNS,
+    "pkgindex_core.tokens": NOUNS,
+    "pkgindex_core.urls": NOUNS,
+    "pkgindex_core.protocols.*": ROLES,
+    "pkgindex_core.formats.*": PURE,
+    "pkgindex_core.rules.*": PURE,
+    "pkgindex_core.hookspecs": PURE,
+    "pkgindex_core.engines.*": ROOMS,
+    "pkgindex_core.services.*": ROOMS,
+    "pkgindex_core.builtin": COMPOSITION,
+    "pkgindex_core.config": COMPOSITION,
+    "pkgindex_core.engine": COMPOSITION,
+    "pkgindex_core.options": COMPOSITION,
+    "pkgindex_core.plugins": COMPOSITION,
+    "pkgindex_core.testing.*": TESTING,
+    "pkgindex_mirror.testing.*": TESTING,
+    "pkgindex_http.*": PROGRAMS,
+    "pkgindex_mirror.*": PROGRAMS,
+}
+"""Every module has its floor; `.*` stands for a package with all that is in it. The first line that fits counts."""
+
+STRANGERS = (
+    {"pkgindex_core.engines.*", "pkgindex_core.services.*"},
+    {"pkgindex_http.*", "pkgindex_mirror.*"},
+    {"pkgindex_core.testing.*", "pkgindex_http.*"},
+    {"pkgindex_core.testing.*", "pkgindex_mirror.*"},
+    {"pkgindex_mirror.testing.*", "pkgindex_http.*"},
+)
+"""Rooms that do not know each other, whatever their floors."""
+
+THIRD_PARTY = {
+    "msgspec": ("*",),
+    "packaging": ("*",),
+    "pluggy": ("pkgindex_core.hookspecs", "pkgindex_core.plugins"),
+    "aiohttp": ("pkgindex_http.*", "pkgindex_mirror.*"),
+    "multidict": ("pkgindex_http.*", "pkgindex_mirror.*"),
+    "yarl": ("pkgindex_http.*", "pkgindex_mirror.*"),
+    "uvloop": ("pkgindex_http.*", "pkgindex_mirror.*"),
+    "click": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
+    "rich": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
+    "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
+    "fsspec": ("pkgindex_core.engines.fsspec_blobs",),
+    "apsw": ("pkgindex_core.engines.sqlite.*",),
+    "argon2": ("pkgindex_core.services.passwords",),
+    # The standard library's zstd, and its backport for the Pythons before 3.14.
+    "compression": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
+    "backports": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
+    "pytest": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
+    "pytest_asyncio": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
+    "hypothesis": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
+}
+"""Who may import what is not in the standard library."""
+
+IMPURE = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "http",
+        "multiprocessing",
+        "select",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "threading",
+    }
+)
+"""What the ground never needs."""
+
+
+def matches(module: str, pattern: str) -> bool:
+    if pattern.endswith(".*"):
+        return module == pattern[:-2] or module.startswith(pattern[:-1])
+    return pattern in {"*", module}
+
+
+def room(module: str) -> str | None:
+    """The line of the table a module belongs to."""
+    return next((pattern for pattern in FLOORS if matches(module, pattern)), None)
+
+
+def imports(name: str, tree: ast.Module, known: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Every module that this one names in an import statement, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: relative imports hide the floor they lead to"
+            for alias in node.names:
+                member = f"{node.module}.{alias.name}"
+                yield (member if member in known else str(node.module)), node.lineno
+
+
+def violations(trees: Mapping[str, ast.Module]) -> list[str]:
+    """One sentence for every import that should not be there."""
+    found = []
+    known = frozenset(trees)
+    for module, tree in trees.items():
+        here = room(module)
+        if here is None:
+            found.append(f"{module} has no floor: list it in {__name__}.FLOORS")
+            continue
+        for target, line in imports(module, tree, known):
+            top = target.partition(".")[0]
+            place = f"{module}:{line}"
+            if top.startswith("pkgindex_"):
+                there = room(target)
+                if there is None:
+                    found.append(f"{place} imports {target}, which is nowhere in the table of floors")
+                elif FLOORS[there] > FLOORS[here]:
+                    found.append(f"{place} imports {target}: from floor {FLOORS[here]} up to floor {FLOORS[there]}")
+                elif here != there and any({here, there} <= strangers for strangers in STRANGERS):
+                    found.append(f"{place} imports {target}: {here} and {there} do not know each other")
+            elif top in THIRD_PARTY:
+                if not any(matches(module, pattern) for pattern in THIRD_PARTY[top]):
+                    found.append(f"{place} imports {target}, which belongs to {', '.join(THIRD_PARTY[top])}")
+            elif top not in sys.stdlib_module_names:
+                found.append(f"{place} imports {target}: say in {__name__}.THIRD_PARTY who may")
+            elif top in IMPURE and FLOORS[here] <= PURE and module != "pkgindex_core.hookspecs":
+                found.append(f"{place} imports {target}: the ground does no I/O")
+        if here in {"pkgindex_core.rules.*", "pkgindex_core.formats.*"} or FLOORS[here] == NOUNS:
+            found += [
+                f"{module}:{node.lineno} is async: the ground never waits"
+                for node in ast.walk(tree)
+                if isinstance(node, (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await))
+            ]
+    return found
+
+
+def test_every_import_goes_downwards(modules):
+    found = violations({module.name: module.tree for module in modules})
+    assert not found, "\n".join(found)
+
+
+def test_every_line_of_the_table_is_needed(modules):
+    assert {room(module.name) for module in modules} == set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("pkgindex_core.names", "import pkgindex_core.rules.lineage", "from floor 0 up to floor 2"),
+        ("pkgindex_core.protocols.identity", "from pkgindex_core.engine import Engine", "from floor 1 up to floor 4"),
+        ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 4"),
+        ("pkgindex_core.engines.x", "from pkgindex_core.services.pages import P", "do not know each other"),
+        ("pkgindex_core.services.x", "from pkgindex_core.engines import memory_index", "do not know each other"),
+        ("pkgindex_http.x", "from pkgindex_mirror.upstream import U", "do not know each other"),
+        ("pkgindex_mirror.x", "import pkgindex_http", "do not know each other"),
+        ("pkgindex_http.x", "import pkgindex_core.testing.wheels", "from floor 5 up to floor 6"),
+        ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
+        ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 3 up to floor 5"),
+        ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
+        ("pkgindex_core.engines.local_blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec_blobs"),
+        ("pkgindex_core.engines.memory_index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
+        ("pkgindex_core.engine", "import pluggy", "which belongs to pkgindex_core.hookspecs, pkgindex_core.plugins"),
+        ("pkgindex_http.x", "import requests", "say in"),
+        ("pkgindex_core.rules.lineage", "import asyncio", "the ground does no I/O"),
+        ("pkgindex_core.formats.x", "async def f(): ...", "the ground never waits"),
+        ("pkgindex_core.brand_new", "", "has no floor"),
+        ("pkgindex_core.names", "import pkgindex_core.no_such_module", "nowhere in the table"),
+    ],
+)
+def test_a_wrong_import_is_noticed(module: str, source: str, complaint: str):
+    """This test can fail: each rule of the house, broken once."""
+    others = dict.fromkeys(("pkgindex_core.plugins", "pkgindex_core.engines.memory_index"), ast.parse(""))
+    (found,) = violations(others | {module: ast.parse(source)})
+    assert complaint in found
+    assert found.startswith(module)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("pkgindex_core.rules.x", "from pkgindex_core.protocols.policies import Verdict"),
+        ("pkgindex_core.rules.x", "from pkgindex_core.formats.versions import ranks"),
+        ("pkgindex_core.engines.sqlite.x", "import apsw\nimport sqlite3"),
+        ("pkgindex_mirror.testing.x", "import pkgindex_core.testing.wheels\nimport pkgindex_mirror.upstream"),
+        ("pkgindex_mirror.x", "import aiohttp\nfrom pkgindex_core.engine import Engine"),
+    ],
+)
+def test_a_right_import_is_let_pass(module: str, source: str):
+    assert violations({module: ast.parse(source)}) == []
