@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import File, PageHead, Serial, decode_file
-from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
+from pkgindex_core.protocols.policies import MergedPage, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 
 REPOSITORY_VERSION = "1.4"
 
-# HT-5: those that clients read from a link, in the order of our preference; one is sent (standards trap 21).
-_LINK_ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
+# HT-5: those that clients read from a link after sha256, in the order of our preference; one is sent (standards trap 21).
+_OTHER_ALGORITHMS = ("sha512", "sha384", "sha224", "sha1", "md5")
+
+_is_hexadecimal = re.compile("[0-9A-Fa-f]+").fullmatch
 
 # WHATWG HTML 13.2.5.80: references to these are parse errors, dropped, or read as something else.
 _INEXPRESSIBLE = re.compile(
@@ -53,8 +56,12 @@ class HtmlRenderer:
         files = [decode_file(entry.row.body) for entry in page.entries]
         # HT-9: whoever uses the attribute puts it on every link. No signature is served where none is known.
         signs = any(file.gpg_sig is not None for file in files)
+        prefixes = {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in page.entries}}
         lines = [_start(title, _status(page.head))]
-        lines += [_anchor(entry, file, signs=signs) for entry, file in zip(page.entries, files, strict=True)]
+        lines += [
+            _anchor(prefixes[entry.prefix], entry.row.fragment, file, signs=signs)
+            for entry, file in zip(page.entries, files, strict=True)
+        ]
         lines.append(_end(page.serial))
         return _ascii("".join(lines))
 
@@ -100,30 +107,34 @@ def _end(serial: Serial) -> str:
     return f"</body>\n</html>\n<!--SERIAL {serial}-->\n"  # HT-13: where mirrors look for it
 
 
-def _anchor(entry: PageEntry, file: File, *, signs: bool) -> str:
+def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
     # The link is the stored one: what stands in the fragment up to the quote that ends its URL. It is
-    # percent-encoded, so it needs no escaping.
-    path, _, _ = entry.row.fragment.partition(b'"')
-    attributes = f'<a href="{_text(entry.prefix)}{path.decode()}{_digest(file)}"'
+    # percent-encoded, so it needs no escaping, and neither does a filename that it ends in unchanged.
+    path = fragment.partition(b'"')[0].decode()
+    filename = file.filename
+    text = filename if path.endswith(filename) else _text(filename)
+    # Digests are hexadecimal when they come here; a look at each costs less than escaping it (HT-14).
+    sha256 = file.digests.get("sha256")
+    attributes = f'#sha256={sha256}"' if sha256 and _is_hexadecimal(sha256) else f'{_other_digest(file.digests)}"'
     if file.requires_python:
         attributes += _requires_python(file.requires_python)
     if file.yanked:  # HT-7: absent when not yanked; any value, even "false", means yanked
         attributes += f' data-yanked="{_text(file.yanked) if isinstance(file.yanked, str) else ""}"'
-    if file.metadata_sha256 or file.metadata_offered:  # HT-8: both names, the older one for pip before 23.2
-        metadata = f"sha256={file.metadata_sha256}" if file.metadata_sha256 else "true"
+    metadata_sha256 = file.metadata_sha256
+    if metadata_sha256 or file.metadata_offered:  # HT-8: both names, the older one for pip before 23.2
+        metadata = f"sha256={metadata_sha256}" if metadata_sha256 and _is_hexadecimal(metadata_sha256) else "true"
         attributes += f' data-dist-info-metadata="{metadata}" data-core-metadata="{metadata}"'
     if signs:
         attributes += f' data-gpg-sig="{"true" if file.gpg_sig else "false"}"'
     if file.provenance.startswith("https://"):  # HT-10: fully qualified, secure origin
         attributes += f' data-provenance="{_text(file.provenance)}"'
-    return f"{attributes}>{_text(file.filename)}</a><br>\n"
+    return f"{opening}{path}{attributes}>{text}</a><br>\n"
 
 
-def _digest(file: File) -> str:
-    digests = file.digests
-    for algorithm in _LINK_ALGORITHMS:
+def _other_digest(digests: Mapping[str, str]) -> str:
+    for algorithm in _OTHER_ALGORITHMS:
         value = digests.get(algorithm)
-        if value and value.isalnum():  # hexadecimal, unless somebody means harm
+        if value and _is_hexadecimal(value):
             return f"#{algorithm}={value}"
     return ""
 

@@ -1,0 +1,227 @@
+"""What a principal may do: one function for the whole product.
+
+devpi's matrix (reference/devpi.md, Appendix A), minus its defaults that are unsafe on an open network:
+
+* Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`. That entry
+  opens uploading and nothing else: deleting and yanking look at the other entries only.
+* Only root creates users.
+
+Kept as devpi has it: an owner may upload when the list is empty, and only those in it when it is not; root's power over
+everything does not include uploading, so that a stolen root password does not silently publish (root may edit the list,
+and that is on record).
+
+A token narrows what its user may do (`TokenScope`), and denial wins, with one exception: what everybody may see without
+credentials, a limited token may see too. Otherwise an installer whose token is for `team/dev` could not fetch the files
+that `team/dev` shows from a public mirror. A limited token manages no tokens and changes no password, even if its
+actions name that; the token of a login has no limits, and an API token without limits is given `DELEGABLE` ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
+from pkgindex_core.names import IndexName, ProjectName, owner
+from pkgindex_core.protocols.identity import Principal, TokenScope
+
+ROOT = "root"
+
+
+class Action(StrEnum):
+    """Everything that needs a permission. The values are what tokens and configuration write."""
+
+    # about an index, mostly about a project in it
+    READ = "read"
+    """Pages, lists, files, sidecars, metadata and documentation of an index, and its configuration."""
+    EXPLAIN = "explain"
+    UPLOAD = "upload"
+    """Add files. Whether a name may be reused is the index's `volatile`, not a permission."""
+    UPLOAD_DOCS = "upload-docs"
+    UPLOAD_RESULTS = "upload-results"
+    """Add test results to a release."""
+    PUSH = "push"
+    """Copy a release out of an index; the target asks for `upload` as well."""
+    DELETE = "delete"
+    """Delete files, versions or projects."""
+    YANK = "yank"
+    MARK = "mark"
+    """Set a project's status (PEP 792)."""
+    REFRESH = "refresh"
+    """Ask a mirror's upstream again before its pages expire."""
+    INDEX_CREATE = "index-create"
+    INDEX_MODIFY = "index-modify"
+    INDEX_DELETE = "index-delete"
+    # about a user
+    USER_CREATE = "user-create"
+    USER_READ = "user-read"
+    """See a user's details, such as the mail address."""
+    USER_MODIFY = "user-modify"
+    """Change a user's details. A new password needs `password-change` as well."""
+    USER_DELETE = "user-delete"
+    PASSWORD_CHANGE = "password-change"  # noqa: S105  # the name of an action
+    TOKEN_MANAGE = "token-manage"  # noqa: S105  # the name of an action
+    # about the server
+    USER_LIST = "user-list"
+    """See who has an account. Listing the indexes one may read needs no more than `read` of each."""
+    STATUS = "status"
+    METRICS = "metrics"
+    CHANGES = "changes"
+    """Read the commits of all indexes, private ones included: replicas and mirrors of this server."""
+    ADMIN = "admin"
+    """Backup, housekeeping, import, export, quarantine."""
+
+
+_READS = frozenset({Action.READ, Action.EXPLAIN})
+_PUBLISHES = frozenset({Action.UPLOAD, Action.UPLOAD_DOCS, Action.UPLOAD_RESULTS})
+_MAINTAINS = frozenset({Action.DELETE, Action.YANK, Action.MARK})
+_READS_WITH_CREDENTIALS = frozenset({Action.PUSH, Action.REFRESH})
+_CONFIGURES = frozenset({Action.INDEX_MODIFY, Action.INDEX_DELETE})
+_PERSONAL = frozenset({Action.USER_READ, Action.USER_MODIFY, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
+
+_WITHIN_INDEX = _READS | _PUBLISHES | _MAINTAINS | _READS_WITH_CREDENTIALS
+ABOUT_AN_INDEX = _WITHIN_INDEX | _CONFIGURES | {Action.INDEX_CREATE}
+"""`index=` must be given, except for `index-create`, which may name the `user` whose index it will be instead."""
+ABOUT_A_USER = _PERSONAL | {Action.USER_DELETE}
+"""`user=` must be given."""
+
+UNDELEGABLE = frozenset({Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
+DELEGABLE: tuple[str, ...] = tuple(sorted(frozenset(Action) - UNDELEGABLE))
+"""The actions of an API token that was made without limits: all that a token can have."""
+
+_OPEN_TO_ALL = _READS | {Action.STATUS}
+_NOBODY = Principal()
+
+
+class Decision(Struct, frozen=True):
+    """Whether something is allowed, and because of what: one sentence, with no more in it than the principal may know."""
+
+    allowed: bool
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def permits(
+    principal: Principal,
+    action: Action,
+    *,
+    index: IndexConfig | None = None,
+    user: str | None = None,
+    project: ProjectName | None = None,
+) -> Decision:
+    """Decide whether a principal may do something to an index (or a project in it), a user, or the server.
+
+    A missing `index=` or `user=` that the action is about is a mistake in the program: ValueError.
+    """
+    if (action in ABOUT_A_USER and user is None) or (action in _WITHIN_INDEX | _CONFIGURES and index is None):
+        raise ValueError(f"permits({action.value!r}) needs to know what it is about")
+    decision = _base(principal, action, index, user)
+    scope = principal.scope
+    if not decision.allowed or scope is None:
+        return decision
+    objection = _objection(scope, action, index, project)
+    if objection is None:
+        return decision
+    if action in _OPEN_TO_ALL and _base(_NOBODY, action, index, user).allowed:
+        return Decision(True, "open to everybody, beyond the limits of the token")
+    return Decision(False, objection)
+
+
+def _base(principal: Principal, action: Action, index: IndexConfig | None, user: str | None) -> Decision:
+    """What the principal may do when nothing narrows it."""
+    if index is not None and action in _WITHIN_INDEX:
+        return _within_index(principal, action, index)
+    if action in _CONFIGURES or action is Action.INDEX_CREATE:
+        return _only(principal, action, owner(index.name) if index else user)
+    if action is Action.USER_DELETE and user == ROOT:
+        return Decision(False, "the user root cannot be deleted")
+    if action in ABOUT_A_USER:
+        return _only(principal, action, user)
+    if action is Action.STATUS:
+        return Decision(True, "open to everybody")
+    if action in {Action.USER_LIST, Action.METRICS}:
+        if principal.name is not None:
+            return Decision(True, "open to everybody with credentials")
+        return Decision(False, f"{action.value} needs credentials")
+    return _only(principal, action, None)
+
+
+def _within_index(principal: Principal, action: Action, index: IndexConfig) -> Decision:
+    owns = principal.name is not None and principal.name == owner(index.name)
+    is_root = principal.name == ROOT
+    if action in _PUBLISHES:
+        if index.acl_upload:
+            allowed, source = _listed(principal, index.acl_upload), "acl_upload"
+        else:
+            allowed, source = owns, "acl_upload, which is empty and leaves it to the owner,"
+        return _decision(allowed, principal, action, index.name, source)
+    if action in _MAINTAINS:
+        maintainers = [entry for entry in index.acl_upload if _special(entry) != ANONYMOUS]
+        allowed = owns or is_root or (principal.name is not None and _listed(principal, maintainers))
+        return _decision(allowed, principal, action, index.name, "acl_upload")
+    if action in _READS_WITH_CREDENTIALS and principal.name is None:
+        return Decision(False, f"{action.value} on {index.name} needs credentials")
+    allowed = owns or is_root or _listed(principal, index.acl_read)
+    return _decision(allowed, principal, action, index.name, "acl_read")
+
+
+def _decision(allowed: bool, principal: Principal, action: Action, index: IndexName, source: str) -> Decision:
+    if allowed:
+        return Decision(True, f"{principal.label} may {action.value} on {index}")
+    return Decision(False, f"{principal.label} may not {action.value} on {index}: {source} does not name them")
+
+
+def _only(principal: Principal, action: Action, user: str | None) -> Decision:
+    """Allowed to one user and to root; to root alone when there is no such user."""
+    allowed = principal.name is not None and principal.name in {user, ROOT}
+    who = f"{user} and root" if user is not None and user != ROOT else ROOT
+    if allowed:
+        return Decision(True, f"{principal.label} may {action.value}: it is for {who}")
+    return Decision(False, f"{principal.label} may not {action.value}: it is for {who} only")
+
+
+def _listed(principal: Principal, entries: Iterable[str]) -> bool:
+    """Whether an access list names a principal: the name, `:group`, `:AUTHENTICATED:`, or everyone."""
+    for entry in entries:
+        if entry.startswith(":"):
+            special = _special(entry)
+            if special == ANONYMOUS:
+                return True
+            if principal.name is None:
+                continue
+            if special == AUTHENTICATED or entry[1:] in principal.groups:
+                return True
+        elif principal.name is not None and entry == principal.name:
+            return True
+    return False
+
+
+def _special(entry: str) -> str:
+    """An entry as the special names are compared: in any case, like devpi's."""
+    return entry.upper() if entry.endswith(":") else entry
+
+
+def _objection(scope: TokenScope, action: Action, index: IndexConfig | None, project: ProjectName | None) -> str | None:
+    """Which limit of a token forbids something; None when none does.
+
+    A limit to some indexes or projects forbids what is not about one of them.
+    """
+    limited = bool(scope.indexes or scope.projects or scope.actions)
+    if limited and action in UNDELEGABLE:
+        return f"the token {scope.token_id} has limits, and {action.value} needs a login"
+    if scope.actions and not _fits(action.value, scope.actions):
+        return f"the token {scope.token_id} is not for {action.value}"
+    if scope.indexes and (index is None or not _fits(index.name, scope.indexes)):
+        return f"the token {scope.token_id} is limited to other indexes"
+    if scope.projects and (project is None or not _fits(project, scope.projects)):
+        return f"the token {scope.token_id} is limited to other projects"
+    return None
+
+
+def _fits(value: str, patterns: Sequence[str]) -> bool:
+    return value in patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
