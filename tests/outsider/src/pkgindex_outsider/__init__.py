@@ -1,0 +1,1 @@
+"""A plugin for pkgindex by somebody who has only its documentation."""
