@@ -15,7 +15,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +24,7 @@ from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import RequirementFailed
-from pkgindex_core.hookspecs import Context, Provider
+from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
@@ -69,11 +68,10 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self.workers = workers
-        made_with = partial(_context_for, context, settings)
-        admission = _made(plugins.admission(settings.admission), made_with)
-        filters = {provider.name: _made(provider, made_with) for provider in plugins.page_filters()}
-        renderers = {name: _made(provider, made_with) for name, provider in plugins.renderers().items()}
-        authenticators = [_made(provider, made_with) for provider in plugins.authenticators()]
+        admission = plugins.admission(settings.admission).make(context)
+        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
+        renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
+        authenticators = [provider.make(context) for provider in plugins.authenticators()]
         self.passwords = PasswordPool(workers)
         self.identity = Identity(store=store, authenticators=authenticators, clock=clock)
         self.pages = Pages(
@@ -99,7 +97,7 @@ class Engine:
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
-            checks=[_made(provider, made_with) for provider in plugins.upload_checks()],
+            checks=[provider.make(context) for provider in plugins.upload_checks()],
             limits=UploadLimits(
                 file_bytes=settings.max_upload_bytes,
                 field_bytes=settings.max_upload_field_bytes,
@@ -133,7 +131,7 @@ class Engine:
 
         Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
         """
-        plugins = plugins or load_plugins(disabled=settings.disabled_plugins)
+        plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
         clock = clock or SystemClock()
         data = Path(settings.data)
         _make_private(data)
@@ -141,16 +139,14 @@ class Engine:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
             context = Context(data=data, clock=clock, workers=workers)
-            index_provider = plugins.index_store(settings.store)
-            store = await index_provider.make(settings.store, _context_for(context, settings, index_provider.name))
+            store: IndexStore = await plugins.index_store(settings.store).make(settings.store, context)
             stack.push_async_callback(store.close)
-            blob_provider = plugins.blob_store(settings.blobs)
-            blobs = await blob_provider.make(settings.blobs, _context_for(context, settings, blob_provider.name))
+            blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
             stack.push_async_callback(blobs.close)
             context = replace(context, index_store=store, blob_store=blobs)
             refreshers: dict[str, Refresher] = {}
             for kind, provider in plugins.refreshers().items() if mirrors else ():
-                refreshers[kind] = await provider.make(_context_for(context, settings, provider.name))
+                refreshers[kind] = await provider.make(context)
                 stack.push_async_callback(refreshers[kind].close)
             yield cls(
                 settings=settings,
@@ -209,16 +205,6 @@ class Engine:
             acl_upload=(ROOT,),
         )
         return [mirror, stage]
-
-
-def _context_for(context: Context, settings: Settings, name: str) -> Context:
-    """The context with the configuration table of one provider."""
-    return replace(context, settings=settings.plugins.get(name, {}))
-
-
-def _made(provider: Provider[T], made_with: Callable[[str], Context]) -> T:
-    made: T = provider.make(made_with(provider.name))
-    return made
 
 
 def _make_private(directory: Path) -> None:

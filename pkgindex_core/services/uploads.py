@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,7 +128,7 @@ class Upload:
         self._fields: dict[str, list[str]] = {}
         self._field_bytes = 0
         self._field_count = 0
-        self._opening: object | None = None
+        self._held = AsyncExitStack()
         self._stage: Stage | None = None
         self._filename = ""
         self._algorithms: set[str] = set()
@@ -159,8 +159,7 @@ class Upload:
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
         stage = self._uploads._blobs.stage(*sorted(self._algorithms))
-        self._stage = await stage.__aenter__()
-        self._opening = stage
+        self._stage = await self._held.enter_async_context(stage)
         failpoint("upload.spool_opened")
 
     async def skip_content(self) -> None:
@@ -184,10 +183,8 @@ class Upload:
 
     async def discard(self) -> None:
         """Forget what was received; nothing happens after a `finish`."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            await opening.__aexit__(None, None, None)  # type: ignore[attr-defined]  # an async context manager, kept open
         self._stage = None
+        await self._held.aclose()
 
     async def finish(self) -> Published:
         """Check everything, keep it, commit, and say what became of it."""

@@ -147,4 +147,5 @@ def _progress(files: tuple[Path, ...]) -> Any:
     total = sum(path.stat().st_size for path in files)
     if not total:
         raise Refused("the files are empty")
-    return click.progressbar(length=total, label="Uploading", file=click.get_text_stream("stderr"))
+    stderr: Any = click.get_text_stream("stderr")
+    return click.progressbar(range(total), length=total, label="Uploading", file=stderr)
