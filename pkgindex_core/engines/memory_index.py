@@ -279,7 +279,9 @@ class MemoryIndex:
         for state in reversed(self._states):
             last = state.index(index).projects.get(project)
             if last is not None and last.mirrored and last.since == then.since:
-                return last
+                # Dropped and replaced by a hosted project in one commit: no state has it as dropped.
+                gone = last.holds and state is not self._now
+                return _dropped(last, Serial(state.serial + 1)) if gone else last
         return then
 
     def _standing(self, index: IndexName, project: ProjectName, at: Serial | None) -> Standing:

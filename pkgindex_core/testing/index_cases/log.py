@@ -1,0 +1,480 @@
+"""Commits: serials, times, requirements, the log, and what happens when several write."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pkgindex_core.changes import (
+    Change,
+    Commit,
+    DropFile,
+    DropIndex,
+    DropMirrorPage,
+    DropProject,
+    DropToken,
+    DropUser,
+    FileAbsent,
+    IndexAbsent,
+    IndexPresent,
+    MirrorNames,
+    MirrorPage,
+    ProjectAt,
+    PutFile,
+    PutIndex,
+    PutProject,
+    PutToken,
+    PutUser,
+    Requirement,
+    UserAbsent,
+    YankFile,
+)
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
+from pkgindex_core.models import Serial, Token
+from pkgindex_core.names import ProjectName
+from pkgindex_core.testing.index_cases.base import IndexStoreCases
+from pkgindex_core.testing.index_cases.values import (
+    DEMO,
+    DEV,
+    MIRROR,
+    NOWHERE,
+    OTHER,
+    PROD,
+    START,
+    head,
+    hosted,
+    mirrored,
+    stage,
+    user,
+)
+
+ONE = "demo-1.0.tar.gz"
+TWO = "demo-2.0.tar.gz"
+
+ONE_OF_EACH: tuple[Change, ...] = (
+    PutUser(user("bob", custom_data={"x": [1, None]})),
+    PutToken(Token(id="t", user="bob", secret_sha256=sha256_of(b"t"))),
+    PutIndex(stage(NOWHERE, options={"k": "v"})),
+    PutProject(NOWHERE, OTHER, head("Other")),
+    PutFile(NOWHERE, DEMO, hosted(ONE), "Demo"),
+    PutFile(NOWHERE, DEMO, hosted(TWO)),
+    YankFile(NOWHERE, DEMO, ONE, "why"),
+    DropFile(NOWHERE, DEMO, TWO),
+    DropProject(NOWHERE, OTHER),
+    MirrorPage(MIRROR, DEMO, head("Demo", validators={"etag": "x"}), put=(mirrored(ONE),), drop=("gone",)),
+    MirrorNames(MIRROR, put=((DEMO, "Demo"),), drop=(OTHER,), validators={"etag": "y"}),
+    DropMirrorPage(MIRROR, DEMO),
+    DropIndex(NOWHERE),
+    DropToken("t"),
+    DropUser("bob"),
+)
+
+
+class CommitCases(IndexStoreCases):
+    async def test_an_empty_store(self) -> None:
+        assert await self.store.head() == 0
+        assert await self.store.serial_at(START) == 0
+        assert list(await self.store.commits(Serial(0))) == []
+        tree = await self.store.tree()
+        assert (tree.serial, dict(tree.indexes)) == (0, {})
+        standing = await self.standing(DEV, DEMO)
+        assert (standing.index, standing.stamp, standing.holds) == (DEV, 0, False)
+        assert [batch async for batch in self.store.blobs_in_use() if batch] == []
+
+    async def test_a_commit_says_what_when_and_who(self) -> None:
+        self.clock.advance(5)
+        changes = (PutUser(user("ann")), PutIndex(stage(DEV)))
+        commit = await self.store.apply(list(changes), who="ann (token 1)")
+        assert commit == Commit(serial=Serial(1), at=self.clock.now(), who="ann (token 1)", changes=changes)
+        assert await self.store.commits(Serial(0)) == [commit]
+        assert await self.peek_log() == [(1, "ann (token 1)")]
+        assert await self.store.head() == 1
+
+    async def test_an_empty_list_commits_nothing(self) -> None:
+        assert await self.store.apply([], who="ann") is None
+        assert await self.store.apply([], who="ann", require=[IndexPresent(DEV)]) is None
+        assert await self.store.head() == 0
+
+    async def test_every_change_comes_back_from_the_log(self) -> None:
+        await self.seed()
+        commit = await self.store.apply(ONE_OF_EACH, who="ann")
+        assert (await self.store.commits(Serial(1)))[0] == commit
+        singly = [await self.store.apply([change], who="ann") for change in ONE_OF_EACH]
+        assert await self.store.commits(Serial(2)) == singly
+
+    async def test_the_log_is_read_in_pieces(self) -> None:
+        for number in range(5):
+            await self.commit(PutUser(user(f"u{number}")))
+        pieces = [[commit.serial for commit in await self.store.commits(Serial(after), limit=2)] for after in range(7)]
+        assert pieces == [[1, 2], [2, 3], [3, 4], [4, 5], [5], [], []]
+        assert list(await self.store.commits(Serial(0), limit=0)) == []
+
+    async def test_a_long_change_comes_back_from_the_log(self) -> None:
+        await self.seed()
+        files = tuple(mirrored(f"demo-{number}.zip") for number in range(2000))
+        commit = await self.store.apply([MirrorPage(MIRROR, DEMO, head(), put=files)], who="[mirror]")
+        assert await self.store.commits(Serial(1)) == [commit]
+
+    async def test_serials_have_no_gap_after_failures(self) -> None:
+        first = await self.seed()
+        for _ in range(3):
+            with pytest.raises(Missing):
+                await self.commit(DropUser("nobody"))
+        assert await self.commit(PutUser(user("bob"))) == first + 1
+
+    async def test_a_list_that_fails_half_way_leaves_nothing(self) -> None:
+        await self.seed()
+        await self.commit(PutFile(DEV, DEMO, hosted(ONE)))
+        before = await self.everything()
+        with pytest.raises(Missing):
+            await self.commit(
+                PutUser(user("bob")),
+                PutIndex(stage(NOWHERE)),
+                PutFile(DEV, DEMO, hosted(TWO)),
+                DropFile(DEV, DEMO, ONE),
+                PutProject(DEV, OTHER, head()),
+                MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE), mirrored("odd.exe"))),
+                MirrorNames(MIRROR, put=((DEMO, ""),)),
+                DropIndex(PROD),
+                DropUser("nobody"),
+            )
+        assert await self.everything() == before
+
+    async def test_changes_see_those_before_them(self) -> None:
+        await self.commit(
+            PutUser(user("ann")), PutIndex(stage(DEV)), PutFile(DEV, DEMO, hosted(ONE)), YankFile(DEV, DEMO, ONE, "no")
+        )
+        assert await self.store.file(DEV, DEMO, ONE) == hosted(ONE, yanked="no")
+
+    @pytest.mark.parametrize("value", ["\udcff", 2**64, object()], ids=["surrogate", "wide", "object"])
+    async def test_what_cannot_be_stored_is_refused(self, value: Any) -> None:
+        with pytest.raises(Refused):
+            await self.commit(PutUser(user("ann")), PutUser(user("bob", custom_data=value)))
+        assert await self.store.head() == 0
+        await self.commit(PutUser(user("ann")))
+
+    async def test_times_name_the_serial_that_was_current(self) -> None:
+        serials = []
+        for _ in range(3):
+            self.clock.advance(10)
+            serials.append(await self.commit(PutUser(user("ann"))))
+        times = [START + seconds * 1_000_000 for seconds in (0, 9, 10, 15, 20, 29, 30, 1000)]
+        found = [await self.store.serial_at(Timestamp(moment)) for moment in times]
+        assert found == [0, 0, 1, 1, 2, 2, 3, 3]
+
+    async def test_times_never_run_backwards(self) -> None:
+        await self.commit(PutUser(user("ann")))
+        self.clock.advance(-3600)
+        await self.commit(PutUser(user("bob")))
+        times = [commit.at for commit in await self.store.commits(Serial(0))]
+        assert times == [START, START]
+        assert await self.store.serial_at(START) == 2
+        assert await self.store.serial_at(Timestamp(START - 1)) == 0
+
+    async def test_a_future_serial_reads_the_present(self) -> None:
+        await self.seed()
+        await self.commit(PutFile(DEV, DEMO, hosted(ONE)))
+        for at in (Serial(3), Serial(10**9), Serial(2**62)):
+            assert set(await self.files(DEV, DEMO, at=at) or ()) == {ONE}
+            assert (await self.store.tree(at=at)).serial == 1
+
+    async def test_the_generation_differs_after_every_commit(self) -> None:
+        seen = {self.store.generation()}
+        for number in range(20):
+            await self.commit(PutUser(user(f"u{number}")))
+            seen.add(self.store.generation())
+        assert len(seen) == 21
+        assert self.store.generation() == self.store.generation()
+
+    async def everything(self) -> object:
+        """All that can be read, for comparing before and after."""
+        tree = await self.store.tree()
+        pages = []
+        for index in (*tree.indexes, NOWHERE):
+            rows = await self.store.projects(index)
+            pages.append((index, list(rows), await self.store.project_count(index), await self.store.listing(index)))
+            pages += [(await self.page(index, row.name), await self.files(index, row.name)) for row in rows]
+        names = [row async for rows in self.store.listed_names(MIRROR) for row in rows]
+        taken = [await self.store.taken(DEV, name) for name in (ONE, TWO)]
+        return (
+            tree,
+            pages,
+            names,
+            taken,
+            list(await self.store.users()),
+            await self.store.head(),
+            await self.peek_files(),
+        )
+
+
+class RequirementCases(IndexStoreCases):
+    HOLD: tuple[Requirement, ...] = (
+        FileAbsent(DEV, TWO),
+        FileAbsent(PROD, ONE),
+        FileAbsent(NOWHERE, ONE),
+        ProjectAt(DEV, DEMO, Serial(2)),
+        ProjectAt(DEV, ProjectName("never"), Serial(0)),
+        ProjectAt(NOWHERE, DEMO, Serial(0)),
+        ProjectAt(MIRROR, DEMO, Serial(2)),
+        UserAbsent("bob"),
+        IndexAbsent(NOWHERE),
+        IndexPresent(DEV),
+    )
+    FAIL: tuple[Requirement, ...] = (
+        FileAbsent(DEV, ONE),
+        FileAbsent(DEV, "buried-1.zip"),
+        ProjectAt(DEV, DEMO, Serial(1)),
+        ProjectAt(DEV, DEMO, Serial(0)),
+        ProjectAt(MIRROR, DEMO, Serial(0)),
+        ProjectAt(NOWHERE, DEMO, Serial(2)),
+        UserAbsent("ann"),
+        IndexAbsent(DEV),
+        IndexPresent(NOWHERE),
+    )
+
+    async def prepared(self) -> None:
+        await self.seed()
+        await self.commit(
+            PutFile(DEV, DEMO, hosted(ONE)),
+            PutFile(DEV, OTHER, hosted("buried-1.zip")),
+            DropFile(DEV, OTHER, "buried-1.zip"),
+            MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)),
+        )
+
+    @pytest.mark.parametrize("requirement", HOLD, ids=str)
+    async def test_a_requirement_that_holds_lets_the_write_through(self, requirement: Requirement) -> None:
+        await self.prepared()
+        assert await self.commit(PutUser(user("carl")), require=[requirement]) == 3
+
+    @pytest.mark.parametrize("requirement", FAIL, ids=str)
+    async def test_a_requirement_that_fails_stops_the_write(self, requirement: Requirement) -> None:
+        await self.prepared()
+        with pytest.raises(RequirementFailed) as caught:
+            await self.commit(PutUser(user("carl")), require=[IndexPresent(DEV), requirement])
+        assert caught.value.requirement == requirement
+        assert await self.store.head() == 2
+        assert await self.store.user("carl") is None
+
+    async def test_requirements_are_judged_before_the_changes(self) -> None:
+        await self.prepared()
+        await self.commit(
+            PutFile(DEV, DEMO, hosted(TWO)), require=(FileAbsent(DEV, TWO), ProjectAt(DEV, DEMO, Serial(2)))
+        )
+        with pytest.raises(RequirementFailed):
+            await self.commit(DropProject(DEV, DEMO), require=iter([ProjectAt(DEV, DEMO, Serial(2))]))
+
+    async def test_a_revalidated_page_still_meets_its_stamp(self) -> None:
+        await self.prepared()
+        await self.commit(MirrorPage(MIRROR, DEMO, head(fetched=START)), require=[ProjectAt(MIRROR, DEMO, Serial(2))])
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=(ONE,)), require=[ProjectAt(MIRROR, DEMO, Serial(2))])
+
+
+class ConcurrencyCases(IndexStoreCases):
+    async def test_many_writers_get_a_serial_each(self) -> None:
+        await self.seed()
+        commits = await asyncio.gather(
+            *(self.commit(PutFile(DEV, ProjectName(f"p{number}"), hosted(f"p{number}-1.zip"))) for number in range(100))
+        )
+        assert sorted(commits) == list(range(2, 102))
+        assert len(await self.peek_files()) == 100
+
+    async def test_of_a_race_for_a_name_one_wins(self) -> None:
+        await self.seed()
+        for turn in range(10):
+            name = f"demo-{turn}.zip"
+            outcomes = await asyncio.gather(
+                *(
+                    self.commit(PutFile(DEV, DEMO, hosted(name, str(number))), require=[FileAbsent(DEV, name)])
+                    for number in range(8)
+                ),
+                return_exceptions=True,
+            )
+            winners = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, int)]
+            assert len(winners) == 1
+            assert sum(isinstance(outcome, RequirementFailed) for outcome in outcomes) == 7
+            assert await self.store.file(DEV, DEMO, name) == hosted(name, str(winners[0]))
+
+    async def test_one_that_fails_takes_nobody_with_it(self) -> None:
+        await self.seed()
+        outcomes = await asyncio.gather(
+            *(
+                self.commit(PutFile(DEV, ProjectName(f"p{number}"), hosted(f"p{number}-1.zip")), *bad)
+                for number, bad in enumerate(
+                    [(), (DropUser("nobody"),), (), (PutFile(NOWHERE, DEMO, hosted(ONE)),), ()]
+                )
+            ),
+            return_exceptions=True,
+        )
+        assert [isinstance(outcome, PkgIndexError) for outcome in outcomes] == [False, True, False, True, False]
+        assert {project for _, project, *_ in await self.peek_files()} == {"p0", "p2", "p4"}
+
+    async def test_a_write_is_seen_by_every_read_after_it(self) -> None:
+        await self.seed()
+
+        async def write_and_read(number: int) -> None:
+            project, name = ProjectName(f"p{number % 5}"), f"p-{number}.zip"
+            serial = await self.commit(PutFile(DEV, project, hosted(name)))
+            assert await self.store.head() >= serial
+            assert await self.store.file(DEV, project, name) is not None
+            assert name in {row.filename for row in (await self.page(DEV, project)).rows}
+            assert (await self.standing(DEV, project)).stamp >= serial
+            assert project in {row.name for row in await self.store.projects(DEV)}
+
+        await asyncio.gather(*(write_and_read(number) for number in range(60)))
+
+    async def test_a_page_is_of_one_moment(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head("0"), put=tuple(mirrored(f"{n}", "0") for n in range(300))))
+
+        async def write() -> None:
+            for turn in range(1, 15):
+                put = tuple(mirrored(f"{number}", str(turn)) for number in range(300))
+                await self.commit(MirrorPage(MIRROR, DEMO, head(str(turn)), put=put))
+
+        writing = asyncio.create_task(write())
+        while not writing.done():
+            page = await self.page(MIRROR, DEMO)
+            expected = sha256_of(page.head.display_name.encode()).encode()
+            assert all(expected in row.fragment for row in page.rows)
+            await asyncio.sleep(0)
+        await writing
+
+    async def test_a_cancelled_writer_harms_nobody(self) -> None:
+        await self.seed()
+        tasks = [
+            asyncio.ensure_future(self.commit(PutFile(DEV, DEMO, hosted(f"demo-{number}.zip")))) for number in range(60)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        kept = set(await self.files(DEV, DEMO) or ())
+        for number, outcome in enumerate(outcomes):
+            if not isinstance(outcome, asyncio.CancelledError):
+                assert isinstance(outcome, int)
+                assert f"demo-{number}.zip" in kept
+        assert await self.commit(PutUser(user("bob"))) == await self.store.head()
+
+    async def test_wait_returns_at_once_when_the_head_is_beyond(self) -> None:
+        await self.seed()
+        assert await self.store.wait(Serial(0), timeout=60) == 1
+
+    async def test_wait_gives_up(self) -> None:
+        await self.seed()
+        assert await self.store.wait(Serial(1), timeout=0.01) == 1
+        assert await self.store.wait(Serial(1), timeout=0) == 1
+
+    async def test_wait_is_woken_by_a_commit(self) -> None:
+        await self.seed()
+        waiting = [asyncio.create_task(self.store.wait(Serial(1), timeout=60)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        await self.commit(PutUser(user("bob")))
+        assert await asyncio.wait_for(asyncio.gather(*waiting), timeout=30) == [2] * 5
+
+
+class LifeCases(IndexStoreCases):
+    """Reopening, sharing, closing."""
+
+    async def test_what_was_committed_is_found_again(self) -> None:
+        await self.seed()
+        held = await self.commit(PutFile(DEV, DEMO, hosted(ONE), "Demo"), PutUser(user("bob", email="b@example.org")))
+        await self.commit(DropFile(DEV, DEMO, ONE), MirrorNames(MIRROR, put=((OTHER, "Other"),)))
+        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored(ONE), mirrored("odd.exe"))))
+        log = list(await self.store.commits(Serial(0)))
+        tree = await self.store.tree()
+        await self.store.close()
+        self.store = await self.open_store(self.context)
+        if not self.survives_reopening:
+            assert await self.store.head() == 0
+            await self.seed()
+            return
+        assert await self.store.head() == 4
+        assert await self.store.tree() == tree
+        assert list(await self.store.commits(Serial(0))) == log
+        assert await self.files(DEV, DEMO) == {}
+        assert await self.files(DEV, DEMO, at=held) == {ONE: hosted(ONE)}
+        assert (await self.store.taken(DEV, ONE)) is not None
+        assert set(await self.files(MIRROR, DEMO) or ()) == {ONE, "odd.exe"}
+        assert await self.store.find_file(MIRROR, "odd.exe", []) == (DEMO, mirrored("odd.exe"))
+        assert (await self.store.listing(MIRROR)).count == 1
+        assert await self.commit(PutUser(user("carl"))) == 5
+
+    async def test_two_stores_on_one_medium_see_each_other(self) -> None:
+        await self.seed()
+        second = await self.open_store(self.context)
+        try:
+            assert await second.head() == (1 if self.shares_medium else 0)
+            if not self.shares_medium:
+                return
+            for turn in range(5):
+                generation = second.generation()
+                name = f"demo-{turn}.zip"
+                serial = await self.commit(PutFile(DEV, DEMO, hosted(name)))
+                assert second.generation() != generation
+                assert await second.head() == serial
+                assert await second.file(DEV, DEMO, name) == hosted(name)
+                assert (await second.standings(DEMO, [DEV]))[0].stamp == serial
+                generation = self.store.generation()
+                answer = await second.apply([PutIndex(stage(DEV, title=str(turn)))], who="second")
+                assert answer is not None
+                assert answer.serial == serial + 1
+                assert self.store.generation() != generation
+                assert (await self.store.tree()).indexes[DEV].title == str(turn)
+        finally:
+            await second.close()
+
+    async def test_wait_sees_the_commits_of_another_store(self) -> None:
+        await self.seed()
+        second = await self.open_store(self.context)
+        try:
+            waiting = asyncio.create_task(second.wait(Serial(1), timeout=30 if self.shares_medium else 0.05))
+            await asyncio.sleep(0.01)
+            await self.commit(PutUser(user("bob")))
+            assert await waiting == (2 if self.shares_medium else 0)
+        finally:
+            await second.close()
+
+    async def test_writers_in_two_stores_make_one_gapless_log(self) -> None:
+        await self.seed()
+        second = await self.open_store(self.context) if self.shares_medium else self.store
+        try:
+            await asyncio.gather(
+                *(
+                    store.apply([PutFile(DEV, ProjectName(f"p{number}"), hosted(f"p{number}.zip"))], who="racer")
+                    for number, store in enumerate([self.store, second] * 20)
+                )
+            )
+        finally:
+            if second is not self.store:
+                await second.close()
+        assert await self.store.head() == 41
+        assert len(await self.peek_files()) == 40
+
+    async def test_closing_finishes_what_was_begun(self) -> None:
+        await self.seed()
+        store = self.store
+        tasks = [asyncio.ensure_future(store.apply([PutUser(user(f"u{number}"))], who="x")) for number in range(50)]
+        await asyncio.sleep(0)
+        await store.close()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(outcome, (Commit, Unavailable)) for outcome in outcomes)
+        self.store = await self.open_store(self.context)
+        if self.survives_reopening:
+            acknowledged = [outcome.serial for outcome in outcomes if isinstance(outcome, Commit)]
+            assert await self.store.head() == 1 + len(acknowledged)
+
+    async def test_a_closed_store_is_unavailable_not_empty(self) -> None:
+        await self.seed()
+        closed = self.store
+        waiting = asyncio.create_task(closed.wait(Serial(1), timeout=60))
+        await asyncio.sleep(0)
+        await closed.close()
+        await closed.close()
+        assert await asyncio.wait_for(waiting, timeout=30) == 1
+        with pytest.raises(Unavailable):
+            await closed.apply([PutUser(user("bob"))], who="x")
+        self.store = await self.open_store(self.context)

@@ -1,0 +1,68 @@
+"""Small values that the index store's cases are written in."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.models import File, IndexConfig, PageHead, User
+from pkgindex_core.names import IndexName, ProjectName
+
+START: Final = Timestamp(1_700_000_000_000_000)
+SECOND: Final = 1_000_000
+
+DEV: Final = IndexName("ann/dev")
+PROD: Final = IndexName("ann/prod")
+MIRROR: Final = IndexName("root/mirror")
+NOWHERE: Final = IndexName("ann/nowhere")
+
+DEMO: Final = ProjectName("demo")
+OTHER: Final = ProjectName("other")
+
+
+class ManualClock:
+    """Time that moves when a test says so."""
+
+    def __init__(self, moment: Timestamp = START) -> None:
+        self.moment = moment
+
+    def now(self) -> Timestamp:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.moment / SECOND
+
+    def advance(self, seconds: float) -> None:
+        self.moment = Timestamp(self.moment + int(seconds * SECOND))
+
+
+def hosted(filename: str, content: str = "", **fields: Any) -> File:
+    """A file as an upload makes it; other content, other digest."""
+    return File(filename=filename, digests={"sha256": sha256_of((content or filename).encode())}, size=1, **fields)
+
+
+def mirrored(filename: str, content: str = "", **fields: Any) -> File:
+    """A file as an upstream lists it."""
+    return hosted(filename, content, url=f"https://files.example.org/{filename}", **fields)
+
+
+def unfetched(filename: str) -> File:
+    """A file of an upstream that gives no sha256."""
+    return File(filename=filename, digests={"md5": "0" * 32}, url=f"https://files.example.org/{filename}")
+
+
+def stage(name: IndexName, **options: Any) -> IndexConfig:
+    return IndexConfig(name=name, **options)
+
+
+def mirror(name: IndexName, **options: Any) -> IndexConfig:
+    return IndexConfig(name=name, type="mirror", mirror_url="https://example.org/simple/", **options)
+
+
+def user(name: str, **fields: Any) -> User:
+    return User(name=name, **fields)
+
+
+def head(display_name: str = "", **fields: Any) -> PageHead:
+    return PageHead(display_name=display_name, **fields)
