@@ -1,0 +1,308 @@
+"""A Hypothesis machine that drives any index store through random lives, beside the reference.
+
+    class MyMachine(IndexMachine):
+        async def open_store(self, context):
+            return await open_mine("mine://" + context.data.name, context)
+
+    TestMyMachine = MyMachine.TestCase
+
+Every list of changes, fitting or not, with preconditions that hold or fail, goes to the store and to a `MemoryIndex`: the
+outcomes must be equal, and so must every read, of the present and of every past serial, also after the store was closed and
+opened again, also after several lists were handed over at once. The names are few, so that they collide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pkgindex_core.changes import (
+    Change,
+    Commit,
+    DropFile,
+    DropIndex,
+    DropMirrorPage,
+    DropProject,
+    DropToken,
+    DropUser,
+    FileAbsent,
+    IndexAbsent,
+    IndexPresent,
+    MirrorNames,
+    MirrorPage,
+    ProjectAt,
+    PutFile,
+    PutIndex,
+    PutProject,
+    PutToken,
+    PutUser,
+    Requirement,
+    UserAbsent,
+    YankFile,
+)
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
+from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.models import IndexConfig, PageHead, Serial, Token
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.testing.index_cases.values import ManualClock, hosted, unfetched, user
+
+_Result = TypeVar("_Result")
+
+USERS: Final = ("ann", "root")
+TOKENS: Final = ("t1", "t2")
+INDEXES: Final = tuple(IndexName(name) for name in ("ann/dev", "ann/prod", "root/mirror"))
+PROJECTS: Final = tuple(ProjectName(name) for name in ("demo", "demo-more", "other"))
+FILENAMES: Final = (
+    "demo-1.0.tar.gz",
+    "demo-2.0-py3-none-any.whl",
+    "demo_more-1.0-py3-none-any.whl",
+    "demo-more-1.0.zip",
+    "other-1.0.tar.gz",
+    "without anything in common.exe",
+)
+
+_users = st.sampled_from(USERS)
+_indexes = st.sampled_from(INDEXES)
+_projects = st.sampled_from(PROJECTS)
+_filenames = st.sampled_from(FILENAMES)
+_contents = st.sampled_from(["one", "two"])
+_files = st.builds(
+    hosted,
+    _filenames,
+    _contents,
+    yanked=st.sampled_from([False, True, "why"]),
+    metadata_sha256=st.sampled_from([None, sha256_of(b"m")]),
+)
+_mirrored_files = _files | st.builds(unfetched, _filenames)
+_heads = st.builds(
+    PageHead,
+    display_name=st.sampled_from(["", "Demo"]),
+    status=st.sampled_from(["", "archived"]),
+    fetched=st.sampled_from([None, Timestamp(1), Timestamp(2)]),
+)
+_configs = st.builds(
+    IndexConfig,
+    name=_indexes,
+    type=st.sampled_from(["stage", "stage", "mirror"]),
+    bases=st.lists(_indexes, max_size=2).map(tuple),
+)
+_tokens = st.builds(
+    Token,
+    id=st.sampled_from(TOKENS),
+    user=_users,
+    secret_sha256=st.just(sha256_of(b"secret")),
+    created=st.sampled_from([Timestamp(1), Timestamp(2)]),
+)
+
+rare_changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(PutUser, st.builds(user, _users, email=st.sampled_from(["", "a@example.org"]))),
+    st.builds(DropUser, _users),
+    st.builds(PutToken, _tokens),
+    st.builds(DropToken, st.sampled_from(TOKENS)),
+    st.builds(PutIndex, _configs),
+    st.builds(DropIndex, _indexes),
+)
+hosted_changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(PutFile, _indexes, _projects, _files, st.sampled_from(["", "DEMO"])),
+    st.builds(PutFile, _indexes, _projects, _files),
+    st.builds(DropFile, _indexes, _projects, _filenames),
+    st.builds(YankFile, _indexes, _projects, _filenames, st.sampled_from([False, True, "why"])),
+    st.builds(PutProject, _indexes, _projects, _heads),
+    st.builds(DropProject, _indexes, _projects),
+)
+_listed = st.tuples(_projects, st.sampled_from(["", "Demo", "demo"]))
+mirrored_changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(
+        MirrorPage,
+        _indexes,
+        _projects,
+        _heads,
+        st.lists(_mirrored_files, max_size=4).map(tuple),
+        st.lists(_filenames, max_size=3).map(tuple),
+    ),
+    st.builds(MirrorPage, _indexes, _projects, _heads),
+    st.builds(DropMirrorPage, _indexes, _projects),
+    st.builds(
+        MirrorNames,
+        _indexes,
+        st.lists(_listed, max_size=3).map(tuple),
+        st.lists(_projects, max_size=2).map(tuple),
+        st.dictionaries(st.just("etag"), st.sampled_from(["1", "2"])),
+    ),
+)
+changes: st.SearchStrategy[Change] = hosted_changes | mirrored_changes | rare_changes
+requirements: st.SearchStrategy[Requirement] = st.one_of(
+    st.builds(FileAbsent, _indexes, _filenames),
+    st.builds(ProjectAt, _indexes, _projects, st.integers(0, 8).map(Serial)),
+    st.builds(UserAbsent, _users),
+    st.builds(IndexAbsent, _indexes),
+    st.builds(IndexPresent, _indexes),
+)
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """Subclass, and give it a store; its `TestCase` is the test."""
+
+    reopens: ClassVar[bool] = True
+    """Whether the store is closed and opened again on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._directory = tempfile.TemporaryDirectory()
+        self._workers = ThreadPoolExecutor(1)
+        self._clock = ManualClock()
+        data = Path(self._directory.name)
+        self._context = Context(data=data, clock=self._clock, workers=self._workers)
+        self._model = MemoryIndex(self._clock)
+        self._store = self._run(self.open_store(self._context))
+
+    async def open_store(self, context: Context) -> IndexStore:
+        """A store on the medium of this life (`context.data` is its alone), opened or reopened."""
+        raise NotImplementedError
+
+    @initialize(type_=st.sampled_from(["mirror", "stage"]))
+    def begin(self, type_: str) -> None:
+        self._apply_both(
+            [
+                *(PutUser(user(name)) for name in USERS),
+                *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
+                PutIndex(IndexConfig(name=INDEXES[2], type=type_)),
+            ],
+            [],
+        )
+
+    @rule(changes=st.lists(changes, min_size=1, max_size=4), require=st.lists(requirements, max_size=1))
+    def apply(self, changes: list[Change], require: list[Requirement]) -> None:
+        self._apply_both(changes, require)
+
+    @rule(change=hosted_changes | mirrored_changes)
+    def apply_one(self, change: Change) -> None:
+        self._apply_both([change], [])
+
+    @rule(lists=st.lists(st.lists(changes, min_size=1, max_size=2), min_size=2, max_size=5))
+    def apply_at_once(self, lists: list[list[Change]]) -> None:
+        """Any order is right, so the model follows the log of the store."""
+        before = self._run(self._model.head())
+        outcomes = self._run(self._at_once(lists))
+        for commit in self._run(self._store.commits(before)):
+            assert commit in outcomes
+            assert self._run(self._model.apply(commit.changes, who=commit.who)) == commit
+        assert self._run(self._model.head()) == before + sum(isinstance(outcome, Commit) for outcome in outcomes)
+
+    @rule(seconds=st.integers(-10, 100))
+    def time_passes(self, seconds: int) -> None:
+        self._clock.advance(seconds)
+
+    @precondition(lambda self: self.reopens)
+    @rule()
+    def reopen(self) -> None:
+        self._run(self._store.close())
+        self._store = self._run(self.open_store(self._context))
+
+    @rule(back=st.integers(0, 12))
+    def compare_the_past(self, back: int) -> None:
+        at = Serial(self._run(self._model.head()) - back)
+        assert self._run(_past(self._store, at)) == self._run(_past(self._model, at))
+
+    @rule()
+    def compare_the_present(self) -> None:
+        assert self._run(_past(self._store, None)) == self._run(_past(self._model, None))
+        assert self._run(_present(self._store)) == self._run(_present(self._model))
+
+    @invariant()
+    def heads_agree(self) -> None:
+        assert self._run(self._store.head()) == self._run(self._model.head())
+
+    def teardown(self) -> None:
+        try:
+            self.compare_the_present()
+            for at in range(self._run(self._model.head()) + 2):
+                assert self._run(_past(self._store, Serial(at))) == self._run(_past(self._model, Serial(at))), at
+            assert self._run(self._store.check()) == []
+        finally:
+            self._run(self._store.close())
+            self._runner.close()
+            self._workers.shutdown()
+            self._directory.cleanup()
+
+    def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        return self._runner.run(work)
+
+    def _apply_both(self, changes: Sequence[Change], require: Sequence[Requirement]) -> None:
+        outcomes = [self._run(_outcome(store, changes, require)) for store in (self._model, self._store)]
+        assert outcomes[0] == outcomes[1]
+
+    async def _at_once(self, lists: list[list[Change]]) -> list[Any]:
+        tasks = [self._store.apply(each, who=f"writer {number}") for number, each in enumerate(lists)]
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PkgIndexError):
+                raise outcome
+        return outcomes
+
+
+async def _outcome(store: IndexStore, changes: Sequence[Change], require: Sequence[Requirement]) -> object:
+    """The commit, or what kind of refusal it was."""
+    try:
+        return await store.apply(changes, who="machine", require=require)
+    except RequirementFailed as error:
+        return RequirementFailed, error.requirement
+    except Missing as error:
+        return Missing, error.what, error.name
+    except PkgIndexError as error:
+        return type(error), str(error)
+
+
+async def _past(store: IndexStore, at: Serial | None) -> dict[object, object]:
+    """Everything that can be read as of a serial."""
+    found: dict[object, object] = {
+        "tree": await store.tree(at=at),
+        "users": list(await store.users(at=at)),
+    }
+    for name in USERS:
+        found[name] = await store.user(name, at=at)
+    for index in INDEXES:
+        found[index] = list(await store.projects(index, at=at))
+        for filename in FILENAMES:
+            found[index, filename] = await store.find_file(index, filename, candidate_projects(filename), at=at)
+    for project in PROJECTS:
+        found[project] = await store.standings(project, INDEXES, at=at)
+        for index in INDEXES:
+            page = await store.page(index, project, at=at)
+            found[index, project] = page and (page.index, page.project, page.stamp, page.head, frozenset(page.rows))
+            for filename in FILENAMES:
+                found[index, project, filename] = await store.file(index, project, filename, at=at)
+    return found
+
+
+async def _present(store: IndexStore) -> dict[object, object]:
+    """Everything that has no past, and the log."""
+    commits = list(await store.commits(Serial(0)))
+    moments = {Timestamp(commit.at + offset) for commit in commits for offset in (-1, 0, 1)}
+    found: dict[object, object] = {
+        "commits": commits,
+        "serials": {moment: await store.serial_at(moment) for moment in moments},
+        "blobs": {digest async for batch in store.blobs_in_use() for digest in batch},
+        "tokens": [await store.token(token_id) for token_id in TOKENS],
+    }
+    for name in USERS:
+        found[name] = list(await store.tokens(name))
+    for index in INDEXES:
+        found[index] = await store.listing(index), await store.project_count(index)
+        found[index, "names"] = [row async for rows in store.listed_names(index) for row in rows]
+        for filename in FILENAMES:
+            found[index, filename] = await store.taken(index, filename)
+    return found
