@@ -31,7 +31,22 @@ def test_si_01_names_are_normalised(raw: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "foo\n", "-foo", "foo-", ".", "_", "föö", "foo bar", "foo/bar", "foo\x00", "\u212a", "\u017f", "..", "a" * 215],
+    [
+        "",
+        "foo\n",
+        "-foo",
+        "foo-",
+        ".",
+        "_",
+        "föö",
+        "foo bar",
+        "foo/bar",
+        "foo\x00",
+        "\u212a",
+        "\u017f",
+        "..",
+        "a" * 215,
+    ],
 )
 def test_si_01_what_is_no_name_is_refused(raw: str) -> None:
     assert normalized_or_none(raw) is None
