@@ -1,0 +1,142 @@
+"""README.md is true: its links lead somewhere, its two lines are the ones that are run, its commands exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("pkgindex_core", "pkgindex_http", "pkgindex_mirror", "benchmarks", "tests")
+DOCUMENTS = [
+    "README.md",
+    *sorted(p.relative_to(ROOT).as_posix() for room in ROOMS for p in (ROOT / room).rglob("*.md")),
+]
+
+
+def fenced(text: str, marker: str) -> str:
+    """The line in the code block below a marker."""
+    (block,) = re.findall(rf"^<!-- {marker} -->\n```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (line,) = block.splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a page has, as they are made from its headings."""
+    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str, root: Path):
+    document = root / name
+    text = document.read_text(encoding="utf-8")
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = document.parent / path if path else document
+        if not place.exists() or (anchor and anchor not in anchors(place.read_text(encoding="utf-8"))):
+            broken.append(target)
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_modules_and_files_that_are_named_exist(document: str, root: Path):
+    text = (root / document).read_text(encoding="utf-8")
+    missing = []
+    for name in re.findall(r"`(pkgindex_(?:core|http|mirror)(?:[./][\w*.-]+)+/?)`", text):
+        path = name if "/" in name else name.replace(".", "/")
+        there = [root / path, root / f"{path}.py", root / f"{path.rpartition('/')[0]}.py"]
+        there.append(root / path.rpartition("/")[0] / "__init__.py")
+        if "*" not in name and not any(place.exists() for place in there):
+            missing.append(name)
+    assert not missing, "\n".join(missing)
+
+
+def test_the_line_that_starts_a_server_starts_the_command(readme: str):
+    assert fenced(readme, "run").endswith(".venv/bin/pkgindex-serve")
+
+
+def test_the_line_for_the_tests_makes_an_environment_and_runs_them_all(readme: str):
+    steps = [shlex.split(step) for step in fenced(readme, "test").split(" && ")]
+    assert steps == [
+        ["python3", "-m", "venv", ".venv"],
+        [".venv/bin/pip", "install", "-e", ".[test]"],
+        [".venv/bin/pytest", "-n", "2"],
+    ]
+
+
+def test_commands_that_are_named_exist(readme: str):
+    from pkgindex_http.cli import main
+
+    named = re.findall(r"^pkgindex-serve ([a-z-]+)(?: ([a-z]+))?", readme, re.MULTILINE)
+    assert named
+    for command, sub in named:
+        assert command in main.commands, command
+        below = getattr(main.commands[command], "commands", {})
+        assert not below or sub in below, f"{command} {sub}"
+
+
+class TestContinuousIntegration:
+    """`.ci/run` on a stand-in project whose tools only say that they were called."""
+
+    @pytest.fixture
+    def project(self, tmp_path: Path, root: Path) -> Path:
+        project = tmp_path / "project"
+        (project / ".ci").mkdir(parents=True)
+        shutil.copy(root / ".ci/run", project / ".ci/run")
+        (project / "tools").mkdir()
+        for name in ("ruff", "mypy", "pytest"):
+            tool = project / "tools" / name
+            tool.write_text(f'#!/bin/sh\necho "{name} $*"\ntest ! -e fail-{name}\n')
+            tool.chmod(0o755)
+        self.describe(project, "python3 -c 'import sys; print(sys.version_info >= (3, 11))' && cp -r tools .venv && mkdir .venv/bin && mv .venv/[mpr]* .venv/bin && .venv/bin/pytest -n 2")  # fmt: skip
+        return project
+
+    def describe(self, project: Path, line: str) -> None:
+        (project / "README.md").write_text(
+            f"# x\n\n<!-- run -->\n```sh\nfalse\n```\n\n<!-- test -->\n```sh\n{line}\n```\n"
+        )
+
+    def run(self, project: Path) -> subprocess.CompletedProcess[str]:
+        work = project.parent / "work"
+        work.mkdir(exist_ok=True)
+        environ = os.environ | {"TMPDIR": str(work), "PKGINDEX_PORT": "1"}
+        done = subprocess.run([project / ".ci/run"], capture_output=True, text=True, check=False, env=environ)
+        assert [*work.iterdir()] == [], "the copy was left behind"
+        return done
+
+    def test_runs_the_line_of_the_readme_with_the_linters_before_the_tests(self, project: Path):
+        done = self.run(project)
+        assert done.stdout.splitlines() == ["True", "ruff check .", "ruff format --check .", "mypy ", "pytest -n 2"]
+        assert done.returncode == 0
+
+    @pytest.mark.parametrize(("tool", "last"), [("ruff", "ruff check ."), ("mypy", "mypy "), ("pytest", "pytest -n 2")])
+    def test_fails_when_a_step_fails_and_stops_there(self, project: Path, tool: str, last: str):
+        (project / f"fail-{tool}").touch()
+        done = self.run(project)
+        assert done.returncode != 0
+        assert done.stdout.splitlines()[-1] == last
+
+    def test_works_in_a_copy_and_leaves_the_tree_alone(self, project: Path):
+        before = sorted(project.rglob("*"))
+        self.run(project)
+        assert sorted(project.rglob("*")) == before
+
+    def test_says_so_when_the_readme_has_no_such_line(self, project: Path):
+        self.describe(project, "echo nothing")
+        done = self.run(project)
+        assert done.returncode != 0
+        assert "README.md has no line for the tests" in done.stderr
