@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import argon2
 import pytest
 from msgspec.structs import replace
 
@@ -25,6 +28,12 @@ PASSWORD = "correct horse"
 HOSTED = IndexName("root/dev")
 
 
+@cache
+def hash_of(password: str) -> str:
+    """A hash of a password. Real in form, cheap to make and to verify: hashing is no subject of these tests."""
+    return argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+
+
 def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
     """HTTP Basic credentials, as a header."""
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
@@ -38,6 +47,12 @@ class Served:
         self.engine: Engine = server.engine
         self.url = url
         self.client = client
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the server listens, for tests that write to the socket themselves."""
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 0)
 
     def get(self, path: str, **kwargs: Any) -> Any:
         return self.client.get(f"{self.url}{path}", allow_redirects=False, **kwargs)
@@ -64,8 +79,7 @@ class Served:
 
     async def user(self, name: str, password: str = PASSWORD) -> dict[str, str]:
         """Make a user; return the header by which it is known."""
-        hashed = await self.engine.passwords.hash(password)
-        await self.engine.store.apply([PutUser(User(name=name, password_hash=hashed))], who="[test]")
+        await self.engine.store.apply([PutUser(User(name=name, password_hash=hash_of(password)))], who="[test]")
         return basic(name, password)
 
     async def index(self, name: str, **options: Any) -> IndexName:
@@ -94,7 +108,7 @@ def serve(tmp_path: Path) -> Serve:
         async with Engine.open(Settings(**given), plugins=plugins, mirrors=mirrors) as engine:
             if not mirrors:
                 # Nothing to ask: a hosted index alone.
-                root = User(name="root", password_hash=await engine.passwords.hash(PASSWORD))
+                root = User(name="root", password_hash=hash_of(PASSWORD))
                 hosted = IndexConfig(name=HOSTED, volatile=False, acl_upload=("root",))
                 await engine.store.apply([PutUser(root), PutIndex(hosted)], who="[test]")
             else:
