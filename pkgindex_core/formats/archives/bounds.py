@@ -23,9 +23,11 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     """Up to here an archive may be as compressible as it likes (standards VA-20)."""
     ratio: int = 50
     """How many times its own size an archive may unpack to, beyond `free_bytes`."""
-    members: int = 200_000
+    steep_ratio: int = 200
+    """The same for what was read so far of a stream: a bomb is noticed before it has unpacked to `ratio`."""
+    members: int = 100_000
     """Files and directories. The largest wheels on PyPI have some ten thousand."""
-    directory_bytes: int = 64 * MIB
+    directory_bytes: int = 32 * MIB
     """A zip's central directory; all names and extended headers of a tar."""
     metadata_bytes: int = 16 * MIB
     """METADATA, PKG-INFO, WHEEL and entry_points.txt, each."""

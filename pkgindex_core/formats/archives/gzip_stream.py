@@ -29,6 +29,7 @@ class GzipStream:
         self._budget = budget
         self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         self._waiting = b""
+        self._consumed = 0
         self._piece = b""
         self._position = 0
         self.unpacked = 0
@@ -64,12 +65,17 @@ class GzipStream:
             self._position = min(missing, len(self._piece))
             missing -= self._position
 
-    def rest_is_zero(self) -> bool:
-        """Read to the very end; whether only zero bytes were left. Checks the trailer and that nothing follows it."""
-        zero = not self._piece[self._position :].strip(b"\0")
-        while self._fill():
-            zero = zero and not self._piece.strip(b"\0")
-        return zero
+    def finish(self, padding: int) -> None:
+        """Read to the very end. At most `padding` zero bytes may be left; the trailer must be right, nothing follow it."""
+        left = self._piece[self._position :]
+        length = 0
+        while True:
+            length += len(left)
+            if left != bytes(len(left)) or length > padding:
+                raise StreamError("bytes follow the end of the tar archive")
+            if not self._fill():
+                return
+            left = self._piece
 
     def _fill(self) -> bool:
         """Replace the current piece by the next one; False at the end of the stream."""
@@ -77,6 +83,7 @@ class GzipStream:
             self._budget.check()
             if not self._waiting:
                 self._waiting = self._file.read(_PIECE)
+                self._consumed += len(self._waiting)
             try:
                 # Even without further input there may be output left from the last round.
                 piece = self._inflater.decompress(self._waiting, _OUTPUT)
@@ -102,7 +109,12 @@ class GzipStream:
         limits = self._limits
         if self.unpacked > limits.uncompressed_bytes:
             raise StreamError(f"the archive unpacks to more than the limit of {limits.uncompressed_bytes} bytes")
-        if self.unpacked > limits.free_bytes and self.unpacked > limits.ratio * self._file_size:
+        if self.unpacked <= limits.free_bytes:
+            return
+        if (
+            self.unpacked > limits.ratio * self._file_size
+            or self.unpacked > limits.steep_ratio * (self._consumed - len(self._waiting)) + _OUTPUT
+        ):
             raise StreamError(
                 f"the archive unpacks to more than {limits.ratio} times its own size: it looks like a bomb"
             )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, pairwise
 
 from pkgindex_core.formats.archives.bounds import Findings
 
@@ -17,8 +18,10 @@ NAME_LIMIT = 4096
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?\Z", re.IGNORECASE)
-_WINDOWS_MARKS = re.compile(r'[<>:"|?*]')
+_NOT_ON_WINDOWS = re.compile(
+    r"""(?:\A|/)(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.[^/]*)?(?:/|\Z)|[<>:"|?*]|[. ](?:/|\Z)""",
+    re.IGNORECASE,
+)
 
 
 def shown(name: str) -> str:
@@ -61,25 +64,28 @@ def check_tree(files: Iterable[str], directories: Iterable[str], findings: Findi
 
     A file that is also a directory cannot be unpacked; names that differ in case only fall together on some systems.
     """
-    every = set(files)
-    folders: set[str] = set(directories)
-    for name in every:
-        parent = name.rpartition("/")[0]
-        # Ancestors that were seen have had their own ancestors seen.
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
-    for name in sorted(every & folders)[:5]:
+    kept = set(files)
+    folders = set(directories)
+    below = files_below(sorted([f"{path}/" for path in kept | folders]), kept)
+    for name in chain(sorted(kept & folders), below):
         findings.refuse(f"{shown(name)} is a file and a directory")
-    # A directory twice in two spellings matters as much as a file.
-    paths = every | folders
-    if len({path.casefold() for path in paths}) != len(paths):
+    if len({path.casefold() for path in kept}) != len(kept):
         seen: dict[str, str] = {}
-        for path in sorted(paths):
+        for path in sorted(kept):
             twin = seen.setdefault(path.casefold(), path)
             if twin != path:
                 findings.warn(f"{shown(twin)} and {shown(path)} are the same file on systems that ignore case")
-    parts = {part for path in paths for part in path.split("/")}
-    for part in sorted(parts):
-        if _WINDOWS_RESERVED.match(part) or _WINDOWS_MARKS.search(part) or part[-1] in ". ":
-            findings.warn(f"the name {shown(part)} cannot exist on Windows")
+    for path in kept:
+        if _NOT_ON_WINDOWS.search(path):
+            findings.warn(f"the name {shown(path)} cannot exist on Windows")
+
+
+def files_below(slashed: list[str], files: Collection[str]) -> Iterator[str]:
+    """Those of `files` that have something below them. `slashed` is every path with a slash at its end, sorted.
+
+    In that order whatever lies below a path follows it at once, so that no list of ancestors is needed: one of
+    deep paths would be as long as the square of what was sent.
+    """
+    for path, following in pairwise(slashed):
+        if following.startswith(path) and path[:-1] in files:
+            yield path[:-1]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Findings, Inspection
 from pkgindex_core.formats.archives.gzip_stream import GzipStream, StreamError
-from pkgindex_core.formats.archives.member_names import check_tree, name_problem, shown
+from pkgindex_core.formats.archives.member_names import check_tree, files_below, name_problem, shown
 from pkgindex_core.formats.archives.tar_framing import TarMember, padded, tar_members
 from pkgindex_core.formats.archives.zip_framing import is_also_zip
 from pkgindex_core.formats.filenames import UploadName
@@ -111,13 +111,8 @@ class _Tree:
 
     def _check_below(self, symlinks: set[str]) -> None:
         """A member below a link would be written to wherever the link leads."""
-        for path in self.files | self._directories:
-            parent = path.rpartition("/")[0]
-            while parent:
-                if parent in symlinks:
-                    self._findings.refuse(f"the member {shown(path)} lies below the link {shown(parent)}")
-                    break
-                parent = parent.rpartition("/")[0]
+        for link in files_below(sorted([f"{path}/" for path in self.files | self._directories]), symlinks):
+            self._findings.refuse(f"a member lies below the link {shown(link)}")
 
     def _link_problem(self, link: TarMember, top: str, symlinks: set[str]) -> str | None:
         target = link.target

@@ -8,6 +8,7 @@ must be said alike; what only some readers know (sparse files, multiple volumes,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -19,6 +20,8 @@ from pkgindex_core.formats.archives.member_names import decode_name, shown
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
+_PADDING_LIMIT = 1024 * 1024
+"""Zero bytes behind the end: tar fills its last record, of 10 KiB unless told otherwise."""
 _EXTENSION_LIMIT = 1024 * 1024
 """Bytes of one extended header; a path has at most some thousand."""
 
@@ -77,9 +80,8 @@ def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> It
         block = stream.take(_BLOCK)
         if block == _END:
             break
-        _check_sum(block)
+        size = _size(block)
         kind = block[156:157]
-        size = _number(block[124:136], "size")
         if kind in b"xgLK" and kind:
             extended += size
             if size > _EXTENSION_LIMIT or extended > limits.directory_bytes:
@@ -92,8 +94,7 @@ def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> It
         extension = _Extension()
     if extension.given:
         raise StreamError("the tar ends with an extended header that belongs to no member")
-    if not stream.rest_is_zero():
-        raise StreamError("bytes follow the end of the tar archive")
+    stream.finish(_PADDING_LIMIT)
 
 
 def padded(size: int) -> int:
@@ -101,9 +102,23 @@ def padded(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _check_sum(block: bytes) -> None:
-    if _number(block[148:156], "checksum") != sum(block) - sum(block[148:156]) + 8 * 0x20:
+def _size(block: bytes) -> int:
+    """Check the numbers of a header; return the size."""
+    total = sum(block) - sum(block[148:156]) + 8 * 0x20
+    usual = _USUAL_NUMBERS.match(block, 100)
+    if usual is not None and int(usual[2], 8) == total:
+        return int(usual[1], 8)
+    try:
+        damaged = _number(block[148:156], "checksum") != total
+    except StreamError:
+        damaged = True
+    if damaged:
         raise StreamError("the file is not a tar archive, or is damaged: a header has a wrong checksum")
+    for field in (block[100:108], block[108:116], block[116:124]):
+        _number(field, "mode or owner")
+    if not block[136] & 0x80:  # a time may be negative: before 1970
+        _number(block[136:148], "time")
+    return _number(block[124:136], "size")
 
 
 def _number(field: bytes, what: str) -> int:
@@ -181,9 +196,6 @@ def _pax_records(body: bytes) -> dict[str, str]:
 
 
 def _member(block: bytes, kind: bytes, size: int, extension: _Extension) -> TarMember:
-    for field in (block[100:108], block[108:116], block[116:124]):
-        _number(field, "mode or owner")
-    _time(block[136:148])
     name = extension.path if extension.path is not None else _plain_name(block)
     if kind not in _KINDS:
         what = _REFUSED_TYPES.get(kind, f"of the unknown type {kind!a}")
@@ -227,7 +239,5 @@ def _plain_name(block: bytes) -> str:
     return name
 
 
-def _time(field: bytes) -> None:
-    """Times may be before 1970, so a negative number is one here."""
-    if not field[0] & 0x80:
-        _number(field, "time")
+# Mode, owner, group, size, time and checksum as nearly every writer puts them.
+_USUAL_NUMBERS = re.compile(rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 ")
