@@ -85,6 +85,10 @@ class ArrivingFile:
         self._error = error
         self._tell()
 
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
     async def headers(self) -> None:
         """Wait for `open`, or raise what `fail` was given."""
         while not self._opened:

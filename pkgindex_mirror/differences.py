@@ -135,12 +135,10 @@ class NamesMerge:
                 self._put.append(self._next)
             self._next = next(self._rest, None)
 
-    def finish(self, index: IndexName, validators: Mapping[str, str]) -> MirrorNames | None:
-        """What is to be changed; None when both lists say the same."""
+    def finish(self, index: IndexName, validators: Mapping[str, str]) -> MirrorNames:
+        """What is to be changed; perhaps nothing."""
         if self._next is not None:
             self._put.append(self._next)
             self._put.extend(self._rest)
             self._next = None
-        if not self._put and not self._drop:
-            return None
         return MirrorNames(index, tuple(self._put), tuple(self._drop), dict(validators))

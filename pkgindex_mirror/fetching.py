@@ -21,8 +21,6 @@ from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.upstream import Failed, Gone, Site, Transfer, UpstreamClient
 
-_SETTLING = 120.0
-"""Seconds that any transfer may take on top of its size."""
 _UNKNOWN_SIZE = 3600.0
 _RESUMES_LIMIT = 50
 
@@ -82,7 +80,7 @@ class Fetch:
     async def _into(self, stage: Stage) -> Blob:
         failpoint("fetch.requested")
         try:
-            async with asyncio.timeout(_SETTLING if self._size is None else self._patience(self._size)) as limit:
+            async with asyncio.timeout(self._patience(self._size or 0)) as limit:
                 await self._receive(stage, limit)
         except TimeoutError as error:
             raise self._broken(f"the transfer is slower than {self._settings.slowest_file} bytes a second") from error
@@ -105,8 +103,8 @@ class Fetch:
         for _ in range(_RESUMES_LIMIT):
             before = self._offset
             broke = await self._transfer(stage, limit)
-            if broke is None:
-                return
+            if broke is None or self._offset == self._size:
+                return  # every byte is there; how the connection ended after that is of no interest
             stuck = 1 if self._offset > before else stuck + 1
             resumable = bool(self._digests or self._validator)
             if stuck >= self._settings.attempts or not (broke.again and resumable):
@@ -189,7 +187,7 @@ class Fetch:
             )
 
     def _patience(self, size: int) -> float:
-        return _SETTLING + size / self._settings.slowest_file
+        return self._settings.file_allowance + size / self._settings.slowest_file
 
     def _broken(self, reason: str) -> Unavailable:
         return Unavailable(f"{self._file.filename} could not be fetched: {reason}", retry_after=30)

@@ -146,7 +146,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        if arriving is None:
+        if arriving is None or arriving.failed:
             site = self._site(index)
             arriving = ArrivingFile(self._blob_store, self._workers)
             started = arriving
@@ -162,7 +162,8 @@ class ReadThrough:
     def _arrived(
         self, key: tuple[IndexName, ProjectName, str, str], arriving: ArrivingFile, ended: asyncio.Task[None]
     ) -> None:
-        del self._arriving[key]
+        if self._arriving.get(key) is arriving:
+            del self._arriving[key]
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping", retry_after=5))
 
@@ -244,11 +245,9 @@ class ReadThrough:
             found = await self._from_ranges(site, project, file)
             if isinstance(found, bytes) and _is_announced(found, file):
                 return found
-            if isinstance(found, Gone) and not failures:
-                raise Missing("metadata file", f"{file.filename}.metadata", hint="the upstream no longer has the wheel")
-            if not isinstance(found, Failed):
+            if isinstance(found, Gone):
                 return self._judge(found, file, failures)
-            # No ranges, or trouble with them: the whole wheel, which is verified and kept.
+            # No ranges, or bytes that make no sense and that nothing vouches for: the whole wheel, which is verified.
             wheel = await self._fetch(index, project, file).finished()
         found = await sidecars.metadata_in(StoredWheel(self._blob_store, wheel.sha256, wheel.size), project)
         if isinstance(found, Failed):

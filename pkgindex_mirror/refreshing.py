@@ -74,14 +74,23 @@ class Refreshing:
                 if known is None and left > 0:  # a restart within the expiry
                     return self._done(index, project, "current", validators, checked=stored.head.fetched, lasting=left)
         try:
-            return await self._ask_page(index, site, project, validators if holds else {}, known)
+            return await self._ask_page(
+                index, site, project, holds=holds, validators=validators if holds else {}, known=known
+            )
         except OSError as error:
             return self._failed(index, project, Failed(reason=f"the page could not be stored: {error.strerror}"))
         except PkgIndexError as error:
             return self._failed(index, project, Failed(reason=f"the page could not be stored: {error}"))
 
     async def _ask_page(
-        self, index: IndexConfig, site: Site, project: ProjectName, validators: dict[str, str], known: Check | None
+        self,
+        index: IndexConfig,
+        site: Site,
+        project: ProjectName,
+        *,
+        holds: bool,
+        validators: dict[str, str],
+        known: Check | None,
     ) -> Check:
         url = site.project_url(project)
         answer = await self._client.document(site, url, validators=validators)
@@ -100,6 +109,8 @@ class Refreshing:
             case Failed():
                 return self._failed(index, project, answer)
             case Gone():
+                if holds:
+                    _log.warning("%s is gone upstream; what is stored is kept", urls.shown(url))
                 return self._absent(index, project)
             case Unchanged():
                 return self._done(index, project, "current", validators)
@@ -195,16 +206,16 @@ class Refreshing:
                     return self._failed(index, NAMES, Failed(reason=read.reason))
                 for note in read.notes:
                     _log.warning("%s: %s", urls.shown(site.base), note)
-                return await self._commit_names(index, read, answer)
+                return await self._commit_names(index, read, answer, first=not listing.stamp)
 
-    async def _commit_names(self, index: IndexConfig, read: NameListing, answer: Document) -> Check:
+    async def _commit_names(self, index: IndexConfig, read: NameListing, answer: Document, *, first: bool) -> Check:
         validators = {**answer.validators, "fetched": str(self._clock.now())}
         try:
             merge = NamesMerge(read.names)
             async for batch in self._store.listed_names(index.name):
                 merge.feed(batch)
             change = merge.finish(index.name, validators)
-            if change is not None:
+            if change.put or change.drop or first:
                 await self._store.apply([change], who=WHO, require=[IndexPresent(index.name)])
         except PkgIndexError as error:
             return self._failed(index, NAMES, Failed(reason=f"the project list could not be stored: {error}"))

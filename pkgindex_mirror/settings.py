@@ -28,7 +28,9 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     names_deadline: float = 300.0
     """For the project list with all its retries."""
     slowest_file: int = 4096
-    """Bytes a second below which a transfer is given up."""
+    """Bytes a second below which a transfer is given up …"""
+    file_allowance: float = 120.0
+    """… after so many seconds on top of what its size allows."""
     attempts: int = 3
     first_pause: float = 0.25
     """Before the second attempt; doubles from there."""

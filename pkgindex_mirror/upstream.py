@@ -373,8 +373,9 @@ class UpstreamClient:
             read_bufsize=_CHUNK,
         )
 
-    def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._settings.ca_file or None)
+    def _tls(self) -> ssl.SSLContext | bool:
+        """True is aiohttp's own context, which trusts what the system trusts."""
+        return ssl.create_default_context(cafile=self._settings.ca_file) if self._settings.ca_file else True
 
     async def _read_document(
         self, response: aiohttp.ClientResponse, asked: str, *, conditional: bool

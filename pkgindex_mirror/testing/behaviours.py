@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Callable, Mapping
 
 from pkgindex_mirror.testing.upstream import Answer, Asked, Behaviour, Raw
@@ -43,7 +44,7 @@ def truncated(at: float = 0.5, *, length: bool = True) -> Behaviour:
     """Close after a part of the body, with or without having promised a length."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
-        cut = int(len(answer.body) * at)
+        cut = math.ceil(len(answer.body) * at)
         return Raw(pieces=[_head(answer, len(answer.body) if length else None), answer.body[:cut]])
 
     return behave
@@ -53,7 +54,7 @@ def cut_chunked(at: float = 0.5) -> Behaviour:
     """Close inside a chunked body, without its last chunk."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
-        part = answer.body[: int(len(answer.body) * at)]
+        part = answer.body[: math.ceil(len(answer.body) * at)]
         chunk = b"%x\r\n%s\r\n" % (len(part), part)
         return Raw(pieces=[_head(answer, None, {"Transfer-Encoding": "chunked"}), chunk])
 
@@ -66,7 +67,7 @@ def reset(at: float = 0.5) -> Behaviour:
     def behave(_asked: Asked, answer: Answer) -> Raw:
         if at == 0:
             return Raw(pieces=[], end="reset")
-        cut = int(len(answer.body) * at)
+        cut = math.ceil(len(answer.body) * at)
         return Raw(pieces=[_head(answer, len(answer.body)), answer.body[:cut], 0.02], end="reset")
 
     return behave
@@ -86,7 +87,7 @@ def silent_after(at: float = 0.5) -> Behaviour:
     """Fall silent inside the body."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
-        cut = int(len(answer.body) * at)
+        cut = math.ceil(len(answer.body) * at)
         return Raw(pieces=[_head(answer, len(answer.body)), answer.body[:cut], FOREVER])
 
     return behave

@@ -129,16 +129,16 @@ class ScriptedUpstream:
 
     def count(self, place: str) -> int:
         """How many requests came for a place or an exact path."""
-        return sum(asked.place == place or asked.path == place for asked in self.asked)
+        return sum(place in {asked.place, asked.path} for asked in self.asked)
 
     def file_url(self, filename: str) -> str:
         return f"{self.files_at or self.root + 'files/'}{quote(filename)}"
 
     async def start(self) -> None:
         server = web.Server(self._handle)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         self._port = self._runner.addresses[0][1]
 

@@ -1,0 +1,135 @@
+"""A mirror index over memory stores, in front of a scripted upstream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pkgindex_core.changes import PutIndex, PutUser
+from pkgindex_core.engines.memory_blobs import MemoryBlobs
+from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import ColdFile, Freshness
+from pkgindex_core.testing.index_cases.values import ManualClock
+from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.testing import ScriptedUpstream
+from pkgindex_mirror.upstream import UpstreamClient
+
+INDEX = IndexName("root/mirror")
+DEMO = ProjectName("demo")
+# Fast enough for a test, slow enough for a machine that is busy with others.
+QUICK: dict[str, Any] = {
+    "wait": 5.0,
+    "file_wait": 5.0,
+    "connect_timeout": 2.0,
+    "read_timeout": 0.4,
+    "page_deadline": 2.5,
+    "first_pause": 0.001,
+}
+
+
+class Mirror:
+    """What a server would do with a refresher, in the words of a test."""
+
+    def __init__(
+        self, index: IndexConfig, store: MemoryIndex, blobs: MemoryBlobs, readthrough: ReadThrough, clock: ManualClock
+    ) -> None:
+        self.index = index
+        self.store = store
+        self.blobs = blobs
+        self.readthrough = readthrough
+        self.clock = clock
+
+    async def standing(self, project: ProjectName = DEMO) -> Standing:
+        (standing,) = await self.store.standings(project, [self.index.name])
+        return standing
+
+    async def refresh(self, project: ProjectName = DEMO) -> Freshness:
+        return await self.readthrough.refresh(self.index, project, await self.standing(project))
+
+    async def is_fresh(self, project: ProjectName = DEMO) -> bool:
+        return self.readthrough.is_fresh(self.index, project, await self.standing(project))
+
+    async def files(self, project: ProjectName = DEMO) -> dict[str, File]:
+        page = await self.store.page(self.index.name, project)
+        return {row.filename: decode_file(row.body) for row in page.rows} if page else {}
+
+    async def file(self, filename: str, project: ProjectName = DEMO) -> File:
+        return (await self.files(project))[filename]
+
+    async def fetch(self, filename: str, project: ProjectName = DEMO) -> ColdFile:
+        return await self.readthrough.fetch(self.index, project, await self.file(filename, project))
+
+    async def download(self, filename: str, project: ProjectName = DEMO) -> bytes:
+        arriving = await self.fetch(filename, project)
+        return b"".join([data async for data in arriving.read()])
+
+    async def sidecar(self, filename: str, project: ProjectName = DEMO) -> bytes:
+        blob = await self.readthrough.sidecar(self.index, project, await self.file(filename, project))
+        return self.blobs.blobs[blob.sha256][0]
+
+    def pointed_at(self, **changes: Any) -> Mirror:
+        """The same mirror with another configuration of its index."""
+        return Mirror(replace(self.index, **changes), self.store, self.blobs, self.readthrough, self.clock)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    async with ScriptedUpstream() as running:
+        yield running
+
+
+MakeMirror = Callable[..., Awaitable[Mirror]]
+
+
+@pytest.fixture
+async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path: Path) -> AsyncIterator[MakeMirror]:
+    """`await make_mirror(url, **settings)`; `config=` changes the index, `of=` shares another mirror's stores."""
+    made: list[Mirror] = []
+
+    async def make(
+        url: str,
+        *,
+        config: dict[str, Any] | None = None,
+        of: Mirror | None = None,
+        resolver: Any = None,
+        **settings: Any,
+    ) -> Mirror:
+        store = of.store if of else MemoryIndex(clock)
+        blobs = of.blobs if of else MemoryBlobs(clock=clock, staging=tmp_path / "staging")
+        index = IndexConfig(name=INDEX, type="mirror", mirror_url=url, **(config or {}))
+        await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
+        decoded = MirrorSettings(**{**QUICK, **settings})
+        readthrough = ReadThrough(
+            store=store,
+            blob_store=blobs,
+            clock=clock,
+            workers=workers,
+            settings=decoded,
+            client=UpstreamClient(decoded, clock, resolver=resolver) if resolver else None,
+        )
+        made.append(Mirror(index, store, blobs, readthrough, clock))
+        return made[-1]
+
+    yield make
+    for mirror in made:
+        await mirror.readthrough._tasks.close(grace=0.0)  # what a test left behind is not waited for
+        await mirror.readthrough.close()

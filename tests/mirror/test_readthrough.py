@@ -1,0 +1,416 @@
+"""Pages and project lists: fresh, stale, absent or unknown, and never the wrong one of these."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pkgindex_core import failpoints
+from pkgindex_core.changes import DropMirrorPage, MirrorPage
+from pkgindex_core.errors import Unavailable
+from pkgindex_core.models import PageHead
+from pkgindex_core.names import ProjectName
+from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+
+from .conftest import DEMO, INDEX, MakeMirror
+
+WHEEL = build_wheel("demo", "1.0")
+SDIST = build_sdist("demo", "1.0")
+
+
+async def test_everything_a_page_says_passes_through(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL, yanked="broken", provenance="https://example.org/p", gpg_sig=False)
+    upstream.add("demo", SDIST)
+    upstream.page_says["demo"] = {
+        "versions": ["1.0", "1.0.0", "0.9"],
+        "project-status": {"status": "archived", "reason": "moved"},
+    }
+    mirror = await make_mirror(upstream.url)
+    freshness = await mirror.refresh()
+    assert freshness.state == "fresh"
+    assert freshness.checked == mirror.clock.now()
+    files = await mirror.files()
+    wheel, sdist = files[WHEEL.filename], files[SDIST.filename]
+    assert wheel.digests == {"sha256": WHEEL.sha256}
+    assert (wheel.size, wheel.version, wheel.requires_python) == (WHEEL.size, "1.0", ">=3.8")
+    assert wheel.upload_time == 1_767_323_045_678_900
+    assert (wheel.yanked, wheel.provenance, wheel.gpg_sig) == ("broken", "https://example.org/p", False)
+    assert wheel.metadata_sha256 is not None
+    assert wheel.url == f"{upstream.root}files/{WHEEL.filename}"
+    assert (sdist.yanked, sdist.metadata_offered, sdist.metadata_sha256) == (False, False, None)
+    page = await mirror.store.page(INDEX, DEMO)
+    assert page is not None
+    # 1.0.0 is 1.0, which has files; 0.9 has none.
+    assert (page.head.versions, page.head.status, page.head.status_reason) == (("0.9",), "archived", "moved")
+    assert page.head.validators["etag"]
+
+
+async def test_a_wheel_without_announced_sidecar_is_offered_one(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = False
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert (await mirror.file(WHEEL.filename)).metadata_offered
+
+
+@pytest.mark.parametrize("speaks", ["json", "html"])
+async def test_a_page_is_asked_for_once_within_its_expiry(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, speaks: str
+) -> None:
+    upstream.speaks = "json" if speaks == "json" else "html"
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 100})
+    assert not await mirror.is_fresh()
+    await mirror.refresh()
+    assert await mirror.is_fresh()
+    await mirror.refresh()
+    assert upstream.count("page") == 1
+    head = await mirror.store.head()
+    mirror.clock.advance(101)
+    assert not await mirror.is_fresh()
+    assert (await mirror.refresh()).state == "fresh"
+    assert await mirror.is_fresh()
+    assert upstream.count("page") == 2
+    assert "If-None-Match" in upstream.asked[-1].headers
+    # Unchanged pages are not committed again.
+    assert await mirror.store.head() == head
+
+
+async def test_only_the_difference_is_committed(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL, SDIST)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
+    await mirror.refresh()
+    newer = build_wheel("demo", "2.0")
+    upstream.projects["demo"] = [hosted for hosted in upstream.projects["demo"] if hosted.built is WHEEL]
+    upstream.add("demo", newer)
+    await mirror.refresh()
+    (commit,) = (await mirror.store.commits(await mirror.store.head() - 1))[-1:]
+    (change,) = commit.changes
+    assert commit.who == "[mirror]"
+    assert isinstance(change, MirrorPage)
+    assert [file.filename for file in change.put] == [newer.filename]
+    assert change.drop == (SDIST.filename,)
+
+
+async def test_validators_that_changed_alone_are_kept_in_memory(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
+    await mirror.refresh()
+    head = await mirror.store.head()
+    upstream.page_says["demo"] = {"_private": 1}  # other bytes, same page
+    await mirror.refresh()
+    assert await mirror.store.head() == head
+    await mirror.refresh()
+    tags = [asked.headers.get("If-None-Match") for asked in upstream.asked]
+    assert tags[0] is None
+    assert tags[1] is not None
+    assert tags[2] not in {None, tags[1]}
+
+
+async def test_after_a_restart_a_page_is_fresh_until_its_expiry(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    first = await make_mirror(upstream.url, config={"mirror_cache_expiry": 100})
+    await first.refresh()
+    first.clock.advance(60)
+    second = await make_mirror(upstream.url, of=first, config={"mirror_cache_expiry": 100})
+    assert (await second.refresh()).state == "fresh"
+    assert upstream.count("page") == 1
+    second.clock.advance(41)
+    assert (await second.refresh()).state == "fresh"
+    assert upstream.count("page") == 2
+
+
+async def test_pointing_the_index_elsewhere_asks_without_the_old_validators(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    async with ScriptedUpstream() as other:
+        newer = build_wheel("demo", "3.0")
+        other.add("demo", newer)
+        moved = mirror.pointed_at(mirror_url=other.url)
+        assert not await moved.is_fresh()
+        await moved.refresh()
+        assert list(await moved.files()) == [newer.filename]
+        assert "If-None-Match" not in other.asked[0].headers
+
+
+async def test_absent_is_remembered_for_a_minute(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    mirror = await make_mirror(upstream.url)
+    assert (await mirror.refresh()).state == "absent"
+    assert await mirror.is_fresh()
+    assert (await mirror.refresh()).state == "absent"
+    assert upstream.count("page") == 1
+    mirror.clock.advance(61)
+    assert not await mirror.is_fresh()
+    upstream.add("demo", WHEEL)
+    assert (await mirror.refresh()).state == "fresh"
+
+
+async def test_what_is_stored_survives_an_upstream_that_dropped_it(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    del upstream.projects["demo"]
+    mirror.clock.advance(2000)
+    for _ in range(2):
+        freshness = await mirror.refresh()
+        assert (freshness.state, freshness.reason) == ("stale", "gone upstream")
+        assert not await mirror.is_fresh()
+    assert upstream.count("page") == 2
+    assert "gone upstream" in caplog.text
+    assert list(await mirror.files()) == [WHEEL.filename]
+
+
+async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwise(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(500))
+    mirror = await make_mirror(upstream.url)
+    with pytest.raises(Unavailable, match="answered 500"):
+        await mirror.refresh()
+    asked = upstream.count("page")
+    assert asked == 3  # with its retries
+    with pytest.raises(Unavailable):
+        await mirror.refresh()
+    assert upstream.count("page") == asked  # for five seconds nobody asks again
+    upstream.behave()
+    mirror.clock.advance(6)
+    assert (await mirror.refresh()).state == "fresh"
+    upstream.script("page", behaviours.status(500))
+    mirror.clock.advance(2000)
+    freshness = await mirror.refresh()
+    assert (freshness.state, freshness.reason) == ("stale", "it answered 500")
+    assert freshness.checked is not None
+
+
+async def test_retry_after_reaches_the_client(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("page", behaviours.status(429, headers={"Retry-After": "77"}))
+    mirror = await make_mirror(upstream.url)
+    with pytest.raises(Unavailable) as caught:
+        await mirror.refresh()
+    assert caught.value.retry_after == 77
+    assert upstream.count("page") == 1  # 77 seconds are beyond the deadline
+
+
+async def test_a_short_retry_after_is_waited(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(503, headers={"Retry-After": "0"}), times=2)
+    mirror = await make_mirror(upstream.url)
+    assert (await mirror.refresh()).state == "fresh"
+    assert upstream.count("page") == 3
+
+
+async def test_many_callers_share_one_request(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    answers = await asyncio.gather(*(mirror.refresh() for _ in range(50)))
+    assert {answer.state for answer in answers} == {"fresh"}
+    assert upstream.count("page") == 1
+
+
+async def test_an_impatient_caller_leaves_and_the_fetch_goes_on(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.dripping_body(0.004, size=8))
+    mirror = await make_mirror(upstream.url, wait=0.01)
+    with pytest.raises(Unavailable, match="no answer within"):
+        await mirror.refresh()
+    caller = asyncio.ensure_future(mirror.refresh())
+    await asyncio.sleep(0)
+    caller.cancel()
+    await mirror.readthrough._tasks.close(grace=5)
+    assert list(await mirror.files()) == [WHEEL.filename]
+    assert upstream.count("page") == 1
+
+
+async def test_with_a_page_in_store_nobody_waits_twice_for_a_slow_upstream(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, wait=0.1, read_timeout=20.0, page_deadline=20.0)
+    await mirror.refresh()
+    mirror.clock.advance(2000)
+    upstream.script("page", behaviours.silent())
+    assert (await mirror.refresh()).state == "stale"
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    answers = await asyncio.gather(*(mirror.refresh() for _ in range(20)))
+    assert {answer.state for answer in answers} == {"stale"}
+    assert loop.time() - begun < 0.09
+
+
+async def test_the_breaker_answers_at_once_and_one_probe_closes_it(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(502))
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=3, breaker_interval=30.0)
+    for number in range(10):
+        with pytest.raises(Unavailable):
+            await mirror.refresh(ProjectName(f"demo{number}"))
+    assert upstream.count("page") == 3
+    upstream.behave()
+    mirror.clock.advance(31)
+    assert (await mirror.refresh()).state == "fresh"
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_a_serial_that_goes_back_keeps_the_newer_page_three_times(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.page_headers["X-PyPI-Last-Serial"] = "10"
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
+    await mirror.refresh()
+    upstream.page_headers["X-PyPI-Last-Serial"] = "9"
+    upstream.projects["demo"].clear()
+    for _ in range(2):
+        freshness = await mirror.refresh()
+        assert freshness.state == "stale"
+        assert "serial went back" in freshness.reason
+        assert await mirror.files()
+        assert upstream.asked[-1].headers["Cache-Control"] == "no-cache"
+        mirror.clock.advance(10)
+    # An upstream that was rebuilt counts from the beginning: the third time it is believed.
+    assert (await mirror.refresh()).state == "fresh"
+    assert not await mirror.files()
+
+
+async def test_a_changed_digest_is_never_followed(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
+    await mirror.refresh()
+    upstream.projects["demo"].clear()
+    upstream.add("demo", build_wheel("demo", "1.0", description="other bytes"), yanked="stolen")
+    await mirror.refresh()
+    file = await mirror.file(WHEEL.filename)
+    assert file.digests == {"sha256": WHEEL.sha256}
+    assert file.yanked == "stolen"
+    assert "the first is kept" in caplog.text
+
+
+async def test_a_page_that_somebody_else_changes_meanwhile_is_compared_again(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    original = mirror.store.apply
+    interfered = False
+
+    async def apply(changes, *, who, require=()):
+        nonlocal interfered
+        if who == "[mirror]" and not interfered:
+            interfered = True
+            await original([MirrorPage(INDEX, DEMO, PageHead(display_name="other"))], who="another server")
+        return await original(changes, who=who, require=require)
+
+    mirror.store.apply = apply
+    assert (await mirror.refresh()).state == "fresh"
+    assert list(await mirror.files()) == [WHEEL.filename]
+    assert interfered
+
+
+async def test_a_page_that_vanished_from_the_store_is_asked_for_without_validators(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    await mirror.store.apply([DropMirrorPage(INDEX, DEMO)], who="test")
+    assert not await mirror.is_fresh()
+    assert (await mirror.refresh()).state == "fresh"
+    assert list(await mirror.files()) == [WHEEL.filename]
+
+
+async def test_names_are_kept_as_a_difference(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("Demo.One", WHEEL)
+    upstream.add("two", SDIST)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
+    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
+    assert [(row.name, row.display_name) for row in listed] == [("demo-one", "Demo.One"), ("two", "two")]
+    await mirror.readthrough.refresh_names(mirror.index)
+    assert upstream.count("names") == 1
+    mirror.clock.advance(11)
+    del upstream.projects["two"]
+    upstream.add("three")
+    await mirror.readthrough.refresh_names(mirror.index)
+    listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
+    assert [row.name for row in listed] == ["demo-one", "three"]
+    mirror.clock.advance(11)
+    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert upstream.asked[-1].headers["If-None-Match"]
+
+
+async def test_a_list_that_is_suddenly_empty_is_trouble(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
+    await mirror.readthrough.refresh_names(mirror.index)
+    upstream.projects.clear()
+    freshness = await mirror.readthrough.refresh_names(mirror.index)
+    assert freshness.state == "stale"
+    assert (await mirror.store.listing(INDEX)).count == 1
+
+
+async def test_names_of_an_unreachable_upstream_are_unknown(make_mirror: MakeMirror) -> None:
+    async with ScriptedUpstream() as upstream:
+        url = upstream.url
+    mirror = await make_mirror(url)
+    with pytest.raises(Unavailable):
+        await mirror.readthrough.refresh_names(mirror.index)
+
+
+@pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.committed"])
+async def test_a_page_that_fails_at_any_step_is_whole_or_not_there(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    failpoints.arm(f"{point}=raise:ENOSPC")
+    try:
+        with pytest.raises(Unavailable, match="could not be stored"):
+            await mirror.refresh()
+        assert failpoints.hits[point] == 1
+    finally:
+        failpoints.disarm()
+    assert list(await mirror.files()) in ([], [WHEEL.filename])
+    mirror.clock.advance(6)
+    assert (await mirror.refresh()).state == "fresh"
+    assert list(await mirror.files()) == [WHEEL.filename]
+
+
+async def test_an_index_without_usable_url_is_unavailable(make_mirror: MakeMirror) -> None:
+    for url in ("", "ftp://example.org/simple/", "file:///etc"):
+        mirror = await make_mirror(url)
+        with pytest.raises(Unavailable, match="no usable mirror_url"):
+            await mirror.refresh()
+
+
+async def test_closing_ends_what_is_under_way(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("page", behaviours.silent())
+    mirror = await make_mirror(upstream.url, read_timeout=30.0, page_deadline=30.0)
+    mirror.readthrough._tasks.close, original = (lambda grace: original(0.0)), mirror.readthrough._tasks.close
+    caller = asyncio.ensure_future(mirror.refresh())
+    while not upstream.asked:
+        await asyncio.sleep(0.001)
+    await mirror.readthrough.close()
+    with pytest.raises(Unavailable, match="stopping"):
+        await caller
+    with pytest.raises(Unavailable, match="stopping"):
+        await mirror.refresh()

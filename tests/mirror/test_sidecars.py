@@ -1,0 +1,276 @@
+"""A wheel's METADATA, exact, from wherever it can be had."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkgindex_core import failpoints
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.names import ProjectName
+from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_mirror.sidecars import describes, metadata_in
+from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.upstream import Failed
+from pkgindex_mirror.zip_parts import Odd
+
+from .conftest import DEMO, MakeMirror
+
+WHEEL = build_wheel("demo", "1.0", description="café\r\n" * 20)
+BIG = build_wheel("demo", "2.0", files={"demo.bin": bytes(range(256)) * 4000}, stored=True)
+
+
+def files_asked(upstream: ScriptedUpstream) -> list[str]:
+    return [asked.headers.get("Range", "all") for asked in upstream.asked if asked.place == "file"]
+
+
+async def test_an_announced_sidecar_is_taken(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
+    assert (upstream.count("sidecar"), upstream.count("file")) == (1, 0)
+    assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
+    assert upstream.count("sidecar") == 1
+
+
+async def test_many_clients_cause_one_request(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    found = await asyncio.gather(*(mirror.sidecar(WHEEL.filename) for _ in range(20)))
+    assert set(found) == {WHEEL.metadata}
+    assert upstream.count("sidecar") == 1
+
+
+@pytest.mark.parametrize("wheel", [WHEEL, BIG], ids=["small", "big"])
+async def test_without_sidecar_it_is_read_from_the_wheels_end(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, wheel: BuiltFile
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.add("demo", wheel)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(wheel.filename) == wheel.metadata
+    assert files_asked(upstream) == ["bytes=-65536"]
+    file = await mirror.file(wheel.filename)
+    assert (file.metadata_sha256, file.metadata_offered) == (sha256_of(wheel.metadata), False)
+    # What was learned survives an upstream that still announces nothing.
+    mirror.clock.advance(10_000)
+    upstream.gives_validators = False
+    head = await mirror.store.head()
+    await mirror.refresh()
+    assert await mirror.store.head() == head
+
+
+async def test_a_host_without_sidecars_is_not_asked_for_each(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.add("demo", WHEEL, BIG)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    await mirror.sidecar(WHEEL.filename)
+    await mirror.sidecar(BIG.filename)
+    assert upstream.count("sidecar") == 1
+
+
+async def test_an_unannounced_sidecar_is_taken_if_it_is_one(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = False
+    upstream.add("demo", WHEEL, BIG)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
+    assert upstream.count("file") == 0
+    upstream.script("sidecar", behaviours.says("text/plain", b"welcome"))
+    assert await mirror.sidecar(BIG.filename) == BIG.metadata
+    assert upstream.count("file") == 1
+
+
+async def test_without_ranges_the_whole_wheel_is_fetched_and_kept(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = upstream.takes_ranges = False
+    upstream.add("demo", BIG)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(BIG.filename) == BIG.metadata
+    assert set(mirror.blobs.blobs) == {BIG.sha256, sha256_of(BIG.metadata)}
+
+
+async def test_a_wheel_that_is_stored_is_read_and_not_asked_for(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = False
+    upstream.add("demo", BIG)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    await mirror.download(BIG.filename)
+    asked = len(upstream.asked)
+    assert await mirror.sidecar(BIG.filename) == BIG.metadata
+    assert len(upstream.asked) == asked
+
+
+async def test_a_wrong_announced_digest_is_unavailable_and_not_guessed(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL, core_metadata={"sha256": "0" * 64})
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    with pytest.raises(Unavailable, match="announces"):
+        await mirror.sidecar(WHEEL.filename)
+    assert sha256_of(WHEEL.metadata) not in mirror.blobs.blobs
+
+
+async def test_a_wheel_without_metadata_is_missing_its_sidecar(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    other = build_wheel("other", "1.0")
+    upstream.add("demo", BuiltFile(filename=WHEEL.filename, data=other.data, metadata=b"", sha256=other.sha256))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    with pytest.raises(Missing):
+        await mirror.sidecar(WHEEL.filename)
+
+
+@pytest.mark.parametrize("point", ["sidecar.read", "sidecar.kept"])
+async def test_a_sidecar_that_fails_at_any_step_can_be_had_later(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str
+) -> None:
+    upstream.announces_sidecars = False
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    failpoints.arm(f"{point}=raise:ENOSPC")
+    try:
+        with pytest.raises(Unavailable):
+            await mirror.sidecar(WHEEL.filename)
+        assert failpoints.hits[point] == 1
+    finally:
+        failpoints.disarm()
+    assert (await mirror.file(WHEEL.filename)).metadata_sha256 is None
+    assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
+
+
+async def test_a_slow_sidecar_is_not_waited_for_for_ever(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, file_wait=0.02)
+    await mirror.refresh()
+    upstream.script("sidecar", behaviours.dripping_body(0.001, size=10))
+    with pytest.raises(Unavailable, match="not here yet"):
+        await mirror.sidecar(WHEEL.filename)
+
+
+class InMemory:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    async def read(self, start: int, stop: int) -> bytes | Failed:
+        assert 0 <= start <= stop <= self.size
+        return self.data[start:stop]
+
+
+def archive(members: dict[str, bytes], *, comment: bytes = b"", method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as target:
+        for name, data in members.items():
+            target.writestr(name, data)
+        target.comment = comment
+    return out.getvalue()
+
+
+META = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("members", "comment"),
+    [
+        ({"demo-1.0.dist-info/METADATA": META}, b""),
+        ({"demo-1.0.dist-info/METADATA": META, "x": bytes(300_000)}, b"c" * 65_535),
+        ({"demo-1.0.dist-info/METADATA": META}, b"PK\x05\x06 in a comment"),
+        ({"Demo-1.0_abc.dist-info/METADATA": META}, b""),
+        ({"demo-1.0.dist-info/METADATA": META, "other-1.0.dist-info/METADATA": b"no"}, b""),
+        ({"demo-1.0.dist-info/METADATA": META, "demo/vendor/demo-1.0.dist-info/METADATA": b"no"}, b""),
+    ],
+)
+async def test_metadata_is_found(members: dict[str, bytes], comment: bytes) -> None:
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        assert await metadata_in(InMemory(archive(members, comment=comment, method=method)), DEMO) == META
+
+
+async def test_metadata_of_a_name_with_dashes_is_found() -> None:
+    data = archive({"a-b.c-1.0.dist-info/METADATA": META})
+    assert await metadata_in(InMemory(data), ProjectName("a-b-c")) == META
+
+
+async def test_metadata_in_a_zip64_archive_is_found() -> None:
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(out, "w") as target,
+        target.open("demo-1.0.dist-info/METADATA", "w", force_zip64=True) as member,
+    ):
+        member.write(META)
+    plain = out.getvalue()
+    # Rewrite the end as ZIP64, as writers of very large archives do.
+    place = plain.rfind(b"PK\x05\x06")
+    entries, length, start = struct.unpack_from("<8xHH", plain, place)[1], *struct.unpack_from("<LL", plain, place + 12)
+    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, length, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, place, 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF, 0)
+    assert await metadata_in(InMemory(plain[:place] + large + locator + end), DEMO) == META
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK",
+        b"no archive at all" * 10,
+        archive({"x": b""}),
+        archive({"other-1.0.dist-info/METADATA": META}),
+        archive({"demo-1.0.dist-info/METADATA": META, "Demo-2.0.dist-info/METADATA": META}),
+        archive({"demo-1.0.dist-info/METADATA": META}, method=zipfile.ZIP_BZIP2),
+        archive({"demo-1.0.dist-info/METADATA": META})[:-30],
+        build_sdist("demo", "1.0").data,
+    ],
+)
+async def test_odd_archives_are_called_odd(data: bytes) -> None:
+    assert isinstance(await metadata_in(InMemory(data), DEMO), Odd)
+
+
+@given(st.data())
+def test_no_bytes_make_the_reader_fail_otherwise(data: st.DataObject) -> None:
+    """A wheel with a few bytes changed: the right METADATA, or odd; never an exception, never other bytes."""
+    changed = bytearray(WHEEL.data)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(changed)))
+    for attempt in (bytes(changed), bytes(changed[:cut])):
+        found = asyncio.run(metadata_in(InMemory(attempt), DEMO))
+        assert found == WHEEL.metadata or isinstance(found, Odd)
+
+
+@pytest.mark.parametrize(
+    ("data", "belongs"),
+    [
+        (META, True),
+        (META.replace(b"demo", b"Demo"), True),
+        (META.replace(b"demo", b"other"), False),
+        (b"Name: demo\n", False),
+        (b"<html>", False),
+        (b"", False),
+    ],
+)
+def test_what_describes_a_project(data: bytes, belongs: bool) -> None:
+    assert describes(data, DEMO) is belongs
