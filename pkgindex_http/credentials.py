@@ -26,9 +26,16 @@ def read_credentials(headers: Mapping[str, str]) -> Credentials | None:
         case "basic":
             return _pair(value)
         case "bearer" | "token":
-            return Credentials(username="__token__", secret=value.strip())
+            return Credentials(username="__token__", secret=_bearer(value.strip()))
         case _:
             raise Denied("this Authorization scheme is not known", anonymous=True, hint="use Basic or Bearer")
+
+
+def _bearer(value: str) -> str:
+    # RFC 6750 2.1: a token is ASCII. Bytes that are not even UTF-8 come in as lone surrogates, which nothing can hash.
+    if not value or len(value) > _LIMIT or not value.isascii():
+        raise Denied("the token is empty, too long or not ASCII", anonymous=True)
+    return value
 
 
 def _pair(value: str) -> Credentials:
@@ -38,6 +45,8 @@ def _pair(value: str) -> Credentials:
         raw = base64.b64decode(value.strip(), validate=True)
     except (binascii.Error, ValueError):
         raise Denied("the credentials are not valid base64", anonymous=True) from None
+    if not raw:
+        raise Denied("the credentials are empty", anonymous=True)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

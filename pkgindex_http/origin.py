@@ -36,9 +36,9 @@ class Origin:
             return self._outside_url
         scheme, host, prefix = request.scheme, request.headers.get("Host", ""), ""
         if self._is_trusted(request):
-            scheme = _first(request, "X-Forwarded-Proto") or scheme
-            host = _first(request, "X-Forwarded-Host") or host
-            prefix = _first(request, "X-Forwarded-Prefix")
+            scheme = _nearest(request, "X-Forwarded-Proto") or scheme
+            host = _nearest(request, "X-Forwarded-Host") or host
+            prefix = _nearest(request, "X-Forwarded-Prefix")
         if scheme not in {"http", "https"} or not _HOST.match(host):
             return "http://localhost"
         return f"{scheme}://{host}{prefix.rstrip('/') if _PREFIX.match(prefix) else ''}"
@@ -62,9 +62,9 @@ class Origin:
         return address is not None and any(address in network for network in self._trusted)
 
 
-def _first(request: web.BaseRequest, name: str) -> str:
-    """The value that the nearest proxy added, which is the last one."""
-    return request.headers.get(name, "").split(",")[-1].strip()
+def _nearest(request: web.BaseRequest, name: str) -> str:
+    """The value that the nearest proxy added: the last one of the last line. What stands before came from the client."""
+    return ",".join(request.headers.getall(name, [])).rpartition(",")[2].strip()
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -43,5 +43,5 @@ def split_path(raw: str) -> tuple[str, ...] | None:
 def _decode(segment: str) -> str | None:
     try:
         return unquote_to_bytes(segment).decode("utf-8", "strict")
-    except UnicodeDecodeError:
+    except UnicodeError:  # also what was not UTF-8 on the wire and came in as lone surrogates
         return None

@@ -7,6 +7,7 @@ anything malformed are answered with the whole file, as the standard allows; onl
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -45,8 +46,14 @@ def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
         return value == etag
     if value.startswith("W/"):
         return False  # a weak tag never matches here (13.1.5)
+    return modified > 0 and _seconds(value) == int(modified)
+
+
+def _seconds(date: str) -> int | None:
+    """An HTTP date in seconds since the epoch; None when it is none."""
     try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return False
-    return modified > 0 and int(moment.timestamp()) == int(modified)
+        moment = parsedate_to_datetime(date)
+        # A zone of `-0000` comes back without one; the local zone of this machine is not meant.
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,143 @@
+"""Who is believed about where this server is reached and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from pkgindex_core.errors import Refused
+from pkgindex_http.origin import Origin
+
+_LINES = Sequence[tuple[str, str]]
+
+
+def _request(lines: _LINES, peer: str = "10.0.0.1") -> Any:
+    request = make_mocked_request("GET", "/", headers=CIMultiDict(lines))
+    return request.clone(remote=peer)
+
+
+def _url(lines: _LINES, *, peer: str = "10.0.0.1", trusted: tuple[str, ...] = (), outside: str = "") -> str:
+    return Origin(outside_url=outside, trusted_proxies=trusted).url(_request(lines, peer))
+
+
+def _client(lines: _LINES, *, peer: str = "10.0.0.1", trusted: tuple[str, ...] = ()) -> str:
+    return Origin(outside_url="", trusted_proxies=trusted).client(_request(lines, peer))
+
+
+_HOST = ("Host", "inner:3141")
+_FORWARDED = (
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "packages.example.com"),
+    ("X-Forwarded-Prefix", "/pypi"),
+)
+
+
+def test_without_a_proxy_the_host_header_counts() -> None:
+    assert _url([_HOST]) == "http://inner:3141"
+
+
+def test_strangers_are_not_believed() -> None:
+    assert _url([_HOST, *_FORWARDED]) == "http://inner:3141"
+    assert _url([_HOST, *_FORWARDED], trusted=("192.168.0.0/16",)) == "http://inner:3141"
+
+
+def test_trusted_proxies_are_believed() -> None:
+    assert _url([_HOST, *_FORWARDED], trusted=("10.0.0.0/8",)) == "https://packages.example.com/pypi"
+    assert _url([_HOST, *_FORWARDED], trusted=("10.0.0.1",)) == "https://packages.example.com/pypi"
+    assert _url([_HOST, *_FORWARDED], peer="::1", trusted=("::1",)) == "https://packages.example.com/pypi"
+
+
+def test_what_is_configured_beats_everything() -> None:
+    url = "https://index.example.com/team"
+    assert _url([_HOST, *_FORWARDED], outside=f"{url}/", trusted=("10.0.0.0/8",)) == url
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("X-Forwarded-Host", "evil.example.com, good.example.com")],
+        [("X-Forwarded-Host", "evil.example.com"), ("X-Forwarded-Host", "good.example.com")],
+        [("X-Forwarded-Host", "evil.example.com,evil.example.net"), ("X-Forwarded-Host", "good.example.com")],
+    ],
+)
+def test_the_nearest_proxy_has_the_last_word(lines: _LINES) -> None:
+    """What a client sent itself stands before what the proxy added, in the same line or in one above."""
+    assert _url([_HOST, *lines], trusted=("10.0.0.1",)) == "http://good.example.com"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("Host", "")],
+        [("Host", "a b")],
+        [("Host", "a/b")],
+        [("Host", "<script>")],
+        [("Host", "user@host")],
+        [("Host", "host:port")],
+        [("Host", "host:1234567")],
+        [("Host", "h" * 300)],
+        [("Host", '"')],
+        [_HOST, ("X-Forwarded-Host", "evil.example.com/path")],
+        [_HOST, ("X-Forwarded-Host", "<script>")],
+        [_HOST, ("X-Forwarded-Proto", "javascript")],
+    ],
+)
+def test_what_is_no_host_is_not_repeated(lines: _LINES) -> None:
+    assert _url(lines, trusted=("10.0.0.1",)) == "http://localhost"
+
+
+@pytest.mark.parametrize("prefix", ["no-slash", "//evil.example.com", "/a b", "/<x>", "/a?b", "/a#b", "/\\a", "/a//b"])
+def test_what_is_no_prefix_is_left_out(prefix: str) -> None:
+    lines = [_HOST, ("X-Forwarded-Prefix", prefix)]
+    assert _url(lines, trusted=("10.0.0.1",)) == "http://inner:3141"
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        ([], "10.0.0.1"),
+        ([("X-Forwarded-For", "203.0.113.7")], "203.0.113.7"),
+        ([("X-Forwarded-For", "198.51.100.1, 203.0.113.7")], "203.0.113.7"),
+        ([("X-Forwarded-For", "198.51.100.1, 203.0.113.7, 10.0.0.2")], "203.0.113.7"),
+        ([("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.7")], "203.0.113.7"),
+        ([("X-Forwarded-For", "203.0.113.7, unknown")], "10.0.0.1"),
+        ([("X-Forwarded-For", "203.0.113.7, ")], "10.0.0.1"),
+        ([("X-Forwarded-For", "2001:db8::7")], "2001:db8::7"),
+        ([("X-Forwarded-For", "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
+        ([("X-Forwarded-For", '203.0.113.7"\r\nX: y')], "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_last_hop_that_nobody_vouches_for(lines: _LINES, client: str) -> None:
+    assert _client(lines, trusted=("10.0.0.0/8",)) == client
+
+
+def test_a_stranger_cannot_choose_its_address() -> None:
+    assert _client([("X-Forwarded-For", "203.0.113.7")], peer="192.0.2.1", trusted=("10.0.0.0/8",)) == "192.0.2.1"
+
+
+def test_a_network_that_is_none_is_refused() -> None:
+    with pytest.raises(Refused, match="trusted_proxies"):
+        Origin(outside_url="", trusted_proxies=["10.0.0.0/99"])
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40), st.booleans())
+def test_an_url_is_always_clean(host: str, forwarded: str, prefix: str, believed: bool) -> None:
+    """No text of a header can leave the URL it stands in."""
+    lines = [("Host", host), ("X-Forwarded-Host", forwarded), ("X-Forwarded-Prefix", prefix)]
+    url = _url(lines, trusted=("10.0.0.1",) if believed else ())
+    assert url.isascii()
+    assert url.isprintable()
+    assert not set(url) & set(" <>\"'`\\?#")
+    assert url.startswith("http://")
+    assert not url.endswith("/")
+
+
+@given(st.text(max_size=60))
+def test_a_client_is_always_an_address(value: str) -> None:
+    assert set(_client([("X-Forwarded-For", value)], trusted=("10.0.0.1",))) <= set("0123456789abcdef.:%")
