@@ -122,7 +122,7 @@ def load(
     reader.read_flags(flags or {})
     values = reader.converted()
     if reader.problems:
-        raise Refused(reader.problems, hint="every option is listed by --help and in the documentation of the server")
+        raise Refused(reader.problems, hint="the documentation of the server lists every option")
     return _build(settings, values)
 
 

@@ -1,0 +1,182 @@
+"""What the documentation says of hooks and options is what the code says, and its examples run.
+
+The option tables are written by this test: `REGENERATE=1 pytest tests/house/test_documentation.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import fields
+
+from pkgindex_core import hookspecs
+from pkgindex_core.config import explain_options
+from pkgindex_core.plugins import HOOKS, load_plugins
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_mirror.settings import MirrorSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def library() -> str:
+    return (ROOT / "pkgindex_core/README.md").read_text(encoding="utf-8")
+
+
+class TestHooks:
+    def section(self, library: str, hook: str) -> str:
+        (section,) = re.findall(rf"^### `{hook}`\n(.*?)(?=^##)", library, re.MULTILINE | re.DOTALL)
+        return section
+
+    def test_the_documentation_has_a_section_for_each_hook_and_no_other(self, library: str):
+        assert tuple(re.findall(r"^### `(pkgindex_\w+)`$", library, re.MULTILINE)) == HOOKS
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_the_signature_is_exact(self, library: str, hook: str):
+        specification = getattr(hookspecs, hook)
+        returns = specification.__annotations__["return"]
+        parameters = ", ".join(str(one) for one in inspect.signature(specification).parameters.values())
+        assert code_blocks(self.section(library, hook), "python") == [f"def {hook}({parameters}) -> {returns}\n"]
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_the_summary_is_the_docstring(self, library: str, hook: str):
+        section = in_one_line(self.section(library, hook))
+        assert in_one_line(inspect.getdoc(getattr(hookspecs, hook)) or "nothing is said") in section
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_what_is_built_in_is_named(self, library: str, hook: str):
+        section = self.section(library, hook)
+        built_in = [one.name for one in load_plugins(entry_points=False).describe() if one.hook == hook]
+        assert [name for name in built_in if f"`{name}`" not in section] == []
+
+    @pytest.mark.parametrize("struct", [hookspecs.Context, hookspecs.Provider])
+    def test_the_values_of_hooks_are_explained(self, library: str, struct: Any):
+        guide = library.partition("## Writing a plugin")[2].partition("## Every hook")[0]
+        assert [
+            field.name for field in fields(struct) if not re.search(rf"`{field.name}`|\b{field.name}=", guide)
+        ] == []
+
+
+class TestExamples:
+    def test_the_first_program_runs(self, library: str, tmp_path: Path):
+        (example,) = [block for block in code_blocks(library, "python") if "asyncio.run" in block]
+        wheel = build_wheel("demo", "1.0")
+        (tmp_path / "demo-1.0-py3-none-any.whl").write_bytes(wheel.data)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert '"filename":"demo-1.0-py3-none-any.whl"' in done.stdout
+
+    def test_the_plugin_loads_and_does_what_is_said(
+        self, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        (example,) = [block for block in code_blocks(library, "python") if "no_candidates.py" in block]
+        namespace: dict[str, Any] = {"__name__": "no_candidates"}
+        exec(compile(example, "no_candidates.py", "exec"), namespace)
+        module = type(sys)("no_candidates")
+        vars(module).update(namespace)
+        tables = {"no-candidates": {"indexes": ["team/stable"]}}
+        (provider,) = load_plugins(extra=[module], entry_points=False, settings=tables).page_filters()
+        from pkgindex_core.clock import SystemClock
+        from pkgindex_core.models import File
+
+        page_filter = provider.make(hookspecs.Context(data=tmp_path, clock=SystemClock(), workers=None))  # type: ignore[arg-type]  # not used
+        assert page_filter.applies(None, "team/stable")
+        assert not page_filter.applies(None, "team/dev")
+        shown = {
+            version: page_filter.hidden("team/stable", File(filename="x", version=version), None)
+            for version in ("1.0", "1.0rc1", "odd")
+        }
+        assert shown == {"1.0": None, "1.0rc1": "1.0rc1 is a pre-release", "odd": None}
+
+    def test_every_other_example_at_least_compiles(self, library: str):
+        for block in code_blocks(library, "python"):
+            if not block.startswith("def pkgindex_"):
+                ast.parse(block)
+
+
+def table(rows: list[tuple[str, str, str, str]]) -> str:
+    lines = ["| option | value | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def default_text(value: Any, unit: str = "") -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int) and unit == "bytes" and value >= 1024:
+        power = next(power for power in (3, 2, 1) if value >= 1024**power)
+        return f"`{value}` ({value / 1024**power:g} {'KMG'[power - 1]}iB)"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`" if value not in ((), "", {}) else "none"
+
+
+def server_options() -> str:
+    return table(
+        [
+            (f"`{one.key}`", one.kind, one.default_text or default_text(one.default, one.unit), one.text)
+            for one in explain_options()
+        ]
+    )
+
+
+def mirror_options() -> str:
+    """The fields of `MirrorSettings`, with the texts that stand below them."""
+    (node,) = ast.parse(inspect.getsource(MirrorSettings)).body
+    assert isinstance(node, ast.ClassDef)
+    texts = {
+        field.target.id: in_one_line(text.value.value)
+        for field, text in zip(node.body, node.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }  # fmt: skip
+    kinds = {int: "a whole number", float: "a number", str: "a text"}
+    return table(
+        [
+            (
+                f"`{field.name}`",
+                kinds.get(field.type, "a list of texts"),
+                default_text(field.default),
+                texts.get(field.name, ""),
+            )
+            for field in fields(MirrorSettings)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "make"), [("pkgindex_http/README.md", server_options), ("pkgindex_mirror/README.md", mirror_options)]
+)
+def test_the_option_table_is_that_of_the_code(document: str, make: Any):
+    path = ROOT / document
+    text = path.read_text(encoding="utf-8")
+    between = re.compile(r"(?<=^<!-- options: begin -->\n).*?(?=^<!-- options: end -->$)", re.MULTILINE | re.DOTALL)
+    (written,) = between.findall(text)
+    expected = f"{make()}\n"
+    if os.environ.get("REGENERATE"):
+        path.write_text(between.sub(lambda _: expected, text), encoding="utf-8")
+        return
+    assert written == expected, "run: REGENERATE=1 pytest tests/house/test_documentation.py"
