@@ -66,8 +66,9 @@ def _public(file: File) -> dict[str, Any]:
         entry["yanked"] = file.yanked  # PEP 592: a reason is never empty here
     metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
     if metadata:
+        # Not under the older key `dist-info-metadata` as well: pip 22.3 to 23.0 read it and crash on an object, which is
+        # what PEP 714 renamed the key for (seen with 23.0.1 in tests/clients). They do without a sidecar.
         entry["core-metadata"] = metadata
-        entry["dist-info-metadata"] = metadata  # the older spelling, for pip 23.0 and its like (PEP 714)
     if file.gpg_sig is not None:
         entry["gpg-sig"] = file.gpg_sig
     if file.provenance:

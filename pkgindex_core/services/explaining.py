@@ -17,6 +17,8 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, Build, IndexStore, PageFilter, Principal, Refresher, Verdict
 from pkgindex_core.rules.filtering import apply_filters
 from pkgindex_core.rules.merging import merge
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.pages import Pages
 
 
@@ -79,12 +81,16 @@ class Explaining:
     async def explain(self, start: IndexName, project: ProjectName, *, principal: Principal) -> Explanation:
         """Tell what each layer contributes to a project's page, or why it does not."""
         tree = await self._store.tree()
-        order, _ = self._pages.readable_order(tree, start, principal)
+        allowed_index(tree, start, principal, Action.EXPLAIN)
+        order = self._pages.order(tree, start).order
+        readable = self._pages.readable(tree, order, principal)
         standings = await self._store.standings(project, order)
         verdicts = self._admission.admit(tree, order, standings, project)
         layers: list[LayerStory] = []
         parts: list[tuple[IndexName, str, Page]] = []
         for verdict, standing in zip(verdicts, standings, strict=True):
+            if standing.index not in readable:
+                continue
             story, page = await self._layer(tree.indexes[standing.index], verdict, standing, project)
             layers.append(story)
             if page is not None and verdict.joins:

@@ -23,6 +23,7 @@ from pkgindex_core.errors import Denied
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Authenticator, Credentials, IndexStore, Principal, TokenScope
+from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.tokens import TokenText, new_token, parse_token
 
@@ -188,7 +189,9 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
         return None
     if token.kind == "login":
         return Principal(name=token.user)
+    # A token without limits still manages no tokens and changes no password; only a log-in does.
+    actions = token.actions or DELEGABLE
     return Principal(
         name=token.user,
-        scope=TokenScope(token_id=token.id, indexes=token.indexes, projects=token.projects, actions=token.actions),
+        scope=TokenScope(token_id=token.id, indexes=token.indexes, projects=token.projects, actions=actions),
     )

@@ -28,7 +28,9 @@ from pkgindex_core.protocols import (
     Refresher,
     Renderer,
 )
+from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
+from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.pages import PageAnswer, Pages
 
 _PART = 20_000
@@ -59,11 +61,16 @@ class Listings:
     ) -> PageAnswer:
         """The names of all projects in an index and what it inherits."""
         tree = await self._store.tree()
-        order, public = self._pages.readable_order(tree, start, principal)
+        allowed_index(tree, start, principal, Action.READ)
+        order = self._pages.order(tree, start).order
+        readable = self._pages.readable(tree, order, principal)
+        public = self._pages.readable(tree, order, Principal()) == readable
         hosted: dict[ProjectName, str] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
         for layer in order:
+            if layer not in readable:
+                continue
             config = tree.indexes[layer]
             refresher = self._refreshers.get(config.type)
             if refresher is None:

@@ -166,21 +166,9 @@ class Pages:
             self._lineages[start] = known
         return known[1]
 
-    def readable_order(self, tree: Tree, start: IndexName, principal: Principal) -> tuple[list[IndexName], bool]:
-        """The layers this principal may read, and whether anonymous clients may read the same.
-
-        Raises when the starting index itself may not be read (see `access`).
-        """
-        allowed_index(tree, start, principal, Action.READ)
-        everyone = Principal()
-        order = []
-        public = True
-        for name in self.order(tree, start).order:
-            layer = tree.indexes[name]
-            if permits(principal, Action.READ, index=layer).allowed:
-                order.append(name)
-                public = public and permits(everyone, Action.READ, index=layer).allowed
-        return order, public
+    def readable(self, tree: Tree, order: Sequence[IndexName], principal: Principal) -> frozenset[IndexName]:
+        """The layers of an order that this principal may read."""
+        return frozenset(name for name in order if permits(principal, Action.READ, index=tree.indexes[name]).allowed)
 
     async def _layers(self, request: PageRequest) -> _Layers:
         key = (request.view.start, request.project, request.principal)
@@ -203,13 +191,18 @@ class Pages:
     async def _decide(self, request: PageRequest) -> _Memo:
         generation = self._store.generation()
         tree = await self._store.tree()
-        order, public = self.readable_order(tree, request.view.start, request.principal)
+        allowed_index(tree, request.view.start, request.principal, Action.READ)
+        # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the private
+        # package of a name must not be given the public one instead. What cannot be read is left out afterwards.
+        order = self.order(tree, request.view.start).order
+        readable = self.readable(tree, order, request.principal)
+        public = self.readable(tree, order, Principal()) == readable
         standings = await self._store.standings(request.project, order)
         verdicts = self._admission.admit(tree, order, standings, request.project)
         joining = [
             (tree.indexes[standing.index], standing)
             for standing, verdict in zip(standings, verdicts, strict=True)
-            if verdict.joins
+            if verdict.joins and standing.index in readable
         ]
         freshness = await self._refresh(request.project, joining)
         changed = self._store.generation() != generation

@@ -105,7 +105,8 @@ def test_parsing_gives_back_what_was_rendered(merged: MergedPage) -> None:
         assert shown.get("provenance", "") == file.provenance
         assert shown.get("gpg-sig") == file.gpg_sig
         metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
-        assert shown.get("core-metadata", False) == shown.get("dist-info-metadata", False) == metadata
+        assert shown.get("core-metadata", False) == metadata
+        assert "dist-info-metadata" not in shown
     status = document.get("project-status", {})
     assert status.get("status", "") == merged.head.status
     assert status.get("reason", "") == (merged.head.status_reason if merged.head.status else "")
@@ -214,7 +215,8 @@ def test_js_07_requires_python_is_omitted_when_there_is_none() -> None:
 )
 def test_js_08_js_09_metadata_under_both_names(file: File, expected: object) -> None:
     (shown,) = rendered(page((HERE, file)))["files"]
-    assert shown.get("core-metadata") == shown.get("dist-info-metadata") == expected
+    assert shown.get("core-metadata") == expected
+    assert "dist-info-metadata" not in shown  # pip 22.3 to 23.0 crash on it
     assert "data-dist-info-metadata" not in shown
 
 

@@ -1,0 +1,221 @@
+"""Real clients in clean environments, a real server in a process of its own, real wheels behind it.
+
+The upstream is a fake (`ScriptedUpstream`) that serves real wheels, fetched from the package registry once per session.
+Clients see no configuration of the machine: no pip.conf, no uv.toml, no find-links, no cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import venv
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from msgspec import Struct
+
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.testing.wheels import BuiltFile
+from pkgindex_mirror.testing.upstream import ScriptedUpstream
+
+REAL_WHEELS = ("six==1.17.0", "idna==3.10", "packaging==24.2")
+OLD_PIP = "23.0.1"
+
+_OF_THE_MACHINE = ("PIP_", "UV_", "TWINE_", "VIRTUAL_ENV", "PKGINDEX_", "PYTHONPATH")
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """What a command came to."""
+
+    status: int
+    output: str
+
+
+async def run(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> Ran:
+    """Run a command with nothing of this machine's configuration."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, words),
+        env={**clean_environment(), **(env or {})},
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return Ran(status=process.returncode, output=output.decode(errors="replace"))
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would make a broken index look fine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_MACHINE)}
+    return {
+        **kept,
+        "PIP_CONFIG_FILE": os.devnull,
+        "UV_NO_CONFIG": "1",
+        "NO_COLOR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+class ServerProcess:
+    """`pkgindex-serve` as a user starts it."""
+
+    def __init__(self, data: Path, upstream: str, **env: str) -> None:
+        self.data = data
+        self.url = ""
+        self._upstream = upstream
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+        self._port = "0"
+
+    async def start(self) -> None:
+        """Start, and wait for the line that says where it is. A restart keeps the port."""
+        words = ("--data", self.data, "--port", self._port, "--upstream", self._upstream)
+        with (self.data.parent / "server.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                executable("pkgindex-serve"),
+                *map(str, words),
+                env={**clean_environment(), **self._env},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        self.url = line.decode().strip().rstrip("/")
+        assert self.url.startswith("http://127.0.0.1:"), self.log
+        self._port = self.url.rpartition(":")[2]
+
+    async def kill(self) -> None:
+        """kill -9."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """Stop as a service manager does; return the exit status."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if process.returncode is None:
+            process.send_signal(number)
+        return await asyncio.wait_for(process.wait(), 30)
+
+    @property
+    def password(self) -> str:
+        return (self.data / "root-password").read_text().strip()
+
+    @property
+    def log(self) -> str:
+        return (self.data.parent / "server.log").read_text()
+
+
+def executable(name: str) -> Path:
+    """A command of the environment that runs the tests."""
+    return Path(sys.executable).with_name(name)
+
+
+@pytest.fixture(scope="session")
+def real_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[BuiltFile]:
+    """Wheels from the package registry."""
+    directory = tmp_path_factory.mktemp("wheels")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            directory,
+            *REAL_WHEELS,
+        ],
+        check=True,
+    )  # the machine's own configuration says where the registry is
+    return [_read_wheel(path) for path in sorted(directory.glob("*.whl"))]
+
+
+@pytest.fixture(scope="session")
+def pip_environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pythons with the current pip and with an old one; nothing is ever installed into them beside."""
+    base = tmp_path_factory.mktemp("pips")
+    environments = {}
+    for name, requirement in {"pip": "pip", "pip-old": f"pip=={OLD_PIP}"}.items():
+        venv.create(base / name, with_pip=True)
+        python = base / name / "bin" / "python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--upgrade", requirement], check=True)
+        environments[name] = python
+    return environments
+
+
+@pytest.fixture
+async def upstream(real_wheels: Sequence[BuiltFile]) -> AsyncIterator[ScriptedUpstream]:
+    """The fake upstream, with real wheels."""
+    async with ScriptedUpstream() as fake:
+        for built in real_wheels:
+            fake.add(built.filename.split("-")[0], built)
+        yield fake
+
+
+@pytest.fixture
+async def server(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[ServerProcess]:
+    """A fresh server in front of the upstream."""
+    process = ServerProcess(tmp_path / "data", upstream.url)
+    await process.start()
+    try:
+        yield process
+    finally:
+        await process.kill()
+
+
+class Installers:
+    """Installs into clean environments with every client."""
+
+    def __init__(self, base: Path, pips: dict[str, Path]) -> None:
+        self._base = base
+        self._pips = pips
+        self._count = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("uv", *self._pips)
+
+    async def install(self, client: str, index_url: str, *words: str | Path) -> tuple[Ran, list[str]]:
+        """Install into a fresh place; return what was said and which distributions are there."""
+        self._count += 1
+        target = self._base / f"{client}-{self._count}"
+        if client == "uv":
+            ran = await run(
+                executable("uv"), "pip", "install", "--no-cache", "--python", sys.executable, "--target", target,
+                "--default-index", index_url, *words,
+            )  # fmt: skip
+        else:
+            ran = await run(
+                self._pips[client], "-m", "pip", "install", "--no-cache-dir", "--target", target,
+                "--index-url", index_url, *words,
+            )  # fmt: skip
+        found = sorted(path.name.removesuffix(".dist-info") for path in target.glob("*.dist-info"))
+        shutil.rmtree(target, ignore_errors=True)
+        return ran, found
+
+
+@pytest.fixture
+def installers(tmp_path: Path, pip_environments: dict[str, Path]) -> Installers:
+    return Installers(tmp_path / "installed", pip_environments)
+
+
+def _read_wheel(path: Path) -> BuiltFile:
+    with ZipFile(path) as archive:
+        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name)
+    data = path.read_bytes()
+    return BuiltFile(filename=path.name, data=data, metadata=metadata, sha256=sha256_of(data))
