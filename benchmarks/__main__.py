@@ -1,0 +1,71 @@
+"""`python -m benchmarks`: see README.md.
+
+python -m benchmarks setup                      install the peers into environments of their own
+python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
+python -m benchmarks pages | not_modified | files | uploads
+python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import files, fixtures, not_modified, pages, tables, uploads
+from benchmarks.load import choose_driver
+from benchmarks.peers import environments
+from benchmarks.plan import Plan
+
+QUESTIONS = {"pages": pages.run, "not_modified": not_modified.run, "files": files.run, "uploads": uploads.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["setup", "all", "smoke", *QUESTIONS])
+    parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured  [default: 3]")
+    parser.add_argument("--seconds", type=float, default=2, help="how long, each time  [default: 2]")
+    parser.add_argument("--own-driver", action="store_true", help="do not use wrk although it is there")
+    parser.add_argument("--without-peers", action="store_true", help="ourselves only")
+    arguments = parser.parse_args()
+    if arguments.what == "setup":
+        environments.set_up()
+    elif arguments.what == "smoke":
+        smoke()
+    else:
+        questions = list(QUESTIONS) if arguments.what == "all" else [arguments.what]
+        for question in questions:
+            plan = Plan(
+                site=fixtures.make_site(environments.CACHE / "site"),
+                place=environments.CACHE / "run",
+                driver=choose_driver(own=arguments.own_driver),
+                rounds=arguments.rounds,
+                seconds=arguments.seconds,
+                peers=not arguments.without_peers,
+            )
+            report = QUESTIONS[question](plan)
+            place = tables.save(report, environments.CACHE / "results")
+            print(f"## {question}\n\n{tables.markdown(report)}", flush=True)
+            print(f"every sample: {place}", file=sys.stderr)
+
+
+def smoke() -> None:
+    """Every question once, with little data: it proves that the benchmarks run, and measures nothing."""
+    directory = Path(tempfile.mkdtemp(prefix="pkgindex-benchmark-"))
+    try:
+        site = fixtures.make_site(directory / "site", sizes=(10,), large_bytes=1_000_000)
+        for question, run in QUESTIONS.items():
+            driver = choose_driver(own=True)
+            place = directory / "run"
+            plan = Plan(site=site, place=place, driver=driver, rounds=1, seconds=0.1, peers=False, uploads=3)
+            print(f"## {question}\n\n{tables.markdown(run(plan))}", flush=True)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

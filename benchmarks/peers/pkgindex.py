@@ -1,0 +1,123 @@
+"""Ourselves: `pkgindex-serve run` from this source tree, one process.
+
+Hosted pages go into `root/dev` by the back door, `root/pypi` mirrors the static index that the other mirrors mirror, and the files
+to download are put into the blob store as an upload would. Nothing is tuned; the access log is off, as it is for nginx, and a
+second server with the log on tells what it costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.fixtures import REQUIRES_PYTHON, UPLOADED, Entry, Site, page_project
+from benchmarks.peers import ROOT, Server, Target, UploadTarget
+from pkgindex_core.changes import PutFile
+from pkgindex_core.clock import from_rfc3339
+from pkgindex_core.config import Settings
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engine import Engine
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName, parse_project_name
+
+HOSTED = IndexName("root/dev")
+MIRROR = IndexName("root/pypi")
+_BATCH = 1_000
+_UPLOADED = from_rfc3339(UPLOADED)
+NEW_PROJECT = "upload-new"
+
+
+class PkgIndex(Server):
+    name = "pkgindex"
+
+    def __init__(self, site: Site, place: Path, *, upstream: str, access_log: bool = False) -> None:
+        super().__init__(site, place)
+        self._upstream = upstream
+        self._access_log = access_log
+
+    @property
+    def _suffix(self) -> str:
+        return ", access log on" if self._access_log else ""
+
+    @property
+    def data(self) -> Path:
+        return self.place / "data"
+
+    def missing(self) -> str:
+        return ""
+
+    def version(self) -> str:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            return installed("pkgindex")
+        except PackageNotFoundError:
+            return "this source tree"
+
+    def prepare(self) -> None:
+        asyncio.run(self._put_files())
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def command(self) -> Sequence[str]:
+        log = "--access-log" if self._access_log else "--no-access-log"
+        options = ["--data", str(self.data), "-p", str(self.port), "--upstream", f"{self._upstream}/simple/", log]
+        return [sys.executable, "-m", "pkgindex_http.cli", "run", *options]
+
+    def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
+        project = page_project(size)
+        yield self.page_target(f"pkgindex{self._suffix}", f"/{HOSTED}/+simple/{project}/", form, coding)
+        if not self._access_log:
+            yield self.page_target("pkgindex, mirrored", f"/{MIRROR}/+simple/{project}/", form, coding)
+
+    def files(self, project: str) -> Iterator[Target]:
+        entry, _ = self.site.file(project)
+        digest = entry.sha256
+        yield self.target("pkgindex", f"/{HOSTED}/+f/{digest[:3]}/{digest[3:16]}/{entry.filename}")
+
+    def uploads(self) -> Iterator[UploadTarget]:
+        password = (self.data / "root-password").read_text().strip()
+        credentials = base64.b64encode(f"root:{password}".encode()).decode()
+        largest = page_project(max(self.site.sizes))
+        for label, project in (
+            ("pkgindex", NEW_PROJECT),
+            (f"pkgindex, into a project of {max(self.site.sizes):,} files", largest),
+        ):
+            yield UploadTarget(
+                label=label,
+                pid=self.pid,
+                port=self.port,
+                path="/legacy/",
+                headers={"Authorization": f"Basic {credentials}"},
+                project=project,
+                durable=True,
+            )
+
+    async def _put_files(self) -> None:
+        settings = Settings(data=self.data, upstream=f"{self._upstream}/simple/")
+        async with Engine.open(settings, mirrors=False) as engine:
+            await engine.prepare()
+            for project, entries in self.site.manifest.projects.items():
+                if project.startswith("file-"):
+                    await engine.blobs.put((self.site.packages / project / entries[0].filename).read_bytes())
+                name = parse_project_name(project)
+                changes = [PutFile(HOSTED, name, _file(entry), project) for entry in entries]
+                for start in range(0, len(changes), _BATCH):
+                    await engine.store.apply(changes[start : start + _BATCH], who="[benchmark]")
+
+
+def _file(entry: Entry) -> File:
+    return File(
+        filename=entry.filename,
+        version=entry.version,
+        digests={"sha256": entry.sha256},
+        size=entry.size,
+        upload_time=_UPLOADED,
+        requires_python=REQUIRES_PYTHON,
+        metadata_sha256=Sha256(entry.metadata_sha256),
+    )

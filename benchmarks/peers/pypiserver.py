@@ -1,0 +1,92 @@
+"""pypiserver over a directory of wheels, under waitress.
+
+It lists the whole directory for every answer, so it runs twice: over all the files that the others have, and over a directory with
+nothing but the project that is asked for, its best case. It has no JSON simple pages, no compression, no validators on pages.
+Uploads go to an empty directory, with an htpasswd file of the kind that `htpasswd -c` makes, and once more with no
+passwords at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.fixtures import Site, page_project
+from benchmarks.peers import Server, Target, UploadTarget, environments
+
+_PASSWORD = "benchmark"
+_HASH = "from passlib.hash import apr_md5_crypt; print(apr_md5_crypt.hash('benchmark'))"
+
+
+class _PypiServer(Server):
+    name = "pypiserver"
+
+    def missing(self) -> str:
+        return environments.missing(self.name)
+
+    def version(self) -> str:
+        return environments.version(self.name)
+
+    def _run(self, directory: Path, *options: str) -> Sequence[str]:
+        program = str(environments.program(self.name, "pypi-server"))
+        return [program, "run", "-p", str(self.port), "-i", "127.0.0.1", "--disable-fallback", *options, str(directory)]
+
+
+class PypiServer(_PypiServer):
+    """Serving: everything, or (`project`) one project alone."""
+
+    def __init__(self, site: Site, place: Path, *, project: str = "") -> None:
+        super().__init__(site, place)
+        self._project = project
+
+    @property
+    def label(self) -> str:
+        return "pypiserver, that project alone" if self._project else "pypiserver"
+
+    def command(self) -> Sequence[str]:
+        return self._run(self.site.packages / self._project, "-P", ".", "-a", ".")
+
+    def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
+        project = page_project(size)
+        if (form, coding) == ("html", "identity") and self._project in {"", project}:
+            yield self.page_target(self.label, f"/simple/{project}/", form, coding)
+
+    def files(self, project: str) -> Iterator[Target]:
+        entry, _ = self.site.file(project)
+        if not self._project:
+            yield self.target(self.label, f"/packages/{project}/{entry.filename}")
+        elif self._project == project:
+            yield self.target(self.label, f"/packages/{entry.filename}")
+
+
+class PypiServerUploads(_PypiServer):
+    """Taking uploads into an empty directory."""
+
+    def __init__(self, site: Site, place: Path, *, passwords: bool) -> None:
+        super().__init__(site, place)
+        self._passwords = passwords
+
+    def prepare(self) -> None:
+        (self.place / "uploads").mkdir()
+        python = str(environments.program(self.name, "python"))
+        hashed = subprocess.run([python, "-c", _HASH], capture_output=True, text=True, check=True).stdout.strip()
+        (self.place / "htpasswd").write_text(f"root:{hashed}\n")
+
+    def command(self) -> Sequence[str]:
+        if self._passwords:
+            return self._run(self.place / "uploads", "-P", str(self.place / "htpasswd"), "-a", "update")
+        return self._run(self.place / "uploads", "-P", ".", "-a", ".")
+
+    def uploads(self) -> Iterator[UploadTarget]:
+        credentials = base64.b64encode(f"root:{_PASSWORD}".encode()).decode()
+        yield UploadTarget(
+            label=f"pypiserver, {'htpasswd' if self._passwords else 'no passwords'}",
+            pid=self.pid,
+            port=self.port,
+            path="/",
+            headers={"Authorization": f"Basic {credentials}"},
+            project="upload-new",
+            durable=False,
+        )

@@ -1,0 +1,77 @@
+"""What the questions share: the data, the driver, how often and how long, and servers that start and stop together."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmarks import machine
+from benchmarks.fixtures import Site
+from benchmarks.load import Driver
+from benchmarks.peers import Server
+from benchmarks.rounds import Cell, Series, measure
+from benchmarks.tables import Report
+
+
+class Plan(Struct, kw_only=True):
+    """One run of one question."""
+
+    site: Site
+    place: Path
+    """Where servers keep their data; emptied before and after."""
+    driver: Driver
+    rounds: int
+    seconds: float
+    peers: bool
+    """Whether anybody but us takes part."""
+    uploads: int = 20
+    """Uploads a round."""
+    left_out: dict[str, str] = {}
+    versions: dict[str, str] = {}
+
+    def directory(self, name: str) -> Path:
+        return self.place / name
+
+    @contextmanager
+    def started(self, *servers: Server) -> Iterator[list[Server]]:
+        """Start, in this order, those that can run here; stop all of them in the end."""
+        taking_part = []
+        with ExitStack() as stack:
+            for server in servers:
+                missing = server.missing()
+                if missing:
+                    if server.name not in self.left_out:
+                        print(f"skipped: {server.name}: {missing}", file=sys.stderr)
+                    self.left_out[server.name] = missing
+                    continue
+                shutil.rmtree(server.place, ignore_errors=True)
+                stack.callback(shutil.rmtree, server.place, ignore_errors=True)
+                stack.callback(server.stop)
+                server.start()
+                if server.version():
+                    self.versions[server.name] = server.version()
+                taking_part.append(server)
+            yield taking_part
+
+    def report(self, question: str, cells: Sequence[Cell]) -> Report:
+        """Measure the cells."""
+        where = machine.describe()
+        series = measure(cells, self.driver, rounds=self.rounds, seconds=self.seconds)
+        return self.made_of(question, where, series, driver=self.driver.name)
+
+    def made_of(self, question: str, where: machine.Machine, series: list[Series], *, driver: str) -> Report:
+        return Report(
+            question=question,
+            machine=where,
+            driver=driver,
+            rounds=self.rounds,
+            seconds=self.seconds,
+            versions=self.versions,
+            left_out=self.left_out,
+            series=series,
+        )

@@ -1,0 +1,100 @@
+"""How many uploads a second does one client get through?
+
+Workload: one connection, one wheel of about 10 kB after another, each a new version, in the form that twine and uv send, with HTTP Basic
+credentials on every request as they do (devpi-server also with the token that its own client would send). The next one leaves when
+the last was acknowledged.
+Unit: uploads a second, server CPU time an upload. Ours are on disk when they are acknowledged (each file and the commit
+synchronised); as far as their sources say, devpi-server's and pypiserver's are in the page cache: the rows say so.
+Into a project of many files: the same, when the project has 10,000 files already.
+Left out: the clients' own time (twine takes longer to start than all of this), several clients at once, large files, signatures.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from benchmarks import machine
+from benchmarks.fixtures import upload_form, upload_wheel
+from benchmarks.load import Connection, Failed, Found, found_of
+from benchmarks.peers import Server, UploadTarget
+from benchmarks.peers.devpi import Devpi
+from benchmarks.peers.pkgindex import PkgIndex
+from benchmarks.peers.pypiserver import PypiServerUploads
+from benchmarks.peers.static import StaticUpstream
+from benchmarks.plan import Plan
+from benchmarks.rounds import Column, Sample, Series, spent
+from benchmarks.tables import Report
+
+_COLUMN = Column(table="Uploads, one after another", title="10 kB wheels", connections=1, shows="uploads")
+
+
+def run(plan: Plan) -> Report:
+    """Measure."""
+    where = machine.describe()
+    upstream = StaticUpstream(plan.site, plan.directory("upstream"))
+    with plan.started(upstream), plan.started(*_servers(plan, upstream.url)) as servers, machine.as_driver():
+        targets = [target for server in servers for target in server.uploads()]
+        series = {target.label: Series(row=_row(target), column=_COLUMN, samples=[]) for target in targets}
+        for number in range(-1, plan.rounds):  # round -1 warms up: password verdicts, prepared statements
+            start = max(0, number) % len(targets)
+            for target in targets[start:] + targets[:start]:
+                sample = _sample(target, number, plan.uploads)
+                if number >= 0:
+                    series[target.label].samples.append(sample)
+                    rate = sample.found.requests / sample.found.seconds
+                    print(f"round {number + 1}: {target.label}: {rate:,.1f}/s", file=sys.stderr)
+        return plan.made_of("uploads", where, list(series.values()), driver=f"{plan.uploads} uploads a round")
+
+
+def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
+    site = plan.site
+    yield PkgIndex(site, plan.directory("pkgindex"), upstream=upstream)
+    if not plan.peers:
+        return
+    yield Devpi(site, plan.directory("devpi"), upstream=upstream)
+    yield PypiServerUploads(site, plan.directory("pypiserver-htpasswd"), passwords=True)
+    yield PypiServerUploads(site, plan.directory("pypiserver-open"), passwords=False)
+
+
+def _row(target: UploadTarget) -> str:
+    return target.label if target.durable else f"{target.label} (not synchronised)"
+
+
+def _sample(target: UploadTarget, number: int, count: int) -> Sample:
+    first = (number + 2) * 1_000
+    requests = [_request(target, first + each) for each in range(count)]
+
+    def work() -> Found:
+        taken = []
+        with Connection(target.port) as connection:
+            start = time.perf_counter()
+            for request in requests:
+                answer = connection.send(request, "POST")
+                if answer.status != 200:
+                    raise Failed(f"{target.label}: {answer.status} {answer.body[:400]!r}")
+                taken.append(answer.seconds)
+            return found_of(taken, time.perf_counter() - start, sum(map(len, requests)))
+
+    found, cpu_ms = spent(target.pid, work)
+    return Sample(
+        round=number,
+        found=found,
+        cpu_ms=cpu_ms,
+        memory_mib=machine.memory_mib(target.pid),
+        body_bytes=len(requests[0]),
+    )
+
+
+def _request(target: UploadTarget, number: int) -> bytes:
+    kind, body = upload_form(upload_wheel(target.project, number), target.project)
+    headers = {
+        "Host": f"127.0.0.1:{target.port}",
+        "User-Agent": "twine/7.0.0",
+        "Content-Type": kind,
+        "Content-Length": str(len(body)),
+        **target.headers,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {target.path} HTTP/1.1\r\n{head}\r\n".encode() + body
