@@ -9,6 +9,7 @@ cannot recover fails where another process was killed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,8 @@ def open_writer(path: Path) -> apsw.Connection:
             f"PRAGMA journal_size_limit = {_WAL_SIZE_KEPT}",
         ):
             connection.execute(setting).fetchall()
+        connection.execute("SELECT probes FROM medium").fetchall()  # creates the -wal file
+        _sync_directory(path.parent)
     return connection
 
 
@@ -144,8 +147,6 @@ def translation(error: apsw.Error, path: Path) -> PkgIndexError:
 
 
 def os_translation(error: OSError, path: Path) -> PkgIndexError:
-    import errno
-
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(
             f"no room left for the index database {path}: {error.strerror}", hint="free space on its disk"
@@ -174,6 +175,16 @@ def _create_private(path: Path) -> None:
             f"the index database {path} cannot be written: {error.strerror}",
             hint="make the file and its directory writable for the user that runs the server",
         ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    # SQLite does this when it creates the log, but takes no notice when it fails: an acknowledged commit could then
+    # go with the log's name.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _identify(connection: apsw.Connection, path: Path) -> None:
