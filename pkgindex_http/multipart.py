@@ -19,9 +19,11 @@ from pkgindex_core.errors import Refused, TooLarge
 
 _HEAD_LIMIT: Final = 8192
 """Bytes of one part's header lines."""
+_PREAMBLE_LIMIT: Final = _HEAD_LIMIT + 100
+"""Bytes that are read in search of the first boundary: one of 70 characters may begin at the last allowed place."""
 _PART_LIMIT: Final = 8192
 _BOUNDARY = re.compile(rb"\A[0-9A-Za-z'()+_,./:=? -]{1,70}\Z")
-_PARAMETER = re.compile(r';\s*([A-Za-z0-9*_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
+_PARAMETER = re.compile(r'[ \t]*;[ \t]*([A-Za-z0-9*_-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
 
 
 class PartHead(Struct, frozen=True):
@@ -75,10 +77,11 @@ class FormReader:
         self._buffer += chunk
 
     async def _skip_preamble(self) -> None:
-        while (at := self._buffer.find(self._delimiter)) < 0:
-            if len(self._buffer) > _HEAD_LIMIT:
-                raise Refused("the form does not begin with the boundary that Content-Type names")
+        # The bound goes by where the boundary stands, not by how much came at once: any cut of a body reads the same.
+        while (at := self._buffer.find(self._delimiter)) < 0 and len(self._buffer) <= _PREAMBLE_LIMIT:
             await self._more()
+        if not 0 <= at <= _HEAD_LIMIT:
+            raise Refused("the form does not begin with the boundary that Content-Type names")
         del self._buffer[: at + len(self._delimiter)]
 
     async def _at_end(self) -> bool:
@@ -100,11 +103,9 @@ class FormReader:
         return False
 
     async def _head(self) -> bytes:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > _HEAD_LIMIT:
-                break
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0 and len(self._buffer) < _HEAD_LIMIT + 4:
             await self._more()
-        if end < 0 or end > _HEAD_LIMIT:
+        if not 0 <= end <= _HEAD_LIMIT:
             raise Refused(f"the headers of a form part are longer than {_HEAD_LIMIT} bytes")
         head = bytes(self._buffer[2:end])
         # Two bytes are kept: an empty part's delimiter begins with the line end that closes the headers.
@@ -147,8 +148,7 @@ def _boundary_of(content_type: str) -> bytes:
             f"expected multipart/form-data, not {kind.strip()[:80] or 'a request without Content-Type'!r}",
             hint="upload with twine, uv publish, or any client of the legacy upload API",
         )
-    values = [quoted or plain for key, quoted, plain in _PARAMETER.findall(content_type) if key.lower() == "boundary"]
-    boundary = values[0].encode("latin-1", "replace") if len(values) == 1 else b""
+    boundary = _parameters(content_type[len(kind) :]).get("boundary", "").encode("latin-1", "replace")
     if not _BOUNDARY.match(boundary):
         raise Refused("the Content-Type names no usable multipart boundary")
     return boundary
@@ -170,16 +170,33 @@ def _parse_head(head: bytes) -> PartHead:
         headers[key] = value.strip()
     if headers.get("content-transfer-encoding", "binary").lower() not in {"binary", "8bit", "7bit"}:
         raise Refused("a form part has a Content-Transfer-Encoding; send it as it is")
-    kind, _, _ = headers.get("content-disposition", "").partition(";")
+    disposition = headers.get("content-disposition", "")
+    kind, _, _ = disposition.partition(";")
     if kind.strip().lower() != "form-data":
         raise Refused("a form part has no Content-Disposition: form-data")
-    parameters: dict[str, str] = {}
-    for key, quoted, plain in _PARAMETER.findall(headers["content-disposition"]):
-        if key.lower() in parameters:
-            raise Refused("a form part has the same parameter twice")
-        # RFC 7578 4.2: backslash escapes as browsers and clients write them; `filename*` is not to be used.
-        parameters[key.lower()] = plain or re.sub(r"\\(.)", r"\1", quoted)
+    parameters = _parameters(disposition[len(kind) :])
+    if "name*" in parameters or "filename*" in parameters:
+        # RFC 7578 4.2 forbids them, and readers differ in which of the two names they believe.
+        raise Refused(
+            "a form part is named by an extended parameter", hint="write name= and filename= without an asterisk"
+        )
     name = parameters.get("name", "")
     if not name or len(name) > 200:
         raise Refused("a form part has no name")
     return PartHead(name, parameters.get("filename"))
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Read `; key=value; key="value"` to its end: what is only half understood is refused."""
+    parameters: dict[str, str] = {}
+    place = 0
+    while match := _PARAMETER.match(text, place):
+        key, quoted, plain = match.groups()
+        if key.lower() in parameters:
+            raise Refused(f"the parameter {key[:80]!r} stands there twice")
+        # RFC 7578 4.2: backslash escapes, as browsers and clients write them.
+        parameters[key.lower()] = re.sub(r"\\(.)", r"\1", quoted) if plain is None else plain
+        place = match.end()
+    if text[place:].strip(" \t;"):
+        raise Refused(f"malformed parameters: {text[place : place + 80]!r}")
+    return parameters
