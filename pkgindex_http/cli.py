@@ -17,11 +17,11 @@ from pkgindex_http.commands.run import run
 class _RunByDefault(click.Group):
     """A group whose first word may be missing: options alone mean `run`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "--version"}
         if not args or (args[0].startswith("-") and args[0] not in own):
             args = ["run", *args]
-        return super().parse_args(ctx, args)
+        return super().parse_args(context, args)
 
 
 @click.group(cls=_RunByDefault)

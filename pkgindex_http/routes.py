@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import devpi, files, misc, simple, uploads
+from pkgindex_http import devpi, explanations, files, health, simple, uploads, welcome
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -68,14 +68,16 @@ _UPLOAD = OnIndex(Action.UPLOAD)
 _DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("GET", "/", Public("says what this is and how to use it, nothing else"), misc.welcome, "a page for a person"),
+    Route(
+        "GET", "/", Public("says what this is and how to use it, nothing else"), welcome.welcome, "a page for a person"
+    ),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, as pypiserver's users do"),
-    Route("GET", "/+live", Public("a constant"), misc.live, "whether the process answers"),
+    Route("GET", "/+live", Public("a constant"), health.live, "whether the process answers"),
     Route(
         "GET",
         "/+ready",
         Public("states of parts, no names"),
-        misc.ready,
+        health.ready,
         "whether reads and writes work; 503 while not",
     ),
     Route(
@@ -89,7 +91,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "GET",
         "/+explain",
         Checked(Action.READ, "Explaining.explain"),
-        misc.explain,
+        explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),
     Route("GET", "/simple", _READ, simple.add_slash, "to the list of projects"),
