@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
@@ -17,6 +19,7 @@ from pkgindex_http.commands.common import asynchronous, opened, print_json, sett
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.services.explaining import Explanation
+    from pkgindex_core.services.uploads import Published
 
 _CHUNK = 1024 * 1024
 
@@ -31,16 +34,16 @@ async def upload(files: tuple[Path, ...], index_name: str | None, config: Path |
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
-        with _progress(files) as bar:
+        with _progress(files) as advance:
             for path in files:
-                published = await _upload_one(engine, index, path, bar.update)
+                published = await _upload_one(engine, index, path, advance)
                 what = "published" if published.created else "unchanged"
                 click.echo(f"{what}\t{index}\t{path.name}")
                 for warning in published.warnings:
                     talk(f"warning: {path.name}: {warning}")
 
 
-async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Any) -> Any:
+async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]) -> Published:
     async with engine.uploads.receive(index, _owner_of(index)) as incoming:
         incoming.field(":action", "file_upload")
         incoming.field("protocol_version", "1")
@@ -143,9 +146,14 @@ def _owner_of(index: IndexName) -> Principal:
     return Principal(name=owner(index))
 
 
-def _progress(files: tuple[Path, ...]) -> Any:
-    total = sum(path.stat().st_size for path in files)
-    if not total:
-        raise Refused("the files are empty")
-    stderr: Any = click.get_text_stream("stderr")
-    return click.progressbar(range(total), length=total, label="Uploading", file=stderr)
+@contextmanager
+def _progress(files: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr, nothing elsewhere; yields what to call with the bytes that were read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("Uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("upload", total=sum(path.stat().st_size for path in files))
+        yield lambda count: progress.advance(task, count)
