@@ -58,6 +58,7 @@ class BlobTree:
         self._blobs = root / "sha256"
         self._operations = operations
         self._durable: set[str] = set()  # shards whose own name was synced by this process
+        self._doubtful: set[Path] = set()  # directories whose name a sync failed on
         self._suspect: set[Sha256] = set()  # blobs that a sync failed on: only a new copy can be trusted
 
     def prepare(self) -> None:
@@ -66,12 +67,7 @@ class BlobTree:
         self._blobs, self.staging = self._root / "sha256", self._root / "staging"
         missing = [path for path in self._root.parents if self._operations.status(path) is None]
         for path in (*reversed(missing), self._root, self._blobs, self.staging):
-            made = self._operations.make_directory(path)
-            try:  # also a name that was there: it may be from a process that died before it synced
-                self._sync_names(path.parent)
-            except PermissionError:
-                if made:
-                    raise
+            self._have_directory(path)
         devices = {self._check_directory(path).st_dev for path in (self._root, self._blobs, self.staging)}
         if len(devices) > 1:
             raise Refused(
@@ -90,7 +86,9 @@ class BlobTree:
         self._operations.touch(descriptor, blob.modified)
         self._operations.sync(descriptor)
         failpoint("blob.file_synced")
-        self._publish(blob, path, stage, None if there is None else there.inode)
+        mine = self._operations.opened_status(descriptor).st_ino
+        if self._publish(blob, path, mine, None if there is None else there.inode):
+            stage.moved(self.path(blob.sha256))
         return blob
 
     def drop(self, key: Sha256) -> bool:
@@ -164,6 +162,25 @@ class BlobTree:
             raise Refused(f"everybody may write to {str(path)!r}", hint=f"chmod o-w {str(path)!r}")
         return status
 
+    def _have_directory(self, path: Path) -> None:
+        """Make a directory, or find it, and make its name survive: who made it may have died before that."""
+        if path in self._doubtful:
+            with suppress(OSError):  # it has content, so an earlier life saw it survive
+                self._operations.remove_directory(path)
+        made = self._operations.make_directory(path)
+        try:
+            self._sync_names(path.parent)
+        except PermissionError:
+            if made:
+                raise  # else the root is the operator's, in a directory of somebody else
+        except OSError:
+            if made or path != self._root:  # only a new name can be synced: find none next time
+                self._doubtful.add(path)
+                with suppress(OSError):
+                    self._operations.remove_directory(path)
+            raise
+        self._doubtful.discard(path)
+
     def _sync_names(self, directory: Path) -> None:
         descriptor = self._operations.open_directory(directory)
         try:
@@ -171,26 +188,32 @@ class BlobTree:
         finally:
             self.close(descriptor)
 
-    def _publish(self, blob: Blob, path: Path, stage: SpooledStage, unwanted: int | None) -> None:
+    def _publish(self, blob: Blob, path: Path, mine: int, unwanted: int | None) -> bool:
         """Give the synced file its name, unless the same bytes have it by now: in another inode than the `unwanted` one."""
         self._make_shard(blob.sha256)
         with self._locked(blob.sha256) as directory:
             current = self._operations.status(blob.sha256, directory)
             if current is not None and current.st_ino != unwanted and _may_be(blob, current):
                 self._settle(blob, directory)  # somebody kept the same bytes since we looked
-                return
-            self._operations.rename(path, blob.sha256, directory)
-            stage.moved(self.path(blob.sha256))
+                return False
             try:
+                self._operations.rename(path, blob.sha256, directory)
                 failpoint("blob.renamed")
                 self._operations.sync_directory(directory)
                 failpoint("blob.directory_synced")
             except OSError:
-                self._suspect.add(blob.sha256)  # the next line may fail as well
+                self._suspect.add(blob.sha256)  # taking the name back may fail as well
                 with suppress(OSError):
-                    self._operations.unlink(blob.sha256, directory)
+                    self._take_back(blob, directory, mine)
                 raise
             self._suspect.discard(blob.sha256)
+            return True
+
+    def _take_back(self, blob: Blob, directory: int, mine: int) -> None:
+        # A rename may have happened although it failed (NFS loses answers), or not: then the name is another's.
+        current = self._operations.status(blob.sha256, directory)
+        if current is not None and current.st_ino == mine:
+            self._operations.unlink(blob.sha256, directory)
 
     def _renew(self, blob: Blob, there: _Found) -> bool:
         """Make a whole blob that is there as good as a new one; False when it went away or changed meanwhile."""
@@ -244,14 +267,7 @@ class BlobTree:
         shard = self.path(key).parent
         if shard.name in self._durable:
             return
-        made = self._operations.make_directory(shard)
-        try:
-            self._sync_names(self._blobs)
-        except OSError:
-            if made:  # or the next one would find it, and sync a second time what failed the first time
-                with suppress(OSError):
-                    self._operations.remove_directory(shard)
-            raise
+        self._have_directory(shard)
         self._durable.add(shard.name)
 
     @contextmanager
