@@ -62,8 +62,14 @@ def _fields_of(path: Path) -> dict[str, str]:
     from pkgindex_core.formats.filenames import parse_upload_filename
 
     name = parse_upload_filename(path.name)
-    kind = "bdist_wheel" if name.kind == "wheel" else "sdist"
-    return {"name": name.project, "version": name.version, "filetype": kind, "metadata_version": "2.1"}
+    wheel = name.kind == "wheel"
+    return {
+        "name": name.project,
+        "version": name.version,
+        "filetype": "bdist_wheel" if wheel else "sdist",
+        "pyversion": name.python_tag if wheel else "source",
+        "metadata_version": "2.1",
+    }
 
 
 @click.command()
