@@ -117,6 +117,18 @@ class TestExamples:
                 ast.parse(block)
 
 
+def test_every_option_is_used_by_something(modules):
+    """An option that is documented and does nothing is a lie."""
+    read = {
+        node.attr
+        for module in modules
+        if module.name not in {"pkgindex_core.config", "pkgindex_core.options"}
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and "settings" in ast.unparse(node.value)
+    }
+    assert [one.key for one in explain_options() if one.path[-1] not in read] == []
+
+
 def table(rows: list[tuple[str, str, str, str]]) -> str:
     lines = ["| option | value | default | meaning |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
