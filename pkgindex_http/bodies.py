@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from pkgindex_core.errors import Refused, TooLarge
 
 JSON_LIMIT = 1024 * 1024
 
 T = TypeVar("T")
+
+_CONTINUED = web.RequestKey("continued", bool)
 
 
 async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
@@ -32,8 +34,20 @@ async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSO
 
 async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """The body as it comes in; a client that hangs up is `Refused`, there is nobody to tell."""
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Refused(f"the body has the Content-Encoding {coding[:40]!r}", hint="send it as it is")
+    if is_awaiting(request) and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request[_CONTINUED] = True
     try:
         async for data in request.content.iter_any():
             yield data
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Refused("the request broke off") from error
+
+
+def is_awaiting(request: web.BaseRequest) -> bool:
+    """Whether the client holds its body back until it is told to send it (RFC 9110 10.1.1)."""
+    expects = request.headers.get("Expect", "").strip().lower() == "100-continue"
+    return expects and request.version >= HttpVersion11 and _CONTINUED not in request

@@ -40,6 +40,18 @@ def split_path(raw: str) -> tuple[str, ...] | None:
     return tuple(segments)
 
 
+def origin_form(target: str) -> str:
+    """The path and query of a request target. A whole URL is allowed too (RFC 9112 3.2.2); its authority counts for nothing.
+
+    >>> origin_form("http://user:password@host/simple/?x")
+    '/simple/?x'
+    """
+    scheme, mark, rest = target.partition("://")
+    if mark and scheme.lower() in {"http", "https"}:
+        return f"/{rest.partition('/')[2]}"
+    return target
+
+
 def _decode(segment: str) -> str | None:
     try:
         return unquote_to_bytes(segment).decode("utf-8", "strict")

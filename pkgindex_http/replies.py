@@ -45,14 +45,15 @@ class Reply(Struct, frozen=True, kw_only=True):
 class WholeResponse(web.StreamResponse):
     """Writes a `Reply` in one piece."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, *, close: bool = False) -> None:
         super().__init__(status=reply.status)
         self._reply = reply
+        self._close = close
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write everything; called once by the server."""
         self._req = request
-        self._keep_alive = request.keep_alive and not self._must_close
+        self._keep_alive = request.keep_alive and not self._close
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
@@ -61,8 +62,6 @@ class WholeResponse(web.StreamResponse):
         self._body_length = len(body)
         self._eof_sent = True
         return None
-
-    _must_close = False
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
         """Everything was written; wait until the client has room for the next answer."""

@@ -90,7 +90,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/+explain",
-        Checked(Action.READ, "Explaining.explain"),
+        Checked(Action.EXPLAIN, "Explaining.explain"),
         explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),

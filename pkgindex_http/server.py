@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, Unavailable
@@ -23,10 +23,12 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.bodies import is_awaiting
+from pkgindex_http.connections import Connections
 from pkgindex_http.credentials import read_credentials
 from pkgindex_http.errors import error_reply, problem_reply
 from pkgindex_http.origin import Origin
-from pkgindex_http.paths import split_path
+from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
 from pkgindex_http.routes import OnIndex, Public, Route, RouteTable
@@ -54,7 +56,9 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
         answer = await self._answer(request)
-        return WholeResponse(answer) if isinstance(answer, Reply) else answer
+        # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
+        # nobody can tell which, so the connection ends here (RFC 9110 10.1.1).
+        return WholeResponse(answer, close=is_awaiting(request)) if isinstance(answer, Reply) else answer
 
     async def blob_probe(self) -> None:
         """Write and read a blob, at most every few seconds, so that a full or read-only disk is seen before an upload is."""
@@ -68,7 +72,7 @@ class Server:
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Listen; return the addresses (port 0 picks a free one)."""
-        server = web.Server(
+        server = Connections(
             self.handle,
             access_log_class=AccessLogger,
             access_log=access_logger if self.engine.settings.access_log else None,
@@ -76,6 +80,7 @@ class Server:
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
             max_field_size=HEADER_LIMIT,
+            auto_decompress=False,  # of request bodies: bounds are on what comes over the wire
         )
         self._runner = web.ServerRunner(
             server, handle_signals=False, shutdown_timeout=self.engine.settings.shutdown_timeout
@@ -95,9 +100,10 @@ class Server:
         accept = request.headers.get("Accept", "")
         try:
             request[CLIENT] = self.origin.client(request)
-            if len(request.headers.getall("Host", [])) > 1:
-                raise Refused("the request has several Host headers")
-            raw_path = request.raw_path.partition("?")[0]
+            hosts = len(request.headers.getall("Host", []))
+            if hosts > 1 or (not hosts and request.version >= HttpVersion11):
+                raise Refused("the request must have one Host header (RFC 9112 3.2)")
+            raw_path = origin_form(request.raw_path).partition("?")[0]
             segments = split_path(raw_path)
             match = self._routes.match(segments) if segments is not None else None
             if match is None or segments is None:

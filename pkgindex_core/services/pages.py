@@ -39,7 +39,7 @@ from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 
 _BUILD_TURNS = 5
-_MEMO = 8192
+_DECISIONS = 8192
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -81,22 +81,18 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
 
 
-class _Layers(Struct, frozen=True, kw_only=True):
-    """What a page will be made of, decided without reading it."""
+class _Decision(Struct, frozen=True, kw_only=True):
+    """What a page will be made of, decided without reading it. Holds while the generation does and its mirrors are fresh."""
 
+    generation: int
+    mirrors: tuple[tuple[Refresher, IndexConfig, Standing], ...]
     tree: Tree
     standings: tuple[Standing, ...]
     """Of the layers that join and hold the project, in order."""
     public: bool
     stale: tuple[tuple[IndexName, str], ...]
-
-
-class _Memo(Struct, frozen=True, kw_only=True):
-    """A decision that holds while the generation does and its mirrors are fresh."""
-
-    generation: int
-    mirrors: tuple[tuple[Refresher, IndexConfig, Standing], ...]
-    layers: _Layers
+    tags: dict[tuple[str, str], str]
+    """ETags by (media type, root), as far as they were asked for; none where a filter looks at the time."""
 
 
 class Pages:
@@ -122,7 +118,7 @@ class Pages:
         self._workers = workers
         self._clock = clock
         self.cache = BodyCache(cache_bytes)
-        self._memos: OrderedDict[tuple[IndexName, ProjectName, Principal], _Memo] = OrderedDict()
+        self._decisions: OrderedDict[tuple[IndexName, ProjectName, Principal], _Decision] = OrderedDict()
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
         self._building: dict[tuple[str, str], asyncio.Task[bytes]] = {}
 
@@ -134,27 +130,27 @@ class Pages:
         """
         renderer = self._renderers[request.media_type]
         for _ in range(_BUILD_TURNS):
-            layers = await self._layers(request)
-            if not layers.standings:
+            decision = await self._decision(request)
+            if not decision.standings:
                 raise Missing("project", request.project)
             moment = self._clock.now()
-            tag = self._name(request, layers, renderer, moment)
+            tag = self._tag(request, decision, renderer, moment)
             name = coded(tag, request.coding)
             unchanged = matches(request.if_none_match, name)
             body = None if unchanged else self.cache.get((tag, request.coding))
             if body is None and not unchanged:
-                body = await self._built(request, layers, renderer, tag, moment)
+                body = await self._built(request, decision, renderer, tag, moment)
                 if body is None:
                     continue  # the project changed while its page was read: name it anew
             return PageAnswer(
                 etag=name,
                 media_type=renderer.media_type,
                 coding=request.coding,
-                serial=Serial(max(standing.stamp for standing in layers.standings)),
+                serial=Serial(max(standing.stamp for standing in decision.standings)),
                 body=body,
-                public=layers.public,
-                mirrored=all(layers.tree.indexes[standing.index].is_mirror for standing in layers.standings),
-                stale=layers.stale,
+                public=decision.public,
+                mirrored=all(decision.tree.indexes[standing.index].is_mirror for standing in decision.standings),
+                stale=decision.stale,
             )
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
 
@@ -170,105 +166,126 @@ class Pages:
         """The layers of an order that this principal may read."""
         return frozenset(name for name in order if permits(principal, Action.READ, index=tree.indexes[name]).allowed)
 
-    async def _layers(self, request: PageRequest) -> _Layers:
+    async def _decision(self, request: PageRequest) -> _Decision:
+        """What the page will be made of; one that was reached before holds while nothing it depends on has changed."""
         key = (request.view.start, request.project, request.principal)
-        memo = self._memos.get(key)
+        known = self._decisions.get(key)
         if (
-            memo is not None
-            and memo.generation == self._store.generation()
+            known is not None
+            and known.generation == self._store.generation()
             and all(
-                refresher.is_fresh(config, request.project, standing) for refresher, config, standing in memo.mirrors
+                refresher.is_fresh(config, request.project, standing) for refresher, config, standing in known.mirrors
             )
         ):
-            return memo.layers
-        memo = await self._decide(request)
-        if not memo.layers.stale:
-            self._memos[key] = memo
-            if len(self._memos) > _MEMO:
-                self._memos.popitem(last=False)
-        return memo.layers
+            return known
+        decision = await self._decide(request)
+        if not decision.stale:
+            self._decisions[key] = decision
+            if len(self._decisions) > _DECISIONS:
+                self._decisions.popitem(last=False)
+        return decision
 
-    async def _decide(self, request: PageRequest) -> _Memo:
-        generation = self._store.generation()
-        tree = await self._store.tree()
-        allowed_index(tree, request.view.start, request.principal, Action.READ)
-        # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the private
-        # package of a name must not be given the public one instead. What cannot be read is left out afterwards.
-        order = self.order(tree, request.view.start).order
-        readable = self.readable(tree, order, request.principal)
-        public = self.readable(tree, order, Principal()) == readable
-        standings = await self._store.standings(request.project, order)
-        verdicts = self._admission.admit(tree, order, standings, request.project)
-        joining = [
-            (tree.indexes[standing.index], standing)
-            for standing, verdict in zip(standings, verdicts, strict=True)
-            if verdict.joins and standing.index in readable
-        ]
-        freshness = await self._refresh(request.project, joining)
-        changed = self._store.generation() != generation
-        if changed:
+    async def _decide(self, request: PageRequest) -> _Decision:
+        """Admit, refresh, and admit again if anything was committed meanwhile.
+
+        Asking an upstream takes a while. A private package that is published in that while has its say: what was admitted before
+        is not what is shown.
+        """
+        news: dict[IndexName, Freshness] = {}
+        while True:
             generation = self._store.generation()
-            again = await self._store.standings(request.project, [standing.index for _, standing in joining])
-            joining = [(config, standing) for (config, _), standing in zip(joining, again, strict=True)]
-        mirrors = tuple(
-            (self._refreshers[config.type], config, standing)
-            for config, standing in joining
-            if config.type in self._refreshers
-        )
-        layers = _Layers(
+            tree = await self._store.tree()
+            allowed_index(tree, request.view.start, request.principal, Action.READ)
+            # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the
+            # private package of a name must not be given the public one instead. It is left out afterwards.
+            order = self.order(tree, request.view.start).order
+            readable = self.readable(tree, order, request.principal)
+            standings = await self._store.standings(request.project, order)
+            verdicts = self._admission.admit(tree, order, standings, request.project)
+            joining = [
+                (tree.indexes[standing.index], standing)
+                for standing, verdict in zip(standings, verdicts, strict=True)
+                if verdict.joins and standing.index in readable
+            ]
+            unasked = [
+                (config, standing) for config, standing in joining if config.is_mirror and config.name not in news
+            ]
+            if unasked:
+                news.update(await self._refresh(request.project, unasked))
+            if not unasked or self._store.generation() == generation:
+                break
+        return _Decision(
+            generation=generation,
+            mirrors=tuple(
+                (self._refreshers[config.type], config, standing)
+                for config, standing in joining
+                if config.type in self._refreshers
+            ),
             tree=tree,
             standings=tuple(standing for _, standing in joining if standing.holds),
-            public=public,
-            stale=tuple((name, news.reason) for name, news in freshness if news.state == "stale"),
+            public=self.readable(tree, order, Principal()) == readable,
+            stale=tuple(
+                (config.name, news[config.name].reason)
+                for config, _ in joining
+                if config.name in news and news[config.name].state == "stale"
+            ),
+            tags={},
         )
-        return _Memo(generation=generation, mirrors=mirrors, layers=layers)
 
     async def _refresh(
-        self, project: ProjectName, joining: Sequence[tuple[IndexConfig, Standing]]
-    ) -> list[tuple[IndexName, Freshness]]:
-        """Make the mirrors among the joining layers fresh, all at once. One that cannot say fails the page:
-        a page without it would be quietly shorter.
-        """
-        wanted = [
-            (config, refresher.refresh(config, project, standing))
-            for config, standing in joining
-            if (refresher := self._refreshers.get(config.type)) is not None
-        ]
-        for config, standing in joining:
-            # Nobody here can ask (a command without mirrors): what is stored counts as it is, what is not is unknown.
-            if config.is_mirror and config.type not in self._refreshers and not standing.holds:
-                raise Unavailable(f"{config.name} cannot be asked from here", hint="ask a running server")
-        answers = await asyncio.gather(*(call for _, call in wanted), return_exceptions=True)
-        news: list[tuple[IndexName, Freshness]] = []
-        for (config, _), answer in zip(wanted, answers, strict=True):
+        self, project: ProjectName, mirrors: Sequence[tuple[IndexConfig, Standing]]
+    ) -> dict[IndexName, Freshness]:
+        """Make mirrors fresh, all at once. One that cannot say fails the page: without it, it would be quietly shorter."""
+        answers = await asyncio.gather(
+            *(self._ask(config, project, standing) for config, standing in mirrors), return_exceptions=True
+        )
+        news: dict[IndexName, Freshness] = {}
+        for (config, _), answer in zip(mirrors, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
-            news.append((config.name, answer))
+            news[config.name] = answer
         return news
 
-    def _name(self, request: PageRequest, layers: _Layers, renderer: Renderer, moment: Timestamp) -> str:
+    async def _ask(self, config: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+        refresher = self._refreshers.get(config.type)
+        if refresher is not None:
+            return await refresher.refresh(config, project, standing)
+        # Nobody here can ask (a command without mirrors): what is stored counts as it is, what is not is unknown.
+        if not standing.holds:
+            raise Unavailable(f"{config.name} cannot be asked from here", hint="ask a running server")
+        return Freshness(state="stale", reason="nobody here can ask its upstream")
+
+    def _tag(self, request: PageRequest, decision: _Decision, renderer: Renderer, moment: Timestamp) -> str:
         """The page's ETag, without reading the page."""
+        key = (request.media_type, request.view.root)
+        known = decision.tags.get(key)
+        if known is not None:
+            return known
         start = request.view.start
-        return etag(
-            tree=layers.tree.serial,
+        filters = applying(self._filters, decision.tree, start)
+        tag = etag(
+            tree=decision.tree.serial,
             start=start,
             project=request.project,
             layers=[
-                (standing.index, request.view.prefix(standing.index), standing.stamp) for standing in layers.standings
+                (standing.index, request.view.prefix(standing.index), standing.stamp) for standing in decision.standings
             ],
-            recipe=recipe(renderer, self._admission, applying(self._filters, layers.tree, start), moment),
+            recipe=recipe(renderer, self._admission, filters, moment),
         )
+        if not any(each.rounding for each in filters.values()):
+            decision.tags[key] = tag
+        return tag
 
     async def _built(
-        self, request: PageRequest, layers: _Layers, renderer: Renderer, tag: str, moment: Timestamp
+        self, request: PageRequest, decision: _Decision, renderer: Renderer, tag: str, moment: Timestamp
     ) -> bytes | None:
         """Build the body once for all who wait for it; None when what was read is newer than its name."""
         key = (tag, request.coding)
         task = self._building.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._build(request, layers, renderer, moment))
+            task = asyncio.get_running_loop().create_task(self._build(request, decision, renderer, moment))
             self._building[key] = task
-            task.add_done_callback(lambda _: self._building.pop(key, None))
+            task.add_done_callback(lambda done: self._forget(key, done))
         try:
             body = await asyncio.shield(task)
         except _Overtaken:
@@ -276,16 +293,21 @@ class Pages:
         self.cache.put(key, body)
         return body
 
-    async def _build(self, request: PageRequest, layers: _Layers, renderer: Renderer, moment: Timestamp) -> bytes:
+    def _forget(self, key: tuple[str, str], done: asyncio.Task[bytes]) -> None:
+        self._building.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # seen, even if everybody who waited has gone
+
+    async def _build(self, request: PageRequest, decision: _Decision, renderer: Renderer, moment: Timestamp) -> bytes:
         pages = await asyncio.gather(
-            *(self._store.page(standing.index, request.project) for standing in layers.standings)
+            *(self._store.page(standing.index, request.project) for standing in decision.standings)
         )
         parts: list[tuple[IndexName, str, Page]] = []
-        for standing, page in zip(layers.standings, pages, strict=True):
+        for standing, page in zip(decision.standings, pages, strict=True):
             if page is None or page.stamp != standing.stamp:
                 raise _Overtaken(f"{standing.index} changed")
             parts.append((standing.index, request.view.prefix(standing.index), page))
-        build = Build(tree=layers.tree, start=request.view.start, project=request.project, moment=moment)
+        build = Build(tree=decision.tree, start=request.view.start, project=request.project, moment=moment)
 
         def write() -> bytes:
             merged, _ = apply_filters(merge(request.project, parts), self._filters, build)

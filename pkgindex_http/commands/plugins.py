@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 import msgspec
 
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.plugins import load_plugins
-from pkgindex_http.commands.common import fail, print_json
+from pkgindex_http.commands.common import fail, print_json, settings_from
 
 
 @click.command()
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML configuration file.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def plugins(as_json: bool) -> None:
+def plugins(config: Path | None, as_json: bool) -> None:
     """List stores, formats, filters, checks and policies, with the distribution and file each comes from."""
     try:
-        loaded = load_plugins().describe()
+        settings = settings_from(config)
+        loaded = load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins).describe()
     except PkgIndexError as error:
         fail(error)
         sys.exit(1)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--default-index", metavar="USER/INDEX", help="The index behind /simple/ and /legacy/.  [default: root/dev]"
 )
-@click.option("--max-upload-bytes", type=int, help="Largest file that may be uploaded.")
+@click.option("--max-upload-bytes", metavar="SIZE", help="Largest file that may be uploaded, such as 3GiB.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), help="How it is logged.")
 @click.option("--access-log/--no-access-log", default=None, help="One line a request on stderr.")
