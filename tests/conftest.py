@@ -10,7 +10,7 @@ count travels with the test's report (`user_properties`), so it also lands in a 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import pytest
@@ -36,7 +36,7 @@ class _Tallies:
 
     def __init__(self) -> None:
         self.totals: Counter[str] = Counter()
-        self.tests: Counter[str] = Counter()
+        self.tests: dict[str, set[str]] = defaultdict(set)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "teardown":  # the last report of a test carries everything that was added
@@ -45,7 +45,7 @@ class _Tallies:
             if kind == "tally" and isinstance(value, (tuple, list)):
                 label, count = value
                 self.totals[str(label)] += int(count)
-                self.tests[str(label)] += 1
+                self.tests[str(label)].add(report.nodeid)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.totals:
@@ -53,7 +53,7 @@ class _Tallies:
         terminalreporter.section("tallies")
         width = max(len(f"{count:,}") for count in self.totals.values())
         for label, count in sorted(self.totals.items()):
-            tests = self.tests[label]
+            tests = len(self.tests[label])
             terminalreporter.write_line(f"{count:>{width},}  {label}  ({tests} test{'s' if tests > 1 else ''})")
 
 
