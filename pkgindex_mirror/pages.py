@@ -90,6 +90,18 @@ def is_json(body: bytes, content_type: str) -> bool:
     return "json" in content_type.lower()
 
 
+def api_version(body: bytes, content_type: str) -> str | None:
+    """The version of the simple API that a page says it speaks; None when it says nothing."""
+    if is_json(body, content_type):
+        meta = (_any_json(body) or {}).get("meta")
+        value = meta.get("api-version") if isinstance(meta, dict) else None
+    else:
+        tags = [tag for tag in _tags(_text_of(body, content_type)) if isinstance(tag, _Tag) and tag.name == "meta"]
+        named = [tag for tag in tags if tag.attributes.get("name", "").lower() == "pypi:repository-version"]
+        value = named[0].attributes.get("content") if named else None
+    return value if isinstance(value, str) else None
+
+
 class _Notes:
     """Collects what was left out; many of a kind would only fill the log."""
 

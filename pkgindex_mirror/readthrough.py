@@ -232,27 +232,33 @@ class ReadThrough:
 
     async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
         """The exact bytes, from the first source that has the right ones."""
-        what = f"the metadata of {file.filename}"
         wheel = await self._stored_blob(index, project, file)
-        found: bytes | Gone | Failed | Odd
+        local = await self._from_store(wheel, project, file) if wheel else None
+        if isinstance(local, bytes) and _is_announced(local, file):
+            return local
         failures: list[Failed] = []
-        if wheel is None:
-            found = await self._offered(site, project, file)
-            if isinstance(found, bytes):
-                return found
-            if isinstance(found, Failed):
-                failures.append(found)
-            found = await self._from_ranges(site, project, file)
-            if isinstance(found, bytes) and _is_announced(found, file):
-                return found
-            if isinstance(found, Gone):
-                return self._judge(found, file, failures)
+        if local is None or file.metadata_sha256:
+            offered = await self._offered(site, project, file)
+            if isinstance(offered, bytes):
+                return offered
+            if isinstance(offered, Failed):
+                failures.append(offered)
+        if local is None:
+            remote = await self._from_ranges(site, project, file)
+            if isinstance(remote, bytes) and _is_announced(remote, file):
+                return remote
+            if isinstance(remote, Gone):
+                return self._judge(remote, file, failures)
             # No ranges, or bytes that make no sense and that nothing vouches for: the whole wheel, which is verified.
             wheel = await self._fetch(index, project, file).finished()
+            local = await self._from_store(wheel, project, file)
+        return self._judge(local, file, failures)
+
+    async def _from_store(self, wheel: Blob, project: ProjectName, file: File) -> bytes | Odd:
         found = await sidecars.metadata_in(StoredWheel(self._blob_store, wheel.sha256, wheel.size), project)
         if isinstance(found, Failed):
-            raise found.error(what)
-        return self._judge(found, file, failures)
+            raise found.error(f"the metadata of {file.filename}")
+        return found
 
     def _judge(self, found: bytes | Gone | Odd, file: File, failures: Sequence[Failed]) -> bytes:
         """The last source has spoken."""

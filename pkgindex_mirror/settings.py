@@ -17,44 +17,49 @@ from pkgindex_mirror.retry import RetryPolicy
 
 class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wait: float = 10.0
-    """How long a client waits for a page; then it gets what is stored, or a 503. The fetch goes on."""
+    """Seconds a client waits for a page; then it gets what is stored, or a 503. The fetch goes on."""
     file_wait: float = 30.0
-    """How long a client waits for the first bytes of a file that is not stored yet, or for a sidecar."""
+    """Seconds a client waits for the first bytes of a file that is not stored yet, or for a metadata file."""
     connect_timeout: float = 10.0
+    """Seconds to establish a connection."""
     read_timeout: float = 30.0
-    """The longest silence of an upstream inside an answer."""
+    """Seconds: the longest silence of an upstream inside an answer."""
     page_deadline: float = 60.0
-    """For one page with all its retries."""
+    """Seconds for one page with all its retries."""
     names_deadline: float = 300.0
-    """For the project list with all its retries."""
+    """Seconds for the project list with all its retries."""
     slowest_file: int = 4096
-    """Bytes a second below which a transfer is given up …"""
+    """Bytes a second below which the transfer of a file is given up; `file_allowance` comes on top."""
     file_allowance: float = 120.0
-    """… after so many seconds on top of what its size allows."""
+    """Seconds that any transfer may take on top of what its size allows."""
     attempts: int = 3
+    """How often an upstream is asked before an answer counts as failed."""
     first_pause: float = 0.25
-    """Before the second attempt; doubles from there."""
+    """Seconds before the second attempt; the pause doubles from there, and `Retry-After` is respected."""
     page_limit: int = 256 * 1024 * 1024
     """Bytes of a page or project list, decompressed."""
     file_limit: int = 20 * 1024**3
+    """Bytes of a file."""
     concurrent_pages: int = 32
+    """Pages that are fetched at once."""
     concurrent_files: int = 16
+    """Files that are fetched at once."""
     pending: int = 4096
-    """Upstream requests under way or queued; beyond that callers are told to come back."""
+    """Upstream requests under way or queued; beyond that clients are told to come back."""
     breaker_failures: int = 5
-    """After so many failed operations in a row an upstream host is left alone …"""
+    """After so many failed operations in a row an upstream host is left alone, and what is stored is served at once."""
     breaker_interval: float = 30.0
-    """… except for one probe in so many seconds."""
+    """Seconds between the probes by which a host that was left alone is tried again."""
     absent_expiry: float = 60.0
-    """How long "no such project" is believed, at most as long as a page."""
+    """Seconds for which "no such project" is believed, at most as long as a page."""
     remembered: int = 100_000
     """Projects whose checking time is kept in memory."""
     allow_networks: tuple[str, ...] = ()
-    """Private networks into which pages and redirects may lead: `10.0.0.0/8`. The upstream's own host needs no entry."""
+    """Private networks into which links of pages and redirects may lead, such as `10.0.0.0/8`. The upstream's own host needs no entry."""
     ca_file: str = ""
-    """Certificates (PEM) to trust for upstreams, instead of the system's."""
+    """File with the certificates (PEM) to trust for upstreams, instead of the system's."""
     user_agent: str = ""
-    """Instead of `pkgindex-mirror/VERSION`. Public indexes ask for a contact in it."""
+    """Sent instead of `pkgindex-mirror/VERSION`. Public indexes ask for a contact in it."""
 
     def page_policy(self) -> RetryPolicy:
         return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.page_deadline)

@@ -19,12 +19,15 @@ _PORTS = {"http": 80, "https": 443}
 
 def cleaned(url: str, base: str = "") -> str | None:
     """An absolute http(s) URL without userinfo and fragment; None when this is not something to fetch."""
-    if base:
+    url = url.strip().replace(" ", "%20")
+    if not _is_plain(url):
+        return None  # judged before urljoin, which drops tabs and newlines silently
+    if base and not url.startswith(("https://", "http://")):
         try:
             url = urljoin(base, url)
         except ValueError:
             return None
-    parts = _split(url.strip().replace(" ", "%20"))
+    parts = _split(url)
     if parts is None:
         return None
     return urlunsplit((parts.scheme, _host_and_port(parts), parts.path or "/", parts.query, ""))
@@ -72,7 +75,7 @@ def basic(credentials: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    if len(url) > URL_LIMIT or any(character <= " " or character == "\x7f" for character in url):
+    if len(url) > URL_LIMIT or not _is_plain(url):
         return None
     try:
         parts = urlsplit(url)
@@ -86,3 +89,8 @@ def _split(url: str) -> SplitResult | None:
 
 def _host_and_port(parts: SplitResult) -> str:
     return parts.netloc.rpartition("@")[2]
+
+
+def _is_plain(url: str) -> bool:
+    """No control characters and no blanks of any kind."""
+    return " " not in url and url.isprintable()

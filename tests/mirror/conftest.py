@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from msgspec.structs import replace
 
 from pkgindex_core.changes import PutIndex, PutUser
@@ -133,3 +136,28 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
     for mirror in made:
         await mirror.readthrough._tasks.close(grace=0.0)  # what a test left behind is not waited for
         await mirror.readthrough.close()
+
+
+class Certificates:
+    """A certificate authority of our own, and server certificates that are right or wrong."""
+
+    def __init__(self, directory: Path) -> None:
+        self._authority = trustme.CA()
+        self.ca_file = str(directory / "authority.pem")
+        self._authority.cert_pem.write_to_path(self.ca_file)
+
+    def server(self, name: str) -> ssl.SSLContext:
+        return self._context(self._authority.issue_cert(name))
+
+    def expired(self, name: str) -> ssl.SSLContext:
+        return self._context(self._authority.issue_cert(name, not_after=datetime(2020, 1, 1, tzinfo=UTC)))
+
+    def _context(self, certificate: trustme.LeafCert) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate.configure_cert(context)
+        return context
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("tls"))

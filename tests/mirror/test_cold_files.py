@@ -12,7 +12,7 @@ from pkgindex_core import failpoints
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.protocols import Span
-from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.cold_files import WINDOW
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 

@@ -405,11 +405,12 @@ async def test_an_index_without_usable_url_is_unavailable(make_mirror: MakeMirro
 async def test_closing_ends_what_is_under_way(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.script("page", behaviours.silent())
     mirror = await make_mirror(upstream.url, read_timeout=30.0, page_deadline=30.0)
-    mirror.readthrough._tasks.close, original = (lambda grace: original(0.0)), mirror.readthrough._tasks.close
     caller = asyncio.ensure_future(mirror.refresh())
-    while not upstream.asked:
-        await asyncio.sleep(0.001)
+    await asyncio.sleep(0)  # the flight has begun
+    assert len(mirror.readthrough._tasks) == 1
+    await mirror.readthrough._tasks.close(grace=0.0)
     await mirror.readthrough.close()
+    assert len(mirror.readthrough._tasks) == 0
     with pytest.raises(Unavailable, match="stopping"):
         await caller
     with pytest.raises(Unavailable, match="stopping"):

@@ -202,8 +202,7 @@ async def ask_page(mirror: Mirror) -> str:
     try:
         freshness = await mirror.refresh()
     except Unavailable as error:
-        assert error.retry_after >= 1
-        return "unknown"
+        return "unknown" if error.retry_after >= 1 else "unknown, and no word of when to come back"
     if freshness.state == "fresh":
         assert list(await mirror.files()) == [WHEEL.filename]
     if freshness.state == "stale":
@@ -223,6 +222,5 @@ async def ask_file(mirror: Mirror, question: str) -> str:
     except Missing:
         return "missing"
     except Unavailable as error:
-        assert error.retry_after >= 1
-        return "unavailable"
+        return "unavailable" if error.retry_after >= 1 else "unavailable, and no word of when to come back"
     return "bytes"

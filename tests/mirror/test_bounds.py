@@ -1,0 +1,140 @@
+"""Asking again, leaving alone, and how much a stranger's body may cost: the pure parts."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.errors import Refused
+from pkgindex_core.names import IndexName
+from pkgindex_mirror.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
+from pkgindex_mirror.breaker import CircuitBreaker
+from pkgindex_mirror.checks import Check, Checks
+from pkgindex_mirror.retry import RetryPolicy
+from pkgindex_mirror.settings import MirrorSettings, read_settings
+
+
+class TestRetry:
+    @given(st.integers(1, 20), st.floats(0, 100), st.floats(0, 0.999), st.none() | st.floats(0, 1000))
+    def test_it_ends_in_number_and_in_time(
+        self, attempt: int, elapsed: float, dice: float, retry_after: float | None
+    ) -> None:
+        policy = RetryPolicy(attempts=5, first=0.25, longest=8, deadline=60)
+        pause = policy.wait(attempt, elapsed=elapsed, dice=dice, retry_after=retry_after)
+        if pause is None:
+            return
+        assert attempt < 5
+        assert elapsed + pause < 60
+        assert pause >= (retry_after or 0.125)
+
+    def test_pauses_double(self) -> None:
+        policy = RetryPolicy(attempts=9, first=1, longest=5, deadline=1000)
+        assert [policy.wait(n, elapsed=0, dice=0) for n in range(1, 6)] == [0.5, 1, 2, 2.5, 2.5]
+
+    def test_what_the_upstream_asks_for_is_waited_in_full_or_not_at_all(self) -> None:
+        policy = RetryPolicy(attempts=3, deadline=10)
+        assert policy.wait(1, elapsed=0, dice=0, retry_after=9) == 9
+        assert policy.wait(1, elapsed=2, dice=0, retry_after=9) is None
+
+
+class TestBreaker:
+    def test_it_opens_probes_and_closes(self) -> None:
+        breaker = CircuitBreaker(failures=2, interval=10)
+        breaker.failed(0)
+        assert breaker.permits(0)
+        breaker.failed(0)
+        assert breaker.is_open
+        assert (breaker.permits(9), breaker.remaining(9)) == (False, 1)
+        assert breaker.permits(10)
+        assert not breaker.permits(10.1)  # one probe
+        breaker.failed(11)
+        assert not breaker.permits(20.9)
+        assert breaker.permits(21)
+        breaker.succeeded()
+        assert breaker.permits(21)
+        assert breaker.permits(21)
+
+    def test_a_success_between_failures_keeps_it_closed(self) -> None:
+        breaker = CircuitBreaker(failures=2, interval=10)
+        for now in range(20):
+            breaker.failed(now)
+            breaker.succeeded()
+        assert not breaker.is_open
+
+    def test_a_longer_retry_after_is_respected(self) -> None:
+        breaker = CircuitBreaker(failures=1, interval=10)
+        breaker.failed(0, retry_after=100)
+        assert not breaker.permits(99)
+        assert breaker.permits(100)
+
+
+def decoded(encoding: str, *pieces: bytes, limit: int = 1 << 20) -> bytes:
+    decoder = BodyDecoder(encoding, limit)
+    for piece in pieces:
+        decoder.feed(piece)
+    return decoder.finish()
+
+
+class TestBodies:
+    @given(
+        st.binary(max_size=5000), st.sampled_from(["", "identity", "gzip", "X-GZIP ", "deflate"]), st.integers(1, 100)
+    )
+    def test_what_was_encoded_is_decoded_in_any_pieces(self, body: bytes, encoding: str, size: int) -> None:
+        encode = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+        wire = encode.get(encoding.strip().lower(), bytes)(body)
+        assert decoded(encoding, *(wire[at : at + size] for at in range(0, len(wire), size))) == body
+
+    def test_several_members(self) -> None:
+        assert decoded("gzip", gzip.compress(b"a") + gzip.compress(b"b")) == b"ab"
+
+    @pytest.mark.parametrize(
+        ("encoding", "wire"),
+        [
+            ("gzip", b"plain"),
+            ("gzip", gzip.compress(b"x" * 1000)[:-9]),
+            ("gzip", gzip.compress(b"x") + b"rest"),
+            ("deflate", b"\x00"),
+            ("br", b"x"),
+            ("gzip, gzip", b"x"),
+        ],
+    )
+    def test_what_is_broken_is_refused(self, encoding: str, wire: bytes) -> None:
+        with pytest.raises(BodyRefusedError):
+            decoded(encoding, wire)
+
+    def test_the_limit_counts_decompressed_bytes(self) -> None:
+        assert len(decoded("gzip", gzip.compress(bytes(1000)), limit=1000)) == 1000
+        with pytest.raises(BodyRefusedError, match="larger than 999"):
+            decoded("gzip", gzip.compress(bytes(1000)), limit=999)
+
+    def test_a_bomb_is_refused_long_before_the_limit(self) -> None:
+        bomb = gzip.compress(bytes(4 * EXPANSION_FLOOR), 9)
+        decoder = BodyDecoder("gzip", 100 * EXPANSION_FLOOR)
+        with pytest.raises(BodyRefusedError, match="suspiciously"):
+            decoder.feed(bomb)
+        assert len(decoder._body) <= EXPANSION_FLOOR + (1 << 20)
+
+
+def test_what_is_known_is_bounded_and_belongs_to_one_upstream() -> None:
+    checks = Checks(limit=3)
+    index = IndexName("root/mirror")
+    for name in "abcd":
+        checks.put(index, name, Check(url="u", outcome="current", until=1.0, checked=Timestamp(1)))
+    assert len(checks) == 3
+    assert checks.get(index, "a", "u") is None
+    assert checks.get(index, "d", "u") is not None
+    assert checks.get(index, "d", "elsewhere") is None
+
+
+def test_settings_are_checked() -> None:
+    assert read_settings({"wait": 3, "allow_networks": ["10.0.0.0/8"]}) == MirrorSettings(
+        wait=3, allow_networks=("10.0.0.0/8",)
+    )
+    for table in ({"weight": 3}, {"wait": "soon"}):
+        with pytest.raises(Refused, match=r"plugins\.mirror"):
+            read_settings(table)

@@ -1,0 +1,136 @@
+"""Laws of comparing: applying a difference gives the upstream's page, comparing again gives none."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from pkgindex_core.changes import MirrorPage
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256
+from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_mirror.differences import NamesMerge, PageDifference, page_difference
+from pkgindex_mirror.pages import PageListing
+
+INDEX, DEMO = IndexName("root/mirror"), ProjectName("demo")
+A, B = "a" * 64, "b" * 64
+
+
+def listing(*files: File, versions: tuple[str, ...] = (), status: str = "") -> PageListing:
+    return PageListing(display_name="demo", files=files, versions=versions, status=status, status_reason="", notes=())
+
+
+def compare(stored: Page | None, listed: PageListing) -> PageDifference:
+    return page_difference(INDEX, DEMO, stored=stored, listing=listed, validators={"etag": '"x"'}, fetched=Timestamp(5))
+
+
+def applied(stored: Page | None, change: MirrorPage) -> Page:
+    rows = {row.filename: row for row in stored.rows} if stored else {}
+    for name in change.drop:
+        del rows[name]
+    rows |= {file.filename: page_row(file) for file in change.put}
+    return Page(index=INDEX, project=DEMO, stamp=Serial(1), head=change.head, rows=tuple(rows.values()))
+
+
+def stored_page(*files: File) -> Page:
+    change = compare(None, listing(*files)).change
+    assert change is not None
+    return applied(None, change)
+
+
+files = st.builds(
+    File,
+    filename=st.sampled_from(["a.zip", "b.zip", "c.zip", "d.zip"]),
+    version=st.sampled_from(["1.0", "2.0"]),
+    digests=st.sampled_from([{}, {"sha256": A}, {"md5": "0" * 32}]),
+    size=st.none() | st.integers(0, 3),
+    yanked=st.booleans() | st.just("why"),
+    metadata_sha256=st.none() | st.just(Sha256(B)),
+    url=st.just("https://example.org/x"),
+)
+listings = st.builds(
+    listing,
+    versions=st.lists(st.sampled_from(["1.0", "1", "3.0"]), unique=True).map(tuple),
+    status=st.sampled_from(["", "archived"]),
+).flatmap(
+    lambda base: st.lists(files, unique_by=lambda file: file.filename, max_size=4).map(
+        lambda found: replace(base, files=tuple(found))
+    )
+)
+
+
+@given(listings, listings)
+def test_a_difference_leads_to_the_upstreams_page_and_then_there_is_none(
+    first: PageListing, second: PageListing
+) -> None:
+    page: Page | None = None
+    for listed in (first, second):
+        change = compare(page, listed).change
+        if change is not None:
+            page = applied(page, change)
+        assert page is not None
+        assert {row.filename for row in page.rows} == {file.filename for file in listed.files}
+        assert page.head.status == listed.status
+        assert compare(page, listed).change is None
+
+
+def test_a_first_page_without_files_is_a_change() -> None:
+    change = compare(None, listing()).change
+    assert change == MirrorPage(
+        INDEX, DEMO, PageHead(display_name="demo", validators={"etag": '"x"'}, fetched=Timestamp(5))
+    )
+
+
+def test_what_we_learned_survives() -> None:
+    plain = File(filename="a.whl", digests={"md5": "0" * 32}, metadata_offered=True, url="https://example.org/a.whl")
+    learned = replace(
+        plain,
+        digests={"sha256": A, "md5": "0" * 32},
+        size=3,
+        upload_time=Timestamp(1),
+        metadata_sha256=Sha256(B),
+        metadata_offered=False,
+    )
+    assert compare(stored_page(learned), listing(plain)).change is None
+    yanked = compare(stored_page(learned), listing(replace(plain, yanked=True))).change
+    assert yanked is not None
+    assert yanked.put == (replace(learned, yanked=True),)
+
+
+def test_digests_of_another_algorithm_are_added() -> None:
+    known = File(filename="a.zip", digests={"md5": "0" * 32})
+    difference = compare(stored_page(known), listing(replace(known, digests={"sha256": A})))
+    assert difference.change is not None
+    assert list(difference.change.put[0].digests.items()) == [("sha256", A), ("md5", "0" * 32)]
+    assert not difference.alarms
+
+
+def test_a_changed_digest_raises_an_alarm_and_only_marks_are_taken() -> None:
+    known = File(filename="a.zip", digests={"sha256": A}, size=1, url="https://example.org/1", requires_python=">=3")
+    listed = File(filename="a.zip", digests={"sha256": B}, size=2, url="https://example.org/2", yanked="bad")
+    difference = compare(stored_page(known), listing(listed))
+    assert difference.change is not None
+    assert difference.change.put == (replace(known, yanked="bad"),)
+    assert A in difference.alarms[0]
+    assert B in difference.alarms[0]
+    assert compare(stored_page(replace(known, yanked="bad")), listing(listed)).change is None
+
+
+names = st.dictionaries(st.text("abc-", min_size=1, max_size=4).map(ProjectName), st.text("AB", max_size=2))
+
+
+@given(names, names, st.integers(1, 5))
+def test_merging_names_gives_the_upstreams_list(
+    stored: dict[ProjectName, str], listed: dict[ProjectName, str], batch: int
+) -> None:
+    merge = NamesMerge({name: listed[name] for name in sorted(listed)})
+    rows = [ProjectRow(name, stored[name], Serial(1)) for name in sorted(stored)]
+    for start in range(0, len(rows), batch):
+        merge.feed(rows[start : start + batch])
+    change = merge.finish(INDEX, {})
+    assert {name: display for name, display in stored.items() if name not in change.drop} | dict(change.put) == listed
+    assert all(stored.get(name) != display for name, display in change.put)
+    assert all(name in stored and name not in listed for name in change.drop)

@@ -1,0 +1,392 @@
+"""Upstream pages as values: what is read, what is left out, what is no page at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkgindex_core.models import File
+from pkgindex_core.names import ProjectName
+from pkgindex_mirror.pages import (
+    NameListing,
+    PageListing,
+    Unreadable,
+    api_version,
+    filename_problem,
+    read_names,
+    read_page,
+)
+
+DEMO = ProjectName("demo")
+JSON = "application/vnd.pypi.simple.v1+json"
+URL = "https://index.example.org/simple/demo/"
+SHA = "ab" * 32
+
+
+def entry(**says: Any) -> dict[str, Any]:
+    usual: dict[str, Any] = {"filename": "demo-1.0.tar.gz", "url": "../../f/demo-1.0.tar.gz", "hashes": {"sha256": SHA}}
+    return usual | {key.replace("_", "-"): value for key, value in says.items()}
+
+
+def page(*entries: Any, **says: Any) -> PageListing | Unreadable:
+    document = {"meta": {"api-version": "1.4"}, "name": "demo", "files": list(entries)} | says
+    return read_page(json.dumps(document).encode(), JSON, URL, DEMO)
+
+
+def listed(*entries: Any, **says: Any) -> PageListing:
+    listing = page(*entries, **says)
+    assert isinstance(listing, PageListing), listing
+    return listing
+
+
+def only(**says: Any) -> File:
+    (file,) = listed(entry(**says)).files
+    return file
+
+
+def html(body: str, head: str = '<meta name="pypi:repository-version" content="1.4">') -> PageListing | Unreadable:
+    document = f"<!DOCTYPE html><html><head>{head}</head><body>{body}</body></html>"
+    return read_page(document.encode(), "text/html", URL, DEMO)
+
+
+def html_files(body: str, head: str = '<meta name="pypi:repository-version" content="1.4">') -> tuple[File, ...]:
+    listing = html(body, head)
+    assert isinstance(listing, PageListing), listing
+    return listing.files
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        ("said", "read"),
+        [(True, True), (False, False), ("why", "why"), ("false", "false"), ("", False), (None, False), (3, False)],
+    )
+    def test_yanked(self, said: Any, read: Any) -> None:
+        assert only(yanked=said).yanked == read
+
+    @pytest.mark.parametrize("key", ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"])
+    def test_every_spelling_of_the_sidecar_is_read(self, key: str) -> None:
+        (file,) = listed(entry(filename="demo-1.0-py3-none-any.whl") | {key: {"sha256": SHA}}).files
+        assert (file.metadata_sha256, file.metadata_offered) == (SHA, False)
+
+    @pytest.mark.parametrize("said", [True, False, None, {}, {"md5": "x"}, {"sha256": "short"}, {"sha256": 3}, "yes"])
+    def test_a_wheel_always_offers_its_sidecar(self, said: Any) -> None:
+        file = only(filename="demo-1.0-py3-none-any.whl", core_metadata=said)
+        assert (file.metadata_sha256, file.metadata_offered) == (None, True)
+
+    @pytest.mark.parametrize(("said", "offered"), [(True, True), (False, False), (None, False)])
+    def test_an_sdist_offers_what_is_announced(self, said: Any, offered: bool) -> None:
+        assert only(core_metadata=said).metadata_offered is offered
+
+    @pytest.mark.parametrize(
+        ("said", "read"),
+        [(3, 3), (0, 0), (3.0, 3), (-1, None), (3.5, None), (True, None), ("3", None), (2**70, None), (None, None)],
+    )
+    def test_size(self, said: Any, read: int | None) -> None:
+        assert only(size=said).size == read
+
+    @pytest.mark.parametrize(
+        ("said", "read"),
+        [
+            ("2026-01-02T03:04:05.678900Z", 1_767_323_045_678_900),
+            ("2026-01-02T03:04:05+00:00", 1_767_323_045_000_000),
+            ("2026-01-02T03:04:05", 1_767_323_045_000_000),
+            ("yesterday", None),
+            (3, None),
+            (None, None),
+        ],
+    )
+    def test_upload_time(self, said: Any, read: int | None) -> None:
+        assert only(upload_time=said).upload_time == read
+
+    def test_hashes_of_any_algorithm_sha256_first(self) -> None:
+        file = only(hashes={"md5": "AB" * 16, "sha256": SHA.upper(), "blake2b_256": SHA, "odd": "1", "sha1": 3})
+        assert list(file.digests.items()) == [("sha256", SHA), ("blake2b_256", SHA), ("md5", "ab" * 16)]
+
+    @pytest.mark.parametrize(
+        ("said", "read"),
+        [
+            ("https://example.org/p", "https://example.org/p"),
+            ("http://example.org/p", ""),
+            ("/p", ""),
+            (None, ""),
+            ("https://user:pw@example.org/p", "https://example.org/p"),
+        ],
+    )
+    def test_provenance_is_a_secure_url(self, said: Any, read: str) -> None:
+        assert only(provenance=said).provenance == read
+
+    @pytest.mark.parametrize(
+        ("said", "read"),
+        [
+            ("../../f/x.zip", "https://index.example.org/f/x.zip"),
+            ("x.zip", "https://index.example.org/simple/demo/x.zip"),
+            ("//files.example.org/x.zip", "https://files.example.org/x.zip"),
+            ("https://files.example.org/a%2Bb.zip?k=v#sha256=1", "https://files.example.org/a%2Bb.zip?k=v"),
+            ("https://user:secret@files.example.org:8443/x.zip", "https://files.example.org:8443/x.zip"),
+            ("https://files.example.org/a b.zip", "https://files.example.org/a%20b.zip"),
+        ],
+    )
+    def test_urls_become_absolute_without_userinfo(self, said: str, read: str) -> None:
+        assert only(url=said).url == read
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "file:///etc/passwd",
+            "ftp://example.org/x",
+            "javascript:x",
+            "https://",
+            "https://host:99999/x",
+            "https://host:0/x",
+            "https://[::1/x",
+            "https://a\nb/x",
+            "https://a/" + "x" * 5000,
+            None,
+            3,
+        ],
+    )
+    def test_a_file_that_nobody_could_fetch_is_left_out(self, said: Any) -> None:
+        listing = listed(entry(url=said), entry(filename="demo-2.0.tar.gz"))
+        assert [file.filename for file in listing.files] == ["demo-2.0.tar.gz"]
+        assert "no http(s) URL" in listing.notes[0]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", None, 3, "a/b.zip", "a\\b.zip", "a\x00.zip", "a\nb.zip", "..", ".hidden", " a.zip", "a.zip ", "\ud800.zip", "x" * 300],
+    )  # fmt: skip
+    def test_a_filename_that_could_do_harm_is_left_out(self, name: Any) -> None:
+        assert filename_problem(name)
+        listing = listed(entry(filename=name), entry())
+        assert [file.filename for file in listing.files] == ["demo-1.0.tar.gz"]
+        assert len(listing.notes) == 1
+
+    def test_of_two_files_of_one_name_the_first_counts(self) -> None:
+        listing = listed(entry(size=1), entry(size=2))
+        assert [file.size for file in listing.files] == [1]
+        assert "listed twice" in listing.notes[0]
+
+    def test_a_page_without_files_is_a_page(self) -> None:
+        assert listed().files == ()
+
+    def test_versions_are_kept_once_and_odd_ones_too(self) -> None:
+        assert listed(versions=["1.0", "2004d", "1.0", 3, "", None]).versions == ("1.0", "2004d")
+
+    @pytest.mark.parametrize(
+        ("says", "status", "reason"),
+        [
+            ({"project-status": {"status": "archived", "reason": "old"}}, "archived", "old"),
+            ({"meta": {"project-status": {"status": "deprecated"}}}, "deprecated", ""),
+            ({"project-status": {"status": "haunted"}}, "", ""),
+            ({"project-status": "archived"}, "", ""),
+            ({"project-status": None}, "", ""),
+        ],
+    )
+    def test_status(self, says: dict[str, Any], status: str, reason: str) -> None:
+        listing = listed(entry(), **says)
+        assert (listing.status, listing.status_reason) == (status, reason)
+
+    def test_the_display_name_is_the_upstreams_if_it_is_the_projects(self) -> None:
+        assert listed(name="DEMO").display_name == "DEMO"
+        assert listed(name="other").display_name == "demo"
+        assert listed(name=None).display_name == "demo"
+
+    def test_legacy_files_have_versions(self) -> None:
+        names = ["demo-1.0.win32.exe", "demo-1.1-py2.7.egg", "demo-1.2.tar.bz2", "nonsense"]
+        versions = [file.version for file in listed(*(entry(filename=name) for name in names)).files]
+        assert versions == ["1.0", "1.1", "1.2", ""]
+
+    @pytest.mark.parametrize("version", ["2.0", "0.9", "10.1"])
+    def test_another_major_version_is_unreadable(self, version: str) -> None:
+        found = page(entry(), meta={"api-version": version})
+        assert isinstance(found, Unreadable)
+        assert version in found.reason
+
+    def test_a_thousand_bad_entries_do_not_fill_the_log(self) -> None:
+        assert len(listed(*([{}] * 1000)).notes) == 21
+
+
+class TestHtml:
+    def test_what_an_anchor_says(self) -> None:
+        (file,) = html_files(
+            f'<a href="../../f/demo-1.0-py3-none-any.whl#sha256={SHA}" data-requires-python="&gt;=3.8" data-yanked="a &amp; b" '
+            f'data-core-metadata="sha256={SHA}" data-gpg-sig="false" data-provenance="https://example.org/p">demo</a>'
+        )
+        assert file == File(
+            filename="demo-1.0-py3-none-any.whl",
+            version="1.0",
+            digests={"sha256": SHA},
+            requires_python=">=3.8",
+            yanked="a & b",
+            metadata_sha256=file.metadata_sha256,
+            provenance="https://example.org/p",
+            gpg_sig=False,
+            url="https://index.example.org/f/demo-1.0-py3-none-any.whl",
+        )
+        assert file.metadata_sha256 == SHA
+
+    @pytest.mark.parametrize(
+        ("attribute", "yanked"),
+        [("", False), ("data-yanked", True), ('data-yanked=""', True), ('data-yanked="false"', "false")],
+    )
+    def test_the_attribute_alone_yanks(self, attribute: str, yanked: Any) -> None:
+        (file,) = html_files(f'<a href="demo-1.0.zip" {attribute}>demo-1.0.zip</a>')
+        assert file.yanked == yanked
+
+    def test_every_way_to_write_an_anchor(self) -> None:
+        files = html_files(
+            "<A HREF='demo-1.zip'>demo-1.zip</A><a\n  class=x\n  href=demo-2.zip>demo-2.zip</a>"
+            '<a title="a > b" href="demo-3.zip"><b>demo-3.zip</b></a><a href="/d?id=4">demo-4.zip</a><a href="demo-5.zip"/>'
+            '<a href="demo%2B6.zip">x</a><area href="demo-7.zip"><!-- <a href="demo-8.zip">demo-8.zip</a> -->'
+        )
+        assert [file.filename for file in files] == [
+            "demo-1.zip",
+            "demo-2.zip",
+            "demo-3.zip",
+            "demo-4.zip",
+            "demo-5.zip",
+            "demo+6.zip",
+        ]
+
+    def test_other_links_are_no_files(self) -> None:
+        files = html_files(
+            '<a href="/">home</a><a href="https://example.org">site</a><a name="x">y</a><a href="a.zip">a</a>'
+        )
+        assert [file.filename for file in files] == ["a.zip"]
+
+    def test_base_counts(self) -> None:
+        (file,) = html_files('<a href="demo-1.zip">x</a>', head='<base href="/elsewhere/">')
+        assert file.url == "https://index.example.org/elsewhere/demo-1.zip"
+
+    def test_status_and_version_of_the_page(self) -> None:
+        listing = html(
+            "",
+            '<meta name="pypi:repository-version" content="1.4"><meta name="pypi:project-status" content="quarantined">'
+            '<meta name="pypi:project-status-reason" content="mal&quot;ware">',
+        )
+        assert isinstance(listing, PageListing)
+        assert (listing.files, listing.status, listing.status_reason) == ((), "quarantined", 'mal"ware')
+        refused = html("", '<meta name="pypi:repository-version" content="2.0">')
+        assert isinstance(refused, Unreadable)
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            "<html><body><h1>Sign in</h1></body></html>",
+            "<html><head><title>502 Bad Gateway</title></head></html>",
+            "<!doctype html><html><body><a href='/login'>log in</a></body></html>",
+            "<html><body><h1>Links for demo</h1><a href='demo-1.zip'>demo-1.zip</a>",
+            "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+            "hello",
+            "",
+        ],
+    )
+    def test_what_is_no_package_page(self, document: str) -> None:
+        assert isinstance(read_page(document.encode(), "text/html", URL, DEMO), Unreadable)
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            "<html><head><title>Links for demo</title></head><body></body></html>",
+            "<!DOCTYPE html><html><body><h1>Links for demo</h1></body></html>",
+            "<html><h1>Index of /simple/demo</h1></html>",
+            '<a href="demo-1.zip">demo-1.zip</a>',
+        ],
+    )
+    def test_what_is_one_although_it_says_little(self, document: str) -> None:
+        assert isinstance(read_page(document.encode(), "text/html", URL, DEMO), PageListing)
+
+    def test_the_charset_is_utf8_or_the_declared_one(self) -> None:
+        text = '<a href="demo-1.zip" data-yanked="naïve">demo-1.zip</a>'
+        for encoding, declared in (
+            ("utf-8", "latin-1"),
+            ("latin-1", "latin-1"),
+            ("utf-8-sig", ""),
+            ("latin-1", "bogus"),
+        ):
+            found = read_page(text.encode(encoding), f"text/html; charset={declared}", URL, DEMO)
+            assert isinstance(found, PageListing)
+            assert found.files[0].yanked == "naïve", (encoding, declared)
+
+    @pytest.mark.parametrize(
+        "hostile",
+        [
+            "<a " * 200_000,
+            '<a href="' * 100_000,
+            "<a '" * 200_000,
+            "<!--" * 200_000,
+            "<" * 500_000,
+            "<a x=" + "y" * 500_000,
+        ],
+    )
+    def test_hostile_html_takes_no_time(self, hostile: str) -> None:
+        begun = time.process_time()
+        html(hostile)
+        assert time.process_time() - begun < 1.0
+
+
+class TestNames:
+    def test_json(self) -> None:
+        body = json.dumps(
+            {"meta": {"api-version": "1.4"}, "projects": [{"name": "B_c"}, {"name": "a"}, {"name": "-"}, 3, {}]}
+        )
+        found = read_names(body.encode(), JSON)
+        assert isinstance(found, NameListing)
+        assert list(found.names.items()) == [("a", "a"), ("b-c", "B_c")]
+        assert len(found.notes) == 2
+
+    def test_html(self) -> None:
+        document = (
+            "<html><body><h1>Simple index</h1><a href='../'>..</a><a href='b-c/'>B_c</a><a href='/simple/a/'>a</a>"
+            "<a href='/about'>who we are</a><a href='d/'>d/</a></body></html>"
+        )
+        found = read_names(document.encode(), "text/html")
+        assert isinstance(found, NameListing)
+        assert found.names == {"a": "a", "b-c": "B_c", "d": "d"}
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"{}", b'{"projects": 3}', b'{"projects": [{"name": "a"}', b"<html><h1>Sign in</h1></html>", b"<html>"],
+    )
+    def test_what_is_no_list(self, body: bytes) -> None:
+        assert isinstance(read_names(body, JSON), Unreadable)
+
+
+def test_the_version_a_page_says_it_speaks() -> None:
+    assert api_version(b'{"meta": {"api-version": "1.3"}}', JSON) == "1.3"
+    assert api_version(b'<meta name="pypi:repository-version" content="1.1">', "text/html") == "1.1"
+    assert api_version(b"{}", JSON) is None
+    assert api_version(b"<html>", "text/html") is None
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = [
+    "filename", "url", "hashes", "size", "upload-time", "yanked", "requires-python", "core-metadata", "gpg-sig", "provenance",
+    "dist-info-metadata", "data-dist-info-metadata",
+]  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), anything)), anything, anything, anything)
+def test_one_bad_entry_never_costs_the_page(entries: list[Any], name: Any, versions: Any, status: Any) -> None:
+    """Law: whatever else the page says, the good file is read."""
+    listing = listed(entry(), *entries, name=name, versions=versions, **{"project-status": status})
+    assert listing.files[0].filename == "demo-1.0.tar.gz"
+    for file in listing.files:
+        assert not filename_problem(file.filename)
+        assert file.url.startswith(("https://", "http://"))
+        assert "@" not in file.url.partition("//")[2].partition("/")[0]
+
+
+@given(st.binary(max_size=300), st.sampled_from([JSON, "text/html", "text/html; charset=utf-16", ""]))
+def test_no_bytes_make_the_reader_fail(body: bytes, content_type: str) -> None:
+    for start in (b"", b"{", b"<html>", b'{"files":['):
+        assert isinstance(read_page(start + body, content_type, URL, DEMO), PageListing | Unreadable)
+        assert isinstance(read_names(start + body, content_type), NameListing | Unreadable)
