@@ -76,7 +76,7 @@ class WholeResponse(web.StreamResponse):
 def head_bytes(reply: Reply, *, keep_alive: bool, version: Any, length: int | None = None) -> bytes:
     """Status line and headers. `length` overrides the body's; a 304 and a 204 have none."""
     phrase = clean_header(reply.reason) or _phrase(reply.status)
-    lines = [f"HTTP/{version.major}.{version.minor} {reply.status} {phrase}"]
+    lines = [f"HTTP/1.{version.minor if version.major == 1 else 0} {reply.status} {phrase}"]
     lines.extend(f"{name}: {clean_header(value)}" for name, value in reply.headers.items())
     if reply.status not in {204, 304}:
         lines.append(f"Content-Length: {len(reply.body) if length is None else length}")

@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, Unavailable
@@ -100,6 +100,8 @@ class Server:
         accept = request.headers.get("Accept", "")
         try:
             request[CLIENT] = self.origin.client(request)
+            if request.version < HttpVersion10:
+                raise Refused("HTTP/1.0 is the oldest version spoken here")
             hosts = len(request.headers.getall("Host", []))
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")

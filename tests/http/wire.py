@@ -103,18 +103,6 @@ async def ask_raw(address: tuple[str, int], data: bytes, *, method: str = "GET")
         return await read_answer(reader, method)
 
 
-async def everything_sent(address: tuple[str, int], data: bytes, *, seconds: float = 5.0) -> bytes:
-    """Send bytes, say that no more will come, and return all that the server sends until it closes."""
-    async with connected(address) as (reader, writer):
-        writer.write(data)
-        writer.write_eof()
-        async with asyncio.timeout(seconds):
-            try:
-                return await reader.read()
-            except ConnectionError:
-                return b""
-
-
 async def ask_all(address: tuple[str, int], requests: Iterable[RawRequest]) -> list[RawAnswer]:
     """Send many requests over few connections, several ahead; one answer each, in order."""
     waiting = list(requests)
