@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused
+from pkgindex_core.models import ANONYMOUS
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols import Principal
+from pkgindex_core.services.administration import parse_options
+from tests.core.services.conftest import DEV, PYPI, Open
+
+ROOT = Principal(name="root")
+ANNA = Principal(name="anna")
+NOBODY = Principal()
+
+
+async def test_a_fresh_store_has_a_mirror_a_stage_and_a_root_nobody_knows(open_world: Open) -> None:
+    async with open_world() as world:
+        tree = await world.engine.store.tree()
+        assert set(tree.indexes) == {DEV, PYPI}
+        dev, pypi = tree.indexes[DEV], tree.indexes[PYPI]
+        assert (dev.bases, dev.volatile, dev.acl_read, dev.acl_upload) == ((PYPI,), False, (ANONYMOUS,), ("root",))
+        assert (pypi.type, pypi.volatile, pypi.acl_read) == ("mirror", False, (ANONYMOUS,))
+        place = world.engine.settings.data / "root-password"
+        assert place.stat().st_mode & 0o777 == 0o600
+        assert len(place.read_text().strip()) >= 32
+        # A second start changes nothing, also when an index was taken away on purpose.
+        head = await world.engine.store.head()
+        assert await world.engine.prepare() is None
+        assert await world.engine.store.head() == head
+
+
+async def test_only_root_makes_users_and_only_they_and_root_change_them(open_world: Open) -> None:
+    async with open_world() as world:
+        desk = world.engine.administration
+        for principal in (NOBODY, ANNA):
+            with pytest.raises(Denied):
+                await desk.create_user("anna", "secret", principal=principal)
+        await desk.create_user("anna", "secret", principal=ROOT)
+        with pytest.raises(Conflict):
+            await desk.create_user("anna", "secret", principal=ROOT)
+        await desk.modify_user("anna", principal=ANNA, password="new", email="anna@example.test")
+        with pytest.raises(Denied):
+            await desk.modify_user("anna", principal=Principal(name="ben"), password="stolen")
+        with pytest.raises(Denied):
+            await desk.delete_user("root", principal=ROOT)
+
+
+async def test_a_user_with_a_permanent_index_stays(open_world: Open) -> None:
+    async with open_world() as world:
+        desk = world.engine.administration
+        await desk.create_user("anna", "secret", principal=ROOT)
+        await desk.create_index("anna/dev", {"volatile": "no"}, principal=ANNA)
+        await desk.create_index("anna/scratch", {}, principal=ANNA)
+        with pytest.raises(Denied, match="anna/dev"):
+            await desk.delete_user("anna", principal=ROOT)
+        with pytest.raises(Denied, match="non-volatile"):
+            await desk.delete_index(IndexName("anna/dev"), principal=ANNA)
+        await desk.modify_index(IndexName("anna/dev"), {"volatile": True}, principal=ANNA)
+        await desk.delete_user("anna", principal=ROOT)
+        assert set((await world.engine.store.tree()).indexes) == {DEV, PYPI}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"vlatile": "no"}, "did you mean 'volatile'"),
+        ({"bases": "root/nowhere"}, "does not exist"),
+        ({"bases": "nonsense"}, "invalid index name"),
+        ({"volatile": "perhaps"}, "true or false"),
+        ({"mirror_whitelist_inheritance": "both"}, "intersection or union"),
+        ({"mirror_whitelist": "not a name!"}, "invalid project name"),
+        ({"acl_upload": "a b"}, "invalid user name"),
+        ({"type": "other"}, "unknown index type"),
+        ({"type": "mirror"}, "mirror_url"),
+        ({"type": "mirror", "mirror_url": "ftp://host/"}, "https://"),
+        ({"type": "mirror", "mirror_url": "https://host/", "bases": "root/pypi"}, "unknown option 'bases'"),
+        ({"type": "mirror", "mirror_url": "https://host/", "mirror_cache_expiry": "-1"}, "number of seconds"),
+    ],
+)
+async def test_bad_options_are_refused_and_change_nothing(
+    open_world: Open, options: dict[str, Any], complaint: str
+) -> None:
+    async with open_world() as world:
+        head = await world.engine.store.head()
+        with pytest.raises(Refused, match=complaint):
+            await world.engine.administration.create_index("root/new", options, principal=ROOT)
+        assert await world.engine.store.head() == head
+
+
+async def test_every_wrong_option_is_told_at_once(open_world: Open) -> None:
+    async with open_world() as world:
+        with pytest.raises(Refused) as refused:
+            await world.engine.administration.create_index(
+                "root/new", {"one": "1", "volatile": "2", "bases": "root/three"}, principal=ROOT
+            )
+        assert len(refused.value.problems) == 3
+
+
+async def test_options_are_normalised(open_world: Open) -> None:
+    async with open_world() as world:
+        made = await world.engine.administration.create_index(
+            "root/new",
+            parse_options(
+                [
+                    "bases=root/dev, root/pypi",
+                    "mirror_whitelist=Foo_Bar,*",
+                    "acl_read=:anonymous:,anna,:team",
+                    "title=x=y",
+                ]
+            ),
+            principal=ROOT,
+        )
+        assert made.bases == (DEV, PYPI)
+        assert made.mirror_whitelist == ("foo-bar", "*")
+        assert made.acl_read == (ANONYMOUS, "anna", ":team")
+        assert made.title == "x=y"
+
+
+async def test_credentials_of_an_upstream_are_kept_apart(open_world: Open) -> None:
+    async with open_world() as world:
+        made = await world.engine.administration.create_index(
+            "root/other", {"type": "mirror", "mirror_url": "https://me:p%40ss@host:8443/simple"}, principal=ROOT
+        )
+        assert made.mirror_url == "https://host:8443/simple/"
+        assert made.mirror_credentials == "me:p@ss"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "simple", "+api", "..", "a b", "a\n", "ä", "x" * 65, "-a", "a."])
+async def test_names_that_cannot_stand_in_a_url_are_refused(open_world: Open, name: str) -> None:
+    async with open_world() as world:
+        with pytest.raises(Refused):
+            await world.engine.administration.create_user(name, "secret", principal=ROOT)
+        with pytest.raises(PkgIndexError):
+            await world.engine.administration.create_index(
+                f"root/{name}" if "/" not in name else "a/b/c", {}, principal=ROOT
+            )
+
+
+async def test_what_is_not_there_is_missing(open_world: Open) -> None:
+    async with open_world() as world:
+        desk = world.engine.administration
+        with pytest.raises(Missing):
+            await desk.index(IndexName("root/nowhere"))
+        with pytest.raises(Missing):
+            await desk.create_index("nobody/dev", {}, principal=ROOT)
+        with pytest.raises(Missing):
+            await desk.modify_user("nobody", principal=ROOT)

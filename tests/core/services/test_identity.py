@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import pytest
+
+from pkgindex_core.changes import DropToken
+from pkgindex_core.errors import Denied, Refused
+from pkgindex_core.protocols import Credentials
+from pkgindex_core.rules.permissions import DELEGABLE
+from pkgindex_core.services.identity import LOGIN_SECONDS, NOBODY
+from pkgindex_core.tokens import new_token, parse_token
+from tests.core.services.conftest import PASSWORD, Open
+
+
+def basic(username: str, secret: str) -> Credentials:
+    return Credentials(username=username, secret=secret)
+
+
+async def test_nobody_is_who_presents_nothing(open_world: Open) -> None:
+    async with open_world() as world:
+        assert await world.engine.identity.identify(None) == NOBODY
+
+
+async def test_a_password_is_verified_once_and_then_remembered(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        verified = []
+        verify = type(world.engine.passwords).verify
+
+        async def counted(pool: object, password_hash: str, password: str) -> bool:
+            verified.append(password)
+            return await verify(pool, password_hash, password)  # type: ignore[arg-type]  # the pool it was called on
+
+        monkeypatch.setattr(type(world.engine.passwords), "verify", counted)
+        for _ in range(5):
+            assert (await world.engine.identity.identify(basic("anna", PASSWORD))).name == "anna"
+        for _ in range(5):
+            with pytest.raises(Denied):
+                await world.engine.identity.identify(basic("anna", "wrong"))
+        assert verified == [PASSWORD, "wrong"]
+
+
+async def test_a_changed_password_ends_the_old_one_at_the_next_request(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        await world.engine.identity.identify(basic("anna", PASSWORD))
+        await world.user("anna", "another")
+        with pytest.raises(Denied):
+            await world.engine.identity.identify(basic("anna", PASSWORD))
+        assert (await world.engine.identity.identify(basic("anna", "another"))).name == "anna"
+
+
+async def test_unknown_users_and_wrong_passwords_are_told_the_same(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        told = set()
+        for username in ("anna", "nobody"):
+            with pytest.raises(Denied) as refused:
+                await world.engine.identity.identify(basic(username, "wrong"))
+            told.add((refused.value.message, refused.value.hint, refused.value.anonymous))
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("username", ["__token__", "anna", ""])
+async def test_a_token_is_a_password_of_its_user(open_world: Open, username: str) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, token = await world.engine.identity.make_token("anna", who="[test]", indexes=("anna/*",))
+        principal = await world.engine.identity.identify(basic(username, text))
+        assert principal.name == "anna"
+        assert principal.scope is not None
+        assert principal.scope.indexes == ("anna/*",)
+        assert principal.scope.actions == DELEGABLE
+        assert principal.label == f"anna (token {token.id})"
+        with pytest.raises(Denied):
+            await world.engine.identity.identify(basic("ben", text))
+        # Alone as the user name, as some clients send it.
+        assert (await world.engine.identity.identify(basic(text, ""))).name == "anna"
+
+
+async def test_a_revoked_token_ends_at_the_next_request(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, token = await world.engine.identity.make_token("anna", who="[test]")
+        await world.engine.identity.identify(basic("__token__", text))
+        await world.engine.store.apply([DropToken(token.id)], who="[another process]")
+        with pytest.raises(Denied):
+            await world.engine.identity.identify(basic("__token__", text))
+
+
+async def test_a_token_expires_without_any_commit(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, _ = await world.engine.identity.make_token("anna", who="[test]", seconds=60)
+        await world.engine.identity.identify(basic("__token__", text))
+        world.clock.move(59)
+        await world.engine.identity.identify(basic("__token__", text))
+        world.clock.move(1)
+        with pytest.raises(Denied, match="expired"):
+            await world.engine.identity.identify(basic("__token__", text))
+
+
+async def test_a_login_has_all_rights_of_its_user_and_old_ones_are_cleared_away(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, seconds = await world.engine.identity.login("anna", PASSWORD)
+        assert seconds == LOGIN_SECONDS
+        principal = await world.engine.identity.identify(basic("anna", text))
+        assert (principal.name, principal.scope) == ("anna", None)
+        world.clock.move(LOGIN_SECONDS + 1)
+        await world.engine.identity.login("anna", PASSWORD)
+        assert len(await world.engine.store.tokens("anna")) == 1
+
+
+async def test_an_api_token_cannot_log_in(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, _ = await world.engine.identity.make_token("anna", who="[test]")
+        with pytest.raises(Denied):
+            await world.engine.identity.login("anna", text)
+
+
+async def test_the_secret_is_nowhere_in_the_store(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, _ = await world.engine.identity.make_token("anna", who="[test]")
+        parsed = parse_token(text)
+        assert parsed is not None
+        stored = repr(await world.engine.store.commits(0)) + repr(await world.engine.store.tokens("anna"))
+        assert parsed.secret not in stored
+        assert PASSWORD not in stored
+        assert parsed.secret not in repr(parsed)
+
+
+@pytest.mark.parametrize("password", ["", "x" * 5000])
+async def test_unusable_passwords_are_refused(open_world: Open, password: str) -> None:
+    async with open_world() as world:
+        with pytest.raises(Refused):
+            await world.engine.passwords.hash(password)
+        assert not await world.engine.passwords.verify("", password)
+
+
+def test_a_mistyped_token_is_no_token() -> None:
+    text = str(new_token())
+    assert parse_token(text) is not None
+    for position in range(len(text)):
+        other = "0" if text[position] != "0" else "1"
+        assert parse_token(text[:position] + other + text[position + 1 :]) is None

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pkgindex_core.errors import Denied, Unavailable
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.services.pages import PageAnswer
+from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
+
+NUMPY = ProjectName("numpy")
+
+
+async def listing(
+    world: World, index: IndexName = DEV, principal: Principal | None = None, tag: str | None = None
+) -> PageAnswer:
+    return await world.engine.listings.projects(
+        index, principal=principal or Principal(), media_type=JSON_V1, coding="identity", if_none_match=tag
+    )
+
+
+def names(answer: PageAnswer) -> list[str]:
+    assert answer.body is not None
+    return [each["name"] for each in json.loads(answer.body)["projects"]]
+
+
+async def test_a_list_holds_our_names_and_the_mirrors_once_each_and_sorted(open_world: Open) -> None:
+    async with open_world() as world:
+        world.mirror.pages.update({"flask": [], "numpy": [], "zope": []})
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        await world.put(DEV, ProjectName("acme"), "acme-1.0-py3-none-any.whl")
+        await world.put(DEV, ProjectName("zzz"), "zzz-1.0-py3-none-any.whl")
+        assert [name.lower() for name in names(await listing(world))] == ["acme", "flask", "numpy", "zope", "zzz"]
+
+
+async def test_a_list_keeps_its_name_until_a_name_comes_or_goes(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        first = await listing(world)
+        await world.put(DEV, NUMPY, "numpy-2.0-py3-none-any.whl")
+        assert (await listing(world, tag=first.etag)).body is None
+        await world.put(DEV, ProjectName("acme"), "acme-1.0-py3-none-any.whl")
+        assert (await listing(world, tag=first.etag)).body is not None
+
+
+async def test_a_list_without_one_of_its_mirrors_is_unknown(open_world: Open) -> None:
+    async with open_world() as world:
+        world.mirror.down = True
+        with pytest.raises(Unavailable):
+            await listing(world)
+
+
+async def test_a_list_leaves_out_what_may_not_be_read(open_world: Open) -> None:
+    async with open_world() as world:
+        secret = await world.index("root/secret", acl_read=("anna",))
+        both = await world.index("root/both", bases=(secret,))
+        await world.put(secret, ProjectName("hidden"), "hidden-1.0-py3-none-any.whl")
+        await world.put(both, NUMPY, "numpy-1.0-py3-none-any.whl")
+        assert names(await listing(world, both)) == ["numpy"]
+        assert names(await listing(world, both, Principal(name="anna"))) == ["hidden", "numpy"]
+        with pytest.raises(Denied):
+            await listing(world, secret)
+
+
+async def test_explain_tells_the_part_of_every_layer(open_world: Open) -> None:
+    async with open_world() as world:
+        world.mirror.pages["numpy"] = [hosted_file("numpy-9.0-py3-none-any.whl")]
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        story = await world.engine.explaining.explain(DEV, NUMPY, principal=Principal())
+        ours, theirs = story.layers
+        assert (ours.index, ours.joins, ours.state, ours.files) == (DEV, True, "holds", 1)
+        assert (theirs.index, theirs.joins, theirs.state) == (PYPI, False, "not asked")
+        assert "numpy" in theirs.reason
+        assert story.shown == {DEV: 1}
+        assert world.mirror.asked == []
+
+
+async def test_explain_tells_which_file_was_shadowed_and_which_base_is_missing(open_world: Open) -> None:
+    async with open_world() as world:
+        lower = await world.index("root/lower")
+        upper = await world.index("root/upper", bases=(lower, IndexName("root/gone")))
+        await world.put(lower, NUMPY, "numpy-1.0-py3-none-any.whl")
+        await world.put(upper, NUMPY, "numpy-1.0-py3-none-any.whl")
+        story = await world.engine.explaining.explain(upper, NUMPY, principal=Principal())
+        assert [(each.filename, each.origin) for each in story.hidden] == [("numpy-1.0-py3-none-any.whl", lower)]
+        assert story.missing_bases == ("root/gone (named by root/upper)",)
+
+
+async def test_explain_tells_of_an_outage_and_hides_private_layers(open_world: Open) -> None:
+    async with open_world() as world:
+        secret = await world.index("root/secret", acl_read=("anna",))
+        both = await world.index("root/both", bases=(secret, PYPI))
+        world.mirror.down = True
+        story = await world.engine.explaining.explain(both, NUMPY, principal=Principal())
+        assert [layer.index for layer in story.layers] == [both, PYPI]
+        assert story.layers[1].state == "unavailable"
+        assert story.layers[1].detail
