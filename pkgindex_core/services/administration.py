@@ -199,7 +199,7 @@ def _parse_option(key: str, value: Any) -> Any:
         return tuple(each if each == "*" else parse_project_name(each) for each in _words(value))
     if key == "mirror_whitelist_inheritance":
         if value not in {"intersection", "union"}:
-            raise Refused(f"mirror_whitelist_inheritance is {value!r}", hint="it is intersection or union")
+            raise Refused(f"mirror_whitelist_inheritance is {value!r}; it is intersection or union")
         return value
     if key == "volatile":
         return _parse_boolean(key, value)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused
+from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Principal
@@ -133,10 +133,10 @@ async def test_names_that_cannot_stand_in_a_url_are_refused(open_world: Open, na
     async with open_world() as world:
         with pytest.raises(Refused):
             await world.engine.administration.create_user(name, "secret", principal=ROOT)
-        with pytest.raises(PkgIndexError):
-            await world.engine.administration.create_index(
-                f"root/{name}" if "/" not in name else "a/b/c", {}, principal=ROOT
-            )
+        if name == "simple":
+            return  # taken by a URL as a user's name only
+        with pytest.raises(Refused):
+            await world.engine.administration.create_index(f"root/{name}", {}, principal=ROOT)
 
 
 async def test_what_is_not_there_is_missing(open_world: Open) -> None:
