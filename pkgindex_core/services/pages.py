@@ -39,6 +39,7 @@ from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 
 _BUILD_TURNS = 5
+_DECIDE_TURNS = 5
 _DECISIONS = 8192
 
 
@@ -188,11 +189,11 @@ class Pages:
     async def _decide(self, request: PageRequest) -> _Decision:
         """Admit, refresh, and admit again if anything was committed meanwhile.
 
-        Asking an upstream takes a while. A private package that is published in that while has its say: what was admitted before
-        is not what is shown.
+        Asking an upstream takes a while. A private package that is published in that while has its say, and so has a list of
+        readers that was narrowed: what was decided before is not what is shown. A mirror is asked once.
         """
         news: dict[IndexName, Freshness] = {}
-        while True:
+        for _ in range(_DECIDE_TURNS):
             generation = self._store.generation()
             tree = await self._store.tree()
             allowed_index(tree, request.view.start, request.principal, Action.READ)
@@ -212,7 +213,7 @@ class Pages:
             ]
             if unasked:
                 news.update(await self._refresh(request.project, unasked))
-            if not unasked or self._store.generation() == generation:
+            if self._store.generation() == generation:
                 break
         return _Decision(
             generation=generation,
