@@ -221,7 +221,7 @@ def _file_of(entry: _Entry, base: str, project: ProjectName, notes: _Notes) -> F
     return File(
         filename=filename,
         version=version_in(filename, project),
-        digests=clean_digests(entry.hashes) if isinstance(entry.hashes, dict) else {},
+        digests=_digests(entry.hashes),
         size=_size(entry.size),
         upload_time=from_rfc3339(entry.upload_time) if isinstance(entry.upload_time, str) else None,
         requires_python=_text(entry.requires_python),
@@ -239,7 +239,7 @@ def filename_problem(filename: object) -> str:
     """Why a filename cannot be served or stored; empty when it can."""
     if not isinstance(filename, str) or not filename:
         return "it has no filename"
-    if len(filename.encode("utf-8", "replace")) > FILENAME_LIMIT:
+    if len(filename) > FILENAME_LIMIT or len(filename.encode("utf-8", "replace")) > FILENAME_LIMIT:
         return f"the filename {filename[:40]!r}… is longer than {FILENAME_LIMIT} bytes"
     # isprintable also refuses lone surrogates and every kind of control and separator except the blank.
     if "/" in filename or "\\" in filename or not filename.isprintable() or filename[0] in ". " or filename[-1] == " ":
@@ -254,6 +254,16 @@ def _core_metadata(value: Any, filename: str) -> tuple[Sha256 | None, bool]:
         sha256 = parse_sha256(digest) if isinstance(digest, str) else None
         return sha256, sha256 is None
     return None, value is True or filename.lower().endswith(".whl")
+
+
+def _digests(hashes: Any) -> dict[str, str]:
+    if not isinstance(hashes, dict):
+        return {}
+    digest = hashes.get("sha256")
+    if len(hashes) == 1 and isinstance(digest, str):  # what nearly every page has
+        sha256 = parse_sha256(digest)
+        return {"sha256": sha256} if sha256 else {}
+    return clean_digests(hashes)
 
 
 def _size(value: Any) -> int | None:
@@ -476,7 +486,7 @@ def _file_of_anchor(tag: _Tag, base: str, project: ProjectName, notes: _Notes) -
     return File(
         filename=filename,
         version=version_in(filename, project),
-        digests=clean_digests({algorithm: digest.partition("&")[0]}),
+        digests=_digests({algorithm.lower(): digest.partition("&")[0]}),
         requires_python=_text(attributes.get("data-requires-python")),
         # HT-7: the attribute alone yanks, whatever it says.
         yanked=False if yanked is None else _text(yanked) or True,
