@@ -11,6 +11,7 @@ that must be given, so that a case refused for something else is noticed. Nothin
 from __future__ import annotations
 
 import bz2
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,6 +136,11 @@ def _good_zips() -> Iterator[tuple[str, bytes]]:
     members[f"{_INFO}/RECORD.jws"] = b"{}"
     members[f"{_INFO}/RECORD.p7s"] = b"signature"
     yield "signatures-beside-record", zip_of(members)
+    members = _wheel_members()
+    code = hashlib.sha256(members["demo/code.py"]).hexdigest().encode()
+    record = _without_line(members[f"{_INFO}/RECORD"], b"demo/code.py")
+    members[f"{_INFO}/RECORD"] = b"demo/code.py,sha256=" + code + b",%d\n" % len(members["demo/code.py"]) + record
+    yield "record-in-hexadecimal", zip_of(members)
     members = _wheel_members()
     members[f"{_INFO}/RECORD"] = members[f"{_INFO}/RECORD"].replace(b"\n", b"\r\n")
     yield "record-with-crlf", zip_of(members)
@@ -281,6 +287,8 @@ def _bad_headers() -> Iterator[tuple[str, bytes, str]]:
         entries[1].after = tail
         yield name, assemble(entries), "data descriptor"
     yield "encrypted", _with_both({"flags": 1}), "encrypted"
+    yield "version-of-the-future", _with_central({"version": 64}), "newer zip version"
+    yield "version-of-the-future-in-header", _with_local({"version": 64}), "newer zip version"
     yield "strongly-encrypted", _with_both({"flags": 0x40}), "unknown flags"
     yield "headers-masked", _with_both({"flags": 0x2000}), "unknown flags"
 
@@ -665,6 +673,7 @@ def _bad_tar_headers() -> Iterator[tuple[str, bytes, str]]:
         "renames members",
     )
     yield "extended-header-for-nobody", _sdist(tar.pax((b"path", a))), "belongs to no member"
+    yield "global-header-for-nobody", _sdist(tar.pax((b"comment", b"x"), kind=b"g")), "belongs to no member"
     yield "prefix-in-gnu-header", _sdist(tar.header(a, prefix=b"12345", magic=b"ustar  \0")), "unexpected place"
     yield (
         "garbage-behind-end",

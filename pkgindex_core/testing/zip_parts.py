@@ -36,7 +36,7 @@ class Entry(Struct):
     body: bytes | None = None
     """The packed bytes, when they are not what packing `data` gives."""
     local: dict[str, Any] = field(default_factory=dict)
-    """Fields of the local header to replace: flags, method, crc, packed, size, name, extra."""
+    """Fields of the local header to replace: version, flags, method, crc, packed, size, name, extra."""
     central: dict[str, Any] = field(default_factory=dict)
     """Fields of the directory entry to replace: also made_by, comment, disk, attributes, offset."""
     after: bytes = b""
@@ -153,6 +153,7 @@ def unicode_path_extra(name: bytes, crc_of: bytes | None = None, version: int = 
 
 def _fields(entry: Entry, replaced: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "version": 20,
         "flags": 0 if entry.name.isascii() else UTF8,
         "method": entry.method,
         "crc": zlib.crc32(entry.data),
@@ -169,7 +170,7 @@ def _local(entry: Entry) -> bytes:
     head = struct.pack(
         "<4s5H3I2H",
         b"PK\x03\x04",
-        20,
+        f["version"],
         f["flags"],
         f["method"],
         0,
@@ -192,7 +193,7 @@ def _central(entry: Entry, offset: int) -> bytes:
         "<4s6H3I5H2I",
         b"PK\x01\x02",
         f["made_by"],
-        20,
+        f["version"],
         f["flags"],
         f["method"],
         0,

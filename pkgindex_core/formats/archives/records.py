@@ -25,7 +25,7 @@ class Row(Struct, frozen=True, gc=False):
     algorithm: str
     """Empty: the line has no hash."""
     digest: str
-    """URL-safe base64 without padding."""
+    """URL-safe base64 without padding, as RECORD has it."""
     size: int | None
 
 

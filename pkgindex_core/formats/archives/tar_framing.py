@@ -76,6 +76,7 @@ def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> It
     """
     extension = _Extension()
     extended = 0
+    dangling = False
     while True:
         block = stream.take(_BLOCK)
         if block == _END:
@@ -88,11 +89,13 @@ def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> It
                 raise StreamError("the tar's extended headers are too large")
             body = stream.take(padded(size))[:size]
             _extend(extension, kind, body)
+            dangling = True
             budget.check()
             continue
         yield _member(block, kind, size, extension)
         extension = _Extension()
-    if extension.given:
+        dangling = False
+    if dangling:
         raise StreamError("the tar ends with an extended header that belongs to no member")
     stream.finish(_PADDING_LIMIT)
 

@@ -126,5 +126,9 @@ def _check_data(
             continue
         if row.size is not None and row.size != member.size:
             findings.refuse(f"RECORD says that {shown(member.name)} has {row.size} bytes; it has {member.size}")
-        if digest is not None and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != row.digest:
+        if digest is None or base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() == row.digest:
+            continue
+        if digest.hexdigest() == row.digest:
+            findings.warn("RECORD has its hashes in hexadecimal digits; PEP 427 wants URL-safe base64")
+        else:
             findings.refuse(f"RECORD has another {row.algorithm} for {shown(member.name)} than the file")

@@ -45,6 +45,7 @@ _LOCATOR64 = struct.Struct("<4sIQI")
 _END_SIGNATURE = b"PK\x05\x06"
 _LONGEST_COMMENT = 0xFFFF
 
+_NEWEST_VERSION = 63  # 6.3 is the newest there is; Python's zipfile fails on what asks for more
 _ENCRYPTED = 1 << 0
 _DESCRIPTOR = 1 << 3
 _UTF8 = 1 << 11
@@ -183,7 +184,9 @@ def _read_directory(
         if position + _CENTRAL.size > size:
             raise _BrokenError("the zip's directory has fewer members than its end record says")
         fixed = _CENTRAL.unpack_from(directory, position)
-        signature, made_by, _, flags, method, _, _, crc, packed, plain, name_size, extra_size, comment = fixed[:13]
+        signature, made_by, version, flags, method, _, _, crc, packed, plain, name_size, extra_size, comment = fixed[
+            :13
+        ]
         disk, _, attributes, offset = fixed[13:]
         if signature != b"PK\x01\x02":
             raise _BrokenError("the zip's directory has something between its members")
@@ -204,6 +207,8 @@ def _read_directory(
             findings.refuse(f"the member {shown(name)} has a comment")
         if disk not in {0, NO_16}:
             raise _BrokenError("the zip has several disks")
+        if version & 0xFF > _NEWEST_VERSION:
+            findings.refuse(f"the member {shown(name)} asks for a newer zip version ({version & 0xFF})")
         if name in seen:
             findings.refuse(f"the member {shown(name)} stands twice in the zip")
         seen.add(name)
@@ -282,7 +287,7 @@ def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget:
         head = file.read(_LOCAL.size)
         if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
             raise _BrokenError(f"the member {shown(entry.name)} is not where the directory says")
-        _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(head)
+        _, version, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(head)
         variable = file.read(name_size + extra_size)
         if len(variable) < name_size + extra_size:
             raise _BrokenError("the zip is cut off")
@@ -295,6 +300,8 @@ def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget:
             size, packed = local_sizes(fields, size, packed, stored=method == STORED)
         except ExtraError as error:
             raise _BrokenError(f"the header of {shown(entry.name)} {error}") from None
+        if version & 0xFF > _NEWEST_VERSION:
+            raise _BrokenError(f"the header of {shown(entry.name)} asks for a newer zip version ({version & 0xFF})")
         if (flags, method, crc, packed, size) != (entry.flags, entry.method, entry.crc, entry.packed, entry.size):
             raise _BrokenError(f"the header of {shown(entry.name)} differs from its directory entry")
         data = position + _LOCAL.size + len(variable)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.formats.filenames import (
+    CANDIDATE_LIMIT,
+    candidate_projects,
+    kind_of,
+    parse_upload_filename,
+    version_in,
+)
+from pkgindex_core.names import ProjectName, normalized_or_none
+
+
+def problems(filename: str, **switches: bool) -> str:
+    with pytest.raises(Refused) as refused:
+        parse_upload_filename(filename, **switches)
+    return " | ".join(refused.value.problems)
+
+
+def test_va28_a_wheel_name_is_taken_apart() -> None:
+    name = parse_upload_filename("foo_bar-1!2.0+cu121-1abc-cp310.cp39-abi3-manylinux_2_17_x86_64.whl")
+    assert (name.project, name.name_part, name.version, name.kind) == ("foo-bar", "foo_bar", "1!2.0+cu121", "wheel")
+    assert (name.python_tag, name.build, name.stem) == ("cp310.cp39", "1abc", "foo_bar-1!2.0+cu121")
+    assert name.tags == {"cp310-abi3-manylinux_2_17_x86_64", "cp39-abi3-manylinux_2_17_x86_64"}
+
+
+def test_va27_an_sdist_name_is_taken_apart() -> None:
+    name = parse_upload_filename("foo_bar-1.0.0.tar.gz")
+    assert (name.project, name.version, name.kind, name.python_tag) == ("foo-bar", "1.0.0", "sdist", "source")
+
+
+@pytest.mark.parametrize("platform", ["linux_x86_64", "win_amd64", "macosx_99_0_arm64", "plan9_mips", "any"])
+def test_va28_every_platform_tag_is_taken(platform: str) -> None:
+    assert parse_upload_filename(f"a-1-cp311-cp311-{platform}.whl").tags == {f"cp311-cp311-{platform}"}
+
+
+def test_va28_older_spellings_of_the_name_are_taken() -> None:
+    assert parse_upload_filename("Foo.Bar-1.0-py3-none-any.whl").project == "foo-bar"
+
+
+def test_va5_local_versions_are_taken() -> None:
+    assert parse_upload_filename("torch-2.5.0+cu121-cp311-cp311-linux_x86_64.whl").version == "2.5.0+cu121"
+
+
+@pytest.mark.parametrize(
+    ("filename", "because"),
+    [
+        ("", "no name"),
+        ("a-1\n.tar.gz", "control characters"),
+        ("a-1\x7f.tar.gz", "control characters"),
+        ("a-1\0.whl", "control characters"),
+        ("../a-1.tar.gz", "path separators"),
+        ("x\\a-1.tar.gz", "path separators"),
+        ("a-1.zip", "PEP 625"),
+        ("a-1.tar.bz2", "PEP 625"),
+        ("a-1.TAR.GZ", "PEP 625"),
+        ("a-1-py3-none-any.WHL", "lower case"),
+        ("a-1-py3.11.egg", "PEP 715"),
+        ("a-1.win32.exe", "PEP 527"),
+        ("a-1.msi", "PEP 527"),
+        ("a-1-1.noarch.rpm", "PEP 527"),
+        ("a_1_all.deb", "PEP 527"),
+        ("a-1.dmg", "PEP 527"),
+        ("a-1.linux-x86_64.tar.gz", "PEP 527"),
+        ("a-1.whl.metadata", "neither a wheel"),
+        ("a-1.tar.gz.asc", "neither a wheel"),
+        ("a-1.tar.gz ", "neither a wheel"),
+        ("\uff41-1.tar.gz", "outside ASCII"),
+        ("a" * 250 + "-1.tar.gz", "longer than 255"),
+    ],
+)
+def test_va13_what_is_no_wheel_and_no_sdist_is_refused_with_help(filename: str, because: str) -> None:
+    assert because in problems(filename)
+
+
+def test_va13_every_problem_is_named_at_once() -> None:
+    text = problems("x/a\n\uff41-1.egg")
+    assert all(part in text for part in ("control characters", "path separators", "outside ASCII", "PEP 715"))
+
+
+@pytest.mark.parametrize(
+    ("filename", "because"),
+    [
+        ("Foo-1.0.tar.gz", "'foo-1.0.tar.gz'"),
+        ("foo-bar-1.0.tar.gz", "'foo_bar-1.0.tar.gz'"),
+        ("foo.bar-1.0.tar.gz", "'foo_bar-1.0.tar.gz'"),
+        ("foo-1.0-beta.tar.gz", "not a version"),
+        ("foo-v1.0.tar.gz", "'foo-1.0.tar.gz'"),
+        ("foo-1.0RC1.tar.gz", "'foo-1.0rc1.tar.gz'"),
+        ("foo.tar.gz", "has no version"),
+        ("-1.0.tar.gz", "not a project name"),
+        ("foo- 1.0.tar.gz", "not a version"),
+    ],
+)
+def test_va27_sdist_names_follow_pep_625(filename: str, because: str) -> None:
+    assert because in problems(filename)
+
+
+@pytest.mark.parametrize("filename", ["Foo-1.0.tar.gz", "foo-bar-1.0.tar.gz", "foo.bar-1.0RC1.tar.gz"])
+def test_va27_the_switch_takes_older_spellings(filename: str) -> None:
+    assert parse_upload_filename(filename, any_sdist_spelling=True).filename == filename
+
+
+@pytest.mark.parametrize(
+    ("filename", "because"),
+    [
+        ("a-1-py3-none.whl", "4 parts"),
+        ("a-b-1-py3-none-any.whl", "'b'"),
+        ("a-1-1-2-py3-none-any.whl", "7 parts"),
+        ("a b-1-py3-none-any.whl", "not a project name"),
+        ("_a-1-py3-none-any.whl", "not a project name"),
+        ("a__b-1-py3-none-any.whl", "not a project name"),
+        ("a-one-py3-none-any.whl", "not a version"),
+        ("a- 1-py3-none-any.whl", "not a version"),
+        ("a-1-b1-py3-none-any.whl", "build number"),
+        ("a-1-py3-none-.whl", "malformed tags"),
+        ("a-1-py3..py2-none-any.whl", "malformed tags"),
+        ("a-1-py3-none-a!y.whl", "malformed tags"),
+        (
+            f"a-1-{'.'.join('abcdefghijklmnopqrst')}-{'.'.join('abcdefghijklmnopqrst')}-{'.'.join('abcdefg')}.whl",
+            "2800",
+        ),
+    ],
+)
+def test_va28_malformed_wheel_names_are_refused(filename: str, because: str) -> None:
+    assert because in problems(filename)
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[a-c_.-]{1,6}-[0-9.a+!-]{1,6}-py3-none-any\.whl", fullmatch=True))
+def test_what_is_taken_is_what_installers_take(filename: str) -> None:
+    """A wheel name that we take means the same to `packaging`, which pip asks."""
+    try:
+        name = parse_upload_filename(filename)
+    except Refused:
+        return
+    assert normalized_or_none(name.project) == name.project
+    if name.kind == "wheel":
+        try:
+            project, version, _, tags = parse_wheel_filename(filename)
+        except InvalidWheelFilename as error:
+            pytest.fail(f"packaging refuses what we take: {error}")
+        assert (project, {str(tag) for tag in tags}) == (name.project, {tag.lower() for tag in name.tags})
+        assert str(version) != ""
+
+
+LEGACY = [
+    ("numpy-1.6.0.win32-py2.7.exe", "numpy", "1.6.0", "wininst"),
+    ("pywin32-214.win-amd64-py2.6.exe", "pywin32", "214", "wininst"),
+    ("numpy-1.6.0-py2.7-macosx10.3.egg", "numpy", "1.6.0", "egg"),
+    ("setuptools-0.6c11-py2.7.egg", "setuptools", "0.6c11", "egg"),
+    ("foo-1.0.win32.msi", "foo", "1.0", "msi"),
+    ("foo-1.0-1.noarch.rpm", "foo", "1.0", "rpm"),
+    ("foo-bar-1.0-1.src.rpm", "foo-bar", "1.0", "rpm"),
+    ("foo-1.0.linux-x86_64.tar.gz", "foo", "1.0", "dumb"),
+    ("foo-1.0.macosx-10.9-x86_64.zip", "foo", "1.0", "dumb"),
+    ("foo-1.0-py2.5-macosx10.4.dmg", "foo", "1.0", "dmg"),
+    ("python-foo_1.0-1_all.deb", "python-foo", "1.0", "deb"),
+    ("pytz-2004d.tar.bz2", "pytz", "2004d", "sdist"),
+    ("foo-1.0.tgz", "foo", "1.0", "sdist"),
+    ("foo-1.0.tar.Z", "foo", "1.0", "sdist"),
+    ("foo-1.0.tar", "foo", "1.0", "sdist"),
+    ("foo-1.0.zip", "foo", "1.0", "sdist"),
+    ("a-b-1-2.tar.gz", "a-b", "1-2", "sdist"),
+    ("a-b-1-2.tar.gz", "a-b-1", "2", "sdist"),
+    ("my-linux-tools-1.0.tar.gz", "my-linux-tools", "1.0", "sdist"),
+    ("Foo.Bar-1.0b1.tar.gz", "foo-bar", "1.0b1", "sdist"),
+    ("foo_bar-1.0_1-py3-none-any.whl", "foo-bar", "1.0_1", "wheel"),
+    ("Foo-1.0-beta-final.zip", "foo", "1.0-beta-final", "sdist"),
+]
+
+
+@pytest.mark.parametrize(("filename", "project", "version", "kind"), LEGACY)
+def test_trap27_files_of_every_age_have_a_kind_and_a_version(
+    filename: str, project: str, version: str, kind: str
+) -> None:
+    assert version_in(filename, ProjectName(project)) == version
+    assert kind_of(filename) == kind
+    assert project in candidate_projects(filename)
+
+
+@pytest.mark.parametrize(
+    "filename", ["", "-", "foo", "foo.tar.gz", "other-1.0.tar.gz", "foo-.zip", "-1.0.tar.gz", "\0-1.whl"]
+)
+def test_a_version_that_cannot_be_told_is_empty(filename: str) -> None:
+    assert version_in(filename, ProjectName("foo")) == ""
+
+
+@given(st.text(max_size=80) | st.text("-_.ab10", max_size=400), st.sampled_from(["a", "a-b", "b-1"]))
+def test_reading_names_never_fails(filename: str, project: str) -> None:
+    kind_of(filename)
+    assert isinstance(version_in(filename, ProjectName(project)), str)
+    candidates = candidate_projects(filename)
+    assert len(candidates) == len(set(candidates)) <= CANDIDATE_LIMIT
+    assert all(normalized_or_none(name) == name for name in candidates)
+
+
+_projects = st.lists(st.from_regex(r"[a-z][a-z0-9]{0,4}", fullmatch=True), min_size=1, max_size=4)
+_versions = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,2}(a[0-9])?(\.post[0-9])?", fullmatch=True)
+
+
+@given(
+    _projects,
+    _versions,
+    st.sampled_from("-_."),
+    st.sampled_from([".tar.gz", ".zip", ".tgz", "-py2.7.egg", "-py3-none-any.whl"]),
+)
+def test_a_file_is_found_by_its_project_and_has_its_version(
+    parts: list[str], version: str, separator: str, ending: str
+) -> None:
+    """The law that reading a directory of files relies on: the true project is among the candidates."""
+    if ending.endswith(".whl"):
+        separator = "_"
+    filename = f"{separator.join(parts)}-{version}{ending}"
+    project = ProjectName("-".join(parts))
+    assert project in candidate_projects(filename)
+    assert version_in(filename, project) == version
+
+
+def test_the_likeliest_project_comes_first() -> None:
+    assert candidate_projects("foo_bar-1.0.tar.gz")[0] == "foo-bar"
+    assert candidate_projects("foo-bar-1.0.tar.gz")[0] == "foo-bar"
+    assert candidate_projects("foo-1.0-1.tar.gz")[0] == "foo"
+    assert candidate_projects("foo_bar-1.0-py3-none-any.whl")[0] == "foo-bar"
+
+
+def test_hundreds_of_dashes_are_quick() -> None:
+    assert len(candidate_projects("a-" * 2000 + "1.0.tar.gz")) <= CANDIDATE_LIMIT
