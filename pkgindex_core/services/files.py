@@ -9,6 +9,7 @@ is fetched first.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,8 @@ from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import allowed_index
 
-_MEMO = 4096
+_KNOWN = 4096
+_CANDIDATES = 3
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):
@@ -59,6 +61,16 @@ class ArrivingFile(Struct, frozen=True, kw_only=True):
     public: bool
 
 
+class _Known(Struct, kw_only=True):
+    """What was found under a path. Holds while the generation does: bytes that a row names are not taken away."""
+
+    generation: int
+    project: ProjectName
+    file: File
+    bytes: StoredFile | None = None
+    sidecar: StoredFile | None = None
+
+
 class Files:
     """Finds files for those who may read them."""
 
@@ -76,7 +88,7 @@ class Files:
         self._filters = filters
         self._refreshers = refreshers
         self._clock = clock
-        self._memo: dict[tuple[IndexName, str, str], tuple[int, ProjectName, File]] = {}
+        self._known: OrderedDict[tuple[IndexName, str, str], _Known] = OrderedDict()
 
     async def open(
         self, index: IndexName, pinned: str, filename: str, *, sidecar: bool, principal: Principal
@@ -88,23 +100,15 @@ class Files:
         """
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ)
-        project, file = await self._find(config, pinned, filename)
-        self._guard(tree, config, project, file)
+        known = await self._find(config, pinned, filename)
+        self._guard(tree, config, known)
+        stored = known.sidecar if sidecar else known.bytes
+        if stored is not None:
+            return stored
         public = permits(Principal(), Action.READ, index=config).allowed
         if sidecar:
-            return await self._sidecar(config, project, file, public=public)
-        sha256 = file.sha256
-        blob = await self._blobs.stat(sha256) if sha256 else None
-        if blob is not None:
-            place = await self._blobs.locate(blob.sha256, filename=filename)
-            return StoredFile(file=file, blob=blob, place=place, public=public)
-        if not config.is_mirror:
-            raise Corrupt(
-                f"{filename} is listed in {index}, but its bytes are not in the blob store",
-                hint="restore the blob from a backup, or upload the same file again",
-            )
-        arriving = await self._refresher(config).fetch(config, project, file)
-        return ArrivingFile(file=file, arriving=arriving, public=public)
+            return await self._sidecar(config, known, public=public)
+        return await self._bytes(config, known, public=public)
 
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, for places that are neither paths nor URLs."""
@@ -115,64 +119,96 @@ class Files:
         config = (await self._store.tree()).indexes.get(index)
         if config is None:
             raise Missing("index", index)
-        return await self._find(config, pinned, filename)
+        known = await self._find(config, pinned, filename)
+        return known.project, known.file
 
-    async def _find(self, config: IndexConfig, pinned: str, filename: str) -> tuple[ProjectName, File]:
+    async def _find(self, config: IndexConfig, pinned: str, filename: str) -> _Known:
         key = (config.name, pinned, filename)
         generation = self._store.generation()
-        memo = self._memo.get(key)
-        if memo is not None and memo[0] == generation:
-            return memo[1], memo[2]
+        known = self._known.get(key)
+        if known is not None and known.generation == generation:
+            return known
         candidates = candidate_projects(filename)
         found = await self._store.find_file(config.name, filename, candidates)
         if found is None and config.is_mirror:
             found = await self._find_upstream(config, filename, candidates)
         if found is None or not _pins(pinned, found[1]):
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
-        (standing,) = await self._store.standings(found[0], [config.name])
+        project, file = found
+        (standing,) = await self._store.standings(project, [config.name])
         if standing.status == "quarantined":  # PEP 792: no distributions are offered, by URL neither
-            raise Missing("file", f"{config.name}/{pinned}/{filename}", hint=f"the project {found[0]} is quarantined")
-        if len(self._memo) >= _MEMO:
-            self._memo.clear()
-        self._memo[key] = (generation, *found)
-        return found
+            raise Missing("file", f"{config.name}/{pinned}/{filename}", hint=f"the project {project} is quarantined")
+        known = _Known(generation=generation, project=project, file=file)
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+        return known
 
     async def _find_upstream(
         self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
     ) -> tuple[ProjectName, File] | None:
         """Fetch the pages of the projects a filename may belong to, the likeliest first, until one has it."""
         refresher = self._refresher(config)
-        for project in candidates[:3]:
+        doubt = ""
+        for project in candidates[:_CANDIDATES]:
             (standing,) = await self._store.standings(project, [config.name])
-            if standing.holds:
+            if standing.holds and refresher.is_fresh(config, project, standing):
                 continue  # its page was just looked at
             freshness = await refresher.refresh(config, project, standing)
-            if freshness.state != "absent":
-                file = await self._store.file(config.name, project, filename)
-                if file is not None:
-                    return project, file
+            if freshness.state == "absent":
+                continue
+            file = await self._store.file(config.name, project, filename)
+            if file is not None:
+                return project, file
+            if freshness.state == "stale":
+                doubt = freshness.reason
+        if doubt:
+            raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
         return None
 
-    async def _sidecar(self, config: IndexConfig, project: ProjectName, file: File, *, public: bool) -> StoredFile:
+    async def _bytes(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile | ArrivingFile:
+        file = known.file
+        sha256 = file.sha256
+        blob = await self._blobs.stat(sha256) if sha256 else None
+        if blob is None and config.is_mirror:
+            arriving = await self._refresher(config).fetch(config, known.project, file)
+            return ArrivingFile(file=file, arriving=arriving, public=public)
+        if blob is None:
+            raise Corrupt(
+                f"{file.filename} is listed in {config.name}, but its bytes are not in the blob store",
+                hint="restore the blob from a backup, or upload the same file again",
+            )
+        stored = await self._placed(file, blob, file.filename, public=public)
+        known.bytes = stored if isinstance(stored.place, Path) else None
+        return stored
+
+    async def _sidecar(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile:
+        file = known.file
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None and config.is_mirror:
-            blob = await self._refresher(config).sidecar(config, project, file)
+            blob = await self._refresher(config).sidecar(config, known.project, file)
         if blob is None:
             raise Missing("metadata file", f"{file.filename}.metadata")
-        place = await self._blobs.locate(blob.sha256, filename=f"{file.filename}.metadata")
+        stored = await self._placed(file, blob, f"{file.filename}.metadata", public=public)
+        known.sidecar = stored if isinstance(stored.place, Path) else None
+        return stored
+
+    async def _placed(self, file: File, blob: Blob, filename: str, *, public: bool) -> StoredFile:
+        place = await self._blobs.locate(blob.sha256, filename=filename)
         return StoredFile(file=file, blob=blob, place=place, public=public)
 
-    def _guard(self, tree: Tree, config: IndexConfig, project: ProjectName, file: File) -> None:
+    def _guard(self, tree: Tree, config: IndexConfig, known: _Known) -> None:
         """What hides a file from pages hides its URL too, also when its bytes are here already."""
         filters = applying(self._filters, tree, config.name)
         if not filters:
             return
-        build = Build(tree=tree, start=config.name, project=project, moment=self._clock.now())
-        reasons = why_hidden(config.name, file, filters, build)
+        build = Build(tree=tree, start=config.name, project=known.project, moment=self._clock.now())
+        reasons = why_hidden(config.name, known.file, filters, build)
         if reasons:
-            raise Missing("file", file.filename, hint=f"it is hidden: {reasons[0].reason}")
+            raise Missing("file", known.file.filename, hint=f"it is hidden: {reasons[0].reason}")
 
     def _refresher(self, config: IndexConfig) -> Refresher:
         refresher = self._refreshers.get(config.type)
