@@ -9,11 +9,11 @@ requires-python, a metadata digest, a long URL. Layouts:
     page+z    the same, zstd level 3
     segment   a project's rows by filename in segments of at most N, each one msgpack array, zstd level 3
 
-Units: seconds for the load (one transaction per 500 projects), bytes of file on disk per project and extrapolated to 886,000
-projects, milliseconds (median) for reading a page into `PageRow`s, for one durable commit that replaces one file of the
+Units: seconds for the load (one transaction per 500 projects), bytes of file on disk per file and gigabytes for 8.9 million
+files, milliseconds (median) for reading a page into `PageRow`s, for one durable commit that replaces one file of the
 10,000-file page, for finding a file by its name. Left out: the commit log, the project's own row, concurrency, a cold disk cache.
 
-    python benchmarks/mirror_rows.py [--projects 20000] [--directory DIR]
+    python -m benchmarks.mirror_rows [--projects 20000] [--directory DIR]
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ else:
     from backports import zstd
 
 SIZES = (10, 200, 2_000, 10_000)
-EVERY_PROJECT = 886_000
+EVERY_FILE = 8_900_000
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[PageRow])
@@ -279,7 +279,7 @@ def measure(name: str, directory: Path, counts: Sequence[int]) -> None:
     ten = len(counts)
     small = layout.read(ten)[3].filename
     found_small = median_ms(lambda: layout.find(ten, small), 50)
-    gigabytes = per_file * sum(every) / len(every) * EVERY_PROJECT / 1e9
+    gigabytes = per_file * EVERY_FILE / 1e9
     print(
         f"{name:12} {seconds:7.1f} {per_file:9.0f} {gigabytes:9.1f}   "
         + " ".join(f"{read:9.3f}" for read in reads)
@@ -295,7 +295,7 @@ def main() -> None:
     counts = file_counts(arguments.projects, random.Random(1))
     print(f"{len(counts)} projects, {sum(counts)} files, median {statistics.median(counts)}; and {SIZES}")
     print(
-        f"{'':12} {'load s':>7} {'byte/file':>9} {'886k GB':>9}   read ms: "
+        f"{'':12} {'load s':>7} {'byte/file':>9} {'8.9M GB':>9}   read ms: "
         + " ".join(f"{size:>8}" for size in SIZES)
         + "  replace ms   find ms: large, small"
     )

@@ -128,7 +128,7 @@ class MemoryIndex:
         return len(self._states)
 
     async def head(self) -> Serial:
-        return self._now.serial
+        return self.now.serial
 
     async def serial_at(self, moment: Timestamp) -> Serial:
         return max((commit.serial for commit in self._commits if commit.at <= moment), default=Serial(0))
@@ -157,7 +157,7 @@ class MemoryIndex:
         return decode_file(row.body) if row is not None else None
 
     async def taken(self, index: IndexName, filename: str) -> Taken | None:
-        state = self._now.index(index)
+        state = self.now.index(index)
         holder = state.holders.get(filename)
         if holder is None:
             return state.tombstones.get(filename)
@@ -183,13 +183,13 @@ class MemoryIndex:
         return rows
 
     async def project_count(self, index: IndexName) -> int:
-        return sum(project.holds for project in self._now.index(index).projects.values())
+        return sum(project.holds for project in self.now.index(index).projects.values())
 
     async def listing(self, index: IndexName) -> Listing:
-        return self._now.index(index).listing
+        return self.now.index(index).listing
 
     async def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
-        state = self._now.index(index)
+        state = self.now.index(index)
         names = sorted(state.names)
         for start in range(0, len(names), BATCH):
             yield [
@@ -205,14 +205,14 @@ class MemoryIndex:
         return [users[name] for name in sorted(users)]
 
     async def token(self, token_id: str) -> Token | None:
-        return self._now.tokens.get(token_id)
+        return self.now.tokens.get(token_id)
 
     async def tokens(self, user: str) -> Sequence[Token]:
-        mine = (token for token in self._now.tokens.values() if token.user == user)
+        mine = (token for token in self.now.tokens.values() if token.user == user)
         return sorted(mine, key=lambda token: (token.created, token.id))
 
     async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
-        for index in self._now.indexes.values():
+        for index in self.now.indexes.values():
             for project in index.projects.values():
                 files = [decode_file(row.body) for row in project.rows.values()]
                 yield [digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest]
@@ -225,11 +225,11 @@ class MemoryIndex:
     async def wait(self, after: Serial, *, timeout: float) -> Serial:
         try:
             async with asyncio.timeout(timeout):
-                while self._now.serial <= after and not self._closed:
+                while self.now.serial <= after and not self._closed:
                     await self._moved.wait()
         except TimeoutError:
-            return self._now.serial
-        return self._now.serial
+            return self.now.serial
+        return self.now.serial
 
     # Writing: nothing is awaited in here, so no two calls overlap.
 
@@ -240,10 +240,10 @@ class MemoryIndex:
             return None
         change_rules.encoded_changes(changes)
         for requirement in require:
-            if not _holds(self._now, requirement):
+            if not _holds(self.now, requirement):
                 raise change_rules.failed(requirement)
-        serial = Serial(self._now.serial + 1)
-        state = self._now
+        serial = Serial(self.now.serial + 1)
+        state = self.now
         for change in changes:
             state = _apply(state, change, serial)
         last = self._commits[-1].at if self._commits else Timestamp(0)
@@ -266,11 +266,12 @@ class MemoryIndex:
         moved.set()
 
     @property
-    def _now(self) -> State:
+    def now(self) -> State:
+        """Everything, as of the last commit."""
         return self._states[-1]
 
     def _state(self, at: Serial | None) -> State:
-        return self._now if at is None or at >= len(self._states) else self._states[max(at, 0)]
+        return self.now if at is None or at >= len(self._states) else self._states[max(at, 0)]
 
     def _project(self, index: IndexName, project: ProjectName, at: Serial | None) -> ProjectState | None:
         then = self._state(at).index(index).projects.get(project)
@@ -280,7 +281,7 @@ class MemoryIndex:
             last = state.index(index).projects.get(project)
             if last is not None and last.mirrored and last.since == then.since:
                 # Dropped and replaced by a hosted project in one commit: no state has it as dropped.
-                gone = last.holds and state is not self._now
+                gone = last.holds and state is not self.now
                 return _dropped(last, Serial(state.serial + 1)) if gone else last
         return then
 

@@ -75,14 +75,18 @@ FILENAMES: Final = (
 
 _users = st.sampled_from(USERS)
 _indexes = st.sampled_from(INDEXES)
+# Mostly where a change fits, sometimes where it does not (or does, after an index came back as another type).
+_stages = st.sampled_from((*INDEXES[:2], INDEXES[0], *INDEXES))
+_mirrors = st.sampled_from((*INDEXES[2:] * 4, INDEXES[0]))
 _projects = st.sampled_from(PROJECTS)
 _filenames = st.sampled_from(FILENAMES)
 _contents = st.sampled_from(["one", "two"])
+_yanks: st.SearchStrategy[bool | str] = st.sampled_from([False, True, "why"])
 _files = st.builds(
     hosted,
     _filenames,
     _contents,
-    yanked=st.sampled_from([False, True, "why"]),
+    yanked=_yanks,
     metadata_sha256=st.sampled_from([None, sha256_of(b"m")]),
 )
 _mirrored_files = _files | st.builds(unfetched, _filenames)
@@ -115,28 +119,28 @@ rare_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(DropIndex, _indexes),
 )
 hosted_changes: st.SearchStrategy[Change] = st.one_of(
-    st.builds(PutFile, _indexes, _projects, _files, st.sampled_from(["", "DEMO"])),
-    st.builds(PutFile, _indexes, _projects, _files),
-    st.builds(DropFile, _indexes, _projects, _filenames),
-    st.builds(YankFile, _indexes, _projects, _filenames, st.sampled_from([False, True, "why"])),
-    st.builds(PutProject, _indexes, _projects, _heads),
-    st.builds(DropProject, _indexes, _projects),
+    st.builds(PutFile, _stages, _projects, _files, st.sampled_from(["", "DEMO"])),
+    st.builds(PutFile, _stages, _projects, _files),
+    st.builds(DropFile, _stages, _projects, _filenames),
+    st.builds(YankFile, _stages, _projects, _filenames, _yanks),
+    st.builds(PutProject, _stages, _projects, _heads),
+    st.builds(DropProject, _stages, _projects),
 )
 _listed = st.tuples(_projects, st.sampled_from(["", "Demo", "demo"]))
 mirrored_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(
         MirrorPage,
-        _indexes,
+        _mirrors,
         _projects,
         _heads,
         st.lists(_mirrored_files, max_size=4).map(tuple),
         st.lists(_filenames, max_size=3).map(tuple),
     ),
-    st.builds(MirrorPage, _indexes, _projects, _heads),
-    st.builds(DropMirrorPage, _indexes, _projects),
+    st.builds(MirrorPage, _mirrors, _projects, _heads),
+    st.builds(DropMirrorPage, _mirrors, _projects),
     st.builds(
         MirrorNames,
-        _indexes,
+        _mirrors,
         st.lists(_listed, max_size=3).map(tuple),
         st.lists(_projects, max_size=2).map(tuple),
         st.dictionaries(st.just("etag"), st.sampled_from(["1", "2"])),
@@ -173,24 +177,52 @@ class IndexMachine(RuleBasedStateMachine):
         """A store on the medium of this life (`context.data` is its alone), opened or reopened."""
         raise NotImplementedError
 
-    @initialize(type_=st.sampled_from(["mirror", "stage"]))
+    @initialize(type_=st.sampled_from(["mirror", "mirror", "stage"]))
     def begin(self, type_: str) -> None:
         self._apply_both(
             [
                 *(PutUser(user(name)) for name in USERS),
                 *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
                 PutIndex(IndexConfig(name=INDEXES[2], type=type_)),
+                *(PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:2]),
+                PutFile(INDEXES[0], PROJECTS[2], hosted(FILENAMES[4])),
             ],
             [],
         )
+        if type_ == "mirror":
+            files = tuple(hosted(name) for name in FILENAMES[::2])
+            self._apply_both([MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), put=files)], [])
 
     @rule(changes=st.lists(changes, min_size=1, max_size=4), require=st.lists(requirements, max_size=1))
     def apply(self, changes: list[Change], require: list[Requirement]) -> None:
         self._apply_both(changes, require)
 
-    @rule(change=hosted_changes | mirrored_changes)
-    def apply_one(self, change: Change) -> None:
-        self._apply_both([change], [])
+    @rule(several=st.lists(hosted_changes | mirrored_changes, min_size=3, max_size=12))
+    def apply_one_by_one(self, several: list[Change]) -> None:
+        for change in several:
+            self._apply_both([change], [])
+
+    @rule(data=st.data(), kind=st.sampled_from([DropFile, YankFile, PutFile, DropProject]), before=st.none() | changes)
+    def change_what_is_there(self, data: st.DataObject, kind: type[Change], before: Change | None) -> None:
+        """Drawn blindly, most changes of files would miss."""
+        there = sorted(
+            (name, holder, filename)
+            for name, index in self._model.now.indexes.items()
+            for filename, holder in index.holders.items()
+        )
+        if not there:
+            return
+        index, project, filename = data.draw(st.sampled_from(there))
+        change: Change
+        if kind is DropFile:
+            change = DropFile(index, project, filename)
+        elif kind is YankFile:
+            change = YankFile(index, project, filename, data.draw(_yanks))
+        elif kind is PutFile:
+            change = PutFile(index, project, hosted(filename, data.draw(_contents)))
+        else:
+            change = DropProject(index, project)
+        self._apply_both([change] if before is None else [before, change], [])
 
     @rule(lists=st.lists(st.lists(changes, min_size=1, max_size=2), min_size=2, max_size=5))
     def apply_at_once(self, lists: list[list[Change]]) -> None:

@@ -33,7 +33,7 @@ class TestMemoryIndex(IndexStoreContract):
     async def peek_files(self) -> Collection[tuple[str, str, str, str]]:
         return {
             (name, project, filename, decode_file(row.body).digests["sha256"])
-            for name, index in self._memory._states[-1].indexes.items()
+            for name, index in self._memory.now.indexes.items()
             for project, state in index.projects.items()
             if not state.mirrored
             for filename, row in state.rows.items()

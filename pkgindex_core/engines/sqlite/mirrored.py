@@ -131,7 +131,9 @@ def _mirror_names(tables: Tables, index_id: int, change: MirrorNames) -> None:
     count -= tables.run_many(
         "DELETE FROM listed_names WHERE index_id = ? AND name = ?", ((index_id, name) for name in change.drop)
     )
-    put = dict(change.put)
+    put = dict(
+        sorted(dict(change.put).items())
+    )  # in the order of the table: a first list of 886,000 is appended, not scattered
     new = tables.run_many(
         "INSERT OR IGNORE INTO listed_names (index_id, name, display) VALUES (?, ?, ?)",
         ((index_id, name, None if display in {name, ""} else display) for name, display in put.items()),

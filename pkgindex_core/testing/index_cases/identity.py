@@ -6,8 +6,10 @@ import pytest
 
 from pkgindex_core.changes import (
     DropIndex,
+    DropProject,
     DropToken,
     DropUser,
+    FileAbsent,
     MirrorNames,
     MirrorPage,
     PutFile,
@@ -25,6 +27,7 @@ from pkgindex_core.testing.index_cases.values import (
     DEV,
     MIRROR,
     NOWHERE,
+    OTHER,
     PROD,
     START,
     head,
@@ -222,6 +225,17 @@ class TreeCases(IndexStoreCases):
         assert {index for index, *_ in await self.peek_files()} == {PROD}
         assert await self.files(DEV, DEMO, at=held) == {"demo-1.tar.gz": hosted("demo-1.tar.gz")}
         assert [row.display_name for row in await self.store.projects(DEV, at=held)] == ["Demo"]
+
+    async def test_a_dropped_index_forgets_its_tombstones(self) -> None:
+        await self.seed()
+        file = hosted("demo-1.tar.gz")
+        await self.commit(PutFile(DEV, DEMO, file), PutFile(PROD, DEMO, file))
+        await self.commit(DropProject(DEV, DEMO), DropProject(PROD, DEMO))
+        await self.commit(DropIndex(DEV), PutIndex(stage(DEV)))
+        assert await self.store.taken(DEV, file.filename) is None
+        await self.commit(PutFile(DEV, OTHER, file), require=[FileAbsent(DEV, file.filename)])
+        with pytest.raises(Conflict):
+            await self.commit(PutFile(PROD, OTHER, file))
 
     async def test_a_dropped_index_comes_back_empty_even_as_another_type(self) -> None:
         await self.seed()

@@ -160,6 +160,28 @@ class MirrorPageCases(IndexStoreCases):
         await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("zzz"), mirrored(""))))
         assert set(await self.files(MIRROR, DEMO) or ()) == {"", "zzz"}
 
+    async def test_a_page_whose_beginning_is_gone_takes_a_new_one(self) -> None:
+        await self.seed()
+        names = [f"demo-{number:04}" for number in range(1000)]
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=tuple(map(mirrored, names))))
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=tuple(names[:500])))
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"), mirrored("demo-0001"))))
+        for name in ("a", "demo-0001", names[500], names[-1]):
+            assert await self.store.file(MIRROR, DEMO, name) == mirrored(name)
+        assert await self.store.file(MIRROR, DEMO, names[499]) is None
+        assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "demo-0001", *names[500:]}
+
+    async def test_a_file_more_or_less_moves_the_stamp(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head()))
+        for change in (
+            MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)),
+            MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE, "new"),)),
+            MirrorPage(MIRROR, DEMO, head(), drop=(ONE,)),
+        ):
+            serial = await self.commit(change)
+            assert (await self.standing(MIRROR, DEMO)).stamp == serial
+
     async def test_projects_and_their_count(self) -> None:
         await self.seed()
         for name in ("b", "a", "c"):
@@ -262,6 +284,13 @@ class MirrorNamesCases(IndexStoreCases):
         ]
         listing = await self.store.listing(MIRROR)
         assert (listing.stamp, listing.count, dict(listing.validators)) == (serial, 4, {})
+
+    async def test_the_last_of_two_spellings_of_one_name_stays(self) -> None:
+        await self.seed()
+        for put in (((DEMO, "Demo"), (DEMO, "")), ((DEMO, ""), (DEMO, "DEMO")), ((DEMO, "demo"), (DEMO, "Demo"))):
+            await self.commit(MirrorNames(MIRROR, put=put))
+            assert [row.display_name for row in await self.names()] == [put[1][1] or DEMO]
+        assert (await self.store.listing(MIRROR)).count == 1
 
     async def test_new_validators_alone_keep_the_stamp(self) -> None:
         await self.seed()
