@@ -101,7 +101,7 @@ class Server:
         try:
             request[CLIENT] = self.origin.client(request)
             if request.version < HttpVersion10:
-                raise Refused("HTTP/1.0 is the oldest version spoken here")
+                raise Refused("the oldest version of HTTP spoken here is 1.0")
             hosts = len(request.headers.getall("Host", []))
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")

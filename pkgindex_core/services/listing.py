@@ -64,7 +64,7 @@ class Listings:
         allowed_index(tree, start, principal, Action.READ)
         order = self._pages.order(tree, start).order
         readable = self._pages.readable(tree, order, principal)
-        public = self._pages.readable(tree, order, Principal()) == readable
+        public = self._pages.is_public(tree, order)
         hosted: dict[ProjectName, str] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []

@@ -75,7 +75,7 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     serial: Serial
     body: bytes | None
     public: bool
-    """Whether an anonymous client would get the same."""
+    """Whether everybody gets the same, with and without credentials."""
     mirrored: bool
     """Whether all of it comes from mirrors."""
     stale: tuple[tuple[IndexName, str], ...] = ()
@@ -167,6 +167,13 @@ class Pages:
         """The layers of an order that this principal may read."""
         return frozenset(name for name in order if permits(principal, Action.READ, index=tree.indexes[name]).allowed)
 
+    def is_public(self, tree: Tree, order: Sequence[IndexName]) -> bool:
+        """Whether everybody may read every layer, so that everybody gets the same and shared caches may keep it.
+
+        A layer that an anonymous client is not shown counts: what it gets is less than what others get at the same URL.
+        """
+        return len(self.readable(tree, order, Principal())) == len(order)
+
     async def _decision(self, request: PageRequest) -> _Decision:
         """What the page will be made of; one that was reached before holds while nothing it depends on has changed."""
         key = (request.view.start, request.project, request.principal)
@@ -224,7 +231,7 @@ class Pages:
             ),
             tree=tree,
             standings=tuple(standing for _, standing in joining if standing.holds),
-            public=self.readable(tree, order, Principal()) == readable,
+            public=self.is_public(tree, order),
             stale=tuple(
                 (config.name, news[config.name].reason)
                 for config, _ in joining
