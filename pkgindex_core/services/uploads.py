@@ -48,6 +48,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import hosted_index
+from pkgindex_core.storage_failures import storage_failure
 
 T = TypeVar("T")
 
@@ -101,12 +102,20 @@ class Uploads:
 
     @asynccontextmanager
     async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload]:
-        """Open an upload. Refuses early, before any byte of the body, what can be refused without it."""
+        """Open an upload. Refuses early, before any byte of the body, what can be refused without it.
+
+        What the system refuses to this process (an archive that cannot be read back, no descriptor left) leaves as `Unavailable`;
+        a connection that breaks is the caller's business.
+        """
         config = await self._hosted(index, principal)
-        failpoint("upload.headers_read")
         upload = Upload(self, config, principal)
         try:
+            failpoint("upload.headers_read")
             yield upload
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:
+            raise storage_failure(error, "taking an upload") from error
         finally:
             await upload.discard()
 
