@@ -109,27 +109,35 @@ def measure(cells: Sequence[Cell], driver: Driver, *, rounds: int, seconds: floa
     return [one for one in series.values() if one.samples]
 
 
-def spent(pid: int, work: Callable[[], Found]) -> tuple[Found, float | None]:
+def spent(pid: int, work: Callable[[], Found], *, answers: Callable[[Found], float]) -> tuple[Found, float | None]:
     """What was found, and the milliseconds of CPU that a process used for each answer."""
     before = machine.cpu_seconds(pid)
     found = work()
     time.sleep(_SETTLE_SECONDS)
     after = machine.cpu_seconds(pid)
-    if before is None or after is None or not found.requests:
+    count = answers(found)
+    if before is None or after is None or not count:
         return found, None
-    return found, (after - before) * 1e3 / found.requests
+    return found, (after - before) * 1e3 / count
 
 
 def _warm(request: Request) -> tuple[float, int]:
     """Fill the server's caches; tell how long one answer takes then, and its size."""
-    answers = [fetch(request) for _ in range(3)]
-    return min(answer.seconds for answer in answers), len(answers[-1].body)
+    taken = []
+    for _ in range(3):
+        answer = fetch(request)
+        taken.append(answer.seconds)
+        if len(taken) > 1 and answer.seconds > 1:
+            break
+    return min(taken), len(answer.body)
 
 
 def _sample(cell: Cell, driver: Driver, number: int, seconds: float, once: float, size: int) -> Sample:
+    # Large answers that are under way at the end count by the bytes that have come.
+    by_bytes = cell.column.shows == "throughput"
     # At this speed not even one answer for each connection would be whole at the end, and what is half done would distort both
-    # the count and the CPU time. Sixteen connections gain nothing on one interpreter lock either.
-    sequential = once * cell.column.connections > seconds
+    # the count and the CPU time. On one interpreter lock more connections gain nothing either.
+    sequential = once * cell.column.connections > seconds and not by_bytes
     request = cell.target.request
 
     def work() -> Found:
@@ -137,10 +145,10 @@ def _sample(cell: Cell, driver: Driver, number: int, seconds: float, once: float
             return one_after_another(request, count=max(2, int(seconds / once)))
         return driver.run(request, connections=cell.column.connections, seconds=seconds)
 
-    found, cpu_ms = spent(cell.target.pid, work)
-    if cell.column.shows == "throughput" and cpu_ms is not None:
-        # Large answers that were under way at the end count by the bytes that had come.
-        cpu_ms *= found.requests * size / found.bytes
+    def answers(found: Found) -> float:
+        return found.bytes / size if by_bytes else found.requests
+
+    found, cpu_ms = spent(cell.target.pid, work, answers=answers)
     return Sample(
         round=number,
         found=found,

@@ -89,6 +89,9 @@ def _cell(series: Series | None, first: Series | None) -> str:
     text = f"{number(series.median)} ({number(low)}-{number(high)})"
     if series.cpu_ms is not None and series.column.shows != "p50":
         text += f", {number(series.cpu_ms)} ms CPU"
+    memory = [sample.memory_mib for sample in series.samples if sample.memory_mib is not None]
+    if series.column.shows == "throughput" and memory:
+        text += f", {number(max(memory))} MiB resident"
     if series.samples[0].sequential:
         text += ", one by one"
     if first is not None and first is not series:

@@ -5,7 +5,7 @@ credentials on every request as they do (devpi-server also with the token that i
 the last was acknowledged.
 Unit: uploads a second, server CPU time an upload. Ours are on disk when they are acknowledged (each file and the commit
 synchronised); as far as their sources say, devpi-server's and pypiserver's are in the page cache: the rows say so.
-Into a project of many files: the same, when the project has 10,000 files already.
+Into a project (pypiserver: a directory) of many files: the same, when it has 10,000 files already.
 Left out: the clients' own time (twine takes longer to start than all of this), several clients at once, large files, signatures.
 """
 
@@ -54,7 +54,8 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
     if not plan.peers:
         return
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
-    yield PypiServerUploads(site, plan.directory("pypiserver-htpasswd"), passwords=True)
+    yield PypiServerUploads(site, plan.directory("pypiserver-htpasswd"))
+    yield PypiServerUploads(site, plan.directory("pypiserver-among"), among=max(site.sizes))
     yield PypiServerUploads(site, plan.directory("pypiserver-open"), passwords=False)
 
 
@@ -77,7 +78,7 @@ def _sample(target: UploadTarget, number: int, count: int) -> Sample:
                 taken.append(answer.seconds)
             return found_of(taken, time.perf_counter() - start, sum(map(len, requests)))
 
-    found, cpu_ms = spent(target.pid, work)
+    found, cpu_ms = spent(target.pid, work, answers=lambda found: found.requests)
     return Sample(
         round=number,
         found=found,

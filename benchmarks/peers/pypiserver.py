@@ -2,8 +2,8 @@
 
 It lists the whole directory for every answer, so it runs twice: over all the files that the others have, and over a directory with
 nothing but the project that is asked for, its best case. It has no JSON simple pages, no compression, no validators on pages.
-Uploads go to an empty directory, with an htpasswd file of the kind that `htpasswd -c` makes, and once more with no
-passwords at all.
+Uploads go to an empty directory, with an htpasswd file of the kind that `htpasswd -c` makes and with no passwords at all, and to
+one that has many files already.
 """
 
 from __future__ import annotations
@@ -62,14 +62,19 @@ class PypiServer(_PypiServer):
 
 
 class PypiServerUploads(_PypiServer):
-    """Taking uploads into an empty directory."""
+    """Taking uploads into an empty directory, or into one that has the files of the largest page."""
 
-    def __init__(self, site: Site, place: Path, *, passwords: bool) -> None:
+    def __init__(self, site: Site, place: Path, *, passwords: bool = True, among: int = 0) -> None:
         super().__init__(site, place)
         self._passwords = passwords
+        self._among = among
 
     def prepare(self) -> None:
-        (self.place / "uploads").mkdir()
+        uploads = self.place / "uploads"
+        uploads.mkdir()
+        if self._among:
+            for path in (self.site.packages / page_project(self._among)).iterdir():
+                (uploads / path.name).hardlink_to(path)
         python = str(environments.program(self.name, "python"))
         hashed = subprocess.run([python, "-c", _HASH], capture_output=True, text=True, check=True).stdout.strip()
         (self.place / "htpasswd").write_text(f"root:{hashed}\n")
@@ -81,8 +86,9 @@ class PypiServerUploads(_PypiServer):
 
     def uploads(self) -> Iterator[UploadTarget]:
         credentials = base64.b64encode(f"root:{_PASSWORD}".encode()).decode()
+        among = f", into a directory of {self._among:,} files" if self._among else ""
         yield UploadTarget(
-            label=f"pypiserver, {'htpasswd' if self._passwords else 'no passwords'}",
+            label=f"pypiserver, {'htpasswd' if self._passwords else 'no passwords'}{among}",
             pid=self.pid,
             port=self.port,
             path="/",
