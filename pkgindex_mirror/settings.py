@@ -41,9 +41,9 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     file_limit: int = 20 * 1024**3
     """Bytes of a file."""
     concurrent_pages: int = 32
-    """Pages that are fetched at once."""
+    """Pages that are fetched at once from one host."""
     concurrent_files: int = 16
-    """Files that are fetched at once."""
+    """Files that are fetched at once, from all hosts together."""
     pending: int = 4096
     """Upstream requests under way or queued; beyond that clients are told to come back."""
     breaker_failures: int = 5

@@ -20,7 +20,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -48,6 +48,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _CHUNK = 256 * 1024
 _VALIDATOR_LIMIT = 512
+_HOSTS_LIMIT = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +140,13 @@ class Transfer:
             yield _failure(error)
 
 
+class _Host(NamedTuple):
+    """What we know of one origin."""
+
+    breaker: CircuitBreaker
+    pages: asyncio.Semaphore
+
+
 Value = TypeVar("Value")
 FileAnswer = Transfer | Gone | Failed
 
@@ -162,10 +170,9 @@ class UpstreamClient:
         self._sleep = sleep
         self._clock = clock
         self._dice = dice
-        self._breakers: dict[urls.Origin, CircuitBreaker] = {}
+        self._hosts: dict[urls.Origin, _Host] = {}
         self._configured: aiohttp.ClientSession | None = None
         self._strangers: aiohttp.ClientSession | None = None
-        self._pages = asyncio.Semaphore(settings.concurrent_pages)
         self._files = asyncio.Semaphore(settings.concurrent_files)
 
     async def document(
@@ -200,7 +207,8 @@ class UpstreamClient:
             finally:
                 response.release()
 
-        async with self._pages:
+        # Per host, so that one that answers slowly does not hold up the others.
+        async with self._host(url).pages:
             return await self._attempts(url, policy or self._settings.page_policy(), once)
 
     @asynccontextmanager
@@ -264,7 +272,7 @@ class UpstreamClient:
     async def _attempts(
         self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
     ) -> Value | Failed:
-        breaker = self._breaker(url)
+        breaker = self._host(url).breaker
         begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
         try:
@@ -301,14 +309,19 @@ class UpstreamClient:
             breaker.failed(self._clock.monotonic(), retry_after=failed.retry_after)
         return failed
 
-    def _breaker(self, url: str) -> CircuitBreaker:
+    def _host(self, url: str) -> _Host:
         where = urls.origin(url)
-        if len(self._breakers) > 1000:  # hosts that pages name are a stranger's choice: bounded
-            self._breakers = {origin: breaker for origin, breaker in self._breakers.items() if breaker.is_open}
-        return self._breakers.setdefault(
-            where,
-            CircuitBreaker(failures=self._settings.breaker_failures, interval=self._settings.breaker_interval),
-        )
+        host = self._hosts.get(where)
+        if host is None:
+            if len(self._hosts) >= _HOSTS_LIMIT:  # pages name hosts as they like
+                self._hosts = {origin: known for origin, known in self._hosts.items() if known.breaker.is_open}
+            settings = self._settings
+            host = _Host(
+                CircuitBreaker(failures=settings.breaker_failures, interval=settings.breaker_interval),
+                asyncio.Semaphore(settings.concurrent_pages),
+            )
+            self._hosts[where] = host
+        return host
 
     async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:
         """One request, redirects followed. The response is open; its headers have been judged only for redirects."""
@@ -434,8 +447,10 @@ def _refusal(response: aiohttp.ClientResponse, now: Timestamp) -> Gone | Failed:
     if status in _GONE:
         return Gone(status)
     passing = status in {408, 425, 429} or status >= 500
+    # The usual reason: an http mirror_url that redirects to https, where credentials given for http are not sent.
+    ask = " (does mirror_url have the scheme and host that want mirror_credentials?)" if status == 401 else ""
     return Failed(
-        reason=f"it answered {status}",
+        reason=f"it answered {status}{ask}",
         retry_after=parse_retry_after(response.headers.get("Retry-After"), now),
         again=passing,
         healthy=not passing,

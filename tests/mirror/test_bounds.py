@@ -102,6 +102,7 @@ class TestBodies:
             ("br", b"x"),
             ("gzip, gzip", b"x"),
         ],
+        ids=["not gzip", "cut off", "rest behind it", "no deflate", "another coding", "two codings"],
     )
     def test_what_is_broken_is_refused(self, encoding: str, wire: bytes) -> None:
         with pytest.raises(BodyRefusedError):

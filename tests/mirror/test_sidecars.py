@@ -203,6 +203,7 @@ META = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
         ({"demo-1.0.dist-info/METADATA": META, "other-1.0.dist-info/METADATA": b"no"}, b""),
         ({"demo-1.0.dist-info/METADATA": META, "demo/vendor/demo-1.0.dist-info/METADATA": b"no"}, b""),
     ],
+    ids=["alone", "long comment", "misleading comment", "other spelling", "beside another", "vendored copy"],
 )
 async def test_metadata_is_found(members: dict[str, bytes], comment: bytes) -> None:
     for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
@@ -244,6 +245,7 @@ async def test_metadata_in_a_zip64_archive_is_found() -> None:
         archive({"demo-1.0.dist-info/METADATA": META})[:-30],
         build_sdist("demo", "1.0").data,
     ],
+    ids=["empty", "short", "text", "no metadata", "another's", "two", "bzip2", "cut off", "no zip"],
 )
 async def test_odd_archives_are_called_odd(data: bytes) -> None:
     assert isinstance(await metadata_in(InMemory(data), DEMO), Odd)
