@@ -48,9 +48,11 @@ class FaultyFileOperations(UnsyncedFileOperations):
         self._late = late
         self._lock = threading.Lock()
 
-    def fail_at(self, at: int) -> None:
-        """Count from here, and fail at the `at`-th call."""
+    def fail_at(self, at: int, failure: int | type[Killed] | None = None, *, lasting: bool | None = None) -> None:
+        """Count from here, and fail at the `at`-th call; in another way, if said."""
         self.calls, self._at = 0, at
+        self._failure = self._failure if failure is None else failure
+        self._lasting = self._lasting if lasting is None else lasting
         self.failed.clear()
 
     def heal(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,38 @@ async def test_a_restart_after_a_kill_keeps_its_promise(
             break
     assert deaths > 20
     tally("crash states of local blobs: kill, restart, power cut", states)
+
+
+async def test_a_kill_then_an_error_then_a_retry_keeps_its_promise(
+    tmp_path: Path, workers: ThreadPoolExecutor, tally: Tally
+) -> None:
+    """What the dead process left is synced by the next one, which fails; only a new copy can be trusted then."""
+    states = 0
+    for death, mortal in calls_of(put_small, Killed, lasting=True):
+        for at in range(1, 100):
+            root = tmp_path / f"{death}-{at}"
+            faulty = FaultyFileOperations(Killed, lasting=True)
+            operations = RecordingFileOperations(root, faulty)
+            witness = Witness(root, operations, workers)
+            await witness.store.open()
+            faulty.fail_at(death)
+            with suppress(Killed):
+                await witness.put(SMALL)
+            operations.close_all()
+            mortal.failed += faulty.failed
+            faulty.fail_at(at, errno.EIO, lasting=False)
+            again = Witness(root, operations, workers)
+            for _ in range(3):
+                with suppress(Unavailable):
+                    await again.store.open()
+                    await again.put(SMALL)
+                    break
+            states += examine(operations.journal, blocks=1)[0]
+            if not faulty.failed:
+                break
+        if not mortal.failed:
+            break
+    tally("crash states of local blobs: kill, disk error, retry, power cut", states)
 
 
 class Forgetful(RecordingFileOperations):

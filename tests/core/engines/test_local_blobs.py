@@ -16,8 +16,9 @@ import pytest
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.local_blobs import LocalBlobs, path_of
-from pkgindex_core.errors import Missing, Refused, Unavailable
+from pkgindex_core.errors import Corrupt, Missing, Refused, Unavailable
 from pkgindex_core.failpoints import arm, disarm, hits
+from pkgindex_core.protocols import Span
 from pkgindex_core.testing.crash_states import RecordingFileOperations
 from pkgindex_core.testing.faults import FaultyFileOperations, everything_under
 
@@ -211,6 +212,51 @@ async def test_a_small_put_is_one_hop_and_two_syncs(tmp_path: Path, workers: Cou
     await store.put(b"twin 52")  # of the same shard
     assert workers.hops == 1
     assert [event.kind for event in operations.journal[begin:]] == ["create", "write", "sync", "rename", "syncdir"]
+
+
+async def test_bytes_that_are_there_are_synced_before_they_are_vouched_for(
+    tmp_path: Path, workers: CountingWorkers
+) -> None:
+    """Who put them there may not have done it: a restored backup, a process that died."""
+    place = place_of(tmp_path / "root", b"a blob")
+    place.parent.mkdir(parents=True, mode=0o700)
+    place.write_bytes(b"a blob")
+    operations = RecordingFileOperations(tmp_path / "root")
+    store = LocalBlobs(tmp_path / "root", clock=SystemClock(), workers=workers, operations=operations)
+    await store.open()
+    begin = len(operations.journal)
+    await store.put(b"a blob")
+    assert [(event.kind, event.path) for event in operations.journal[begin:]] == [
+        ("syncdir", "sha256"),
+        ("sync", ""),
+        ("syncdir", f"sha256/{place.parent.name}"),
+    ]
+
+
+async def test_a_rename_that_fails_removes_nothing_of_others(tmp_path: Path, workers: CountingWorkers) -> None:
+    faulty = FaultyFileOperations(errno.EIO)
+    store = LocalBlobs(tmp_path / "root", clock=SystemClock(), workers=workers, operations=faulty)
+    await store.open()
+    await store.put(b"a blob")
+    place = place_of(tmp_path / "root", b"a blob")
+    place.write_bytes(b"damaged")
+    for at in range(1, 100):
+        faulty.fail_at(at)
+        try:
+            await store.put(b"a blob")
+        except Unavailable:
+            if faulty.failed == ["rename"]:
+                break
+        place.write_bytes(b"damaged")
+    assert faulty.failed == ["rename"]
+    assert place.read_bytes() == b"damaged"
+
+
+async def test_a_span_beyond_the_end_is_corrupt_before_anything_is_sent(store: LocalBlobs, tmp_path: Path) -> None:
+    blob = await store.put(bytes(1000))
+    place_of(tmp_path / "root", bytes(1000)).write_bytes(bytes(500))
+    with pytest.raises(Corrupt):
+        await anext(store.read(blob.sha256, Span(0, 1000)))
 
 
 async def test_reading_a_small_blob_is_one_hop(store: LocalBlobs, workers: CountingWorkers) -> None:
