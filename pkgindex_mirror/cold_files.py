@@ -89,6 +89,11 @@ class ArrivingFile:
     def failed(self) -> bool:
         return self._error is not None
 
+    @property
+    def is_verified(self) -> bool:
+        """All bytes are there and right; they may not be kept yet."""
+        return self._verified
+
     async def headers(self) -> None:
         """Wait for `open`, or raise what `fail` was given."""
         while not self._opened:

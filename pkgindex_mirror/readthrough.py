@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -189,6 +190,10 @@ class ReadThrough:
         await fetch.run()
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
+        arriving = self._arriving.get((index.name, project, file.filename, file.url))
+        if arriving is not None and arriving.is_verified and not arriving.failed:
+            with suppress(Unavailable):  # its client has it already; it is stored within milliseconds
+                return await arriving.finished()
         sha256 = file.sha256
         if sha256 is None:
             now = await self._store.file(index.name, project, file.filename)

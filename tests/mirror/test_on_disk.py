@@ -126,3 +126,15 @@ async def test_wrong_bytes_leave_no_trace(upstream: ScriptedUpstream, mirror: Mi
     await mirror.readthrough._tasks.close(grace=5)
     sizes = [path.stat().st_size for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     assert max(sizes, default=0) < WINDOW
+
+
+async def test_a_client_that_has_a_whole_wheel_gets_its_metadata_from_it(
+    upstream: ScriptedUpstream, mirror: Mirror
+) -> None:
+    """The last bytes are released before the wheel is durable; what is asked for next waits these milliseconds."""
+    upstream.add("demo", WHEEL)
+    await mirror.refresh()
+    assert await mirror.download(WHEEL.filename) == WHEEL.data
+    await mirror.readthrough.sidecar(mirror.index, "demo", await mirror.file(WHEEL.filename))
+    assert upstream.count("sidecar") == 0
+    assert WHEEL.sha256 in await blobs_of(mirror)

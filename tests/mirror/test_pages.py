@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkgindex_core.models import File
@@ -374,6 +374,7 @@ KEYS = [
 ]  # fmt: skip
 
 
+@settings(max_examples=40)  # generating is slow, not reading
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), anything)), anything, anything, anything)
 def test_one_bad_entry_never_costs_the_page(entries: list[Any], name: Any, versions: Any, status: Any) -> None:
     """Law: whatever else the page says, the good file is read."""
