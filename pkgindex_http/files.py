@@ -17,7 +17,7 @@ from pkgindex_core.protocols import SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.files import ArrivingFile, StoredFile
 from pkgindex_http.bodies import read_json
-from pkgindex_http.ranges import parse_range, range_applies
+from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.sending import FileResponse, StreamedResponse
@@ -69,18 +69,19 @@ async def _stored(ask: Ask, found: StoredFile, *, sidecar: bool) -> Reply | web.
     if found.blob.modified:
         headers["Last-Modified"] = formatdate(found.blob.modified, usegmt=True)
     asked = ask.request.headers
-    if matches(asked.get("If-None-Match"), etag):
+    tags = asked.get("If-None-Match")
+    if matches(tags, etag) or (
+        tags is None and unchanged_since(asked.get("If-Modified-Since"), modified=found.blob.modified)
+    ):
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)
     if isinstance(found.place, SignedUrl):
         return Reply(status=302, headers={"Location": found.place.url, "Cache-Control": "no-store"})
     span: Span | str | None = None
     if range_applies(asked.get("If-Range"), etag=etag, modified=found.blob.modified):
-        span = parse_range(asked.get("Range"), size)
+        span = _span(ask, size)
     if span == "unsatisfiable":
-        headers["Content-Range"] = f"bytes */{size}"
-        del headers["Cache-Control"]
-        return text_reply("the range lies beyond the end of the file", status=416, headers=headers)
+        return _beyond(size)
     status = 200
     if isinstance(span, Span):
         status = 206
@@ -102,15 +103,24 @@ async def _arriving(ask: Ask, found: ArrivingFile) -> Reply | web.StreamResponse
     size = found.arriving.size
     span: Span | str | None = None
     if size is not None and "If-Range" not in ask.request.headers:
-        span = parse_range(ask.request.headers.get("Range"), size)
-    if span == "unsatisfiable":
-        headers["Content-Range"] = f"bytes */{size}"
-        return text_reply("the range lies beyond the end of the file", status=416, headers=headers)
+        span = _span(ask, size)
+    if size is not None and span == "unsatisfiable":
+        return _beyond(size)
     if isinstance(span, Span):
         headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
         reply = Reply(status=206, headers=headers)
         return StreamedResponse(reply, found.arriving.read(span), length=span.stop - span.start)
     return StreamedResponse(Reply(headers=headers), found.arriving.read(), length=size)
+
+
+def _span(ask: Ask, size: int) -> Span | str | None:
+    """The range asked for; it means something for GET alone (RFC 9110 14.2)."""
+    return parse_range(ask.request.headers.get("Range"), size) if ask.request.method == "GET" else None
+
+
+def _beyond(size: int) -> Reply:
+    headers = {"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes", "Cache-Control": "no-store"}
+    return text_reply("the range lies beyond the end of the file", status=416, headers=headers)
 
 
 def _headers(public: bool, *, sidecar: bool) -> dict[str, str]:

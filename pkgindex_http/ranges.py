@@ -37,6 +37,12 @@ def parse_range(header: str | None, size: int) -> Span | Literal["unsatisfiable"
     return Span(start, min(int(last) + 1, size) if last else size)
 
 
+def unchanged_since(if_modified_since: str | None, *, modified: float) -> bool:
+    """Whether the client's copy, of this date, is still the file (13.1.3). To be asked where there is no `If-None-Match`."""
+    seconds = _seconds(if_modified_since.strip()) if if_modified_since is not None and modified > 0 else None
+    return seconds is not None and int(modified) <= seconds
+
+
 def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
     """Whether `If-Range` still names these bytes, so that a part may be appended to what the client has."""
     if if_range is None:

@@ -116,7 +116,9 @@ def serve(tmp_path: Path) -> Serve:
             server = Server(engine)
             host, port = (await server.start("127.0.0.1", 0))[0]
             try:
-                async with aiohttp.ClientSession(auto_decompress=False) as client:
+                async with aiohttp.ClientSession(
+                    auto_decompress=False, headers={"Accept-Encoding": "identity"}
+                ) as client:
                     yield Served(server, f"http://{host}:{port}", client)
             finally:
                 await server.stop()

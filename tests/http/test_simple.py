@@ -71,8 +71,7 @@ def demo(serve: Serve) -> Any:
 
 
 async def _page(served: Served, path: str, **headers: str) -> tuple[Any, bytes]:
-    # The client library would ask for every coding it knows.
-    async with served.get(path, headers={"Accept-Encoding": "identity", **headers}) as answer:
+    async with served.get(path, headers=headers) as answer:
         return answer, await answer.read()
 
 
