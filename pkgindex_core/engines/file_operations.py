@@ -21,7 +21,8 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from pkgindex_core.errors import StorageFull, Unavailable
+from pkgindex_core.errors import Unavailable
+from pkgindex_core.storage_failures import storage_failure
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -29,8 +30,6 @@ Arguments = TypeVarTuple("Arguments")
 # NFS, FUSE and others may not lock directories. There, what the lock guards against stays possible between processes only.
 _LOCKS_UNSUPPORTED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 _LOCK_HELD = frozenset({errno.EAGAIN, errno.EACCES})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -129,28 +128,6 @@ class FileOperations:
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
-
-
-def storage_failure(error: OSError, doing: str) -> Unavailable:
-    """Say what the operating system refused, and what to do about it. Paths stay out: clients may read this."""
-    reason = os.strerror(error.errno) if error.errno else type(error).__name__
-    if error.errno in _FULL:
-        return StorageFull(
-            f"no room {doing}: {reason}",
-            retry_after=300,
-            hint="free space or inodes on the file system (or raise the quota) of the blob store; no restart is needed",
-        )
-    if error.errno in _OUT_OF_DESCRIPTORS:
-        hint = "too many files are open: raise the limit of open files (ulimit -n, LimitNOFILE=)"
-    elif error.errno == errno.EROFS:
-        hint = "the file system of the blob store is read-only: see the kernel's log, then remount it for writing"
-    elif error.errno == errno.EIO:
-        hint = "the disk of the blob store reported an error: see the kernel's log before trusting it again"
-    elif error.errno in {errno.EACCES, errno.EPERM}:
-        hint = "the directory of the blob store must belong to the user the server runs as"
-    else:
-        hint = "see the server's log for the file and the call that failed"
-    return Unavailable(f"storage failed {doing}: {reason}", hint=hint)
 
 
 def submit(

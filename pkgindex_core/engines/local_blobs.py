@@ -21,11 +21,12 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.blob_tree import BlobTree
-from pkgindex_core.engines.file_operations import FileOperations, in_worker, storage_failure, submit
+from pkgindex_core.engines.file_operations import FileOperations, in_worker, submit
 from pkgindex_core.engines.spooling import SpooledStage, sweep_stages
 from pkgindex_core.errors import Corrupt, Missing, Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
+from pkgindex_core.storage_failures import storage_failure
 
 CHUNK: Final = 256 << 10
 """Bytes that are read at once."""

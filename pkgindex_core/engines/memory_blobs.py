@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256
-from pkgindex_core.engines.file_operations import storage_failure
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
+from pkgindex_core.storage_failures import storage_failure
 
 _CHUNK = 256 << 10
 

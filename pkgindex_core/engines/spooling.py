@@ -26,10 +26,11 @@ from typing import Final, Self
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256
-from pkgindex_core.engines.file_operations import FileOperations, in_worker, storage_failure
+from pkgindex_core.engines.file_operations import FileOperations, in_worker
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob
+from pkgindex_core.storage_failures import storage_failure
 
 HOP: Final = 1 << 20
 """Bytes that are collected in memory before a worker hashes and writes them."""
