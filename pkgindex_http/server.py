@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import Missing, PkgIndexError, Refused, Unavailable
+from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
+from pkgindex_core.storage_failures import storage_failure
 from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.bodies import is_awaiting
@@ -38,6 +39,7 @@ logger = logging.getLogger("pkgindex.http")
 HEADER_LIMIT = 16_384
 """Bytes of one header line, and of all of them together about twice that."""
 _PROBE_SECONDS = 5.0
+_PROBE_BYTES = 256 * 1024
 
 
 class Server:
@@ -65,6 +67,9 @@ class Server:
         now = self.engine.clock.monotonic()
         if now - self._probed < _PROBE_SECONDS:
             return
+        async with self.engine.blobs.stage() as stage:  # new bytes need room; equal ones that are kept already do not
+            await stage.write(bytes(_PROBE_BYTES))
+            await stage.flush()
         probe = await self.engine.blobs.put(b"pkgindex readiness probe\n")
         if await self.engine.blobs.stat(probe.sha256) is None:
             raise Unavailable("the blob store lost what was just written")
@@ -119,12 +124,15 @@ class Server:
                 await self._admit(ask, route)
             return await route.handler(ask)
         except PkgIndexError as error:
-            return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
+            return self._failure(error, request)
         except asyncio.CancelledError:
             raise
         except ConnectionError:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                # No defect: the system has refused something (no descriptor left, a disk that fails), and that passes.
+                return self._failure(storage_failure(error, "answering"), request, cause=error)
             # The border: what nobody foresaw is logged whole, and the client is told nothing but where to look.
             reference = secrets.token_hex(4)
             logger.exception("request %s failed", reference)
@@ -136,6 +144,14 @@ class Server:
                 accept,
                 {"Cache-Control": "no-store"},
             )
+
+    def _failure(self, error: PkgIndexError, request: web.BaseRequest, *, cause: BaseException | None = None) -> Reply:
+        """Tell the client what is wrong, and the log what the client is not told: the cause of what is the server's trouble."""
+        cause = cause or error.__cause__
+        if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
+            logger.log(logging.ERROR if isinstance(error, Corrupt) else logging.WARNING, "%s", error, exc_info=cause)
+        accept = request.headers.get("Accept", "")
+        return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
 
     async def _admit(self, ask: Ask, route: Route) -> None:
         """Find out who asks, and let them in or not. Nothing of the index is looked at before."""

@@ -26,8 +26,9 @@ async def upload(ask: Ask) -> Reply:
         published = await _receive(ask)
     except PkgIndexError as error:
         await _drain(ask)
-        status = 400 if isinstance(error, Conflict) else None
-        return error_reply(error, ask.accept, status=status, phrase=True)
+        if isinstance(error, Conflict):
+            return error_reply(error, ask.accept, status=400, phrase=True)
+        raise
     failpoint("upload.answered")
     return text_reply("\n".join(published.warnings))
 

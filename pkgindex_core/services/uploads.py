@@ -205,8 +205,7 @@ class Upload:
         stage = self._stage
         name = parse_upload_filename(self._filename)
         await self._uploads._hosted(self._config.name, self._principal, name.project)
-        known = {"sha256", *self._algorithms}
-        _compare_digests(stage, {name: value for name, value in expected_digests(form).items() if name in known})
+        await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
         taken = await self._check_name(name, stage)
         if taken is not None and taken.live and taken.sha256 == stage.hexdigest():
@@ -227,6 +226,20 @@ class Upload:
         published = await self._commit(change, name, warnings)
         failpoint("upload.committed")
         return published
+
+    async def _compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:
+        """Hold the bytes against every digest that was sent, wherever in the form it stood (UP-1, UP-5)."""
+        actual = {name: stage.hexdigest(name) for name in ("sha256", *self._algorithms)}
+        late = [name for name in expected if name not in actual]
+        if late:
+            await stage.flush()
+            actual |= await self._uploads._in_worker(lambda: _digests_of(stage.path, late))
+        wrong = [name for name, value in expected.items() if actual[name] != value]
+        if wrong:
+            raise Refused(
+                [f"the {name} digest sent is {expected[name]}, the file's is {actual[name]}" for name in wrong],
+                hint="the file was changed on the way: upload it again",
+            )
 
     async def _commit(self, change: PutFile, name: UploadName, warnings: tuple[str, ...]) -> Published:
         index = self._config.name
@@ -314,13 +327,12 @@ class Upload:
         return Published(index=self._config.name, project=name.project, file=file, created=False)
 
 
-def _compare_digests(stage: Stage, expected: dict[str, str]) -> None:
-    wrong = [name for name, value in expected.items() if stage.hexdigest(name) != value]
-    if wrong:
-        raise Refused(
-            [f"the {name} digest sent is {expected[name]}, the file's is {stage.hexdigest(name)}" for name in wrong],
-            hint="the file was changed on the way: upload it again",
-        )
+def _digests_of(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
+    hasher = Hasher(*algorithms)
+    with path.open("rb") as stream:
+        while data := stream.read(_READ_BYTES):
+            hasher.update(data)
+    return {name: hasher.hexdigest(name) for name in algorithms}
 
 
 def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | None) -> File:

@@ -26,7 +26,7 @@ _Result = TypeVar("_Result")
 
 class Readers:
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = Path(path.name)  # for messages: clients read them, and are not told where it lies
         self._here = Reader(open_reader(path))
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         for _ in range(THREADS):

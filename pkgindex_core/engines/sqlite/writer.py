@@ -57,13 +57,18 @@ class _MediumFailed(Exception):
         super().__init__(str(error))
         self.error = error
 
+    def told(self) -> PkgIndexError:
+        """The error with its cause, which travels to another thread without being raised in this one."""
+        self.error.__cause__ = self.__cause__
+        return self.error
+
 
 class Writer:
     """Takes lists of changes from any number of tasks and commits them in groups."""
 
     def __init__(self, path: Path, clock: Clock, *, committed: Callable[[], None]) -> None:
         """`committed` is called in the caller's loop after each group, before its callers go on."""
-        self._path = path
+        self._path = Path(path.name)  # for messages: clients read them, and are not told where it lies
         self._clock = clock
         self._committed = committed
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
@@ -129,7 +134,7 @@ class Writer:
                 return [outcome for request in group for outcome in self._write([request])]
             with contextlib.suppress(_MediumFailed):
                 self._prove_medium()  # now, rather than with the next write: a crash may come first
-            return [failure.error] * len(group)
+            return [failure.told()] * len(group)
         except BaseException as error:  # the thread outlives everything, and nobody waits for ever
             self._roll_back()
             return [error] * len(group)
@@ -153,7 +158,9 @@ class Writer:
         try:
             failpoint("commit.committed")
         except OSError as error:  # it is in, but the answer is lost; never tried again
-            return [os_translation(error, self._path)] * len(group)
+            failure = os_translation(error, self._path)
+            failure.__cause__ = error
+            return [failure] * len(group)
         return outcomes
 
     def _end_transaction(self) -> None:
