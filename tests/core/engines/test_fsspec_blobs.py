@@ -23,7 +23,7 @@ class FailingFiles(MemoryFileSystem):  # type: ignore[misc]  # fsspec ships no t
 
     protocol = "failing"
     store: dict[str, object] = {}  # noqa: RUF012 - fsspec's memory is shared by all instances as well
-    pseudo_dirs: list[str] = [""]  # noqa: RUF012 - same
+    pseudo_dirs: list[str] = [""]  # noqa: RUF012 - its directories are shared as well
     error: Exception | None = None
     method = ""
 
