@@ -184,7 +184,19 @@ class IndexPresent(Struct, frozen=True, tag=True):
     name: IndexName
 
 
-Requirement = FileAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent
+class UserIs(Struct, frozen=True, tag=True):
+    """The stored user is still exactly this: what was read, changed and written back was not changed by others meanwhile."""
+
+    user: User
+
+
+class IndexIs(Struct, frozen=True, tag=True):
+    """The stored configuration is still exactly this; see `UserIs`."""
+
+    config: IndexConfig
+
+
+Requirement = FileAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs
 """A precondition, checked in the transaction of the write it guards. One that fails raises `RequirementFailed`."""
 
 

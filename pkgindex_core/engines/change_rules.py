@@ -14,10 +14,12 @@ from pkgindex_core.changes import (
     Change,
     FileAbsent,
     IndexAbsent,
+    IndexIs,
     IndexPresent,
     ProjectAt,
     Requirement,
     UserAbsent,
+    UserIs,
     encode_changes,
 )
 from pkgindex_core.clock import Timestamp
@@ -108,4 +110,8 @@ def failed(requirement: Requirement) -> RequirementFailed:
             text = f"index {requirement.name!r} already exists"
         case IndexPresent():
             text = f"index {requirement.name!r} does not exist (any more)"
+        case UserIs():
+            text = f"user {requirement.user.name!r} was changed by somebody else meanwhile"
+        case IndexIs():
+            text = f"index {requirement.config.name!r} was changed by somebody else meanwhile"
     return RequirementFailed(text, requirement)

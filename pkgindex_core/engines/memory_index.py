@@ -30,6 +30,7 @@ from pkgindex_core.changes import (
     DropUser,
     FileAbsent,
     IndexAbsent,
+    IndexIs,
     IndexPresent,
     MirrorNames,
     MirrorPage,
@@ -41,6 +42,7 @@ from pkgindex_core.changes import (
     PutUser,
     Requirement,
     UserAbsent,
+    UserIs,
     YankFile,
 )
 from pkgindex_core.clock import Clock, Timestamp
@@ -318,6 +320,10 @@ def _holds(state: State, requirement: Requirement) -> bool:
             return state.index(index).config is None
         case IndexPresent(index):
             return state.index(index).config is not None
+        case UserIs(user):
+            return state.users.get(user.name) == user
+        case IndexIs(config):
+            return state.index(config.name).config == config
         case _:
             assert_never(requirement)
 

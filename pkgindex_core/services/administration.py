@@ -11,7 +11,18 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pkgindex_core.changes import Change, DropIndex, DropUser, IndexAbsent, PutIndex, PutProject, PutUser, UserAbsent
+from pkgindex_core.changes import (
+    Change,
+    DropIndex,
+    DropUser,
+    IndexAbsent,
+    IndexIs,
+    PutIndex,
+    PutProject,
+    PutUser,
+    UserAbsent,
+    UserIs,
+)
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
@@ -63,7 +74,7 @@ class Administration:
         self, name: str, *, principal: Principal, password: str | None = None, email: str | None = None
     ) -> User:
         """Change a user's password or address."""
-        user = await self._user(name)
+        before = user = await self._user(name)
         require_user_right(principal, Action.USER_MODIFY, name)
         if password is not None:
             require_user_right(principal, Action.PASSWORD_CHANGE, name)
@@ -71,7 +82,7 @@ class Administration:
         if email is not None:
             user = replace(user, email=email)
         user = replace(user, modified=self._clock.now())
-        await self._store.apply([PutUser(user)], who=principal.label)
+        await self._store.apply([PutUser(user)], who=principal.label, require=[UserIs(before)])
         return user
 
     async def delete_user(self, name: str, *, principal: Principal) -> None:
@@ -113,7 +124,7 @@ class Administration:
         if str(options.get("type", config.type)) != config.type:
             raise Refused(f"the type of {name} is {config.type} and can never change", hint="make another index")
         changed = await self._with_options(config, {key: value for key, value in options.items() if key != "type"})
-        await self._store.apply([PutIndex(changed)], who=principal.label)
+        await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
         return changed
 
     async def delete_index(self, name: IndexName, *, principal: Principal) -> None:

@@ -22,6 +22,7 @@ from pkgindex_core.changes import (
     DropUser,
     FileAbsent,
     IndexAbsent,
+    IndexIs,
     IndexPresent,
     MirrorNames,
     MirrorPage,
@@ -33,6 +34,7 @@ from pkgindex_core.changes import (
     PutUser,
     Requirement,
     UserAbsent,
+    UserIs,
     YankFile,
 )
 from pkgindex_core.clock import Clock, Timestamp
@@ -89,6 +91,11 @@ class Applying:
                 return self._tables.index(name).config is None
             case IndexPresent(name):
                 return self._tables.index(name).config is not None
+            case UserIs(user):
+                row = self._tables.row("SELECT body FROM users WHERE name = ? AND died = ?", (user.name, LIVE))
+                return row is not None and row[0] == encode(user)
+            case IndexIs(config):
+                return self._tables.index(config.name).config == config
             case _:
                 assert_never(requirement)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from pkgindex_core.changes import (
@@ -18,6 +19,7 @@ from pkgindex_core.changes import (
     DropUser,
     FileAbsent,
     IndexAbsent,
+    IndexIs,
     IndexPresent,
     MirrorNames,
     MirrorPage,
@@ -29,6 +31,7 @@ from pkgindex_core.changes import (
     PutUser,
     Requirement,
     UserAbsent,
+    UserIs,
     YankFile,
 )
 from pkgindex_core.clock import Timestamp
@@ -224,6 +227,7 @@ class RequirementCases(IndexStoreCases):
         IndexAbsent(NOWHERE),
         IndexPresent(DEV),
     )
+    """Besides `UserIs` and `IndexIs`, which need what was read."""
     FAIL: tuple[Requirement, ...] = (
         FileAbsent(DEV, ONE),
         FileAbsent(DEV, "buried-1.zip"),
@@ -244,6 +248,23 @@ class RequirementCases(IndexStoreCases):
             DropFile(DEV, OTHER, "buried-1.zip"),
             MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)),
         )
+
+    async def test_what_was_read_is_written_back_only_if_nobody_else_did(self) -> None:
+        await self.prepared()
+        read = await self.store.user("ann")
+        config = (await self.store.tree()).indexes[DEV]
+        assert read is not None
+        renamed = msgspec.structs.replace(read, title="first")
+        titled = msgspec.structs.replace(config, title="first")
+        assert await self.commit(PutUser(renamed), PutIndex(titled), require=[UserIs(read), IndexIs(config)]) == 3
+        for requirement in (UserIs(read), IndexIs(config)):
+            with pytest.raises(RequirementFailed) as caught:
+                await self.commit(PutUser(user("carl")), require=[requirement])
+            assert caught.value.requirement == requirement
+        assert await self.commit(PutUser(user("carl")), require=[UserIs(renamed), IndexIs(titled)]) == 4
+        for requirement in (UserIs(user("nobody")), IndexIs(msgspec.structs.replace(config, name=NOWHERE))):
+            with pytest.raises(RequirementFailed):
+                await self.commit(PutUser(user("dora")), require=[requirement])
 
     @pytest.mark.parametrize("requirement", HOLD, ids=str)
     async def test_a_requirement_that_holds_lets_the_write_through(self, requirement: Requirement) -> None:
