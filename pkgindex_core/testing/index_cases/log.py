@@ -196,7 +196,7 @@ class CommitCases(IndexStoreCases):
     async def everything(self) -> object:
         """All that can be read, for comparing before and after."""
         tree = await self.store.tree()
-        pages = []
+        pages: list[object] = []
         for index in (*tree.indexes, NOWHERE):
             rows = await self.store.projects(index)
             pages.append((index, list(rows), await self.store.project_count(index), await self.store.listing(index)))
