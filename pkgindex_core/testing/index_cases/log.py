@@ -321,12 +321,11 @@ class ConcurrencyCases(IndexStoreCases):
 
     async def test_one_that_fails_takes_nobody_with_it(self) -> None:
         await self.seed()
+        bad: dict[int, tuple[Change, ...]] = {1: (DropUser("nobody"),), 3: (PutFile(NOWHERE, DEMO, hosted(ONE)),)}
         outcomes = await asyncio.gather(
             *(
-                self.commit(PutFile(DEV, ProjectName(f"p{number}"), hosted(f"p{number}-1.zip")), *bad)
-                for number, bad in enumerate(
-                    [(), (DropUser("nobody"),), (), (PutFile(NOWHERE, DEMO, hosted(ONE)),), ()]
-                )
+                self.commit(PutFile(DEV, ProjectName(f"p{number}"), hosted(f"p{number}-1.zip")), *bad.get(number, ()))
+                for number in range(5)
             ),
             return_exceptions=True,
         )
