@@ -230,7 +230,7 @@ def _file_of(entry: _Entry, base: str, project: ProjectName, notes: _Notes) -> F
         metadata_sha256=metadata_sha256,
         metadata_offered=offered,
         provenance=_provenance(entry.provenance),
-        gpg_sig=entry.gpg_sig if isinstance(entry.gpg_sig, bool) else None,
+        gpg_sig=_gpg_sig(entry.gpg_sig),
         url=url,
     )
 
@@ -272,6 +272,11 @@ def _size(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and 0 <= value < _SIZE_LIMIT else None
+
+
+def _gpg_sig(value: Any) -> bool | None:
+    """False passes; True would promise `<file>.asc` (FI-8), which no mirror of ours serves: nothing is said then."""
+    return False if value is False else None
 
 
 def _provenance(value: Any) -> str:
@@ -493,7 +498,7 @@ def _file_of_anchor(tag: _Tag, base: str, project: ProjectName, notes: _Notes) -
         metadata_sha256=metadata_sha256,
         metadata_offered=offered,
         provenance=_provenance(attributes.get("data-provenance")),
-        gpg_sig=None if signed is None else signed.strip().lower() == "true",
+        gpg_sig=_gpg_sig(None if signed is None else signed.strip().lower() == "true"),
         url=url,
     )
 

@@ -391,3 +391,17 @@ def test_no_bytes_make_the_reader_fail(body: bytes, content_type: str) -> None:
     for start in (b"", b"{", b"<html>", b'{"files":['):
         assert isinstance(read_page(start + body, content_type, URL, DEMO), PageListing | Unreadable)
         assert isinstance(read_names(start + body, content_type), NameListing | Unreadable)
+
+
+@pytest.mark.parametrize(("said", "kept"), [(True, None), (False, False), (None, None), ("yes", None)])
+def test_fi_08_a_signature_that_is_not_served_is_not_promised(said: object, kept: bool | None) -> None:
+    body = json.dumps(
+        {
+            "meta": {"api-version": "1.4"},
+            "name": "demo",
+            "files": [{"filename": "demo-1.0.tar.gz", "url": "demo-1.0.tar.gz", "hashes": {}, "gpg-sig": said}],
+        }
+    ).encode()
+    listing = read_page(body, JSON, "https://example.test/simple/demo/", ProjectName("demo"))
+    assert isinstance(listing, PageListing)
+    assert listing.files[0].gpg_sig is kept

@@ -19,7 +19,7 @@ from typing import Final
 import apsw
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.engines.sql import Migration, migrations
+from pkgindex_core.engines.sql.migrations import Migration, migrations
 from pkgindex_core.errors import Conflict, Corrupt, PkgIndexError, Refused, StorageFull, Unavailable
 
 OLDEST_SQLITE: Final = (3, 51, 3)

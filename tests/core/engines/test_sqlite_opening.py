@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from pkgindex_core.changes import MirrorPage, PutFile, PutIndex, PutUser
-from pkgindex_core.engines.sql import Migration, migrations
+from pkgindex_core.engines.sql.migrations import Migration, migrations
 from pkgindex_core.engines.sqlite import database
 from pkgindex_core.engines.sqlite_index import SqliteIndex, open_sqlite
 from pkgindex_core.errors import Corrupt, PkgIndexError, Refused, Unavailable
