@@ -638,6 +638,7 @@ def _bad_tar_headers() -> Iterator[tuple[str, bytes, str]]:
     yield "size-enormous", _sdist(tar.header(a, size=tar.base256(1 << 60))), "cut off"
     yield "size-not-octal", _sdist(tar.header(a, size=b"0000000009z\0")), "malformed size"
     yield "mode-not-octal", _sdist(tar.header(a, mode=b"rw-r--r-")), "malformed mode"
+    yield "device-not-octal", _sdist(tar.header(a, device=b"majorminor123456")), "malformed mode, owner or device"
     yield "checksum-wrong", _sdist(tar.header(a, checksum=7)), "wrong checksum"
     hidden = tar.tar_of(tar.header(b"demo-1.0/hidden", b"x"))
     yield (
@@ -673,6 +674,13 @@ def _bad_tar_headers() -> Iterator[tuple[str, bytes, str]]:
         "renames members",
     )
     yield "extended-header-for-nobody", _sdist(tar.pax((b"path", a))), "belongs to no member"
+    short = bytearray(tar.gnu_long(b"demo-1.0/" + b"d" * 120))
+    short[:512] = tar.header(b"././@LongLink", kind=b"L", magic=b"ustar  \0", size=30)
+    yield "gnu-name-longer-than-said", _sdist(bytes(short), tar.header(a)), "goes on behind its end"
+    yield "gnu-name-with-null", _sdist(tar.gnu_long(b"demo-1.0/a\0b"), tar.header(a)), "null byte inside"
+    long = bytearray(tar.pax((b"comment", b"x"), (b"path", b"demo-1.0/b")))
+    long[:512] = tar.header(b"PaxHeader", kind=b"x", size=len(b"13 comment=x\n"))
+    yield "pax-header-longer-than-said", _sdist(bytes(long), tar.header(a)), "goes on behind its end"
     yield "global-header-for-nobody", _sdist(tar.pax((b"comment", b"x"), kind=b"g")), "belongs to no member"
     yield "prefix-in-gnu-header", _sdist(tar.header(a, prefix=b"12345", magic=b"ustar  \0")), "unexpected place"
     yield (

@@ -24,6 +24,7 @@ def header(
     prefix: bytes = b"",
     checksum: int | None = None,
     mode: bytes = b"0000644\0",
+    device: bytes = bytes(16),
 ) -> bytes:
     """One member with its data, padded. `size` may differ from the data's, or be the raw twelve bytes."""
     length = len(data) if size is None else size
@@ -39,7 +40,8 @@ def header(
             kind,
             target[:100].ljust(100, b"\0"),
             magic,
-            bytes(32 + 32 + 8 + 8),
+            bytes(32 + 32),
+            device,
             prefix.ljust(155, b"\0"),
             bytes(12),
         ]

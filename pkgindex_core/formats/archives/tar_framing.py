@@ -87,8 +87,11 @@ def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> It
             extended += size
             if size > _EXTENSION_LIMIT or extended > limits.directory_bytes:
                 raise StreamError("the tar's extended headers are too large")
-            body = stream.take(padded(size))[:size]
-            _extend(extension, kind, body)
+            body = stream.take(padded(size))
+            if body[size:] != bytes(len(body) - size):
+                # Python's tarfile reads on to the end of the block, others stop at the size.
+                raise StreamError("the tar has an extended header that goes on behind its end")
+            _extend(extension, kind, body[:size])
             dangling = True
             budget.check()
             continue
@@ -109,7 +112,7 @@ def _size(block: bytes) -> int:
     """Check the numbers of a header; return the size."""
     total = sum(block) - sum(block[148:156]) + 8 * 0x20
     usual = _USUAL_NUMBERS.match(block, 100)
-    if usual is not None and int(usual[2], 8) == total:
+    if usual is not None and int(usual[2], 8) == total and block[329:345] in _USUAL_DEVICES:
         return int(usual[1], 8)
     try:
         damaged = _number(block[148:156], "checksum") != total
@@ -117,9 +120,10 @@ def _size(block: bytes) -> int:
         damaged = True
     if damaged:
         raise StreamError("the file is not a tar archive, or is damaged: a header has a wrong checksum")
-    for field in (block[100:108], block[108:116], block[116:124]):
-        _number(field, "mode or owner")
-    if not block[136] & 0x80:  # a time may be negative: before 1970
+    # None of these is used, but Python's tarfile reads them all, and fails on what is no number.
+    for field in (block[100:108], block[108:116], block[116:124], block[329:337], block[337:345]):
+        _number(field, "mode, owner or device")
+    if block[136] != 0xFF:  # a time may be negative: before 1970
         _number(block[136:148], "time")
     return _number(block[124:136], "size")
 
@@ -160,7 +164,10 @@ def _extend(extension: _Extension, kind: bytes, body: bytes) -> None:
                 raise StreamError("a pax header has a malformed size")
             extension.size = int(size)
         return
-    text = decode_name(body.rstrip(b"\0"))
+    raw, _, rest = body.partition(b"\0")
+    if rest.strip(b"\0"):
+        raise StreamError("the tar has a long name with a null byte inside")
+    text = decode_name(raw)
     if text is None:
         raise StreamError("the tar has a long name that is not UTF-8")
     already = extension.path if kind == b"L" else extension.target
@@ -242,5 +249,6 @@ def _plain_name(block: bytes) -> str:
     return name
 
 
-# Mode, owner, group, size, time and checksum as nearly every writer puts them.
+# Mode, owner, group, size, time and checksum, and the device, as nearly every writer puts them.
+_USUAL_DEVICES = frozenset({bytes(16), b"0000000\0" * 2})
 _USUAL_NUMBERS = re.compile(rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 ")

@@ -144,7 +144,8 @@ def test_what_is_taken_is_what_installers_take(filename: str) -> None:
             project, version, _, tags = parse_wheel_filename(filename)
         except InvalidWheelFilename as error:
             pytest.fail(f"packaging refuses what we take: {error}")
-        assert (project, {str(tag) for tag in tags}) == (name.project, {tag.lower() for tag in name.tags})
+        assert str(project) == str(name.project)
+        assert {str(tag) for tag in tags} == {tag.lower() for tag in name.tags}
         assert str(version) != ""
 
 

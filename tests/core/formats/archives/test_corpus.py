@@ -7,6 +7,7 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def judge(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "case", [case for case in SMALL if case.kind == "zip"], ids=lambda case: f"{case.expected}-{case.name}"
 )
-def test_va24_zip(case: Case, tmp_path: Path, tally) -> None:
+def test_va24_zip(case: Case, tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     judge(case, tmp_path)
     tally("archives of the corpus", 1)
 
@@ -47,13 +48,15 @@ def test_va24_zip(case: Case, tmp_path: Path, tally) -> None:
 @pytest.mark.parametrize(
     "case", [case for case in SMALL if case.kind == "tar"], ids=lambda case: f"{case.expected}-{case.name}"
 )
-def test_va23_tar(case: Case, tmp_path: Path, tally) -> None:
+def test_va23_tar(case: Case, tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     judge(case, tmp_path)
     tally("archives of the corpus", 1)
 
 
 @pytest.mark.parametrize("case", BOMBS, ids=lambda case: f"{case.expected}-{case.name}")
-def test_va20_bombs_are_small_and_refused_quickly(case: Case, tmp_path: Path, tally) -> None:
+def test_va20_bombs_are_small_and_refused_quickly(
+    case: Case, tmp_path: Path, tally: Callable[[str, int], None]
+) -> None:
     assert len(case.data) < 16 * 1024 * 1024
     start = time.process_time()
     judge(case, tmp_path)

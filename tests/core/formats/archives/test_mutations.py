@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -144,7 +144,7 @@ def _all(data: bytes, mark: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_mutated_wheels_are_refused_or_read_alike(part: int, tmp_path: Path, tally) -> None:
+def test_mutated_wheels_are_refused_or_read_alike(part: int, tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     bases = [WHEEL.data, *(case.data for case in zip_cases() if case.expected == "accept")]
     # A mutation may put another good archive in place of the first one.
     known = [as_directory_reader(base) for base in bases]
@@ -164,7 +164,9 @@ def test_mutated_wheels_are_refused_or_read_alike(part: int, tmp_path: Path, tal
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_wheels_mutated_alike_in_both_places_read_alike(part: int, tmp_path: Path, tally) -> None:
+def test_wheels_mutated_alike_in_both_places_read_alike(
+    part: int, tmp_path: Path, tally: Callable[[str, int], None]
+) -> None:
     """Changes that header and directory agree on come further, and must be judged by what readers do with them."""
     taken = 0
     for seed in range(part, ROUNDS, PARTS):
@@ -214,7 +216,7 @@ def _field_change(rng: random.Random, entry: Entry) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_mutated_sdists_are_refused_or_read_alike(part: int, tmp_path: Path, tally) -> None:
+def test_mutated_sdists_are_refused_or_read_alike(part: int, tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     """Mutated inside the compression, where gzip's checksum does not help; `tarfile` is the other reader."""
     bases = [gzip.decompress(SDIST.data)]
     bases += [gzip.decompress(case.data) for case in tar_cases() if case.expected == "accept" and len(case.data) < 5000]
@@ -274,7 +276,7 @@ def as_tarfile(plain: bytes) -> tuple[frozenset[str], bytes]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_mutated_gzip_streams_are_refused(part: int, tmp_path: Path, tally) -> None:
+def test_mutated_gzip_streams_are_refused(part: int, tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     """Damage to the compressed bytes never goes unnoticed, or changes nothing."""
     for seed in range(part, ROUNDS, PARTS):
         rng = random.Random(seed)
