@@ -9,18 +9,23 @@ Over TLS, and where there is no sendfile, the file is read in chunks by a worker
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
+from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.protocols import Span
-from pkgindex_http.replies import Reply, head_bytes
+from pkgindex_core.storage_failures import storage_failure
+from pkgindex_http.errors import error_reply
+from pkgindex_http.replies import SERVER, Reply, head_bytes
 
 ONE_WRITE: Final = 64 * 1024
 """Bytes up to which a body is read and written whole."""
@@ -28,6 +33,8 @@ CHUNK: Final = 256 * 1024
 STALL_SECONDS: Final = 120
 """How long a client may read nothing before its connection is cut."""
 SENDFILE_CHUNK: Final = 8 * 1024 * 1024
+
+_log = logging.getLogger("pkgindex.http")
 
 
 class FileResponse(web.StreamResponse):
@@ -49,24 +56,44 @@ class FileResponse(web.StreamResponse):
             raise ConnectionResetError("the client went away")
         length = self._span.stop - self._span.start if self._span else 0
         head = head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version, length=length)
-        self._eof_sent = True
         self._body_length = 0
         if request.method == "HEAD" or self._span is None or not length:
+            self._eof_sent = True
             transport.write(head)
             return None
-        loop = asyncio.get_running_loop()
-        if length <= ONE_WRITE:
+        try:
             # A small file is in the page cache or one disk read away; a thread hop costs more than the read.
-            transport.write(head + _read_span(self._path, self._span))
+            small = _read_span(self._path, self._span) if length <= ONE_WRITE else None
+            descriptor = -1 if small is not None else await self._open()
+        except ConnectionError:
+            raise
+        except OSError as error:  # nothing was promised yet
+            self._refuse(request, transport, error)
+            return None
+        self._eof_sent = True
+        if small is not None:
+            transport.write(head + small)
         else:
-            transport.write(head)
-            descriptor = await loop.run_in_executor(self._workers, os.open, self._path, os.O_RDONLY)
             try:
+                transport.write(head)
                 await self._send(request, transport, descriptor, self._span)
             finally:
                 os.close(descriptor)
         self._body_length = length
         return None
+
+    async def _open(self) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, os.open, self._path, os.O_RDONLY)
+
+    def _refuse(self, request: web.BaseRequest, transport: Any, error: OSError) -> None:
+        """Answer that the file cannot be read now, instead of it."""
+        failure = storage_failure(error, "reading a file")
+        _log.warning("%s", failure, exc_info=error)
+        reply = error_reply(failure, request.headers.get("Accept", ""))
+        self.set_status(reply.status)
+        self._eof_sent = True
+        transport.write(head_bytes(reply, keep_alive=bool(self._keep_alive), version=request.version) + reply.body)
+        self._body_length = len(reply.body)
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
         """Everything was written."""
@@ -85,17 +112,21 @@ class FileResponse(web.StreamResponse):
         # What was written before must have left before the kernel writes beside the transport.
         transport.set_write_buffer_limits(high=0)
         try:
-            await request.protocol._drain_helper()
-            while transport.get_write_buffer_size():
-                await asyncio.sleep(0.001)
-                if transport.is_closing():
-                    raise ConnectionResetError("the client went away")
+            async with asyncio.timeout(STALL_SECONDS):
+                await request.protocol._drain_helper()
+                while transport.get_write_buffer_size():
+                    await asyncio.sleep(0.001)
+                    if transport.is_closing():
+                        raise ConnectionResetError("the client went away")
             duplicate = socket.socket(fileno=os.dup(raw.fileno()))
             try:
                 duplicate.setblocking(False)
                 await _sendfile(duplicate, descriptor, span, transport)
             finally:
                 duplicate.close()
+        except TimeoutError:
+            transport.abort()
+            raise ConnectionResetError("the client stopped reading") from None
         finally:
             transport.set_write_buffer_limits()
 
@@ -116,25 +147,62 @@ class StreamedResponse(web.StreamResponse):
     """A body that comes piece by piece, of known length or chunked."""
 
     def __init__(self, reply: Reply, body: AsyncIterator[bytes], *, length: int | None) -> None:
-        super().__init__(status=reply.status, headers=dict(reply.headers))
-        if length is None:
-            self.enable_chunked_encoding()
-        else:
+        super().__init__(status=reply.status, headers={**reply.headers, "Server": SERVER})
+        if length is not None:
             self.content_length = length
         self._source = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write the head, then every piece as it comes. A source that fails cuts the connection: no half file looks whole."""
-        writer = await super().prepare(request)
-        if request.method != "HEAD":
-            try:
-                async for data in self._source:
-                    await self.write(data)
-            except Exception:
-                if request.transport is not None:
-                    request.transport.abort()
-                raise
+        """Write the head, then every piece as it comes.
+
+        A source that fails before its first byte is an answer with a status; one that fails later cuts the connection, so that no
+        half file looks whole.
+        """
+        if self.content_length is None and request.version >= HttpVersion11:
+            self.enable_chunked_encoding()
+        if request.method == "HEAD":
+            return await super().prepare(request)
+        try:
+            first = await anext(self._source, b"")
+            writer = await super().prepare(request)
+            await self.write(first)
+            async for data in self._source:
+                await self.write(data)
+        except PkgIndexError as error:
+            if not self.prepared and request.transport is not None:
+                self._refuse(request, request.transport, error)
+                return None
+            _log.warning("a download broke off: %s", error)
+            _cut(request)
+            raise ConnectionResetError("the source failed") from error
+        except Exception:
+            _cut(request)
+            raise
+        finally:
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
         return writer
+
+    def _refuse(self, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
+        reply = error_reply(error, request.headers.get("Accept", ""))
+        self._req = request
+        self._keep_alive = request.keep_alive
+        self.set_status(reply.status)
+        self._eof_sent = True
+        transport.write(head_bytes(reply, keep_alive=bool(self._keep_alive), version=request.version) + reply.body)
+        self._body_length = len(reply.body)
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End the connection with a reset: where a body has no length, an orderly end would say that it is whole."""
+    transport = request.transport
+    if transport is None:
+        return
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 async def _sendfile(connection: socket.socket, descriptor: int, span: Span, transport: Any) -> None:

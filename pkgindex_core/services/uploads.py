@@ -12,7 +12,7 @@ so a client that lost the answer may repeat itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -29,6 +29,7 @@ from pkgindex_core.changes import (
     Requirement,
 )
 from pkgindex_core.clock import Clock
+from pkgindex_core.digests import Hasher
 from pkgindex_core.errors import Conflict, Denied, PkgIndexError, Refused, RequirementFailed, TooLarge
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
@@ -55,6 +56,7 @@ T = TypeVar("T")
 # What a form may ask to be compared besides sha256, which is always computed.
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
 _CLOSED_STATUSES = {"archived", "quarantined"}
+_READ_BYTES = 1024 * 1024
 
 
 class UploadLimits(Struct, frozen=True, kw_only=True):
