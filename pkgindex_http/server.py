@@ -27,6 +27,7 @@ from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.bodies import is_awaiting
 from pkgindex_http.connections import Connections
 from pkgindex_http.credentials import read_credentials
+from pkgindex_http.draining import UnderWay, drain
 from pkgindex_http.errors import error_reply, problem_reply
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
@@ -40,6 +41,8 @@ HEADER_LIMIT = 16_384
 """Bytes of one header line, and of all of them together about twice that."""
 _PROBE_SECONDS = 5.0
 _PROBE_BYTES = 256 * 1024
+_CUT_SECONDS = 0.5
+"""What requests that were cut have for cleaning up."""
 
 
 class Server:
@@ -54,9 +57,11 @@ class Server:
         self._routes = RouteTable()
         self._probed = -_PROBE_SECONDS
         self._runner: web.ServerRunner | None = None
+        self._under_way = UnderWay()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
+        self._under_way.begin(request)
         answer = await self._answer(request)
         # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
         # nobody can tell which, so the connection ends here (RFC 9110 10.1.1).
@@ -87,9 +92,7 @@ class Server:
             max_field_size=HEADER_LIMIT,
             auto_decompress=False,  # of request bodies: bounds are on what comes over the wire
         )
-        self._runner = web.ServerRunner(
-            server, handle_signals=False, shutdown_timeout=self.engine.settings.shutdown_timeout
-        )
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()
@@ -98,8 +101,13 @@ class Server:
     async def stop(self) -> None:
         """Stop gracefully: readiness says so at once, nobody new is let in, requests under way finish."""
         self.stopping = True
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self._runner.server is not None:
+            await drain(self._runner.server, self._under_way, seconds=self.engine.settings.shutdown_timeout)
+        await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
         accept = request.headers.get("Accept", "")
