@@ -119,8 +119,12 @@ def _good_zips() -> Iterator[tuple[str, bytes]]:
         entry.local = entry.central = {"packed": FULL_32, "size": FULL_32, "extra": sizes}
     yield "zip64-sizes-everywhere", assemble(entries)
     entries = _entries()
-    entries[1].central["extra"] = zip64_extra(len(entries[1].data), len(entries[1].packed()))
-    yield "zip64-repeats-what-stands-there", assemble(entries)
+    entries[1].local["extra"] = zip64_extra(len(entries[1].data), len(entries[1].packed()))
+    yield "zip64-local-repeats-what-stands-there", assemble(entries)
+    entries = _entries()
+    entries[1].central = {"size": FULL_32, "extra": zip64_extra(len(entries[1].data))}
+    entries[0].central = {"offset": FULL_32, "extra": zip64_extra(0)}
+    yield "zip64-exactly-what-is-needed", assemble(entries)
     entries = _entries()
     stamp = struct.pack("<HHBI", 0x5455, 5, 1, 0)
     for entry in entries:
@@ -302,21 +306,35 @@ def _bad_extras() -> Iterator[tuple[str, bytes, str]]:
     yield "extra-of-three-bytes-in-directory", _with_central({"extra": b"abc"}), "truncated extra"
     yield "extra-longer-than-header", _with_local({"extra": struct.pack("<HH", 0x5455, 9)}), "ends beyond"
     yield "zip64-twice", _with_both({**both, "extra": good + zip64_extra(size, packed - 1)}), "twice"
-    yield "zip64-too-long", _with_both({**both, "extra": zip64_extra(size, packed, 0, 0, 0)}), "wrong length"
+    yield (
+        "zip64-too-long",
+        _with_both({**both, "extra": zip64_extra(size, packed, 0, 0, 0)}),
+        "longer or shorter than needed",
+    )
     yield "zip64-too-short", _with_both({**both, "extra": zip64_extra(size)}), "ZIP64"
-    yield "zip64-odd-length", _with_both({**both, "extra": struct.pack("<HH", 1, 5) + b"12345"}), "wrong length"
+    yield (
+        "zip64-odd-length",
+        _with_both({**both, "extra": struct.pack("<HH", 1, 5) + b"12345"}),
+        "longer or shorter than needed",
+    )
     yield "zip64-empty-and-needed", _with_both({**both, "extra": struct.pack("<HH", 1, 0)}), "ZIP64"
-    yield "zip64-missing-and-needed", _with_both(both), "needs a ZIP64 field"
+    yield "zip64-missing-and-needed", _with_both(both), "longer or shorter than needed"
     yield "zip64-contradicts-packed-size", _with_local({"extra": zip64_extra(size, packed + 1)}), "contradicts"
     yield "zip64-contradicts-size", _with_local({"extra": zip64_extra(size + 1, packed)}), "contradicts"
     yield (
         "zip64-only-size-of-deflated",
         _with_local({"size": FULL_32, "extra": zip64_extra(size)}),
-        "one size instead of two",
+        "longer or shorter than needed",
     )
     yield "zip64-only-packed-size", _with_central({"packed": FULL_32, "extra": zip64_extra(packed)}), "ambiguous"
     offset = {"offset": FULL_32, "extra": zip64_extra(size, packed, 0)}
-    yield "zip64-offset-behind-sizes", _with_central(offset, index=0), "ZIP64"
+    yield "zip64-offset-behind-sizes", _with_central(offset, index=0), "longer or shorter than needed"
+    repeated = {"extra": zip64_extra(size, packed)}
+    yield "zip64-repeats-in-directory", _with_central(repeated), "longer or shorter than needed"
+    two = {"size": FULL_32, "offset": FULL_32, "extra": zip64_extra(size, 0)}
+    yield "zip64-size-and-offset", _with_central(two), "ambiguous"
+    alone = {"size": FULL_32, "extra": zip64_extra(size, packed)}
+    yield "zip64-both-where-one-is-needed", _with_local(alone), "longer or shorter than needed"
     yield "zip64-sizes-differ-from-directory", _with_local({**both, "extra": zip64_extra(size, packed + 1)}), "differs"
     name = entries[1].name
     evil = b"demo/evil.py"

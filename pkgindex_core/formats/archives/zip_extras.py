@@ -52,76 +52,41 @@ def check_unicode_path(fields: dict[int, bytes], name: bytes) -> None:
 
 
 def central_sizes(fields: dict[int, bytes], size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int]:
-    """Size, compressed size and offset of a central directory header, with ZIP64 applied."""
-    raw = fields.get(ZIP64)
-    if raw is None:
-        if NO_32 in {size, packed, offset} or disk == NO_16:
-            raise ExtraError("needs a ZIP64 field and has none")
-        return size, packed, offset
-    # A field for only the compressed size never happens in earnest, and some readers take values by position.
-    if packed == NO_32 and size != NO_32:
+    """Size, compressed size and offset of a central directory header, with ZIP64 applied.
+
+    The field must hold exactly what does not fit, in this order: a longer one is read by position by some and by need
+    by others, and refused by uv.
+    """
+    raw = fields.get(ZIP64, b"")
+    values = [size, packed, offset]
+    wanted = [place for place, value in enumerate(values) if value == NO_32]
+    if len(raw) != 8 * len(wanted) + 4 * (disk == NO_16):
+        raise ExtraError("has a ZIP64 field that is longer or shorter than needed")
+    # Those who read by position take a compressed size for a plain one, or an offset for a compressed size.
+    if (packed == NO_32 and size != NO_32) or (size == NO_32 and packed != NO_32 and offset == NO_32):
         raise ExtraError("has an ambiguous ZIP64 field")
-    wanted = [value == NO_32 for value in (size, packed, offset)]
-    if len(raw) == 8 * sum(wanted) + 4 * (disk == NO_16):
-        # The standard form: exactly what does not fit, in this order. Compressed and plain size must not be confused
-        # by those who read by position: after a plain size only the compressed one may follow.
-        if size == NO_32 and packed != NO_32 and len(raw) > 8:
-            raise ExtraError("has an ambiguous ZIP64 field")
-        values = iter(struct.unpack_from(f"<{sum(wanted)}Q", raw))
-        size, packed, offset = (
-            next(values) if missing else value for missing, value in zip(wanted, (size, packed, offset), strict=True)
-        )
-        if disk == NO_16 and raw[-4:] != bytes(4):
-            raise ExtraError("is on another disk")
-        return size, packed, offset
-    return _full_form(raw, size, packed, offset)
+    for place, value in zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", raw), strict=True):
+        values[place] = value
+    if disk == NO_16 and raw[-4:] != bytes(4):
+        raise ExtraError("is on another disk")
+    return values[0], values[1], values[2]
 
 
 def local_sizes(fields: dict[int, bytes], size: int, packed: int, *, stored: bool) -> tuple[int, int]:
-    """Size and compressed size of a local header, with ZIP64 applied."""
-    raw = fields.get(ZIP64)
-    if raw is None:
-        if NO_32 in {size, packed}:
-            raise ExtraError("needs a ZIP64 field and has none")
-        return size, packed
-    if not raw:
-        if NO_32 in {size, packed}:
-            raise ExtraError("has an empty ZIP64 field and needs one")
-        return size, packed
-    if len(raw) == 8:
-        # APPNOTE wants both sizes here. One alone means the same to everybody only if they are equal.
-        (only,) = struct.unpack("<Q", raw)
-        if not stored or size not in {only, NO_32} or packed not in {only, NO_32}:
-            raise ExtraError("has a ZIP64 field with one size instead of two")
-        return only, only
-    if len(raw) != 16:
-        raise ExtraError("has a ZIP64 field of a wrong length")
-    size, packed, _ = _full_form(raw, size, packed, 0)
-    return size, packed
+    """Size and compressed size of a local header, with ZIP64 applied.
 
-
-def _full_form(raw: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
-    """ZIP64 with values that were not needed: harmless when they repeat what the header says."""
-    if len(raw) not in {0, 8, 16, 24, 28}:
-        raise ExtraError("has a ZIP64 field of a wrong length")
-    values = struct.unpack_from(f"<{min(len(raw) // 8, 3)}Q", raw)
-    merged = []
-    needed = 0
-    for place, value in enumerate((size, packed, offset)):
-        if place >= len(values):
-            if value == NO_32:
-                raise ExtraError("has a ZIP64 field that lacks a value")
-            merged.append(value)
-            continue
-        if value == NO_32:
-            # Python's zipfile takes the next unused value here, others the one that stands in this place.
-            if values[needed] != values[place]:
-                raise ExtraError("has an ambiguous ZIP64 field")
-            needed += 1
-        elif value != values[place]:
+    APPNOTE wants both sizes here or none; writers that may need them put them in beforehand.
+    """
+    raw = fields.get(ZIP64, b"")
+    missing = (size == NO_32, packed == NO_32)
+    if len(raw) == 16 and missing in {(True, True), (False, False)}:
+        values: tuple[int, int] = struct.unpack("<QQ", raw)
+        if missing == (False, False) and values != (size, packed):
             raise ExtraError("has a ZIP64 field that contradicts its header")
-        merged.append(values[place])
-    if len(raw) == 28 and raw[24:] != bytes(4):
-        raise ExtraError("is on another disk")
-    size, packed, offset = merged
-    return size, packed, offset
+        return values
+    if len(raw) == 8 and stored and missing == (True, False) and raw == struct.pack("<Q", packed):
+        # One size alone means the same to everybody only where the two are equal.
+        return packed, packed
+    if raw or missing != (False, False):
+        raise ExtraError("has a ZIP64 field that is longer or shorter than needed")
+    return size, packed
