@@ -1,11 +1,14 @@
 """Connections as aiohttp keeps them, except for two things.
 
-When a request is malformed, its own error page repeats up to a whole line of the request, and its log record a traceback with the same: an Authorization header with
-a stray byte would be written down in both. Here the client is told which rule it broke in words of ours, and the log gets
-a short line at debug level: whoever can reach the port could fill a disk otherwise.
+When a request is malformed, its own error page repeats up to a whole line of the request, and its log record a traceback with the
+same: an Authorization header with a stray byte would be written down in both. Here the client is told which rule it broke in words of
+ours, and the log gets a short line at debug level: whoever can reach the port could fill a disk otherwise.
 
-When the server stops, aiohttp takes no more bytes from any connection, so that an upload under way waits for the rest of its body until
-it is cancelled. Here such a connection is closed when its request is done.
+When the server stops, aiohttp takes no more bytes from any connection, so an upload that is under way can never finish; it waits twice
+as long as it is told to; and what a slow client has not read yet is lost when the process ends. Here, within one bound:
+
+    idle connections are closed  ->  each busy one is closed when it is idle  ->  closed ones stay until the client has
+    everything that was written  ->  what is left then is cut
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from aiohttp.http_exceptions import LineTooLong
 from pkgindex_http.replies import WholeResponse, text_reply
 
 logger = logging.getLogger("pkgindex.http")
+
+_LOOK_SECONDS = 0.01
 
 
 class Connection(web.RequestHandler):
@@ -45,19 +50,10 @@ class Connection(web.RequestHandler):
         logger.debug("malformed request from %s: %s", request.remote, type(exc).__name__)
         return WholeResponse(text_reply(text, status=status, headers={"Cache-Control": "no-store"}), close=True)
 
-
-    def close(self) -> None:
-        """Close after the request under way, and take the rest of its body before."""
-        request = self._current_request
-        if request is None or request.content.is_eof():
-            super().close()
-        else:
-            request.content.on_eof(super().close)
-
-    def task_under_way(self) -> asyncio.Task[None] | None:
-        """What answers the requests of this connection, while there is one whose body is still coming in."""
-        request = self._current_request
-        return None if request is None or request.content.is_eof() else self._task_handler
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was asked that is not answered: it waits for a request, and none has come in this very moment."""
+        return self._waiter is not None and not self._messages
 
 
 class Connections(web.Server):
@@ -66,16 +62,11 @@ class Connections(web.Server):
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    async def shutdown(self, timeout: float | None = None) -> None:
-        """End all connections; requests under way have `timeout` seconds to finish, bodies included."""
-        started = self._loop.time()
-        uploads = [
-            task
-            for connection in self.connections
-            if isinstance(connection, Connection) and (task := connection.task_under_way()) is not None
-        ]
-        if uploads:
-            await asyncio.wait(uploads, timeout=timeout)
-        if timeout is not None:
-            timeout = max(0.1, timeout - (self._loop.time() - started))  # to aiohttp, 0 would mean for ever
-        await super().shutdown(timeout)
+    async def drain(self, seconds: float) -> None:
+        """Let what is under way finish, for so long at most. Nobody new may come in meanwhile."""
+        deadline = self._loop.time() + seconds
+        while self.connections and self._loop.time() < deadline:
+            for connection in self.connections:
+                if isinstance(connection, Connection) and connection.is_idle:
+                    connection.force_close()  # what was written before is still sent
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -27,7 +27,6 @@ from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.bodies import is_awaiting
 from pkgindex_http.connections import Connections
 from pkgindex_http.credentials import read_credentials
-from pkgindex_http.draining import UnderWay, drain
 from pkgindex_http.errors import error_reply, problem_reply
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
@@ -57,11 +56,9 @@ class Server:
         self._routes = RouteTable()
         self._probed = -_PROBE_SECONDS
         self._runner: web.ServerRunner | None = None
-        self._under_way = UnderWay()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
-        self._under_way.begin(request)
         answer = await self._answer(request)
         # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
         # nobody can tell which, so the connection ends here (RFC 9110 10.1.1).
@@ -105,8 +102,8 @@ class Server:
             return
         for site in list(self._runner.sites):
             await site.stop()
-        if self._runner.server is not None:
-            await drain(self._runner.server, self._under_way, seconds=self.engine.settings.shutdown_timeout)
+        if isinstance(self._runner.server, Connections):
+            await self._runner.server.drain(self.engine.settings.shutdown_timeout)
         await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
