@@ -38,11 +38,11 @@ class AccessLogger(AbstractAccessLogger):
                 "client": request.get(CLIENT, "") or request.remote or "",
                 "who": request.get(WHO, ""),
                 "method": request.method,
-                "path": request.rel_url.raw_path[:_TEXT_LIMIT],
+                "path": _plain(request.rel_url.raw_path),
                 "status": response.status,
                 "bytes": response.body_length,
                 "ms": round(time * 1000, 3),
-                "agent": request.headers.get("User-Agent", "")[:_TEXT_LIMIT],
+                "agent": _plain(request.headers.get("User-Agent", "")),
             }
         )
         self.logger.info("%s", line.decode())
@@ -56,8 +56,19 @@ class JsonFormatter(logging.Formatter):
             "time": to_rfc3339(_clock.now()),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _encodable(record.getMessage()),
         }
         if record.exc_info:
-            document["traceback"] = self.formatException(record.exc_info)
+            document["traceback"] = _encodable(self.formatException(record.exc_info))
         return _encoder.encode(document).decode()
+
+
+def _plain(text: str) -> str:
+    """Text from a request, in ASCII: neither bytes that were not UTF-8, which JSON cannot hold, nor U+2028, at which some viewers
+    of logs begin a new line.
+    """
+    return text[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,319 @@
+"""What is written down about requests: enough, one JSON line each, nobody's secrets, and no line that a request made up."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from pkgindex_core.config import Settings
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http.access_log import JsonFormatter
+from pkgindex_http.commands.run import configure_logging
+from tests.http.conftest import PASSWORD, Serve, Served, basic
+from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
+from tests.http.wire import RawAnswer, RawRequest, ask_raw, connected, read_answer
+
+CANARY = "canary-7f3a91c2"
+"""Stands in every place where a client may put a secret."""
+
+
+class Logs:
+    """What the program has written to standard error so far."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    def read(self) -> str:
+        return self._stream.getvalue()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line, each a JSON object."""
+        return [json.loads(line) for line in self.read().split("\n") if line]
+
+    def access(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if "method" in line]
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Logs]:
+    """Logging as the server sets it up, at its most talkative."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    root, access = logging.getLogger(), logging.getLogger("pkgindex.access")
+    before = (root.handlers[:], root.level, access.handlers[:], access.level, access.propagate)
+    configure_logging(Settings(data=tmp_path, log_level="debug", access_log=True))
+    monkeypatch.undo()
+    yield Logs(stream)
+    root.handlers[:], access.handlers[:] = before[0], before[2]
+    root.setLevel(before[1])
+    access.setLevel(before[3])
+    access.propagate = before[4]
+
+
+async def _ask(served: Served, *lines: str | bytes, body: bytes = b"") -> RawAnswer:
+    head = b"\r\n".join(line.encode() if isinstance(line, str) else line for line in lines)
+    return await ask_raw(served.address, head + b"\r\n\r\n" + body, method="GET")
+
+
+async def test_a_line_says_who_asked_for_what_and_what_came_of_it(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served:
+        await served.put(build_wheel("demo", "1.0"))
+        anna = await served.user("anna")
+        async with served.get("/simple/demo/?x=y", headers={**anna, "User-Agent": "pip/26.3"}) as answer:
+            size = len(await answer.read())
+        async with served.request("HEAD", "/simple/none/") as answer:
+            await answer.read()
+    page, missing = logs.access()
+    assert datetime.fromisoformat(page.pop("time"))
+    assert page.pop("ms") > 0
+    assert page == {
+        "client": "127.0.0.1",
+        "who": "anna",
+        "method": "GET",
+        "path": "/simple/demo/",
+        "status": 200,
+        "bytes": size,
+        "agent": "pip/26.3",
+    }
+    assert (missing["method"], missing["status"], missing["who"], missing["bytes"]) == ("HEAD", 404, "", 0)
+
+
+async def test_a_token_is_named_by_its_id(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served:
+        text, token = await served.engine.identity.make_token("root", who="[test]", name="ci", actions=("read",))
+        for headers in (basic("__token__", text), basic(text, ""), {"Authorization": f"Bearer {text}"}):
+            async with served.get("/simple/", headers=headers) as answer:
+                assert answer.status == 200
+    assert {line["who"] for line in logs.access()} == {f"root (token {token.id})"}
+    assert text not in logs.read()
+    assert text.rpartition("_")[2] not in logs.read()
+
+
+async def test_the_client_is_who_the_trusted_proxy_says(serve: Serve, logs: Logs) -> None:
+    for trusted in (("127.0.0.0/8",), ()):
+        async with serve(access_log=True, trusted_proxies=trusted) as served:
+            answer = await _ask(served, "GET /+live HTTP/1.1", "Host: x", "X-Forwarded-For: 203.0.113.7")
+            assert answer.status == 200
+    assert [line["client"] for line in logs.access()] == ["203.0.113.7", "127.0.0.1"]
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+_HEADERS = [
+    f"Authorization: Basic {_encoded(f'root:{CANARY}')}",
+    f"Authorization: Basic {_encoded(f'{CANARY}:')}",
+    f"Authorization: Basic {_encoded(f':{CANARY}')}",
+    f"Authorization: Basic {CANARY}",
+    f"Authorization: Bearer {CANARY}",
+    f"Authorization: token {CANARY}",
+    f"Authorization: {CANARY}",
+    f"Authorization: Digest {CANARY}",
+    f"Authorization: Bearer {CANARY}é",
+    f"Authorization: Bearer {CANARY} and more",
+    f"X-Devpi-Auth: {_encoded(f'root:{CANARY}')}",
+    f"X-Devpi-Auth: {CANARY}",
+    f"Proxy-Authorization: Basic {_encoded(f'root:{CANARY}')}",
+    f"Cookie: session={CANARY}",
+    f"X-Api-Key: {CANARY}",
+    f"Referer: https://root:{CANARY}@example.com/",
+]
+_MALFORMED_LINES = [
+    f"Authorization: Bearer {CANARY}\0".encode(),
+    f"Authorization: Bearer {CANARY}\rX: y".encode(),
+    f"Authorization Bearer {CANARY}".encode(),
+    f"Authorization : Bearer {CANARY}".encode(),
+    f"{CANARY}".encode(),
+    f" {CANARY}".encode(),
+    b"Authorization: Bearer " + CANARY.encode() * 3000,
+    f"Transfer-Encoding: {CANARY}".encode(),
+    f"Content-Length: {CANARY}".encode(),
+]
+_TARGETS = [
+    f"http://root:{CANARY}@localhost/simple/",
+    f"http://root:{CANARY}@localhost/nowhere",
+    f"http://root:{CANARY}@localhost",
+    f"https://{CANARY}@localhost/simple/none/",
+    f"/simple/?token={CANARY}",
+    f"/simple/none/?password={CANARY}",
+    f"/nowhere?{CANARY}",
+    f"/+explain?token={CANARY}",
+    f"/simple/?format=x&token={CANARY}",
+    f"/root/dev/+f/abc/0123456789abc/demo-1.0.tar.gz?X-Amz-Signature={CANARY}",
+]
+_ACCEPTS = ["*/*", "text/html", "application/json"]
+
+
+async def test_no_secret_of_a_request_is_written_down_or_sent_back(serve: Serve, logs: Logs, tally) -> None:
+    starts = ["GET /simple/", "GET /nowhere/", "GET /root/none/+simple/", "GET /+explain?project=x"]
+    starts += ["POST /legacy/", "DELETE /root/dev/demo", "PATCH /root/dev/+f/abc/0123456789abc/demo-1.0.tar.gz"]
+    requests: list[list[str | bytes]] = [[f"{start} HTTP/1.1", line] for start in starts for line in _HEADERS]
+    requests += [["GET /simple/ HTTP/1.1", line] for line in _MALFORMED_LINES]
+    requests += [[f"{method} {target} HTTP/1.1"] for method in ("GET", "POST") for target in _TARGETS]
+    requests += [
+        [f"GET {CANARY} HTTP/1.1"],
+        [f"{CANARY} / HTTP/1.1"],
+        [f"GET / {CANARY}"],
+        [f"GET /\0{CANARY} HTTP/1.1"],
+    ]
+    async with serve(access_log=True) as served:
+        for accept in _ACCEPTS:
+            for first, *others in requests:
+                length = (
+                    []
+                    if any(b"Content-Length" in line for line in others if isinstance(line, bytes))
+                    else ["Content-Length: 0"]
+                )
+                usual = ("Host: localhost", f"Accept: {accept}", "Connection: close", *length)
+                answer = await _ask(served, first, *usual, *others)
+                assert answer.status < 500, (first, others)
+                assert CANARY.encode() not in answer.head + answer.body, (first, others)
+    for secret in (CANARY, _encoded(f"root:{CANARY}"), _encoded(f"{CANARY}:"), CANARY[2:]):
+        assert secret not in logs.read()
+    tally("requests with secrets in odd places", len(requests) * len(_ACCEPTS))
+
+
+async def test_no_secret_of_a_body_is_written_down_or_sent_back(serve: Serve, logs: Logs) -> None:
+    built = build_wheel("demo", "1.0")
+    secrets = [(name, None, CANARY.encode()) for name in ("password", "token", ":password", "username", "api_key")]
+    async with serve(access_log=True) as served:
+        forms = [
+            encode_form([*secrets, *upload_parts(built)]),
+            encode_form([*secrets, *upload_parts(built, data=b"no archive")]),
+            encode_form([*secrets, *upload_parts(built)])[:-400],
+            encode_form([*secrets, ("name", "x", CANARY.encode())]),
+            encode_form([*secrets, ("name", None, CANARY.encode() + b"\xff")]),
+            CANARY.encode() * 1000,
+        ]
+        for accept in _ACCEPTS:
+            for form in forms:
+                for auth in (basic("root"), basic("root", CANARY), {}):
+                    lines = [f"{name}: {value}".encode() for name, value in auth.items()]
+                    lines += [b"Content-Type: " + CONTENT_TYPE, b"Accept: " + accept.encode(), b"Connection: close"]
+                    answer = await ask_raw(served.address, RawRequest("POST", b"/legacy/", tuple(lines), form).encode())
+                    assert answer.status < 500
+                    assert CANARY.encode() not in answer.head + answer.body
+            for body in (
+                {"user": "root", "password": CANARY},
+                {"user": "nobody", "password": CANARY},
+                {"user": "root", "password": [CANARY]},
+                {"user": "root", "passwort": CANARY},
+                {"user": 1, "password": CANARY},
+                CANARY,
+                [CANARY],
+            ):
+                for text in (json.dumps(body).encode(), json.dumps(body).encode()[:-1]):
+                    async with served.request("POST", "/+login", data=text, headers={"Accept": accept}) as login:
+                        assert login.status in {400, 401}
+                        assert CANARY not in await login.text()
+                        assert CANARY not in str(login.headers)
+    assert CANARY not in logs.read()
+
+
+async def test_a_login_is_not_written_down_either(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served:
+        async with served.request("POST", "/+login", json={"user": "root", "password": PASSWORD}) as answer:
+            assert answer.status == 200
+            assert answer.headers["Cache-Control"] == "no-store"
+            token = json.loads(await answer.read())["result"]["password"]
+        async with served.get("/simple/", headers={"X-Devpi-Auth": _encoded(f"root:{token}")}) as answer:
+            assert answer.status == 200
+    assert token not in logs.read()
+    assert PASSWORD not in logs.read()
+    assert [line["who"] for line in logs.access()] == ["", "root"]
+
+
+_FORGED = b'{"time": "2026-01-01T00:00:00Z", "method": "GET", "who": "root", "path": "/forged", "status": 200}'
+
+
+async def test_no_request_forges_a_line(serve: Serve, logs: Logs) -> None:
+    asked = 0
+    async with serve(access_log=True) as served:
+        quoted = _FORGED.replace(b" ", b"%20").replace(b'"', b"%22")
+        for end in (
+            b"%0a",
+            b"%0d%0a",
+            b"%0d",
+            b"%E2%80%A8",
+            b"%C2%85",
+            b"%00",
+            b'"}%0a',
+            b"\\n",
+            b"\xe2\x80\xa8",
+            b"\xc2\x85",
+        ):
+            await _ask(served, b"GET /simple/x" + end + quoted + b"/ HTTP/1.1", "Host: localhost", "Connection: close")
+            asked += 1
+        for agent in (
+            b"x\\n" + _FORGED,
+            b'x"}' + _FORGED,
+            b"\xe2\x80\xa8" + _FORGED,
+            b"\xc2\x85" + _FORGED,
+            b"\xff\xfe" + _FORGED,
+            b"\x0b\x0c\x1c\x1d\x1e" + _FORGED,
+            b"\t\x1b[2J" + _FORGED,
+            b"%s %d {0} %(message)s " + _FORGED,
+            b"x" * 16_000,
+        ):
+            await _ask(served, b"GET /+live HTTP/1.1", "Host: localhost", b"User-Agent: " + agent, "Connection: close")
+            asked += 1
+        for bare in (b"x\n" + _FORGED, b"x\r" + _FORGED, b"x\r\n" + _FORGED):
+            await _ask(served, b"GET /+live HTTP/1.1", "Host: localhost", b"User-Agent: " + bare, "Connection: close")
+            asked += 1
+    lines = logs.access()
+    assert len(lines) == asked
+    assert "/forged" not in {line["path"] for line in lines}
+    for line in logs.read().splitlines():  # which splits at more than line feeds
+        assert json.loads(line)
+        assert len(line) < 2000
+
+
+async def test_bytes_that_are_not_text_do_not_stop_the_log(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served, connected(served.address) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET /simple/ HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \xff\r\n\r\n")
+            assert (await read_answer(reader)).status == 200
+    assert [line["agent"] for line in logs.access()] == ["\\udcff", "\\udcff"]
+
+
+async def test_an_unforeseen_failure_is_in_the_log_and_not_in_the_answer(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served:
+
+        async def fail(request: Any) -> None:
+            raise RuntimeError(f"boom \udcff in a {type(request).__name__}")
+
+        served.engine.pages.project = fail  # type: ignore[method-assign, assignment]
+        for accept in _ACCEPTS:
+            async with served.get(
+                "/simple/demo/", headers={"Accept": f"{accept}, text/html;q=0.1", **basic("root")}
+            ) as answer:
+                text = await answer.text()
+                assert answer.status == 500
+                assert answer.headers["Cache-Control"] == "no-store"
+                assert "boom" not in text
+                assert "Traceback" not in text
+                assert ".py" not in text
+    errors = [line for line in logs.lines() if line.get("level") == "error"]
+    assert len(errors) == 3
+    for error in errors:
+        assert "RuntimeError: boom \\udcff" in error["traceback"]
+    assert errors[-1]["message"].split()[1] in text  # the reference that the client can quote
+    assert PASSWORD not in logs.read()
+
+
+def test_other_records_are_json_lines_too() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "p", 1, "a %s\nb \udcff", ("\r\n",), None)
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    document = json.loads(line)
+    assert document["message"] == "a \r\n\nb \\udcff"
+    assert (document["level"], document["logger"]) == ("warning", "x")
