@@ -291,8 +291,8 @@ def _bad_headers() -> Iterator[tuple[str, bytes, str]]:
         entries[1].after = tail
         yield name, assemble(entries), "data descriptor"
     yield "encrypted", _with_both({"flags": 1}), "encrypted"
-    yield "version-of-the-future", _with_central({"version": 64}), "newer zip version"
-    yield "version-of-the-future-in-header", _with_local({"version": 64}), "newer zip version"
+    yield "version-of-the-future", _with_central({"version": 46}), "newer zip version"
+    yield "version-of-the-future-in-header", _with_local({"version": 46}), "newer zip version"
     yield "strongly-encrypted", _with_both({"flags": 0x40}), "unknown flags"
     yield "headers-masked", _with_both({"flags": 0x2000}), "unknown flags"
 

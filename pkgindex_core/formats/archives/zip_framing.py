@@ -45,7 +45,8 @@ _LOCATOR64 = struct.Struct("<4sIQI")
 _END_SIGNATURE = b"PK\x05\x06"
 _LONGEST_COMMENT = 0xFFFF
 
-_NEWEST_VERSION = 63  # 6.3 is the newest there is; Python's zipfile fails on what asks for more
+# 4.5 brought ZIP64; what came later is other compression and encryption. unzip skips members that ask for more.
+_NEWEST_VERSION = 45
 _ENCRYPTED = 1 << 0
 _DESCRIPTOR = 1 << 3
 _UTF8 = 1 << 11
