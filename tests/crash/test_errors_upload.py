@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from pkgindex_core import failpoints
+from pkgindex_core.errors import StorageFull, Unavailable
 from pkgindex_core.models import Serial
+from pkgindex_core.protocols import Principal
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
 from tests.crash.oracle import HOSTED, file_path, staged, upload
@@ -118,3 +120,19 @@ async def test_a_file_that_cannot_be_opened_is_unavailable_and_not_a_broken_conn
             assert b"too many files are open" in answer.body
             assert "etag" not in answer.headers
             await assert_shows(served, built, there=True)
+
+
+async def test_programs_that_embed_the_library_are_told_in_its_own_words(serve: Serve, armed: None) -> None:
+    async with serve(store="", blobs="") as served:
+        root = Principal(name="root")
+        for error, expected in (("ENOSPC", StorageFull), ("EIO", Unavailable)):
+            failpoints.arm(f"upload.spool_opened=raise:{error}")
+            with pytest.raises(Unavailable) as refused:
+                async with served.engine.uploads.receive(HOSTED, root) as incoming:
+                    await incoming.begin_content(THERE.filename)
+            assert type(refused.value) is expected
+            failpoints.disarm()
+        # What the caller's own connection does is the caller's business.
+        with pytest.raises(ConnectionResetError):
+            async with served.engine.uploads.receive(HOSTED, root):
+                raise ConnectionResetError
