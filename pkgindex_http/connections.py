@@ -1,4 +1,4 @@
-"""Connections as aiohttp keeps them, except for two things.
+"""Connections as aiohttp keeps them, except for how requests are told to be malformed, and how it all ends.
 
 When a request is malformed, its own error page repeats up to a whole line of the request, and its log record a traceback with the
 same: an Authorization header with a stray byte would be written down in both. Here the client is told which rule it broke in words of
@@ -49,6 +49,16 @@ class Connection(web.RequestHandler):
             text = "this is not a well-formed HTTP request"
         logger.debug("malformed request from %s: %s", request.remote, type(exc).__name__)
         return WholeResponse(text_reply(text, status=status, headers={"Cache-Control": "no-store"}), close=True)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client has gone."""
+        task = self._task_handler
+        reads_the_rest = task is not None and not self._request_in_progress and self._waiter is None
+        super().connection_lost(exc)
+        if task is not None and reads_the_rest:
+            # aiohttp reads on what is left of an answered request, up to `lingering_time`, also from a connection that is no more:
+            # a stop would wait for that.
+            task.cancel()
 
     @property
     def is_idle(self) -> bool:
