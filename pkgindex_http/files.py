@@ -7,6 +7,7 @@ without touching the disk. Bytes leave untouched: no content coding, no guessing
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +68,7 @@ async def _stored(ask: Ask, found: StoredFile, *, sidecar: bool) -> Reply | web.
     headers = _headers(found.public, sidecar=sidecar)
     headers["ETag"] = etag
     if found.blob.modified:
-        headers["Last-Modified"] = formatdate(found.blob.modified, usegmt=True)
+        headers["Last-Modified"] = _http_date(int(found.blob.modified))
     asked = ask.request.headers
     tags = asked.get("If-None-Match")
     if matches(tags, etag) or (
@@ -138,3 +139,8 @@ def _pinned(ask: Ask) -> str:
     if "b" in ask.values:
         return f"+f/{ask.values['a']}/{ask.values['b']}"
     return f"+e/{ask.values['a']}"
+
+
+@lru_cache(4096)
+def _http_date(moment: int) -> str:
+    return formatdate(moment, usegmt=True)

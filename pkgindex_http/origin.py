@@ -46,7 +46,7 @@ class Origin:
     def client(self, request: web.BaseRequest) -> str:
         """The address that a request comes from: the last hop that no trusted proxy vouches for."""
         peer = request.remote or ""
-        if not self._is_trusted(request):
+        if not self._trusted or not self._is_trusted(request):
             return peer
         for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
             address = _address(hop.strip())

@@ -31,6 +31,7 @@ class Ask(Struct, kw_only=True):
     """What stands for the placeholders of the route."""
     segments: tuple[str, ...]
     principal: Principal = NOBODY
+    known_index: IndexName | None = None
 
     @property
     def engine(self) -> Engine:
@@ -43,11 +44,14 @@ class Ask(Struct, kw_only=True):
     @property
     def index(self) -> IndexName:
         """The index of the URL, or the default one. A spelling that no index can have is `Missing` like any other."""
+        if self.known_index is not None:
+            return self.known_index
         if "user" not in self.values:
             return self.server.default_index
         name = index_name_or_none(self.values["user"], self.values["index"])
         if name is None:
             raise Missing("index", f"{self.values['user']}/{self.values['index']}"[:160])
+        self.known_index = name
         return name
 
     @property

@@ -52,6 +52,7 @@ class SqliteIndex:
             self._readers.close()
             raise
         self._tree: Tree | None = None
+        self._tree_generation = -1
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -73,9 +74,13 @@ class SqliteIndex:
     async def tree(self, *, at: Serial | None = None) -> Tree:
         if at is not None:
             return await self._readers.in_thread(partial(queries.tree, at=serial_of(at)))
+        generation = self.generation()
+        if self._tree is not None and self._tree_generation == generation:
+            return self._tree
         serial = self._readers.here(partial(queries.tree_serial, at=NOW))
         if self._tree is None or self._tree.serial != serial:
             self._tree = await self._readers.in_thread(partial(queries.tree, at=NOW))
+        self._tree_generation = generation  # from before the look: a commit since then makes the next call look again
         return self._tree
 
     async def standings(
