@@ -198,7 +198,10 @@ class ReadThrough:
         if sha256 is None:
             now = await self._store.file(index.name, project, file.filename)
             sha256 = now.sha256 if now is not None and now.url == file.url else None
-        return await self._blob_store.stat(sha256) if sha256 else None
+        blob = await self._blob_store.stat(sha256) if sha256 else None
+        if blob is not None and file.size not in {None, blob.size}:
+            return None  # damaged on the disk: what is fetched replaces it
+        return blob
 
     async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         site = self._site(index)

@@ -40,6 +40,7 @@ from pkgindex_core.services.access import allowed_index
 
 _KNOWN = 4096
 _CANDIDATES = 3
+_RESTORE = "restore the blob from a backup, or upload the same file again"
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):
@@ -171,13 +172,15 @@ class Files:
         file = known.file
         sha256 = file.sha256
         blob = await self._blobs.stat(sha256) if sha256 else None
+        if blob is not None and file.size not in {None, blob.size}:
+            blob = None  # damaged on the disk: a shorter file must not look whole
         if blob is None and config.is_mirror:
             arriving = await self._refresher(config).fetch(config, known.project, file)
             return ArrivingFile(file=file, arriving=arriving, public=public)
         if blob is None:
             raise Corrupt(
-                f"{file.filename} is listed in {config.name}, but its bytes are not in the blob store",
-                hint="restore the blob from a backup, or upload the same file again",
+                f"{file.filename} is listed in {config.name}, but its bytes are not in the blob store, or damaged",
+                hint=_RESTORE,
             )
         stored = await self._placed(file, blob, file.filename, public=public)
         known.bytes = stored if isinstance(stored.place, Path) else None
@@ -190,6 +193,11 @@ class Files:
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None and config.is_mirror:
             blob = await self._refresher(config).sidecar(config, known.project, file)
+        if blob is None and file.metadata_sha256:
+            raise Corrupt(
+                f"the metadata of {file.filename} is announced in {config.name}, but it is not in the blob store",
+                hint=_RESTORE,
+            )
         if blob is None:
             raise Missing("metadata file", f"{file.filename}.metadata")
         stored = await self._placed(file, blob, f"{file.filename}.metadata", public=public)

@@ -29,8 +29,17 @@ from pkgindex_core.changes import (
     Requirement,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Hasher
-from pkgindex_core.errors import Conflict, Denied, PkgIndexError, Refused, RequirementFailed, TooLarge
+from pkgindex_core.digests import Hasher, Sha256, sha256_of
+from pkgindex_core.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Missing,
+    PkgIndexError,
+    Refused,
+    RequirementFailed,
+    TooLarge,
+)
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
@@ -211,7 +220,7 @@ class Upload:
         failpoint("upload.digests_checked")
         taken = await self._check_name(name, stage)
         if taken is not None and taken.live and taken.sha256 == stage.hexdigest():
-            return await self._unchanged(name)
+            return await self._renewed(name, stage)
         await stage.flush()
         uploads = self._uploads
         inspected, display_name, warnings = await uploads._in_worker(
@@ -321,6 +330,24 @@ class Upload:
                 and canonical_version(row.version) == wanted
             ):
                 raise Conflict(f"File already exists: the release {wanted} has the source distribution {row.filename}")
+
+    async def _renewed(self, name: UploadName, stage: Stage) -> Published:
+        """The same bytes again: nothing changes in the index, and what was lost or damaged on the disk is made good."""
+        published = await self._unchanged(name)
+        metadata = published.file.metadata_sha256
+        if metadata and not await self._is_whole(metadata):
+            await stage.flush()
+            inspection = await self._uploads._in_worker(lambda: inspect_archive(stage.path, name))
+            await self._uploads._blobs.put(inspection.metadata)
+        await stage.keep()
+        return published
+
+    async def _is_whole(self, key: Sha256) -> bool:
+        try:
+            data = b"".join([chunk async for chunk in self._uploads._blobs.read(key)])
+        except (Missing, Corrupt):
+            return False
+        return sha256_of(data) == key
 
     async def _unchanged(self, name: UploadName) -> Published:
         file = await self._uploads._store.file(self._config.name, name.project, self._filename)
