@@ -14,8 +14,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 Tally = Callable[[str, int], None]
+
+# A time limit for one example says more about the machine than about the code; pytest-timeout bounds the whole test.
+settings.register_profile("pkgindex", deadline=None)
+settings.load_profile("pkgindex")
 
 # The contract suites are shipped in the library; their assertions explain themselves only if rewritten.
 pytest.register_assert_rewrite("pkgindex_core.testing")

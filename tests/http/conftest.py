@@ -20,7 +20,7 @@ from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.models import File, IndexConfig, User
 from pkgindex_core.names import IndexName, parse_project_name
-from pkgindex_core.plugins import Plugins
+from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.server import Server
 
@@ -32,6 +32,12 @@ HOSTED = IndexName("root/dev")
 def hash_of(password: str) -> str:
     """A hash of a password. Real in form, cheap to make and to verify: hashing is no subject of these tests."""
     return argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+
+
+@cache
+def loaded_plugins() -> Plugins:
+    """Built-in and installed plugins, looked for once: a test that wants others hands them in."""
+    return load_plugins()
 
 
 def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
@@ -105,7 +111,8 @@ def serve(tmp_path: Path) -> Serve:
             "shutdown_timeout": 5.0,
             **options,
         }
-        async with Engine.open(Settings(**given), plugins=plugins, mirrors=mirrors) as engine:
+        chosen = plugins or loaded_plugins()
+        async with Engine.open(Settings(**given), plugins=chosen, mirrors=mirrors) as engine:
             if not mirrors:
                 # Nothing to ask: a hosted index alone.
                 root = User(name="root", password_hash=hash_of(PASSWORD))

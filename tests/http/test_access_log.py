@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pkgindex_core.config import Settings
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.access_log import JsonFormatter
 from pkgindex_http.commands.run import configure_logging
+from tests.conftest import Tally
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 from tests.http.wire import RawAnswer, RawRequest, ask_raw, connected, read_answer
@@ -43,7 +45,7 @@ class Logs:
 
 
 @pytest.fixture
-def logs(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Logs]:
+def logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Logs]:
     """Logging as the server sets it up, at its most talkative."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
@@ -72,7 +74,7 @@ async def test_a_line_says_who_asked_for_what_and_what_came_of_it(serve: Serve, 
         async with served.request("HEAD", "/simple/none/") as answer:
             await answer.read()
     page, missing = logs.access()
-    assert datetime.fromisoformat(page.pop("time"))
+    assert datetime.fromisoformat(page.pop("time")).tzinfo
     assert page.pop("ms") > 0
     assert page == {
         "client": "127.0.0.1",
@@ -153,7 +155,7 @@ _TARGETS = [
 _ACCEPTS = ["*/*", "text/html", "application/json"]
 
 
-async def test_no_secret_of_a_request_is_written_down_or_sent_back(serve: Serve, logs: Logs, tally) -> None:
+async def test_no_secret_of_a_request_is_written_down_or_sent_back(serve: Serve, logs: Logs, tally: Tally) -> None:
     starts = ["GET /simple/", "GET /nowhere/", "GET /root/none/+simple/", "GET /+explain?project=x"]
     starts += ["POST /legacy/", "DELETE /root/dev/demo", "PATCH /root/dev/+f/abc/0123456789abc/demo-1.0.tar.gz"]
     requests: list[list[str | bytes]] = [[f"{start} HTTP/1.1", line] for start in starts for line in _HEADERS]

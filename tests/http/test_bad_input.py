@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec import Struct
@@ -17,6 +18,7 @@ from msgspec import Struct
 from pkgindex_core.testing.path_tricks import PathTrick, path_tricks
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.routes import ROUTES
+from tests.conftest import Tally
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, FIELD_BYTES, MALFORMED, encode_form, upload_fields, upload_parts
 from tests.http.wire import RawAnswer, RawRequest, ask_all, ask_raw, connected
@@ -93,7 +95,7 @@ async def _fill(served: Served) -> dict[str, str]:
 
 @pytest.mark.parametrize("prefixed", [False, True], ids=["direct", "prefixed"])
 async def test_no_path_trick_finds_anything(
-    serve: Serve, tmp_path, tally, caplog: pytest.LogCaptureFixture, prefixed: bool
+    serve: Serve, tmp_path: Path, tally: Tally, caplog: pytest.LogCaptureFixture, prefixed: bool
 ) -> None:
     """The corpus on every route that has a placeholder: GET and HEAD without credentials, the others as root."""
     canary = tmp_path / "canary.txt"
@@ -281,7 +283,9 @@ async def _outcome(address: tuple[str, int], case: _Raw) -> bytes:
         return said
 
 
-async def test_malformed_http_never_fails_the_server(serve: Serve, tally, caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_http_never_fails_the_server(
+    serve: Serve, tally: Tally, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serve() as served:
         anna = await served.user("anna")
         await served.put(build_wheel("demo", "1.0"))
@@ -319,7 +323,9 @@ async def test_a_whole_url_as_target_means_its_path(serve: Serve) -> None:
             assert (answer.status, answer.body) == (200, b"alive\n")
 
 
-async def test_malformed_forms_are_refused_over_http(serve: Serve, tally, caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_forms_are_refused_over_http(
+    serve: Serve, tally: Tally, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serve(max_upload_field_bytes=FIELD_BYTES) as served:
         root = f"Authorization: {basic('root')['Authorization']}".encode()
         for accept in (b"*/*", b"application/json", b"text/html"):
@@ -340,7 +346,7 @@ async def test_malformed_forms_are_refused_over_http(serve: Serve, tally, caplog
 
 
 async def test_no_name_trick_in_a_form_gets_anywhere(
-    serve: Serve, tally, tmp_path, caplog: pytest.LogCaptureFixture
+    serve: Serve, tally: Tally, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The corpus as filenames and as field values: nothing is published, kept, or written anywhere else."""
     canary = tmp_path / "canary.txt"

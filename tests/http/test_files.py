@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -20,6 +21,7 @@ import pytest
 from msgspec import Struct
 
 from pkgindex_core.changes import DropFile, PutFile, PutProject, YankFile
+from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName
@@ -51,7 +53,7 @@ Open = Callable[..., AbstractAsyncContextManager[Shelf]]
 
 
 @pytest.fixture(params=["memory", "disk small", "disk large"])
-def shelf(request: pytest.FixtureRequest, serve: Serve, tmp_path) -> Open:
+def shelf(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Open:
     """The three ways that bytes leave: streamed, in one write, by sendfile."""
     large = request.param == "disk large"
     blobs = "memory://" if request.param == "memory" else (tmp_path / "blobs").as_uri()
@@ -467,14 +469,14 @@ async def _stalled(here: Shelf, count: int) -> AsyncIterator[list[asyncio.Stream
 # What can go wrong between a file's record and its bytes
 
 
-async def test_a_blob_that_vanished_is_no_success(serve: Serve, tmp_path) -> None:
+async def test_a_blob_that_vanished_is_no_success(serve: Serve, tmp_path: Path) -> None:
     """Listed, and its bytes are gone: an error that says so, never an empty 200, never a 404 that a client would believe."""
     for blobs in ("memory://", (tmp_path / "blobs").as_uri()):
         async with serve(blobs=blobs, data=tmp_path / blobs[:3]) as served:
             file = await served.put(build_wheel("demo", "1.0"))
             sha256 = file.digests["sha256"]
             path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
-            await served.engine.blobs.drop(file.sha256)
+            await served.engine.blobs.drop(_key_of(file))
             async with served.get(path) as answer:
                 body = await answer.text()
             assert answer.status == 500
@@ -482,7 +484,7 @@ async def test_a_blob_that_vanished_is_no_success(serve: Serve, tmp_path) -> Non
             assert str(tmp_path) not in body
 
 
-async def test_a_file_that_cannot_be_opened_is_503_and_not_a_cut_connection(serve: Serve, tmp_path) -> None:
+async def test_a_file_that_cannot_be_opened_is_503_and_not_a_cut_connection(serve: Serve, tmp_path: Path) -> None:
     """It was there when it was looked for, and is not when it is opened."""
     for size in (10, ONE_WRITE + 10):
         async with serve(blobs=(tmp_path / "blobs").as_uri(), data=tmp_path / str(size)) as served:
@@ -490,9 +492,9 @@ async def test_a_file_that_cannot_be_opened_is_503_and_not_a_cut_connection(serv
             sha256 = file.digests["sha256"]
             path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
             blobs = served.engine.blobs
-            found = await blobs.stat(file.sha256)
-            place = await blobs.locate(file.sha256, filename=file.filename)
-            await blobs.drop(file.sha256)
+            found = await blobs.stat(_key_of(file))
+            place = await blobs.locate(_key_of(file), filename=file.filename)
+            await blobs.drop(_key_of(file))
             _pretend(served, found, place)
             async with served.get(path) as answer:
                 assert answer.status == 503
@@ -506,7 +508,7 @@ async def test_a_store_that_signs_urls_is_redirected_to(serve: Serve) -> None:
         file = await served.put(build_wheel("demo", "1.0"))
         sha256 = file.digests["sha256"]
         path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
-        _pretend(served, await served.engine.blobs.stat(file.sha256), SignedUrl("https://bucket.example.com/x?sig=1"))
+        _pretend(served, await served.engine.blobs.stat(_key_of(file)), SignedUrl("https://bucket.example.com/x?sig=1"))
         for method in ("GET", "HEAD"):
             async with served.request(method, path) as answer:
                 assert answer.status == 302
@@ -514,6 +516,11 @@ async def test_a_store_that_signs_urls_is_redirected_to(serve: Serve) -> None:
                 assert answer.headers["Cache-Control"] == "no-store"
         async with served.get(path, headers={"If-None-Match": f'"{sha256}"'}) as answer:
             assert answer.status == 304
+
+
+def _key_of(file: File) -> Sha256:
+    assert file.sha256
+    return file.sha256
 
 
 def _pretend(served: Served, found: object, place: object) -> None:
@@ -568,7 +575,7 @@ async def test_a_source_that_fails_is_an_error_or_a_cut_and_never_a_short_file(
                 await read_answer(reader)
 
 
-async def test_a_file_of_no_bytes(serve: Serve, tmp_path) -> None:
+async def test_a_file_of_no_bytes(serve: Serve, tmp_path: Path) -> None:
     for blobs in ("memory://", (tmp_path / "blobs").as_uri()):
         async with serve(blobs=blobs, data=tmp_path / blobs[:3]) as served:
             blob = await served.engine.blobs.put(b"")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused, TooLarge
 from pkgindex_http.multipart import FormReader, PartHead
+from tests.conftest import Tally
 from tests.http.forms import BOUNDARY, CONTENT_TYPE, FIELD_BYTES, MALFORMED, Part, encode_form
 
 # What looks like a boundary and is none, or is cut in the middle of one.
@@ -149,7 +150,7 @@ def test_what_clients_may_write(content_type: bytes, body: bytes, parts: list[Pa
         assert _parts_of(body, cuts, content_type.decode()) == parts
 
 
-def test_sixty_malformed_forms_are_there(tally) -> None:
+def test_sixty_malformed_forms_are_there(tally: Tally) -> None:
     assert len({(kind, body) for _, kind, body in MALFORMED}) == len(MALFORMED) >= 60
     tally("malformed forms", len(MALFORMED))
 

@@ -10,16 +10,18 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import Struct
 
 from pkgindex_core.changes import PutProject
-from pkgindex_core.models import PageHead
+from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.archive_corpus import Case, every_case
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from tests.conftest import Tally
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, Part, digests, encode_form, upload_fields, upload_parts
 from tests.http.wire import RawRequest, ask_raw, connected, read_answer
@@ -347,8 +349,8 @@ async def test_up_11_up_17_the_same_bytes_again_change_nothing(serve: Serve, whe
         for first in (False, True, False):
             answer = await _send(served, upload_parts(wheel, first=first))
             assert answer.status == 200
-        assert await served.engine.store.head() == (await served.engine.store.commits(0))[-1].serial
-        uploads = [commit for commit in await served.engine.store.commits(0) if commit.who == "root"]
+        assert await served.engine.store.head() == (await served.engine.store.commits(Serial(0)))[-1].serial
+        uploads = [commit for commit in await served.engine.store.commits(Serial(0)) if commit.who == "root"]
         assert len(uploads) == 1
 
 
@@ -616,7 +618,7 @@ async def test_up_16_who_asks_before_sending_is_told_to_go_on_or_not_to(serve: S
 
 
 async def test_a_client_that_hangs_up_leaves_nothing(
-    serve: Serve, wheel: BuiltFile, tmp_path, caplog: pytest.LogCaptureFixture
+    serve: Serve, wheel: BuiltFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     blobs = tmp_path / "blobs"
     async with serve(blobs=blobs.as_uri()) as served:
@@ -666,7 +668,7 @@ async def test_stopping_waits_for_the_upload_under_way(serve: Serve, wheel: Buil
 
 
 async def test_the_archive_corpus_meets_its_verdicts_over_http(
-    serve: Serve, tally, caplog: pytest.LogCaptureFixture
+    serve: Serve, tally: Tally, caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = list(every_case())
     async with serve() as served:
