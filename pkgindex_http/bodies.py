@@ -28,8 +28,10 @@ async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSO
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.ValidationError as error:
         raise Refused(f"the document does not fit: {error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"the body is not JSON: {error}") from error
+    except RecursionError:
+        raise Refused("the document is nested too deeply") from None
 
 
 async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:

@@ -345,6 +345,78 @@ async def test_malformed_forms_are_refused_over_http(
     tally("malformed forms over HTTP", len(MALFORMED))
 
 
+_JSON_BODIES = [
+    *(
+        b"",
+        b" ",
+        b"{",
+        b"}",
+        b"[]",
+        b"null",
+        b"true",
+        b"0",
+        b'""',
+        b"NaN",
+        b"{}",
+        b'{"a"}',
+        b"{'a': 1}",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+    ),
+    *(
+        b'{"user": "x", "password": "y"',
+        b'{"user": "x", "password": null}',
+        b'{"user": {}, "password": []}',
+        b'{"user": "x"}',
+    ),
+    *(
+        b'{"user": "\xff", "password": "y"}',
+        b'{"user": "\\ud800", "password": "y"}',
+        b'{"user": "\\udc80", "password": "y"}',
+    ),
+    *(
+        b'{"yanked": "\xff"}',
+        b'{"yanked": "\\udfff"}',
+        b'{"yanked": 1e999}',
+        b'{"yanked": []}',
+        b'{"yanked": {"a": "b"}}',
+        b'{"\xff": 1}',
+    ),
+    b'{"user": "x", "password": "y", "z": ' + b"[" * 100_000,
+    b'{"user": "x", "password": "y", "z": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+    b'{"yanked": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"user": "x", "password": "y", "n": 1' + b"0" * 100_000 + b"e99999}",
+    b'{"user": "' + b"u" * 900_000 + b'", "password": "y"}',
+    b'{"user": "x", "password": "' + b"p" * 900_000 + b'"}',
+    b'{"user": "x\\u0000y", "password": "\\u0000"}',
+    b'{"user": "x", "password": "y"}' + b" " * 2_000_000,
+    b"x" * 2_000_000,
+]
+
+
+async def test_malformed_documents_are_refused(serve: Serve, tally: Tally, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve() as served:
+        values = await _fill(served)
+        root = f"Authorization: {basic('root')['Authorization']}".encode()
+        targets = [
+            ("POST", b"/+login"),
+            ("PATCH", f"/root/dev/+f/{values['{a}']}/{values['{b}']}/{values['{filename}']}".encode()),
+        ]
+        requests = [
+            RawRequest(method, target, (root, b"Accept: " + accept, b"Content-Type: application/json"), body)
+            for method, target in targets
+            for accept in (b"*/*", b"application/json")
+            for body in _JSON_BODIES
+        ]
+        for request, answer in zip(requests, await ask_all(served.address, requests), strict=True):
+            shown = f"{request.target!r} {request.body[:80]!r}: {answer.status} {answer.body[:200]!r}"
+            assert answer.status in {400, 401, 413}, shown
+            assert answer.names <= _HEADERS, shown
+            assert len(answer.body) < 2000, shown
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    tally("malformed documents", len(_JSON_BODIES))
+
+
 async def test_no_name_trick_in_a_form_gets_anywhere(
     serve: Serve, tally: Tally, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
