@@ -47,6 +47,7 @@ from pkgindex_core.formats.upload_form import check_action, check_upload, expect
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
+    Blob,
     BlobStore,
     IndexStore,
     InspectedUpload,
@@ -228,11 +229,12 @@ class Upload:
         )
         failpoint("upload.archive_inspected")
         await self._check_release(name)
-        metadata = await uploads._blobs.put(inspected.metadata) if name.kind == "wheel" else None
+        # Side by side: each waits for the disk twice, and no row names either of them yet.
+        kept = [stage.keep(), *([uploads._blobs.put(inspected.metadata)] if name.kind == "wheel" else [])]
+        blob, *sidecar = _all_or_raise(await asyncio.gather(*kept, return_exceptions=True))
         failpoint("upload.metadata_kept")
-        blob = await stage.keep()
         failpoint("upload.blob_kept")
-        file = _with_digests(inspected.file, blob.sha256, blob.size, metadata.sha256 if metadata else None)
+        file = _with_digests(inspected.file, blob.sha256, blob.size, sidecar[0].sha256 if sidecar else None)
         change = PutFile(self._config.name, name.project, file, display_name)
         published = await self._commit(change, name, warnings)
         failpoint("upload.committed")
@@ -362,6 +364,14 @@ def _digests_of(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
         while data := stream.read(_READ_BYTES):
             hasher.update(data)
     return {name: hasher.hexdigest(name) for name in algorithms}
+
+
+def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:
+    """The blobs; the first failure if any failed, after all of them have ended."""
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, Blob)]
 
 
 def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | None) -> File:
