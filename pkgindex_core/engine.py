@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
-from pkgindex_core.errors import RequirementFailed
+from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
@@ -45,6 +45,8 @@ T = TypeVar("T")
 PASSWORD_FILE = "root-password"  # noqa: S105 - the name of a file
 MIRROR_NAME = "root/pypi"
 """The mirror that a fresh store has."""
+_ABANDONED_SECONDS = 86_400.0
+"""After so long without a write, what an upload has left is swept at a start: it outlived its process, whoever's that was."""
 
 
 class Engine:
@@ -143,6 +145,8 @@ class Engine:
             stack.push_async_callback(store.close)
             blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
             stack.push_async_callback(blobs.close)
+            with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
+                await blobs.sweep(older_than=_ABANDONED_SECONDS)
             context = replace(context, index_store=store, blob_store=blobs)
             refreshers: dict[str, Refresher] = {}
             for kind, provider in plugins.refreshers().items() if mirrors else ():

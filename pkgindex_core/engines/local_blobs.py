@@ -31,7 +31,6 @@ from pkgindex_core.storage_failures import storage_failure
 CHUNK: Final = 256 << 10
 """Bytes that are read at once."""
 
-_DAY: Final = 86_400.0
 _RESEND: Final = "send or fetch the file again: keeping it replaces the damaged copy"
 
 
@@ -65,9 +64,8 @@ class LocalBlobs:
         self._workers = workers
 
     async def open(self) -> None:
-        """Make or check the directories; sweep what was abandoned for a day."""
+        """Make or check the directories."""
         await in_worker(self._workers, "opening the blob store", self._tree.prepare)
-        await self.sweep(older_than=_DAY)
 
     def stage(self, *algorithms: str) -> SpooledStage:
         return SpooledStage(

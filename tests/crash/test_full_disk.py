@@ -27,7 +27,10 @@ Tally = Callable[[str, int], None]
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount small disks"),
+    pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("mount") is None,
+        reason="needs root, to mount small disks",
+    ),
 ]
 
 Mount = Callable[..., Path]

@@ -6,12 +6,16 @@ dead: those before it were acknowledged in the same life, so they prove more tha
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import register_implementation
 
 from pkgindex_core import failpoints
 from pkgindex_core.failpoints import POINTS
@@ -84,6 +88,26 @@ async def test_killed_in_the_middle_of_a_large_body(
         await examine(server, [large])
     tally("kills", 1)
     tally("restarts", 1)
+
+
+@pytest.mark.parametrize("blobs", ["file", "memory", "remote"])
+async def test_every_start_sweeps_what_died_a_day_ago_whatever_the_store(
+    blobs: str, serve: Serve, tmp_path: Path
+) -> None:
+    """An object store spools on the local disk: what a dead upload leaves there is garbage as well."""
+    data = tmp_path / "data"
+    register_implementation("remote", MemoryFileSystem, clobber=True)
+    url = {"file": "", "memory": "memory://", "remote": f"remote://{tmp_path}"}[blobs]
+    async with serve(data=data, blobs=url) as served, served.engine.blobs.stage() as stage:
+        await stage.write(b"half")
+        await stage.flush()
+        place = stage.path.parent
+    dead, young = (place / f"{digit * 32}.part" for digit in "ab")
+    for path, age in ((dead, 2 * 86_400), (young, 60)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
+    async with serve(data=data, blobs=url):
+        assert [path for path in (dead, young) if path.exists()] == [young]
 
 
 async def upload_until_killed(
