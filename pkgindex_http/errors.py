@@ -115,7 +115,7 @@ def _title(error: PkgIndexError, status: int) -> str:
         503: "Temporarily unavailable",
         507: "No space left",
     }
-    if isinstance(error, Conflict) and status == 400:
+    if isinstance(error, Conflict) and error.message.startswith("File already exists"):
         return "File already exists"
     return titles.get(status, "Internal error")
 

@@ -293,7 +293,7 @@ async def test_an_unforeseen_failure_is_in_the_log_and_not_in_the_answer(serve: 
         async def fail(request: Any) -> None:
             raise RuntimeError(f"boom \udcff in a {type(request).__name__}")
 
-        served.engine.pages.project = fail  # type: ignore[method-assign, assignment]
+        served.engine.pages.project = fail  # type: ignore[method-assign, assignment]  # a service that fails
         for accept in _ACCEPTS:
             async with served.get(
                 "/simple/demo/", headers={"Accept": f"{accept}, text/html;q=0.1", **basic("root")}

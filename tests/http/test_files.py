@@ -454,7 +454,7 @@ async def _stalled(here: Shelf, count: int) -> AsyncIterator[list[asyncio.Stream
             async with connected(here.served.address) as (reader, writer):
                 writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a socket's transport
                 writer.write(f"GET {here.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                writer.transport.resume_reading()  # type: ignore[attr-defined]
+                writer.transport.resume_reading()  # type: ignore[attr-defined]  # of a socket's transport
                 readers.append(reader)
                 await closing.wait()
 
@@ -532,8 +532,8 @@ def _pretend(served: Served, found: object, place: object) -> None:
     async def locate(key: str, *, filename: str, expires: int = 300) -> object:
         return place
 
-    served.engine.blobs.stat = stat  # type: ignore[method-assign, assignment]
-    served.engine.blobs.locate = locate  # type: ignore[method-assign, assignment]
+    served.engine.blobs.stat = stat  # type: ignore[method-assign, assignment]  # another store
+    served.engine.blobs.locate = locate  # type: ignore[method-assign, assignment]  # another store
 
 
 async def _three(fails_after: int, error: Exception) -> AsyncIterator[bytes]:
@@ -556,7 +556,7 @@ async def test_a_source_that_fails_is_an_error_or_a_cut_and_never_a_short_file(
             reply = Reply(headers={"Content-Type": "application/octet-stream"})
             return StreamedResponse(reply, _three(failing, error), length=length)
 
-        served.server.handle = answer  # type: ignore[method-assign]
+        served.server.handle = answer  # type: ignore[method-assign]  # another handler
         await served.server.stop()
         address = (await served.server.start("127.0.0.1", 0))[0]
         request = f"GET / HTTP/{version}\r\nHost: x\r\n\r\n".encode()

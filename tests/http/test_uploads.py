@@ -386,6 +386,9 @@ async def test_up_11_a_deleted_name_is_not_given_away(serve: Serve, wheel: Built
             assert again.status == 400
             assert again.text.startswith("This filename was previously used")
             assert again.reason.startswith("This filename was previously used")
+        problem = await _upload(served, wheel, headers={**ROOT, "Accept": UV_ACCEPT})
+        assert json.loads(problem.text)["title"] == "Bad request"
+        assert json.loads(problem.text)["detail"].startswith("This filename was previously used")
         assert await _shown(served) == []
 
 
