@@ -122,6 +122,9 @@ class Server:
                 raise Missing("page", raw_path[:160])
             method = "GET" if request.method == "HEAD" else request.method
             route = match.methods.get(method)
+            if route is None and method == "GET":
+                # A path that only things are done to is no page; installers try such paths and understand 404.
+                raise Missing("page", raw_path[:160])
             if route is None:
                 return _not_allowed(match.methods, request.method, accept)
             ask = Ask(server=self, request=request, values=match.values, segments=segments)

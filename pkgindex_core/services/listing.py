@@ -104,7 +104,7 @@ class Listings:
             etag=name,
             media_type=renderer.media_type,
             coding=coding,
-            serial=serial,
+            serial=await self._store.head(),
             body=body,
             public=public,
             mirrored=bool(mirrors) and not hosted,

@@ -83,3 +83,12 @@ async def test_wrong_credentials_are_refused_everywhere(serve: Serve) -> None:
         ):
             async with served.get("/simple/", headers=headers) as answer:
                 assert answer.status == 401
+
+
+async def test_what_can_only_be_deleted_is_no_page(serve: Serve) -> None:
+    async with serve() as served:
+        for path in ("/root/dev/demo", "/root/dev/demo/", "/simple/demo/1.0", "/root/dev/"):
+            async with served.get(path) as answer:
+                assert answer.status == 404
+            async with served.request("PUT", path) as answer:
+                assert answer.status == 405

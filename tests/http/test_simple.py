@@ -543,11 +543,15 @@ async def test_ht_04_ht_13_js_01_lists_and_pages_say_version_and_serial(demo: St
         for path in PAGES:
             answer, body = await _page(served, path, Accept=HTML)
             assert b'<meta name="pypi:repository-version" content="1.4">' in body
-            assert f"<!--SERIAL {answer.headers['X-PyPI-Last-Serial']}-->".encode() in body
+            html_serial = re.search(rb"<!--SERIAL ([0-9]+)-->\n\Z", body)
+            assert html_serial is not None
             answer, body = await _page(served, path, Accept=JSON)
             meta = json.loads(body)["meta"]
             assert meta["api-version"] == "1.4"
-            assert meta["_last-serial"] == int(answer.headers["X-PyPI-Last-Serial"]) > 0
+            assert meta["_last-serial"] == int(html_serial[1]) > 0
+            # A list's bytes name only what the list depends on; its header, like PyPI's, names the newest commit of all.
+            newest = meta["_last-serial"] if "demo" in path else await served.engine.store.head()
+            assert int(answer.headers["X-PyPI-Last-Serial"]) == newest
             assert "X-PyPI-Last-Serial" in answer.headers["Access-Control-Expose-Headers"]
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 

@@ -98,3 +98,13 @@ async def test_explain_tells_of_an_outage_and_hides_private_layers(open_world: O
         assert [layer.index for layer in story.layers] == [both, PYPI]
         assert story.layers[1].state == "unavailable"
         assert story.layers[1].detail
+
+
+async def test_ht_13_the_serial_of_a_list_grows_with_every_commit(open_world: Open) -> None:
+    """Mirrors that follow us look at the header of the list to see that anything happened."""
+    async with open_world() as world:
+        before = (await listing(world)).serial
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        after = (await listing(world)).serial
+        assert after == await world.engine.store.head()
+        assert after > before
