@@ -3,6 +3,7 @@
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads
+python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
 """
 
@@ -21,12 +22,14 @@ from benchmarks.plan import Plan
 
 QUESTIONS = {"pages": pages.run, "not_modified": not_modified.run, "files": files.run, "uploads": uploads.run}
 
+_RESULTS = environments.CACHE / "results"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["setup", "all", "smoke", *QUESTIONS])
+    parser.add_argument("what", choices=["setup", "all", "tables", "smoke", *QUESTIONS])
     parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured  [default: 3]")
     parser.add_argument("--seconds", type=float, default=2, help="how long, each time  [default: 2]")
     parser.add_argument("--own-driver", action="store_true", help="do not use wrk although it is there")
@@ -34,6 +37,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.what == "setup":
         environments.set_up()
+    elif arguments.what == "tables":
+        kept = {report.question: report for report in tables.saved(_RESULTS)}
+        for question in QUESTIONS:
+            if question in kept:
+                print(f"## {question}\n\n{tables.markdown(kept[question])}")
     elif arguments.what == "smoke":
         smoke()
     else:
@@ -48,7 +56,7 @@ def main() -> None:
                 peers=not arguments.without_peers,
             )
             report = QUESTIONS[question](plan)
-            place = tables.save(report, environments.CACHE / "results")
+            place = tables.save(report, _RESULTS)
             print(f"## {question}\n\n{tables.markdown(report)}", flush=True)
             print(f"every sample: {place}", file=sys.stderr)
 

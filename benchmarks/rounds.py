@@ -89,6 +89,15 @@ class Series(Struct, frozen=True, kw_only=True):
             ratios.append(theirs / mine if self.column.shows == "p50" else mine / theirs)
         return statistics.median(ratios)
 
+    def cheaper_than(self, other: Series) -> float | None:
+        """How many times less CPU time an answer takes than another's: the median of the rounds' ratios."""
+        ratios = [
+            theirs.cpu_ms / mine.cpu_ms
+            for mine, theirs in zip(self.samples, other.samples, strict=True)
+            if mine.cpu_ms and theirs.cpu_ms
+        ]
+        return statistics.median(ratios) if ratios else None
+
 
 def measure(cells: Sequence[Cell], driver: Driver, *, rounds: int, seconds: float) -> list[Series]:
     """Measure every cell in every round. A server that fails once is left out, and said so."""

@@ -1,7 +1,8 @@
 """Writes what was measured as Markdown: medians, the spread, CPU time, and how pkgindex compares.
 
 The first row of a table is what the others are compared with. `3.1x` in a cell means that pkgindex did 3.1 times as many a second
-in the same round (for latencies: took 3.1 times less), `0.4x` that it did less than half: the peer is faster.
+in the same round (for latencies: took 3.1 times less), `0.4x` that it did less than half: the peer is faster. `CPU 2x` means that
+pkgindex spent half the CPU time for an answer.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def save(report: Report, directory: Path) -> Path:
     place.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     place.with_suffix(".md").write_text(markdown(report))
     return place
+
+
+def saved(directory: Path) -> list[Report]:
+    """The reports that were kept, in no particular order."""
+    return [msgspec.json.decode(place.read_bytes(), type=Report) for place in directory.glob("*.json")]
 
 
 def markdown(report: Report) -> str:
@@ -96,4 +102,7 @@ def _cell(series: Series | None, first: Series | None) -> str:
         text += ", one by one"
     if first is not None and first is not series:
         text += f", **{number(first.advantage_over(series))}x**"
+        cheaper = first.cheaper_than(series)
+        if cheaper is not None and series.column.shows != "p50":
+            text += f", CPU {number(cheaper)}x"
     return text

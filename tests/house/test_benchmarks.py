@@ -151,6 +151,7 @@ def test_ratios_are_taken_inside_a_round_and_latencies_turned_round() -> None:
     rate = rounds.Column(table="t", title="c", connections=1)
     ours, peer = _series("us", rate, [100, 50, 10]), _series("peer", rate, [10, 5, 5])
     assert ours.advantage_over(peer) == 10  # 100/10, 50/5, 10/5: the noisy third round does not decide
+    assert ours.cheaper_than(peer) == 1  # both spend half a millisecond
     latency = rounds.Column(table="t", title="c", connections=1, shows="p50")
     assert _series("us", latency, [100]).advantage_over(_series("peer", latency, [10])) == pytest.approx(10)
 
@@ -173,7 +174,7 @@ def test_a_table_shows_medians_spread_cost_ratio_and_what_a_peer_cannot_do() -> 
     )
     text = tables.markdown(report)
     assert "| us | 2,000 (1,000-3,000), 0.50 ms CPU | 1.00 (1.00-1.00), 0.50 ms CPU |" in text
-    assert "| peer | 200 (100-300), 0.50 ms CPU, **10.0x** | - |" in text
+    assert "| peer | 200 (100-300), 0.50 ms CPU, **10.0x**, CPU 1.00x | - |" in text
     assert "Left out: nginx (not installed)." in text
 
 
