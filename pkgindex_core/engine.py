@@ -29,7 +29,7 @@ from pkgindex_core.models import ANONYMOUS, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
-from pkgindex_core.services.administration import ROOT, Administration
+from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
 from pkgindex_core.services.identity import Identity
@@ -42,7 +42,6 @@ from pkgindex_core.urls import without_credentials
 
 T = TypeVar("T")
 
-PASSWORD_FILE = "root-password"  # noqa: S105 - the name of a file
 MIRROR_NAME = "root/pypi"
 """The mirror that a fresh store has."""
 _ABANDONED_SECONDS = 86_400.0

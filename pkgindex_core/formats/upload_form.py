@@ -122,7 +122,7 @@ def check_upload(
     problems = list(found)
     problems += metadata_fields.license_problems(metadata, inspection.names, inspection.license_root)
     problems += _filename_problems(filename, name, metadata)
-    problems += _form_problems(form, name, metadata, rules)
+    problems += form_problems(form, name, metadata.version, rules)
     if problems:
         raise Refused(
             list(dict.fromkeys(problems)),
@@ -178,7 +178,10 @@ def _filename_problems(filename: str, name: UploadName, metadata: CoreMetadata) 
     return problems
 
 
-def _form_problems(form: UploadForm, name: UploadName, metadata: CoreMetadata, rules: UploadRules) -> list[str]:
+def form_problems(
+    form: UploadForm, name: UploadName, version: str = "", rules: UploadRules = DEFAULT_RULES
+) -> list[str]:
+    """What is wrong with the form alone, held against the filename; `version` is the archive's where it is known."""
     problems = []
     if rules.complete_form:
         wanted = ["name", "version", "metadata_version", "filetype"]
@@ -193,8 +196,8 @@ def _form_problems(form: UploadForm, name: UploadName, metadata: CoreMetadata, r
     if said and normalized_or_none(said) != name.project:
         problems.append(f"the form is about the project {said[:80]!a}, the file about {name.project}")
     said = form.first("version")
-    if said and not _same_version(said, metadata.version or name.version):
-        problems.append(f"the form is about version {said[:80]!a}, the file about {metadata.version or name.version}")
+    if said and not _same_version(said, version or name.version):
+        problems.append(f"the form is about version {said[:80]!a}, the file about {version or name.version}")
     said = form.first("filetype")
     if said and said != _FILETYPES[name.kind]:
         problems.append(f"the form says filetype {said[:80]!a}, the file is a {_FILETYPES[name.kind]}")

@@ -35,6 +35,8 @@ from pkgindex_core.spelling import suggestion
 from pkgindex_core.urls import without_credentials
 
 ROOT: Final = "root"
+PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
+"""In the data directory: the generated password of `root`, until somebody changes it."""
 STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
 
 _STAGE_OPTIONS = {

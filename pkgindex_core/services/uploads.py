@@ -43,7 +43,7 @@ from pkgindex_core.errors import (
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
-from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests
+from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests, form_problems
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -276,7 +276,11 @@ class Upload:
         self, name: UploadName, form: UploadForm, path: Path, size: int
     ) -> tuple[InspectedUpload, str, tuple[str, ...]]:
         """Read the archive, in a worker thread; every problem of archive, form and checks at once."""
-        inspection = inspect_archive(path, name)
+        try:
+            inspection = inspect_archive(path, name)
+        except Refused as error:
+            # Whoever has to build the archive again should know at once what else has to change.
+            raise Refused([*error.problems, *form_problems(form, name)], hint=error.hint) from error
         facts = check_upload(form, self._filename, name, inspection)
         file = File(
             filename=self._filename,

@@ -12,6 +12,7 @@ from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
 from pkgindex_core.rules.permissions import DELEGABLE
+from pkgindex_core.services.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -52,7 +53,11 @@ async def change_password(name: str, password_stdin: bool, config: Path | None, 
     password = _read_password(password_stdin)
     async with opened(settings_from(config, **flags)) as engine:
         await engine.administration.modify_user(name, principal=ADMINISTRATOR, password=password)
+        generated = Path(engine.settings.data) / PASSWORD_FILE
     talk(f"password of {name} changed")
+    if name == ADMINISTRATOR.name and generated.exists():
+        generated.unlink()
+        talk(f"{generated} held the generated one and was removed")
 
 
 @user.command("delete")

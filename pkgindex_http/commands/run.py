@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.services.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import fail, settings_from, settings_options, talk
 
 if TYPE_CHECKING:
@@ -78,6 +80,10 @@ async def serve(settings: Settings) -> None:
         server = Server(engine)
         addresses = await server.start(settings.host, settings.port)
         _greet(engine, addresses[0], password_file)
+        if server.default_index not in (await engine.store.tree()).indexes:
+            talk(
+                f"The default index {server.default_index} does not exist yet; make it: pkgindex-serve index create {server.default_index}"
+            )
         await stopped.wait()
         talk("stopping: requests under way may finish")
         await server.stop()
@@ -91,22 +97,22 @@ def _stop(stopped: asyncio.Event, number: int) -> None:
 
 
 def _greet(engine: Engine, address: tuple[str, int], password_file: Path | None) -> None:
-    from pkgindex_core.engine import PASSWORD_FILE
-
     settings = engine.settings
     host, port = address
     netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     url = settings.outside_url.rstrip("/") or f"http://{netloc}"
     place = password_file or Path(settings.data) / PASSWORD_FILE
     talk(f"pkgindex serves {settings.default_index} at {url}/  (data: {settings.data})")
+    credentials = "-u root"
     if place.exists():
+        credentials = f'-u root -p "$(cat {shlex.quote(str(place))})"'
         made = "The password of root was generated; it" if password_file else "The password of root"
         talk(f"{made} lies in {place}")
     talk("")
     talk("Paste one of these:")
     talk(f"  pip install --index-url {url}/simple/ PACKAGE")
     talk(f"  uv pip install --default-index {url}/simple/ PACKAGE")
-    talk(f'  twine upload --repository-url {url}/legacy/ -u root -p "$(cat {place})" dist/*')
+    talk(f"  twine upload --repository-url {url}/legacy/ {credentials} dist/*")
     talk("")
     # The one line of data: where the server is, for programs that started it.
     click.echo(f"{url}/")

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused, TooLarge
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
@@ -173,6 +174,18 @@ async def test_bounds(open_world: Open) -> None:
             with pytest.raises(Refused, match="fields"):
                 upload.field("one more", "x")
         assert await blob_count(world) == 0
+
+
+async def test_a_broken_archive_and_a_wrong_form_are_told_together(open_world: Open) -> None:
+    async with open_world() as world:
+        built = build_wheel("demo", "1.0")
+        broken = BuiltFile(
+            filename=built.filename, data=built.data + b"more", metadata=b"", sha256=sha256_of(built.data + b"more")
+        )
+        with pytest.raises(Refused) as refused:
+            await publish(world, broken, name="other")
+        assert any("other" in problem for problem in refused.value.problems)
+        assert len(refused.value.problems) >= 2
 
 
 async def test_the_archive_and_the_form_must_agree_and_nothing_is_kept(open_world: Open) -> None:
