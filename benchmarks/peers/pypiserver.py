@@ -2,6 +2,9 @@
 
 It lists the whole directory for every answer, so it runs twice: over all the files that the others have, and over a directory with
 nothing but the project that is asked for, its best case. It has no JSON simple pages, no compression, no validators on pages.
+It also watches the directory, and is woken by whoever opens a file in it: each gets links of its own to the files, so that nobody pays
+for what another server reads.
+
 Uploads go to an empty directory, with an htpasswd file of the kind that `htpasswd -c` makes and with no passwords at all, and to
 one that has many files already.
 """
@@ -29,6 +32,12 @@ class _PypiServer(Server):
     def version(self) -> str:
         return environments.version(self.name)
 
+    def _link(self, project: str, directory: Path) -> None:
+        """Put the files of a project there."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (self.site.packages / project).iterdir():
+            (directory / path.name).hardlink_to(path)
+
     def _run(self, directory: Path, *options: str) -> Sequence[str]:
         program = str(environments.program(self.name, "pypi-server"))
         return [program, "run", "-p", str(self.port), "-i", "127.0.0.1", "--disable-fallback", *options, str(directory)]
@@ -45,8 +54,12 @@ class PypiServer(_PypiServer):
     def label(self) -> str:
         return "pypiserver, that project alone" if self._project else "pypiserver"
 
+    def prepare(self) -> None:
+        for project in [self._project] if self._project else self.site.manifest.projects:
+            self._link(project, self.place / "packages" / project)
+
     def command(self) -> Sequence[str]:
-        return self._run(self.site.packages / self._project, "-P", ".", "-a", ".")
+        return self._run(self.place / "packages", "-P", ".", "-a", ".")
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
         project = page_project(size)
@@ -55,10 +68,8 @@ class PypiServer(_PypiServer):
 
     def files(self, project: str) -> Iterator[Target]:
         entry, _ = self.site.file(project)
-        if not self._project:
+        if self._project in {"", project}:
             yield self.target(self.label, f"/packages/{project}/{entry.filename}")
-        elif self._project == project:
-            yield self.target(self.label, f"/packages/{entry.filename}")
 
 
 class PypiServerUploads(_PypiServer):
@@ -73,8 +84,7 @@ class PypiServerUploads(_PypiServer):
         uploads = self.place / "uploads"
         uploads.mkdir()
         if self._among:
-            for path in (self.site.packages / page_project(self._among)).iterdir():
-                (uploads / path.name).hardlink_to(path)
+            self._link(page_project(self._among), uploads)
         python = str(environments.program(self.name, "python"))
         hashed = subprocess.run([python, "-c", _HASH], capture_output=True, text=True, check=True).stdout.strip()
         (self.place / "htpasswd").write_text(f"root:{hashed}\n")
