@@ -10,7 +10,7 @@ from pkgindex_core import failpoints
 from pkgindex_http.commands.accounts import token, user
 from pkgindex_http.commands.indexes import index
 from pkgindex_http.commands.plugins import plugins
-from pkgindex_http.commands.releases import delete, explain, upload, yank
+from pkgindex_http.commands.releases import delete, explain, mark, upload, yank
 from pkgindex_http.commands.run import run
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         failpoints.arm(armed)
 
 
-for _command in (run, user, index, token, upload, yank, delete, explain, plugins):
+for _command in (run, user, index, token, upload, yank, delete, mark, explain, plugins):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/+ready",
         Public("states of parts, no names"),
         health.ready,
-        "whether reads and writes work; 503 while not",
+        "whether both stores answer and blobs can be written; 503 while not",
     ),
     Route(
         "POST",

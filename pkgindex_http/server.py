@@ -54,7 +54,8 @@ class Server:
         self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
         self.stopping = False
         self._routes = RouteTable()
-        self._probed = -_PROBE_SECONDS
+        self._probed = 0.0
+        self._probe: asyncio.Task[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -65,17 +66,32 @@ class Server:
         return WholeResponse(answer, close=is_awaiting(request)) if isinstance(answer, Reply) else answer
 
     async def blob_probe(self) -> None:
-        """Write and read a blob, at most every few seconds, so that a full or read-only disk is seen before an upload is."""
+        """Write and read a blob, so that a full or read-only disk is seen before an upload is.
+
+        At most every few seconds, one at a time and whatever came of it: everybody may ask, and a disk in trouble needs no more
+        writes.
+        """
         now = self.engine.clock.monotonic()
-        if now - self._probed < _PROBE_SECONDS:
-            return
-        async with self.engine.blobs.stage() as stage:  # new bytes need room; equal ones that are kept already do not
-            await stage.write(bytes(_PROBE_BYTES))
-            await stage.flush()
-        probe = await self.engine.blobs.put(b"pkgindex readiness probe\n")
-        if await self.engine.blobs.stat(probe.sha256) is None:
-            raise Unavailable("the blob store lost what was just written")
-        self._probed = now
+        if self._probe is None or (self._probe.done() and now - self._probed >= _PROBE_SECONDS):
+            self._probed = now
+            self._probe = asyncio.get_running_loop().create_task(self._probe_blobs())
+        failure = await asyncio.shield(self._probe)
+        if failure is not None:
+            raise Unavailable(failure.message, hint=failure.hint)
+
+    async def _probe_blobs(self) -> PkgIndexError | None:
+        try:
+            async with (
+                self.engine.blobs.stage() as stage
+            ):  # new bytes need room; equal ones that are kept already do not
+                await stage.write(bytes(_PROBE_BYTES))
+                await stage.flush()
+            probe = await self.engine.blobs.put(b"pkgindex readiness probe\n")
+            if await self.engine.blobs.stat(probe.sha256) is None:
+                return Unavailable("the blob store lost what was just written")
+        except PkgIndexError as error:
+            return error
+        return None
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Listen; return the addresses (port 0 picks a free one)."""
@@ -172,7 +188,8 @@ class Server:
         await self._require(ask, route.permission.action)
 
     async def _require(self, ask: Ask, action: Action) -> None:
-        allowed_index(await self.engine.store.tree(), ask.index, ask.principal, action)
+        # Limits of a token to projects are for the services, which know the project.
+        allowed_index(await self.engine.store.tree(), ask.index, ask.principal, action, some_project=True)
 
 
 def _not_allowed(methods: dict[str, Route] | object, method: str, accept: str) -> Reply:

@@ -113,10 +113,12 @@ def permits(
     index: IndexConfig | None = None,
     user: str | None = None,
     project: ProjectName | None = None,
+    some_project: bool = False,
 ) -> Decision:
     """Decide whether a principal may do something to an index (or a project in it), a user, or the server.
 
-    A missing `index=` or `user=` that the action is about is a mistake in the program: ValueError.
+    `some_project` asks before the project is known: whether there can be one for which the answer is yes. Whoever asks so
+    asks again with the project. A missing `index=` or `user=` that the action is about is a mistake in the program: ValueError.
     """
     if (action in ABOUT_A_USER and user is None) or (action in _WITHIN_INDEX | _CONFIGURES and index is None):
         raise ValueError(f"permits({action.value!r}) needs to know what it is about")
@@ -124,7 +126,7 @@ def permits(
     scope = principal.scope
     if not decision.allowed or scope is None:
         return decision
-    objection = _objection(scope, action, index, project)
+    objection = _objection(scope, action, index, project, some_project=some_project)
     if objection is None:
         return decision
     if action in _OPEN_TO_ALL and _base(_NOBODY, action, index, user).allowed:
@@ -206,7 +208,9 @@ def _special(entry: str) -> str:
     return entry.upper() if entry.endswith(":") else entry
 
 
-def _objection(scope: TokenScope, action: Action, index: IndexConfig | None, project: ProjectName | None) -> str | None:
+def _objection(
+    scope: TokenScope, action: Action, index: IndexConfig | None, project: ProjectName | None, *, some_project: bool
+) -> str | None:
     """Which limit of a token forbids something; None when none does.
 
     A limit to some indexes or projects forbids what is not about one of them.
@@ -218,6 +222,8 @@ def _objection(scope: TokenScope, action: Action, index: IndexConfig | None, pro
         return f"the token {scope.token_id} is not for {action.value}"
     if scope.indexes and (index is None or not _fits(index.name, scope.indexes)):
         return f"the token {scope.token_id} is limited to other indexes"
+    if project is None and some_project:
+        return None
     if scope.projects and (project is None or not _fits(project, scope.projects)):
         return f"the token {scope.token_id} is limited to other projects"
     return None

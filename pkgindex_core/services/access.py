@@ -14,25 +14,40 @@ from pkgindex_core.rules.permissions import Action, permits
 
 
 def allowed_index(
-    tree: Tree, name: IndexName, principal: Principal, action: Action, *, project: ProjectName | None = None
+    tree: Tree,
+    name: IndexName,
+    principal: Principal,
+    action: Action,
+    *,
+    project: ProjectName | None = None,
+    some_project: bool = False,
 ) -> IndexConfig:
-    """The configuration of an index to which the principal may do this."""
+    """The configuration of an index to which the principal may do this (`some_project`: see `permits`)."""
     config = tree.indexes.get(name)
     if config is None:
         raise Missing("index", name)
-    decision = permits(principal, action, index=config, project=project)
+    decision = permits(principal, action, index=config, project=project, some_project=some_project)
     if decision.allowed:
         return config
-    if principal.name is not None and not permits(principal, Action.READ, index=config).allowed:
-        raise Missing("index", name)
+    if principal.name is not None:
+        if not permits(principal, Action.READ, index=config, some_project=True).allowed:
+            raise Missing("index", name)
+        if action is Action.READ and project is not None:
+            raise Missing("project", project)
     raise denied(principal, decision.reason)
 
 
 def hosted_index(
-    tree: Tree, name: IndexName, principal: Principal, action: Action, *, project: ProjectName | None = None
+    tree: Tree,
+    name: IndexName,
+    principal: Principal,
+    action: Action,
+    *,
+    project: ProjectName | None = None,
+    some_project: bool = False,
 ) -> IndexConfig:
     """The same for an index that has files of its own."""
-    config = allowed_index(tree, name, principal, action, project=project)
+    config = allowed_index(tree, name, principal, action, project=project, some_project=some_project)
     if config.is_mirror:
         raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
     return config

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from pkgindex_core.changes import (
     Change,
     DropIndex,
+    DropToken,
     DropUser,
     IndexAbsent,
     IndexIs,
+    ProjectAt,
     PutIndex,
     PutProject,
     PutUser,
@@ -84,7 +86,11 @@ class Administration:
         if email is not None:
             user = replace(user, email=email)
         user = replace(user, modified=self._clock.now())
-        await self._store.apply([PutUser(user)], who=principal.label, require=[UserIs(before)])
+        # A new password ends every log-in that the old one bought. API tokens stay: they were made to outlive it.
+        ended: list[Change] = []
+        if password is not None:
+            ended = [DropToken(token.id) for token in await self._store.tokens(name) if token.kind == "login"]
+        await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
         return user
 
     async def delete_user(self, name: str, *, principal: Principal) -> None:
@@ -151,7 +157,8 @@ class Administration:
         if page is None or config.is_mirror:
             raise Missing("project", project, hint=f"only projects that are hosted in {index} can be marked there")
         head = replace(page.head, status=status, status_reason=reason)
-        await self._store.apply([PutProject(index, project, head)], who=principal.label)
+        same = ProjectAt(index, project, page.stamp)
+        await self._store.apply([PutProject(index, project, head)], who=principal.label, require=[same])
 
     async def index(self, name: IndexName) -> IndexConfig:
         """An index's configuration, or `Missing`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Unavailable
@@ -20,6 +21,8 @@ from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.pages import Pages
+
+_UNSAID = "decided by an index that you may not read"
 
 
 class LayerStory(Struct, frozen=True, kw_only=True):
@@ -81,9 +84,10 @@ class Explaining:
     async def explain(self, start: IndexName, project: ProjectName, *, principal: Principal) -> Explanation:
         """Tell what each layer contributes to a project's page, or why it does not."""
         tree = await self._store.tree()
-        allowed_index(tree, start, principal, Action.EXPLAIN)
+        allowed_index(tree, start, principal, Action.EXPLAIN, project=project)
         order = self._pages.order(tree, start).order
-        readable = self._pages.readable(tree, order, principal)
+        readable = self._pages.readable(tree, order, principal, project)
+        secret = [name for name in order if name not in readable]
         standings = await self._store.standings(project, order)
         verdicts = self._admission.admit(tree, order, standings, project)
         layers: list[LayerStory] = []
@@ -91,6 +95,8 @@ class Explaining:
         for verdict, standing in zip(verdicts, standings, strict=True):
             if standing.index not in readable:
                 continue
+            if any(name in verdict.reason for name in secret):
+                verdict = replace(verdict, reason=_UNSAID)  # noqa: PLW2901 - the same verdict, with less said
             story, page = await self._layer(tree.indexes[standing.index], verdict, standing, project)
             layers.append(story)
             if page is not None and verdict.joins:
@@ -118,7 +124,9 @@ class Explaining:
             index=start,
             project=project,
             layers=tuple(layers),
-            missing_bases=tuple(f"{wanted} (named by {by})" for wanted, by in self._pages.order(tree, start).missing),
+            missing_bases=tuple(
+                f"{wanted} (named by {by})" for wanted, by in self._pages.order(tree, start).missing if by in readable
+            ),
             shown=shown,
             hidden=tuple(hidden),
         )

@@ -100,8 +100,9 @@ class Files:
         the index has is `Missing`, like one that never existed.
         """
         tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.READ)
+        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
         known = await self._find(config, pinned, filename)
+        allowed_index(tree, index, principal, Action.READ, project=known.project)
         self._guard(tree, config, known)
         stored = known.sidecar if sidecar else known.bytes
         if stored is not None:

@@ -12,6 +12,7 @@ import hmac
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from msgspec import Struct
 from pkgindex_core.changes import DropToken, PutToken
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied
+from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Authenticator, Credentials, IndexStore, Principal, TokenScope
@@ -91,6 +92,9 @@ class Identity:
 
     async def login(self, username: str, password: str) -> tuple[str, int]:
         """Exchange a password for a token of the same rights; return its text and its life in seconds."""
+        if parse_token(username) or parse_token(password):
+            # A token that renewed itself would outlive every expiry and every change of the password.
+            raise Denied("a login needs a user name and a password", anonymous=True)
         principal = await self.identify(Credentials(username=username, secret=password))
         if principal.name is None or principal.scope is not None:
             raise Denied("a login needs a user name and a password", anonymous=True)
@@ -124,14 +128,19 @@ class Identity:
             projects=projects,
             actions=actions,
         )
-        # A user's expired login tokens go with the next one, so that they do not pile up.
+        await self._store.apply([PutToken(token)], who=who)
+        await self._clear_away(user, now)
+        return str(text), token
+
+    async def _clear_away(self, user: str, now: Timestamp) -> None:
+        """Drop a user's expired log-ins, so that they do not pile up; somebody else may be doing the same."""
         expired = [
             DropToken(old.id)
             for old in await self._store.tokens(user)
             if old.kind == "login" and old.expires is not None and old.expires <= now
         ]
-        await self._store.apply([*expired, PutToken(token)], who=who)
-        return str(text), token
+        with suppress(Missing):
+            await self._store.apply(expired, who="[housekeeping]")
 
     async def revoke_token(self, token_id: str, *, who: str) -> None:
         """End a token; from the next request on nobody gets in with it."""

@@ -17,7 +17,8 @@ import msgspec
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.compression import compress
-from pkgindex_core.models import ProjectRow, Serial
+from pkgindex_core.errors import Unavailable
+from pkgindex_core.models import IndexConfig, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     AdmissionPolicy,
@@ -55,6 +56,7 @@ class Listings:
         self._renderers = renderers
         self._refreshers = refreshers
         self._workers = workers
+        self._writing: dict[tuple[str, str], asyncio.Task[bytes]] = {}
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
@@ -72,13 +74,11 @@ class Listings:
             if layer not in readable:
                 continue
             config = tree.indexes[layer]
-            refresher = self._refreshers.get(config.type)
-            if refresher is None:
-                hosted.update(
-                    {row.name: row.display_name for row in await self._store.projects(layer) if row.name not in hosted}
-                )
+            if not config.is_mirror:
+                for row in await self._store.projects(layer):
+                    hosted.setdefault(row.name, row.display_name)
                 continue
-            freshness: Freshness = await refresher.refresh_names(config)
+            freshness = await self._refreshed(config)
             if freshness.state == "stale":
                 stale.append((layer, freshness.reason))
             mirrors.append((layer, (await self._store.listing(layer)).stamp))
@@ -98,8 +98,9 @@ class Listings:
         if not matches(if_none_match, name):
             body = self._pages.cache.get((tag, coding))
             if body is None:
-                body = await self._write(hosted, [layer for layer, _ in mirrors], renderer, coding, serial)
-                self._pages.cache.put((tag, coding), body)
+                body = await self._written(
+                    (tag, coding), hosted, [layer for layer, _ in mirrors], renderer, coding, serial
+                )
         return PageAnswer(
             etag=name,
             media_type=renderer.media_type,
@@ -110,6 +111,41 @@ class Listings:
             mirrored=bool(mirrors) and not hosted,
             stale=tuple(stale),
         )
+
+    async def _refreshed(self, config: IndexConfig) -> Freshness:
+        refresher = self._refreshers.get(config.type)
+        if refresher is not None:
+            return await refresher.refresh_names(config)
+        # Nobody here can ask: what is stored counts as it is, and what is not is unknown, never a shorter list.
+        if not (await self._store.listing(config.name)).stamp:
+            raise Unavailable(
+                f"the project list of {config.name} cannot be asked for from here", hint="ask a running server"
+            )
+        return Freshness(state="stale", reason="nobody here can ask its upstream")
+
+    async def _written(
+        self,
+        key: tuple[str, str],
+        hosted: Mapping[ProjectName, str],
+        mirrors: Sequence[IndexName],
+        renderer: Renderer,
+        coding: str,
+        serial: Serial,
+    ) -> bytes:
+        """Write a list once for all who wait for it."""
+        task = self._writing.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._write(hosted, mirrors, renderer, coding, serial))
+            self._writing[key] = task
+            task.add_done_callback(lambda done: self._forget(key, done))
+        body = await asyncio.shield(task)
+        self._pages.cache.put(key, body)
+        return body
+
+    def _forget(self, key: tuple[str, str], done: asyncio.Task[bytes]) -> None:
+        self._writing.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # seen, even if everybody who waited has gone
 
     async def _write(
         self,
@@ -146,7 +182,7 @@ class Listings:
                     for row in batch:
                         everything.setdefault(row.name, row.display_name)
             everything.update(hosted)
-            waiting = sorted(everything.items())
+            waiting = await loop.run_in_executor(self._workers, lambda: sorted(everything.items()))
         for start in range(0, len(waiting), _PART):
             await add(waiting[start : start + _PART])
         pieces.append(renderer.list_end(serial))

@@ -163,9 +163,13 @@ class Pages:
             self._lineages[start] = known
         return known[1]
 
-    def readable(self, tree: Tree, order: Sequence[IndexName], principal: Principal) -> frozenset[IndexName]:
+    def readable(
+        self, tree: Tree, order: Sequence[IndexName], principal: Principal, project: ProjectName | None = None
+    ) -> frozenset[IndexName]:
         """The layers of an order that this principal may read."""
-        return frozenset(name for name in order if permits(principal, Action.READ, index=tree.indexes[name]).allowed)
+        return frozenset(
+            name for name in order if permits(principal, Action.READ, index=tree.indexes[name], project=project).allowed
+        )
 
     def is_public(self, tree: Tree, order: Sequence[IndexName]) -> bool:
         """Whether everybody may read every layer, so that everybody gets the same and shared caches may keep it.
@@ -203,11 +207,11 @@ class Pages:
         for _ in range(_DECIDE_TURNS):
             generation = self._store.generation()
             tree = await self._store.tree()
-            allowed_index(tree, request.view.start, request.principal, Action.READ)
+            allowed_index(tree, request.view.start, request.principal, Action.READ, project=request.project)
             # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the
             # private package of a name must not be given the public one instead. It is left out afterwards.
             order = self.order(tree, request.view.start).order
-            readable = self.readable(tree, order, request.principal)
+            readable = self.readable(tree, order, request.principal, request.project)
             standings = await self._store.standings(request.project, order)
             verdicts = self._admission.admit(tree, order, standings, request.project)
             joining = [

@@ -12,10 +12,13 @@ from typing import Final
 
 import argon2
 
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import Refused, Unavailable
 
 PASSWORD_LIMIT: Final = 4096
 """Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
+
+WAITING_LIMIT: Final = 200
+"""Attempts that may wait for their turn: some seconds' work."""
 
 
 class PasswordPool:
@@ -26,6 +29,7 @@ class PasswordPool:
         self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
         self._workers = workers
         self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
         self._decoy = ""
 
     async def hash(self, password: str) -> str:
@@ -38,11 +42,23 @@ class PasswordPool:
             return await asyncio.get_running_loop().run_in_executor(self._workers, self._hasher.hash, password)
 
     async def verify(self, password_hash: str, password: str) -> bool:
-        """Compare. An empty hash (no such user, or no password set) takes as long as a real one and never matches."""
-        async with self._turns:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._workers, self._verify, password_hash, password
+        """Compare. An empty hash (no such user, or no password set) takes as long as a real one and never matches.
+
+        `Unavailable` when too many wait already: a flood of guesses must not grow a queue without end.
+        """
+        if self._waiting >= WAITING_LIMIT:
+            raise Unavailable(
+                "too many log-ins at once", retry_after=5, hint="try again in a moment, or use an API token"
             )
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await self._verified(password_hash, password)
+        finally:
+            self._waiting -= 1
+
+    async def _verified(self, password_hash: str, password: str) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._verify, password_hash, password)
 
     def _verify(self, password_hash: str, password: str) -> bool:
         if len(password.encode(errors="replace")) > PASSWORD_LIMIT:

@@ -22,9 +22,9 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.changes import (
-    Change,
     FileAbsent,
-    IndexPresent,
+    IndexIs,
+    ProjectAt,
     PutFile,
     Requirement,
 )
@@ -39,12 +39,13 @@ from pkgindex_core.errors import (
     Refused,
     RequirementFailed,
     TooLarge,
+    Unavailable,
 )
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
 from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests, form_problems
-from pkgindex_core.models import File, IndexConfig
+from pkgindex_core.models import File, IndexConfig, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Blob,
@@ -67,6 +68,7 @@ T = TypeVar("T")
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
 _CLOSED_STATUSES = {"archived", "quarantined"}
 _READ_BYTES = 1024 * 1024
+_COMMIT_TURNS = 20
 
 
 class UploadLimits(Struct, frozen=True, kw_only=True):
@@ -132,7 +134,8 @@ class Uploads:
             await upload.discard()
 
     async def _hosted(self, index: IndexName, principal: Principal, project: ProjectName | None = None) -> IndexConfig:
-        return hosted_index(await self._store.tree(), index, principal, Action.UPLOAD, project=project)
+        tree = await self._store.tree()
+        return hosted_index(tree, index, principal, Action.UPLOAD, project=project, some_project=project is None)
 
     async def _in_worker(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
@@ -216,11 +219,12 @@ class Upload:
             raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
         stage = self._stage
         name = parse_upload_filename(self._filename)
-        await self._uploads._hosted(self._config.name, self._principal, name.project)
+        self._config = await self._uploads._hosted(self._config.name, self._principal, name.project)
         await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
-        taken = await self._check_name(name, stage)
-        if taken is not None and taken.live and taken.sha256 == stage.hexdigest():
+        sha256 = Sha256(stage.hexdigest())
+        taken = await self._check_name(name, sha256)
+        if taken is not None and taken.live and taken.sha256 == sha256:
             return await self._renewed(name, stage)
         await stage.flush()
         uploads = self._uploads
@@ -236,7 +240,7 @@ class Upload:
         failpoint("upload.blob_kept")
         file = _with_digests(inspected.file, blob.sha256, blob.size, sidecar[0].sha256 if sidecar else None)
         change = PutFile(self._config.name, name.project, file, display_name)
-        published = await self._commit(change, name, warnings)
+        published = await self._commit(change, name, sha256, warnings)
         failpoint("upload.committed")
         return published
 
@@ -254,23 +258,31 @@ class Upload:
                 hint="the file was changed on the way: upload it again",
             )
 
-    async def _commit(self, change: PutFile, name: UploadName, warnings: tuple[str, ...]) -> Published:
+    async def _commit(self, change: PutFile, name: UploadName, sha256: Sha256, warnings: tuple[str, ...]) -> Published:
+        """Commit under exactly what was checked: the index as it is configured, the name free, for an sdist the release as it was.
+
+        When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
+        """
         index = self._config.name
-        guards: list[Requirement] = [IndexPresent(index)]
-        if not self._config.volatile:
-            guards.append(FileAbsent(index, change.file.filename))
-        changes: list[Change] = [change]
-        try:
-            await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
-        except RequirementFailed as error:
-            # Somebody else published this name meanwhile: the first one to commit has it.
-            taken = await self._uploads._store.taken(index, change.file.filename)
-            if taken is not None and taken.live and taken.sha256 == change.file.sha256:
+        for _ in range(_COMMIT_TURNS):
+            self._config = await self._uploads._hosted(index, self._principal, name.project)
+            taken = await self._check_name(name, sha256)
+            if taken is not None and taken.live and taken.sha256 == sha256:
                 return await self._unchanged(name)
-            if taken is None:
-                raise
-            raise _name_taken(change.file.filename, taken) from error
-        return Published(index=index, project=name.project, file=change.file, created=True, warnings=warnings)
+            stamp = await self._check_release(name)
+            guards: list[Requirement] = [IndexIs(self._config)]
+            if not self._config.volatile:
+                guards.append(FileAbsent(index, change.file.filename))
+            if name.kind == "sdist":
+                guards.append(ProjectAt(index, name.project, stamp))
+            try:
+                await self._uploads._store.apply([change], who=self._principal.label, require=guards)
+            except RequirementFailed:
+                continue
+            return Published(index=index, project=name.project, file=change.file, created=True, warnings=warnings)
+        raise Unavailable(
+            f"{name.project} changes faster than it can be written", retry_after=1, hint="upload it again"
+        )
 
     def _inspect(
         self, name: UploadName, form: UploadForm, path: Path, size: int
@@ -302,30 +314,30 @@ class Upload:
             raise Refused(problems)
         return upload, facts.display_name, (*inspection.warnings, *facts.warnings)
 
-    async def _check_name(self, name: UploadName, stage: Stage) -> Taken | None:
+    async def _check_name(self, name: UploadName, sha256: Sha256) -> Taken | None:
         """Whether the filename may be used; the commit checks again."""
         taken = await self._uploads._store.taken(self._config.name, self._filename)
         if taken is None:
             return None
         if taken.project != name.project:
             raise Conflict(f"File already exists: {self._filename} belongs to the project {taken.project}")
-        same = taken.live and taken.sha256 == stage.hexdigest()
+        same = taken.live and taken.sha256 == sha256
         if not same and not self._config.volatile:
             raise _name_taken(self._filename, taken)
         return taken
 
-    async def _check_release(self, name: UploadName) -> None:
-        """What the project's other files and its status forbid."""
+    async def _check_release(self, name: UploadName) -> Serial:
+        """What the project's other files and its status forbid; the stamp of the project that was looked at."""
         store = self._uploads._store
         (standing,) = await store.standings(name.project, [self._config.name])
         if standing.status in _CLOSED_STATUSES:
             raise Denied(
                 f"the project {name.project} is {standing.status} and takes no uploads",
                 anonymous=False,
-                hint="set its status to active first",
+                hint=f"an administrator reopens it with: pkgindex-serve mark {name.project} active",
             )
         if name.kind != "sdist" or not standing.file_count:
-            return
+            return standing.stamp
         # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
         page = await store.page(self._config.name, name.project)
         wanted = canonical_version(name.version)
@@ -336,6 +348,7 @@ class Upload:
                 and canonical_version(row.version) == wanted
             ):
                 raise Conflict(f"File already exists: the release {wanted} has the source distribution {row.filename}")
+        return standing.stamp
 
     async def _renewed(self, name: UploadName, stage: Stage) -> Published:
         """The same bytes again: nothing changes in the index, and what was lost or damaged on the disk is made good."""

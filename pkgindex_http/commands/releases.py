@@ -14,7 +14,16 @@ from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
+from pkgindex_core.services.administration import STATUSES
+from pkgindex_http.commands.common import (
+    ADMINISTRATOR,
+    asynchronous,
+    opened,
+    print_json,
+    settings_from,
+    settings_options,
+    talk,
+)
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -111,6 +120,26 @@ async def delete(filename: str, index_name: str | None, force: bool, config: Pat
 @click.command()
 @settings_options
 @click.argument("project")
+@click.argument("status", type=click.Choice(STATUSES))
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
+@click.option("--reason", default="", help="Why; shown on the project's page.")
+@asynchronous
+async def mark(
+    project: str, status: str, index_name: str | None, reason: str, config: Path | None, **flags: Any
+) -> None:
+    """Mark a project: archived and quarantined take no uploads, and quarantined offers no files (PEP 792)."""
+    settings = settings_from(config, **flags)
+    index = parse_index_name(index_name or settings.default_index)
+    async with opened(settings) as engine:
+        await engine.administration.set_status(
+            index, parse_project_name(project), status, reason, principal=ADMINISTRATOR
+        )
+    talk(f"{project} is {status} in {index}")
+
+
+@click.command()
+@settings_options
+@click.argument("project")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
@@ -119,7 +148,7 @@ async def explain(project: str, index_name: str | None, as_json: bool, config: P
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings, mirrors=True) as engine:
-        story = await engine.explaining.explain(index, parse_project_name(project), principal=_owner_of(index))
+        story = await engine.explaining.explain(index, parse_project_name(project), principal=ADMINISTRATOR)
     if as_json:
         print_json(msgspec.to_builtins(story))
     else:

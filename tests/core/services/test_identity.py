@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pkgindex_core.changes import DropToken
-from pkgindex_core.errors import Denied, Refused
-from pkgindex_core.protocols import Credentials
+from pkgindex_core.errors import Denied, Refused, Unavailable
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
+from pkgindex_core.services import passwords
 from pkgindex_core.services.identity import LOGIN_SECONDS, NOBODY
 from pkgindex_core.tokens import new_token, parse_token
 from tests.core.services.conftest import PASSWORD, Open
@@ -147,3 +150,42 @@ def test_a_mistyped_token_is_no_token() -> None:
     for position in range(len(text)):
         other = "0" if text[position] != "0" else "1"
         assert parse_token(text[:position] + other + text[position + 1 :]) is None
+
+
+async def test_a_log_in_cannot_renew_itself(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        text, _ = await world.engine.identity.login("anna", PASSWORD)
+        for username, password in (("anna", text), (text, "")):
+            with pytest.raises(Denied):
+                await world.engine.identity.login(username, password)
+
+
+async def test_a_new_password_ends_every_log_in(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        login, _ = await world.engine.identity.login("anna", PASSWORD)
+        api, _ = await world.engine.identity.make_token("anna", who="[test]")
+        await world.engine.administration.modify_user("anna", principal=Principal(name="anna"), password="another")
+        with pytest.raises(Denied):
+            await world.engine.identity.identify(basic("anna", login))
+        assert (await world.engine.identity.identify(basic("__token__", api))).name == "anna"
+
+
+async def test_many_may_log_in_at_once_when_an_old_log_in_has_expired(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        await world.engine.identity.login("anna", PASSWORD)
+        world.clock.move(LOGIN_SECONDS + 1)
+        await asyncio.gather(*(world.engine.identity.login("anna", PASSWORD) for _ in range(10)))
+        assert len(await world.engine.store.tokens("anna")) == 10
+
+
+async def test_a_flood_of_guesses_is_turned_away(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "WAITING_LIMIT", 3)
+    async with open_world() as world:
+        await world.user("anna")
+        guesses = (world.engine.identity.identify(basic("anna", f"guess {number}")) for number in range(20))
+        outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {Denied, Unavailable}
+        assert (await world.engine.identity.identify(basic("anna", PASSWORD))).name == "anna"

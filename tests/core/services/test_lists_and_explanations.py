@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -108,3 +109,30 @@ async def test_ht_13_the_serial_of_a_list_grows_with_every_commit(open_world: Op
         after = (await listing(world)).serial
         assert after == await world.engine.store.head()
         assert after > before
+
+
+async def test_explain_says_nothing_of_what_a_private_index_has(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.user("anna")
+        secret = await world.index("anna/secret", acl_read=("anna",), bases=(IndexName("anna/gone"),))
+        public = await world.index("anna/public", bases=(secret, PYPI))
+        await world.put(secret, NUMPY, "numpy-1.0-py3-none-any.whl")
+        story = repr(await world.engine.explaining.explain(public, NUMPY, principal=Principal()))
+        assert "secret" not in story
+        assert "gone" not in story
+        assert "secret" in repr(await world.engine.explaining.explain(public, NUMPY, principal=Principal(name="anna")))
+
+
+async def test_a_list_is_written_once_for_all_who_ask(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world:
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        written = []
+        write = type(world.engine.listings)._write
+
+        async def counted(*arguments: object) -> bytes:
+            written.append(1)
+            return await write(*arguments)  # type: ignore[arg-type]  # whatever it was called with
+
+        monkeypatch.setattr(type(world.engine.listings), "_write", counted)
+        await asyncio.gather(*(listing(world) for _ in range(20)))
+        assert len(written) == 1

@@ -9,7 +9,7 @@ import pytest
 from pkgindex_core.errors import Denied, Missing, Unavailable
 from pkgindex_core.models import AUTHENTICATED
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.services.pages import PageAnswer, PageRequest, View
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
@@ -191,3 +191,14 @@ async def test_the_cache_is_bounded_and_a_body_too_large_for_it_is_still_served(
         for number in range(9):
             await world.put(DEV, NUMPY, f"numpy-1.{number}-py3-none-any.whl")
         assert len(names(await page(world))) == 9
+
+
+async def test_a_token_for_one_project_reads_that_one_of_a_private_index(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.index("root/secret", acl_read=("anna",))
+        await world.put("root/secret", NUMPY, PRIVATE)
+        await world.put("root/secret", ProjectName("other"), "other-1.0-py3-none-any.whl")
+        token = Principal(name="anna", scope=TokenScope(token_id="t", projects=("numpy",), actions=("read",)))
+        assert names(await page(world, "root/secret", principal=token)) == [PRIVATE]
+        with pytest.raises(Missing):
+            await page(world, "root/secret", ProjectName("other"), principal=token)

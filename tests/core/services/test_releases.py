@@ -8,8 +8,9 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused, TooLarge
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.services.uploads import Published
+from pkgindex_core.testing.uploads import upload_fields
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import DEV, PYPI, Open, World
 
@@ -199,3 +200,51 @@ async def test_the_archive_and_the_form_must_agree_and_nothing_is_kept(open_worl
             )  # type: ignore[arg-type]  # a wrong digest is the point
         assert await blob_count(world) == 0
         assert await only_file(world, wrong.filename) is None
+
+
+async def test_an_index_that_became_permanent_meanwhile_is_not_overwritten(open_world: Open) -> None:
+    async with open_world() as world:
+        scratch = await world.index("root/scratch", acl_upload=("root",))
+        first, second = build_wheel("demo", "1.0"), build_wheel("demo", "1.0", description="changed")
+        await publish(world, first, index=scratch)
+        async with world.engine.uploads.receive(scratch, ROOT) as upload:
+            for key, value in upload_fields(second).items():
+                upload.field(key, value)
+            await upload.begin_content(second.filename)
+            await upload.write(second.data)
+            await world.index("root/scratch", acl_upload=("root",), volatile=False)
+            with pytest.raises(Conflict, match="already exists"):
+                await upload.finish()
+        file = await only_file(world, first.filename, scratch)
+        assert file is not None
+        assert file.sha256 == first.sha256
+
+
+async def test_a_right_that_was_taken_away_meanwhile_is_gone(open_world: Open) -> None:
+    async with open_world() as world:
+        shared = await world.index("root/shared", acl_upload=("ben",))
+        built = build_wheel("demo", "1.0")
+        async with world.engine.uploads.receive(shared, Principal(name="ben")) as upload:
+            for key, value in upload_fields(built).items():
+                upload.field(key, value)
+            await upload.begin_content(built.filename)
+            await upload.write(built.data)
+            await world.index("root/shared", acl_upload=("root",))
+            with pytest.raises(Denied):
+                await upload.finish()
+
+
+async def test_va_18_two_spellings_at_once_are_one_sdist(open_world: Open) -> None:
+    async with open_world() as world:
+        spellings = [build_sdist("demo", version) for version in ("1.0", "1.0.0", "1", "1.0.0.0")]
+        outcomes = await asyncio.gather(*(publish(world, each) for each in spellings), return_exceptions=True)
+        assert len([each for each in outcomes if isinstance(each, Published)]) == 1
+        assert len([each for each in outcomes if isinstance(each, Conflict)]) == 3
+
+
+async def test_a_token_for_one_project_publishes_that_one(open_world: Open) -> None:
+    async with open_world() as world:
+        token = Principal(name="root", scope=TokenScope(token_id="t", projects=("demo",)))
+        await publish(world, build_wheel("demo", "1.0"), principal=token)
+        with pytest.raises(Denied, match="other projects"):
+            await publish(world, build_wheel("other", "1.0"), principal=token, name="other")
