@@ -188,8 +188,9 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _identify(connection: apsw.Connection, path: Path) -> None:
-    owner = connection.pragma("application_id")
+    # In this order: another process may be creating it just now, and then the mark comes with the first table.
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    owner = connection.pragma("application_id")
     if owner != APPLICATION_ID and not (owner == 0 and empty):
         raise Refused(
             f"{path} is a database of another program (application_id {owner:#x})",
