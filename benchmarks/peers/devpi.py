@@ -1,7 +1,7 @@
 """devpi-server, without devpi-web.
 
-Pages come from a mirror index over the static upstream: a stage of 10,000 files takes hours to fill, since each upload costs more
-than the one before. Files and uploads go to a stage without bases. An upload is measured twice: with the password,
+Pages come from a mirror index over the static upstream: in a stage each upload costs more than the one before, so 10,000 files do
+not go in in reasonable time. Files and uploads go to a stage without bases. An upload is measured twice: with the password,
 which is what twine and uv send, and with the token that `devpi login` would have got.
 """
 
