@@ -104,7 +104,7 @@ async def test_what_does_not_finish_is_cut_when_the_time_is_up(starter: Starter,
         begun = time.monotonic()
         server.signal(signal.SIGTERM)
         assert await server.ended() == 0
-        assert 2.9 < time.monotonic() - begun < 3 + 2
+        assert 2.9 < time.monotonic() - begun < 3 + 20  # seconds; the second figure is for a busy machine
         assert (await read_all(half)).status != 200
         assert not (await read_all(unread)).is_whole
     async with running(server):
@@ -126,7 +126,7 @@ async def test_a_second_signal_stops_at_once(starter: Starter, tmp_path: Path) -
         begun = time.monotonic()
         server.signal(signal.SIGTERM)
         assert await server.ended() == -signal.SIGTERM
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20  # the first signal alone would let it take a minute
     age_stages(data)
     async with running(server):
         assert not await examine(server, [], doubtful=doubtful)

@@ -225,12 +225,12 @@ def test_too_many_parts_are_refused() -> None:
     ],
 )
 def test_no_header_makes_the_reader_slow(head: bytes) -> None:
-    async def within_a_second() -> None:
+    async def soon() -> None:
         body = b"--%s\r\nContent-Disposition: %s\r\n\r\nv\r\n--%s--\r\n" % (BOUNDARY, head[:8100], BOUNDARY)
         started = asyncio.get_running_loop().time()
         with pytest.raises(Refused):
             await _read(_pieces(body, ()))
         # Quadratic matching of 8 KiB would take minutes; this is for a machine that is busy with other things.
-        assert asyncio.get_running_loop().time() - started < 1
+        assert asyncio.get_running_loop().time() - started < 10
 
-    asyncio.run(within_a_second())
+    asyncio.run(soon())
