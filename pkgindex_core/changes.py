@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.models import File, IndexConfig, PageHead, Serial, Token, User
+from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Release, Serial, Token, User
 from pkgindex_core.names import IndexName, ProjectName
 
 
@@ -49,7 +49,7 @@ class PutIndex(Struct, frozen=True, tag=True):
 
 
 class DropIndex(Struct, frozen=True, tag=True):
-    """Remove an index with its projects, files, tombstones and mirrored pages. Past views keep what they showed."""
+    """Remove an index with its projects, everything in them, tombstones and mirrored pages. Past views keep what they showed."""
 
     name: IndexName
 
@@ -66,7 +66,7 @@ class PutProject(Struct, frozen=True, tag=True):
 
 
 class DropProject(Struct, frozen=True, tag=True):
-    """Remove a project with its files. Filenames stay taken (tombstones)."""
+    """Remove a project with its files, releases and attachments. Filenames of files stay taken (tombstones)."""
 
     index: IndexName
     project: ProjectName
@@ -75,7 +75,7 @@ class DropProject(Struct, frozen=True, tag=True):
 class PutFile(Struct, frozen=True, tag=True):
     """Add a file to a hosted index, creating the project (display name = `display_name`) if need be.
 
-    Replaces a live file of the same name and project, and lifts a tombstone: whether that is allowed is for the
+    Replaces a live file of the same name and project (other bytes lose the test results of those before), and lifts a tombstone: whether that is allowed is for the
     caller to say with `require`. A filename belongs to one project per index: another project's is a `Conflict`.
     """
 
@@ -86,7 +86,7 @@ class PutFile(Struct, frozen=True, tag=True):
 
 
 class DropFile(Struct, frozen=True, tag=True):
-    """Remove a file; the project stays, its name stays taken (tombstone). Unknown files are `Missing`."""
+    """Remove a file with its test results; the project stays, its name stays taken (tombstone). Unknown files are `Missing`."""
 
     index: IndexName
     project: ProjectName
@@ -100,6 +100,45 @@ class YankFile(Struct, frozen=True, tag=True):
     project: ProjectName
     filename: str
     yanked: bool | str
+
+
+class PutRelease(Struct, frozen=True, tag=True):
+    """Say what a version's metadata is, anew or for the first time. The project must be held: `Missing`.
+
+    A page does not show it, so the project keeps its stamp; nor does it make the version appear on the page
+    (`PageHead.versions` does that for a version without files).
+    """
+
+    index: IndexName
+    project: ProjectName
+    release: Release
+
+
+class DropRelease(Struct, frozen=True, tag=True):
+    """Forget what a version's metadata is. Its files are dropped one by one. An unknown version is `Missing`."""
+
+    index: IndexName
+    project: ProjectName
+    version: str
+
+
+class PutAttachment(Struct, frozen=True, tag=True):
+    """Add documentation or a test result, or replace the one of that name. The project must be held: `Missing`.
+
+    A test result is about a live file of the project: `Missing` when there is none. The project keeps its stamp.
+    """
+
+    index: IndexName
+    project: ProjectName
+    attachment: Attachment
+
+
+class DropAttachment(Struct, frozen=True, tag=True):
+    """Remove documentation or a test result. Unknown ones are `Missing`."""
+
+    index: IndexName
+    project: ProjectName
+    filename: str
 
 
 class MirrorPage(Struct, frozen=True, tag=True):
@@ -149,6 +188,10 @@ Change = (
     | PutFile
     | DropFile
     | YankFile
+    | PutRelease
+    | DropRelease
+    | PutAttachment
+    | DropAttachment
     | MirrorPage
     | DropMirrorPage
     | MirrorNames
@@ -159,6 +202,14 @@ class FileAbsent(Struct, frozen=True, tag=True):
     """The index has no live file of this name and no tombstone for it."""
 
     index: IndexName
+    filename: str
+
+
+class AttachmentAbsent(Struct, frozen=True, tag=True):
+    """The project has no attachment of this name."""
+
+    index: IndexName
+    project: ProjectName
     filename: str
 
 
@@ -196,7 +247,7 @@ class IndexIs(Struct, frozen=True, tag=True):
     config: IndexConfig
 
 
-Requirement = FileAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs
+Requirement = FileAbsent | AttachmentAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs
 """A precondition, checked in the transaction of the write it guards. One that fails raises `RequirementFailed`."""
 
 

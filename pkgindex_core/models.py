@@ -62,13 +62,18 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: IndexName
     type: str = "stage"
-    """`stage` (takes uploads, inherits `bases`) or `mirror` (a read-through cache of `mirror_url`)."""
+    """`stage` (takes uploads, inherits `bases`), `mirror` (a read-through cache of `mirror_url`), or a plugin's."""
+    read_only: bool = False
+    """Whether the index takes no files of its own. Set from its type when it is made, so that it holds even where the plugin
+    that knows the type is missing."""
     bases: tuple[IndexName, ...] = ()
     """Indexes to inherit from, most important first. A base that does not exist (yet) is named, not an error."""
     volatile: bool = True
     """Whether a file may be overwritten and its name reused."""
     acl_read: tuple[str, ...] = (ANONYMOUS,)
     acl_upload: tuple[str, ...] = ()
+    acl_toxresult_upload: tuple[str, ...] = (AUTHENTICATED,)
+    """Who may add test results to a release. devpi's own default is `:ANONYMOUS:`; here nothing is written without credentials."""
     mirror_whitelist: tuple[str, ...] = ()
     """Normalised project names, or `*`, that may be taken from a mirror although a hosted index has them."""
     mirror_whitelist_inheritance: str = "intersection"
@@ -79,6 +84,14 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`user:password` for the upstream's host; never shown, never logged."""
     mirror_cache_expiry: int = 1800
     """Seconds for which a page counts as fresh after the upstream was asked."""
+    mirror_use_external_urls: bool = False
+    """Send clients to the upstream for files that are not kept here, instead of fetching them."""
+    mirror_no_project_list: bool = False
+    """Never ask the upstream for its list of projects; a project is known once its page was asked for."""
+    mirror_ignore_serial_header: bool = False
+    """Take a page whose `X-PyPI-Last-Serial` is lower than that of the stored one (after a change of upstream)."""
+    mirror_web_url_fmt: str = ""
+    """Where a person reads about a project at the upstream; `{name}` stands for the project."""
     title: str = ""
     description: str = ""
     custom_data: Any = None
@@ -96,6 +109,22 @@ class Tree(Struct, frozen=True, kw_only=True):
     serial: Serial
     """The last serial that changed any index configuration."""
     indexes: Mapping[IndexName, IndexConfig]
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One line of the history of a file or an attachment: how it came to be where it is."""
+
+    what: str
+    """`upload`, `overwrite` or `push`; imported histories keep the words they had."""
+    at: Timestamp
+    who: str = ""
+    """A user's name; empty is anonymous."""
+    source: str = ""
+    """For `push`: the index it came from."""
+    target: str = ""
+    """For `upload` and `push`: the index it went to."""
+    count: int = 0
+    """For `overwrite`: how often."""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -122,11 +151,38 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     gpg_sig: bool | None = None
     url: str = ""
     """Mirrored files: absolute URL at the upstream, without credentials. Never shown in a page."""
+    history: tuple[Event, ...] = ()
+    """Hosted files: how it came here, oldest first. Never shown in a page."""
 
     @property
     def sha256(self) -> Sha256 | None:
         value = self.digests.get("sha256")
         return Sha256(value) if value else None
+
+
+class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the core metadata of one version of a hosted project says."""
+
+    version: str
+    """As the metadata spells it; no two of one project are the same version (`formats.versions.canonical_version`)."""
+    metadata: bytes = b"{}"
+    """A JSON object of metadata under the field names of the upload API (see `formats.version_documents`)."""
+
+
+class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept with a release and stands on no page: its documentation, or the result of a test of one file."""
+
+    kind: str
+    """`doczip` or `toxresult`."""
+    filename: str
+    """`{project}-{version}.doc.zip`, or `{file}.toxresult-{YYYYmmddHHMMSS}-{n}`; unique within a project."""
+    version: str
+    about: str = ""
+    """For a test result: the name of the file that was tested. It goes when that file goes."""
+    sha256: Sha256
+    size: int
+    added: Timestamp
+    history: tuple[Event, ...] = ()
 
 
 class PageHead(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,12 +6,15 @@ and what the caller is told when it may not, stands here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from pkgindex_core.changes import (
+    AttachmentAbsent,
     Change,
+    Commit,
     FileAbsent,
     IndexAbsent,
     IndexIs,
@@ -25,8 +28,11 @@ from pkgindex_core.changes import (
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed
-from pkgindex_core.models import File, IndexConfig, PageHead
+from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
+
+NOUNS: Final[Mapping[str, str]] = {"releases": "version", "attachments": "attachment", "files": "file"}
+"""What callers are told is missing, by what is kept."""
 
 
 def encoded_changes(changes: Sequence[Change]) -> bytes:
@@ -78,6 +84,25 @@ def hosted_digest(file: File) -> Sha256:
     return digest
 
 
+def attachment_digest(attachment: Attachment) -> Sha256:
+    """The sha256 that names an attachment's blob."""
+    digest = parse_sha256(attachment.sha256)
+    if digest is None or digest != attachment.sha256:
+        raise Refused(f"the attachment {attachment.filename!r} needs a sha256 of 64 lower-case hexadecimal digits")
+    return digest
+
+
+def successor(head: Serial, last: Timestamp, commit: Commit) -> None:
+    """Let a commit of another store be replayed behind this store's head only."""
+    if commit.serial != head + 1:
+        raise Conflict(
+            f"commit {commit.serial} does not follow the head, which is {head}",
+            hint="replay into an empty store, or from the commit behind its head",
+        )
+    if commit.at < last:
+        raise Conflict(f"commit {commit.serial} is older than the one before it")
+
+
 def one_project(filename: str, wanted: ProjectName, holder: ProjectName, index: IndexName) -> None:
     """A filename belongs to one project per index, deleted files included."""
     if holder != wanted:
@@ -102,6 +127,8 @@ def failed(requirement: Requirement) -> RequirementFailed:
     match requirement:
         case FileAbsent():
             text = f"file {requirement.filename!r} already exists in {requirement.index} or was deleted from it"
+        case AttachmentAbsent():
+            text = f"{requirement.filename!r} of {requirement.project!r} already exists in {requirement.index}"
         case ProjectAt():
             text = f"project {requirement.project!r} in {requirement.index} has changed meanwhile"
         case UserAbsent():

@@ -20,12 +20,15 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.changes import (
+    AttachmentAbsent,
     Change,
     Commit,
+    DropAttachment,
     DropFile,
     DropIndex,
     DropMirrorPage,
     DropProject,
+    DropRelease,
     DropToken,
     DropUser,
     FileAbsent,
@@ -35,9 +38,11 @@ from pkgindex_core.changes import (
     MirrorNames,
     MirrorPage,
     ProjectAt,
+    PutAttachment,
     PutFile,
     PutIndex,
     PutProject,
+    PutRelease,
     PutToken,
     PutUser,
     Requirement,
@@ -52,12 +57,14 @@ from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
+    Attachment,
     File,
     IndexConfig,
     Page,
     PageHead,
     PageRow,
     ProjectRow,
+    Release,
     Serial,
     Standing,
     Token,
@@ -84,6 +91,8 @@ class ProjectState(Struct, frozen=True, kw_only=True):
     holds: bool = True
     head: PageHead = PageHead()
     rows: Mapping[str, PageRow] = {}
+    releases: Mapping[str, Release] = {}
+    attachments: Mapping[str, Attachment] = {}
 
 
 class IndexState(Struct, frozen=True, kw_only=True):
@@ -176,6 +185,25 @@ class MemoryIndex:
                 return project, file
         return None
 
+    async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
+        found = self._project(index, project, at)
+        return list(found.releases.values()) if found is not None else []
+
+    async def attachments(
+        self, index: IndexName, project: ProjectName, *, at: Serial | None = None
+    ) -> Sequence[Attachment]:
+        found = self._project(index, project, at)
+        return [found.attachments[name] for name in sorted(found.attachments)] if found is not None else []
+
+    async def find_attachment(
+        self, index: IndexName, filename: str, *, at: Serial | None = None
+    ) -> tuple[ProjectName, Attachment] | None:
+        known = self._state(at).index(index).projects
+        for project in sorted(known):
+            if filename in known[project].attachments:
+                return project, known[project].attachments[filename]
+        return None
+
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         rows = []
         for name in sorted(self._state(at).index(index).projects):
@@ -218,6 +246,7 @@ class MemoryIndex:
             for project in index.projects.values():
                 files = [decode_file(row.body) for row in project.rows.values()]
                 yield [digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest]
+                yield [attachment.sha256 for attachment in project.attachments.values()]
 
     # The log.
 
@@ -248,13 +277,28 @@ class MemoryIndex:
         state = self.now
         for change in changes:
             state = _apply(state, change, serial)
-        last = self._commits[-1].at if self._commits else Timestamp(0)
-        at = change_rules.commit_time(self._clock.now(), last)
+        at = change_rules.commit_time(self._clock.now(), self._last_moment)
         commit = Commit(serial=serial, at=at, who=who, changes=tuple(changes))
         self._states.append(msgspec.structs.replace(state, serial=serial))
         self._commits.append(commit)
         self._wake()
         return commit
+
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        if self._closed:
+            raise Unavailable("the index store is closed")
+        states: list[State] = []
+        last, moment = self.now, self._last_moment
+        for commit in commits:
+            change_rules.successor(last.serial, moment, commit)
+            change_rules.encoded_changes(commit.changes)
+            for change in commit.changes:
+                last = _apply(last, change, commit.serial)
+            last, moment = msgspec.structs.replace(last, serial=commit.serial), commit.at
+            states.append(last)
+        self._states += states
+        self._commits += commits
+        self._wake()
 
     async def check(self) -> Sequence[str]:
         return []
@@ -262,6 +306,10 @@ class MemoryIndex:
     async def close(self) -> None:
         self._closed = True
         self._wake()
+
+    @property
+    def _last_moment(self) -> Timestamp:
+        return self._commits[-1].at if self._commits else Timestamp(0)
 
     def _wake(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
@@ -311,6 +359,9 @@ def _holds(state: State, requirement: Requirement) -> bool:
     match requirement:
         case FileAbsent(index, filename):
             return filename not in state.index(index).holders and filename not in state.index(index).tombstones
+        case AttachmentAbsent(index, project, filename):
+            known = state.index(index).projects.get(project)
+            return known is None or filename not in known.attachments
         case ProjectAt(index, project, stamp):
             found = state.index(index).projects.get(project)
             return (found.stamp if found else 0) == stamp
@@ -339,6 +390,10 @@ def _apply(state: State, change: Change, serial: Serial) -> State:
             index = state.index(change.index)
             change_rules.take_uploads(index.config, change.index)
             return _with_index(state, change.index, _change_hosted(index, change, serial))
+        case PutRelease() | DropRelease() | PutAttachment() | DropAttachment():
+            index = state.index(change.index)
+            change_rules.take_uploads(index.config, change.index)
+            return _with_index(state, change.index, _change_release(index, change))
         case MirrorPage() | DropMirrorPage() | MirrorNames():
             index = state.index(change.index)
             change_rules.take_mirrored(index.config, change.index)
@@ -394,7 +449,7 @@ def _change_hosted(
     held = found if found is not None and found.holds else None
     match change:
         case PutProject(head=head):
-            return _with_hosted(index, change.project, head, held.rows if held else {}, serial)
+            return _with_hosted(index, change.project, held, head, held.rows if held else {}, serial)
         case DropProject():
             if held is None:
                 raise Missing("project", change.project)
@@ -411,13 +466,15 @@ def _change_hosted(
             holder = index.holders.get(name) or (grave.project if grave else change.project)
             change_rules.one_project(name, change.project, holder, change.index)
             head = held.head if held else PageHead(display_name=change.display_name)
+            if held and name in held.rows and decode_file(held.rows[name].body).sha256 != file.sha256:
+                held = _without_results(held, name)
             rows = {**(held.rows if held else {}), name: page_row(file)}
             index = msgspec.structs.replace(
                 index,
                 holders={**index.holders, name: change.project},
                 tombstones=_without(index.tombstones, name),
             )
-            return _with_hosted(index, change.project, head, rows, serial)
+            return _with_hosted(index, change.project, held, head, rows, serial)
         case DropFile(filename=name):
             if held is None or name not in held.rows:
                 raise Missing("file", name)
@@ -426,12 +483,37 @@ def _change_hosted(
                 holders=_without(index.holders, name),
                 tombstones={**index.tombstones, **_buried(change.project, [held.rows[name]])},
             )
-            return _with_hosted(index, change.project, held.head, _without(held.rows, name), serial)
+            held = _without_results(held, name)
+            return _with_hosted(index, change.project, held, held.head, _without(held.rows, name), serial)
         case YankFile(filename=name, yanked=yanked):
             if held is None or name not in held.rows:
                 raise Missing("file", name)
             file = msgspec.structs.replace(decode_file(held.rows[name].body), yanked=yanked)
-            return _with_hosted(index, change.project, held.head, {**held.rows, name: page_row(file)}, serial)
+            return _with_hosted(index, change.project, held, held.head, {**held.rows, name: page_row(file)}, serial)
+
+
+def _change_release(index: IndexState, change: PutRelease | DropRelease | PutAttachment | DropAttachment) -> IndexState:
+    held = index.projects.get(change.project)
+    if held is None or not held.holds:
+        raise Missing("project", change.project)
+    match change:
+        case PutRelease(release=release):
+            held = msgspec.structs.replace(held, releases={**held.releases, release.version: release})
+        case DropRelease(version=version):
+            if version not in held.releases:
+                raise Missing("version", version)
+            held = msgspec.structs.replace(held, releases=_without(held.releases, version))
+        case PutAttachment(attachment=attachment):
+            change_rules.attachment_digest(attachment)
+            if attachment.about and attachment.about not in held.rows:
+                raise Missing("file", attachment.about)
+            attachments = {**held.attachments, attachment.filename: attachment}
+            held = msgspec.structs.replace(held, attachments=attachments)
+        case DropAttachment(filename=name):
+            if name not in held.attachments:
+                raise Missing("attachment", name)
+            held = msgspec.structs.replace(held, attachments=_without(held.attachments, name))
+    return msgspec.structs.replace(index, projects={**index.projects, change.project: held})
 
 
 def _change_mirrored(
@@ -472,14 +554,32 @@ def _with_index(state: State, name: IndexName, index: IndexState) -> State:
 
 
 def _with_hosted(
-    index: IndexState, project: ProjectName, head: PageHead, rows: Mapping[str, PageRow], serial: Serial
+    index: IndexState,
+    project: ProjectName,
+    held: ProjectState | None,
+    head: PageHead,
+    rows: Mapping[str, PageRow],
+    serial: Serial,
 ) -> IndexState:
-    found = ProjectState(stamp=serial, since=serial, mirrored=False, head=head, rows=rows)
+    found = ProjectState(
+        stamp=serial,
+        since=serial,
+        mirrored=False,
+        head=head,
+        rows=rows,
+        releases=held.releases if held else {},
+        attachments=held.attachments if held else {},
+    )
     return msgspec.structs.replace(index, projects={**index.projects, project: found})
 
 
 def _dropped(project: ProjectState, serial: Serial) -> ProjectState:
     return ProjectState(stamp=serial, since=project.since, mirrored=project.mirrored, holds=False)
+
+
+def _without_results(project: ProjectState, filename: str) -> ProjectState:
+    kept = {name: it for name, it in project.attachments.items() if it.about != filename}
+    return msgspec.structs.replace(project, attachments=kept)
 
 
 def _buried(project: ProjectName, rows: Iterable[PageRow]) -> dict[str, Taken]:

@@ -27,7 +27,18 @@ from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.engines.sqlite.writer import Writer
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import File, Page, ProjectRow, Serial, Standing, Token, Tree, User
+from pkgindex_core.models import (
+    Attachment,
+    File,
+    Page,
+    ProjectRow,
+    Release,
+    Serial,
+    Standing,
+    Token,
+    Tree,
+    User,
+)
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
 
@@ -113,6 +124,21 @@ class SqliteIndex:
             return await self._readers.in_thread(read)
         return self._readers.here(read)
 
+    async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
+        read = partial(queries.releases, index=index, project=project, at=serial_of(at))
+        return await self._readers.in_thread(read)
+
+    async def attachments(
+        self, index: IndexName, project: ProjectName, *, at: Serial | None = None
+    ) -> Sequence[Attachment]:
+        read = partial(queries.attachments, index=index, project=project, at=serial_of(at))
+        return await self._readers.in_thread(read)
+
+    async def find_attachment(
+        self, index: IndexName, filename: str, *, at: Serial | None = None
+    ) -> tuple[ProjectName, Attachment] | None:
+        return self._readers.here(partial(queries.find_attachment, index=index, filename=filename, at=serial_of(at)))
+
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         return await self._readers.in_thread(partial(queries.projects, index=index, at=serial_of(at)))
 
@@ -146,12 +172,13 @@ class SqliteIndex:
         return await self._readers.in_thread(partial(queries.tokens, user=user))
 
     async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
-        row = 0
-        while True:
-            row, digests = await self._readers.in_thread(partial(queries.hosted_blobs, after=row))
-            if not row:
-                break
-            yield digests
+        for batch in (queries.hosted_blobs, queries.attached_blobs):
+            row = 0
+            while True:
+                row, digests = await self._readers.in_thread(partial(batch, after=row))
+                if not row:
+                    break
+                yield digests
         place: queries.Place | None = None
         while True:
             place, digests = await self._readers.in_thread(partial(queries.mirrored_blobs, after=place))
@@ -167,6 +194,12 @@ class SqliteIndex:
         if not changes:
             return None
         return await self._writer.submit(tuple(changes), who, tuple(require))
+
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        if self._closing is not None:
+            raise closed()
+        if commits:
+            await self._writer.replay(tuple(commits))
 
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
         return await self._readers.in_thread(partial(queries.commits, after=after, limit=limit))

@@ -12,7 +12,15 @@ What every implementation promises:
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.identity import Authenticator, Credentials, Principal, TokenScope
-from pkgindex_core.protocols.index_store import ChangeLog, IndexReader, IndexStore, IndexWriter, Listing, Taken
+from pkgindex_core.protocols.index_store import (
+    ChangeLog,
+    IndexReader,
+    IndexStore,
+    IndexWriter,
+    Listing,
+    Replaying,
+    Taken,
+)
 from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
 from pkgindex_core.protocols.policies import (
     AdmissionPolicy,
@@ -50,6 +58,7 @@ __all__ = [
     "ProjectList",
     "Refresher",
     "Renderer",
+    "Replaying",
     "SignedUrl",
     "Span",
     "Stage",

@@ -14,7 +14,18 @@ from msgspec import Struct
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.models import File, Page, ProjectRow, Serial, Standing, Token, Tree, User
+from pkgindex_core.models import (
+    Attachment,
+    File,
+    Page,
+    ProjectRow,
+    Release,
+    Serial,
+    Standing,
+    Token,
+    Tree,
+    User,
+)
 from pkgindex_core.names import IndexName, ProjectName
 
 
@@ -94,6 +105,22 @@ class IndexReader(Protocol):
         """
         ...
 
+    async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
+        """What is known of the metadata of each version of a hosted project, in no particular order."""
+        ...
+
+    async def attachments(
+        self, index: IndexName, project: ProjectName, *, at: Serial | None = None
+    ) -> Sequence[Attachment]:
+        """Documentation and test results of a hosted project, in the order of their names."""
+        ...
+
+    async def find_attachment(
+        self, index: IndexName, filename: str, *, at: Serial | None = None
+    ) -> tuple[ProjectName, Attachment] | None:
+        """An attachment by its name alone; of several projects' the first by project name."""
+        ...
+
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         """The projects of a hosted index, or those a mirror has a page of, by name."""
         ...
@@ -126,7 +153,7 @@ class IndexReader(Protocol):
         ...
 
     def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
-        """Every sha256 that any live row names (files and sidecars), in batches, repeats allowed."""
+        """Every sha256 that any live row names (files, sidecars, attachments), in batches, repeats allowed."""
         ...
 
 
@@ -152,7 +179,17 @@ class ChangeLog(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, ChangeLog, Protocol):
+class Replaying(Protocol):
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        """Make commits again that another store has made: same serials, same times, same people, in one transaction.
+
+        The first one's serial must be the head's successor, and each the next one's predecessor: `Conflict` otherwise, and
+        nothing was changed. Durable when it returns. What `apply` raises for a change that does not fit is raised here too.
+        """
+        ...
+
+
+class IndexStore(IndexReader, IndexWriter, ChangeLog, Replaying, Protocol):
     """A whole index store. Opened by its provider's factory; `close` gives back everything it holds."""
 
     async def check(self) -> Sequence[str]:

@@ -24,12 +24,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pkgindex_core.changes import (
+    AttachmentAbsent,
     Change,
     Commit,
+    DropAttachment,
     DropFile,
     DropIndex,
     DropMirrorPage,
     DropProject,
+    DropRelease,
     DropToken,
     DropUser,
     FileAbsent,
@@ -38,9 +41,11 @@ from pkgindex_core.changes import (
     MirrorNames,
     MirrorPage,
     ProjectAt,
+    PutAttachment,
     PutFile,
     PutIndex,
     PutProject,
+    PutRelease,
     PutToken,
     PutUser,
     Requirement,
@@ -53,10 +58,10 @@ from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import IndexConfig, PageHead, Serial, Token
+from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
-from pkgindex_core.testing.index_cases.values import ManualClock, hosted, unfetched, user
+from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
 
@@ -118,6 +123,22 @@ rare_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(PutIndex, _configs),
     st.builds(DropIndex, _indexes),
 )
+_results = ("r1", "r2")
+_attachments = st.builds(docs, st.sampled_from(["1.0", "2.0"]), _contents) | st.builds(
+    tox_result, st.sampled_from(_results), st.sampled_from(FILENAMES[:2]), _contents
+)
+ATTACHMENTS: Final = (*_results, docs("1.0").filename, docs("2.0").filename)
+release_changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(
+        PutRelease,
+        _stages,
+        _projects,
+        st.builds(Release, version=st.sampled_from(["1.0", "2.0"]), metadata=st.sampled_from([b"{}", b"x" * 999])),
+    ),
+    st.builds(DropRelease, _stages, _projects, st.sampled_from(["1.0", "2.0"])),
+    st.builds(PutAttachment, _stages, _projects, _attachments),
+    st.builds(DropAttachment, _stages, _projects, st.sampled_from(ATTACHMENTS)),
+)
 hosted_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(PutFile, _stages, _projects, _files, st.sampled_from(["", "DEMO"])),
     st.builds(PutFile, _stages, _projects, _files),
@@ -146,9 +167,10 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         st.dictionaries(st.just("etag"), st.sampled_from(["1", "2"])),
     ),
 )
-changes: st.SearchStrategy[Change] = hosted_changes | mirrored_changes | rare_changes
+changes: st.SearchStrategy[Change] = hosted_changes | release_changes | mirrored_changes | rare_changes
 requirements: st.SearchStrategy[Requirement] = st.one_of(
     st.builds(FileAbsent, _indexes, _filenames),
+    st.builds(AttachmentAbsent, _indexes, _projects, st.sampled_from(ATTACHMENTS)),
     st.builds(ProjectAt, _indexes, _projects, st.integers(0, 8).map(Serial)),
     st.builds(UserAbsent, _users),
     st.builds(IndexAbsent, _indexes),
@@ -197,7 +219,7 @@ class IndexMachine(RuleBasedStateMachine):
     def apply(self, changes: list[Change], require: list[Requirement]) -> None:
         self._apply_both(changes, require)
 
-    @rule(several=st.lists(hosted_changes | mirrored_changes, min_size=3, max_size=12))
+    @rule(several=st.lists(hosted_changes | release_changes | mirrored_changes, min_size=3, max_size=12))
     def apply_one_by_one(self, several: list[Change]) -> None:
         for change in several:
             self._apply_both([change], [])
@@ -233,6 +255,15 @@ class IndexMachine(RuleBasedStateMachine):
             assert commit in outcomes
             assert self._run(self._model.apply(commit.changes, who=commit.who)) == commit
         assert self._run(self._model.head()) == before + sum(isinstance(outcome, Commit) for outcome in outcomes)
+
+    @rule(several=st.lists(changes, min_size=1, max_size=3))
+    def replay(self, several: list[Change]) -> None:
+        """What the model has committed is made again in the store, and what it has refused is refused."""
+        outcome = self._run(_outcome(self._model, several, ()))
+        if isinstance(outcome, Commit):
+            self._run(self._store.replay([outcome]))
+        else:
+            assert self._run(_outcome(self._store, several, ())) == outcome
 
     @rule(seconds=st.integers(-10, 100))
     def time_passes(self, seconds: int) -> None:
@@ -310,11 +341,15 @@ async def _past(store: IndexStore, at: Serial | None) -> dict[object, object]:
         found[index] = list(await store.projects(index, at=at))
         for filename in FILENAMES:
             found[index, filename] = await store.find_file(index, filename, candidate_projects(filename), at=at)
+        for attachment in ATTACHMENTS:
+            found[index, attachment] = await store.find_attachment(index, attachment, at=at)
     for project in PROJECTS:
         found[project] = await store.standings(project, INDEXES, at=at)
         for index in INDEXES:
             page = await store.page(index, project, at=at)
             found[index, project] = page and (page.index, page.project, page.stamp, page.head, frozenset(page.rows))
+            found[index, project, "releases"] = frozenset(await store.releases(index, project, at=at))
+            found[index, project, "attachments"] = list(await store.attachments(index, project, at=at))
             for filename in FILENAMES:
                 found[index, project, filename] = await store.file(index, project, filename, at=at)
     return found

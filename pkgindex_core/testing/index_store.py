@@ -16,8 +16,15 @@ from __future__ import annotations
 
 from pkgindex_core.testing.index_cases.hosted import FileCases, ProjectCases
 from pkgindex_core.testing.index_cases.identity import TreeCases, UserCases
-from pkgindex_core.testing.index_cases.log import CommitCases, ConcurrencyCases, LifeCases, RequirementCases
+from pkgindex_core.testing.index_cases.log import (
+    CommitCases,
+    ConcurrencyCases,
+    LifeCases,
+    ReplayCases,
+    RequirementCases,
+)
 from pkgindex_core.testing.index_cases.mirrored import MirrorNamesCases, MirrorPageCases
+from pkgindex_core.testing.index_cases.releases import ReleaseCases
 
 
 class IndexStoreContract(
@@ -27,9 +34,11 @@ class IndexStoreContract(
     TreeCases,
     ProjectCases,
     FileCases,
+    ReleaseCases,
     MirrorPageCases,
     MirrorNamesCases,
     ConcurrencyCases,
+    ReplayCases,
     LifeCases,
 ):
     """Subclass, name it `Test…`, and give it the medium."""

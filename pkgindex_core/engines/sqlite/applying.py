@@ -12,12 +12,15 @@ from typing import Final, assert_never
 import apsw
 
 from pkgindex_core.changes import (
+    AttachmentAbsent,
     Change,
     Commit,
+    DropAttachment,
     DropFile,
     DropIndex,
     DropMirrorPage,
     DropProject,
+    DropRelease,
     DropToken,
     DropUser,
     FileAbsent,
@@ -27,9 +30,11 @@ from pkgindex_core.changes import (
     MirrorNames,
     MirrorPage,
     ProjectAt,
+    PutAttachment,
     PutFile,
     PutIndex,
     PutProject,
+    PutRelease,
     PutToken,
     PutUser,
     Requirement,
@@ -43,6 +48,7 @@ from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.engines.sqlite.hosted import change_hosted, live_file, tombstone
 from pkgindex_core.engines.sqlite.mirrored import change_mirrored
+from pkgindex_core.engines.sqlite.releases import change_release, has_attachment
 from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import IndexConfig, PageHead, Serial
@@ -61,20 +67,36 @@ class Applying:
 
     def commit(self, changes: Sequence[Change], encoded: bytes, who: str, require: Iterable[Requirement]) -> Commit:
         """Check, apply and log one list; the caller's savepoint undoes it when this raises."""
-        last, last_at = self._tables.row("SELECT serial, at FROM commits ORDER BY serial DESC LIMIT 1") or (0, 0)
+        last, last_at = self._last()
         self._tables.serial = last + 1
         for requirement in require:
             if not self._holds(requirement):
                 raise change_rules.failed(requirement)
-        for change in changes:
+        at = change_rules.commit_time(self._clock.now(), last_at)
+        commit = Commit(serial=Serial(last + 1), at=at, who=who, changes=tuple(changes))
+        self._make(commit, encoded)
+        return commit
+
+    def replay(self, commits: Sequence[Commit]) -> Commit:
+        """Make commits of another store again, and return the last; the caller's savepoint undoes all when this raises."""
+        for commit in commits:
+            change_rules.successor(*self._last(), commit)
+            self._tables.serial = commit.serial
+            self._make(commit, change_rules.encoded_changes(commit.changes))
+        return commits[-1]
+
+    def _last(self) -> tuple[Serial, Timestamp]:
+        serial, at = self._tables.row("SELECT serial, at FROM commits ORDER BY serial DESC LIMIT 1") or (0, 0)
+        return Serial(serial), Timestamp(at)
+
+    def _make(self, commit: Commit, encoded: bytes) -> None:
+        for change in commit.changes:
             self._apply(change)
-        at = change_rules.commit_time(self._clock.now(), Timestamp(last_at))
         packed = len(encoded) >= PACK_FROM
         self._tables.run(
             "INSERT INTO commits (serial, at, who, packed, changes) VALUES (?, ?, ?, ?, ?)",
-            (self._tables.serial, at, who, int(packed), segments.compress(encoded) if packed else encoded),
+            (commit.serial, commit.at, commit.who, int(packed), segments.compress(encoded) if packed else encoded),
         )
-        return Commit(serial=Serial(self._tables.serial), at=at, who=who, changes=tuple(changes))
 
     def _holds(self, requirement: Requirement) -> bool:
         match requirement:
@@ -82,6 +104,8 @@ class Applying:
                 index_id = self._tables.index(index).id
                 live = live_file(self._tables, index_id, filename)
                 return live is None and tombstone(self._tables, index_id, filename) is None
+            case AttachmentAbsent(index, project, filename):
+                return not has_attachment(self._tables, self._tables.index(index).id, project, filename)
             case ProjectAt(index, project, stamp):
                 held = self._tables.held(self._tables.index(index).id, project)
                 return (held.stamp if held else 0) == stamp
@@ -122,6 +146,10 @@ class Applying:
                 index = self._tables.index(change.index)
                 change_rules.take_uploads(index.config, change.index)
                 change_hosted(self._tables, index.id, change)
+            case PutRelease() | DropRelease() | PutAttachment() | DropAttachment():
+                index = self._tables.index(change.index)
+                change_rules.take_uploads(index.config, change.index)
+                change_release(self._tables, index.id, change)
             case MirrorPage() | DropMirrorPage() | MirrorNames():
                 index = self._tables.index(change.index)
                 change_rules.take_mirrored(index.config, change.index)
@@ -173,7 +201,8 @@ class Applying:
         of_index = (index.id,)
         self._tables.end("configs", "index_id = ?", of_index)
         self._tree_changed()
-        self._tables.end("files", "index_id = ?", of_index)
+        for table in ("files", "releases", "attachments"):
+            self._tables.end(table, "index_id = ?", of_index)
         for table in ("tombstones", "segments", "strays", "listed_names", "listings"):
             self._tables.run(f"DELETE FROM {table} WHERE index_id = ?", of_index)  # noqa: S608 - constants, just above
         nothing = encode(PageHead())

@@ -8,6 +8,7 @@ from msgspec import Struct
 from pkgindex_core.changes import DropFile, DropProject, PutFile, PutProject, YankFile
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite.database import LIVE
+from pkgindex_core.engines.sqlite.releases import drop_with_file, drop_with_project
 from pkgindex_core.engines.sqlite.tables import Tables
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.fragments import page_row
@@ -42,6 +43,7 @@ def change_hosted(
                 (index_id, project, LIVE),
             )
             tables.end("files", "index_id = ? AND project = ?", (index_id, project))
+            drop_with_project(tables, index_id, project)
             tables.stand(index_id, project, standing, None, 0)
         case PutFile(file=file):
             change_rules.hosted_digest(file)
@@ -50,6 +52,8 @@ def change_hosted(
             holder = live.project if live else tombstone(tables, index_id, name)
             change_rules.one_project(name, project, holder or project, change.index)
             tables.run("DELETE FROM tombstones WHERE index_id = ? AND filename = ?", (index_id, name))
+            if live is not None and live.sha256.hex() != file.sha256:
+                drop_with_file(tables, index_id, project, name)
             _put_file(tables, index_id, project, file, live)
             head = held.head if held else PageHead(display_name=change.display_name)
             count = (held.file_count if held else 0) + (live is None)
@@ -63,6 +67,7 @@ def change_hosted(
                 "REPLACE INTO tombstones (index_id, filename, project, sha256) VALUES (?, ?, ?, ?)",
                 (index_id, name, project, live.sha256),
             )
+            drop_with_file(tables, index_id, project, name)
             tables.stand(index_id, project, standing, held.head, held.file_count - 1)
         case YankFile(filename=name, yanked=yanked):
             live = live_file(tables, index_id, name)

@@ -20,12 +20,14 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
 from pkgindex_core.models import (
+    Attachment,
     File,
     IndexConfig,
     Page,
     PageHead,
     PageRow,
     ProjectRow,
+    Release,
     Serial,
     Standing,
     Token,
@@ -43,6 +45,8 @@ _config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
+_release_decoder = msgspec.msgpack.Decoder(Release)
+_attachment_decoder = msgspec.msgpack.Decoder(Attachment)
 _validators_decoder = msgspec.msgpack.Decoder(dict[str, str])
 
 
@@ -237,6 +241,31 @@ def taken(reader: Reader, index: IndexName, filename: str) -> Taken | None:
     return Taken(project=ProjectName(row[0]), sha256=Sha256(row[1].hex()), live=bool(row[2]))
 
 
+def releases(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[Release]:
+    found = reader.connection.execute(
+        "SELECT packed, body FROM releases WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",
+        (reader.index_id(index), project, at, at),
+    )
+    return [_release_decoder.decode(segments.decompress(body) if packed else body) for packed, body in found]
+
+
+def attachments(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[Attachment]:
+    found = reader.connection.execute(
+        "SELECT body FROM attachments WHERE index_id = ? AND project = ? AND died > ? AND born <= ? ORDER BY filename",
+        (reader.index_id(index), project, at, at),
+    )
+    return [_attachment_decoder.decode(body) for (body,) in found]
+
+
+def find_attachment(reader: Reader, index: IndexName, filename: str, at: int) -> tuple[ProjectName, Attachment] | None:
+    row = reader.row(
+        "SELECT project, body FROM attachments"
+        " WHERE index_id = ? AND filename = ? AND died > ? AND born <= ? ORDER BY project LIMIT 1",
+        (reader.index_id(index), filename, at, at),
+    )
+    return (ProjectName(row[0]), _attachment_decoder.decode(row[1])) if row else None
+
+
 def projects(reader: Reader, index: IndexName, at: int) -> Sequence[ProjectRow]:
     found = reader.connection.execute(
         "SELECT project, head, stamp FROM standings WHERE index_id = ? AND died > ? AND born <= ? AND holds ORDER BY project",
@@ -299,6 +328,14 @@ def hosted_blobs(reader: Reader, after: int) -> tuple[int, Sequence[Sha256]]:
     )
     digests = [Sha256(digest.lower()) for _, *both in found for digest in both if digest]
     return (found[-1][0] if found else 0), digests
+
+
+def attached_blobs(reader: Reader, after: int) -> tuple[int, Sequence[Sha256]]:
+    """The same for a batch of attachments."""
+    found = reader.rows(
+        "SELECT id, hex(sha256) FROM attachments WHERE id > ? AND died = ? ORDER BY id LIMIT ?", (after, LIVE, BATCH)
+    )
+    return (found[-1][0] if found else 0), [Sha256(digest.lower()) for _, digest in found]
 
 
 Place = tuple[int, str, str]

@@ -43,9 +43,8 @@ _Outcome = Commit | BaseException
 class Request(Struct, eq=False):
     """One caller that waits."""
 
-    changes: Sequence[Change]
-    who: str
-    require: Sequence[Requirement]
+    make: Callable[[Applying], Commit]
+    """Makes the commits, inside the caller's savepoint, and returns the last."""
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Commit]
 
@@ -80,12 +79,22 @@ class Writer:
         self._thread.start()
 
     async def submit(self, changes: Sequence[Change], who: str, require: Sequence[Requirement]) -> Commit:
+        """Commit a list, and wait for the answer."""
+        return await self._made(
+            lambda applying: applying.commit(changes, change_rules.encoded_changes(changes), who, require)
+        )
+
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        """Make commits of another store again, all or none."""
+        await self._made(lambda applying: applying.replay(commits))
+
+    async def _made(self, make: Callable[[Applying], Commit]) -> Commit:
         """Wait for the answer. A caller that is cancelled leaves the queue if its turn has not come, and harms nobody."""
         if self._closing:
             raise closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Commit] = loop.create_future()
-        self._queue.put(Request(tuple(changes), who, require, loop, future))
+        self._queue.put(Request(make, loop, future))
         return await future
 
     def refuse_more(self) -> None:
@@ -173,10 +182,9 @@ class Writer:
     def _one(self, request: Request) -> _Outcome:
         """One caller's list in its savepoint: committed with the others, or as if it had never been there."""
         try:
-            encoded = change_rules.encoded_changes(request.changes)
             self._connection.execute("SAVEPOINT caller")
             try:
-                commit = self._applying.commit(request.changes, encoded, request.who, request.require)
+                commit = request.make(self._applying)
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK TO caller")

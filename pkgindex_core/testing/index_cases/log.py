@@ -9,12 +9,15 @@ import msgspec
 import pytest
 
 from pkgindex_core.changes import (
+    AttachmentAbsent,
     Change,
     Commit,
+    DropAttachment,
     DropFile,
     DropIndex,
     DropMirrorPage,
     DropProject,
+    DropRelease,
     DropToken,
     DropUser,
     FileAbsent,
@@ -24,9 +27,11 @@ from pkgindex_core.changes import (
     MirrorNames,
     MirrorPage,
     ProjectAt,
+    PutAttachment,
     PutFile,
     PutIndex,
     PutProject,
+    PutRelease,
     PutToken,
     PutUser,
     Requirement,
@@ -36,8 +41,8 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
-from pkgindex_core.models import Serial, Token
+from pkgindex_core.errors import Conflict, Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
+from pkgindex_core.models import Release, Serial, Token
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
 from pkgindex_core.testing.index_cases.values import (
@@ -47,9 +52,12 @@ from pkgindex_core.testing.index_cases.values import (
     NOWHERE,
     OTHER,
     PROD,
+    SECOND,
     START,
+    docs,
     head,
     hosted,
+    mirror,
     mirrored,
     stage,
     user,
@@ -66,7 +74,11 @@ ONE_OF_EACH: tuple[Change, ...] = (
     PutFile(NOWHERE, DEMO, hosted(ONE), "Demo"),
     PutFile(NOWHERE, DEMO, hosted(TWO)),
     YankFile(NOWHERE, DEMO, ONE, "why"),
+    PutRelease(NOWHERE, DEMO, Release(version="1.0", metadata=b'{"a":1}')),
+    PutAttachment(NOWHERE, DEMO, docs("1.0")),
     DropFile(NOWHERE, DEMO, TWO),
+    DropRelease(NOWHERE, DEMO, "1.0"),
+    DropAttachment(NOWHERE, DEMO, docs("1.0").filename),
     DropProject(NOWHERE, OTHER),
     MirrorPage(MIRROR, DEMO, head("Demo", validators={"etag": "x"}), put=(mirrored(ONE),), drop=("gone",)),
     MirrorNames(MIRROR, put=((DEMO, "Demo"),), drop=(OTHER,), validators={"etag": "y"}),
@@ -219,6 +231,9 @@ class RequirementCases(IndexStoreCases):
         FileAbsent(DEV, TWO),
         FileAbsent(PROD, ONE),
         FileAbsent(NOWHERE, ONE),
+        AttachmentAbsent(DEV, DEMO, docs("2.0").filename),
+        AttachmentAbsent(DEV, OTHER, docs("1.0").filename),
+        AttachmentAbsent(NOWHERE, DEMO, docs("1.0").filename),
         ProjectAt(DEV, DEMO, Serial(2)),
         ProjectAt(DEV, ProjectName("never"), Serial(0)),
         ProjectAt(NOWHERE, DEMO, Serial(0)),
@@ -231,6 +246,7 @@ class RequirementCases(IndexStoreCases):
     FAIL: tuple[Requirement, ...] = (
         FileAbsent(DEV, ONE),
         FileAbsent(DEV, "buried-1.zip"),
+        AttachmentAbsent(DEV, DEMO, docs("1.0").filename),
         ProjectAt(DEV, DEMO, Serial(1)),
         ProjectAt(DEV, DEMO, Serial(0)),
         ProjectAt(MIRROR, DEMO, Serial(0)),
@@ -244,6 +260,7 @@ class RequirementCases(IndexStoreCases):
         await self.seed()
         await self.commit(
             PutFile(DEV, DEMO, hosted(ONE)),
+            PutAttachment(DEV, DEMO, docs("1.0")),
             PutFile(DEV, OTHER, hosted("buried-1.zip")),
             DropFile(DEV, OTHER, "buried-1.zip"),
             MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)),
@@ -292,6 +309,70 @@ class RequirementCases(IndexStoreCases):
         await self.prepared()
         await self.commit(MirrorPage(MIRROR, DEMO, head(fetched=START)), require=[ProjectAt(MIRROR, DEMO, Serial(2))])
         await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=(ONE,)), require=[ProjectAt(MIRROR, DEMO, Serial(2))])
+
+
+class ReplayCases(IndexStoreCases):
+    def made_elsewhere(self) -> tuple[Commit, ...]:
+        """The log of another store, with times of its own."""
+        seed = (PutUser(user("ann")), PutUser(user("root")), PutIndex(stage(DEV)), PutIndex(mirror(MIRROR)))
+        lists = (seed, ONE_OF_EACH, (PutFile(DEV, DEMO, hosted(ONE)),), (YankFile(DEV, DEMO, ONE, yanked=True),))
+        return tuple(
+            Commit(
+                serial=Serial(number), at=Timestamp(START + number * SECOND), who=f"writer {number}", changes=changes
+            )
+            for number, changes in enumerate(lists, 1)
+        )
+
+    async def test_a_replayed_store_is_the_store(self) -> None:
+        commits = self.made_elsewhere()
+        self.clock.advance(1_000_000)
+        await self.store.replay(commits[:2])
+        await self.store.replay(commits[2:])
+        assert list(await self.store.commits(Serial(0))) == list(commits)
+        assert await self.store.serial_at(Timestamp(START + 3 * SECOND)) == 3
+        assert await self.peek_files() == {(DEV, DEMO, ONE, hosted(ONE).sha256)}
+        files = await self.files(DEV, DEMO)
+        assert files is not None
+        assert files[ONE].yanked is True
+        assert await self.files(DEV, DEMO, at=Serial(3)) == {ONE: hosted(ONE)}
+        assert await self.commit(PutUser(user("carl"))) == 5
+
+    async def test_nothing_to_replay_changes_nothing(self) -> None:
+        await self.seed()
+        await self.store.replay(())
+        assert await self.store.head() == 1
+
+    async def test_only_what_follows_the_head_is_replayed(self) -> None:
+        commits = self.made_elsewhere()
+        await self.store.replay(commits[:2])
+        earlier = msgspec.structs.replace(commits[2], at=START)
+        for wrong in (commits[:2], commits[1:2], commits[3:], (commits[2], commits[2]), (earlier,)):
+            before = await self.all_of_it()
+            with pytest.raises(Conflict):
+                await self.store.replay(wrong)
+            assert await self.all_of_it() == before
+
+    async def test_commits_that_do_not_fit_leave_nothing(self) -> None:
+        commits = self.made_elsewhere()
+        await self.store.replay(commits[:2])
+        before = await self.all_of_it()
+        bad = msgspec.structs.replace(commits[3], changes=(DropFile(DEV, DEMO, TWO),))
+        with pytest.raises(Missing):
+            await self.store.replay((commits[2], bad))
+        assert await self.all_of_it() == before
+        await self.store.replay(commits[2:])
+
+    async def test_a_closed_store_replays_nothing(self) -> None:
+        await self.store.close()
+        with pytest.raises(Unavailable):
+            await self.store.replay(self.made_elsewhere())
+        self.store = await self.open_store(self.context)
+
+    async def all_of_it(self) -> object:
+        """What a replay that failed must not have changed."""
+        tree = await self.store.tree()
+        pages = [await self.store.page(index, DEMO) for index in tree.indexes]
+        return tree, pages, list(await self.store.users()), await self.store.head(), await self.peek_files()
 
 
 class ConcurrencyCases(IndexStoreCases):

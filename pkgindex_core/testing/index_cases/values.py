@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.models import File, IndexConfig, PageHead, User
+from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName
 
 START: Final = Timestamp(1_700_000_000_000_000)
@@ -66,3 +66,29 @@ def user(name: str, **fields: Any) -> User:
 
 def head(display_name: str = "", **fields: Any) -> PageHead:
     return PageHead(display_name=display_name, **fields)
+
+
+def docs(version: str, content: str = "docs", **fields: Any) -> Attachment:
+    """Documentation of `demo`."""
+    return Attachment(
+        kind="doczip",
+        filename=f"demo-{version}.doc.zip",
+        version=version,
+        sha256=sha256_of(content.encode()),
+        size=len(content),
+        added=START,
+        **fields,
+    )
+
+
+def tox_result(filename: str, about: str, content: str = "result") -> Attachment:
+    """The result of a test of a file."""
+    return Attachment(
+        kind="toxresult",
+        filename=filename,
+        version="1.0",
+        about=about,
+        sha256=sha256_of(content.encode()),
+        size=len(content),
+        added=START,
+    )
