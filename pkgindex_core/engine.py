@@ -17,15 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
+import msgspec
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.config import Settings
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import ANONYMOUS, IndexConfig, User
+from pkgindex_core.models import ANONYMOUS, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
@@ -69,6 +72,7 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self.workers = workers
+        self._uuid = ""
         admission = plugins.admission(settings.admission).make(context)
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
@@ -180,6 +184,19 @@ class Engine:
         except RequirementFailed:
             return None  # another process started at the same moment, with the same password
         return place
+
+    async def uuid(self) -> str:
+        """The identity of the store: the same for every server over it, and for one that replayed its commits.
+
+        Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
+        """
+        if not self._uuid:
+            first = await self.store.commits(Serial(0), limit=1)
+            if not first:
+                return UUID(int=0).hex
+            digest = sha256_of(msgspec.msgpack.encode(first[0]))
+            self._uuid = UUID(digest[:32]).hex
+        return self._uuid
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run blocking work in the engine's bounded threads."""

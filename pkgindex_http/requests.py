@@ -32,6 +32,8 @@ class Ask(Struct, kw_only=True):
     segments: tuple[str, ...]
     principal: Principal = NOBODY
     known_index: IndexName | None = None
+    envelope: bool = False
+    """Whether the answer, an error too, is in devpi's envelope: the route's, unless the body shows what is spoken."""
 
     @property
     def engine(self) -> Engine:
@@ -46,7 +48,7 @@ class Ask(Struct, kw_only=True):
         """The index of the URL, or the default one. A spelling that no index can have is `Missing` like any other."""
         if self.known_index is not None:
             return self.known_index
-        if "user" not in self.values:
+        if "index" not in self.values:
             return self.server.default_index
         name = index_name_or_none(self.values["user"], self.values["index"])
         if name is None:

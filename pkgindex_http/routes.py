@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import devpi, explanations, files, health, simple, uploads, welcome
+from pkgindex_http import explanations, files, health, simple, uploads, welcome
+from pkgindex_http.devpi import login, releases
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -54,13 +55,16 @@ class Route(Struct, frozen=True):
 
     method: str
     path: str
+    """With `[/]` at its end: with a slash there and without one, alike."""
     permission: Permission
     handler: Handler
     summary: str
+    envelope: bool = False
+    """Whether answers and errors are in devpi's envelope (see `devpi.envelope`)."""
 
     @property
     def segments(self) -> tuple[str, ...]:
-        return tuple(self.path[1:].split("/"))
+        return tuple(self.path.removesuffix("[/]")[1:].split("/"))
 
 
 _READ = OnIndex(Action.READ)
@@ -84,8 +88,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST",
         "/+login",
         Public("exchanges a password for a token"),
-        devpi.login,
+        login.login,
         "a token of ten hours for user and password",
+        envelope=True,
     ),
     Route(
         "GET",
@@ -128,11 +133,23 @@ ROUTES: Final[tuple[Route, ...]] = (
         files.delete,
         "delete a file; ?force on a non-volatile index",
     ),
-    Route("POST", "/{user}/{index}", _UPLOAD, uploads.upload, "upload"),
-    Route("POST", "/{user}/{index}/", _UPLOAD, uploads.upload, "upload"),
-    Route("DELETE", "/{user}/{index}/{project}", _DELETE, devpi.delete_project, "delete a project; ?force"),
-    Route("DELETE", "/{user}/{index}/{project}/", _DELETE, devpi.delete_project, "delete a project; ?force"),
-    Route("DELETE", "/{user}/{index}/{project}/{version}", _DELETE, devpi.delete_release, "delete a version; ?force"),
+    Route("POST", "/{user}/{index}[/]", _UPLOAD, uploads.upload, "upload"),
+    Route(
+        "DELETE",
+        "/{user}/{index}/{project}[/]",
+        _DELETE,
+        releases.delete_project,
+        "delete a project; ?force",
+        envelope=True,
+    ),
+    Route(
+        "DELETE",
+        "/{user}/{index}/{project}/{version}[/]",
+        _DELETE,
+        releases.delete_release,
+        "delete a version; ?force",
+        envelope=True,
+    ),
 )
 
 
@@ -162,9 +179,14 @@ class RouteTable:
             self._add(route)
 
     def _add(self, route: Route) -> None:
+        self._add_at(route, route.segments)
+        if route.path.endswith("[/]"):
+            self._add_at(route, (*route.segments, ""))
+
+    def _add_at(self, route: Route, segments: tuple[str, ...]) -> None:
         node = self._root
         names: list[str] = []
-        for segment in route.segments:
+        for segment in segments:
             if segment.startswith("{"):
                 names.append(segment[1:-1])
                 node.placeholder = node.placeholder or _Node()

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Sequence
 
 from aiohttp import HttpVersion10, HttpVersion11, web
+from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Refused, Unavailable
@@ -27,6 +28,7 @@ from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.bodies import is_awaiting
 from pkgindex_http.connections import Connections
 from pkgindex_http.credentials import read_credentials
+from pkgindex_http.devpi.envelope import marks, refusal
 from pkgindex_http.errors import error_reply, problem_reply
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
@@ -124,6 +126,7 @@ class Server:
 
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
         accept = request.headers.get("Accept", "")
+        ask: Ask | None = None
         try:
             request[CLIENT] = self.origin.client(request)
             if request.version < HttpVersion10:
@@ -143,12 +146,13 @@ class Server:
                 raise Missing("page", raw_path[:160])
             if route is None:
                 return _not_allowed(match.methods, request.method, accept)
-            ask = Ask(server=self, request=request, values=match.values, segments=segments)
+            ask = Ask(server=self, request=request, values=match.values, segments=segments, envelope=route.envelope)
             if not isinstance(route.permission, Public):
                 await self._admit(ask, route)
-            return await route.handler(ask)
+            answer = await route.handler(ask)
+            return await self._marked(answer) if ask.envelope else answer
         except PkgIndexError as error:
-            return self._failure(error, request)
+            return await self._failure(error, request, ask)
         except asyncio.CancelledError:
             raise
         except ConnectionError:
@@ -156,7 +160,7 @@ class Server:
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 # No defect: the system has refused something (no descriptor left, a disk that fails), and that passes.
-                return self._failure(storage_failure(error, "answering"), request, cause=error)
+                return await self._failure(storage_failure(error, "answering"), request, ask, cause=error)
             # The border: what nobody foresaw is logged whole, and the client is told nothing but where to look.
             reference = secrets.token_hex(4)
             logger.exception("request %s failed", reference)
@@ -169,11 +173,25 @@ class Server:
                 {"Cache-Control": "no-store"},
             )
 
-    def _failure(self, error: PkgIndexError, request: web.BaseRequest, *, cause: BaseException | None = None) -> Reply:
+    async def _marked(self, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
+        """An answer with the headers that devpi's client looks for."""
+        if not isinstance(answer, Reply):
+            return answer
+        return replace(answer, headers={**answer.headers, **await marks(self.engine)})
+
+    async def _failure(
+        self, error: PkgIndexError, request: web.BaseRequest, ask: Ask | None, *, cause: BaseException | None = None
+    ) -> Reply | web.StreamResponse:
         """Tell the client what is wrong, and the log what the client is not told: the cause of what is the server's trouble."""
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             logger.log(logging.ERROR if isinstance(error, Corrupt) else logging.WARNING, "%s", error, exc_info=cause)
+        if ask is not None and ask.envelope:
+            answer = refusal(error, request.method, realm=self.engine.settings.realm)
+            try:
+                return await self._marked(answer)
+            except PkgIndexError:  # the store cannot even say where it stands
+                return answer
         accept = request.headers.get("Accept", "")
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
 
@@ -182,7 +200,7 @@ class Server:
         ask.principal = await self.engine.identity.identify(read_credentials(ask.request.headers))
         ask.request[WHO] = ask.principal.label if ask.principal.name else ""
         if not isinstance(route.permission, OnIndex):
-            if "user" in ask.values:
+            if "index" in ask.values:
                 await self._require(ask, Action.READ)
             return
         await self._require(ask, route.permission.action)

@@ -33,6 +33,7 @@ _HEADERS = {
     *("www-authenticate", "allow", "x-content-type-options", "content-security-policy", "referrer-policy"),
     *("x-pypi-last-serial", "access-control-allow-origin", "access-control-expose-headers", "accept-ranges"),
     *("last-modified", "content-encoding", "retry-after"),
+    *(f"x-devpi-{name}" for name in ("api-version", "server-version", "serial", "uuid", "primary-uuid", "master-uuid")),
 }
 _PREFIXED = (
     b"X-Forwarded-Prefix: /some/prefix",

@@ -29,7 +29,7 @@ def test_no_changing_method_hangs_on_a_reading_permission() -> None:
     ids=lambda route: f"{route.method} {route.path}",
 )
 async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: Route) -> None:
-    """Anonymous: 401 with a challenge. With credentials but without the right: the same 404 as an index that is not there."""
+    """Anonymous: 401 with a challenge (403 where devpi's client sends a command). With credentials but without the right: the same 404 as an index that is not there."""
     async with serve(default_index="anna/private") as served:
         owner = await served.user("anna")
         stranger = await served.user("ben")
@@ -43,14 +43,18 @@ async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: R
             "{b}": "0" * 13,
             "{filename}": "demo-1.0-py3-none-any.whl",
         }
-        path = route.path
+        path = route.path.removesuffix("[/]")
         for placeholder, value in values.items():
             path = path.replace(placeholder, value)
         if route.path == "/+explain":
             path += "?project=demo"
         async with served.request(route.method, path) as answer:
-            assert answer.status == 401
-            assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+            if route.envelope and route.method != "GET":
+                assert answer.status == 403
+                assert answer.content_type == "application/json"
+            else:
+                assert answer.status == 401
+                assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
             assert "anna" not in await answer.text()
         async with served.request(route.method, path, headers=stranger) as answer:
             assert answer.status == 404

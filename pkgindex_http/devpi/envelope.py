@@ -1,0 +1,78 @@
+"""The envelope of devpi's protocol, for answers and for errors: `{"result": …, "type": …, "message": …}`.
+
+Its client takes nothing else: the content type is exactly `application/json` (it ignores the message of anything longer), `result`
+and `type` only stand together, an error has a `message`, and every answer carries `X-Devpi-Api-Version: 2`. What we have to
+say beyond that stands in keys of its own (`hint`), which the client passes over.
+
+A route whose `envelope` is set gets its errors and headers from here; its handlers return `document` or `said`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_http.errors import status_of
+from pkgindex_http.replies import Reply, json_reply
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
+
+API_VERSION: Final = "2"
+"""Any other makes the client give up."""
+
+_MISSING: Final[Mapping[str, str]] = {
+    "index": "The stage {name} could not be found.",
+    "user": "no user {name!r}",
+    "project": "no project {name!r}",
+}
+
+
+def document(result: Any, kind: str, *, message: str = "", status: int = 200) -> Reply:
+    """An answer with a value; `kind` is devpi's name for its shape, such as `indexconfig`."""
+    body = {"result": result, "type": kind}
+    return _reply({**body, "message": message} if message else body, status)
+
+
+def said(message: str, *, status: int = 200) -> Reply:
+    """An answer that is only words."""
+    return _reply({"message": message}, status)
+
+
+def refusal(error: PkgIndexError, method: str, *, realm: str) -> Reply:
+    """An error, in the client's terms.
+
+    Without credentials a changing method is 403, as in devpi: its client takes a 401 to a command for a log-in that ended. A
+    401 with its challenge stays for reading, where installers need it.
+    """
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, Denied) and error.anonymous and method not in {"GET", "HEAD"}:
+        status = 403
+    if status == 401:
+        headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    text = error.message
+    if isinstance(error, Missing) and error.what in _MISSING:
+        text = _MISSING[error.what].format(name=error.name)
+    return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)
+
+
+async def marks(engine: Engine) -> dict[str, str]:
+    """The headers by which the client and replicas know what they talk to, and up to which commit."""
+    identity = await engine.uuid()
+    return {
+        "X-Devpi-Api-Version": API_VERSION,
+        "X-Devpi-Server-Version": version("pkgindex"),
+        "X-Devpi-Uuid": identity,
+        "X-Devpi-Primary-Uuid": identity,
+        "X-Devpi-Master-Uuid": identity,
+        "X-Devpi-Serial": str(await engine.store.head()),
+    }
+
+
+def _reply(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Reply:
+    return json_reply(body, status=status, headers={"Cache-Control": "no-store", **(headers or {})})

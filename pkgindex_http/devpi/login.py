@@ -1,0 +1,30 @@
+"""Log-ins: a password for a token that does the same for ten hours."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pkgindex_core.errors import Denied, Refused
+from pkgindex_http.bodies import read_json
+from pkgindex_http.devpi.envelope import document, said
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+
+
+class _Login(msgspec.Struct):
+    user: str
+    password: str
+
+
+async def login(ask: Ask) -> Reply:
+    """Exchange a password for a token."""
+    try:
+        asked = await read_json(ask.request, _Login)
+    except Refused as error:
+        return said(f"Bad request: no user/password specified ({error.message})", status=400)
+    try:
+        token, seconds = await ask.engine.identity.login(asked.user, asked.password)
+    except Denied:
+        # No `location` header: the client would throw away the token that it has.
+        return said(f"user {asked.user[:80]!r} could not be authenticated", status=401)
+    return document({"password": token, "expiration": seconds}, "proxyauth", message="login successful")

@@ -1,0 +1,26 @@
+"""Releases that go: projects and versions are deleted."""
+
+from __future__ import annotations
+
+from pkgindex_http.devpi.envelope import said
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+
+
+async def delete_project(ask: Ask) -> Reply:
+    """Delete a project from an index."""
+    await ask.engine.releases.delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
+    return said(f"project {ask.project!r} deleted")
+
+
+async def delete_release(ask: Ask) -> Reply:
+    """Delete one version of a project from an index."""
+    version = ask.values["version"]
+    await ask.engine.releases.delete_release(
+        ask.index, ask.project, version, principal=ask.principal, force=_force(ask)
+    )
+    return said(f"project {ask.project!r} version {version!r} deleted")
+
+
+def _force(ask: Ask) -> bool:
+    return ask.query("force") is not None
