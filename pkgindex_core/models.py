@@ -28,7 +28,7 @@ AUTHENTICATED = ":AUTHENTICATED:"
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     password_hash: str = ""
-    """An argon2id hash in PHC form; empty means that no password is accepted."""
+    """An argon2id hash in PHC form, or one that came along from devpi (`formats.password_hashes`); empty: no password is accepted."""
     email: str = ""
     title: str = ""
     description: str = ""

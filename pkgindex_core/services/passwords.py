@@ -1,18 +1,23 @@
 """Password hashes: argon2id, verified off the event loop and never more than a few at once.
 
 Hashing is made to be expensive (tens of milliseconds, 32 MiB), so a flood of log-ins must not take the machine: at most
-two of the engine's worker threads ever hash, and the rest go on serving disk and compression.
+two of the engine's worker threads ever hash, and the rest go on serving disk and compression. Hashes that came along from devpi
+are verified too, within bounds of cost (`formats.password_hashes`); `outdated` tells which to replace at the next log-in.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import hmac
 from concurrent.futures import Executor
 from typing import Final
 
 import argon2
 
 from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.formats.password_hashes import affordable_argon2, salted_sha256
 
 PASSWORD_LIMIT: Final = 4096
 """Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
@@ -60,14 +65,29 @@ class PasswordPool:
     async def _verified(self, password_hash: str, password: str) -> bool:
         return await asyncio.get_running_loop().run_in_executor(self._workers, self._verify, password_hash, password)
 
+    def outdated(self, password_hash: str) -> bool:
+        """Whether a hash that was just verified is not of the kind and cost that new ones have."""
+        return salted_sha256(password_hash) is not None or self._hasher.check_needs_rehash(password_hash)
+
     def _verify(self, password_hash: str, password: str) -> bool:
         if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
             return False
-        known = bool(password_hash)
-        if not known:
-            self._decoy = self._decoy or self._hasher.hash("nobody's password")
+        salted = salted_sha256(password_hash)
+        if salted is not None:
+            digest = hashlib.sha256(salted.salt + password.encode(errors="replace")).hexdigest()
+            # A wrong guess costs what it costs elsewhere; the right one is replaced by a proper hash.
+            return hmac.compare_digest(digest, salted.digest) or self._refuse_slowly(password)
+        if not affordable_argon2(password_hash):
+            return self._refuse_slowly(password)
         try:
-            self._hasher.verify(password_hash or self._decoy, password)
+            self._hasher.verify(password_hash, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
-        return known
+        return True
+
+    def _refuse_slowly(self, password: str) -> bool:
+        """No, in the time that comparing takes: who asks learns nothing about why."""
+        self._decoy = self._decoy or self._hasher.hash("nobody's password")
+        with contextlib.suppress(argon2.exceptions.VerificationError):
+            self._hasher.verify(self._decoy, password)
+        return False
