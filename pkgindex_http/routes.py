@@ -55,7 +55,8 @@ class Route(Struct, frozen=True):
 
     method: str
     path: str
-    """With `[/]` at its end: with a slash there and without one, alike."""
+    """With `[/]` at its end: with a slash there and without one, alike. `{name...}` at its end takes all the segments that are
+    left, at least one, and that one may be empty."""
     permission: Permission
     handler: Handler
     summary: str
@@ -161,12 +162,12 @@ class Match(Struct, frozen=True):
 
 
 class _Node:
-    __slots__ = ("literals", "methods", "placeholder", "placeholder_name")
+    __slots__ = ("literals", "methods", "placeholder", "rest")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.placeholder: _Node | None = None
-        self.placeholder_name = ""
+        self.rest: _Node | None = None
         self.methods: dict[str, tuple[Route, tuple[str, ...]]] = {}
 
 
@@ -186,8 +187,14 @@ class RouteTable:
     def _add_at(self, route: Route, segments: tuple[str, ...]) -> None:
         node = self._root
         names: list[str] = []
-        for segment in segments:
-            if segment.startswith("{"):
+        for position, segment in enumerate(segments):
+            if segment.endswith("...}"):
+                if position != len(segments) - 1:
+                    raise LookupError(f"{segment} is not the end of {route.path}")
+                names.append(segment[1:-4])
+                node.rest = node.rest or _Node()
+                node = node.rest
+            elif segment.startswith("{"):
                 names.append(segment[1:-1])
                 node.placeholder = node.placeholder or _Node()
                 node = node.placeholder
@@ -200,8 +207,8 @@ class RouteTable:
     def match(self, segments: tuple[str, ...]) -> Match | None:
         """The route of a path; None when no URL of ours is spelled so.
 
-        A literal segment wins over a placeholder; a placeholder takes no empty segment and, other than a filename, none
-        that begins with `+` (those are the server's own).
+        A literal segment wins over a placeholder, and that over the rest of a path; a placeholder takes no empty segment and
+        none that begins with `+` (those are the server's own). The rest of a path takes whatever `paths` lets through.
         """
         found = self._walk(self._root, segments, 0, ())
         if found is None:
@@ -223,6 +230,10 @@ class RouteTable:
             found = self._walk(literal, segments, position + 1, values)
             if found is not None:
                 return found
-        if node.placeholder is None or not segment or segment.startswith("+"):
-            return None
-        return self._walk(node.placeholder, segments, position + 1, (*values, segment))
+        if node.placeholder is not None and segment and not segment.startswith("+"):
+            found = self._walk(node.placeholder, segments, position + 1, (*values, segment))
+            if found is not None:
+                return found
+        if node.rest is not None:
+            return node.rest, (*values, "/".join(segments[position:]))
+        return None

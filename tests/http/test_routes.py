@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pkgindex_http.paths import split_path
+from pkgindex_http.replies import Reply
 from pkgindex_http.routes import ROUTES, Checked, OnIndex, Public, Route, RouteTable
 from tests.http.conftest import Serve, basic
 
@@ -42,6 +44,7 @@ async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: R
             "{a}": "abc",
             "{b}": "0" * 13,
             "{filename}": "demo-1.0-py3-none-any.whl",
+            "{path...}": "index.html",
         }
         path = route.path.removesuffix("[/]")
         for placeholder, value in values.items():
@@ -75,6 +78,49 @@ def test_literals_win_over_placeholders() -> None:
     assert match.methods["GET"].path == "/simple/{project}/"
     assert table.match(("root", "dev", "+nothing", "")) is None
     assert table.match(("", "dev")) is None
+
+
+async def _answer(_: object) -> Reply:
+    return Reply()
+
+
+def _table(*paths: str) -> RouteTable:
+    return RouteTable(tuple(Route("GET", path, Public("test"), _answer, "test") for path in paths))
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "rest"),
+    [
+        ("/a/+doc/index.html", "/{project}/+doc/{path...}", "index.html"),
+        ("/a/+doc/", "/{project}/+doc/{path...}", ""),
+        ("/a/+doc/b/+c/d/", "/{project}/+doc/{path...}", "b/+c/d/"),
+        ("/a/+doc/b%20c", "/{project}/+doc/{path...}", "b c"),
+        ("/a/+doc/about", "/{project}/+doc/about", None),
+        ("/a/+doc/about/us", "/{project}/+doc/{path...}", "about/us"),
+        ("/a/+doc/one/two", "/{project}/+doc/{page}/two", None),
+        ("/a/+doc/one/three", "/{project}/+doc/{path...}", "one/three"),
+        ("/a/+doc", None, None),
+        ("/+a/+doc/x", None, None),
+        ("/a/+doc/../x", None, None),
+        ("/a/+doc/%2e%2e/x", None, None),
+        ("/a/+doc/x%2fy", None, None),
+        ("/a/+doc/x%5cy", None, None),
+        ("/a/+doc/x//y", None, None),
+        ("/a/+doc/x%00", None, None),
+    ],
+)
+def test_the_rest_of_a_path_is_taken_last_and_whole(path: str, route: str | None, rest: str | None) -> None:
+    """Literals first, then placeholders, then the rest; what `paths` refuses is refused in it too."""
+    table = _table("/{project}/+doc/{path...}", "/{project}/+doc/about", "/{project}/+doc/{page}/two")
+    segments = split_path(path)
+    match = table.match(segments) if segments is not None else None
+    assert (match.methods["GET"].path if match else None) == route
+    assert (match.values.get("path") if match else None) == rest
+
+
+def test_the_rest_of_a_path_stands_at_its_end() -> None:
+    with pytest.raises(LookupError):
+        _table("/{path...}/x")
 
 
 async def test_wrong_credentials_are_refused_everywhere(serve: Serve) -> None:
