@@ -16,7 +16,7 @@ from aiohttp import web
 
 from pkgindex_core.protocols import SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.files import ArrivingFile, StoredFile
+from pkgindex_core.services.files import ArrivingFile, ElsewhereFile, StoredFile
 from pkgindex_http.bodies import read_json
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
@@ -38,6 +38,9 @@ async def download(ask: Ask) -> Reply | web.StreamResponse:
     found = await ask.engine.files.open(
         ask.index, _pinned(ask), filename.removesuffix(_SIDECAR), sidecar=sidecar, principal=ask.principal
     )
+    if isinstance(found, ElsewhereFile):
+        # Not for keeping: the file may be kept here tomorrow, or the option be gone.
+        return Reply(status=302, headers={"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS})
     if isinstance(found, ArrivingFile):
         return await _arriving(ask, found)
     return await _stored(ask, found, sidecar=sidecar)

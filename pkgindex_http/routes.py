@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import explanations, files, health, simple, uploads, welcome
-from pkgindex_http.devpi import login, releases
+from pkgindex_http.devpi import login, refreshing, releases
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -133,6 +133,20 @@ ROUTES: Final[tuple[Route, ...]] = (
         _DELETE,
         files.delete,
         "delete a file; ?force on a non-volatile index",
+    ),
+    Route(
+        "POST",
+        "/{user}/{index}/+simple/{project}/refresh",
+        OnIndex(Action.REFRESH),
+        refreshing.refresh,
+        "ask the upstreams of a project's mirrors again now; 302 to its page",
+    ),
+    Route(
+        "POST",
+        "/{user}/{index}/{project}/refresh",
+        OnIndex(Action.REFRESH),
+        refreshing.refresh,
+        "the same, where devpi's web pages have it",
     ),
     Route("POST", "/{user}/{index}[/]", _UPLOAD, uploads.upload, "upload"),
     Route(

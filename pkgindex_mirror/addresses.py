@@ -67,6 +67,13 @@ class AddressGuard:
         plain = _embedded(address) or address
         return any(plain in network or address in network for network in self._allowed)
 
+    async def permits_host(self, host: str, resolver: AbstractResolver) -> bool:
+        """Whether a host leads to permitted addresses only, as far as can be told without connecting."""
+        if _parse(host) is not None:
+            return self.permits(host)
+        found = await resolver.resolve(host, 0, socket.AF_UNSPEC)
+        return bool(found) and all(self.permits(result["host"]) for result in found)
+
     def open_socket(self, info: AddrInfoType) -> socket.socket:
         """The `socket_factory` of aiohttp: sees the very address that is about to be connected to."""
         family, kind, protocol, _, target = info

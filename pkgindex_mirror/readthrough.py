@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
+from yarl import URL
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import sha256_of
@@ -59,7 +60,7 @@ class ReadThrough:
         self._store = store
         self._clock = clock
         self._workers = workers
-        self._checks = Checks(self._settings.remembered)
+        self._checks = Checks(self._settings.remembered, absent_expiry=self._settings.absent_expiry)
         self._refreshing = Refreshing(
             client=self._client,
             store=store,
@@ -69,7 +70,7 @@ class ReadThrough:
             checks=self._checks,
         )
         self._tasks = Tasks(self._settings.pending)
-        self._flights: SingleFlight[tuple[IndexName, str], Check] = SingleFlight(self._tasks)
+        self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
         self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
         self._no_sidecars: dict[urls.Origin, float] = {}
@@ -79,36 +80,43 @@ class ReadThrough:
         return (
             check is not None
             and check.outcome == ("current" if standing.holds else "absent")
-            and self._clock.monotonic() < check.until
+            and self._clock.monotonic() < self._checks.until(check, index)
         )
 
-    async def refresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+    async def refresh(
+        self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
+    ) -> Freshness:
         check = self._checks.get(index.name, project, index.mirror_url)
-        if check is None or not self._stands(check, holds=standing.holds):
+        if again or check is None or not self._stands(check, index, holds=standing.holds):
             site = self._site(index)
+            # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
             flight = self._flights.join(
-                (index.name, project),
-                lambda: self._refreshing.page(index, site, project, holds=standing.holds),
+                (index.name, project, index.mirror_url, again),
+                lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
             check = await self._outcome(flight, holds=standing.holds)
-        return self._told(check, what=f"{project} in {index.name}", holds=standing.holds)
+        return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
         listing = await self._store.listing(index.name)
         holds = listing.stamp > 0
         check = self._checks.get(index.name, NAMES, index.mirror_url)
-        if check is None or not self._stands(check, holds=holds):
+        if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
             flight = self._flights.join(
-                (index.name, NAMES), lambda: self._refreshing.names(index, site), name="refresh project list"
+                (index.name, NAMES, index.mirror_url, False),
+                lambda: self._refreshing.names(index, site),
+                name="refresh project list",
             )
             check = await self._outcome(flight, holds=holds)
-        return self._told(check, what=f"the project list of {index.name}", holds=holds)
+        return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
-    def _stands(self, check: Check, *, holds: bool) -> bool:
+    def _stands(self, check: Check, index: IndexConfig, *, holds: bool) -> bool:
         """Whether an outcome is recent enough to be repeated. A page that vanished from the store is asked for again."""
-        return self._clock.monotonic() < check.until and not (check.outcome == "current" and not holds)
+        if check.outcome == "current" and not holds:
+            return False
+        return self._clock.monotonic() < self._checks.until(check, index)
 
     async def _outcome(self, flight: Flight[Check], *, holds: bool) -> Check | None:
         """Wait for a flight; None when it takes too long. With a page in store nobody waits for what others waited for in vain."""
@@ -117,10 +125,12 @@ class ReadThrough:
             patience -= asyncio.get_running_loop().time() - flight.started
         return await flight.wait(patience)
 
-    def _told(self, check: Check | None, *, what: str, holds: bool) -> Freshness:
+    def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored."""
+        now = self._clock.monotonic()
         if check is None:
-            check = Check(url="", outcome="failed", until=0.0, reason=f"no answer within {self._settings.wait:.0f} s")
+            late = f"no answer within {self._settings.wait:.0f} s"
+            check = Check(url=index.mirror_url, outcome="failed", since=now, pause=5.0, reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)
@@ -128,7 +138,7 @@ class ReadThrough:
                 return Freshness(state="absent", checked=check.checked)
             case _ if holds:
                 return Freshness(state="stale", reason=check.reason, checked=check.checked)
-        pause = max(1, round(check.until - self._clock.monotonic())) if check.until else 5
+        pause = max(1, round(self._checks.until(check, index) - now))
         raise Unavailable(f"{what} is not known: {check.reason}", retry_after=pause)
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
@@ -202,6 +212,10 @@ class ReadThrough:
         if blob is not None and file.size not in {None, blob.size}:
             return None  # damaged on the disk: what is fetched replaces it
         return blob
+
+    async def external_url(self, index: IndexConfig, file: File) -> str | None:
+        allowed = await self._client.leads_out(self._site(index), file.url)
+        return str(URL(file.url, encoded=file.url.isascii())) if allowed else None
 
     async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         site = self._site(index)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Literal, TypeVar
 
-from msgspec.structs import replace
-
-from pkgindex_core.changes import IndexPresent, MirrorPage, ProjectAt
+from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
@@ -62,17 +61,19 @@ class Refreshing:
         self._settings = settings
         self._checks = checks
 
-    async def page(self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool) -> Check:
-        """Ask for one project and commit what is new. `holds`: a page is stored."""
+    async def page(
+        self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool, again: bool = False
+    ) -> Check:
+        """Ask for one project and commit what is new. `holds`: a page is stored; `again`: ask, however new it is."""
         known = self._checks.get(index.name, project, index.mirror_url)
         validators = dict(known.validators) if known else {}
         if holds and not validators:
             stored = await self._store.page(index.name, project)
             if stored is not None:
                 validators = dict(stored.head.validators)
-                left = self._left(stored.head, index, site.project_url(project))
-                if known is None and left > 0:  # a restart within the expiry
-                    return self._done(index, project, "current", validators, checked=stored.head.fetched, lasting=left)
+                age = self._age(stored.head, site.project_url(project))
+                if known is None and not again and age < index.mirror_cache_expiry:  # a restart within the expiry
+                    return self._done(index, project, "current", validators, checked=stored.head.fetched, age=age)
         try:
             return await self._ask_page(
                 index, site, project, holds=holds, validators=validators if holds else {}, known=known
@@ -95,7 +96,8 @@ class Refreshing:
         url = site.project_url(project)
         answer = await self._client.document(site, url, validators=validators)
         backwards = 0
-        if isinstance(answer, Document) and _went_backwards(validators, answer):
+        trusting = index.mirror_ignore_serial_header
+        if isinstance(answer, Document) and not trusting and _went_backwards(validators, answer):
             # An edge cache may be behind: ask past it, once. If that stays so the upstream was rebuilt, and is believed again.
             answer = await self._client.document(site, url, past_caches=True)
             if isinstance(answer, Document) and _went_backwards(validators, answer):
@@ -150,8 +152,11 @@ class Refreshing:
                 _log.error("%s: %s", urls.shown(answer.url), alarm)
             if difference.change is None:
                 return
+            same = await self._same_upstream(index)
             try:
-                await self._store.apply([difference.change], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+                await self._store.apply(
+                    [difference.change], who=WHO, require=[same, ProjectAt(index.name, project, stamp)]
+                )
             except RequirementFailed:
                 continue
             return
@@ -185,8 +190,8 @@ class Refreshing:
         validators = dict(known.validators) if known and known.validators else dict(listing.validators)
         if not listing.stamp:
             validators = {}
-        elif known is None and (left := self._names_left(validators, index, site)) > 0:
-            return self._done(index, NAMES, "current", validators, lasting=left)
+        elif known is None and (age := self._names_age(validators, site)) < index.mirror_cache_expiry:
+            return self._done(index, NAMES, "current", validators, age=age)
         answer = await self._client.document(
             site, site.base, validators=validators, policy=self._settings.names_policy()
         )
@@ -216,10 +221,17 @@ class Refreshing:
                 merge.feed(batch)
             change = merge.finish(index.name, validators)
             if change.put or change.drop or first:
-                await self._store.apply([change], who=WHO, require=[IndexPresent(index.name)])
+                await self._store.apply([change], who=WHO, require=[await self._same_upstream(index)])
         except PkgIndexError as error:
             return self._failed(index, NAMES, Failed(reason=f"the project list could not be stored: {error}"))
         return self._done(index, NAMES, "current", validators)
+
+    async def _same_upstream(self, index: IndexConfig) -> IndexIs:
+        """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
+        config = (await self._store.tree()).indexes.get(index.name)
+        if config is None or config.mirror_url != index.mirror_url:
+            raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
+        return IndexIs(config)
 
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
         """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
@@ -232,17 +244,20 @@ class Refreshing:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
-    def _left(self, head: PageHead, index: IndexConfig, url: str) -> float:
-        """Seconds for which a stored page still counts as fresh. One from the future is not trusted."""
-        if head.fetched is None or head.validators.get("url") != url:
-            return 0.0
-        age = (self._clock.now() - head.fetched) / 1_000_000
-        return index.mirror_cache_expiry - age if age >= 0 else 0.0
+    def _age(self, head: PageHead, url: str) -> float:
+        """Seconds since the upstream answered with what is stored; without end for another upstream's.
 
-    def _names_left(self, validators: dict[str, str], index: IndexConfig, site: Site) -> float:
+        One from the future is not trusted.
+        """
+        if head.fetched is None or head.validators.get("url") != url:
+            return math.inf
+        age = (self._clock.now() - head.fetched) / 1_000_000
+        return age if age >= 0 else math.inf
+
+    def _names_age(self, validators: dict[str, str], site: Site) -> float:
         fetched = validators.get("fetched", "")
         head = PageHead(validators=validators, fetched=Timestamp(int(fetched)) if fetched.isdigit() else None)
-        return self._left(head, index, site.base)
+        return self._age(head, site.base)
 
     def _done(
         self,
@@ -252,25 +267,24 @@ class Refreshing:
         validators: dict[str, str],
         *,
         checked: Timestamp | None = None,
-        lasting: float | None = None,
+        age: float = 0.0,
+        reason: str = "",
     ) -> Check:
-        expiry = float(index.mirror_cache_expiry) if lasting is None else lasting
         return self._remember(
             index,
             project,
             Check(
                 url=index.mirror_url,
                 outcome=outcome,
-                until=self._clock.monotonic() + expiry,
+                since=self._clock.monotonic() - age,
                 checked=self._clock.now() if checked is None else checked,
+                reason=reason,
                 validators=validators,
             ),
         )
 
     def _absent(self, index: IndexConfig, project: str) -> Check:
-        lasting = min(float(index.mirror_cache_expiry), self._settings.absent_expiry)
-        check = self._done(index, project, "absent", {}, lasting=lasting)
-        return self._remember(index, project, replace(check, reason="gone upstream"))
+        return self._done(index, project, "absent", {}, reason="gone upstream")
 
     def _failed(self, index: IndexConfig, project: str, failed: Failed, *, backwards: int = 0) -> Check:
         known = self._checks.get(index.name, project, index.mirror_url)
@@ -282,7 +296,8 @@ class Refreshing:
             Check(
                 url=index.mirror_url,
                 outcome="failed",
-                until=self._clock.monotonic() + pause,
+                since=self._clock.monotonic(),
+                pause=pause,
                 checked=known.checked if known else None,
                 reason=failed.reason,
                 validators=known.validators if known else {},

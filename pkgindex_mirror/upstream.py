@@ -248,6 +248,22 @@ class UpstreamClient:
             if opened is not None:
                 opened.close() if not opened.content.at_eof() else opened.release()
 
+    async def leads_out(self, site: Site, url: str) -> bool:
+        """Whether somebody else may be sent to a file's URL: somewhere that we would fetch it from ourselves.
+
+        Never from an upstream that wants credentials: at its own origin they would be refused, and links that it gives only to
+        those whom it knows may carry a signature.
+        """
+        if site.authorization or (site.base.startswith("https:") and not url.startswith("https:")):
+            return False
+        if urls.host(url) == urls.host(site.base):
+            return True
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                return await self._guard.permits_host(urls.host(url), self._resolver())
+        except (OSError, TimeoutError):
+            return False
+
     @asynccontextmanager
     async def file_slot(self) -> AsyncIterator[None]:
         """The global bound on files that are fetched at once."""

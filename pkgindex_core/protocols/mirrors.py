@@ -54,9 +54,13 @@ class Refresher(Protocol):
         """Whether `refresh` would return at once with `fresh` or `absent`. Synchronous and cheap."""
         ...
 
-    async def refresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+    async def refresh(
+        self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
+    ) -> Freshness:
         """Make the stored page as fresh as it can be. Raises `Unavailable` when nothing is stored and the upstream
         could not be asked: unknown is not absent.
+
+        `again` asks the upstream now, however new the page is. What is stored stays until there is something newer.
         """
         ...
 
@@ -67,6 +71,12 @@ class Refresher(Protocol):
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
         """Fetch a file that is not stored. Returns once the upstream has answered with a file; raises `Missing`
         when the upstream says that it is gone, `Unavailable` when it could not be asked.
+        """
+        ...
+
+    async def external_url(self, index: IndexConfig, file: File) -> str | None:
+        """Where at the upstream a client may fetch a file itself (`mirror_use_external_urls`), percent-encoded; None when it
+        could not, or should not be sent there, and the file is fetched for it.
         """
         ...
 

@@ -51,7 +51,7 @@ class Action(StrEnum):
     MARK = "mark"
     """Set a project's status (PEP 792)."""
     REFRESH = "refresh"
-    """Ask a mirror's upstream again before its pages expire."""
+    """Ask a mirror's upstream again before its pages expire. devpi's client does so without credentials, so reading is enough."""
     INDEX_CREATE = "index-create"
     INDEX_MODIFY = "index-modify"
     INDEX_DELETE = "index-delete"
@@ -75,10 +75,10 @@ class Action(StrEnum):
     """Backup, housekeeping, import, export, quarantine."""
 
 
-_READS = frozenset({Action.READ, Action.EXPLAIN})
+_READS = frozenset({Action.READ, Action.EXPLAIN, Action.REFRESH})
 _PUBLISHES = frozenset({Action.UPLOAD, Action.UPLOAD_DOCS, Action.UPLOAD_RESULTS})
 _MAINTAINS = frozenset({Action.DELETE, Action.YANK, Action.MARK})
-_READS_WITH_CREDENTIALS = frozenset({Action.PUSH, Action.REFRESH})
+_READS_WITH_CREDENTIALS = frozenset({Action.PUSH})
 _CONFIGURES = frozenset({Action.INDEX_MODIFY, Action.INDEX_DELETE})
 _PERSONAL = frozenset({Action.USER_READ, Action.USER_MODIFY, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
 

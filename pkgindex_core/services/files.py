@@ -62,6 +62,13 @@ class ArrivingFile(Struct, frozen=True, kw_only=True):
     public: bool
 
 
+class ElsewhereFile(Struct, frozen=True, kw_only=True):
+    """A file that is not kept here and that clients fetch from the upstream (`mirror_use_external_urls`)."""
+
+    file: File
+    url: str
+
+
 class _Known(Struct, kw_only=True):
     """What was found under a path. Holds while the generation does: bytes that a row names are not taken away."""
 
@@ -93,7 +100,7 @@ class Files:
 
     async def open(
         self, index: IndexName, pinned: str, filename: str, *, sidecar: bool, principal: Principal
-    ) -> StoredFile | ArrivingFile:
+    ) -> StoredFile | ArrivingFile | ElsewhereFile:
         """Find a file (or its `.metadata`), or say why not.
 
         `pinned` is the part of the path before the filename, such as `+f/b9b/94088c1a2fe8f`; a path that pins other bytes than
@@ -169,14 +176,20 @@ class Files:
             raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
         return None
 
-    async def _bytes(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile | ArrivingFile:
+    async def _bytes(
+        self, config: IndexConfig, known: _Known, *, public: bool
+    ) -> StoredFile | ArrivingFile | ElsewhereFile:
         file = known.file
         sha256 = file.sha256
         blob = await self._blobs.stat(sha256) if sha256 else None
         if blob is not None and file.size not in {None, blob.size}:
             blob = None  # damaged on the disk: a shorter file must not look whole
         if blob is None and config.is_mirror:
-            arriving = await self._refresher(config).fetch(config, known.project, file)
+            refresher = self._refresher(config)
+            url = await refresher.external_url(config, file) if config.mirror_use_external_urls else None
+            if url is not None:
+                return ElsewhereFile(file=file, url=url)
+            arriving = await refresher.fetch(config, known.project, file)
             return ArrivingFile(file=file, arriving=arriving, public=public)
         if blob is None:
             raise Corrupt(

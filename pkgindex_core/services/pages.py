@@ -155,6 +155,16 @@ class Pages:
             )
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
 
+    async def refresh(self, start: IndexName, project: ProjectName, *, principal: Principal) -> None:
+        """Ask the upstreams of a page's mirrors again now, however new it is. Only those that the page would be made of: a name
+        that is ours alone is told to nobody.
+
+        Raises as `project` does, except that a project which nobody has is no error.
+        """
+        tree = await self._store.tree()
+        allowed_index(tree, start, principal, Action.REFRESH, project=project)
+        await self._decide(start, project, principal, again=True)
+
     def order(self, tree: Tree, start: IndexName) -> Lineage:
         """The resolution order of an index."""
         known = self._lineages.get(start)
@@ -190,14 +200,16 @@ class Pages:
             )
         ):
             return known
-        decision = await self._decide(request)
+        decision = await self._decide(request.view.start, request.project, request.principal)
         if not decision.stale:
             self._decisions[key] = decision
             if len(self._decisions) > _DECISIONS:
                 self._decisions.popitem(last=False)
         return decision
 
-    async def _decide(self, request: PageRequest) -> _Decision:
+    async def _decide(
+        self, start: IndexName, project: ProjectName, principal: Principal, *, again: bool = False
+    ) -> _Decision:
         """Admit, refresh, and admit again if anything was committed meanwhile.
 
         Asking an upstream takes a while. A private package that is published in that while has its say, and so has a list of
@@ -207,13 +219,13 @@ class Pages:
         for _ in range(_DECIDE_TURNS):
             generation = self._store.generation()
             tree = await self._store.tree()
-            allowed_index(tree, request.view.start, request.principal, Action.READ, project=request.project)
+            allowed_index(tree, start, principal, Action.READ, project=project)
             # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the
             # private package of a name must not be given the public one instead. It is left out afterwards.
-            order = self.order(tree, request.view.start).order
-            readable = self.readable(tree, order, request.principal, request.project)
-            standings = await self._store.standings(request.project, order)
-            verdicts = self._admission.admit(tree, order, standings, request.project)
+            order = self.order(tree, start).order
+            readable = self.readable(tree, order, principal, project)
+            standings = await self._store.standings(project, order)
+            verdicts = self._admission.admit(tree, order, standings, project)
             joining = [
                 (tree.indexes[standing.index], standing)
                 for standing, verdict in zip(standings, verdicts, strict=True)
@@ -223,7 +235,7 @@ class Pages:
                 (config, standing) for config, standing in joining if config.is_mirror and config.name not in news
             ]
             if unasked:
-                news.update(await self._refresh(request.project, unasked))
+                news.update(await self._refresh(project, unasked, again=again))
             if self._store.generation() == generation:
                 break
         return _Decision(
@@ -245,11 +257,11 @@ class Pages:
         )
 
     async def _refresh(
-        self, project: ProjectName, mirrors: Sequence[tuple[IndexConfig, Standing]]
+        self, project: ProjectName, mirrors: Sequence[tuple[IndexConfig, Standing]], *, again: bool
     ) -> dict[IndexName, Freshness]:
         """Make mirrors fresh, all at once. One that cannot say fails the page: without it, it would be quietly shorter."""
         answers = await asyncio.gather(
-            *(self._ask(config, project, standing) for config, standing in mirrors), return_exceptions=True
+            *(self._ask(config, project, standing, again=again) for config, standing in mirrors), return_exceptions=True
         )
         news: dict[IndexName, Freshness] = {}
         for (config, _), answer in zip(mirrors, answers, strict=True):
@@ -258,10 +270,10 @@ class Pages:
             news[config.name] = answer
         return news
 
-    async def _ask(self, config: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+    async def _ask(self, config: IndexConfig, project: ProjectName, standing: Standing, *, again: bool) -> Freshness:
         refresher = self._refreshers.get(config.type)
         if refresher is not None:
-            return await refresher.refresh(config, project, standing)
+            return await refresher.refresh(config, project, standing, again=again)
         # Nobody here can ask (a command without mirrors): what is stored counts as it is, what is not is unknown.
         if not standing.holds:
             raise Unavailable(f"{config.name} cannot be asked from here", hint="ask a running server")

@@ -93,6 +93,11 @@ def silent_after(at: float = 0.5) -> Behaviour:
     return behave
 
 
+def late(pause: float) -> Behaviour:
+    """The usual answer, after a silence."""
+    return lambda _asked, answer: Raw(pieces=[pause, _head(answer, len(answer.body)), answer.body])
+
+
 def dripping_head(pause: float) -> Behaviour:
     """Send the head byte by byte."""
 

@@ -618,7 +618,9 @@ class _Mirror:
     def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         return False
 
-    async def refresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
+    async def refresh(
+        self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
+    ) -> Freshness:
         if self.fails and not standing.holds:
             raise Unavailable("the upstream does not answer\r\nX-Injected: yes", retry_after=17)
         return self.freshness

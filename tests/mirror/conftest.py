@@ -78,9 +78,11 @@ class Mirror:
         blob = await self.readthrough.sidecar(self.index, project, await self.file(filename, project))
         return self.blobs.blobs[blob.sha256][0]
 
-    def pointed_at(self, **changes: Any) -> Mirror:
-        """The same mirror with another configuration of its index."""
-        return Mirror(replace(self.index, **changes), self.store, self.blobs, self.readthrough, self.clock)
+    async def changed(self, **changes: Any) -> Mirror:
+        """The same mirror after its index was given another configuration."""
+        config = replace(self.index, **changes)
+        await self.store.apply([PutIndex(config)], who="test")
+        return Mirror(config, self.store, self.blobs, self.readthrough, self.clock)
 
 
 @pytest.fixture

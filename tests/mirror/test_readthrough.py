@@ -137,7 +137,7 @@ async def test_pointing_the_index_elsewhere_asks_without_the_old_validators(
     async with ScriptedUpstream() as other:
         newer = build_wheel("demo", "3.0")
         other.add("demo", newer)
-        moved = mirror.pointed_at(mirror_url=other.url)
+        moved = await mirror.changed(mirror_url=other.url)
         assert not await moved.is_fresh()
         await moved.refresh()
         assert list(await moved.files()) == [newer.filename]

@@ -41,8 +41,8 @@ INDEXES = {
     "root's own": index(":ANONYMOUS:", "", name="root/dev"),
 }
 
-READS, PUBLISHES, MAINTAINS = "read explain", "upload upload-docs upload-results", "delete yank mark"
-FETCHES, CONFIGURES = "push refresh", "index-modify index-delete"
+READS, PUBLISHES, MAINTAINS = "read explain refresh", "upload upload-docs upload-results", "delete yank mark"
+FETCHES, CONFIGURES = "push", "index-modify index-delete"
 TRUTH = {
     "open, owner uploads": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "owner", MAINTAINS: "owner root"},
     "open, bob uploads": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "bob", MAINTAINS: "owner bob root"},
@@ -132,7 +132,7 @@ def test_an_index_is_created_by_its_owner_to_be_and_by_root() -> None:
 
 
 def test_without_credentials_nothing_is_written_but_uploads_that_an_index_names() -> None:
-    harmless = {Action.READ, Action.EXPLAIN, Action.STATUS}
+    harmless = {Action.READ, Action.EXPLAIN, Action.REFRESH, Action.STATUS}
     for action, place in itertools.product(set(Action) - harmless, INDEXES.values()):
         uploads = action.value.startswith("upload") and any(
             entry.upper() == ":ANONYMOUS:" for entry in place.acl_upload

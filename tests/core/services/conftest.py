@@ -59,8 +59,10 @@ class FakeRefresher:
     def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         return project in self.fresh
 
-    async def refresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> Freshness:
-        if project in self.fresh:
+    async def refresh(
+        self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
+    ) -> Freshness:
+        if project in self.fresh and not again:
             return Freshness(state="fresh" if standing.holds else "absent")
         self.asked.append(project)
         if self.gate is not None:
@@ -89,6 +91,9 @@ class FakeRefresher:
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
         raise Missing("file", file.filename)
+
+    async def external_url(self, index: IndexConfig, file: File) -> str | None:
+        return file.url or None
 
     async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         raise Missing("metadata file", file.filename)

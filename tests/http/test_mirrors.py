@@ -1,0 +1,243 @@
+"""A server with a mirror in front of a scripted upstream: refreshing, and the options of mirrors, as clients see them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from pkgindex_core.changes import PutIndex
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import IndexName
+from pkgindex_core.plugins import load_plugins
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from tests.http.conftest import Serve, Served
+
+PYPI = IndexName("root/pypi")
+JSON = "application/vnd.pypi.simple.v1+json"
+WHEEL = build_wheel("demo", "1.0")
+NEWER = build_wheel("demo", "2.0")
+REFRESH = "/root/pypi/+simple/demo/refresh"
+
+
+class Mirrored:
+    """`root/dev` over `root/pypi` over an upstream."""
+
+    def __init__(self, served: Served, upstream: ScriptedUpstream) -> None:
+        self.served = served
+        self.upstream = upstream
+
+    async def change(self, **options: Any) -> IndexConfig:
+        config = replace((await self.served.engine.store.tree()).indexes[PYPI], **options)
+        await self.served.engine.store.apply([PutIndex(config)], who="[test]")
+        return config
+
+    async def get(self, path: str, **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
+        async with self.served.get(path, headers={"Accept": JSON, **headers}) as answer:
+            return answer, await answer.read()
+
+    async def page(self, path: str = "/root/pypi/+simple/demo/") -> tuple[aiohttp.ClientResponse, list[str]]:
+        answer, body = await self.get(path)
+        assert answer.status == 200
+        return answer, [file["filename"] for file in json.loads(body)["files"]]
+
+    async def names(self, path: str = "/root/pypi/+simple/") -> tuple[aiohttp.ClientResponse, list[str]]:
+        answer, body = await self.get(path)
+        assert answer.status == 200
+        return answer, [project["name"] for project in json.loads(body)["projects"]]
+
+    async def post(self, path: str, **headers: str) -> aiohttp.ClientResponse:
+        async with self.served.request("POST", path, headers=headers) as answer:
+            await answer.read()
+            return answer  # type: ignore[no-any-return]  # Served.request is Any
+
+
+Start = Callable[..., AbstractAsyncContextManager[Mirrored]]
+
+
+@pytest.fixture
+def mirrored(serve: Serve) -> Start:
+    """`async with mirrored(credentials="u:p", **settings of the mirror plugin) as world`."""
+    quick = {"wait": 5.0, "connect_timeout": 2.0, "read_timeout": 0.5, "page_deadline": 2.5, "first_pause": 0.001}
+
+    @asynccontextmanager
+    async def start(*, credentials: str = "", **settings: Any) -> AsyncIterator[Mirrored]:
+        async with ScriptedUpstream() as upstream:
+            upstream.add("demo", WHEEL)
+            url = upstream.url.replace("http://", f"http://{credentials}@") if credentials else upstream.url
+            plugins = load_plugins(settings={"mirror": {**quick, **settings}})
+            async with serve(mirrors=True, upstream=url, plugins=plugins) as served:
+                yield Mirrored(served, upstream)
+
+    return start
+
+
+# Refreshing
+
+
+@pytest.mark.parametrize("path", [REFRESH, "/root/dev/+simple/Demo/refresh", "/root/dev/demo/refresh"])
+async def test_a_refresh_asks_the_upstream_now_and_leads_to_the_page(mirrored: Start, path: str) -> None:
+    async with mirrored() as world:
+        await world.page()
+        world.upstream.add("demo", NEWER)
+        assert len((await world.page())[1]) == 1
+        # As devpi's client sends it: without credentials, also after a log-in.
+        async with world.served.client.post(f"{world.served.url}{path}", headers={"Accept": JSON}) as answer:
+            assert answer.status == 200
+            assert answer.url.path == f"/root/{'pypi' if 'pypi' in path else 'dev'}/+simple/demo/"
+            assert [file["filename"] for file in (await answer.json(content_type=None))["files"]] == [
+                WHEEL.filename,
+                NEWER.filename,
+            ]
+        assert world.upstream.count("page") == 2
+
+
+async def test_a_refresh_drops_nothing_when_the_upstream_is_down(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.page()
+        await world.upstream.stop()
+        assert (await world.post(REFRESH)).status == 302
+        answer, files = await world.page()
+        assert files == [WHEEL.filename]
+        assert "X-PkgIndex-Stale" in answer.headers
+        assert (await world.post("/root/pypi/+simple/other/refresh")).status == 503
+        await world.upstream.start()
+
+
+async def test_refreshes_at_once_are_one_question(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.page()
+        world.upstream.script("page", behaviours.late(0.2))
+        answers = await asyncio.gather(*(world.post(REFRESH) for _ in range(10)))
+        assert {answer.status for answer in answers} == {302}
+        assert world.upstream.count("page") == 2
+
+
+async def test_a_refresh_tells_no_upstream_of_a_private_name(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.served.put(build_wheel("secret", "1.0"))
+        assert (await world.post("/root/dev/+simple/secret/refresh")).status == 302
+        assert world.upstream.count("page") == 0
+
+
+async def test_who_may_not_read_may_not_refresh(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.change(acl_read=("root",))
+        assert (await world.post(REFRESH)).status == 401
+        assert (await world.post(REFRESH, **await world.served.user("anna"))).status == 404
+        assert world.upstream.count("page") == 0
+
+
+# mirror_use_external_urls
+
+
+async def file_of(world: Mirrored, path: str = "/root/pypi/+simple/demo/") -> tuple[aiohttp.ClientResponse, bytes]:
+    _, body = await world.get(path)
+    (file,) = json.loads(body)["files"]
+    return await world.get(f"/{file['url'].removeprefix('../../../../')}")
+
+
+async def test_a_file_that_is_not_kept_is_fetched_from_the_upstream_by_the_client(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.change(mirror_use_external_urls=True)
+        answer, _ = await file_of(world, "/root/dev/+simple/demo/")
+        assert answer.status == 302
+        assert answer.headers["Location"] == world.upstream.file_url(WHEEL.filename)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert world.upstream.count("file") == 0
+        await world.change(mirror_use_external_urls=False)
+        assert (await file_of(world))[1] == WHEEL.data
+        await world.change(mirror_use_external_urls=True)
+        assert (await file_of(world))[0].status == 200  # it is kept here now
+
+
+async def test_with_credentials_nobody_is_sent_to_the_upstream(mirrored: Start) -> None:
+    async with mirrored(credentials="anna:geheim") as world:
+        await world.change(mirror_use_external_urls=True)
+        answer, body = await file_of(world)
+        assert (answer.status, body) == (200, WHEEL.data)
+        assert all("geheim" not in value for value in answer.headers.values())
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "localhost", "10.1.2.3", "[::1]"])
+async def test_nobody_is_sent_where_we_would_not_go(mirrored: Start, host: str) -> None:
+    async with mirrored(attempts=1) as world:
+        await world.change(mirror_use_external_urls=True)
+        world.upstream.files_at = f"http://{host}/files/"
+        answer, _ = await file_of(world)
+        assert answer.status == 503
+        assert "Location" not in answer.headers
+
+
+async def test_a_public_host_and_an_allowed_network_are_fine(mirrored: Start) -> None:
+    async with mirrored(allow_networks=["10.0.0.0/8"]) as world:
+        await world.change(mirror_use_external_urls=True)
+        for host in ("10.1.2.3", "151.101.0.223"):
+            world.upstream.files_at = f"http://{host}/file s/ä/"
+            await world.post(REFRESH)
+            answer, _ = await file_of(world)
+            assert answer.status == 302
+            assert answer.headers["Location"] == f"http://{host}/file%20s/%C3%A4/{WHEEL.filename}"
+
+
+# Expiry and upstream of a running index
+
+
+async def test_an_expiry_that_is_changed_counts_at_once(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.page()
+        await world.page()
+        assert world.upstream.count("page") == 1
+        await world.change(mirror_cache_expiry=0)
+        await world.page()
+        await world.page()
+        assert world.upstream.count("page") == 3
+        await world.change(mirror_cache_expiry=1800)
+        await world.page()
+        assert world.upstream.count("page") == 3
+
+
+async def test_what_the_old_upstream_said_is_not_fresh_from_the_new_one(mirrored: Start) -> None:
+    async with mirrored() as world, ScriptedUpstream() as other:
+        await world.page()
+        await world.names()
+        other.add("demo", NEWER)
+        other.add("more")
+        await world.change(mirror_url=other.url)
+        assert (await world.page())[1] == [NEWER.filename]
+        assert (await world.names())[1] == ["demo", "more"]
+
+
+async def test_an_answer_of_the_old_upstream_that_comes_late_is_not_taken(mirrored: Start) -> None:
+    async with mirrored() as world, ScriptedUpstream() as other:
+        other.add("demo", NEWER)
+        world.upstream.script("page", behaviours.late(0.3))
+        late = asyncio.create_task(world.get("/root/pypi/+simple/demo/"))
+        while not world.upstream.count("page"):
+            await asyncio.sleep(0.01)
+        await world.change(mirror_url=other.url)
+        assert (await world.page())[1] == [NEWER.filename]
+        await late
+        assert (await world.page())[1] == [NEWER.filename]
+
+
+async def test_an_index_without_the_serial_check_follows_an_upstream_that_counts_anew(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.change(mirror_cache_expiry=0)
+        world.upstream.page_headers["X-PyPI-Last-Serial"] = "10"
+        await world.page()
+        world.upstream.page_headers["X-PyPI-Last-Serial"] = "9"
+        world.upstream.add("demo", NEWER)
+        answer, files = await world.page()
+        assert files == [WHEEL.filename]
+        assert "serial went back from 10 to 9" in answer.headers["X-PkgIndex-Stale"]
+        await world.change(mirror_ignore_serial_header=True)
+        await world.post(REFRESH)
+        assert len((await world.page())[1]) == 2
