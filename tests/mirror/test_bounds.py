@@ -125,7 +125,7 @@ def test_what_is_known_is_bounded_and_belongs_to_one_upstream() -> None:
     checks = Checks(limit=3)
     index = IndexName("root/mirror")
     for name in "abcd":
-        checks.put(index, name, Check(url="u", outcome="current", until=1.0, checked=Timestamp(1)))
+        checks.put(index, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
     assert len(checks) == 3
     assert checks.get(index, "a", "u") is None
     assert checks.get(index, "d", "u") is not None
