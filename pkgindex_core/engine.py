@@ -33,6 +33,8 @@ from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
+from pkgindex_core.services.dumps.exporting import Exporting
+from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
 from pkgindex_core.services.identity import Identity
@@ -72,6 +74,7 @@ class Engine:
         self.store = store
         self.blobs = blobs
         self.workers = workers
+        self._context = context
         self._uuid = ""
         admission = plugins.admission(settings.admission).make(context)
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
@@ -112,6 +115,8 @@ class Engine:
             workers=workers,
             clock=clock,
         )
+        self.exporting = Exporting(store=store, blobs=blobs, workers=workers)
+        self.restoring = Restoring(store=store, blobs=blobs, workers=workers)
         self.administration = Administration(store=store, passwords=self.passwords, clock=clock)
         self.explaining = Explaining(
             store=store,
@@ -197,6 +202,15 @@ class Engine:
             digest = sha256_of(msgspec.msgpack.encode(first[0]))
             self._uuid = UUID(digest[:32]).hex
         return self._uuid
+
+    @asynccontextmanager
+    async def other_blobs(self, url: str) -> AsyncIterator[BlobStore]:
+        """A blob store besides the engine's own, such as that of a dump."""
+        blobs: BlobStore = await self.plugins.blob_store(url).make(url, self._context)
+        try:
+            yield blobs
+        finally:
+            await blobs.close()
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run blocking work in the engine's bounded threads."""

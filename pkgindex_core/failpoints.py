@@ -53,6 +53,11 @@ POINTS: Final[frozenset[str]] = frozenset(
         "fetch.committed",
         "sidecar.read",
         "sidecar.kept",
+        # dumps and moving in
+        "export.blobs_kept",
+        "export.segment_written",
+        "restore.blobs_kept",
+        "restore.replayed",
     }
 )
 

@@ -49,12 +49,16 @@ def settings_from(config: Path | None, **flags: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, mirrors: bool = False) -> Any:
-    """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded."""
+async def opened(settings: Settings, *, mirrors: bool = False, prepare: bool = True) -> Any:
+    """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded.
+
+    Without `prepare` an empty store stays empty.
+    """
     from pkgindex_core.engine import Engine
 
     async with Engine.open(settings, mirrors=mirrors) as engine:
-        await engine.prepare()
+        if prepare:
+            await engine.prepare()
         yield engine
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from pkgindex_core.errors import StorageFull
+from pkgindex_core.services.dumps.directory import DumpDirectory
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
 from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, staged, upload
@@ -87,6 +89,29 @@ async def test_uploads_until_the_disk_is_full_and_on_when_there_is_room(
         await assert_shows(served, acknowledged)
     await examine_files(disk / "data", files=len(acknowledged))
     tally("acknowledged uploads checked", len(acknowledged))
+
+
+async def test_an_export_onto_a_full_disk_stops_cleanly_and_goes_on(serve: Serve, mount: Mount, tmp_path: Path) -> None:
+    disk = mount(size="2m")
+    dump = DumpDirectory(disk / "dump")
+    (disk / "ballast").write_bytes(bytes(1 << 20))
+    async with serve(data=tmp_path / "data", store="", blobs="") as served:
+        for number in range(3):
+            await served.put(wheel_of(400_000, f"{number}.0"))
+
+        async def export() -> int:
+            with dump.writing():
+                dump.begin(await served.engine.uuid())
+                async with served.engine.other_blobs(dump.blobs_url) as target:
+                    done = await served.engine.exporting.export(dump, target, progress=lambda *_: None)
+            return done.head
+
+        with pytest.raises(StorageFull):
+            await export()
+        assert dump.segments() == ()
+        (disk / "ballast").unlink()
+        assert await export() == await served.engine.store.head()
+        assert dump.segments()[-1].last == await served.engine.store.head()
 
 
 async def test_readiness_sees_a_full_disk(serve: Serve, mount: Mount) -> None:

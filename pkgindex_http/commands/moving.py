@@ -1,0 +1,125 @@
+"""`pkgindex-serve export` and `import`: a whole store written down, and made again.
+
+Exit status: 0 when everything came along, 3 when it is done and something was left out or lost (the report says what), 1 when it
+stopped; the same command then goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.formats.store_dump import Gone
+from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_http.commands.common import (
+    asynchronous,
+    opened,
+    print_json,
+    settings_from,
+    settings_options,
+    talk,
+)
+from pkgindex_http.commands.progress import progress_bar
+
+NOT_ALL: Final = 3
+"""Exit status: done, but not everything came along."""
+
+
+class _DumpByDefault(click.Group):
+    """A group whose first word may be a directory: `import DIR` is `import dump DIR`."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["dump", *args]
+        return super().resolve_command(context, args)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] != "--help":
+            args = ["dump", *args]
+        return super().parse_args(context, args)
+
+
+@click.command()
+@settings_options
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--without-cached", is_flag=True, help="Leave out what mirrors have fetched; it can be fetched again.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def export(directory: Path, without_cached: bool, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Write the whole store into a directory, or add to it what is new since.
+
+    A server may go on working meanwhile. The directory holds password and token hashes: it is made for its owner only.
+    """
+    dump = DumpDirectory(directory)
+    async with opened(settings_from(config, **flags), prepare=False) as engine:
+        assert isinstance(engine, Engine)
+        if not await engine.store.head():
+            raise Missing(
+                "commit in the store", str(engine.settings.data), hint="choose the store with --data or --store"
+            )
+        identity = await engine.uuid()
+        with dump.writing():
+            await engine.in_worker(lambda: dump.begin(identity))
+            async with engine.other_blobs(dump.blobs_url) as target:
+                with progress_bar("Exporting") as progress:
+                    done = await engine.exporting.export(dump, target, cached=not without_cached, progress=progress)
+    talk(
+        f"{directory} holds commits 1 to {done.head}: {done.commits} commits and {done.blobs} files"
+        f" ({done.bytes} bytes) were added"
+    )
+    _tell_lost(done.lost, "are lost in the store: the index lists them, their bytes are not there or damaged")
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    if done.lost:
+        sys.exit(NOT_ALL)
+
+
+@click.group("import", cls=_DumpByDefault)
+def import_() -> None:
+    """Bring in a whole store: `import DIR` what `export` wrote, `import devpi DIR` what devpi-export wrote."""
+
+
+@import_.command("dump")
+@settings_options
+@click.argument("directory", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def import_dump(directory: Path, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Restore what `export` wrote into an empty store, or go on with it.
+
+    Serials, times and people stay as they were, and so does the store's identity. Every file is compared with its digest.
+    """
+    dump = DumpDirectory(directory)
+    if dump.manifest() is None:
+        raise Refused(
+            f"{directory} holds no dump",
+            hint="name the directory that `pkgindex-serve export` wrote; a dump of devpi: pkgindex-serve import devpi DIR",
+        )
+    async with opened(settings_from(config, **flags), prepare=False) as engine:
+        assert isinstance(engine, Engine)
+        async with engine.other_blobs(dump.blobs_url) as source:
+            with progress_bar("Restoring") as progress:
+                done = await engine.restoring.restore(dump, source, progress=progress)
+    talk(
+        f"the store is at commit {done.head}: {done.commits} commits and {done.blobs} files ({done.bytes} bytes) were added"
+    )
+    _tell_lost(done.lost, "were lost already when the dump was made")
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    if done.lost:
+        sys.exit(NOT_ALL)
+
+
+def _tell_lost(lost: list[Gone], what: str) -> None:
+    if lost:
+        talk(f"{len(lost)} files {what}:")
+        for one in lost:
+            talk(f"  {one.index} {one.filename} (sha256 {one.sha256})")
