@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import sys
-from typing import Final
+import zlib
+from typing import Any, Final
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,3 +30,26 @@ def compress(body: bytes, coding: str) -> bytes:
     if coding == "zstd":
         return zstd.compress(body, _ZSTD_LEVEL)
     return body
+
+
+class Compressor:
+    """The same for a body that comes in pieces, of which only the coded form is held."""
+
+    def __init__(self, coding: str) -> None:
+        self._coder: Any = None
+        if coding == "gzip":
+            self._coder = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        elif coding == "zstd":
+            self._coder = zstd.ZstdCompressor(_ZSTD_LEVEL)
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(self._coder.compress(piece) if self._coder else piece)
+
+    def finish(self) -> bytes:
+        """The whole body. Nothing can be added any more."""
+        if self._coder:
+            self._pieces.append(self._coder.flush())
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        return body

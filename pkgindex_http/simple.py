@@ -95,6 +95,10 @@ def _page_reply(answer: PageAnswer) -> Reply:
         # RFC 9111 retired Warning, but caches and people still read it; ours says which mirror and why.
         headers["Warning"] = '110 - "Response is Stale"'
         headers["X-PkgIndex-Stale"] = "; ".join(f"{index}: {reason}" for index, reason in answer.stale)[:1000]
+    if answer.partial:
+        headers["X-PkgIndex-Partial"] = "; ".join(
+            f"{index}: only projects that were asked for (mirror_no_project_list)" for index in answer.partial
+        )[:1000]
     if answer.body is None:
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)

@@ -99,8 +99,7 @@ class ReadThrough:
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
-        listing = await self._store.listing(index.name)
-        holds = listing.stamp > 0
+        holds = (await self._store.listing(index.name)).is_whole
         check = self._checks.get(index.name, NAMES, index.mirror_url)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)

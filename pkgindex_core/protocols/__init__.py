@@ -13,6 +13,7 @@ What every implementation promises:
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.identity import Authenticator, Credentials, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
+    PARTIAL,
     ChangeLog,
     IndexReader,
     IndexStore,
@@ -37,6 +38,7 @@ from pkgindex_core.protocols.policies import (
 )
 
 __all__ = [
+    "PARTIAL",
     "AdmissionPolicy",
     "Authenticator",
     "Blob",

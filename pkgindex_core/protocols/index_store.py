@@ -28,6 +28,9 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 
+PARTIAL = "partial"
+"""A key of a listing's validators: parts of a first list have been committed, more are to come."""
+
 
 class Taken(Struct, frozen=True, kw_only=True):
     """Who has a filename in an index."""
@@ -45,6 +48,11 @@ class Listing(Struct, frozen=True, kw_only=True):
     """The serial that last changed the list; 0 when it was never fetched."""
     count: int
     validators: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the list was ever stored to its end: a long one comes in several commits (`PARTIAL`)."""
+        return self.stamp > 0 and PARTIAL not in self.validators
 
 
 class IndexReader(Protocol):

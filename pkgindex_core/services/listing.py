@@ -1,24 +1,26 @@
 """Project lists: the names an index shows, its own and its mirrors', in one sorted stream.
 
 A list is named by what it holds: the hosted names are few and read, a mirror's 886,000 are named by the serial of its
-stored list. It is written part by part in a worker and cached coded, so that no request builds it twice and no list of Python
-strings is held per process.
+stored list. It is written part by part in a worker (`name_streams`) and cached coded, so that no request builds it twice and no
+upstream's list is held as Python strings, however many mirrors there are.
+
+A mirror that fetches no list (`mirror_no_project_list`) has the names that somebody asked for; the answer says that there are others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
-from heapq import merge as merge_sorted
 
 import msgspec
+from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.compression import compress
+from pkgindex_core.compression import Compressor
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import IndexConfig, ProjectRow, Serial
+from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     AdmissionPolicy,
@@ -32,9 +34,19 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
+from pkgindex_core.services.name_streams import Names, Part, held, listed, side_by_side, united
 from pkgindex_core.services.pages import PageAnswer, Pages
 
-_PART = 20_000
+
+class OwnNames(Struct, frozen=True, kw_only=True):
+    """The names of an index without what it inherits, on their way."""
+
+    pieces: AsyncIterator[bytes]
+    """Together one JSON array of normalised names, sorted."""
+    stale: str = ""
+    """Why these are the names of some time ago: the upstream could not be asked."""
+    partial: bool = False
+    """Only what somebody asked for: the mirror fetches no list."""
 
 
 class Listings:
@@ -70,11 +82,14 @@ class Listings:
         hosted: dict[ProjectName, str] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
+        partial: list[IndexName] = []
         for layer in order:
             if layer not in readable:
                 continue
             config = tree.indexes[layer]
-            if not config.is_mirror:
+            if config.is_mirror and config.mirror_no_project_list:
+                partial.append(layer)
+            if not config.is_mirror or config.mirror_no_project_list:
                 for row in await self._store.projects(layer):
                     hosted.setdefault(row.name, row.display_name)
                 continue
@@ -110,14 +125,26 @@ class Listings:
             public=public,
             mirrored=bool(mirrors) and not hosted,
             stale=tuple(stale),
+            partial=tuple(partial),
         )
+
+    async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
+        """The names of an index itself. Raises `Unavailable` before the first piece when a mirror's are not known."""
+        config = allowed_index(await self._store.tree(), index, principal, Action.READ)
+        if not config.is_mirror or config.mirror_no_project_list:
+            rows = await self._store.projects(index)
+            stream = held((row.name, row.name) for row in rows)
+            return OwnNames(pieces=_json_array(stream), partial=config.is_mirror)
+        freshness = await self._refreshed(config)
+        stale = freshness.reason if freshness.state == "stale" else ""
+        return OwnNames(pieces=_json_array(listed(self._store, index)), stale=stale)
 
     async def _refreshed(self, config: IndexConfig) -> Freshness:
         refresher = self._refreshers.get(config.type)
         if refresher is not None:
             return await refresher.refresh_names(config)
         # Nobody here can ask: what is stored counts as it is, and what is not is unknown, never a shorter list.
-        if not (await self._store.listing(config.name)).stamp:
+        if not (await self._store.listing(config.name)).is_whole:
             raise Unavailable(
                 f"the project list of {config.name} cannot be asked for from here", hint="ask a running server"
             )
@@ -156,40 +183,29 @@ class Listings:
         serial: Serial,
     ) -> bytes:
         loop = asyncio.get_running_loop()
-        pieces = [renderer.list_start(serial)]
+        body = Compressor(coding)
+        body.add(renderer.list_start(serial))
         first = True
 
-        async def add(names: list[tuple[ProjectName, str]]) -> None:
+        def add(part: Part) -> None:
             nonlocal first
-            part = ProjectList(names=names)
-            is_first, first = first, False
-            pieces.append(await loop.run_in_executor(self._workers, lambda: renderer.list_part(part, first=is_first)))
+            body.add(renderer.list_part(ProjectList(names=united(part)), first=first))
+            first = False
 
-        waiting = sorted(hosted.items())
-        if len(mirrors) == 1:
-            # The common case, in one pass and bounded memory: our names slide into the mirror's sorted stream.
-            async for batch in self._store.listed_names(mirrors[0]):
-                if not batch:
-                    continue
-                last = batch[-1].name
-                ours = [pair for pair in waiting if pair[0] <= last]
-                waiting = waiting[len(ours) :]
-                await add(_merged(ours, batch))
-        elif mirrors:
-            everything: dict[ProjectName, str] = {}
-            for mirror in mirrors:
-                async for batch in self._store.listed_names(mirror):
-                    for row in batch:
-                        everything.setdefault(row.name, row.display_name)
-            everything.update(hosted)
-            waiting = await loop.run_in_executor(self._workers, lambda: sorted(everything.items()))
-        for start in range(0, len(waiting), _PART):
-            await add(waiting[start : start + _PART])
-        pieces.append(renderer.list_end(serial))
-        return await loop.run_in_executor(self._workers, lambda: compress(b"".join(pieces), coding))
+        # Ours first: a name that we have too is spelled as we spell it.
+        streams = [held(sorted(hosted.items())), *(listed(self._store, mirror) for mirror in mirrors)]
+        async for part in side_by_side(streams):
+            await loop.run_in_executor(self._workers, add, part)
+        body.add(renderer.list_end(serial))
+        return await loop.run_in_executor(self._workers, body.finish)
 
 
-def _merged(ours: Sequence[tuple[ProjectName, str]], batch: Sequence[ProjectRow]) -> list[tuple[ProjectName, str]]:
-    own = {name for name, _ in ours}
-    theirs = ((row.name, row.display_name) for row in batch if row.name not in own)
-    return list(merge_sorted(ours, theirs))
+async def _json_array(stream: AsyncIterator[Names]) -> AsyncIterator[bytes]:
+    yield b"["
+    first = True
+    async for names in stream:
+        if names:
+            encoded = msgspec.json.encode([name for name, _ in names])[1:-1]
+            yield encoded if first else b"," + encoded
+            first = False
+    yield b"]"

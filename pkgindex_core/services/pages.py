@@ -80,6 +80,8 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     """Whether all of it comes from mirrors."""
     stale: tuple[tuple[IndexName, str], ...] = ()
     """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+    partial: tuple[IndexName, ...] = ()
+    """Lists only: mirrors of which only the projects are listed that somebody asked for."""
 
 
 class _Decision(Struct, frozen=True, kw_only=True):

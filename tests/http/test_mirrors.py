@@ -241,3 +241,21 @@ async def test_an_index_without_the_serial_check_follows_an_upstream_that_counts
         await world.change(mirror_ignore_serial_header=True)
         await world.post(REFRESH)
         assert len((await world.page())[1]) == 2
+
+
+# mirror_no_project_list
+
+
+async def test_a_mirror_without_list_shows_what_was_asked_for_and_says_so(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world.change(mirror_no_project_list=True)
+        world.upstream.add("other")
+        await world.served.put(build_wheel("ours", "1.0"))
+        for path, own in (("/root/pypi/+simple/", []), ("/root/dev/+simple/", ["ours"])):
+            answer, names = await world.names(path)
+            assert names == own
+            assert answer.headers["X-PkgIndex-Partial"].startswith("root/pypi: only projects that were asked for")
+        await world.page()
+        assert (await world.names())[1] == ["demo"]
+        assert (await world.names("/root/dev/+simple/"))[1] == ["demo", "ours"]
+        assert world.upstream.count("names") == 0

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
+from pkgindex_core.changes import MirrorNames
 from pkgindex_core.errors import Denied, Unavailable
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
@@ -136,3 +138,40 @@ async def test_a_list_is_written_once_for_all_who_ask(open_world: Open, monkeypa
         monkeypatch.setattr(type(world.engine.listings), "_write", counted)
         await asyncio.gather(*(listing(world) for _ in range(20)))
         assert len(written) == 1
+
+
+async def own_names(world: World, index: IndexName, **about: Any) -> tuple[bytes, bool, str]:
+    found = await world.engine.listings.names(index, principal=Principal(), **about)
+    return b"".join([piece async for piece in found.pieces]), found.partial, found.stale
+
+
+async def test_the_names_of_an_index_alone_come_in_pieces_of_json(open_world: Open) -> None:
+    async with open_world() as world:
+        assert await own_names(world, DEV) == (b"[]", False, "")
+        world.mirror.pages.update({f"p{number:05}": [] for number in range(12_000)})
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        assert await own_names(world, DEV) == (b'["numpy"]', False, "")
+        mirrored, partial, _ = await own_names(world, PYPI)
+        assert json.loads(mirrored) == sorted(world.mirror.pages)
+        assert not partial
+        empty = await world.index("root/few", type="mirror", mirror_url="https://x/", mirror_no_project_list=True)
+        assert await own_names(world, empty) == (b"[]", True, "")
+        world.mirror.down = True
+        with pytest.raises(Unavailable):
+            await own_names(world, PYPI)
+
+
+async def test_of_two_mirrors_and_our_own_every_name_is_listed_once_as_the_first_spells_it(open_world: Open) -> None:
+    async with open_world() as world:
+        second = await world.index("root/second", type="mirror", mirror_url="https://x/")
+        both = await world.index("root/both", bases=(DEV, PYPI, second))
+        store = world.engine.store
+        everything = {f"p{number:05}" for number in range(15_000)}
+        for index, step, spelled in ((PYPI, 2, str.upper), (second, 3, str.title)):
+            put = tuple((ProjectName(name), spelled(name)) for name in sorted(everything)[::step])
+            await store.apply([MirrorNames(index, put=put)], who="[test]")
+        await world.put(DEV, ProjectName("p00006"), "p00006-1.0-py3-none-any.whl")
+        await world.put(DEV, ProjectName("zzz"), "zzz-1.0-py3-none-any.whl")
+        found = names(await listing(world, both))
+        assert [name.lower() for name in found] == sorted({*sorted(everything)[::2], *sorted(everything)[::3], "zzz"})
+        assert {"p00006", "P00002", "P00003", "P00012"} <= set(found)
