@@ -21,6 +21,7 @@ from msgspec import Struct
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Findings
 from pkgindex_core.formats.archives.member_names import decode_name, name_problem, shown
+from pkgindex_core.formats.archives.zip_descriptors import LONGEST_DESCRIPTOR, descriptor_size
 from pkgindex_core.formats.archives.zip_extras import (
     NO_16,
     NO_32,
@@ -71,8 +72,8 @@ class Member(Struct, frozen=True, gc=False):
         return self.name.endswith("/")
 
 
-class _Entry(Struct, gc=False):
-    """A directory entry."""
+class Entry(Struct, gc=False):
+    """A directory entry: what the zip's directory says of a member. Positions and sizes are in bytes."""
 
     raw_name: bytes
     name: str
@@ -85,22 +86,43 @@ class _Entry(Struct, gc=False):
 
 
 def read_members(
-    file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget, findings: Findings
+    file: BinaryIO,
+    file_size: int,
+    limits: ArchiveLimits,
+    budget: Budget,
+    findings: Findings,
+    *,
+    descriptors: bool = False,
 ) -> list[Member]:
     """Read the framing; return the members in the order in which they stand.
 
-    Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
+    `descriptors` takes members whose sizes stand behind their data (as in every zip that a Mac's Finder makes); what
+    stands there must be what the directory says. Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
     `Refused` at once, with what was found until then.
     """
     try:
         start, end, count = _find_directory(file, file_size, limits)
-        entries = _read_directory(file, start, end - start, count, budget, findings)
+        entries = _read_directory(file, start, end - start, count, budget, findings, descriptors=descriptors)
         _check_total(entries, file_size, limits, findings)
         members = _read_headers(file, entries, start, budget)
     except _BrokenError as broken:
         findings.refuse(str(broken))
         raise Refused(findings.problems, hint=HINT) from None
     return members
+
+
+def read_entries(
+    file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget, findings: Findings
+) -> tuple[list[Entry], int]:
+    """Read the directory alone, for a zip that was checked before; return its entries and where it begins.
+
+    Reads nothing but the end of the file. What `findings` hold is about single members, as in `read_members`.
+    """
+    try:
+        start, end, count = _find_directory(file, file_size, limits)
+        return _read_directory(file, start, end - start, count, budget, findings, descriptors=True), start
+    except _BrokenError as broken:
+        raise Refused(str(broken), hint=HINT) from None
 
 
 class _BrokenError(Exception):
@@ -174,8 +196,8 @@ def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | N
 
 
 def _read_directory(
-    file: BinaryIO, start: int, size: int, count: int, budget: Budget, findings: Findings
-) -> list[_Entry]:
+    file: BinaryIO, start: int, size: int, count: int, budget: Budget, findings: Findings, *, descriptors: bool
+) -> list[Entry]:
     file.seek(start)
     directory = file.read(size)
     position = 0
@@ -213,8 +235,10 @@ def _read_directory(
         if name in seen:
             findings.refuse(f"the member {shown(name)} stands twice in the zip")
         seen.add(name)
+        if flags & _DESCRIPTOR and not descriptors:
+            findings.refuse(f"the member {shown(name)} has a data descriptor: its header does not say its size")
         _check_entry(name, flags, method, packed, plain, made_by, attributes, findings)
-        entries.append(_Entry(raw_name, name, flags, method, crc, packed, plain, offset))
+        entries.append(Entry(raw_name, name, flags, method, crc, packed, plain, offset))
         if not len(entries) % 4096:
             budget.check()
     if position != size:
@@ -242,8 +266,6 @@ def _check_entry(
     """What one member may not be. Positional: called once a member."""
     if flags & _ENCRYPTED:
         findings.refuse(f"the member {shown(name)} is encrypted")
-    if flags & _DESCRIPTOR:
-        findings.refuse(f"the member {shown(name)} has a data descriptor: its header does not say its size")
     if flags & ~(_KNOWN_FLAGS | _ENCRYPTED | _DESCRIPTOR):
         findings.refuse(f"the member {shown(name)} has unknown flags ({flags:#06x})")
     if method not in {STORED, DEFLATED}:
@@ -263,7 +285,7 @@ def _check_entry(
         findings.refuse(f"the member {shown(name)} is neither a file nor a directory")
 
 
-def _check_total(entries: list[_Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
+def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
     """VA-20: before a byte is unpacked. That the sizes are true is checked while unpacking."""
     total = sum(entry.size for entry in entries)
     if total > limits.uncompressed_bytes:
@@ -276,7 +298,7 @@ def _check_total(entries: list[_Entry], file_size: int, limits: ArchiveLimits, f
         findings.refuse("a member claims to be larger than the file")
 
 
-def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget: Budget) -> list[Member]:
+def _read_headers(file: BinaryIO, entries: list[Entry], directory: int, budget: Budget) -> list[Member]:
     """Walk through the members as a streaming reader does, and compare each with its directory entry."""
     members = []
     position = 0
@@ -298,7 +320,11 @@ def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget:
         try:
             fields = split_extra(variable[name_size:])
             check_unicode_path(fields, raw_name)
-            size, packed = local_sizes(fields, size, packed, stored=method == STORED)
+            if flags & _DESCRIPTOR:
+                # APPNOTE 4.4.4: the header says nothing of sizes and checksum, or the truth.
+                size, packed, crc = entry.size, entry.packed, entry.crc
+            else:
+                size, packed = local_sizes(fields, size, packed, stored=method == STORED)
         except ExtraError as error:
             raise _BrokenError(f"the header of {shown(entry.name)} {error}") from None
         if version & 0xFF > _NEWEST_VERSION:
@@ -308,6 +334,12 @@ def _read_headers(file: BinaryIO, entries: list[_Entry], directory: int, budget:
         data = position + _LOCAL.size + len(variable)
         members.append(Member(entry.name, method, crc, packed, size, data))
         position = data + packed
+        if flags & _DESCRIPTOR:
+            file.seek(position)
+            length = descriptor_size(file.read(LONGEST_DESCRIPTOR), entry.crc, entry.packed, entry.size)
+            if length is None:
+                raise _BrokenError(f"what stands behind the data of {shown(entry.name)} is not what the directory says")
+            position += length
         if position > directory:
             raise _BrokenError(f"the member {shown(entry.name)} reaches into the directory")
         if not len(members) % 1024:
