@@ -33,6 +33,7 @@ from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
+from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
@@ -105,6 +106,7 @@ class Engine:
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
+            documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             checks=[provider.make(context) for provider in plugins.upload_checks()],
             limits=UploadLimits(
                 file_bytes=settings.max_upload_bytes,

@@ -38,6 +38,8 @@ class OnIndex(Struct, frozen=True):
     """The right to do something to the index of the URL (`{user}/{index}`, or the default one)."""
 
     action: Action
+    also: tuple[Action, ...] = ()
+    """Rights of which one will do instead, because the body says what is wanted: the service asks for the very one."""
 
 
 class Checked(Struct, frozen=True):
@@ -69,7 +71,7 @@ class Route(Struct, frozen=True):
 
 
 _READ = OnIndex(Action.READ)
-_UPLOAD = OnIndex(Action.UPLOAD)
+_UPLOAD = OnIndex(Action.UPLOAD, also=(Action.UPLOAD_DOCS,))
 _DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
 
 ROUTES: Final[tuple[Route, ...]] = (

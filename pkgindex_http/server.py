@@ -203,11 +203,12 @@ class Server:
             if "index" in ask.values:
                 await self._require(ask, Action.READ)
             return
-        await self._require(ask, route.permission.action)
+        await self._require(ask, route.permission.action, route.permission.also)
 
-    async def _require(self, ask: Ask, action: Action) -> None:
+    async def _require(self, ask: Ask, action: Action, also: Sequence[Action] = ()) -> None:
         # Limits of a token to projects are for the services, which know the project.
-        allowed_index(await self.engine.store.tree(), ask.index, ask.principal, action, some_project=True)
+        tree = await self.engine.store.tree()
+        allowed_index(tree, ask.index, ask.principal, action, also=also, some_project=True)
 
 
 def _not_allowed(methods: dict[str, Route] | object, method: str, accept: str) -> Reply:

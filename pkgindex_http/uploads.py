@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.services.documentation_uploads import DocumentationTaken, PublishedDocumentation
 from pkgindex_core.services.uploads import Published
 from pkgindex_http.bodies import chunks
 from pkgindex_http.errors import error_reply
@@ -26,7 +27,7 @@ async def upload(ask: Ask) -> Reply:
         published = await _receive(ask)
     except PkgIndexError as error:
         await _drain(ask)
-        if isinstance(error, Conflict):
+        if isinstance(error, Conflict) and not isinstance(error, DocumentationTaken):
             return error_reply(error, ask.accept, status=400, phrase=True)
         raise
     failpoint("upload.answered")
@@ -39,7 +40,7 @@ async def add_slash(ask: Ask) -> Reply:
     return redirect(f"{ask.segments[-1]}/", status=308)
 
 
-async def _receive(ask: Ask) -> Published:
+async def _receive(ask: Ask) -> Published | PublishedDocumentation:
     request = ask.request
     async with ask.engine.uploads.receive(ask.index, ask.principal) as incoming:
         for name in _QUERY_FIELDS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import Literal
 
 from msgspec import Struct
 
@@ -27,7 +28,6 @@ from pkgindex_core.protocols import UploadForm
 _RETIRED = {
     "submit": "registering a project beforehand is not needed any more: upload its files",
     "submit_pkg_info": "registering a project beforehand is not needed any more: upload its files",
-    "doc_upload": "documentation is not hosted here",
 }
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
 _FILETYPES = {"wheel": "bdist_wheel", "sdist": "sdist"}
@@ -70,18 +70,21 @@ class RetiredAction(Refused):
 DEFAULT_RULES = UploadRules()
 
 
-def check_action(form: UploadForm) -> None:
-    """Refuse a form that asks for something else than storing a file (UP-2)."""
+def check_action(form: UploadForm) -> Literal["file_upload", "doc_upload"]:
+    """What a form asks for; whatever else than storing a file or documentation is refused (UP-2)."""
     problems = []
+    if len(set(form.fields.get(":action", ()))) > 1:
+        problems.append("the form has several values of :action; readers would differ in which one they take")
     if form.first("protocol_version") not in {"", "1"}:
         problems.append("Unknown protocol version.")
     action = form.first(":action")
     if action in _RETIRED:
         raise RetiredAction(action)
-    if action != "file_upload":
+    if action not in {"file_upload", "doc_upload"}:
         problems.append(f"unknown :action {action[:80]!a}" if action else "the form has no :action")
     if problems:
         raise Refused(problems, hint="send :action=file_upload and protocol_version=1")
+    return "doc_upload" if action == "doc_upload" else "file_upload"
 
 
 def expected_digests(form: UploadForm) -> dict[str, str]:

@@ -6,6 +6,8 @@ there is no such index, in the words that a missing one has. With the right to r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
@@ -19,13 +21,19 @@ def allowed_index(
     principal: Principal,
     action: Action,
     *,
+    also: Sequence[Action] = (),
     project: ProjectName | None = None,
     some_project: bool = False,
 ) -> IndexConfig:
-    """The configuration of an index to which the principal may do this (`some_project`: see `permits`)."""
+    """The configuration of an index to which the principal may do this (`some_project`: see `permits`).
+
+    `also` are actions of which one will do instead, for who does not know yet what is wanted; whoever asks so asks again.
+    """
     config = tree.indexes.get(name)
     if config is None:
         raise Missing("index", name)
+    if any(permits(principal, each, index=config, project=project, some_project=some_project) for each in also):
+        return config
     decision = permits(principal, action, index=config, project=project, some_project=some_project)
     if decision.allowed:
         return config
@@ -43,11 +51,12 @@ def hosted_index(
     principal: Principal,
     action: Action,
     *,
+    also: Sequence[Action] = (),
     project: ProjectName | None = None,
     some_project: bool = False,
 ) -> IndexConfig:
     """The same for an index that has files of its own."""
-    config = allowed_index(tree, name, principal, action, project=project, some_project=some_project)
+    config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
     if config.is_mirror:
         raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
     return config

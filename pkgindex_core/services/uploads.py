@@ -60,6 +60,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import hosted_index
+from pkgindex_core.services.documentation_uploads import DocumentationUploads, PublishedDocumentation
 from pkgindex_core.storage_failures import storage_failure
 
 T = TypeVar("T")
@@ -103,10 +104,12 @@ class Uploads:
         store: IndexStore,
         blobs: BlobStore,
         checks: Sequence[UploadCheck],
+        documentation: DocumentationUploads,
         limits: UploadLimits,
         workers: Executor,
         clock: Clock,
     ) -> None:
+        self._documentation = documentation
         self._store = store
         self._blobs = blobs
         self._checks = checks
@@ -135,7 +138,11 @@ class Uploads:
 
     async def _hosted(self, index: IndexName, principal: Principal, project: ProjectName | None = None) -> IndexConfig:
         tree = await self._store.tree()
-        return hosted_index(tree, index, principal, Action.UPLOAD, project=project, some_project=project is None)
+        # Before the form was read, it may be documentation: the right to upload that will do.
+        also = (Action.UPLOAD_DOCS,) if project is None else ()
+        return hosted_index(
+            tree, index, principal, Action.UPLOAD, also=also, project=project, some_project=project is None
+        )
 
     async def _in_worker(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
@@ -178,7 +185,10 @@ class Upload:
             raise Refused("the form has more than one `content` part", hint="upload one file per request")
         self._filename = filename
         self._skipping = False
-        parse_upload_filename(filename)
+        # What the form asks for may stand behind the content; until then a zip may be documentation (see `finish`).
+        asked = self._fields.get(":action") or (["doc_upload"] if filename.endswith(".zip") else ["file_upload"])
+        if "doc_upload" not in asked:
+            parse_upload_filename(filename)
         # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
@@ -210,14 +220,19 @@ class Upload:
         self._stage = None
         await self._held.aclose()
 
-    async def finish(self) -> Published:
+    async def finish(self) -> Published | PublishedDocumentation:
         """Check everything, keep it, commit, and say what became of it."""
         failpoint("upload.body_complete")
         form = UploadForm(fields={name: tuple(values) for name, values in self._fields.items()})
-        check_action(form)
+        action = check_action(form)
         if self._stage is None:
             raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
         stage = self._stage
+        if action == "doc_upload":
+            await self._compare_digests(stage, expected_digests(form))
+            return await self._uploads._documentation.publish(
+                stage, form, self._filename, index=self._config.name, principal=self._principal
+            )
         name = parse_upload_filename(self._filename)
         self._config = await self._uploads._hosted(self._config.name, self._principal, name.project)
         await self._compare_digests(stage, expected_digests(form))

@@ -27,10 +27,12 @@ from pkgindex_http.commands.common import (
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
+    from pkgindex_core.services.documentation_uploads import PublishedDocumentation
     from pkgindex_core.services.explaining import Explanation
     from pkgindex_core.services.uploads import Published
 
 _CHUNK = 1024 * 1024
+_DOCUMENTATION = ".doc.zip"
 
 
 @click.command()
@@ -39,7 +41,7 @@ _CHUNK = 1024 * 1024
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Where to.  [default: the default index]")
 @asynchronous
 async def upload(files: tuple[Path, ...], index_name: str | None, config: Path | None, **flags: Any) -> None:
-    """Publish wheels and source distributions into the store, as the index's owner."""
+    """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner."""
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
@@ -52,9 +54,10 @@ async def upload(files: tuple[Path, ...], index_name: str | None, config: Path |
                     talk(f"warning: {path.name}: {warning}")
 
 
-async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]) -> Published:
+async def _upload_one(
+    engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]
+) -> Published | PublishedDocumentation:
     async with engine.uploads.receive(index, _owner_of(index)) as incoming:
-        incoming.field(":action", "file_upload")
         incoming.field("protocol_version", "1")
         for name, value in _fields_of(path).items():
             incoming.field(name, value)
@@ -70,9 +73,14 @@ def _fields_of(path: Path) -> dict[str, str]:
     """What a client's form would say; the archive says the rest and is believed."""
     from pkgindex_core.formats.filenames import parse_upload_filename
 
+    stem = path.name.removesuffix(_DOCUMENTATION)
+    if stem != path.name:
+        project, _, version = stem.rpartition("-")
+        return {":action": "doc_upload", "name": project, "version": version}
     name = parse_upload_filename(path.name)
     wheel = name.kind == "wheel"
     return {
+        ":action": "file_upload",
         "name": name.project,
         "version": name.version,
         "filetype": "bdist_wheel" if wheel else "sdist",

@@ -17,8 +17,8 @@ MARKED = r"(?<=^<!-- {0}: begin -->\n).*?(?=^<!-- {0}: end -->$)"
 
 def permission_text(permission: Permission) -> str:
     match permission:
-        case OnIndex(action=action):
-            return f"`{action}` on the index"
+        case OnIndex(action=action, also=also):
+            return f"{' or '.join(f'`{each}`' for each in (action, *also))} on the index"
         case Checked(action=action):
             return f"`{action}`"
         case _:

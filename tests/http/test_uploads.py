@@ -154,7 +154,7 @@ async def test_up_02_a_missing_protocol_is_the_first_one(serve: Serve, wheel: Bu
         ({"protocol_version": "2"}, 400, "Unknown protocol version."),
         ({":action": "submit"}, 410, "submit"),
         ({":action": "submit_pkg_info"}, 410, "submit_pkg_info"),
-        ({":action": "doc_upload"}, 410, "doc_upload"),
+        ({":action": "doc_upload"}, 400, "documentation is a zip"),
         ({":action": "explode"}, 400, "explode"),
         ({":action": None}, 400, ":action"),
     ],

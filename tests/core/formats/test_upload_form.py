@@ -74,7 +74,7 @@ def test_the_archive_is_believed() -> None:
     assert (facts.requires_python, facts.metadata.requires_dist, facts.warnings) == (">=3.8", ("a",), ())
 
 
-@pytest.mark.parametrize("action", ["submit", "submit_pkg_info", "doc_upload"])
+@pytest.mark.parametrize("action", ["submit", "submit_pkg_info"])
 def test_up2_retired_actions_have_their_own_error(action: str) -> None:
     with pytest.raises(RetiredAction) as refused:
         check_action(form_of(**{":action": action}))
@@ -83,8 +83,11 @@ def test_up2_retired_actions_have_their_own_error(action: str) -> None:
 
 
 def test_up2_action_and_protocol_version() -> None:
-    check_action(form_of())
+    assert check_action(form_of()) == "file_upload"
+    assert check_action(form_of(**{":action": "doc_upload"})) == "doc_upload"
     check_action(form_of(without="protocol_version"))
+    with pytest.raises(Refused, match="several values of :action"):
+        check_action(UploadForm(fields={":action": ("file_upload", "doc_upload")}))
     with pytest.raises(Refused, match=r"Unknown protocol version\."):
         check_action(form_of(protocol_version="2"))
     with pytest.raises(Refused, match="unknown :action 'remove'"):
