@@ -19,6 +19,8 @@ from pkgindex_core.protocols import (
     Renderer,
 )
 
+OWN_USERS = "users"
+"""The authenticator that is asked before every other."""
 ANY_SCHEME = "fsspec"
 """The blob-store provider that takes the URLs whose scheme nobody else offers."""
 
@@ -61,9 +63,14 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 @hookimpl
 def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
     yield Provider(
-        name="users",
+        name=OWN_USERS,
         summary="the index's own users and their passwords",
         make=_lazy("pkgindex_core.services.identity:UserPasswords"),
+    )
+    yield Provider(
+        name="ldap",
+        summary="users and groups of an LDAP directory, when [plugins.ldap] is configured",
+        make=_lazy("pkgindex_core.engines.ldap:make_ldap"),
     )
 
 

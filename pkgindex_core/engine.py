@@ -80,7 +80,7 @@ class Engine:
         admission = plugins.admission(settings.admission).make(context)
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
-        authenticators = [provider.make(context) for provider in plugins.authenticators()]
+        authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
         self.passwords = PasswordPool(workers)
         self.identity = Identity(store=store, authenticators=authenticators, clock=clock)
         self.pages = Pages(

@@ -83,7 +83,9 @@ def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
 
 @hookspec
 def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
-    """Who can tell a principal from credentials, asked in order of name; built-in users come first. `make(context)`."""
+    """Who can tell a principal from credentials, asked in order of name; the index's own users come first. `make(context)`;
+    None when its settings leave it off.
+    """
     raise NotImplementedError
 
 

@@ -55,6 +55,8 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Shell-style patterns of normalised project names; empty means all."""
     actions: tuple[str, ...] = ()
     """Names of `Action`s (see `rules.permissions`); empty means all that the user may do."""
+    groups: tuple[str, ...] = ()
+    """The groups that whoever vouched for a log-in named. They last as long as the log-in; API tokens have none."""
 
 
 class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -97,8 +97,9 @@ class Plugins:
         return self._offered("pkgindex_refreshers")
 
     def authenticators(self) -> tuple[Provider[Authenticator], ...]:
-        """In the order in which they are asked."""
-        return tuple(self._offered("pkgindex_authenticators").values())
+        """In the order in which they are asked: the index's own users first."""
+        offered = self._offered("pkgindex_authenticators")
+        return tuple(offered[name] for name in sorted(offered, key=lambda name: name != builtin.OWN_USERS))
 
     def admission(self, name: str) -> Provider[AdmissionPolicy]:
         """The admission policy of this name."""

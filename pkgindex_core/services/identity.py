@@ -13,17 +13,18 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.changes import DropToken, PutToken, PutUser, UserIs
+from pkgindex_core.changes import DropToken, PutToken, PutUser, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
+from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Authenticator, Credentials, IndexStore, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.passwords import PasswordPool
@@ -99,8 +100,19 @@ class Identity:
         principal = await self.identify(Credentials(username=username, secret=password))
         if principal.name is None or principal.scope is not None:
             raise Denied("a login needs a user name and a password", anonymous=True)
-        text, _ = await self.make_token(principal.name, kind="login", seconds=LOGIN_SECONDS, who=principal.label)
-        return text, LOGIN_SECONDS
+        return await self.issue_login(principal), LOGIN_SECONDS
+
+    async def issue_login(self, principal: Principal) -> str:
+        """The text of a log-in for somebody whose identity is established.
+
+        A token needs a user who owns it. Whom another authenticator vouches for becomes one at the first log-in, without a
+        password of ours: that authenticator goes on judging.
+        """
+        if principal.name is None:
+            raise Denied("a login needs a user", anonymous=True)
+        text, token = self._new_token(principal.name, kind="login", seconds=LOGIN_SECONDS, groups=principal.groups)
+        await self._keep(token, who=principal.label, newcomer=True)
+        return str(text)
 
     async def make_token(
         self,
@@ -113,25 +125,36 @@ class Identity:
         indexes: tuple[str, ...] = (),
         projects: tuple[str, ...] = (),
         actions: tuple[str, ...] = (),
+        newcomer: bool = False,
     ) -> tuple[str, Token]:
-        """Store a new token and return its text, which is shown this once, with what was stored."""
+        """Store a new token and return its text, which is shown this once, with what was stored.
+
+        `newcomer` says that somebody vouches for the user: one who is not known yet is made, in the same commit.
+        """
+        text, token = self._new_token(
+            user, name=name, kind=kind, seconds=seconds, indexes=indexes, projects=projects, actions=actions
+        )
+        await self._keep(token, who=who, newcomer=newcomer)
+        return str(text), token
+
+    def _new_token(self, user: str, *, seconds: int | None, **fields: Any) -> tuple[TokenText, Token]:
         text = new_token()
         now = self._clock.now()
-        token = Token(
-            id=text.id,
-            user=user,
-            name=name,
-            secret_sha256=text.secret_sha256,
-            kind=kind,
-            created=now,
-            expires=None if seconds is None else Timestamp(now + seconds * 1_000_000),
-            indexes=indexes,
-            projects=projects,
-            actions=actions,
-        )
-        await self._store.apply([PutToken(token)], who=who)
-        await self._clear_away(user, now)
-        return str(text), token
+        expires = None if seconds is None else Timestamp(now + seconds * 1_000_000)
+        token = Token(id=text.id, user=user, secret_sha256=text.secret_sha256, created=now, expires=expires, **fields)
+        return text, token
+
+    async def _keep(self, token: Token, *, who: str, newcomer: bool) -> None:
+        """Store a token, and its user too if somebody new may be."""
+        kept = False
+        if newcomer and await self._store.user(token.user) is None:
+            user = User(name=parse_user_name(token.user), created=token.created, modified=token.created)
+            with suppress(RequirementFailed):  # made by somebody else just now
+                await self._store.apply([PutUser(user), PutToken(token)], who=who, require=[UserAbsent(token.user)])
+                kept = True
+        if not kept:
+            await self._store.apply([PutToken(token)], who=who)
+        await self._clear_away(token.user, token.created)
 
     async def _clear_away(self, user: str, now: Timestamp) -> None:
         """Drop a user's expired log-ins, so that they do not pile up; somebody else may be doing the same."""
@@ -209,7 +232,7 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
     if username not in {"__token__", "", token.user} and parse_token(username) is None:
         return None
     if token.kind == "login":
-        return Principal(name=token.user)
+        return Principal(name=token.user, groups=token.groups)
     # A token without limits still manages no tokens and changes no password; only a log-in does.
     actions = token.actions or DELEGABLE
     return Principal(

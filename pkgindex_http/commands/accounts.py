@@ -11,6 +11,7 @@ import click
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
+from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import (
@@ -84,6 +85,19 @@ async def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
     else:
         for each in users:
             click.echo(f"{each.name}\t{each.email}" if each.email else each.name)
+
+
+@user.command("check")
+@settings_options
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
+@asynchronous
+async def check_user(name: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+    """Try a log-in as the server would (an LDAP directory is asked too), and say which groups it brings."""
+    password = _read_password(password_stdin, confirm=False)
+    async with opened(settings_from(config, **flags)) as engine:
+        principal = await engine.identity.identify(Credentials(username=name, secret=password))
+    talk(f"{principal.label} gets in; groups: {', '.join(principal.groups) or 'none'}")
 
 
 @click.group()
@@ -160,10 +174,10 @@ async def revoke_token(token_id: str, config: Path | None, **flags: Any) -> None
     talk(f"token {token_id} revoked")
 
 
-def _read_password(from_stdin: bool) -> str:
+def _read_password(from_stdin: bool, *, confirm: bool = True) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 def _user_document(each: User) -> dict[str, Any]:

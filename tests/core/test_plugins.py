@@ -109,6 +109,7 @@ class TestBuiltIn:
             ("pkgindex_blob_stores", "memory"),
             ("pkgindex_blob_stores", "fsspec"),
             ("pkgindex_authenticators", "users"),
+            ("pkgindex_authenticators", "ldap"),
             ("pkgindex_admission_policies", "mirror_whitelist"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+json"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+html"),
@@ -194,7 +195,7 @@ class TestMaking:
     def test_authenticators_are_asked_built_in_first_then_by_name(self):
         late, early = (offering("pkgindex_authenticators", name) for name in ("zeta", "alpha"))
         plugins = load_plugins(extra=[late, early], entry_points=False)
-        assert [one.name for one in plugins.authenticators()] == ["users", "alpha", "zeta"]
+        assert [one.name for one in plugins.authenticators()] == ["users", "ldap", "alpha", "zeta"]
 
     @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_refreshers"])
     async def test_a_factory_that_fails_is_named_with_the_cause(self, hook: str, context: Context):

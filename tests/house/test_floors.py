@@ -68,6 +68,7 @@ THIRD_PARTY = {
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "fsspec": ("pkgindex_core.engines.fsspec_blobs",),
     "apsw": ("pkgindex_core.engines.sqlite.*",),
+    "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.services.passwords",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
     "compression": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),

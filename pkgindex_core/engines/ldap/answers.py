@@ -1,0 +1,20 @@
+"""What a directory can answer about a password, apart from how it is asked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Accepted(Struct, frozen=True):
+    """The password is right; these are the user's groups, sorted."""
+
+    groups: tuple[str, ...]
+
+
+Answer = Accepted | Literal["rejected", "unknown"]
+
+
+class Silent(Exception):
+    """The directory has not said. The text is for the log."""
