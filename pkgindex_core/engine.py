@@ -42,6 +42,7 @@ from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
+from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.releases import Releases
 from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.urls import without_credentials
@@ -103,11 +104,12 @@ class Engine:
         )
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
         self.releases = Releases(store=store)
+        checks = [provider.make(context) for provider in plugins.upload_checks()]
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
-            checks=[provider.make(context) for provider in plugins.upload_checks()],
+            checks=checks,
             limits=UploadLimits(
                 file_bytes=settings.max_upload_bytes,
                 field_bytes=settings.max_upload_field_bytes,
@@ -119,6 +121,15 @@ class Engine:
         )
         self.exporting = Exporting(store=store, blobs=blobs, workers=workers)
         self.restoring = Restoring(store=store, blobs=blobs, workers=workers)
+        self.promotion = Promotion(
+            store=store,
+            blobs=blobs,
+            refreshers=refreshers,
+            filters=filters,
+            checks=checks,
+            workers=workers,
+            clock=clock,
+        )
         self.administration = Administration(store=store, passwords=self.passwords, clock=clock)
         self.explaining = Explaining(
             store=store,

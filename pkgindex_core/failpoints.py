@@ -30,6 +30,10 @@ POINTS: Final[frozenset[str]] = frozenset(
         "upload.blob_kept",
         "upload.committed",
         "upload.answered",
+        # a push from one index to another
+        "push.fetched",
+        "push.judged",
+        "push.committed",
         # a blob on local disk
         "blob.opened",
         "blob.written",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -157,12 +157,12 @@ def open_world(tmp_path: Path) -> Open:
     """`async with open_world() as world`: root/dev over root/pypi, and the fake behind it."""
 
     @asynccontextmanager
-    async def start(**options: Any) -> AsyncIterator[World]:
+    async def start(*, plugins: Sequence[object] = (), **options: Any) -> AsyncIterator[World]:
         clock = MovedClock()
         fake = FakeMirror()
         given: dict[str, Any] = {"data": tmp_path, "store": "memory://", "blobs": "memory://", **options}
-        plugins = load_plugins(extra=[fake], disabled=["pkgindex"])
-        async with Engine.open(Settings(**given), plugins=plugins, clock=clock) as engine:
+        loaded = load_plugins(extra=[fake, *plugins], disabled=["pkgindex"])
+        async with Engine.open(Settings(**given), plugins=loaded, clock=clock) as engine:
             await engine.prepare()
             assert fake.refresher is not None
             yield World(engine, clock, fake.refresher)
