@@ -9,25 +9,55 @@ as long as it is told to; and what a slow client has not read yet is lost when t
 
     idle connections are closed  ->  each busy one is closed when it is idle  ->  closed ones stay until the client has
     everything that was written  ->  what is left then is cut
+
+The parser knows the methods that are registered, and devpi's client has one of its own making. So the word PUSH is replaced by one of the
+same length that the parser knows and nobody uses (BIND, RFC 5842) before it sees it, and put back in what it makes of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 
 from pkgindex_http.replies import WholeResponse, text_reply
 
 logger = logging.getLogger("pkgindex.http")
 
 _LOOK_SECONDS = 0.01
+_PUSH = b"PUSH "
+_STAND_IN = b"BIND "
 
 
 class Connection(web.RequestHandler):
     """One connection: parses requests and has them answered one after the other."""
+
+    _held = b""
+    """The first letters of a request that may become PUSH."""
+    _payload: StreamReader | None = None
+    """The body of the last request that was parsed; at its end, the next one may begin."""
+    _in_head = False
+    """A request has begun, and its head is not complete."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if data and not self._in_head and (self._payload is None or self._payload.is_eof()):
+            data, self._held = self._held + data, b""
+            if _PUSH.startswith(data) and data != _PUSH:
+                self._held = data
+                return
+            if data.startswith(_PUSH):
+                data = _STAND_IN + data[len(_PUSH) :]
+            self._in_head = True
+        parsed = self._request_count
+        super().data_received(data)
+        if self._request_count != parsed:
+            self._in_head = False
+            self._payload = self._messages[-1][1]
 
     def handle_error(
         self,
@@ -71,6 +101,11 @@ class Connections(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def _make_request(self, message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if message.method == _STAND_IN.decode().strip():
+            message = message._replace(method=_PUSH.decode().strip())
+        return super()._make_request(message, *rest)
 
     async def drain(self, seconds: float) -> None:
         """Let what is under way finish, for so long at most. Nobody new may come in meanwhile."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import explanations, files, health, simple, uploads, welcome
-from pkgindex_http.devpi import login, refreshing, releases
+from pkgindex_http.devpi import login, pushing, refreshing, releases
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -47,6 +47,8 @@ class Checked(Struct, frozen=True):
 
     action: Action
     where: str
+    unread: bool = False
+    """Whether somebody who may not read the index of the URL can be meant."""
 
 
 Permission = Public | OnIndex | Checked
@@ -150,7 +152,21 @@ ROUTES: Final[tuple[Route, ...]] = (
         refreshing.refresh,
         "the same, where devpi's web pages have it",
     ),
-    Route("POST", "/{user}/{index}[/]", _UPLOAD, uploads.upload, "upload"),
+    Route(
+        "POST",
+        "/{user}/{index}[/]",
+        Checked(Action.UPLOAD, "pushing.upload_or_push, Promotion.push", unread=True),
+        pushing.upload_or_push,
+        "upload a form; a JSON document is a push",
+    ),
+    Route(
+        "PUSH",
+        "/{user}/{index}[/]",
+        Checked(Action.PUSH, "Promotion.push"),
+        pushing.push,
+        'push a release to another index: {"name": …, "version": …, "targetindex": …}',
+        envelope=True,
+    ),
     Route(
         "DELETE",
         "/{user}/{index}/{project}[/]",

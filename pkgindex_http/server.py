@@ -34,7 +34,7 @@ from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
-from pkgindex_http.routes import OnIndex, Public, Route, RouteTable
+from pkgindex_http.routes import Checked, OnIndex, Public, Route, RouteTable
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -200,7 +200,8 @@ class Server:
         ask.principal = await self.engine.identity.identify(read_credentials(ask.request.headers))
         ask.request[WHO] = ask.principal.label if ask.principal.name else ""
         if not isinstance(route.permission, OnIndex):
-            if "index" in ask.values:
+            unread = isinstance(route.permission, Checked) and route.permission.unread
+            if "index" in ask.values and not unread:
                 await self._require(ask, Action.READ)
             return
         await self._require(ask, route.permission.action, route.permission.also)

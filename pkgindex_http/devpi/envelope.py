@@ -41,6 +41,12 @@ def said(message: str, *, status: int = 200) -> Reply:
     return _reply({"message": message}, status)
 
 
+def failure(message: str, status: int, *, hint: str = "", realm: str = "") -> Reply:
+    """An error in words of the handler's own; a 401 needs the `realm` of its challenge."""
+    headers = {"WWW-Authenticate": _challenge(realm)} if status == 401 else {}
+    return _reply({"message": message, "hint": hint} if hint else {"message": message}, status, headers)
+
+
 def refusal(error: PkgIndexError, method: str, *, realm: str) -> Reply:
     """An error, in the client's terms.
 
@@ -52,7 +58,7 @@ def refusal(error: PkgIndexError, method: str, *, realm: str) -> Reply:
     if isinstance(error, Denied) and error.anonymous and method not in {"GET", "HEAD"}:
         status = 403
     if status == 401:
-        headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
+        headers["WWW-Authenticate"] = _challenge(realm)
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     text = error.message
@@ -72,6 +78,10 @@ async def marks(engine: Engine) -> dict[str, str]:
         "X-Devpi-Master-Uuid": identity,
         "X-Devpi-Serial": str(await engine.store.head()),
     }
+
+
+def _challenge(realm: str) -> str:
+    return f'Basic realm="{realm}", charset="UTF-8"'
 
 
 def _reply(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Reply:

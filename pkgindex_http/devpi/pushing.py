@@ -1,0 +1,139 @@
+"""Pushes: a release goes to another index here, in one commit (see `services.promotion`).
+
+    PUSH /{user}/{index}   {"name": …, "version": …, "targetindex": "user/index"[, "no_docs": true | "only_docs": true]}
+
+devpi's client uses a method of its own making; POST with a JSON body to the same URL does the same. The answer lists what was done, one
+tuple an item, in devpi's order.
+
+Pushing again what is there already writes nothing. Where nothing may be overwritten the answer is devpi's all the same, a 409: its
+client and scripts know it, and the hint says that all is well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.formats.fragments import directory
+from pkgindex_core.names import ProjectName, index_name_or_none, normalized_or_none
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.promoting import Moved
+from pkgindex_core.services.access import allowed_index
+from pkgindex_core.services.promotion import NotAdmittedError, Promoted
+from pkgindex_http import uploads
+from pkgindex_http.bodies import read_json
+from pkgindex_http.devpi.envelope import document, failure
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What a push asks for."""
+
+    name: str
+    version: str
+    no_docs: bool = False
+    only_docs: bool = False
+    targetindex: str = ""
+
+
+async def upload_or_push(ask: Ask) -> Reply:
+    """POST: a form is an upload, JSON is a push."""
+    kind = ask.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        ask.envelope = True
+        return await push(ask)
+    # Before a byte of the body is asked for.
+    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.UPLOAD, some_project=True)
+    return await uploads.upload(ask)
+
+
+async def push(ask: Ask) -> Reply:
+    """Push a release to another index."""
+    # What somebody may not read looks like what does not exist, whatever the body says.
+    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.PUSH, some_project=True)
+    wish = _wish(await read_json(ask.request, dict[str, Any]))
+    project = normalized_or_none(wish.name)
+    try:
+        if project is None:
+            raise Missing("version", wish.name)
+        return await _push_here(ask, wish, project)
+    except Missing as error:
+        return _nothing(error, ask, wish)
+
+
+def _wish(body: dict[str, Any]) -> Wish:
+    try:
+        wish = msgspec.convert(body, Wish)
+    except msgspec.ValidationError as error:
+        raise Refused(
+            f"the document does not fit: {error}",
+            hint='a push is {"name": "demo", "version": "1.0", "targetindex": "user/index"}',
+        ) from error
+    if wish.no_docs and wish.only_docs:
+        raise Refused("can't use 'no_docs' and 'only_docs' together")
+    unknown = sorted(body.keys() - set(Wish.__struct_fields__))
+    if unknown:
+        raise Refused(f"unknown additional options: {', '.join(unknown)}"[:300])
+    if not wish.targetindex:
+        raise Refused("a push needs a `targetindex`", hint="write it as user/index")
+    return wish
+
+
+async def _push_here(ask: Ask, wish: Wish, project: ProjectName) -> Reply:
+    user, _, index = wish.targetindex.partition("/")
+    if wish.targetindex.count("/") != 1:
+        raise Refused("targetindex not in format user/index")
+    target = index_name_or_none(user, index)
+    if target is None:
+        raise Missing("index", wish.targetindex[:160])
+    try:
+        promoted = await ask.engine.promotion.push(
+            ask.index,
+            target,
+            project,
+            wish.version,
+            principal=ask.principal,
+            files=not wish.only_docs,
+            docs=not wish.no_docs,
+        )
+    except NotAdmittedError as error:
+        # The challenge is HTTP's; without a `location` header the client keeps its token.
+        return failure(
+            f"user {ask.principal.name!r} cannot upload to {wish.targetindex!r}",
+            401,
+            hint=error.message,
+            realm=ask.engine.settings.realm,
+        )
+    if not promoted.changed:
+        first = promoted.moved[0].filename
+        return failure(
+            f"{first} already exists in non-volatile index", 409, hint=f"{target} has all of it, with the same bytes"
+        )
+    return document(actions(promoted, wish), "actionlog")
+
+
+def actions(promoted: Promoted, wish: Wish) -> list[tuple[int | str, ...]]:
+    """What was done, as devpi lists it."""
+    registered = (200, "register", wish.name, wish.version, "->", promoted.target)
+    return [registered, *(_action(promoted, moved, wish) for moved in promoted.moved)]
+
+
+def _action(promoted: Promoted, moved: Moved, wish: Wish) -> tuple[int | str, ...]:
+    if moved.file is None:
+        return (200, "store_doczip", wish.name, wish.version, "->", promoted.target)
+    what = "store_releasefile" if moved.kind == "file" else "store_toxresult"
+    return (200, what, f"{promoted.target}/{directory(moved.file)}/{moved.filename}")
+
+
+def _nothing(error: Missing, ask: Ask, wish: Wish) -> Reply:
+    """What is missing, in devpi's words."""
+    name, version = wish.name[:160], wish.version[:80]
+    if error.what == "version":
+        return failure(f"there are no files for {name} {version} on stage {ask.index}", 400)
+    if error.what == "release":
+        return failure(f"no release/files found for {name} {version}", 404)
+    raise error
