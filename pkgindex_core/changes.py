@@ -105,6 +105,8 @@ class YankFile(Struct, frozen=True, tag=True):
 class PutRelease(Struct, frozen=True, tag=True):
     """Say what a version's metadata is, anew or for the first time. The project must be held: `Missing`.
 
+    Replaces what was said of the same version in another spelling (1.0 is 1.0.0), since two would be two of one.
+
     A page does not show it, so the project keeps its stamp; nor does it make the version appear on the page
     (`PageHead.versions` does that for a version without files).
     """
@@ -115,7 +117,7 @@ class PutRelease(Struct, frozen=True, tag=True):
 
 
 class DropRelease(Struct, frozen=True, tag=True):
-    """Forget what a version's metadata is. Its files are dropped one by one. An unknown version is `Missing`."""
+    """Forget what a version's metadata is, in any spelling of the version. Its files are dropped one by one. An unknown version is `Missing`."""
 
     index: IndexName
     project: ProjectName

@@ -55,6 +55,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines import change_rules
 from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
     Attachment,
@@ -92,6 +93,7 @@ class ProjectState(Struct, frozen=True, kw_only=True):
     head: PageHead = PageHead()
     rows: Mapping[str, PageRow] = {}
     releases: Mapping[str, Release] = {}
+    """By the one spelling of their version."""
     attachments: Mapping[str, Attachment] = {}
 
 
@@ -188,6 +190,12 @@ class MemoryIndex:
     async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
         found = self._project(index, project, at)
         return list(found.releases.values()) if found is not None else []
+
+    async def release(
+        self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
+    ) -> Release | None:
+        found = self._project(index, project, at)
+        return found.releases.get(canonical_version(version)) if found is not None else None
 
     async def attachments(
         self, index: IndexName, project: ProjectName, *, at: Serial | None = None
@@ -498,11 +506,13 @@ def _change_release(index: IndexState, change: PutRelease | DropRelease | PutAtt
         raise Missing("project", change.project)
     match change:
         case PutRelease(release=release):
-            held = msgspec.structs.replace(held, releases={**held.releases, release.version: release})
+            key = canonical_version(release.version)
+            held = msgspec.structs.replace(held, releases={**held.releases, key: release})
         case DropRelease(version=version):
-            if version not in held.releases:
+            key = canonical_version(version)
+            if key not in held.releases:
                 raise Missing("version", version)
-            held = msgspec.structs.replace(held, releases=_without(held.releases, version))
+            held = msgspec.structs.replace(held, releases=_without(held.releases, key))
         case PutAttachment(attachment=attachment):
             change_rules.attachment_digest(attachment)
             if attachment.about and attachment.about not in held.rows:

@@ -128,6 +128,13 @@ class SqliteIndex:
         read = partial(queries.releases, index=index, project=project, at=serial_of(at))
         return await self._readers.in_thread(read)
 
+    async def release(
+        self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
+    ) -> Release | None:
+        return self._readers.here(
+            partial(queries.release, index=index, project=project, version=version, at=serial_of(at))
+        )
+
     async def attachments(
         self, index: IndexName, project: ProjectName, *, at: Serial | None = None
     ) -> Sequence[Attachment]:

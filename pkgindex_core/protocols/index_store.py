@@ -117,6 +117,12 @@ class IndexReader(Protocol):
         """What is known of the metadata of each version of a hosted project, in no particular order."""
         ...
 
+    async def release(
+        self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
+    ) -> Release | None:
+        """The same of one version, whichever way it is spelled. Costs what that version costs, not what the project does."""
+        ...
+
     async def attachments(
         self, index: IndexName, project: ProjectName, *, at: Serial | None = None
     ) -> Sequence[Attachment]:

@@ -133,9 +133,9 @@ release_changes: st.SearchStrategy[Change] = st.one_of(
         PutRelease,
         _stages,
         _projects,
-        st.builds(Release, version=st.sampled_from(["1.0", "2.0"]), metadata=st.sampled_from([b"{}", b"x" * 999])),
+        st.builds(Release, version=st.sampled_from(["1.0", "1", "2.0"]), metadata=st.sampled_from([b"{}", b"x" * 999])),
     ),
-    st.builds(DropRelease, _stages, _projects, st.sampled_from(["1.0", "2.0"])),
+    st.builds(DropRelease, _stages, _projects, st.sampled_from(["1.0", "1.0.0", "2.0"])),
     st.builds(PutAttachment, _stages, _projects, _attachments),
     st.builds(DropAttachment, _stages, _projects, st.sampled_from(ATTACHMENTS)),
 )
@@ -349,6 +349,7 @@ async def _past(store: IndexStore, at: Serial | None) -> dict[object, object]:
             page = await store.page(index, project, at=at)
             found[index, project] = page and (page.index, page.project, page.stamp, page.head, frozenset(page.rows))
             found[index, project, "releases"] = frozenset(await store.releases(index, project, at=at))
+            found[index, project, "release"] = await store.release(index, project, "1", at=at)
             found[index, project, "attachments"] = list(await store.attachments(index, project, at=at))
             for filename in FILENAMES:
                 found[index, project, filename] = await store.file(index, project, filename, at=at)

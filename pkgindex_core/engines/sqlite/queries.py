@@ -19,6 +19,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
     File,
@@ -247,6 +248,18 @@ def releases(reader: Reader, index: IndexName, project: ProjectName, at: int) ->
         (reader.index_id(index), project, at, at),
     )
     return [_release_decoder.decode(segments.decompress(body) if packed else body) for packed, body in found]
+
+
+def release(reader: Reader, index: IndexName, project: ProjectName, version: str, at: int) -> Release | None:
+    row = reader.row(
+        "SELECT packed, body FROM releases"
+        " WHERE index_id = ? AND project = ? AND version = ? AND died > ? AND born <= ?",
+        (reader.index_id(index), project, canonical_version(version), at, at),
+    )
+    if row is None:
+        return None
+    packed, body = row
+    return _release_decoder.decode(segments.decompress(body) if packed else body)
 
 
 def attachments(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[Attachment]:

@@ -10,6 +10,7 @@ from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.errors import Missing
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.names import ProjectName
 
 PACK_FROM: Final = 512
@@ -25,7 +26,8 @@ def change_release(
         raise Missing("project", project)
     match change:
         case PutRelease(release=release):
-            tables.end("releases", "index_id = ? AND project = ? AND version = ?", (index_id, project, release.version))
+            version = canonical_version(release.version)
+            tables.end("releases", "index_id = ? AND project = ? AND version = ?", (index_id, project, version))
             body = encode(release)
             packed = len(body) >= PACK_FROM
             tables.run(
@@ -34,15 +36,17 @@ def change_release(
                 (
                     index_id,
                     project,
-                    release.version,
+                    version,
                     tables.serial,
                     LIVE,
                     int(packed),
                     segments.compress(body) if packed else body,
                 ),
             )
-        case DropRelease(version=version):
-            _require(tables, "releases", "version", index_id, project, version)
+        case DropRelease(version=spelled):
+            version = canonical_version(spelled)
+            if not _has(tables, "releases", "version", index_id, project, version):
+                raise Missing(change_rules.NOUNS["releases"], spelled)
             tables.end("releases", "index_id = ? AND project = ? AND version = ?", (index_id, project, version))
         case PutAttachment(attachment=attachment):
             digest = change_rules.attachment_digest(attachment)

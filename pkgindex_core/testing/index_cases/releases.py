@@ -68,6 +68,26 @@ class ReleaseCases(IndexStoreCases):
         assert await self.releases(third) == await self.releases() == {"2.0": b"{}"}
         assert list(await self.store.releases(PROD, DEMO)) == list(await self.store.releases(NOWHERE, DEMO)) == []
 
+    async def test_one_version_is_found_replaced_and_dropped_in_any_spelling(self) -> None:
+        await self.two_files()
+        old = Release(version="1.0", metadata=b'{"a":1}')
+        new = Release(version="v1.0.0", metadata=b'{"a":2}')
+        first = await self.commit(
+            PutRelease(DEV, DEMO, old), PutRelease(DEV, DEMO, Release(version="not one", metadata=b"{}" + b" " * 900))
+        )
+        await self.commit(PutRelease(DEV, DEMO, new))
+        for spelling in ("1", "1.0", "v1.0.0"):
+            assert await self.store.release(DEV, DEMO, spelling, at=first) == old
+            assert await self.store.release(DEV, DEMO, spelling) == new
+        assert await self.releases() == {"v1.0.0": b'{"a":2}', "not one": b"{}" + b" " * 900}
+        legacy = await self.store.release(DEV, DEMO, "not one")
+        assert legacy is not None
+        assert legacy.version == "not one"
+        assert await self.store.release(DEV, DEMO, "1.0.1") is None
+        assert await self.store.release(DEV, OTHER, "1.0") is await self.store.release(NOWHERE, DEMO, "1.0") is None
+        await self.commit(DropRelease(DEV, DEMO, "1.0.0.0"))
+        assert await self.store.release(DEV, DEMO, "1.0") is None
+
     async def test_no_page_notices(self) -> None:
         stamp = await self.two_files()
         await self.commit(PutRelease(DEV, DEMO, Release(version="1.0")), PutAttachment(DEV, DEMO, docs("1.0")))
