@@ -43,6 +43,7 @@ from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.promotion import Promotion
+from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
 from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.urls import without_credentials
@@ -105,11 +106,13 @@ class Engine:
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
         self.releases = Releases(store=store)
         checks = [provider.make(context) for provider in plugins.upload_checks()]
+        self.registering = Registering(store=store)
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             checks=checks,
+            registering=self.registering,
             limits=UploadLimits(
                 file_bytes=settings.max_upload_bytes,
                 field_bytes=settings.max_upload_field_bytes,

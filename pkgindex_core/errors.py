@@ -23,10 +23,10 @@ class PkgIndexError(Exception):
 
 
 class Missing(PkgIndexError):
-    """The named thing does not exist, and this index would know."""
+    """The named thing does not exist, and this index would know. `message` says it better than "no (what) (name)"."""
 
-    def __init__(self, what: str, name: str, *, hint: str = "") -> None:
-        super().__init__(f"no {what} {name!r}", hint=hint)
+    def __init__(self, what: str, name: str, *, message: str = "", hint: str = "") -> None:
+        super().__init__(message or f"no {what} {name!r}", hint=hint)
         self.what = what
         self.name = name
 

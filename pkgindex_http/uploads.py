@@ -9,6 +9,7 @@ from __future__ import annotations
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.services.documentation_uploads import DocumentationTaken, PublishedDocumentation
+from pkgindex_core.services.registering import Registered
 from pkgindex_core.services.uploads import Published
 from pkgindex_http.bodies import chunks
 from pkgindex_http.errors import error_reply
@@ -22,7 +23,7 @@ _DRAIN_LIMIT = 256 * 1024 * 1024
 
 
 async def upload(ask: Ask) -> Reply:
-    """Publish a file."""
+    """Publish a file, or register the metadata of a version without one."""
     try:
         published = await _receive(ask)
     except PkgIndexError as error:
@@ -40,7 +41,7 @@ async def add_slash(ask: Ask) -> Reply:
     return redirect(f"{ask.segments[-1]}/", status=308)
 
 
-async def _receive(ask: Ask) -> Published | PublishedDocumentation:
+async def _receive(ask: Ask) -> Published | PublishedDocumentation | Registered:
     request = ask.request
     async with ask.engine.uploads.receive(ask.index, ask.principal) as incoming:
         for name in _QUERY_FIELDS:

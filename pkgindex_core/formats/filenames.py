@@ -283,7 +283,7 @@ _WHY_NOT: dict[FileKind, str] = {
     "dmg": "{shown} is a disk image; those are no longer uploaded (PEP 527): build a wheel",
     "dumb": "{shown} is a dumb binary archive; those are no longer uploaded (PEP 527): build a wheel",
 }
-_NEITHER = "{shown} is neither a wheel (.whl) nor a source distribution (.tar.gz)"
+_NEITHER = "{shown} is not a valid archive name: it is neither a wheel (.whl) nor a source distribution (.tar.gz)"
 
 _VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 would let white space pass
 _BUILD = re.compile(r"[0-9][A-Za-z0-9_.]*")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
@@ -25,8 +25,10 @@ from pkgindex_core.formats.versions import canonical_version, is_pep440
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import UploadForm
 
+UploadAction = Literal["file_upload", "doc_upload", "submit"]
+"""Keep a file, keep documentation, or register metadata without either."""
+
 _RETIRED = {
-    "submit": "registering a project beforehand is not needed any more: upload its files",
     "submit_pkg_info": "registering a project beforehand is not needed any more: upload its files",
 }
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
@@ -70,8 +72,8 @@ class RetiredAction(Refused):
 DEFAULT_RULES = UploadRules()
 
 
-def check_action(form: UploadForm) -> Literal["file_upload", "doc_upload"]:
-    """What a form asks for; whatever else than storing a file or documentation is refused (UP-2)."""
+def check_action(form: UploadForm) -> UploadAction:
+    """What a form asks for; what no index does (any more) is refused (UP-2)."""
     problems = []
     if len(set(form.fields.get(":action", ()))) > 1:
         problems.append("the form has several values of :action; readers would differ in which one they take")
@@ -80,11 +82,11 @@ def check_action(form: UploadForm) -> Literal["file_upload", "doc_upload"]:
     action = form.first(":action")
     if action in _RETIRED:
         raise RetiredAction(action)
-    if action not in {"file_upload", "doc_upload"}:
-        problems.append(f"unknown :action {action[:80]!a}" if action else "the form has no :action")
+    if action not in get_args(UploadAction):
+        problems.append(f"action {action[:80]!a} not supported" if action else ":action field not found")
     if problems:
         raise Refused(problems, hint="send :action=file_upload and protocol_version=1")
-    return "doc_upload" if action == "doc_upload" else "file_upload"
+    return cast("UploadAction", action)
 
 
 def expected_digests(form: UploadForm) -> dict[str, str]:
@@ -197,10 +199,12 @@ def form_problems(
             problems.append(f"the form has several values of {field}; readers would differ in which one they take")
     said = form.first("name")
     if said and normalized_or_none(said) != name.project:
-        problems.append(f"the form is about the project {said[:80]!a}, the file about {name.project}")
+        problems.append(f"filename {name.filename!a} does not match project name {said[:80]!a}")
     said = form.first("version")
     if said and not _same_version(said, version or name.version):
-        problems.append(f"the form is about version {said[:80]!a}, the file about {version or name.version}")
+        problems.append(
+            f"filename {name.filename!a} does not contain version {said[:80]!a}: it is of {version or name.version}"
+        )
     said = form.first("filetype")
     if said and said != _FILETYPES[name.kind]:
         problems.append(f"the form says filetype {said[:80]!a}, the file is a {_FILETYPES[name.kind]}")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pkgindex_core.errors import Denied, Missing
-from pkgindex_core.models import IndexConfig, Tree
+from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action, permits
+
+_CLOSED_STATUSES = frozenset({"archived", "quarantined"})
 
 
 def allowed_index(
@@ -60,6 +62,38 @@ def hosted_index(
     if config.is_mirror:
         raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
     return config
+
+
+def publishing_index(
+    tree: Tree,
+    name: IndexName,
+    principal: Principal,
+    action: Action,
+    *,
+    also: Sequence[Action] = (),
+    project: ProjectName | None = None,
+    some_project: bool = False,
+) -> IndexConfig:
+    """The same for an index that is to be given something."""
+    config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
+    if config.is_mirror:
+        raise Missing(
+            "hosted index",
+            name,
+            message=f"cannot submit to mirror index {name}",
+            hint="upload to an index that inherits from it",
+        )
+    return config
+
+
+def open_project(standing: Standing, project: ProjectName, what: str = "uploads") -> None:
+    """Refuse to add anything to a project that its owner has closed (PEP 792)."""
+    if standing.status in _CLOSED_STATUSES:
+        raise Denied(
+            f"the project {project} is {standing.status} and takes no {what}",
+            anonymous=False,
+            hint=f"an administrator reopens it with: pkgindex-serve mark {project} active",
+        )
 
 
 def require_user_right(principal: Principal, action: Action, user: str) -> None:

@@ -21,17 +21,16 @@ from pkgindex_core.changes import AttachmentAbsent, Change, IndexIs, ProjectAt, 
 from pkgindex_core.changes import Requirement as Guard
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Conflict, Denied, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Conflict, Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.archives.documentation import inspect_documentation
 from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
 from pkgindex_core.models import Attachment, Event, IndexConfig, PageHead, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import Blob, IndexStore, Principal, Stage, UploadForm
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import hosted_index
+from pkgindex_core.services.access import open_project, publishing_index
 
 KIND = "doczip"
-_CLOSED_STATUSES = {"archived", "quarantined"}
 _COMMIT_TURNS = 20
 
 
@@ -129,14 +128,9 @@ class DocumentationUploads:
         raise Unavailable(f"{project} changes faster than it can be written", retry_after=1, hint="upload it again")
 
     async def _permitted(self, index: IndexName, principal: Principal, project: ProjectName) -> IndexConfig:
-        config = hosted_index(await self._store.tree(), index, principal, Action.UPLOAD_DOCS, project=project)
+        config = publishing_index(await self._store.tree(), index, principal, Action.UPLOAD_DOCS, project=project)
         (standing,) = await self._store.standings(project, [index])
-        if standing.status in _CLOSED_STATUSES:
-            raise Denied(
-                f"the project {project} is {standing.status} and takes no documentation",
-                anonymous=False,
-                hint=f"an administrator reopens it with: pkgindex-serve mark {project} active",
-            )
+        open_project(standing, project, "documentation")
         return config
 
     async def _version(self, config: IndexConfig, project: ProjectName, form: UploadForm, problems: list[str]) -> str:

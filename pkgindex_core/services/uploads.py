@@ -21,19 +21,12 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from pkgindex_core.changes import (
-    FileAbsent,
-    IndexIs,
-    ProjectAt,
-    PutFile,
-    Requirement,
-)
+from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256, sha256_of
 from pkgindex_core.errors import (
     Conflict,
     Corrupt,
-    Denied,
     Missing,
     PkgIndexError,
     Refused,
@@ -42,10 +35,12 @@ from pkgindex_core.errors import (
     Unavailable,
 )
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.core_metadata import CoreMetadata
 from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
 from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests, form_problems
-from pkgindex_core.models import File, IndexConfig, Serial
+from pkgindex_core.models import Event, File, IndexConfig, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Blob,
@@ -59,15 +54,15 @@ from pkgindex_core.protocols import (
     UploadForm,
 )
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import hosted_index
+from pkgindex_core.services.access import open_project, publishing_index
 from pkgindex_core.services.documentation_uploads import DocumentationUploads, PublishedDocumentation
+from pkgindex_core.services.registering import Registered, Registering
 from pkgindex_core.storage_failures import storage_failure
 
 T = TypeVar("T")
 
 # What a form may ask to be compared besides sha256, which is always computed.
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
-_CLOSED_STATUSES = {"archived", "quarantined"}
 _READ_BYTES = 1024 * 1024
 _COMMIT_TURNS = 20
 
@@ -95,6 +90,15 @@ class Published(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class _Arrival(Struct, frozen=True, kw_only=True):
+    """A file that was looked at, and what is to be kept of it."""
+
+    file: File
+    display_name: str
+    metadata: CoreMetadata
+    warnings: tuple[str, ...]
+
+
 class Uploads:
     """Takes uploads into hosted indexes."""
 
@@ -105,11 +109,13 @@ class Uploads:
         blobs: BlobStore,
         checks: Sequence[UploadCheck],
         documentation: DocumentationUploads,
+        registering: Registering,
         limits: UploadLimits,
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._documentation = documentation
+        self._registering = registering
         self._store = store
         self._blobs = blobs
         self._checks = checks
@@ -140,7 +146,7 @@ class Uploads:
         tree = await self._store.tree()
         # Before the form was read, it may be documentation: the right to upload that will do.
         also = (Action.UPLOAD_DOCS,) if project is None else ()
-        return hosted_index(
+        return publishing_index(
             tree, index, principal, Action.UPLOAD, also=also, project=project, some_project=project is None
         )
 
@@ -168,6 +174,11 @@ class Upload:
     @property
     def limits(self) -> UploadLimits:
         return self._limits
+
+    @property
+    def form(self) -> UploadForm:
+        """The text fields that came in so far."""
+        return UploadForm(fields={name: tuple(values) for name, values in self._fields.items()})
 
     def field(self, name: str, value: str) -> None:
         """Take a text field."""
@@ -220,13 +231,21 @@ class Upload:
         self._stage = None
         await self._held.aclose()
 
-    async def finish(self) -> Published | PublishedDocumentation:
+    async def finish(self) -> Published | PublishedDocumentation | Registered:
         """Check everything, keep it, commit, and say what became of it."""
         failpoint("upload.body_complete")
-        form = UploadForm(fields={name: tuple(values) for name, values in self._fields.items()})
+        form = self.form
         action = check_action(form)
+        if action == "submit":
+            if self._stage is not None:
+                raise Refused(
+                    "the form registers metadata and has a file", hint="send :action=file_upload to publish it"
+                )
+            return await self._uploads._registering.register(self._config.name, form, self._principal)
         if self._stage is None:
-            raise Refused("the form has no file", hint="send the file as the multipart part `content`, with a filename")
+            raise Refused(
+                "content file field not found", hint="send the file as the multipart part `content`, with a filename"
+            )
         stage = self._stage
         if action == "doc_upload":
             await self._compare_digests(stage, expected_digests(form))
@@ -243,9 +262,7 @@ class Upload:
             return await self._renewed(name, stage)
         await stage.flush()
         uploads = self._uploads
-        inspected, display_name, warnings = await uploads._in_worker(
-            lambda: self._inspect(name, form, stage.path, stage.size)
-        )
+        inspected, arrival = await uploads._in_worker(lambda: self._inspect(name, form, stage.path, stage.size))
         failpoint("upload.archive_inspected")
         await self._check_release(name)
         # Side by side: each waits for the disk twice, and no row names either of them yet.
@@ -254,8 +271,7 @@ class Upload:
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
         file = _with_digests(inspected.file, blob.sha256, blob.size, sidecar[0].sha256 if sidecar else None)
-        change = PutFile(self._config.name, name.project, file, display_name)
-        published = await self._commit(change, name, sha256, warnings)
+        published = await self._commit(msgspec.structs.replace(arrival, file=file), name, sha256)
         failpoint("upload.committed")
         return published
 
@@ -273,10 +289,11 @@ class Upload:
                 hint="the file was changed on the way: upload it again",
             )
 
-    async def _commit(self, change: PutFile, name: UploadName, sha256: Sha256, warnings: tuple[str, ...]) -> Published:
-        """Commit under exactly what was checked: the index as it is configured, the name free, for an sdist the release as it was.
+    async def _commit(self, arrival: _Arrival, name: UploadName, sha256: Sha256) -> Published:
+        """Commit the file, with what it says of its version, under exactly what was checked.
 
-        When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
+        That is the index as it is configured, the name free, and the project as it was where more of it was looked at (the other
+        sdists of a release, the file that is overwritten). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
         """
         index = self._config.name
         for _ in range(_COMMIT_TURNS):
@@ -287,21 +304,45 @@ class Upload:
             stamp = await self._check_release(name)
             guards: list[Requirement] = [IndexIs(self._config)]
             if not self._config.volatile:
-                guards.append(FileAbsent(index, change.file.filename))
-            if name.kind == "sdist":
+                guards.append(FileAbsent(index, arrival.file.filename))
+            if name.kind == "sdist" or taken is not None:
                 guards.append(ProjectAt(index, name.project, stamp))
+            file = msgspec.structs.replace(arrival.file, history=await self._history(name, taken))
+            changes: list[Change] = [PutFile(index, name.project, file, arrival.display_name)]
+            release = await self._release(name, arrival.metadata)
+            if release is not None:
+                changes.append(PutRelease(index, name.project, release))
             try:
-                await self._uploads._store.apply([change], who=self._principal.label, require=guards)
+                await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
             except RequirementFailed:
                 continue
-            return Published(index=index, project=name.project, file=change.file, created=True, warnings=warnings)
+            return Published(index=index, project=name.project, file=file, created=True, warnings=arrival.warnings)
         raise Unavailable(
             f"{name.project} changes faster than it can be written", retry_after=1, hint="upload it again"
         )
 
-    def _inspect(
-        self, name: UploadName, form: UploadForm, path: Path, size: int
-    ) -> tuple[InspectedUpload, str, tuple[str, ...]]:
+    async def _history(self, name: UploadName, taken: Taken | None) -> tuple[Event, ...]:
+        """How the file came here. One that replaces another says how often that has happened, and forgets who brought the other."""
+        now = self._uploads._clock.now()
+        arrived = Event(what="upload", at=now, who=self._principal.name or "", target=self._config.name)
+        if taken is None or not taken.live:
+            return (arrived,)
+        before = await self._uploads._store.file(self._config.name, name.project, self._filename)
+        count = sum(event.count for event in before.history if event.what == "overwrite") if before else 0
+        return (Event(what="overwrite", at=now, count=count + 1), arrived)
+
+    async def _release(self, name: UploadName, metadata: CoreMetadata) -> Release | None:
+        """What is to be said of the version from now on; None when that is said already."""
+        known = await self._uploads._store.release(self._config.name, name.project, metadata.version)
+        said = (
+            version_documents.from_sdist(metadata, known.metadata)
+            if known is not None and name.kind == "sdist"
+            else version_documents.from_archive(metadata)
+        )
+        release = Release(version=metadata.version, metadata=said)
+        return None if release == known else release
+
+    def _inspect(self, name: UploadName, form: UploadForm, path: Path, size: int) -> tuple[InspectedUpload, _Arrival]:
         """Read the archive, in a worker thread; every problem of archive, form and checks at once."""
         try:
             inspection = inspect_archive(path, name)
@@ -327,7 +368,13 @@ class Upload:
         problems = [problem for check in self._uploads._checks for problem in check.problems(upload)]
         if problems:
             raise Refused(problems)
-        return upload, facts.display_name, (*inspection.warnings, *facts.warnings)
+        arrival = _Arrival(
+            file=file,
+            display_name=facts.display_name,
+            metadata=facts.metadata,
+            warnings=(*inspection.warnings, *facts.warnings),
+        )
+        return upload, arrival
 
     async def _check_name(self, name: UploadName, sha256: Sha256) -> Taken | None:
         """Whether the filename may be used; the commit checks again."""
@@ -345,12 +392,7 @@ class Upload:
         """What the project's other files and its status forbid; the stamp of the project that was looked at."""
         store = self._uploads._store
         (standing,) = await store.standings(name.project, [self._config.name])
-        if standing.status in _CLOSED_STATUSES:
-            raise Denied(
-                f"the project {name.project} is {standing.status} and takes no uploads",
-                anonymous=False,
-                hint=f"an administrator reopens it with: pkgindex-serve mark {name.project} active",
-            )
+        open_project(standing, name.project)
         if name.kind != "sdist" or not standing.file_count:
             return standing.stamp
         # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
@@ -413,7 +455,7 @@ def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | Non
 def _name_taken(filename: str, taken: Taken) -> PkgIndexError:
     if taken.live:
         return Conflict(
-            f"File already exists: {filename} has other bytes (sha256 {taken.sha256})",
+            f"File already exists: {filename} already exists in non-volatile index, with other bytes (sha256 {taken.sha256})",
             hint="publish the changed files under a new version; only a volatile index may overwrite",
         )
     return Conflict(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.services.documentation_uploads import PublishedDocumentation
     from pkgindex_core.services.explaining import Explanation
+    from pkgindex_core.services.registering import Registered
     from pkgindex_core.services.uploads import Published
 
 _CHUNK = 1024 * 1024
@@ -56,7 +57,7 @@ async def upload(files: tuple[Path, ...], index_name: str | None, config: Path |
 
 async def _upload_one(
     engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]
-) -> Published | PublishedDocumentation:
+) -> Published | PublishedDocumentation | Registered:
     async with engine.uploads.receive(index, _owner_of(index)) as incoming:
         incoming.field("protocol_version", "1")
         for name, value in _fields_of(path).items():

@@ -152,7 +152,7 @@ async def test_up_02_a_missing_protocol_is_the_first_one(serve: Serve, wheel: Bu
     ("changed", "status", "text"),
     [
         ({"protocol_version": "2"}, 400, "Unknown protocol version."),
-        ({":action": "submit"}, 410, "submit"),
+        ({":action": "submit"}, 400, "registers metadata and has a file"),
         ({":action": "submit_pkg_info"}, 410, "submit_pkg_info"),
         ({":action": "doc_upload"}, 400, "documentation is a zip"),
         ({":action": "explode"}, 400, "explode"),
@@ -708,3 +708,45 @@ async def _send_case(served: Served, case: Case) -> Answer:
 async def _shown_in(served: Served, index: str, project: str) -> list[str]:
     async with served.get(f"/{index}/+simple/{project}/", headers={"Accept": JSON}) as answer:
         return [file["filename"] for file in json.loads(await answer.read())["files"]] if answer.status == 200 else []
+
+
+# devpi's older action: the metadata of a version without a file
+
+
+async def test_metadata_is_registered_without_a_file(serve: Serve) -> None:
+    fields: list[Part] = [(":action", None, b"submit"), ("name", None, b"demo"), ("version", None, b"1.0")]
+    async with serve() as served:
+        for path in ("/root/dev/", "/legacy/"):
+            answer = await _send(served, [*fields, ("summary", None, path.encode())], path=path)
+            assert (answer.status, answer.text) == (200, "")
+            release = await served.engine.store.release(HOSTED, ProjectName("demo"), "1.0")
+            assert release is not None
+            assert json.loads(release.metadata)["summary"] == path
+        async with served.get("/simple/demo/", headers={"Accept": JSON}) as page:
+            document = json.loads(await page.read())
+        assert (document["versions"], document["files"]) == (["1.0"], [])
+        wrong = await _send(served, [fields[0], ("name", None, b"demo")])
+        assert (wrong.status, wrong.reason) == (400, 'invalid metadata: Missing required field "version"')
+
+
+async def test_devpis_words_stand_in_the_reason_phrase(serve: Serve, wheel: BuiltFile) -> None:
+    async with serve() as served:
+        texts: list[Part] = [(name, None, value.encode()) for name, value in upload_fields(wheel).items()]
+        for parts, reason in (
+            (texts, "content file field not found"),
+            (upload_parts(wheel, filename="demo-1.0.foo"), "'demo-1.0.foo' is not a valid archive name"),
+            (
+                upload_parts(wheel, fields=upload_fields(wheel, name="tw")),
+                "filename 'demo-1.0-py3-none-any.whl' does not match project name 'tw'",
+            ),
+            (
+                upload_parts(wheel, fields=upload_fields(wheel, version="2.0")),
+                "filename 'demo-1.0-py3-none-any.whl' does not contain version '2.0'",
+            ),
+        ):
+            answer = await _send(served, parts, path="/root/dev/")
+            assert answer.status == 400
+            assert reason in answer.reason
+        await served.index("root/mirror", type="mirror", mirror_url="https://example.org/simple/")
+        answer = await _upload(served, wheel, path="/root/mirror/")
+        assert (answer.status, answer.reason) == (404, "cannot submit to mirror index root/mirror")

@@ -161,7 +161,7 @@ async def test_who_may_upload(open_world: Open) -> None:
         for principal in (Principal(), Principal(name="ben")):
             with pytest.raises(Denied):
                 await publish(world, build_wheel("demo", "1.0"), principal=principal)
-        with pytest.raises(Missing, match="hosted index"):
+        with pytest.raises(Missing, match="cannot submit to mirror index"):
             await publish(world, build_wheel("demo", "1.0"), index=PYPI, principal=ROOT)
 
 

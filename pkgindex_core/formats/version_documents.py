@@ -1,0 +1,182 @@
+"""What is kept of a version's metadata: one JSON object under the field names of the upload API.
+
+    archive ── from_archive ──┐
+    form    ── from_form ─────┼── encode_metadata ── Release.metadata ── spliced into documents as it is
+    import  ──────────────────┘
+
+The keys are devpi's `versiondata`, since its client and its plugins read them: all of them are there, a list where a field may
+stand several times, text otherwise. `UNKNOWN`, which old build tools wrote for nothing, is nothing.
+
+A file is believed, a form is not: what is kept of a version that has files is what its archives say. Of one version the newest
+archive counts, except that a source distribution leaves open what only a build can tell (PEP 643): there what is known
+already stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from pkgindex_core.formats.core_metadata import CoreMetadata
+from pkgindex_core.formats.versions import is_pep440
+from pkgindex_core.names import normalized_or_none
+from pkgindex_core.protocols.policies import UploadForm
+
+KEYS: Final = (
+    "name",
+    "version",
+    "metadata_version",
+    "summary",
+    "home_page",
+    "author",
+    "author_email",
+    "maintainer",
+    "maintainer_email",
+    "license",
+    "description",
+    "keywords",
+    "platform",
+    "classifiers",
+    "download_url",
+    "supported_platform",
+    "comment",
+    "provides",
+    "requires",
+    "obsoletes",
+    "project_urls",
+    "provides_dist",
+    "obsoletes_dist",
+    "requires_dist",
+    "requires_external",
+    "requires_python",
+    "description_content_type",
+    "provides_extras",
+    "dynamic",
+    "license_expression",
+    "license_file",
+)
+"""Every key of the object, in this order."""
+LISTS: Final = frozenset(
+    {
+        "platform",
+        "classifiers",
+        "supported_platform",
+        "provides",
+        "requires",
+        "obsoletes",
+        "project_urls",
+        "provides_dist",
+        "obsoletes_dist",
+        "requires_dist",
+        "requires_external",
+        "provides_extras",
+        "dynamic",
+        "license_file",
+    }
+)
+"""Those whose value is a list of texts."""
+
+_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "classifiers": ("classifiers", "classifier"),
+    "platform": ("platform", "platforms"),
+    "supported_platform": ("supported_platform", "supported_platforms"),
+    "project_urls": ("project_urls", "project_url"),
+    "provides_extras": ("provides_extras", "provides_extra"),
+    "license_file": ("license_file", "license_files"),
+}
+"""Clients call one form field by several names."""
+_HEADERS: Final[Mapping[str, str]] = {
+    "classifiers": "classifier",
+    "project_urls": "project-url",
+    "provides_extras": "provides-extra",
+}
+"""The metadata header of a key, where it is not the key with dashes."""
+_SINCE_2_2: Final = ("2.2", "2.3", "2.4", "2.5", "2.6")
+
+
+def encode_metadata(values: Mapping[str, object]) -> bytes:
+    """Write the object: every key, in its form, whatever `values` has of them. Other keys are left out."""
+    return msgspec.json.encode(
+        {key: _list(values.get(key)) if key in LISTS else _text(values.get(key)) for key in KEYS}
+    )
+
+
+def from_archive(metadata: CoreMetadata) -> bytes:
+    """What an archive says of its version."""
+    return encode_metadata(_of_archive(metadata))
+
+
+def from_sdist(metadata: CoreMetadata, known: bytes) -> bytes:
+    """What a source distribution says of its version, beside what is `known` of it already.
+
+    A field that the sdist does not have and that a build may fill in keeps the value that is known: those that `Dynamic`
+    names, and before metadata 2.2, which had no such thing, all of them.
+    """
+    values = _of_archive(metadata)
+    before: dict[str, Any] = msgspec.json.decode(known)
+    open_to_builds = {name.lower() for name in metadata.dynamic}
+    for key in KEYS:
+        header = _HEADERS.get(key, key.replace("_", "-"))
+        may_follow = metadata.metadata_version not in _SINCE_2_2 or header in open_to_builds
+        if not values.get(key) and may_follow:
+            values[key] = before.get(key)
+    return encode_metadata(values)
+
+
+def from_form(form: UploadForm) -> bytes:
+    """What a form says of a version that is only registered. Its name and version were looked at by `form_identity`."""
+    return encode_metadata(
+        {
+            key: [value for alias in _ALIASES.get(key, (key,)) for value in form.fields.get(alias, ())]
+            if key in LISTS
+            else form.first(key)
+            for key in KEYS
+        }
+    )
+
+
+def bare(name: str, version: str, requires_python: str = "") -> bytes:
+    """What is said of a version of which only files are known."""
+    return encode_metadata({"name": name, "version": version, "requires_python": requires_python})
+
+
+def form_problems(form: UploadForm) -> list[str]:
+    """Why a form cannot register a version: its words are devpi's."""
+    problems = [
+        f'invalid metadata: Missing required field "{field}"' for field in ("name", "version") if not form.first(field)
+    ]
+    if form.first("protocol_version") not in {"", "1"}:
+        problems.append("Unknown protocol version.")
+    name, version = form.first("name"), form.first("version")
+    if name and normalized_or_none(name) is None:
+        problems.append(f"invalid metadata: {name[:80]!a} is not a project name")
+    if version and not is_pep440(version):
+        problems.append(f"invalid metadata: {version[:80]!a} is not a version (PEP 440)")
+    return problems
+
+
+def _of_archive(metadata: CoreMetadata) -> dict[str, Any]:
+    values: dict[str, Any] = {key: getattr(metadata, key, None) for key in KEYS}
+    values |= {
+        "keywords": ",".join(metadata.keywords),
+        "platform": metadata.platforms,
+        "supported_platform": metadata.supported_platforms,
+        "project_urls": [f"{label}, {url}" if url else label for label, url in metadata.project_urls],
+        "provides_extras": metadata.provides_extra,
+        "license_file": metadata.license_files,
+    }
+    return values
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        value = ",".join(str(each) for each in value)
+    text = "" if value is None else str(value)
+    return "" if text == "UNKNOWN" else text
+
+
+def _list(value: object) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return [text for text in map(_text, values) if text]
