@@ -15,9 +15,12 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    IndexOption,
     IndexStore,
+    IndexType,
     Renderer,
 )
+from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
@@ -97,6 +100,29 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
             summary="simple API in HTML (PEP 503)",
             make=_without_context(f"{formats}.html_page:HtmlRenderer", media_type),
         )
+
+
+@hookimpl
+def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
+    for name, (summary, _) in BUILTIN_TYPES.items():
+        yield Provider(name=name, summary=summary, make=_declared("BUILTIN_TYPES", name))
+
+
+@hookimpl
+def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
+    for name, (summary, _) in BUILTIN_OPTIONS.items():
+        yield Provider(name=name, summary=summary, make=_declared("BUILTIN_OPTIONS", name))
+
+
+def _declared(attribute: str, name: str) -> Callable[[Context], Any]:
+    """Hand out what a table of `rules.index_options` declares under a name."""
+    target = f"pkgindex_core.rules.index_options:{attribute}"
+
+    def make(_context: Context) -> Any:
+        return pkgutil.resolve_name(target)[name][1]
+
+    make.__qualname__ = target
+    return make
 
 
 def _lazy(target: str) -> Callable[..., Any]:

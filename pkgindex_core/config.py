@@ -21,6 +21,7 @@ from msgspec.structs import force_setattr
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.options import Option, load, option, options_of
+from pkgindex_core.rules.option_values import principals
 from pkgindex_core.urls import without_credentials
 
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
@@ -138,6 +139,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     default_index: Annotated[
         str, option("The index that is served at `/simple/`, `/legacy/` and the other paths of PyPI.", check=_index)
     ] = "root/dev"
+    root_password: Annotated[
+        str | None,
+        option(
+            "The password of `root` in a new store; later it changes nothing. An empty text is an empty password, with which everybody is root."
+            " Prefer the variable: other users of the machine can see flags.",
+            default="generated, and written to `root-password` in the data directory",
+            hidden=True,
+        ),
+    ] = None
+    open_registration: Annotated[
+        bool,
+        option(
+            "Whether anybody may make a user. Together with an empty `root_password` new indexes also take test results from everybody,"
+            " as devpi's do."
+        ),
+    ] = False
+    restrict_modify: Annotated[
+        tuple[str, ...],
+        option(
+            "Users and `:groups` who alone may make, change and delete users and indexes, in the place of root and of owners."
+            " The others may still change their own password.",
+            default="no restriction",
+            check=principals,
+        ),
+    ] = ()
     admission: Annotated[
         str, option("The policy that decides which layers of an index may contribute files to a page.")
     ] = "mirror_whitelist"
@@ -194,6 +220,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         if not self.blobs:
             force_setattr(self, "blobs", f"{directory}/blobs")
 
+    @property
+    def devpi_defaults(self) -> bool:
+        """Whether the administrator has asked for everything that devpi leaves open."""
+        return self.open_registration and self.root_password == ""
+
     def __repr__(self) -> str:
         """Show everything but what may be a secret: a settings value ends up in logs and tracebacks."""
         return f"Settings({', '.join(f'{key}={text}' for key, text in shown(self).items())})"
@@ -235,7 +266,9 @@ def shown(settings: Settings) -> dict[str, str]:
         value: Any = settings
         for name in one.path:
             value = getattr(value, name)
-        if one.is_open_table:
+        if one.hidden:
+            texts[one.key] = "<unset>" if value is None else "***"
+        elif one.is_open_table:
             texts[one.key] = f"<{', '.join(value)}>"
         else:
             texts[one.key] = _CREDENTIALS.sub(r"\1\3***\2", str(value)) if one.secret else str(value)

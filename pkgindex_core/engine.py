@@ -15,8 +15,10 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -28,10 +30,11 @@ from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import ANONYMOUS, IndexConfig, Serial, User
+from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
+from pkgindex_core.protocols import BlobStore, HouseRules, IndexStore, Refresher
+from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
 from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
@@ -84,7 +87,18 @@ class Engine:
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
         authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
         self.passwords = PasswordPool(workers)
-        self.identity = Identity(store=store, authenticators=authenticators, clock=clock)
+        types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
+        self.index_options = IndexOptions(
+            types,
+            {name: provider.make(context) for name, provider in plugins.index_options().items()},
+            {"acl_toxresult_upload": (ANONYMOUS,)} if settings.devpi_defaults else {},
+        )
+        house = HouseRules(
+            open_registration=settings.open_registration,
+            restrict_modify=settings.restrict_modify or None,
+            index_types=frozenset(types),
+        )
+        self.identity = Identity(store=store, authenticators=authenticators, clock=clock, house=house)
         self.pages = Pages(
             store=store,
             admission=admission,
@@ -133,7 +147,9 @@ class Engine:
             workers=workers,
             clock=clock,
         )
-        self.administration = Administration(store=store, passwords=self.passwords, clock=clock)
+        self.administration = Administration(
+            store=store, passwords=self.passwords, options=self.index_options, clock=clock
+        )
         self.explaining = Explaining(
             store=store,
             pages=self.pages,
@@ -190,15 +206,19 @@ class Engine:
     async def prepare(self) -> Path | None:
         """Give an empty store its first user and indexes, in one commit; return where the new root password lies.
 
-        The mirror and the default index can be read by everyone and written by nobody but their owner. The password is
-        generated, written to a file that only this user can read, and never printed. None when there are users already.
+        The mirror and the default index can be read by everyone and written by nobody but their owner. A password that the settings do not
+        give is generated, written to a file that only this user can read, and never printed. None when there are users
+        already, and when the password was given.
         """
         if await self.store.users():
             return None
-        place = Path(self.settings.data) / PASSWORD_FILE
-        password = await self.in_worker(lambda: _agreed_password(place))
+        place = None if self.settings.root_password is not None else Path(self.settings.data) / PASSWORD_FILE
+        password = self.settings.root_password or ""
+        if place is not None:
+            password = await self.in_worker(partial(_agreed_password, place))
+        hashed = await self.passwords.hash(password, may_be_empty=True)
         now = self.clock.now()
-        root = User(name=ROOT, password_hash=await self.passwords.hash(password), created=now, modified=now)
+        root = User(name=ROOT, password_hash=hashed, created=now, modified=now)
         first: list[Change] = [PutUser(root), *(PutIndex(config) for config in self._first_indexes())]
         try:
             await self.store.apply(first, who="[start]", require=[UserAbsent(ROOT)])
@@ -234,15 +254,18 @@ class Engine:
 
     def _first_indexes(self) -> list[IndexConfig]:
         url, credentials = without_credentials(self.settings.upstream)
+        is_pypi = urlsplit(url).hostname == "pypi.org"
         mirror = IndexConfig(
             name=parse_index_name(MIRROR_NAME),
             type="mirror",
+            read_only=True,
             volatile=False,
             acl_read=(ANONYMOUS,),
             mirror_url=url,
             mirror_credentials=credentials,
             mirror_cache_expiry=self.settings.mirror.expiry,
-            title="PyPI",
+            title="PyPI" if is_pypi else "",
+            mirror_web_url_fmt="https://pypi.org/project/{name}/" if is_pypi else "",
         )
         default = parse_index_name(self.settings.default_index)
         if owner(default) != ROOT:
@@ -253,6 +276,7 @@ class Engine:
             volatile=False,
             acl_read=(ANONYMOUS,),
             acl_upload=(ROOT,),
+            acl_toxresult_upload=(ANONYMOUS,) if self.settings.devpi_defaults else (AUTHENTICATED,),
         )
         return [mirror, stage]
 

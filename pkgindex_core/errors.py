@@ -59,6 +59,16 @@ class TooLarge(Refused):
         self.limit = limit
 
 
+class ReadOnly(Refused):
+    """An index whose type takes no files: there is no right to write that anybody could have."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        super().__init__(
+            f"index {name} is read-only: its type is {kind}",
+            hint="write to an index of the type stage that it inherits from",
+        )
+
+
 class Denied(PkgIndexError):
     """The principal may not do this. `anonymous` says whether presenting credentials could help."""
 

@@ -23,7 +23,9 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    IndexOption,
     IndexStore,
+    IndexType,
     PageFilter,
     Refresher,
     Renderer,
@@ -110,4 +112,16 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
 @hookspec
 def pkgindex_upload_checks() -> Iterable[Provider[UploadCheck]]:
     """What an upload must satisfy beyond the standards. `make(context)`. All that are loaded apply."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
+    """Kinds of index, by what `type=` says. `make(context)`. An index whose type nobody offers is read-only."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
+    """Options of indexes, by key. `make(context)`. Keys that nobody offers are refused."""
     raise NotImplementedError

@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -49,15 +50,17 @@ def option(
     default: str = "",
     check: Callable[[Any], Any] | None = None,
     secret: bool = False,
+    hidden: bool = False,
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Meta:
     """Say what a field's type does not. For use inside `Annotated`.
 
     `default` is how documentation shows a default that is not a constant. `check` gets each value that was set and returns
-    it, perhaps in a normal form, or raises `Refused` or `ValueError`. A `secret` is only shown without its credentials.
+    it, perhaps in a normal form, or raises `Refused` or `ValueError`. A `secret` is only shown without its credentials, a `hidden` one not at all.
+    A type `… | None` tells an option that was not given from an empty one.
     """
-    extra = {"unit": unit, "default": default, "check": check, "secret": secret}
+    extra = {"unit": unit, "default": default, "check": check, "secret": secret or hidden, "hidden": hidden}
     return Meta(description=text, extra=extra, ge=at_least, le=at_most)
 
 
@@ -73,6 +76,7 @@ class Option(Struct, frozen=True, kw_only=True):
     default_text: str
     check: Callable[[Any], Any] | None
     secret: bool
+    hidden: bool
 
     @property
     def key(self) -> str:
@@ -150,13 +154,14 @@ def _options(field: FieldInfo, annotation: Any, path: tuple[str, ...]) -> Iterat
     default = field.default_factory() if callable(field.default_factory) else field.default
     yield Option(
         path=path,
-        annotation=annotation,
+        annotation=_always_given(annotation),
         text=metas[0].description,
         unit=extra["unit"],
         default=default,
         default_text=extra["default"],
         check=extra["check"],
         secret=extra["secret"],
+        hidden=extra["hidden"],
     )
 
 
@@ -304,6 +309,13 @@ def _build(settings: type[Declared], values: Mapping[str, Any], table: str = "")
 
 def _bare(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _always_given(annotation: Any) -> Any:
+    """The annotation of a value that was given: without None."""
+    bare, *metas = get_args(annotation)
+    kinds = [kind for kind in get_args(bare) if kind is not NoneType] if get_origin(bare) is UnionType else [bare]
+    return Annotated[(kinds[0], *metas)]
 
 
 def _kind(annotation: Any, unit: str) -> str:

@@ -31,7 +31,9 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    IndexOption,
     IndexStore,
+    IndexType,
     PageFilter,
     Refresher,
     Renderer,
@@ -114,6 +116,14 @@ class Plugins:
 
     def upload_checks(self) -> tuple[Provider[UploadCheck], ...]:
         return tuple(self._offered("pkgindex_upload_checks").values())
+
+    def index_types(self) -> Mapping[str, Provider[IndexType]]:
+        """By what `type=` says."""
+        return self._offered("pkgindex_index_types")
+
+    def index_options(self) -> Mapping[str, Provider[IndexOption]]:
+        """By key."""
+        return self._offered("pkgindex_index_options")
 
     def describe(self) -> tuple[LoadedProvider, ...]:
         """Everything that is loaded, and from where."""

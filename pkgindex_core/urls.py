@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pkgindex_core.errors import Refused
+
+_PORTS = {"http": 80, "https": 443}
+_USERINFO = re.compile(r"(://)\S*@")
 
 
 def without_credentials(url: str) -> tuple[str, str]:
@@ -23,3 +27,18 @@ def without_credentials(url: str) -> tuple[str, str]:
         netloc = f"{netloc}:{port}"
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment)), credentials
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two URLs lead to one server by one protocol: what is a secret between us and one may be told to the other."""
+    try:
+        first, second = urlsplit(one), urlsplit(other)
+        ports = tuple(parts.port or _PORTS.get(parts.scheme) for parts in (first, second))
+    except ValueError:
+        return False
+    return (first.scheme, first.hostname) == (second.scheme, second.hostname) and ports[0] == ports[1]
+
+
+def masked(text: str) -> str:
+    """Text with the credentials of every URL in it replaced by `***`."""
+    return _USERINFO.sub(r"\1***@", text)

@@ -17,6 +17,7 @@ from pkgindex_core.errors import (
     Denied,
     Missing,
     PkgIndexError,
+    ReadOnly,
     Refused,
     StorageFull,
     TooLarge,
@@ -31,6 +32,7 @@ _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
     # The most specific first.
     (RetiredAction, 410),
     (TooLarge, 413),
+    (ReadOnly, 405),
     (Refused, 400),
     (Missing, 404),
     (Conflict, 409),
@@ -109,6 +111,7 @@ def _title(error: PkgIndexError, status: int) -> str:
         401: "Authentication required",
         403: "Not permitted",
         404: "Not found",
+        405: "Read-only",
         409: "Conflict",
         410: "Gone",
         413: "Too large",

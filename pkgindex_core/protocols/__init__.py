@@ -11,7 +11,7 @@ What every implementation promises:
 """
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
-from pkgindex_core.protocols.identity import Authenticator, Credentials, Principal, TokenScope
+from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
     PARTIAL,
     ChangeLog,
@@ -22,6 +22,7 @@ from pkgindex_core.protocols.index_store import (
     Replaying,
     Taken,
 )
+from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
 from pkgindex_core.protocols.policies import (
     AdmissionPolicy,
@@ -48,8 +49,11 @@ __all__ = [
     "ColdFile",
     "Credentials",
     "Freshness",
+    "HouseRules",
+    "IndexOption",
     "IndexReader",
     "IndexStore",
+    "IndexType",
     "IndexWriter",
     "InspectedUpload",
     "Listing",

@@ -19,12 +19,25 @@ class TokenScope(Struct, frozen=True, kw_only=True):
     actions: tuple[str, ...] = ()
 
 
+class HouseRules(Struct, frozen=True, kw_only=True):
+    """What the administrator of a server has decided about everybody's rights."""
+
+    open_registration: bool = False
+    """Anybody may make a user."""
+    restrict_modify: tuple[str, ...] | None = None
+    """The principals (names, `:groups`) who alone manage users and indexes, in the place of root and of owners; None: no restriction."""
+    index_types: frozenset[str] | None = None
+    """The index types that are known here. An index of any other is read-only. None: not asked."""
+
+
 class Principal(Struct, frozen=True, kw_only=True):
     """Who asks. `name` None is anonymous."""
 
     name: str | None = None
     groups: tuple[str, ...] = ()
     scope: TokenScope | None = None
+    house: HouseRules = HouseRules()
+    """Under which rules. Set where principals are told from credentials (`services.identity`), so that no decision can be taken without."""
 
     @property
     def label(self) -> str:

@@ -2,13 +2,18 @@
 
 devpi's matrix (reference/devpi.md, Appendix A), minus its defaults that are unsafe on an open network:
 
-* Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`. That entry
-  opens uploading and nothing else: deleting and yanking look at the other entries only.
-* Only root creates users.
+* Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`, and test results
+  where `acl_toxresult_upload` does. Those entries open just that: deleting and yanking look at the other entries only.
+* Only root creates users, unless the house has open registration.
+* Test results are added by those in `acl_toxresult_upload` who may also read the index; devpi has no index that one cannot read.
 
 Kept as devpi has it: an owner may upload when the list is empty, and only those in it when it is not; root's power over
-everything does not include uploading, so that a stolen root password does not silently publish (root may edit the list,
-and that is on record).
+everything does not include uploading or test results, so that a stolen root password does not silently publish (root may
+edit the list, and that is on record).
+
+The house rules come with the principal. With `restrict_modify`, those it names manage users and indexes in the place of root and
+of owners; what is left to everybody is their own password and tokens. Root keeps the server itself (`admin`, `changes`).
+An index whose type nobody here knows can be read and deleted, and nothing else.
 
 A token narrows what its user may do (`TokenScope`), and denial wins, with one exception: what everybody may see without
 credentials, a limited token may see too. Otherwise an installer whose token is for `team/dev` could not fetch the files
@@ -76,13 +81,15 @@ class Action(StrEnum):
 
 
 _READS = frozenset({Action.READ, Action.EXPLAIN, Action.REFRESH})
-_PUBLISHES = frozenset({Action.UPLOAD, Action.UPLOAD_DOCS, Action.UPLOAD_RESULTS})
+_PUBLISHES = frozenset({Action.UPLOAD, Action.UPLOAD_DOCS})
 _MAINTAINS = frozenset({Action.DELETE, Action.YANK, Action.MARK})
 _READS_WITH_CREDENTIALS = frozenset({Action.PUSH})
 _CONFIGURES = frozenset({Action.INDEX_MODIFY, Action.INDEX_DELETE})
-_PERSONAL = frozenset({Action.USER_READ, Action.USER_MODIFY, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
+_OWN = frozenset({Action.USER_READ, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
+"""What users may do to themselves whatever the house rules are."""
+_PERSONAL = _OWN | {Action.USER_MODIFY}
 
-_WITHIN_INDEX = _READS | _PUBLISHES | _MAINTAINS | _READS_WITH_CREDENTIALS
+_WITHIN_INDEX = _READS | _PUBLISHES | _MAINTAINS | _READS_WITH_CREDENTIALS | {Action.UPLOAD_RESULTS}
 ABOUT_AN_INDEX = _WITHIN_INDEX | _CONFIGURES | {Action.INDEX_CREATE}
 """`index=` must be given, except for `index-create`, which may name the `user` whose index it will be instead."""
 ABOUT_A_USER = _PERSONAL | {Action.USER_DELETE}
@@ -93,7 +100,6 @@ DELEGABLE: tuple[str, ...] = tuple(sorted(frozenset(Action) - UNDELEGABLE))
 """The actions of an API token that was made without limits: all that a token can have."""
 
 _OPEN_TO_ALL = _READS | {Action.STATUS}
-_NOBODY = Principal()
 
 
 class Decision(Struct, frozen=True):
@@ -129,47 +135,95 @@ def permits(
     objection = _objection(scope, action, index, project, some_project=some_project)
     if objection is None:
         return decision
-    if action in _OPEN_TO_ALL and _base(_NOBODY, action, index, user).allowed:
+    if action in _OPEN_TO_ALL and _base(Principal(house=principal.house), action, index, user).allowed:
         return Decision(True, "open to everybody, beyond the limits of the token")
     return Decision(False, objection)
 
 
 def _base(principal: Principal, action: Action, index: IndexConfig | None, user: str | None) -> Decision:
     """What the principal may do when nothing narrows it."""
+    if index is not None and action in _WITHIN_INDEX | _CONFIGURES and not _is_known(principal, index, action):
+        return Decision(
+            False, f"{index.name} is of the type {index.type!r}, which nobody here knows: it can only be read"
+        )
     if index is not None and action in _WITHIN_INDEX:
         return _within_index(principal, action, index)
     if action in _CONFIGURES or action is Action.INDEX_CREATE:
-        return _only(principal, action, owner(index.name) if index else user)
-    if action is Action.USER_DELETE and user == ROOT:
-        return Decision(False, "the user root cannot be deleted")
+        return _managed(principal, action, owner(index.name) if index else user)
+    if action is Action.USER_CREATE:
+        return _registered(principal)
+    if action is Action.USER_DELETE:
+        return _removed(principal, user)
     if action in ABOUT_A_USER:
-        return _only(principal, action, user)
+        return _only(principal, action, user) if action in _OWN else _managed(principal, action, user)
     if action is Action.STATUS:
         return Decision(True, "open to everybody")
     if action in {Action.USER_LIST, Action.METRICS}:
         if principal.name is not None:
             return Decision(True, "open to everybody with credentials")
         return Decision(False, f"{action.value} needs credentials")
-    return _only(principal, action, None)
+    return _only_root(principal, action)
+
+
+def _is_known(principal: Principal, index: IndexConfig, action: Action) -> bool:
+    known = principal.house.index_types
+    reads = action in _READS | _READS_WITH_CREDENTIALS | {Action.INDEX_DELETE}
+    return known is None or reads or index.type in known
 
 
 def _within_index(principal: Principal, action: Action, index: IndexConfig) -> Decision:
     owns = principal.name is not None and principal.name == owner(index.name)
-    is_root = principal.name == ROOT
+    manages = _manages(principal)
+    readable = owns or manages or _listed(principal, index.acl_read)
     if action in _PUBLISHES:
         if index.acl_upload:
             allowed, source = _listed(principal, index.acl_upload), "acl_upload"
         else:
             allowed, source = owns, "acl_upload, which is empty and leaves it to the owner,"
         return _decision(allowed, principal, action, index.name, source)
+    if action is Action.UPLOAD_RESULTS:
+        allowed = readable and _listed(principal, index.acl_toxresult_upload)
+        return _decision(allowed, principal, action, index.name, "acl_toxresult_upload")
     if action in _MAINTAINS:
         maintainers = [entry for entry in index.acl_upload if _special(entry) != ANONYMOUS]
-        allowed = owns or is_root or (principal.name is not None and _listed(principal, maintainers))
+        maintains = manages or (owns and principal.house.restrict_modify is None)
+        allowed = maintains or (principal.name is not None and _listed(principal, maintainers))
         return _decision(allowed, principal, action, index.name, "acl_upload")
     if action in _READS_WITH_CREDENTIALS and principal.name is None:
         return Decision(False, f"{action.value} on {index.name} needs credentials")
-    allowed = owns or is_root or _listed(principal, index.acl_read)
-    return _decision(allowed, principal, action, index.name, "acl_read")
+    return _decision(readable, principal, action, index.name, "acl_read")
+
+
+def _manages(principal: Principal) -> bool:
+    """Whether this is one of those who manage users and indexes: root, or whom the house has named instead."""
+    named = principal.house.restrict_modify
+    if named is None:
+        return principal.name == ROOT
+    return principal.name is not None and _listed(principal, named)
+
+
+def _managed(principal: Principal, action: Action, user: str | None) -> Decision:
+    """What belongs to a user and to those who manage; with `restrict_modify` to those alone."""
+    if principal.house.restrict_modify is None:
+        return _only(principal, action, user)
+    if _manages(principal):
+        return Decision(True, f"{principal.label} may {action.value}: restrict_modify names them")
+    return Decision(False, f"{principal.label} may not {action.value}: restrict_modify does not name them")
+
+
+def _registered(principal: Principal) -> Decision:
+    if principal.house.restrict_modify is None and principal.house.open_registration:
+        return Decision(True, "registration is open to everybody")
+    return _managed(principal, Action.USER_CREATE, None)
+
+
+def _removed(principal: Principal, user: str | None) -> Decision:
+    if user == ROOT:
+        return Decision(False, "the user root cannot be deleted")
+    if principal.house.restrict_modify is not None and principal.name == user:
+        # Those who alone manage are not to lock everybody out (devpi's rule).
+        return Decision(False, f"{principal.label} may not {Action.USER_DELETE.value} themselves")
+    return _managed(principal, Action.USER_DELETE, user)
 
 
 def _decision(allowed: bool, principal: Principal, action: Action, index: IndexName, source: str) -> Decision:
@@ -179,12 +233,19 @@ def _decision(allowed: bool, principal: Principal, action: Action, index: IndexN
 
 
 def _only(principal: Principal, action: Action, user: str | None) -> Decision:
-    """Allowed to one user and to root; to root alone when there is no such user."""
-    allowed = principal.name is not None and principal.name in {user, ROOT}
-    who = f"{user} and root" if user is not None and user != ROOT else ROOT
+    """Allowed to one user and to those who manage; to these alone when there is no such user."""
+    allowed = principal.name is not None and (principal.name == user or _manages(principal))
+    managers = ROOT if principal.house.restrict_modify is None else "those whom restrict_modify names"
+    who = f"{user} and {managers}" if user is not None and user != ROOT else managers
     if allowed:
         return Decision(True, f"{principal.label} may {action.value}: it is for {who}")
     return Decision(False, f"{principal.label} may not {action.value}: it is for {who} only")
+
+
+def _only_root(principal: Principal, action: Action) -> Decision:
+    if principal.name == ROOT:
+        return Decision(True, f"{principal.label} may {action.value}: it is for {ROOT}")
+    return Decision(False, f"{principal.label} may not {action.value}: it is for {ROOT} only")
 
 
 def _listed(principal: Principal, entries: Iterable[str]) -> bool:

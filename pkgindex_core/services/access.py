@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.errors import Denied, Missing, ReadOnly
 from pkgindex_core.models import IndexConfig, Standing, Tree
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action, permits
 
@@ -61,6 +61,8 @@ def hosted_index(
     config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
     if config.is_mirror:
         raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
+    if config.read_only:
+        raise ReadOnly(name, config.type)
     return config
 
 
@@ -101,6 +103,17 @@ def require_user_right(principal: Principal, action: Action, user: str) -> None:
     decision = permits(principal, action, user=user)
     if not decision.allowed:
         raise denied(principal, decision.reason)
+
+
+def visible_user(tree: Tree, name: str, principal: Principal) -> bool:
+    """Whether a principal may know that there is a user of this name: by listing users, or by an index that they may read."""
+    if permits(principal, Action.USER_READ, user=name) or permits(principal, Action.USER_LIST):
+        return True
+    return any(
+        permits(principal, Action.READ, index=config, some_project=True)
+        for index, config in tree.indexes.items()
+        if owner(index) == name
+    )
 
 
 def denied(principal: Principal, reason: str) -> Denied:

@@ -1,14 +1,18 @@
 """Users and indexes: made, changed and removed, with every right checked and every value normalised.
 
-The rules are devpi's where devpi has the thing; the option names too. Nothing here speaks HTTP or prints.
+The rules are devpi's where devpi has the thing; the option names and the sentences too. Nothing here speaks HTTP or prints.
+
+What was read before a write is a requirement of the write; when somebody else was faster, it is read and decided anew a few times,
+and then told as the `Conflict` it is. A user whom the principal may not see is missing, in the words that fit a missing one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from pkgindex_core.changes import (
@@ -22,129 +26,195 @@ from pkgindex_core.changes import (
     PutIndex,
     PutProject,
     PutUser,
+    Requirement,
     UserAbsent,
     UserIs,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Denied, Missing, Refused
-from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
-from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name, parse_user_name
+from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed
+from pkgindex_core.models import IndexConfig, Tree, User
+from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
-from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import allowed_index, require_user_right
+from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.access import allowed_index, denied, require_user_right, visible_user
 from pkgindex_core.services.passwords import PasswordPool
-from pkgindex_core.spelling import suggestion
-from pkgindex_core.urls import without_credentials
 
 ROOT: Final = "root"
 PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
 """In the data directory: the generated password of `root`, until somebody changes it."""
 STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
+_TRIES: Final = 5
 
-_STAGE_OPTIONS = {
-    "bases",
-    "volatile",
-    "acl_read",
-    "acl_upload",
-    "mirror_whitelist",
-    "mirror_whitelist_inheritance",
-    "title",
-    "description",
-    "custom_data",
-}
-_MIRROR_OPTIONS = {"volatile", "acl_read", "mirror_url", "mirror_cache_expiry", "title", "description", "custom_data"}
+Outcome = TypeVar("Outcome")
 
 
 class Administration:
     """Changes to users and indexes. `principal` is who asks; every method checks the right it needs."""
 
-    def __init__(self, *, store: IndexStore, passwords: PasswordPool, clock: Clock) -> None:
+    def __init__(self, *, store: IndexStore, passwords: PasswordPool, options: IndexOptions, clock: Clock) -> None:
         self._store = store
         self._passwords = passwords
+        self._options = options
         self._clock = clock
 
-    async def create_user(self, name: str, password: str, *, principal: Principal, email: str = "") -> User:
+    async def create_user(
+        self,
+        name: str,
+        password: str,
+        *,
+        principal: Principal,
+        email: str = "",
+        title: str = "",
+        description: str = "",
+        custom_data: Any = None,
+    ) -> User:
         """Make a user. A name that is taken is a `Conflict`."""
-        parse_user_name(name)
         require_user_right(principal, Action.USER_CREATE, name)
+        parse_user_name(name)
+        if await self._store.user(name) is not None:
+            raise Conflict("user already exists")
         now = self._clock.now()
         user = User(
-            name=name, password_hash=await self._passwords.hash(password), email=email, created=now, modified=now
+            name=name,
+            password_hash=await self._passwords.hash(password),
+            email=email,
+            title=title,
+            description=description,
+            custom_data=msgspec.to_builtins(custom_data),
+            created=now,
+            modified=now,
         )
-        await self._store.apply([PutUser(user)], who=principal.label, require=[UserAbsent(name)])
+        try:
+            await self._store.apply([PutUser(user)], who=principal.label, require=[UserAbsent(name)])
+        except RequirementFailed as error:
+            raise Conflict("user already exists") from error
         return user
 
     async def modify_user(
-        self, name: str, *, principal: Principal, password: str | None = None, email: str | None = None
+        self,
+        name: str,
+        *,
+        principal: Principal,
+        password: str | None = None,
+        email: str | UnsetType = UNSET,
+        title: str | UnsetType = UNSET,
+        description: str | UnsetType = UNSET,
+        custom_data: Any = UNSET,
     ) -> User:
-        """Change a user's password or address."""
-        before = user = await self._user(name)
-        require_user_right(principal, Action.USER_MODIFY, name)
-        if password is not None:
-            require_user_right(principal, Action.PASSWORD_CHANGE, name)
-            user = replace(user, password_hash=await self._passwords.hash(password))
-        if email is not None:
-            user = replace(user, email=email)
-        user = replace(user, modified=self._clock.now())
-        # A new password ends every log-in that the old one bought. API tokens stay: they were made to outlive it.
-        ended: list[Change] = []
-        if password is not None:
-            ended = [DropToken(token.id) for token in await self._store.tokens(name) if token.kind == "login"]
-        await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
-        return user
+        """Change a user's password or details. Who writes all back and changes nothing but the password needs no other right."""
+        given = {"email": email, "title": title, "description": description, "custom_data": custom_data}
+        details = {key: msgspec.to_builtins(value) for key, value in given.items() if value is not UNSET}
+        hashed: list[str] = []
+
+        async def attempt() -> User:
+            before = await self._visible_user(name, principal)
+            user = replace(before, **details)
+            if password is None or user != before:
+                require_user_right(principal, Action.USER_MODIFY, name)
+            ended: list[Change] = []
+            if password is not None:
+                require_user_right(principal, Action.PASSWORD_CHANGE, name)
+                if not hashed:
+                    hashed.append(await self._passwords.hash(password))
+                user = replace(user, password_hash=hashed[0])
+                # A new password ends every log-in that the old one bought. API tokens stay: they were made to outlive it.
+                ended = [DropToken(token.id) for token in await self._store.tokens(name) if token.kind == "login"]
+            if user == before:
+                return before
+            user = replace(user, modified=self._clock.now())
+            await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
+            return user
+
+        return await _retried(attempt)
 
     async def delete_user(self, name: str, *, principal: Principal) -> None:
         """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
-        await self._user(name)
-        require_user_right(principal, Action.USER_DELETE, name)
-        tree = await self._store.tree()
-        owned = [config for index, config in sorted(tree.indexes.items()) if owner(index) == name]
-        kept = [config.name for config in owned if not config.volatile]
-        if kept:
-            raise Denied(
-                f"user {name!r} has non-volatile index: {', '.join(kept)}",
-                anonymous=False,
-                hint="make the index volatile first if it is really to go",
-            )
-        changes: list[Change] = [DropIndex(config.name) for config in owned]
-        await self._store.apply([*changes, DropUser(name)], who=principal.label)
+
+        async def attempt() -> None:
+            await self._visible_user(name, principal)
+            require_user_right(principal, Action.USER_DELETE, name)
+            tree = await self._store.tree()
+            owned = [config for index, config in sorted(tree.indexes.items()) if owner(index) == name]
+            kept = [config.name.partition("/")[2] for config in owned if not config.volatile]
+            if kept:
+                raise Denied(
+                    f"user {name!r} has non-volatile index: {', '.join(kept)}",
+                    anonymous=False,
+                    hint="make the index volatile first if it is really to go",
+                )
+            changes: list[Change] = [DropIndex(config.name) for config in owned]
+            same = [IndexIs(config) for config in owned]
+            await self._store.apply([*changes, DropUser(name)], who=principal.label, require=same)
+
+        await _retried(attempt)
 
     async def create_index(self, raw: str, options: Mapping[str, Any], *, principal: Principal) -> IndexConfig:
-        """Make an index from options as a person writes them (text is parsed)."""
+        """Make an index from options as a person writes them (text is parsed).
+
+        Whoever logs in through another authenticator and has no user here yet gets one with the first index, where making users is
+        open to them.
+        """
         name = parse_index_name(raw)
-        await self._user(owner(name))
-        require_user_right(principal, Action.INDEX_CREATE, owner(name))
-        kind = str(options.get("type", "stage"))
-        if kind not in {"stage", "mirror"}:
-            raise Refused(f"unknown index type {kind!r}", hint="the types are stage and mirror")
-        fresh = IndexConfig(
-            name=name, type=kind, volatile=kind == "stage", acl_upload=(owner(name),) if kind == "stage" else ()
-        )
-        config = await self._with_options(fresh, {key: value for key, value in options.items() if key != "type"})
-        if kind == "mirror" and not config.mirror_url:
-            raise Refused(f"the mirror {name} has no mirror_url", hint="give mirror_url=https://…/simple/")
-        await self._store.apply([PutIndex(config)], who=principal.label, require=[IndexAbsent(name)])
+        tree = await self._store.tree()
+        changes: list[Change] = []
+        required: list[Requirement] = [IndexAbsent(name)]
+        if await self._store.user(owner(name)) is None and principal.name == owner(name):
+            if not permits(principal, Action.USER_CREATE, user=owner(name)):
+                raise Denied(f"no permission to create user {owner(name)}", anonymous=False)
+            now = self._clock.now()
+            changes.append(PutUser(User(name=parse_user_name(owner(name)), created=now, modified=now)))
+            required.append(UserAbsent(owner(name)))
+        else:
+            await self._visible_user(owner(name), principal)
+        self._may_create(tree, name, principal)
+        config = self._options.made(name, options, tree)
+        try:
+            await self._store.apply([*changes, PutIndex(config)], who=principal.label, require=required)
+        except RequirementFailed as error:
+            raise Conflict(f"index {name!r} exists") from error
         return config
 
-    async def modify_index(self, name: IndexName, options: Mapping[str, Any], *, principal: Principal) -> IndexConfig:
-        """Change some options of an index."""
-        config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_MODIFY)
-        if str(options.get("type", config.type)) != config.type:
-            raise Refused(f"the type of {name} is {config.type} and can never change", hint="make another index")
-        changed = await self._with_options(config, {key: value for key, value in options.items() if key != "type"})
-        await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
-        return changed
+    async def modify_index(
+        self,
+        name: IndexName,
+        options: Mapping[str, Any] | Sequence[Any],
+        *,
+        principal: Principal,
+        must_change: bool = False,
+    ) -> IndexConfig:
+        """Change some options of an index: those of a mapping, or `key=value`, `key+=value`, `key-=value` and `key-=` in a list."""
+
+        async def attempt() -> IndexConfig:
+            tree = await self._store.tree()
+            config = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
+            if isinstance(options, Mapping):
+                changed = self._options.changed(config, options, tree)
+            else:
+                changed = self._options.patched(config, options, tree)
+            if changed == config:
+                if must_change:
+                    raise Refused("The requested modifications resulted in no changes")
+                return config
+            await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
+            return changed
+
+        return await _retried(attempt)
 
     async def delete_index(self, name: IndexName, *, principal: Principal) -> None:
         """Remove an index with all that is in it; only a volatile one."""
-        config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
-        if not config.volatile:
-            raise Denied(
-                f"index {name} non-volatile, cannot delete",
-                anonymous=False,
-                hint="make it volatile first: volatile=True",
-            )
-        await self._store.apply([DropIndex(name)], who=principal.label)
+
+        async def attempt() -> None:
+            config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
+            if not config.volatile:
+                raise Denied(
+                    f"index {name} non-volatile, cannot delete",
+                    anonymous=False,
+                    hint="make it volatile first: volatile=True",
+                )
+            await self._store.apply([DropIndex(name)], who=principal.label, require=[IndexIs(config)])
+
+        await _retried(attempt)
 
     async def set_status(
         self, index: IndexName, project: ProjectName, status: str, reason: str = "", *, principal: Principal
@@ -167,35 +237,24 @@ class Administration:
             raise Missing("index", name)
         return config
 
-    async def _user(self, name: str) -> User:
+    async def _visible_user(self, name: str, principal: Principal) -> User:
         user = await self._store.user(name)
-        if user is None:
-            raise Missing("user", name)
+        if user is None or not visible_user(await self._store.tree(), name, principal):
+            raise Missing("user", name[:160])
         return user
 
-    async def _with_options(self, config: IndexConfig, options: Mapping[str, Any]) -> IndexConfig:
-        known = _MIRROR_OPTIONS if config.is_mirror else _STAGE_OPTIONS
-        problems: list[str] = []
-        values: dict[str, Any] = {}
-        for key, value in options.items():
-            if key not in known:
-                problems.append(f"unknown option {key!r} for an index of type {config.type}; {suggestion(key, known)}")
-                continue
-            try:
-                values[key] = _parse_option(key, value)
-            except Refused as error:
-                problems.extend(error.problems)
-        tree = await self._store.tree()
-        problems.extend(
-            f"base index {base!r} does not exist"
-            for base in values.get("bases", ())
-            if base not in tree.indexes and base != config.name
-        )
-        if problems:
-            raise Refused(problems)
-        if "mirror_url" in values:
-            values["mirror_url"], values["mirror_credentials"] = without_credentials(values["mirror_url"])
-        return replace(config, **values)
+    def _may_create(self, tree: Tree, name: IndexName, principal: Principal) -> None:
+        """Let a principal make an index; who may see that there is one already hears that first."""
+        there = tree.indexes.get(name)
+        if there is not None and permits(principal, Action.READ, index=there, some_project=True):
+            raise Conflict(f"index {name!r} exists")
+        decision = permits(principal, Action.INDEX_CREATE, index=IndexConfig(name=name))
+        if not decision.allowed and principal.name is not None:
+            raise Denied(f"no permission to create index {name}", anonymous=False, hint=decision.reason)
+        if not decision.allowed:
+            raise denied(principal, decision.reason)
+        if there is not None:
+            raise Conflict(f"index {name!r} exists")
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, str]:
@@ -209,61 +268,13 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def _parse_option(key: str, value: Any) -> Any:
-    """Turn one option, text or JSON, into the type the configuration has for it."""
-    if key == "bases":
-        return tuple(parse_index_name(each) for each in _words(value))
-    if key in {"acl_read", "acl_upload"}:
-        return tuple(_parse_principal(each) for each in _words(value))
-    if key == "mirror_whitelist":
-        return tuple(each if each == "*" else parse_project_name(each) for each in _words(value))
-    if key == "mirror_whitelist_inheritance":
-        if value not in {"intersection", "union"}:
-            raise Refused(f"mirror_whitelist_inheritance is {value!r}; it is intersection or union")
-        return value
-    if key == "volatile":
-        return _parse_boolean(key, value)
-    if key == "mirror_cache_expiry":
+async def _retried(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Read, decide and write again when what was read has changed meanwhile."""
+    last: PkgIndexError | None = None
+    for _ in range(_TRIES):
         try:
-            seconds = int(value)
-        except (TypeError, ValueError):
-            seconds = -1
-        if seconds < 0:
-            raise Refused(f"mirror_cache_expiry is {value!r}; it is a number of seconds, 0 or more")
-        return seconds
-    if key == "mirror_url":
-        text = str(value)
-        if not text.startswith(("https://", "http://")):
-            raise Refused(f"mirror_url is {text[:200]!r}; it begins with https:// or http://")
-        return text if text.endswith("/") else f"{text}/"
-    if key == "custom_data":
-        return msgspec.to_builtins(value)
-    return str(value)
-
-
-def _words(value: Any) -> list[str]:
-    """A list option is a list, or text with commas (devpi's clients send text)."""
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple):
-        raise Refused(f"expected a list, not {value!r}")
-    return [str(word).strip() for word in words if str(word).strip()]
-
-
-def _parse_principal(raw: str) -> str:
-    if raw.upper() in {ANONYMOUS, AUTHENTICATED}:
-        return raw.upper()
-    if raw.startswith(":"):
-        parse_user_name(raw[1:])
-        return raw
-    return parse_user_name(raw)
-
-
-def _parse_boolean(key: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    text = str(value).lower()
-    if text in {"true", "yes", "1", "on"}:
-        return True
-    if text in {"false", "no", "0", "off"}:
-        return False
-    raise Refused(f"{key} is {value!r}; it is true or false")
+            return await attempt()
+        except Conflict as error:
+            last = error
+    assert last is not None
+    raise last

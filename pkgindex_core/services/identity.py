@@ -25,7 +25,7 @@ from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Un
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
-from pkgindex_core.protocols import Authenticator, Credentials, IndexStore, Principal, TokenScope
+from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, IndexStore, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.tokens import TokenText, new_token, parse_token
@@ -60,16 +60,24 @@ class _Kept(Struct):
 class Identity:
     """Tells principals from credentials, and makes and revokes tokens."""
 
-    def __init__(self, *, store: IndexStore, authenticators: Sequence[Authenticator], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        authenticators: Sequence[Authenticator],
+        clock: Clock,
+        house: HouseRules = HouseRules(),  # noqa: B008 - a frozen value
+    ) -> None:
         self._store = store
+        self._nobody = Principal(house=house)
         self._authenticators = authenticators
         self._clock = clock
         self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
 
     async def identify(self, credentials: Credentials | None) -> Principal:
-        """The principal behind credentials; none at all is `NOBODY`, wrong ones are `Denied`."""
+        """The principal behind credentials, under the rules of the house; without any it has no name, wrong ones are `Denied`."""
         if credentials is None:
-            return NOBODY
+            return self._nobody
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
         generation = self._store.generation()
         kept = self._kept.get(key)
@@ -181,6 +189,8 @@ class Identity:
     ) -> _Kept:
         ours = text is not None or (grounds.user is not None and bool(grounds.user.password_hash))
         principal = await self._judge(credentials, text, grounds)
+        if principal is not None:
+            principal = replace(principal, house=self._nobody.house)
         until = math.inf if ours else self._clock.monotonic() + FOREIGN_SECONDS
         return _Kept(principal, grounds, generation, until)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from typing import Final
 
@@ -37,13 +38,13 @@ class PasswordPool:
         self._waiting = 0
         self._decoy = ""
 
-    async def hash(self, password: str) -> str:
-        """Hash a new password, or refuse one that cannot be used."""
-        if not password:
+    async def hash(self, password: str, *, may_be_empty: bool = False) -> str:
+        """Hash a new password, or refuse one that cannot be used. `Unavailable` when too many wait already."""
+        if not password and not may_be_empty:
             raise Refused("the password is empty", hint="give a password of at least one character")
         if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
             raise Refused(f"the password is longer than {PASSWORD_LIMIT} bytes")
-        async with self._turns:
+        async with self._turn():
             return await asyncio.get_running_loop().run_in_executor(self._workers, self._hasher.hash, password)
 
     async def verify(self, password_hash: str, password: str) -> bool:
@@ -51,6 +52,11 @@ class PasswordPool:
 
         `Unavailable` when too many wait already: a flood of guesses must not grow a queue without end.
         """
+        async with self._turn():
+            return await self._verified(password_hash, password)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
         if self._waiting >= WAITING_LIMIT:
             raise Unavailable(
                 "too many log-ins at once", retry_after=5, hint="try again in a moment, or use an API token"
@@ -58,7 +64,7 @@ class PasswordPool:
         self._waiting += 1
         try:
             async with self._turns:
-                return await self._verified(password_hash, password)
+                yield
         finally:
             self._waiting -= 1
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
@@ -36,8 +35,8 @@ async def create_index(name: str, options: tuple[str, ...], config: Path | None,
     """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
     async with opened(settings_from(config, **flags)) as engine:
         made = await engine.administration.create_index(name, parse_options(options), principal=ADMINISTRATOR)
-    talk(f"index {name} created")
-    print_json(index_document(made))
+        talk(f"index {name} created")
+        print_json(_document(engine, made))
 
 
 @index.command("modify")
@@ -46,13 +45,11 @@ async def create_index(name: str, options: tuple[str, ...], config: Path | None,
 @click.argument("options", metavar="KEY=VALUE...", nargs=-1, required=True)
 @asynchronous
 async def modify_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
-    """Change options of an index."""
+    """Change options of an index: KEY=VALUE; of lists also KEY+=VALUE and KEY-=VALUE; KEY-= drops one."""
     async with opened(settings_from(config, **flags)) as engine:
-        changed = await engine.administration.modify_index(
-            parse_index_name(name), parse_options(options), principal=ADMINISTRATOR
-        )
-    talk(f"index {name} changed")
-    print_json(index_document(changed))
+        changed = await engine.administration.modify_index(parse_index_name(name), options, principal=ADMINISTRATOR)
+        talk(f"index {name} changed")
+        print_json(_document(engine, changed))
 
 
 @index.command("delete")
@@ -73,7 +70,7 @@ async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
 async def show_index(name: str, config: Path | None, **flags: Any) -> None:
     """Print an index's options."""
     async with opened(settings_from(config, **flags)) as engine:
-        print_json(index_document(await engine.administration.index(parse_index_name(name))))
+        print_json(_document(engine, await engine.administration.index(parse_index_name(name))))
 
 
 @index.command("list")
@@ -84,17 +81,15 @@ async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None
     """List indexes."""
     async with opened(settings_from(config, **flags)) as engine:
         tree = await engine.store.tree()
-    configs = [tree.indexes[name] for name in sorted(tree.indexes)]
-    if as_json:
-        print_json([index_document(each) for each in configs])
-        return
+        configs = [tree.indexes[name] for name in sorted(tree.indexes)]
+        if as_json:
+            print_json([_document(engine, each) for each in configs])
+            return
     for each in configs:
         origin = each.mirror_url if each.is_mirror else ",".join(each.bases)
         click.echo(f"{each.name}\t{each.type}\t{'volatile' if each.volatile else 'permanent'}\t{origin}")
 
 
-def index_document(config: IndexConfig) -> dict[str, Any]:
-    """An index's options as devpi names them. Credentials for an upstream are never among them."""
-    document: dict[str, Any] = msgspec.to_builtins(config)
-    document.pop("mirror_credentials", None)
-    return {"name": config.name, "type": config.type, "volatile": config.volatile, **document}
+def _document(engine: Any, config: IndexConfig) -> dict[str, Any]:
+    """An index as devpi would show it, with its name."""
+    return {"name": config.name, **engine.index_options.document(config)}

@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 @click.option(
     "--default-index", metavar="USER/INDEX", help="The index behind /simple/ and /legacy/.  [default: root/dev]"
 )
+@click.option(
+    "--root-password",
+    "--root-passwd",
+    "root_password",
+    metavar="TEXT",
+    help="Password of root in a new store; '' is an empty one.  [default: generated]",
+)
+@click.option("--open-registration", is_flag=True, default=None, help="Anybody may make a user.")
+@click.option(
+    "--restrict-modify",
+    metavar="NAME,:GROUP",
+    help="Who alone may manage users and indexes, instead of root and owners.",
+)
 @click.option("--max-upload-bytes", metavar="SIZE", help="Largest file that may be uploaded, such as 3GiB.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), help="How it is logged.")

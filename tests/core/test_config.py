@@ -73,11 +73,17 @@ class TestPrecedence:
             "trusted_proxies": "10.0.0.0/8",
             "log_format": "text",
         }
-        texts |= {"log_level": "error", "access_log": "false", "port": "80", "workers": "3"}
+        texts |= {
+            "log_level": "error",
+            "access_log": "false",
+            "open_registration": "true",
+            "port": "80",
+            "workers": "3",
+        }
         text = texts.get(key, "8192" if isinstance(OPTIONS[key].default, (int, float)) else "some")
         literal = (
             text
-            if text.isdigit() or text == "false"
+            if text.isdigit() or text in {"false", "true"}
             else f"[{text!r}]"
             if ", " in text or "list" in OPTIONS[key].kind
             else repr(text)

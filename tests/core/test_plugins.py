@@ -18,6 +18,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.plugins import HOOKS, LoadedProvider, load_plugins
+from pkgindex_core.rules.index_options import BUILTIN_OPTIONS
 
 
 class Made:
@@ -114,6 +115,9 @@ class TestBuiltIn:
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+json"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+html"),
             ("pkgindex_renderers", "text/html"),
+            ("pkgindex_index_types", "stage"),
+            ("pkgindex_index_types", "mirror"),
+            *(("pkgindex_index_options", name) for name in BUILTIN_OPTIONS),
         }
 
     def test_says_where_it_was_loaded_from(self):

@@ -6,10 +6,11 @@ The table says, for each kind of index and each action, exactly who is allowed; 
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.identity import Principal, TokenScope
+from pkgindex_core.protocols.identity import HouseRules, Principal, TokenScope
 from pkgindex_core.rules.permissions import ABOUT_A_USER, ABOUT_AN_INDEX, DELEGABLE, UNDELEGABLE, Action, permits
 
 DEMO = ProjectName("demo")
@@ -30,6 +31,10 @@ def index(read: str, upload: str, name: str = "owner/dev") -> IndexConfig:
     return IndexConfig(name=IndexName(name), acl_read=tuple(read.split()), acl_upload=tuple(upload.split()))
 
 
+def results(read: str, upload_results: str) -> IndexConfig:
+    return replace(index(read, ""), acl_toxresult_upload=tuple(upload_results.split()))
+
+
 INDEXES = {
     "open, owner uploads": index(":ANONYMOUS:", ""),
     "open, bob uploads": index(":ANONYMOUS:", "bob"),
@@ -39,34 +44,84 @@ INDEXES = {
     "dropbox": index("", ":ANONYMOUS:"),
     "dropbox with a maintainer": index(":anonymous:", ":anonymous: dave"),
     "root's own": index(":ANONYMOUS:", "", name="root/dev"),
+    "results from all": results(":ANONYMOUS:", ":anonymous:"),
+    "results from carol": results(":ANONYMOUS:", "carol"),
+    "private, results from all": results("bob", ":ANONYMOUS:"),
 }
 
-READS, PUBLISHES, MAINTAINS = "read explain refresh", "upload upload-docs upload-results", "delete yank mark"
+READS, PUBLISHES, MAINTAINS, RESULTS = (
+    "read explain refresh",
+    "upload upload-docs",
+    "delete yank mark",
+    "upload-results",
+)
 FETCHES, CONFIGURES = "push", "index-modify index-delete"
 TRUTH = {
-    "open, owner uploads": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "owner", MAINTAINS: "owner root"},
-    "open, bob uploads": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "bob", MAINTAINS: "owner bob root"},
+    "open, owner uploads": {
+        READS: EVERYONE,
+        FETCHES: KNOWN,
+        PUBLISHES: "owner",
+        MAINTAINS: "owner root",
+        RESULTS: KNOWN,
+    },
+    "open, bob uploads": {
+        READS: EVERYONE,
+        FETCHES: KNOWN,
+        PUBLISHES: "bob",
+        MAINTAINS: "owner bob root",
+        RESULTS: KNOWN,
+    },
     "private to nobody": {
         READS: "owner root",
         FETCHES: "owner root",
         PUBLISHES: "owner",
         MAINTAINS: "owner root",
+        RESULTS: "owner root",
     },
     "private to bob and devs": {
         READS: "owner bob carol root",
         FETCHES: "owner bob carol root",
         PUBLISHES: "bob carol",
         MAINTAINS: "owner bob carol root",
+        RESULTS: "owner bob carol root",
     },
-    "for all who log in": {READS: KNOWN, FETCHES: KNOWN, PUBLISHES: KNOWN, MAINTAINS: KNOWN},
-    "dropbox": {READS: "owner root", FETCHES: "owner root", PUBLISHES: EVERYONE, MAINTAINS: "owner root"},
+    "for all who log in": {READS: KNOWN, FETCHES: KNOWN, PUBLISHES: KNOWN, MAINTAINS: KNOWN, RESULTS: KNOWN},
+    "dropbox": {
+        READS: "owner root",
+        FETCHES: "owner root",
+        PUBLISHES: EVERYONE,
+        MAINTAINS: "owner root",
+        RESULTS: "owner root",
+    },
     "dropbox with a maintainer": {
         READS: EVERYONE,
         FETCHES: KNOWN,
         PUBLISHES: EVERYONE,
         MAINTAINS: "owner dave root",
+        RESULTS: KNOWN,
     },
-    "root's own": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "root", MAINTAINS: "root"},
+    "root's own": {READS: EVERYONE, FETCHES: KNOWN, PUBLISHES: "root", MAINTAINS: "root", RESULTS: KNOWN},
+    "results from all": {
+        READS: EVERYONE,
+        FETCHES: KNOWN,
+        PUBLISHES: "owner",
+        MAINTAINS: "owner root",
+        RESULTS: EVERYONE,
+    },
+    "results from carol": {
+        READS: EVERYONE,
+        FETCHES: KNOWN,
+        PUBLISHES: "owner",
+        MAINTAINS: "owner root",
+        RESULTS: "carol",
+    },
+    "private, results from all": {
+        READS: "owner bob root",
+        FETCHES: "owner bob root",
+        PUBLISHES: "owner",
+        MAINTAINS: "owner root",
+        RESULTS: "owner bob root",
+    },
 }
 TRUTH_ABOUT_OWNING = {"root's own": "root"}  # everywhere else the owner and root configure
 
@@ -134,9 +189,11 @@ def test_an_index_is_created_by_its_owner_to_be_and_by_root() -> None:
 def test_without_credentials_nothing_is_written_but_uploads_that_an_index_names() -> None:
     harmless = {Action.READ, Action.EXPLAIN, Action.REFRESH, Action.STATUS}
     for action, place in itertools.product(set(Action) - harmless, INDEXES.values()):
-        uploads = action.value.startswith("upload") and any(
-            entry.upper() == ":ANONYMOUS:" for entry in place.acl_upload
-        )
+        results = action is Action.UPLOAD_RESULTS
+        opening = place.acl_toxresult_upload if results else place.acl_upload
+        uploads = action.value.startswith("upload") and any(entry.upper() == ":ANONYMOUS:" for entry in opening)
+        if results:
+            uploads = uploads and bool(permits(Principal(), Action.READ, index=place))
         assert bool(permits(Principal(), action, index=place, user="bob")) is uploads
 
 
@@ -283,3 +340,61 @@ def test_an_action_about_an_index_needs_one(action: Action) -> None:
 def test_an_action_about_a_user_needs_one(action: Action) -> None:
     with pytest.raises(ValueError, match="needs to know"):
         permits(PRINCIPALS["root"], action)
+
+
+RESTRICTED = HouseRules(restrict_modify=("ben", ":leads"))
+IN_THE_HOUSE = {
+    name: replace(principal, house=RESTRICTED)
+    for name, principal in (
+        PRINCIPALS | {"ben": Principal(name="ben"), "lea": Principal(name="lea", groups=("leads",))}
+    ).items()
+}
+
+
+def restricted(action: Action, **about: object) -> str:
+    return " ".join(
+        name
+        for name, principal in IN_THE_HOUSE.items()
+        if permits(principal, action, **about)  # type: ignore[arg-type]  # `user` or `index`, each of its own type
+    )
+
+
+def test_with_restrict_modify_the_named_manage_in_the_place_of_root_and_owners() -> None:
+    place = INDEXES["open, bob uploads"]
+    for action in (Action.INDEX_CREATE, Action.INDEX_MODIFY, Action.INDEX_DELETE):
+        assert restricted(action, index=place) == "ben lea"
+    assert restricted(Action.USER_CREATE) == "ben lea"
+    assert restricted(Action.USER_MODIFY, user="bob") == "ben lea"
+    assert restricted(Action.USER_DELETE, user="bob") == "ben lea"
+    assert restricted(Action.USER_DELETE, user="ben") == "lea"
+    assert restricted(Action.USER_DELETE, user="root") == ""
+    assert restricted(Action.DELETE, index=place) == "bob ben lea"
+    assert restricted(Action.READ, index=INDEXES["private to nobody"]) == "owner ben lea"
+
+
+def test_with_restrict_modify_users_keep_their_own_password_and_uploads_are_as_before() -> None:
+    for action in (Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE, Action.USER_READ):
+        assert restricted(action, user="bob") == "bob ben lea"
+    assert restricted(Action.UPLOAD, index=INDEXES["open, bob uploads"]) == "bob"
+    assert restricted(Action.ADMIN) == restricted(Action.CHANGES) == "root"
+
+
+def test_open_registration_lets_everybody_make_users_and_nothing_else() -> None:
+    house = HouseRules(open_registration=True)
+    for principal, action, place in itertools.product(PRINCIPALS.values(), Action, INDEXES.values()):
+        opened = permits(replace(principal, house=house), action, index=place, user="bob")
+        closed = permits(principal, action, index=place, user="bob")
+        assert bool(opened) is (bool(closed) or action is Action.USER_CREATE)
+    both = HouseRules(open_registration=True, restrict_modify=("ben",))
+    assert not permits(Principal(house=both), Action.USER_CREATE)
+
+
+def test_an_index_of_a_type_that_nobody_knows_can_be_read_and_deleted_only() -> None:
+    house = HouseRules(index_types=frozenset({"stage", "mirror"}))
+    strange = replace(INDEXES["for all who log in"], type="timemachine")
+    for principal, action in itertools.product(PRINCIPALS.values(), ABOUT_AN_INDEX - {Action.INDEX_CREATE}):
+        allowed = bool(permits(replace(principal, house=house), action, index=strange))
+        if action in {Action.READ, Action.EXPLAIN, Action.PUSH, Action.REFRESH, Action.INDEX_DELETE}:
+            assert allowed is bool(permits(principal, action, index=strange))
+        else:
+            assert not allowed

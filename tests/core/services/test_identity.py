@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.changes import DropToken
 from pkgindex_core.errors import Denied, Refused, Unavailable
@@ -20,7 +21,22 @@ def basic(username: str, secret: str) -> Credentials:
 
 async def test_nobody_is_who_presents_nothing(open_world: Open) -> None:
     async with open_world() as world:
-        assert await world.engine.identity.identify(None) == NOBODY
+        nobody = await world.engine.identity.identify(None)
+        assert nobody == replace(NOBODY, house=nobody.house)
+        assert nobody.house.index_types == {"stage", "mirror"}
+
+
+async def test_whoever_asks_asks_under_the_rules_of_the_house(open_world: Open) -> None:
+    async with open_world(open_registration=True, restrict_modify=("anna", ":leads")) as world:
+        await world.user("anna")
+        text, _ = await world.engine.identity.make_token("anna", who="anna")
+        for credentials in (
+            None,
+            Credentials(username="anna", secret=PASSWORD),
+            Credentials(username="__token__", secret=text),
+        ):
+            house = (await world.engine.identity.identify(credentials)).house
+            assert (house.open_registration, house.restrict_modify) == (True, ("anna", ":leads"))
 
 
 async def test_a_password_is_verified_once_and_then_remembered(

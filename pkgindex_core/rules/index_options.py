@@ -1,0 +1,266 @@
+"""From what somebody writes to an index's configuration, and back to the document that shows it.
+
+Pure: knows the declared types and options (`protocols.index_types`), never a store. Its sentences are devpi's. Everything that is
+wrong is told at once, and then nothing was changed.
+
+A document shows an option that has a default always, any other when it is set, a secret one never. Changing takes only what is
+given: what a reader was not shown, or does not know, is not lost when the document is written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import fields, replace
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.models import IndexConfig, Tree
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols.index_types import IndexOption, IndexType
+from pkgindex_core.rules import option_values as values
+from pkgindex_core.spelling import suggestion
+from pkgindex_core.urls import masked
+
+DROP: Final = object()
+"""As a value: the option is to be dropped. JSON's null means the same for an option that is known."""
+LEGACY: Final = frozenset({"bases", "acl_upload", "mirror_whitelist", "pypi_whitelist"})
+"""What devpi once kept: taken and passed over where it is no option of the type."""
+_NOT_OPTIONS: Final = frozenset({"type", "projects"})
+"""Keys of a whole document that are read, but changed in other ways."""
+_BEQUEATHED: Final = frozenset({"bases", "mirror_whitelist", "mirror_whitelist_inheritance"})
+"""Options that mean something only where there are bases."""
+_GUARDED: Final = frozenset({"name", "type", "read_only", "mirror_credentials", "options"})
+"""Fields of a configuration that no option writes by its name."""
+_INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
+_SHOWN: Final = 200
+
+BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
+    "stage": ("takes uploads and inherits from its bases", IndexType()),
+    "mirror": (
+        "a read-through cache of another index",
+        IndexType(takes_uploads=False, has_bases=False, options_of="mirror"),
+    ),
+}
+
+_ALL = ("stage", "mirror")
+BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
+    "volatile": (
+        "whether files may be overwritten and deleted",
+        IndexOption(parse=values.boolean, types=_ALL, default=lambda _: True),
+    ),
+    "bases": (
+        "indexes to inherit from, most important first",
+        IndexOption(parse=values.base_names, default=lambda _: (), is_list=True),
+    ),
+    "acl_read": ("who may see it", IndexOption(parse=values.principals, types=_ALL, is_list=True)),
+    "acl_upload": (
+        "who may upload, delete and yank",
+        IndexOption(parse=values.principals, default=lambda name: (name.partition("/")[0],), is_list=True),
+    ),
+    "acl_toxresult_upload": (
+        "who may add test results",
+        IndexOption(parse=values.principals, default=lambda _: _INDEX_FIELDS["acl_toxresult_upload"], is_list=True),
+    ),
+    "mirror_whitelist": (
+        "projects that may come from a mirror although a hosted index has them; * for all",
+        IndexOption(parse=values.project_names, default=lambda _: (), is_list=True),
+    ),
+    "mirror_whitelist_inheritance": (
+        "how whitelists combine: intersection or union",
+        IndexOption(parse=values.inheritance, default=lambda _: "intersection"),
+    ),
+    "mirror_url": (
+        "the upstream simple index",
+        IndexOption(parse=values.mirror_url, types=("mirror",), required=True, write=values.with_mirror_url),
+    ),
+    "mirror_cache_expiry": (
+        "seconds for which a page counts as fresh",
+        IndexOption(parse=values.expiry, types=("mirror",)),
+    ),
+    "mirror_use_external_urls": (
+        "whether clients are sent to the upstream for files that are not kept here",
+        IndexOption(parse=values.boolean, types=("mirror",)),
+    ),
+    "mirror_no_project_list": (
+        "whether the upstream is never asked for its list of projects",
+        IndexOption(parse=values.boolean, types=("mirror",)),
+    ),
+    "mirror_ignore_serial_header": (
+        "whether a page with a lower serial than the stored one is taken",
+        IndexOption(parse=values.boolean, types=("mirror",)),
+    ),
+    "mirror_web_url_fmt": (
+        "where people read about a project, {name} in its place",
+        IndexOption(parse=values.web_url, types=("mirror",)),
+    ),
+    "mirror_provides_core_metadata": (
+        "taken for devpi's sake: metadata is always offered",
+        IndexOption(parse=values.boolean, types=("mirror",), write=lambda config, _: config),
+    ),
+    "title": ("one line for people", IndexOption(parse=values.text, types=_ALL)),
+    "description": ("text for people", IndexOption(parse=values.text, types=_ALL)),
+    "custom_data": ("anything", IndexOption(parse=values.anything, types=_ALL)),
+}
+
+
+class IndexOptions:
+    """The types and options that are declared, by name. `defaults` replaces the default of some."""
+
+    def __init__(
+        self,
+        types: Mapping[str, IndexType],
+        options: Mapping[str, IndexOption],
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        taken = sorted(_GUARDED.intersection(options))
+        if taken:
+            raise Refused([f"no index option can be called {name!r}" for name in taken])
+        self.types = types
+        self._options = options
+        self._defaults = defaults or {}
+
+    def made(self, name: IndexName, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
+        """A new index with these options (and `type`), the others at their defaults."""
+        kind = str(given.get("type", "stage"))
+        if kind not in self.types:
+            raise Refused(f"unknown index type {kind[:_SHOWN]!r}", hint=suggestion(kind, self.types))
+        config = IndexConfig(name=name, type=kind, read_only=not self.types[kind].takes_uploads)
+        options = self._options_of(kind)
+        for key, option in options.items():
+            if option.default is not None:
+                config = _written(config, key, option, self._defaults.get(key, option.default(name)))
+        return self._changed(config, given, tree)
+
+    def changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
+        """The index with these options changed and all others as they are (see `DROP`)."""
+        if str(given.get("type", config.type)) != config.type:
+            raise Refused("the 'type' of an index can't be changed", hint="make another index")
+        return self._changed(config, given, tree)
+
+    def patched(self, config: IndexConfig, patches: Sequence[Any], tree: Tree) -> IndexConfig:
+        """The index after `key=value`, `key+=value`, `key-=value` and `key-=`, in this order."""
+        given: dict[str, Any] = {}
+        problems: list[str] = []
+        hint = ""
+        for patch in patches:
+            try:
+                key, value = self._patch(config, given, patch)
+            except Refused as error:
+                problems.extend(error.problems)
+                hint = error.hint
+                continue
+            given[key] = value
+        if problems:
+            raise Refused(problems, hint=hint)
+        return self.changed(config, given, tree)
+
+    def document(self, config: IndexConfig) -> dict[str, Any]:
+        """What may be shown of an index to those who may read it. Without its projects; never a secret."""
+        shown: dict[str, Any] = {"type": config.type, "volatile": config.volatile}
+        for key, option in self._options_of(config.type).items():
+            value = _value(config, key)
+            if not option.secret and (option.default is not None or value != _INDEX_FIELDS.get(key)):
+                shown[key] = _as_json(value)
+        return shown
+
+    def _options_of(self, kind: str) -> dict[str, IndexOption]:
+        """The options of a type, by key; of one that is not known here, those of a stage."""
+        declared = self.types.get(kind, IndexType())
+        wanted = {kind, declared.options_of}
+        return {
+            key: option
+            for key, option in self._options.items()
+            if wanted.intersection(option.types) and (declared.has_bases or key not in _BEQUEATHED)
+        }
+
+    def _changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
+        options = self._options_of(config.type)
+        problems: list[str] = []
+        unexpected: dict[str, Any] = {}
+        hint = ""
+        changed = config
+        for key, value in given.items():
+            option = options.get(key)
+            try:
+                if value is DROP or (value is None and option is not None):
+                    changed = _dropped(changed, key, option)
+                elif option is not None:
+                    changed = _written(changed, key, option, option.parse(value))
+                elif key not in _NOT_OPTIONS and key not in LEGACY:
+                    unexpected[key] = value
+            except Refused as error:
+                hint = error.hint
+                problems.extend(each if key in each or key == "bases" else f"{key}: {each}" for each in error.problems)
+        problems.extend(
+            f"base index {base!r} does not exist"
+            for base in changed.bases
+            if base not in config.bases and base not in tree.indexes
+        )
+        problems.extend(
+            f"an index of type {config.type} needs the option {key}"
+            for key, option in options.items()
+            if option.required and key not in given and not _value(changed, key)
+        )
+        if unexpected:
+            told = ", ".join(f"{key[:_SHOWN]}={masked(str(value))[:_SHOWN]}" for key, value in unexpected.items())
+            problems.append(f"indexconfig got unexpected keyword arguments: {told}")
+            hint = suggestion(next(iter(unexpected)), options)
+        if problems:
+            raise Refused(problems, hint=hint)
+        return changed
+
+    def _patch(self, config: IndexConfig, given: Mapping[str, Any], patch: Any) -> tuple[str, Any]:
+        """One patch as the value that the option has after it."""
+        if not isinstance(patch, str) or "=" not in patch:
+            raise Refused(
+                f"cannot read the change {masked(str(patch))[:_SHOWN]!r}; write key=value, key+=value or key-=value"
+            )
+        key, _, word = patch.partition("=")
+        operation = key[-1:]
+        if operation not in {"+", "-"}:
+            return key, word
+        key = key[:-1]
+        if operation == "-" and not word:
+            return key, DROP
+        option = self._options_of(config.type).get(key)
+        if option is None:
+            return key, word  # refused with all that is unexpected
+        if not option.is_list:
+            raise Refused(f"the '{key}' setting is not a list; write {key}=VALUE")
+        before = given.get(key, _value(config, key))
+        present = option.parse(() if before is DROP or before is None else before)
+        parts = option.parse(word)
+        if operation == "+":
+            return key, (*present, *(part for part in parts if part not in present))
+        missing = [part for part in parts if part not in present]
+        if missing:
+            raise Refused(f"The '{key}' setting doesn't have value '{word[:_SHOWN]}'")
+        return key, tuple(part for part in present if part not in parts)
+
+
+def _value(config: IndexConfig, key: str) -> Any:
+    return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key)
+
+
+def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> IndexConfig:
+    if option.write is not None:
+        return option.write(config, value)
+    if key in _INDEX_FIELDS:
+        return replace(config, **{key: value})
+    return replace(config, options={**config.options, key: _as_json(value)})
+
+
+def _dropped(config: IndexConfig, key: str, option: IndexOption | None) -> IndexConfig:
+    """Without the option. One that is not known here may be dropped, so that what a plugin left behind can be cleared away."""
+    if option is not None and (option.default is not None or option.required):
+        raise Refused("Default values can't be removed.")
+    if option is not None and key in _INDEX_FIELDS:
+        return replace(config, **{key: _INDEX_FIELDS[key]})
+    return replace(config, options={name: value for name, value in config.options.items() if name != key})
+
+
+def _as_json(value: Any) -> Any:
+    """A value as it comes back from JSON: what was stored compares equal to what was parsed."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -1,0 +1,139 @@
+"""How the values of index options are written: from text or JSON to what an `IndexConfig` holds, or a sentence of what is wrong.
+
+devpi's client sends everything as text (`volatile=True`, `bases=root/pypi,team/base`), programs send JSON; both mean the same.
+Sentences are devpi's where it has one. None of them repeats a URL's credentials.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
+from pkgindex_core.names import IndexName, parse_index_name, parse_project_name, parse_user_name
+from pkgindex_core.urls import same_server, without_credentials
+
+_TRUE = frozenset({"true", "yes", "1", "on"})
+_FALSE = frozenset({"false", "no", "0", "off"})
+_SHOWN = 80
+
+
+def boolean(value: Any) -> bool:
+    """`true`, `yes`, `1`, `on` and their opposites, in any case."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise Refused(f"Unknown boolean value {str(value)[:_SHOWN]!r}.", hint="write true or false")
+
+
+def text(value: Any) -> str:
+    """Any text; what is not text is written as it is spelled."""
+    return str(value)
+
+
+def anything(value: Any) -> Any:
+    """Whatever JSON can say."""
+    return msgspec.to_builtins(value)
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """A list, or text with commas. Blanks around words and empty words do not count."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise Refused(f"Unknown list value {str(value)[:_SHOWN]!r}.", hint="write a list, or text with commas")
+    return tuple(word for word in (str(part).strip() for part in parts) if word)
+
+
+def principals(value: Any) -> tuple[str, ...]:
+    """Users, `:group`s, `:ANONYMOUS:` and `:AUTHENTICATED:` (in any case)."""
+    return tuple(_principal(word) for word in words(value))
+
+
+def project_names(value: Any) -> tuple[str, ...]:
+    """Project names, normalised, and `*` for all, in the order given."""
+    return tuple(word if word == "*" else parse_project_name(word) for word in words(value))
+
+
+def base_names(value: Any) -> tuple[IndexName, ...]:
+    """Names of indexes, each once. Whether they exist is for who knows the tree."""
+    problems: list[str] = []
+    names: dict[IndexName, None] = {}
+    for word in words(value):
+        try:
+            names[parse_index_name(word)] = None
+        except Refused:
+            problems.append(f"invalid base index spec: {word[:_SHOWN]!r}")
+    if problems:
+        raise Refused(problems, hint="write bases as user/index, for example root/pypi")
+    return tuple(names)
+
+
+def inheritance(value: Any) -> str:
+    """`intersection` or `union`."""
+    word = str(value).lower()
+    if word not in {"intersection", "union"}:
+        raise Refused(
+            f"Unknown value {word[:_SHOWN]!r} for mirror_whitelist_inheritance, must be 'intersection' or 'union'."
+        )
+    return word
+
+
+def expiry(value: Any) -> int:
+    """Seconds, 0 or more."""
+    try:
+        seconds = -1 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError):
+        seconds = -1
+    if seconds < 0:
+        raise Refused("'mirror_cache_expiry' option must be an integer", hint="it is a number of seconds, 0 or more")
+    return seconds
+
+
+def mirror_url(value: Any) -> str:
+    """The URL of a simple index, with a slash at its end, perhaps with a user name and password."""
+    url = str(value).strip()
+    if not url.startswith(("https://", "http://")) or not url.isprintable():
+        raise Refused("'mirror_url' option must be a URL.", hint="it begins with https:// or http://")
+    if "?" in url or "#" in url:
+        raise Refused("'mirror_url' has a query or a fragment", hint="give the URL of the simple index itself")
+    without_credentials(url)
+    return url if url.endswith("/") else f"{url}/"
+
+
+def web_url(value: Any) -> str:
+    """Where people read about a project, with `{name}` in its place."""
+    url = str(value).strip()
+    if url and (not url.startswith(("https://", "http://")) or not url.isprintable() or without_credentials(url)[1]):
+        raise Refused(
+            "'mirror_web_url_fmt' option must be a URL without credentials",
+            hint="for example https://pypi.org/project/{name}/",
+        )
+    return url
+
+
+def with_mirror_url(config: IndexConfig, url: str) -> IndexConfig:
+    """Point a mirror at an upstream, its credentials kept apart.
+
+    They are never shown, so a document that is read and written back does not have them: a URL without any keeps those that are stored,
+    as long as it leads to the same server. Elsewhere they would be told to a stranger. `https://@host/` takes them away.
+    """
+    plain, credentials = without_credentials(url)
+    if credentials == ":":
+        credentials = ""
+    elif not credentials and same_server(plain, config.mirror_url):
+        credentials = config.mirror_credentials
+    return replace(config, mirror_url=plain, mirror_credentials=credentials)
+
+
+def _principal(word: str) -> str:
+    if word.upper() in {ANONYMOUS, AUTHENTICATED}:
+        return word.upper()
+    parse_user_name(word.removeprefix(":"))
+    return word

@@ -1,0 +1,252 @@
+"""Options from text to configurations and back: laws over every option, and the sentences that devpi's users know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.models import ANONYMOUS, IndexConfig, Serial, Tree
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols import IndexOption, IndexType
+from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES, IndexOptions
+
+TYPES = {name: declared for name, (_, declared) in BUILTIN_TYPES.items()}
+OPTIONS = {name: declared for name, (_, declared) in BUILTIN_OPTIONS.items()}
+BUILTIN = IndexOptions(TYPES, OPTIONS)
+
+
+def tree(*names: str) -> Tree:
+    configs = [IndexConfig(name=IndexName(name)) for name in names]
+    return Tree(serial=Serial(1), indexes={config.name: config for config in configs})
+
+
+TREE = tree("root/pypi", "team/base", "a/b")
+NAME = IndexName("alice/dev")
+
+
+def stage(**options: Any) -> IndexConfig:
+    return BUILTIN.made(NAME, options, TREE)
+
+
+def mirror(url: str = "https://host/simple/", **options: Any) -> IndexConfig:
+    return BUILTIN.made(NAME, {"type": "mirror", "mirror_url": url, **options}, TREE)
+
+
+def refusal(function: Any, *arguments: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        function(*arguments)
+    return refused.value
+
+
+class TestDocuments:
+    """Which keys are shown is part of devpi's protocol (reference 4)."""
+
+    def test_a_fresh_stage_shows_what_has_a_default_and_nothing_else(self):
+        assert BUILTIN.document(stage()) == {
+            "type": "stage",
+            "volatile": True,
+            "bases": [],
+            "acl_upload": ["alice"],
+            "acl_toxresult_upload": [":AUTHENTICATED:"],
+            "mirror_whitelist": [],
+            "mirror_whitelist_inheritance": "intersection",
+        }
+
+    def test_a_mirror_shows_its_url_and_what_was_set(self):
+        assert BUILTIN.document(mirror()) == {"type": "mirror", "volatile": True, "mirror_url": "https://host/simple/"}
+        told = BUILTIN.document(mirror(title="PyPI", mirror_web_url_fmt="https://h/{name}", mirror_cache_expiry="5"))
+        assert set(told) == {"type", "volatile", "mirror_url", "title", "mirror_web_url_fmt", "mirror_cache_expiry"}
+
+    def test_acl_read_is_shown_only_when_it_is_not_for_everybody(self):
+        assert "acl_read" not in BUILTIN.document(stage(acl_read=":anonymous:"))
+        assert BUILTIN.document(stage(acl_read="bob,:devs"))["acl_read"] == ["bob", ":devs"]
+
+    def test_a_type_that_nobody_knows_is_shown_without_what_its_plugin_kept(self):
+        strange = replace(stage(title="T"), type="constrained", options={"hook": "https://u:secret@h/"})
+        shown = BUILTIN.document(strange)
+        assert (shown["type"], shown["title"]) == ("constrained", "T")
+        assert "secret" not in str(shown)
+
+    def test_defaults_can_be_those_of_devpi(self):
+        open_house = IndexOptions(TYPES, OPTIONS, {"acl_toxresult_upload": (ANONYMOUS,)})
+        assert open_house.made(NAME, {}, TREE).acl_toxresult_upload == (ANONYMOUS,)
+
+
+WORDS = st.sampled_from(["alice", "bob", ":devs", ":anonymous:", ":Authenticated:"])
+PROJECTS = st.sampled_from(["foo", "Bar_Baz", "*", "a.b"])
+BASES = st.sampled_from(["root/pypi", "team/base", "a/b"])
+TITLES = st.text(max_size=20)
+GIVEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "volatile": st.sampled_from(["True", "no", True, False, "YES"]),
+        "bases": st.lists(BASES),
+        "acl_read": st.lists(WORDS),
+        "acl_upload": st.lists(WORDS).map(",".join),
+        "acl_toxresult_upload": st.lists(WORDS),
+        "mirror_whitelist": st.lists(PROJECTS),
+        "mirror_whitelist_inheritance": st.sampled_from(["union", "intersection"]),
+        "title": TITLES,
+        "description": TITLES,
+        "custom_data": st.recursive(
+            st.integers() | st.text(max_size=5) | st.booleans(), lambda v: st.lists(v, max_size=3)
+        ),
+    },
+)
+
+
+class TestLaws:
+    @given(GIVEN)
+    def test_a_document_that_is_read_and_written_back_changes_nothing(self, given: dict[str, Any]):
+        config = BUILTIN.made(NAME, given, TREE)
+        assert BUILTIN.changed(config, BUILTIN.document(config), TREE) == config
+
+    @given(GIVEN)
+    def test_making_with_options_is_making_and_then_changing(self, given: dict[str, Any]):
+        assert BUILTIN.made(NAME, given, TREE) == BUILTIN.changed(stage(), given, TREE)
+
+    @given(GIVEN, GIVEN)
+    def test_what_is_not_given_stays(self, first: dict[str, Any], second: dict[str, Any]):
+        before, after = stage(**first), BUILTIN.changed(stage(**first), second, TREE)
+        for key in set(OPTIONS) - set(second):
+            assert getattr(before, key, None) == getattr(after, key, None)
+
+    @given(st.lists(PROJECTS), PROJECTS)
+    def test_adding_and_taking_away_are_inverse(self, names: list[str], name: str):
+        before = BUILTIN.patched(stage(mirror_whitelist=list(dict.fromkeys(names))), ["title=x"], TREE)
+        added = BUILTIN.patched(before, [f"mirror_whitelist+={name}"], TREE)
+        assert BUILTIN.patched(added, [f"mirror_whitelist+={name}"], TREE) == added
+        taken = BUILTIN.patched(added, [f"mirror_whitelist-={name}"], TREE)
+        (parsed,) = stage(mirror_whitelist=name).mirror_whitelist
+        assert taken.mirror_whitelist == tuple(each for each in before.mirror_whitelist if each != parsed)
+
+    @given(st.lists(st.one_of(st.text(max_size=30), st.integers(), st.none()), max_size=4))
+    def test_any_patch_is_taken_or_refused(self, patches: list[Any]):
+        try:
+            BUILTIN.patched(stage(), patches, TREE)
+        except Refused:
+            return
+
+    @given(st.sampled_from(sorted(OPTIONS)), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=5))  # fmt: skip
+    def test_any_value_is_taken_or_refused(self, key: str, value: Any):
+        for config in (stage(), mirror()):
+            try:
+                BUILTIN.changed(config, {key: value}, TREE)
+            except Refused:
+                continue
+
+
+class TestPatches:
+    def test_golden(self):
+        changed = BUILTIN.patched(stage(), ["mirror_whitelist=foo,Bar_baz", "acl_upload+=bob", "title=T=x"], TREE)
+        assert changed.mirror_whitelist == ("foo", "bar-baz")
+        assert changed.acl_upload == ("alice", "bob")
+        assert changed.title == "T=x"
+        again = BUILTIN.patched(changed, ["title-=", "acl_upload-=alice", "acl_upload+=carol", "acl_upload-=bob"], TREE)
+        assert (again.title, again.acl_upload) == ("", ("carol",))
+
+    @pytest.mark.parametrize(
+        ("patch", "sentence"),
+        [
+            ("acl_upload-=carol", "The 'acl_upload' setting doesn't have value 'carol'"),
+            ("foo=bar", "indexconfig got unexpected keyword arguments: foo=bar"),
+            ("foo+=bar", "indexconfig got unexpected keyword arguments: foo=bar"),
+            ("bases-=", "Default values can't be removed."),
+            ("volatile-=", "Default values can't be removed."),
+            ("type=mirror", "the 'type' of an index can't be changed"),
+            ("bases+=no/where", "base index 'no/where' does not exist"),
+            ("bases=nonsense", "invalid base index spec: 'nonsense'"),
+            ("title+=x", "the 'title' setting is not a list"),
+            ("nonsense", "cannot read the change"),
+        ],
+    )
+    def test_what_is_refused(self, patch: str, sentence: str):
+        assert sentence in str(refusal(BUILTIN.patched, stage(), [patch], TREE))
+
+    def test_all_that_is_wrong_is_told_at_once(self):
+        error = refusal(BUILTIN.changed, stage(), {"volatile": "x", "bases": "a/c", "vlatile": "no", "foo": 1}, TREE)
+        assert len(error.problems) == 3
+        assert error.hint == "did you mean 'volatile'?"
+
+    def test_dropping_what_nobody_knows_clears_away_what_a_plugin_left(self):
+        left = replace(stage(), options={"gone": 1, "kept": 2})
+        assert BUILTIN.patched(left, ["gone-="], TREE).options == {"kept": 2}
+
+    def test_a_base_that_is_gone_does_not_stand_in_the_way(self):
+        config = replace(stage(), bases=(IndexName("was/there"),))
+        assert BUILTIN.changed(config, {"bases": ["was/there"], "title": "x"}, TREE).title == "x"
+
+
+class TestMirrors:
+    def test_a_url_that_comes_back_without_credentials_keeps_them(self):
+        config = mirror("https://me:p%40ss@host:8443/simple")
+        assert config.mirror_credentials == "me:p@ss"
+        assert "p@ss" not in str(BUILTIN.document(config))
+        assert BUILTIN.changed(config, BUILTIN.document(config), TREE) == config
+        moved = BUILTIN.changed(config, {"mirror_url": "https://host:8443/other/"}, TREE)
+        assert moved.mirror_credentials == "me:p@ss"
+
+    @pytest.mark.parametrize(
+        "url",
+        ["https://evil/simple/", "http://host:8443/simple/", "https://host/simple/", "https://@host:8443/simple/"],
+    )
+    def test_credentials_never_go_to_another_server(self, url: str):
+        config = mirror("https://me:secret@host:8443/simple")
+        assert BUILTIN.changed(config, {"mirror_url": url}, TREE).mirror_credentials == ""
+
+    def test_no_complaint_repeats_credentials(self):
+        for options in (
+            {"foo": "https://me:secret@host/"},
+            {"mirror_url": "https://me:secret@host/?x"},
+            {"mirror_url": "ftp://me:secret@host/"},
+            {"mirror_web_url_fmt": "https://me:secret@host/"},
+        ):
+            assert "secret" not in str(refusal(BUILTIN.changed, mirror(), options, TREE))
+
+    def test_what_devpi_once_kept_is_taken_and_passed_over(self):
+        legacy = {"bases": "x", "acl_upload": ["a b"], "mirror_whitelist": "*", "pypi_whitelist": "*"}
+        given = {**legacy, "mirror_provides_core_metadata": "True"}
+        assert BUILTIN.changed(mirror(), given, TREE) == mirror()
+        assert BUILTIN.changed(stage(), {"pypi_whitelist": "*"}, TREE) == stage()
+
+    def test_a_mirror_needs_a_url(self):
+        assert "needs the option mirror_url" in str(refusal(BUILTIN.made, NAME, {"type": "mirror"}, TREE))
+        assert "can't be removed" in str(refusal(BUILTIN.patched, mirror(), ["mirror_url-="], TREE))
+
+
+class TestPluginsOptions:
+    """What a plugin declares is an option like any other."""
+
+    OWN = IndexOptions(
+        {**TYPES, "constrained": IndexType(takes_uploads=False), "island": IndexType(has_bases=False)},
+        {
+            **OPTIONS,
+            "constraints": IndexOption(parse=lambda value: tuple(value.split()) if isinstance(value, str) else tuple(value), types=("constrained",), default=lambda _: (), is_list=True),
+            "hook": IndexOption(parse=str, secret=True),
+        },
+    )  # fmt: skip
+
+    def test_a_plugins_type_has_the_options_of_a_stage_and_its_own(self):
+        made = self.OWN.made(NAME, {"type": "constrained", "constraints": "a<2 b", "bases": "root/pypi"}, TREE)
+        assert (made.read_only, made.options) == (True, {"constraints": ["a<2", "b"]})
+        assert self.OWN.document(made)["constraints"] == ["a<2", "b"]
+        assert self.OWN.patched(made, ["constraints+=c"], TREE).options["constraints"] == ["a<2", "b", "c"]
+        assert "unexpected" in str(refusal(self.OWN.made, NAME, {"constraints": "a"}, TREE))
+
+    def test_a_type_without_bases_has_no_options_about_them(self):
+        assert "bases" not in self.OWN.document(self.OWN.made(NAME, {"type": "island"}, TREE))
+
+    def test_a_secret_is_kept_and_never_shown(self):
+        made = self.OWN.made(NAME, {"hook": "https://hooks.test/secret"}, TREE)
+        assert "secret" not in str(self.OWN.document(made))
+        assert self.OWN.changed(made, self.OWN.document(made), TREE) == made
+        assert self.OWN.patched(made, ["hook-="], TREE).options == {}
+
+    def test_no_option_takes_the_place_of_what_is_not_an_option(self):
+        with pytest.raises(Refused, match="mirror_credentials"):
+            IndexOptions(TYPES, {"mirror_credentials": IndexOption(parse=str)})
