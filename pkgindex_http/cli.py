@@ -8,6 +8,7 @@ import click
 
 from pkgindex_core import failpoints
 from pkgindex_http.commands.accounts import token, user
+from pkgindex_http.commands.history import history
 from pkgindex_http.commands.indexes import index
 from pkgindex_http.commands.moving import export, import_
 from pkgindex_http.commands.plugins import plugins
@@ -34,7 +35,7 @@ def main() -> None:
         failpoints.arm(armed)
 
 
-for _command in (run, user, index, token, upload, yank, delete, mark, explain, export, import_, plugins):
+for _command in (run, user, index, token, upload, yank, delete, mark, explain, history, export, import_, plugins):
     main.add_command(_command)
 
 if __name__ == "__main__":

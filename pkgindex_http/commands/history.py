@@ -1,0 +1,89 @@
+"""`pkgindex-serve history`: how a file came to be where it is, in every index that has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.names import IndexName, parse_index_name
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pkgindex_core.models import Event
+    from pkgindex_core.protocols import IndexStore
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """What one index knows of one file."""
+
+    index: IndexName
+    project: str
+    filename: str
+    sha256: str
+    history: tuple[Event, ...]
+
+
+@click.command()
+@settings_options
+@click.argument("filename")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Look there only.  [default: all indexes]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def history(filename: str, index_name: str | None, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Tell who uploaded, pushed and overwrote a file, from where to where and when: a package, documentation or a test result."""
+    async with opened(settings_from(config, **flags)) as engine:
+        tree = await engine.store.tree()
+        hosted = [name for name, each in sorted(tree.indexes.items()) if not each.is_mirror]
+        if index_name is not None:
+            if parse_index_name(index_name) not in tree.indexes:
+                raise Missing("index", index_name)
+            hosted = [name for name in hosted if name == index_name]
+        stories = [story for name in hosted if (story := await _story(engine.store, name, filename)) is not None]
+    if not stories:
+        raise Missing(
+            "file", filename, hint="a mirror's files have no history here; say the whole name, as on the page"
+        )
+    if as_json:
+        print_json([_document(story) for story in stories])
+    else:
+        click.echo("\n".join(line for story in stories for line in _lines(story)))
+
+
+async def _story(store: IndexStore, index: IndexName, filename: str) -> Story | None:
+    file = await store.find_file(index, filename, candidate_projects(filename))
+    if file is not None:
+        project, found = file
+        return Story(index=index, project=project, filename=filename, sha256=found.sha256 or "", history=found.history)
+    attached = await store.find_attachment(index, filename)
+    if attached is None:
+        return None
+    project, attachment = attached
+    return Story(index=index, project=project, filename=filename, sha256=attachment.sha256, history=attachment.history)
+
+
+def _lines(story: Story) -> Sequence[str]:
+    lines = [f"{story.filename} in {story.index}"]
+    lines += [f"  {to_rfc3339(each.at)}  {_words(each)}" for each in story.history]
+    return lines if story.history else [*lines, "  nothing is on record"]
+
+
+def _words(event: Event) -> str:
+    words = [event.what, f"by {event.who or 'anonymous'}"]
+    words += [f"from {event.source}"] if event.source else []
+    words += [f"to {event.target}"] if event.target else []
+    words += [f"({event.count} so far)"] if event.count else []
+    return " ".join(words)
+
+
+def _document(story: Story) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(story)
+    document["history"] = [{**msgspec.to_builtins(event), "at": to_rfc3339(event.at)} for event in story.history]
+    return document
