@@ -4,7 +4,8 @@
 
 `pkgi_` lets secret scanners find one, the checksum tells a typing error from a revoked token without a look-up, and
 only letters, digits and `_` occur, so that a double click selects all of it. What is stored is the id and the
-sha256 of the secret: with 256 random bits no slow hash is needed.
+sha256 of the secret: with 256 random bits no slow hash is needed. The secret is a number of 32 bytes, so that the same token
+has a second spelling (`formats.macaroons`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pkgindex_core.digests import Sha256, sha256_of
 
 PREFIX: Final = "pkgi_"
 ALPHABET: Final = string.digits + string.ascii_letters
+SECRET_BYTES: Final = 32
 _FORM = re.compile(r"\Apkgi_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})\Z")
 
 
@@ -34,6 +36,14 @@ class TokenText(Struct, frozen=True):
     def secret_sha256(self) -> Sha256:
         return sha256_of(self.secret.encode())
 
+    @property
+    def secret_bytes(self) -> bytes:
+        """The secret as the number that it spells; OverflowError when no token of ours has it."""
+        value = 0
+        for digit in reversed(self.secret):
+            value = value * len(ALPHABET) + ALPHABET.index(digit)
+        return value.to_bytes(SECRET_BYTES, "big")
+
     def __str__(self) -> str:
         return f"{PREFIX}{self.id}_{self.secret}{_checksum(self.id + self.secret)}"
 
@@ -42,7 +52,12 @@ class TokenText(Struct, frozen=True):
 
 
 def new_token() -> TokenText:
-    return TokenText(_random(12), _random(43))
+    return token_text(_random(12), secrets.token_bytes(SECRET_BYTES))
+
+
+def token_text(token_id: str, secret: bytes) -> TokenText:
+    """A token of this id and these 32 bytes."""
+    return TokenText(token_id, _digits(int.from_bytes(secret, "big"), 43))
 
 
 def parse_token(text: str) -> TokenText | None:
@@ -58,9 +73,12 @@ def _random(length: int) -> str:
 
 
 def _checksum(body: str) -> str:
-    value = zlib.crc32(body.encode())
+    return _digits(zlib.crc32(body.encode()), 6)
+
+
+def _digits(value: int, length: int) -> str:
     digits = []
-    for _ in range(6):
+    for _ in range(length):
         value, digit = divmod(value, len(ALPHABET))
         digits.append(ALPHABET[digit])
     return "".join(digits)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import explanations, files, health, simple, uploads, welcome
-from pkgindex_http.devpi import login, pushing, refreshing, releases
+from pkgindex_http.devpi import login, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -75,6 +75,7 @@ class Route(Struct, frozen=True):
 _READ = OnIndex(Action.READ)
 _UPLOAD = OnIndex(Action.UPLOAD, also=(Action.UPLOAD_DOCS,))
 _DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
+_TOKENS = Checked(Action.TOKEN_MANAGE, "the handler, by the user of the URL")
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -97,6 +98,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         "a token of ten hours for user and password",
         envelope=True,
     ),
+    Route(
+        "POST",
+        "/{user}/+token-create",
+        _TOKENS,
+        tokens.create_token,
+        "a token with restrictions, as devpi-tokens makes it",
+        envelope=True,
+    ),
+    Route("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the user's tokens", envelope=True),
+    Route("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token", envelope=True),
     Route(
         "GET",
         "/+explain",

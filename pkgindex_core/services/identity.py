@@ -22,13 +22,14 @@ from pkgindex_core.changes import DropToken, PutToken, PutUser, UserAbsent, User
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, IndexStore, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.passwords import PasswordPool
-from pkgindex_core.tokens import TokenText, new_token, parse_token
+from pkgindex_core.tokens import TokenText, new_token
 
 NOBODY: Final = Principal()
 """The principal of a request without credentials."""
@@ -81,7 +82,7 @@ class Identity:
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
         generation = self._store.generation()
         kept = self._kept.get(key)
-        token_text = parse_token(credentials.secret) or parse_token(credentials.username)
+        token_text = read_token(credentials.secret) or read_token(credentials.username)
         if kept is None or kept.generation != generation or kept.until <= self._clock.monotonic():
             grounds = await self._grounds(credentials.username, token_text)
             if kept is None or kept.grounds != grounds or kept.until <= self._clock.monotonic():
@@ -102,7 +103,7 @@ class Identity:
 
     async def login(self, username: str, password: str) -> tuple[str, int]:
         """Exchange a password for a token of the same rights; return its text and its life in seconds."""
-        if parse_token(username) or parse_token(password):
+        if read_token(username) or read_token(password):
             # A token that renewed itself would outlive every expiry and every change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
         principal = await self.identify(Credentials(username=username, secret=password))
@@ -239,7 +240,7 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
     if token is None or grounds.user is None or not hmac.compare_digest(token.secret_sha256, text.secret_sha256):
         return None
     # Clients send a token as the password of `__token__`, of its user, or alone as the user name (standards trap 35).
-    if username not in {"__token__", "", token.user} and parse_token(username) is None:
+    if username not in {"__token__", "", token.user} and read_token(username) is None:
         return None
     if token.kind == "login":
         return Principal(name=token.user, groups=token.groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pkgindex_core.rules.permissions import ABOUT_A_USER
 from pkgindex_http.paths import split_path
 from pkgindex_http.replies import Reply
 from pkgindex_http.routes import ROUTES, Checked, OnIndex, Public, Route, RouteTable
@@ -41,6 +42,7 @@ async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: R
             "{index}": "private",
             "{project}": "demo",
             "{version}": "1.0",
+            "{id}": "0123456789ab",
             "{a}": "abc",
             "{b}": "0" * 13,
             "{filename}": "demo-1.0-py3-none-any.whl",
@@ -60,7 +62,8 @@ async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: R
                 assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
             assert "anna" not in await answer.text()
         async with served.request(route.method, path, headers=stranger) as answer:
-            assert answer.status == 404
+            about_a_user = not isinstance(route.permission, Public) and route.permission.action in ABOUT_A_USER
+            assert answer.status == (403 if about_a_user else 404)
             text = await answer.text()
         missing = path.replace("private", "nowhere")
         if missing != path:

@@ -1,0 +1,65 @@
+"""The routes of devpi-tokens, over our own tokens: make, list and revoke.
+
+The text that is handed out is a macaroon in form (`formats.macaroons`), so that the plugin's client commands read it; the
+restrictions are translated by `formats.token_restrictions`. A token cannot manage tokens: that needs a log-in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.macaroons import write_macaroon
+from pkgindex_core.formats.token_restrictions import read_restrictions, write_restrictions
+from pkgindex_core.rules.permissions import ROOT, Action
+from pkgindex_core.services.access import require_user_right
+from pkgindex_core.tokens import parse_token
+from pkgindex_http.bodies import read_json
+from pkgindex_http.devpi.envelope import document, said
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+
+
+async def create_token(ask: Ask) -> Reply:
+    """Make a token with the restrictions that the body names."""
+    user = ask.values["user"]
+    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
+    asked: dict[str, Any] = await read_json(ask.request, dict) if ask.request.can_read_body else {}
+    limits = read_restrictions(asked, now=ask.engine.clock.now(), unbounded=ask.principal.name == ROOT)
+    text, token = await ask.engine.identity.make_token(
+        user,
+        who=ask.principal.label,
+        seconds=limits.seconds,
+        indexes=limits.indexes,
+        projects=limits.projects,
+        actions=limits.actions,
+        newcomer=ask.principal.name == user,
+    )
+    made = parse_token(text)
+    assert made is not None
+    return document({"token": write_macaroon(made, user, write_restrictions(token))}, "token-info")
+
+
+async def list_tokens(ask: Ask) -> Reply:
+    """The tokens of a user, without their secrets and without log-ins."""
+    user = ask.values["user"]
+    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
+    if ask.principal.name != user and await ask.engine.store.user(user) is None:
+        raise Missing("user", user)
+    tokens = {
+        token.id: {"restrictions": write_restrictions(token), **({"name": token.name} if token.name else {})}
+        for token in await ask.engine.store.tokens(user)
+        if token.kind == "api"
+    }
+    return document({"tokens": tokens}, "tokens-info")
+
+
+async def delete_token(ask: Ask) -> Reply:
+    """Revoke a token."""
+    user, token_id = ask.values["user"], ask.values["id"]
+    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
+    token = await ask.engine.store.token(token_id)
+    if token is None or token.user != user or token.kind != "api":
+        raise Missing("token", token_id[:40])
+    await ask.engine.identity.revoke_token(token_id, who=ask.principal.label)
+    return said(f"token {token_id} deleted")
