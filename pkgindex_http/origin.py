@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -42,6 +43,21 @@ class Origin:
         if scheme not in {"http", "https"} or not _HOST.match(host):
             return "http://localhost"
         return f"{scheme}://{host}{prefix.rstrip('/') if _PREFIX.match(prefix) else ''}"
+
+    def is_foreign(self, request: web.BaseRequest) -> bool:
+        """Whether a browser says that it sends this for a page that is not of this server: another site's, or a sandboxed one.
+
+        Programs send no `Origin`, browsers send one with everything that could change anything. Schemes are not compared: behind a
+        proxy that nobody configured ours is the wrong one.
+        """
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return False
+        host = origin.partition("://")[2].lower()
+        ours = {request.headers.get("Host", ""), urlsplit(self._outside_url).netloc}
+        if self._is_trusted(request):
+            ours.add(_nearest(request, "X-Forwarded-Host"))
+        return not host or host not in {each.lower() for each in ours}
 
     def client(self, request: web.BaseRequest) -> str:
         """The address that a request comes from: the last hop that no trusted proxy vouches for."""

@@ -18,7 +18,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Refused, Unavailable
+from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
@@ -146,6 +146,11 @@ class Server:
                 raise Missing("page", raw_path[:160])
             if route is None:
                 return _not_allowed(match.methods, request.method, accept)
+            if method != "GET" and self.origin.is_foreign(request):
+                # A browser adds the password that it remembers, whoever wrote the form.
+                raise Denied(
+                    "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
+                )
             ask = Ask(server=self, request=request, values=match.values, segments=segments, envelope=route.envelope)
             if not isinstance(route.permission, Public):
                 await self._admit(ask, route)

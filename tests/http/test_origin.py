@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from pkgindex_core.errors import Refused
 from pkgindex_http.origin import Origin
+from tests.http.conftest import PASSWORD, Serve, basic
 
 _LINES = Sequence[tuple[str, str]]
 
@@ -141,3 +142,44 @@ def test_an_url_is_always_clean(host: str, forwarded: str, prefix: str, believed
 @given(st.text(max_size=60))
 def test_a_client_is_always_an_address(value: str) -> None:
     assert set(_client([("X-Forwarded-For", value)], trusted=("10.0.0.1",))) <= set("0123456789abcdef.:%")
+
+
+@pytest.mark.parametrize(
+    ("lines", "foreign"),
+    [
+        ([_HOST], False),
+        ([_HOST, ("Origin", "http://inner:3141")], False),
+        ([_HOST, ("Origin", "https://INNER:3141")], False),
+        ([_HOST, ("Origin", "https://packages.example.com")], False),
+        ([_HOST, ("Origin", "null")], True),
+        ([_HOST, ("Origin", "")], True),
+        ([_HOST, ("Origin", "http://")], True),
+        ([_HOST, ("Origin", "http://inner")], True),
+        ([_HOST, ("Origin", "http://inner:31410")], True),
+        ([_HOST, ("Origin", "https://evil.example"), ("X-Forwarded-Host", "evil.example")], True),
+    ],
+)
+def test_what_a_browser_sends_for_another_site_is_told_apart(lines: _LINES, foreign: bool) -> None:
+    """A sandboxed page, such as one of documentation, has the origin `null`."""
+    origin = Origin(outside_url="https://packages.example.com/pypi", trusted_proxies=())
+    assert origin.is_foreign(_request(lines)) is foreign
+
+
+def test_a_trusted_proxy_tells_which_host_is_ours() -> None:
+    origin = Origin(outside_url="", trusted_proxies=("10.0.0.1",))
+    lines = [_HOST, *_FORWARDED, ("Origin", "https://packages.example.com")]
+    assert not origin.is_foreign(_request(lines))
+
+
+async def test_changes_are_refused_to_pages_of_other_sites(serve: Serve) -> None:
+    """Whatever credentials the browser adds; reading is another matter, and so is a client."""
+    async with serve() as served:
+        for value, status in (("null", 403), ("https://evil.example", 403), (served.url, 200)):
+            headers = {**basic("root"), "Origin": value}
+            document = {"user": "root", "password": PASSWORD}
+            async with served.request("POST", "/+login", json=document, headers=headers) as answer:
+                assert answer.status == status
+            async with served.request("DELETE", "/root/dev/demo?force", headers=headers) as answer:
+                assert answer.status == (404 if status == 200 else 403)
+            async with served.get("/simple/", headers=headers) as answer:
+                assert answer.status == 200
