@@ -36,6 +36,7 @@ from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, HouseRules, IndexStore, Refresher
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
+from pkgindex_core.services.documentation import Documentation
 from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
@@ -118,6 +119,9 @@ class Engine:
             workers=workers,
         )
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
+        self.documentation = Documentation(
+            store=store, blobs=blobs, pages=self.pages, admission=admission, workers=workers
+        )
         self.releases = Releases(store=store)
         checks = [provider.make(context) for provider in plugins.upload_checks()]
         self.registering = Registering(store=store)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import explanations, files, health, simple, uploads, welcome
+from pkgindex_http import documentation, explanations, files, health, simple, uploads, welcome
 from pkgindex_http.devpi import login, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
@@ -178,6 +178,22 @@ ROUTES: Final[tuple[Route, ...]] = (
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
         envelope=True,
     ),
+    Route(
+        "GET",
+        "/{user}/{index}/{project}/{version}/+doc/{path...}",
+        _READ,
+        documentation.page,
+        "a page of the documentation of a version, `latest` or `stable`",
+    ),
+    Route("GET", "/{user}/{index}/{project}/{version}/+doc", _READ, documentation.add_slash, "to its front page"),
+    Route(
+        "GET",
+        "/{user}/{index}/{project}/{version}/+d/{path...}",
+        _READ,
+        documentation.framed,
+        "devpi-web's URL of the same page: to it",
+    ),
+    Route("GET", "/{user}/{index}/{project}/{version}/+d", _READ, documentation.framed, "to the front page"),
     Route(
         "DELETE",
         "/{user}/{index}/{project}[/]",

@@ -43,6 +43,16 @@ def is_pep440(version: str) -> bool:
     return _parse(version) is not None
 
 
+def is_stable(version: str) -> bool:
+    """Whether a version is a release in the sense of PEP 440, no pre-release and no development release.
+
+    >>> [is_stable(each) for each in ("1.0", "1.0.post1", "1.0rc1", "1.0.dev1", "2004d")]
+    [True, True, False, False, False]
+    """
+    parsed = _parse(version)
+    return parsed is not None and not parsed.is_prerelease
+
+
 @lru_cache(maxsize=_MEMORY)
 def _key(version: str) -> SortKey:
     parsed = _parse(version)
