@@ -47,7 +47,9 @@ async def upload_or_push(ask: Ask) -> Reply:
         ask.envelope = True
         return await push(ask)
     # Before a byte of the body is asked for.
-    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.UPLOAD, some_project=True)
+    tree = await ask.engine.store.tree()
+    docs = (Action.UPLOAD_DOCS,)
+    allowed_index(tree, ask.index, ask.principal, Action.UPLOAD, also=docs, some_project=True)
     return await uploads.upload(ask)
 
 
