@@ -1,7 +1,7 @@
 """What has to be written so that one index has a release of another: the whole of it, or a reason why not.
 
 Pure: takes what both indexes hold of the project, returns changes and what must still be true when they are applied. Rules that an
-upload obeys are obeyed here as well: a name that is taken stays taken, a closed project takes nothing, a release has one sdist.
+upload obeys are obeyed here as well: a name that is taken stays taken, and a release has one sdist.
 
     files       as they are, with their history behind them; the same bytes are no change where nothing may be overwritten
     metadata    of the release; where nothing may be overwritten what the target has stays
@@ -33,15 +33,12 @@ from pkgindex_core.changes import (
     Requirement,
 )
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.errors import Conflict, Denied
+from pkgindex_core.errors import Conflict
 from pkgindex_core.formats.filenames import kind_of
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, Event, File, IndexConfig, PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Taken
-
-CLOSED_STATUSES = frozenset({"archived", "quarantined"})
-"""Statuses of a project (PEP 792) under which it takes nothing new."""
 
 
 class Holding(Struct, frozen=True, kw_only=True):
@@ -110,12 +107,6 @@ def plan_push(push: Push, source: Holding, target: Holding, taken: Mapping[str, 
     `source` is the part that is pushed (see `Holding.of`), `target` all that is there. `taken` says who has the names of the files
     at the target. A file whose sha256 is not known yet is left out: whoever fetches it plans again.
     """
-    if target.head.status in CLOSED_STATUSES:
-        raise Denied(
-            f"the project {push.project} is {target.head.status} in {target.index} and takes no uploads",
-            anonymous=False,
-            hint=f"an administrator reopens it with: pkgindex-serve mark {push.project} active",
-        )
     draft = _Draft(push, source, target.of(push.version))
     _refuse_conflicts(push, source, target, taken)
     for file in source.files:

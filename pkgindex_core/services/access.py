@@ -85,6 +85,8 @@ def publishing_index(
             message=f"cannot submit to mirror index {name}",
             hint="upload to an index that inherits from it",
         )
+    if config.read_only:
+        raise ReadOnly(name, config.type)
     return config
 
 

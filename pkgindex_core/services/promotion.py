@@ -29,10 +29,12 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Denied, Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.models import File, IndexConfig, Release, Serial, Tree, decode_file
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import (
     BlobStore,
     Build,
@@ -48,7 +50,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding, Moved, Push, plan_push
-from pkgindex_core.services.access import allowed_index, hosted_index
+from pkgindex_core.services.access import allowed_index, open_project, publishing_index
 from pkgindex_core.storage_failures import storage_failure
 
 T = TypeVar("T")
@@ -128,6 +130,7 @@ class Promotion:
             goal = _target(tree, target, principal, project)
             parcel = await self._select(tree, source, project, version, principal, files=files, docs=docs)
             (standing,) = await self._store.standings(project, [target])
+            open_project(standing, project)
             there = await self._holding(goal, project, holds=standing.holds)
             push = Push(
                 project=project,
@@ -205,10 +208,7 @@ class Promotion:
         )
         if not shown and not attachments:
             raise Missing("release", f"{project} {version}"[:160])
-        releases = part.releases
-        if config.is_mirror:
-            releases = (_outline(holding.head.display_name or project, shown),)
-        part = replace(part, files=shown, attachments=attachments, releases=releases)
+        part = replace(part, files=shown, attachments=attachments)
         return Parcel(source=config, project=project, stamp=standing.stamp, holding=part)
 
     async def _holding(self, config: IndexConfig, project: ProjectName, *, holds: bool) -> Holding:
@@ -249,7 +249,24 @@ class Promotion:
                 raise Corrupt(
                     f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
                 )
-        return replace(parcel, holding=replace(parcel.holding, files=files))
+        holding = replace(parcel.holding, files=files)
+        if parcel.source.is_mirror:
+            holding = replace(holding, releases=(await self._described(holding, parcel.project),))
+        return replace(parcel, holding=holding)
+
+    async def _described(self, holding: Holding, project: ProjectName) -> Release:
+        """What a mirror's files say of their release: a wheel if there is one, otherwise no more than the page."""
+        for sidecar in (file.metadata_sha256 for file in holding.files):
+            if sidecar is not None:
+                data = b"".join([chunk async for chunk in self._blobs.read(sidecar)])
+                metadata = read_metadata(data)
+                if normalized_or_none(metadata.name) != project or not holding.of(metadata.version).files:
+                    continue  # it speaks of something else
+                return Release(version=metadata.version, metadata=version_documents.from_archive(metadata))
+        version = holding.files[0].version
+        requires_python = next((file.requires_python for file in holding.files if file.requires_python), "")
+        name = holding.head.display_name or project
+        return Release(version=version, metadata=version_documents.bare(name, version, requires_python))
 
     async def _complete_file(self, parcel: Parcel, file: File) -> File:
         config = parcel.source
@@ -332,18 +349,9 @@ class Promotion:
 
 def _target(tree: Tree, name: IndexName, principal: Principal, project: ProjectName) -> IndexConfig:
     try:
-        return hosted_index(tree, name, principal, Action.UPLOAD, project=project)
+        return publishing_index(tree, name, principal, Action.UPLOAD, project=project)
     except Denied as error:
         raise NotAdmittedError(error.message, anonymous=error.anonymous, hint=error.hint) from error
-
-
-def _outline(name: str, files: Sequence[File]) -> Release:
-    """What a mirror's page says of a release: name, version and, where it is known, the Python it needs."""
-    facts = {"name": name, "version": next((file.version for file in files), "")}
-    requires_python = next((file.requires_python for file in files if file.requires_python), "")
-    if requires_python:
-        facts["requires_python"] = requires_python
-    return Release(version=facts["version"], metadata=msgspec.json.encode(facts))
 
 
 def _form(releases: Sequence[Release]) -> UploadForm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from pkgindex_core.changes import (
     YankFile,
 )
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.errors import Conflict, Corrupt, Denied, Missing, Refused, Unavailable
+from pkgindex_core.errors import Conflict, Corrupt, Denied, Missing, ReadOnly, Refused, Unavailable
 from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import Attachment, Event, File, PageHead, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
@@ -349,6 +350,7 @@ async def test_files_of_a_mirror_are_fetched_first(open_world: Open, monkeypatch
             assert (file.metadata_sha256 is not None) == file.filename.endswith(".whl")
         (release,) = await world.engine.store.releases(TARGET, DEMO)
         assert release.version == "1.0"
+        assert json.loads(release.metadata)["summary"] == "demo for tests"
 
 
 async def test_a_mirror_that_cannot_be_asked_is_unknown(open_world: Open) -> None:
@@ -396,5 +398,13 @@ async def test_a_mirror_is_no_target(open_world: Open) -> None:
         await prepare(world)
         await add(world, build_wheel("demo", "1.0"))
         await world.index(PYPI, type="mirror", mirror_url="https://example.org/simple/", acl_upload=("ann",))
-        with pytest.raises(Missing, match="hosted index"):
+        with pytest.raises(Missing, match="cannot submit to mirror index"):
             await world.engine.promotion.push(SOURCE, PYPI, DEMO, "1.0", principal=ANN)
+
+
+async def test_an_index_that_takes_no_uploads_takes_no_push(open_world: Open) -> None:
+    async with open_world() as world:
+        await prepare(world, read_only=True)
+        await add(world, build_wheel("demo", "1.0"))
+        with pytest.raises(ReadOnly):
+            await push(world)
