@@ -48,6 +48,7 @@ POINTS: Final[frozenset[str]] = frozenset(
         "page.fetched",
         "page.parsed",
         "page.committed",
+        "names.part_committed",
         "fetch.requested",
         "fetch.headers",
         "fetch.first_bytes",

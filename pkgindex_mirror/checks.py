@@ -6,15 +6,22 @@ again, mostly for a 304. Bounded; the projects that were asked about least recen
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Timestamp
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
+
+_FAILED_PAUSE = 5.0
+"""Seconds for which a failed project is not asked again, unless the upstream names another time."""
+_FAILED_PAUSE_LIMIT = 300.0
+
+_log = logging.getLogger(__name__)
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -39,8 +46,9 @@ class Check(Struct, frozen=True, kw_only=True):
 class Checks:
     """`absent_expiry`: seconds for which "no such project" is believed, at most as long as a page."""
 
-    def __init__(self, limit: int, *, absent_expiry: float = 60.0) -> None:
+    def __init__(self, limit: int, clock: Clock, *, absent_expiry: float) -> None:
         self._limit = limit
+        self._clock = clock
         self._absent_expiry = absent_expiry
         self._checks: OrderedDict[tuple[IndexName, str], Check] = OrderedDict()
 
@@ -65,8 +73,58 @@ class Checks:
                 lasting = float(index.mirror_cache_expiry)
         return check.since + lasting
 
-    def put(self, index: IndexName, project: str, check: Check) -> None:
+    def current(
+        self,
+        index: IndexConfig,
+        project: str,
+        validators: Mapping[str, str],
+        *,
+        checked: Timestamp | None = None,
+        age: float = 0.0,
+    ) -> Check:
+        """What is stored is what the upstream has, or had `age` seconds ago."""
+        check = Check(
+            url=index.mirror_url,
+            outcome="current",
+            since=self._clock.monotonic() - age,
+            checked=self._clock.now() if checked is None else checked,
+            validators=validators,
+        )
+        return self.put(index.name, project, check)
+
+    def absent(self, index: IndexConfig, project: str) -> Check:
+        """The upstream says that there is no such thing."""
+        check = Check(
+            url=index.mirror_url,
+            outcome="absent",
+            since=self._clock.monotonic(),
+            checked=self._clock.now(),
+            reason="gone upstream",
+        )
+        return self.put(index.name, project, check)
+
+    def failed(
+        self, index: IndexConfig, project: str, reason: str, *, retry_after: float | None = None, backwards: int = 0
+    ) -> Check:
+        """The upstream could not be asked, or its answer not be used. What was known before is kept."""
+        known = self.get(index.name, project, index.mirror_url)
+        _log.warning("%s: %s is not fresh: %s", index.name, project or "the project list", reason)
+        check = Check(
+            url=index.mirror_url,
+            outcome="failed",
+            since=self._clock.monotonic(),
+            pause=_FAILED_PAUSE if retry_after is None else min(max(retry_after, 1.0), _FAILED_PAUSE_LIMIT),
+            checked=known.checked if known else None,
+            reason=reason,
+            validators=known.validators if known else {},
+            backwards=backwards,
+        )
+        return self.put(index.name, project, check)
+
+    def put(self, index: IndexName, project: str, check: Check) -> Check:
+        """Remember an outcome."""
         self._checks[index, project] = check
         self._checks.move_to_end((index, project))
         if len(self._checks) > self._limit:
             self._checks.popitem(last=False)
+        return check

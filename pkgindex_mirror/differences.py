@@ -7,13 +7,13 @@ never followed, the first digests stay, and the alarm is handed back for the log
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import canonicalize_version
 
-from pkgindex_core.changes import MirrorNames, MirrorPage
+from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, decode_file, encode_file
 from pkgindex_core.names import IndexName, ProjectName
@@ -113,32 +113,52 @@ def _same_head(stored: PageHead, new: PageHead) -> bool:
     return replace(new, validators=stored.validators, fetched=stored.fetched) == stored
 
 
-class NamesMerge:
-    """Compares project lists, both by normalised name, in one pass, holding one stored batch at a time."""
+class NamesPart(Struct, frozen=True, kw_only=True):
+    """Some of what is to be changed in a list of names."""
 
-    def __init__(self, listed: Mapping[ProjectName, str]) -> None:
-        self._rest: Iterator[tuple[ProjectName, str]] = iter(listed.items())
+    put: tuple[tuple[ProjectName, str], ...]
+    drop: tuple[ProjectName, ...]
+
+
+class NamesMerge:
+    """Compares project lists, both by normalised name, in one pass: what is to be changed comes in parts of bounded size."""
+
+    def __init__(self, listed: Iterable[tuple[ProjectName, str]], *, part: int) -> None:
+        self._rest = iter(listed)
         self._next = next(self._rest, None)
+        self._part = part
         self._put: list[tuple[ProjectName, str]] = []
         self._drop: list[ProjectName] = []
 
-    def feed(self, stored: Sequence[ProjectRow]) -> None:
-        """Take the next batch of stored rows."""
+    def feed(self, stored: Sequence[ProjectRow]) -> Iterator[NamesPart]:
+        """Take the next batch of stored rows. The parts that this completes must all be taken before the next batch."""
         for row in stored:
             while self._next is not None and self._next[0] < row.name:
                 self._put.append(self._next)
                 self._next = next(self._rest, None)
+                yield from self._full()
             if self._next is None or self._next[0] != row.name:
                 self._drop.append(row.name)
-                continue
-            if self._next[1] != row.display_name:
-                self._put.append(self._next)
-            self._next = next(self._rest, None)
+            else:
+                if self._next[1] != row.display_name:
+                    self._put.append(self._next)
+                self._next = next(self._rest, None)
+            yield from self._full()
 
-    def finish(self, index: IndexName, validators: Mapping[str, str]) -> MirrorNames:
-        """What is to be changed; perhaps nothing."""
-        if self._next is not None:
+    def finish(self) -> Iterator[NamesPart]:
+        """What comes behind the last stored row, and what is left; perhaps nothing."""
+        while self._next is not None:
             self._put.append(self._next)
-            self._put.extend(self._rest)
-            self._next = None
-        return MirrorNames(index, tuple(self._put), tuple(self._drop), dict(validators))
+            self._next = next(self._rest, None)
+            yield from self._full()
+        if self._put or self._drop:
+            yield self._taken()
+
+    def _full(self) -> Iterator[NamesPart]:
+        if len(self._put) + len(self._drop) >= self._part:
+            yield self._taken()
+
+    def _taken(self) -> NamesPart:
+        part = NamesPart(put=tuple(self._put), drop=tuple(self._drop))
+        self._put, self._drop = [], []
+        return part

@@ -13,8 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from html import unescape
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,6 +25,7 @@ from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import urls
+from pkgindex_mirror.markup import LOOKS_LIKE_INDEX, Tag, Unreadable, html_problem, tags, text_of
 
 STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
 """PEP 792's markers. Any other one is omitted (standards FI-12)."""
@@ -35,12 +35,6 @@ TEXT_LIMIT = 4096
 _SIZE_LIMIT = 2**63
 _VERSION_LIMIT = 255
 _NOTES_LIMIT = 20
-
-
-class Unreadable(Struct, frozen=True):
-    """What came is no page that we may take for the upstream's answer."""
-
-    reason: str
 
 
 class PageListing(Struct, frozen=True, kw_only=True):
@@ -55,29 +49,13 @@ class PageListing(Struct, frozen=True, kw_only=True):
     """What was left out and why, for the log."""
 
 
-class NameListing(Struct, frozen=True, kw_only=True):
-    """An upstream's project list: normalised name to display name, by normalised name."""
-
-    names: dict[ProjectName, str]
-    notes: tuple[str, ...]
-
-
 def read_page(body: bytes, content_type: str, url: str, project: ProjectName) -> PageListing | Unreadable:
     """Read a project page. `url` is where it came from in the end: relative links start there."""
     if not body.strip():
         return Unreadable("the page is empty")
     if is_json(body, content_type):
         return _read_json_page(body, url, project)
-    return _read_html_page(_text_of(body, content_type), url, project)
-
-
-def read_names(body: bytes, content_type: str) -> NameListing | Unreadable:
-    """Read a project list."""
-    if not body.strip():
-        return Unreadable("the project list is empty")
-    if is_json(body, content_type):
-        return _read_json_names(body)
-    return _read_html_names(_text_of(body, content_type))
+    return _read_html_page(text_of(body, content_type), url, project)
 
 
 def is_json(body: bytes, content_type: str) -> bool:
@@ -96,13 +74,13 @@ def api_version(body: bytes, content_type: str) -> str | None:
         meta = (_any_json(body) or {}).get("meta")
         value = meta.get("api-version") if isinstance(meta, dict) else None
     else:
-        tags = [tag for tag in _tags(_text_of(body, content_type)) if isinstance(tag, _Tag) and tag.name == "meta"]
-        named = [tag for tag in tags if tag.attributes.get("name", "").lower() == "pypi:repository-version"]
+        metas = [tag for tag in tags(text_of(body, content_type)) if isinstance(tag, Tag) and tag.name == "meta"]
+        named = [tag for tag in metas if tag.attributes.get("name", "").lower() == "pypi:repository-version"]
         value = named[0].attributes.get("content") if named else None
     return value if isinstance(value, str) else None
 
 
-class _Notes:
+class Notes:
     """Collects what was left out; many of a kind would only fill the log."""
 
     def __init__(self) -> None:
@@ -110,11 +88,13 @@ class _Notes:
         self._count = 0
 
     def add(self, line: str) -> None:
+        """Note one sentence."""
         self._count += 1
         if self._count <= _NOTES_LIMIT:
             self._lines.append(line)
 
     def lines(self) -> tuple[str, ...]:
+        """What there is to say."""
         more = self._count - len(self._lines)
         return (*self._lines, *([f"and {more} more"] if more else []))
 
@@ -144,17 +124,11 @@ class _JsonPage(Struct, rename="kebab"):
     project_status: Any = None
 
 
-class _JsonNames(Struct):
-    projects: list[Any]
-    meta: Any = None
-
-
 _page_decoder = msgspec.json.Decoder(_JsonPage)
-_names_decoder = msgspec.json.Decoder(_JsonNames)
 
 
 def _read_json_page(body: bytes, url: str, project: ProjectName) -> PageListing | Unreadable:
-    notes = _Notes()
+    notes = Notes()
     try:
         page = _page_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, RecursionError):
@@ -172,7 +146,7 @@ def _read_json_page(body: bytes, url: str, project: ProjectName) -> PageListing 
             project_status=document.get("project-status"),
         )
     meta = page.meta if isinstance(page.meta, dict) else {}
-    refused = _check_version(meta.get("api-version"), notes)
+    refused = check_version(meta.get("api-version"), notes)
     if refused:
         return refused
     # PEP 792's text says top level; the living specification's example says meta (JS-14).
@@ -192,7 +166,7 @@ def _read_json_page(body: bytes, url: str, project: ProjectName) -> PageListing 
     )
 
 
-def _entries(files: list[Any], notes: _Notes) -> Iterator[_Entry]:
+def _entries(files: list[Any], notes: Notes) -> Iterator[_Entry]:
     fields = _Entry.__struct_encode_fields__
     for entry in files:
         if isinstance(entry, dict):
@@ -202,7 +176,7 @@ def _entries(files: list[Any], notes: _Notes) -> Iterator[_Entry]:
             notes.add("an entry that is no object was left out")
 
 
-def _file_of(entry: _Entry, base: str, project: ProjectName, notes: _Notes) -> File | None:
+def _file_of(entry: _Entry, base: str, project: ProjectName, notes: Notes) -> File | None:
     filename = entry.filename
     problem = filename_problem(filename)
     if problem:
@@ -303,7 +277,7 @@ def _versions(values: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(version for version in kept if version))
 
 
-def _status(value: Any, notes: _Notes) -> str:
+def _status(value: Any, notes: Notes) -> str:
     if value is None or value == "":
         return ""
     if isinstance(value, str) and value in STATUSES:
@@ -312,7 +286,7 @@ def _status(value: Any, notes: _Notes) -> str:
     return ""
 
 
-def _check_version(value: Any, notes: _Notes) -> Unreadable | None:
+def check_version(value: Any, notes: Notes) -> Unreadable | None:
     """PEP 629: another major version is another language; a higher minor one only says more. None means 1.0."""
     if value is None:
         return None
@@ -328,7 +302,7 @@ def _check_version(value: Any, notes: _Notes) -> Unreadable | None:
     return None
 
 
-def _unique(files: Iterable[File | None], notes: _Notes) -> tuple[File, ...]:
+def _unique(files: Iterable[File | None], notes: Notes) -> tuple[File, ...]:
     found: dict[str, File] = {}
     for file in files:
         if file is None:
@@ -349,97 +323,15 @@ def _any_json(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _read_json_names(body: bytes) -> NameListing | Unreadable:
-    notes = _Notes()
-    try:
-        listing = _names_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
-    except (msgspec.DecodeError, RecursionError):
-        return Unreadable("the project list is not JSON with a list of projects, or was cut off")
-    refused = _check_version(listing.meta.get("api-version") if isinstance(listing.meta, dict) else None, notes)
-    if refused:
-        return refused
-    return _names((entry.get("name") for entry in listing.projects if isinstance(entry, dict)), notes)
-
-
-def _names(spelled: Iterable[Any], notes: _Notes) -> NameListing:
-    found: dict[ProjectName, str] = {}
-    for name in spelled:
-        normal = normalized_or_none(name) if isinstance(name, str) else None
-        if normal is None:
-            notes.add(f"the project name {str(name)[:80]!r} was left out")
-        else:
-            found.setdefault(normal, name)
-    return NameListing(names={name: found[name] for name in sorted(found)}, notes=notes.lines())
-
-
-# A tag's attributes are matched in a bounded window behind its name, and possessively, so that no
-# input makes the reader slow: html.parser needs ten times as long for an honest page.
-_OPENING = re.compile(r"<(?:!--|(a|base|meta)(?=[\s/>]))", re.IGNORECASE)
-_REST = re.compile(r"""(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
-_ATTRIBUTE = re.compile(r"""([a-z][a-z0-9:_-]*)(?:\s*+=\s*+(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?""", re.IGNORECASE)
-_TAG_LIMIT = 16_384
-_BROKEN_TAGS_LIMIT = 100
-
-
-class _Tag(Struct):
-    name: str
-    attributes: Mapping[str, str]
-    text: str
-
-
-def _tags(document: str) -> Iterator[_Tag | Unreadable]:
-    position = 0
-    broken = 0
-    while match := _OPENING.search(document, position):
-        position = match.end()
-        if match[1] is None:
-            end = document.find("-->", position)
-            position = len(document) if end < 0 else end + 3
-            continue
-        rest = _REST.match(document, position, position + _TAG_LIMIT)
-        if rest is None:
-            broken += 1
-            if broken > _BROKEN_TAGS_LIMIT:
-                yield Unreadable("the HTML page has too many broken tags")
-                return
-            continue
-        position = rest.end()
-        text = document[position : document.find("<", position, position + _TAG_LIMIT)]
-        yield _Tag(match[1].lower(), _attributes(rest[0]), unescape(text).strip())
-
-
-def _attributes(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, double, single, bare in _ATTRIBUTE.findall(text):
-        value = double or single or bare
-        # HTML: the first of two attributes of one name counts.
-        found.setdefault(name.lower(), unescape(value) if "&" in value else value)
-    return found
-
-
-_LOOKS_LIKE_INDEX = re.compile(
-    r"<(?:h1|title)[^>]{0,200}>\s*(?:links for|simple index|index of|directory listing)", re.IGNORECASE
-)
-_OPENS_DOCUMENT = re.compile(
-    r"\s*(?:<!doctype[^>]{0,500}>\s*)?(?:<!--.{0,2000}?-->\s*)?<html", re.IGNORECASE | re.DOTALL
-)
-
-
-def _html_problem(document: str) -> str:
-    if _OPENS_DOCUMENT.match(document) and "</html" not in document[-4096:].lower():
-        return "the HTML page was cut off"
-    return ""
-
-
 def _read_html_page(document: str, url: str, project: ProjectName) -> PageListing | Unreadable:
-    problem = _html_problem(document)
+    problem = html_problem(document)
     if problem:
         return Unreadable(problem)
-    notes = _Notes()
+    notes = Notes()
     files: list[File | None] = []
     meta: dict[str, str] = {}
     base = url
-    for tag in _tags(document):
+    for tag in tags(document):
         if isinstance(tag, Unreadable):
             return tag
         if tag.name == "a":
@@ -451,9 +343,9 @@ def _read_html_page(document: str, url: str, project: ProjectName) -> PageListin
         else:
             meta.setdefault(tag.attributes.get("name", "").lower(), tag.attributes.get("content", ""))
     version = meta.get("pypi:repository-version")
-    if version is None and not files and not _LOOKS_LIKE_INDEX.search(document):
+    if version is None and not files and not LOOKS_LIKE_INDEX.search(document):
         return Unreadable("the upstream answered with an HTML page that is no package page")
-    refused = _check_version(version, notes)
+    refused = check_version(version, notes)
     if refused:
         return refused
     return PageListing(
@@ -466,7 +358,7 @@ def _read_html_page(document: str, url: str, project: ProjectName) -> PageListin
     )
 
 
-def _file_of_anchor(tag: _Tag, base: str, project: ProjectName, notes: _Notes) -> File | None:
+def _file_of_anchor(tag: Tag, base: str, project: ProjectName, notes: Notes) -> File | None:
     attributes = tag.attributes
     href = attributes.get("href", "").strip()
     link, _, fragment = href.partition("#")
@@ -501,39 +393,3 @@ def _file_of_anchor(tag: _Tag, base: str, project: ProjectName, notes: _Notes) -
         gpg_sig=_gpg_sig(None if signed is None else signed.strip().lower() == "true"),
         url=url,
     )
-
-
-def _read_html_names(document: str) -> NameListing | Unreadable:
-    problem = _html_problem(document)
-    if problem:
-        return Unreadable(problem)
-    notes = _Notes()
-    spelled: list[str] = []
-    version: str | None = None
-    for tag in _tags(document):
-        if isinstance(tag, Unreadable):
-            return tag
-        if tag.name == "a":
-            # HT-2: the text is the name and the link ends with it; any other link is somebody's decoration.
-            name = normalized_or_none(tag.text.rstrip("/"))
-            segment = urls.last_segment(tag.attributes.get("href", "").partition("?")[0].rstrip("/"))
-            if name is not None and name == normalized_or_none(segment):
-                spelled.append(tag.text.rstrip("/"))
-        elif tag.name == "meta" and tag.attributes.get("name", "").lower() == "pypi:repository-version":
-            version = tag.attributes.get("content", "")
-    if not spelled and version is None and not _LOOKS_LIKE_INDEX.search(document):
-        return Unreadable("the upstream answered with an HTML page that is no project list")
-    refused = _check_version(version, notes)
-    return refused or _names(spelled, notes)
-
-
-def _text_of(body: bytes, content_type: str) -> str:
-    """UTF-8 if it is that, whatever the header says; otherwise the declared charset, otherwise Latin-1."""
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        match = re.search(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", content_type)
-        try:
-            return body.decode(match[1] if match else "latin-1", "replace")
-        except LookupError:
-            return body.decode("latin-1")

@@ -17,7 +17,8 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror import sidecars, urls
-from pkgindex_mirror.pages import PageListing, Unreadable, api_version, is_json, read_page
+from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror.pages import PageListing, api_version, is_json, read_page
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.upstream import ACCEPT, Document, Failed, Gone, Site, Transfer, Unchanged, UpstreamClient
 

@@ -28,7 +28,8 @@ from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.fetching import Fetch
-from pkgindex_mirror.refreshing import NAMES, Refreshing
+from pkgindex_mirror.refreshing import Refreshing
+from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import StoredWheel
 from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
@@ -60,8 +61,11 @@ class ReadThrough:
         self._store = store
         self._clock = clock
         self._workers = workers
-        self._checks = Checks(self._settings.remembered, absent_expiry=self._settings.absent_expiry)
+        self._checks = Checks(self._settings.remembered, clock, absent_expiry=self._settings.absent_expiry)
         self._refreshing = Refreshing(
+            client=self._client, store=store, clock=clock, workers=workers, checks=self._checks
+        )
+        self._refreshing_names = RefreshingNames(
             client=self._client,
             store=store,
             clock=clock,
@@ -105,7 +109,7 @@ class ReadThrough:
             site = self._site(index)
             flight = self._flights.join(
                 (index.name, NAMES, index.mirror_url, False),
-                lambda: self._refreshing.names(index, site),
+                lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
             check = await self._outcome(flight, holds=holds)

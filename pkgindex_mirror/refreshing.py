@@ -1,4 +1,4 @@
-"""Getting a mirror's pages and project list fresh: ask, read, compare, commit. One call is one flight.
+"""Getting a mirror's pages fresh: ask, read, compare, commit. One call is one flight. (The project list: `refreshing_names`.)
 
 The outcome is what `checks` remembers: `current` (what is stored is what the upstream has), `absent`, `failed`. What that means
 to a client who is told depends on whether anything is stored, and is decided in `readthrough`.
@@ -11,31 +11,25 @@ import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.models import File, IndexConfig, Page, PageHead, Serial, decode_file
+from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
-from pkgindex_mirror.differences import NamesMerge, PageDifference, page_difference
-from pkgindex_mirror.pages import NameListing, PageListing, Unreadable, read_names, read_page
-from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.differences import PageDifference, page_difference
+from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
 
 WHO = "[mirror]"
-NAMES = ""
-"""Stands for the project list where a project's name stands."""
-
 _LARGE = 64 * 1024
 """Pages beyond this are read in a worker: about a millisecond of the loop's time."""
-_FAILED_PAUSE = 5.0
-"""Seconds for which a failed project is not asked again, unless the upstream names another time."""
-_FAILED_PAUSE_LIMIT = 300.0
 _CONFLICTS_LIMIT = 8
 _BACKWARDS_LIMIT = 3
 
@@ -51,14 +45,12 @@ class Refreshing:
         store: IndexStore,
         clock: Clock,
         workers: Executor,
-        settings: MirrorSettings,
         checks: Checks,
     ) -> None:
         self._client = client
         self._store = store
         self._clock = clock
         self._workers = workers
-        self._settings = settings
         self._checks = checks
 
     async def page(
@@ -71,17 +63,18 @@ class Refreshing:
             stored = await self._store.page(index.name, project)
             if stored is not None:
                 validators = dict(stored.head.validators)
-                age = self._age(stored.head, site.project_url(project))
-                if known is None and not again and age < index.mirror_cache_expiry:  # a restart within the expiry
-                    return self._done(index, project, "current", validators, checked=stored.head.fetched, age=age)
+                fetched = stored.head.fetched
+                old = age(self._clock, fetched, validators.get("url"), site.project_url(project))
+                if known is None and not again and old < index.mirror_cache_expiry:  # a restart within the expiry
+                    return self._checks.current(index, project, validators, checked=fetched, age=old)
         try:
             return await self._ask_page(
                 index, site, project, holds=holds, validators=validators if holds else {}, known=known
             )
         except OSError as error:
-            return self._failed(index, project, Failed(reason=f"the page could not be stored: {error.strerror}"))
+            return self._checks.failed(index, project, f"the page could not be stored: {error.strerror}")
         except PkgIndexError as error:
-            return self._failed(index, project, Failed(reason=f"the page could not be stored: {error}"))
+            return self._checks.failed(index, project, f"the page could not be stored: {error}")
 
     async def _ask_page(
         self,
@@ -105,30 +98,30 @@ class Refreshing:
                 serials = f"{validators.get('serial')} to {answer.validators.get('serial')}"
                 _log.error("%s: the serial went back from %s (time %d)", urls.shown(url), serials, backwards)
                 if backwards < _BACKWARDS_LIMIT:
-                    failed = Failed(reason=f"the upstream's serial went back from {serials}")
-                    return self._failed(index, project, failed, backwards=backwards)
+                    reason = f"the upstream's serial went back from {serials}"
+                    return self._checks.failed(index, project, reason, backwards=backwards)
         match answer:
             case Failed():
-                return self._failed(index, project, answer)
+                return self._checks.failed(index, project, answer.reason, retry_after=answer.retry_after)
             case Gone():
                 if holds:
                     _log.warning("%s is gone upstream; what is stored is kept", urls.shown(url))
-                return self._absent(index, project)
+                return self._checks.absent(index, project)
             case Unchanged():
-                return self._done(index, project, "current", validators)
+                return self._checks.current(index, project, validators)
             case Document():
                 failpoint("page.fetched")
                 listing = await self._compute(
                     len(answer.body), lambda: read_page(answer.body, answer.content_type, answer.url, project)
                 )
                 if isinstance(listing, Unreadable):
-                    return self._failed(index, project, Failed(reason=listing.reason))
+                    return self._checks.failed(index, project, listing.reason)
                 failpoint("page.parsed")
                 for note in listing.notes:
                     _log.warning("%s: %s", urls.shown(url), note)
                 await self._commit_page(index, project, listing, answer)
                 failpoint("page.committed")
-                return self._done(index, project, "current", answer.validators)
+                return self._checks.current(index, project, answer.validators)
 
     async def _commit_page(
         self, index: IndexConfig, project: ProjectName, listing: PageListing, answer: Document
@@ -152,7 +145,7 @@ class Refreshing:
                 _log.error("%s: %s", urls.shown(answer.url), alarm)
             if difference.change is None:
                 return
-            same = await self._same_upstream(index)
+            same = await same_upstream(self._store, index)
             try:
                 await self._store.apply(
                     [difference.change], who=WHO, require=[same, ProjectAt(index.name, project, stamp)]
@@ -183,56 +176,6 @@ class Refreshing:
             return
         raise Unavailable(f"the page of {project} is changed by somebody else all the time")
 
-    async def names(self, index: IndexConfig, site: Site) -> Check:
-        """Ask for the project list and commit what is new."""
-        known = self._checks.get(index.name, NAMES, index.mirror_url)
-        listing = await self._store.listing(index.name)
-        validators = dict(known.validators) if known and known.validators else dict(listing.validators)
-        if not listing.stamp:
-            validators = {}
-        elif known is None and (age := self._names_age(validators, site)) < index.mirror_cache_expiry:
-            return self._done(index, NAMES, "current", validators, age=age)
-        answer = await self._client.document(
-            site, site.base, validators=validators, policy=self._settings.names_policy()
-        )
-        match answer:
-            case Failed():
-                return self._failed(index, NAMES, answer)
-            case Gone():
-                return self._absent(index, NAMES)
-            case Unchanged():
-                return self._done(index, NAMES, "current", validators)
-            case Document():
-                read = await self._compute(len(answer.body), lambda: read_names(answer.body, answer.content_type))
-                if isinstance(read, NameListing) and not read.names and listing.count:
-                    # A list that is suddenly empty is trouble, not news.
-                    read = Unreadable(f"the project list is empty, {listing.count} names were known")
-                if isinstance(read, Unreadable):
-                    return self._failed(index, NAMES, Failed(reason=read.reason))
-                for note in read.notes:
-                    _log.warning("%s: %s", urls.shown(site.base), note)
-                return await self._commit_names(index, read, answer, first=not listing.stamp)
-
-    async def _commit_names(self, index: IndexConfig, read: NameListing, answer: Document, *, first: bool) -> Check:
-        validators = {**answer.validators, "fetched": str(self._clock.now())}
-        try:
-            merge = NamesMerge(read.names)
-            async for batch in self._store.listed_names(index.name):
-                merge.feed(batch)
-            change = merge.finish(index.name, validators)
-            if change.put or change.drop or first:
-                await self._store.apply([change], who=WHO, require=[await self._same_upstream(index)])
-        except PkgIndexError as error:
-            return self._failed(index, NAMES, Failed(reason=f"the project list could not be stored: {error}"))
-        return self._done(index, NAMES, "current", validators)
-
-    async def _same_upstream(self, index: IndexConfig) -> IndexIs:
-        """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
-        config = (await self._store.tree()).indexes.get(index.name)
-        if config is None or config.mirror_url != index.mirror_url:
-            raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
-        return IndexIs(config)
-
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
         """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
         (standing,) = await self._store.standings(project, [index.name])
@@ -244,70 +187,21 @@ class Refreshing:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
-    def _age(self, head: PageHead, url: str) -> float:
-        """Seconds since the upstream answered with what is stored; without end for another upstream's.
 
-        One from the future is not trusted.
-        """
-        if head.fetched is None or head.validators.get("url") != url:
-            return math.inf
-        age = (self._clock.now() - head.fetched) / 1_000_000
-        return age if age >= 0 else math.inf
+async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
+    """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
+    config = (await store.tree()).indexes.get(index.name)
+    if config is None or config.mirror_url != index.mirror_url:
+        raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
+    return IndexIs(config)
 
-    def _names_age(self, validators: dict[str, str], site: Site) -> float:
-        fetched = validators.get("fetched", "")
-        head = PageHead(validators=validators, fetched=Timestamp(int(fetched)) if fetched.isdigit() else None)
-        return self._age(head, site.base)
 
-    def _done(
-        self,
-        index: IndexConfig,
-        project: str,
-        outcome: Literal["current", "absent"],
-        validators: dict[str, str],
-        *,
-        checked: Timestamp | None = None,
-        age: float = 0.0,
-        reason: str = "",
-    ) -> Check:
-        return self._remember(
-            index,
-            project,
-            Check(
-                url=index.mirror_url,
-                outcome=outcome,
-                since=self._clock.monotonic() - age,
-                checked=self._clock.now() if checked is None else checked,
-                reason=reason,
-                validators=validators,
-            ),
-        )
-
-    def _absent(self, index: IndexConfig, project: str) -> Check:
-        return self._done(index, project, "absent", {}, reason="gone upstream")
-
-    def _failed(self, index: IndexConfig, project: str, failed: Failed, *, backwards: int = 0) -> Check:
-        known = self._checks.get(index.name, project, index.mirror_url)
-        pause = _FAILED_PAUSE if failed.retry_after is None else min(max(failed.retry_after, 1.0), _FAILED_PAUSE_LIMIT)
-        _log.warning("%s: %s is not fresh: %s", index.name, project or "the project list", failed.reason)
-        return self._remember(
-            index,
-            project,
-            Check(
-                url=index.mirror_url,
-                outcome="failed",
-                since=self._clock.monotonic(),
-                pause=pause,
-                checked=known.checked if known else None,
-                reason=failed.reason,
-                validators=known.validators if known else {},
-                backwards=backwards,
-            ),
-        )
-
-    def _remember(self, index: IndexConfig, project: str, check: Check) -> Check:
-        self._checks.put(index.name, project, check)
-        return check
+def age(clock: Clock, fetched: Timestamp | None, asked: str | None, url: str) -> float:
+    """Seconds since a URL answered with what is stored; without end when another one did, or at a time that is still to come."""
+    if fetched is None or asked != url:
+        return math.inf
+    seconds = (clock.now() - fetched) / 1_000_000
+    return seconds if seconds >= 0 else math.inf
 
 
 def _went_backwards(validators: dict[str, str], answer: Document) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName
+from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.checks import Check, Checks
@@ -121,8 +122,8 @@ class TestBodies:
         assert len(decoder._body) <= EXPANSION_FLOOR + (1 << 20)
 
 
-def test_what_is_known_is_bounded_and_belongs_to_one_upstream() -> None:
-    checks = Checks(limit=3)
+def test_what_is_known_is_bounded_and_belongs_to_one_upstream(clock: ManualClock) -> None:
+    checks = Checks(3, clock, absent_expiry=60.0)
     index = IndexName("root/mirror")
     for name in "abcd":
         checks.put(index, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))

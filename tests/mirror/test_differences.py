@@ -12,7 +12,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_mirror.differences import NamesMerge, PageDifference, page_difference
+from pkgindex_mirror.differences import NamesMerge, NamesPart, PageDifference, page_difference
 from pkgindex_mirror.pages import PageListing
 
 INDEX, DEMO = IndexName("root/mirror"), ProjectName("demo")
@@ -122,15 +122,19 @@ def test_a_changed_digest_raises_an_alarm_and_only_marks_are_taken() -> None:
 names = st.dictionaries(st.text("abc-", min_size=1, max_size=4).map(ProjectName), st.text("AB", max_size=2))
 
 
-@given(names, names, st.integers(1, 5))
+@given(names, names, st.integers(1, 5), st.integers(1, 5))
 def test_merging_names_gives_the_upstreams_list(
-    stored: dict[ProjectName, str], listed: dict[ProjectName, str], batch: int
+    stored: dict[ProjectName, str], listed: dict[ProjectName, str], batch: int, part: int
 ) -> None:
-    merge = NamesMerge({name: listed[name] for name in sorted(listed)})
+    merge = NamesMerge(sorted(listed.items()), part=part)
     rows = [ProjectRow(name, stored[name], Serial(1)) for name in sorted(stored)]
+    parts: list[NamesPart] = []
     for start in range(0, len(rows), batch):
-        merge.feed(rows[start : start + batch])
-    change = merge.finish(INDEX, {})
-    assert {name: display for name, display in stored.items() if name not in change.drop} | dict(change.put) == listed
-    assert all(stored.get(name) != display for name, display in change.put)
-    assert all(name in stored and name not in listed for name in change.drop)
+        parts += merge.feed(rows[start : start + batch])
+    parts += merge.finish()
+    put = dict(pair for each in parts for pair in each.put)
+    drop = {name for each in parts for name in each.drop}
+    assert {name: display for name, display in stored.items() if name not in drop} | put == listed
+    assert all(stored.get(name) != display for name, display in put.items())
+    assert all(name in stored and name not in listed for name in drop)
+    assert all(1 <= len(each.put) + len(each.drop) <= part for each in parts)

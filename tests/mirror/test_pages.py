@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.pages import (
-    NameListing,
-    PageListing,
-    Unreadable,
-    api_version,
-    filename_problem,
-    read_names,
-    read_page,
-)
+from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror.pages import PageListing, api_version, filename_problem, read_page
 
 DEMO = ProjectName("demo")
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -329,33 +322,6 @@ class TestHtml:
         assert time.process_time() - begun < 1.0
 
 
-class TestNames:
-    def test_json(self) -> None:
-        body = json.dumps(
-            {"meta": {"api-version": "1.4"}, "projects": [{"name": "B_c"}, {"name": "a"}, {"name": "-"}, 3, {}]}
-        )
-        found = read_names(body.encode(), JSON)
-        assert isinstance(found, NameListing)
-        assert list(found.names.items()) == [("a", "a"), ("b-c", "B_c")]
-        assert len(found.notes) == 2
-
-    def test_html(self) -> None:
-        document = (
-            "<html><body><h1>Simple index</h1><a href='../'>..</a><a href='b-c/'>B_c</a><a href='/simple/a/'>a</a>"
-            "<a href='/about'>who we are</a><a href='d/'>d/</a></body></html>"
-        )
-        found = read_names(document.encode(), "text/html")
-        assert isinstance(found, NameListing)
-        assert found.names == {"a": "a", "b-c": "B_c", "d": "d"}
-
-    @pytest.mark.parametrize(
-        "body",
-        [b"", b"{}", b'{"projects": 3}', b'{"projects": [{"name": "a"}', b"<html><h1>Sign in</h1></html>", b"<html>"],
-    )
-    def test_what_is_no_list(self, body: bytes) -> None:
-        assert isinstance(read_names(body, JSON), Unreadable)
-
-
 def test_the_version_a_page_says_it_speaks() -> None:
     assert api_version(b'{"meta": {"api-version": "1.3"}}', JSON) == "1.3"
     assert api_version(b'<meta name="pypi:repository-version" content="1.1">', "text/html") == "1.1"
@@ -390,7 +356,6 @@ def test_one_bad_entry_never_costs_the_page(entries: list[Any], name: Any, versi
 def test_no_bytes_make_the_reader_fail(body: bytes, content_type: str) -> None:
     for start in (b"", b"{", b"<html>", b'{"files":['):
         assert isinstance(read_page(start + body, content_type, URL, DEMO), PageListing | Unreadable)
-        assert isinstance(read_names(start + body, content_type), NameListing | Unreadable)
 
 
 @pytest.mark.parametrize(("said", "kept"), [(True, None), (False, False), (None, None), ("yes", None)])

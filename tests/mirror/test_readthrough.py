@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from pkgindex_core import failpoints
-from pkgindex_core.changes import DropMirrorPage, MirrorPage
+from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import PageHead
+from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_mirror import refreshing_names
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror
@@ -356,6 +357,51 @@ async def test_names_are_kept_as_a_difference(upstream: ScriptedUpstream, make_m
     mirror.clock.advance(11)
     assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
     assert upstream.asked[-1].headers["If-None-Match"]
+
+
+async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refreshing_names, "PART", 3)
+    point = "names.part_committed"
+    for number in range(10):
+        upstream.add(f"p{number}")
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 100})
+    failpoints.arm(f"{point}=raise:ENOSPC@2")
+    try:
+        with pytest.raises(Unavailable, match="could not be stored"):
+            await mirror.readthrough.refresh_names(mirror.index)
+    finally:
+        failpoints.disarm()
+    assert (await mirror.store.listing(INDEX)).count == 6
+    # As after a restart: the upstream is down, and what is there is no list.
+    upstream.script("names", behaviours.status(500))
+    second = await make_mirror(upstream.url, of=mirror, attempts=1)
+    with pytest.raises(Unavailable):
+        await second.readthrough.refresh_names(second.index)
+    upstream.behave()
+    second.clock.advance(6)
+    assert (await second.readthrough.refresh_names(second.index)).state == "fresh"
+    listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
+    assert listed == [f"p{number}" for number in range(10)]
+    commits = await mirror.store.commits(Serial(0))
+    assert all(
+        len(change.put) <= 3 for commit in commits for change in commit.changes if isinstance(change, MirrorNames)
+    )
+    # What is whole stays whole while it changes by more than one part.
+    upstream.projects.clear()
+    for number in range(10, 20):
+        upstream.add(f"p{number}")
+    second.clock.advance(2000)
+    failpoints.arm(f"{point}=raise:ENOSPC@2")
+    try:
+        assert (await second.readthrough.refresh_names(second.index)).state == "stale"
+    finally:
+        failpoints.disarm()
+    second.clock.advance(6)
+    third = await make_mirror(upstream.url, of=mirror)
+    assert (await third.readthrough.refresh_names(third.index)).state == "fresh"
+    assert [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch] == sorted(upstream.projects)
 
 
 async def test_a_list_that_is_suddenly_empty_is_trouble(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
