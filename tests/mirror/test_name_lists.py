@@ -108,4 +108,4 @@ def test_a_long_list_is_read_in_the_memory_of_its_bytes(ordered: bool) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 20_000_000, f"{peak:,} bytes for {len(body):,}"  # as strings in a dictionary it was 46,000,000
+    assert peak < 12_000_000, f"{peak:,} bytes for {len(body):,}"  # as strings in a dictionary it was 42,000,000
