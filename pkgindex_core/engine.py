@@ -50,6 +50,7 @@ from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
 from pkgindex_core.services.uploads import UploadLimits, Uploads
+from pkgindex_core.services.versions import Versions
 from pkgindex_core.urls import without_credentials
 
 T = TypeVar("T")
@@ -122,6 +123,7 @@ class Engine:
         self.documentation = Documentation(
             store=store, blobs=blobs, pages=self.pages, admission=admission, workers=workers
         )
+        self.versions = Versions(store=store, pages=self.pages, filters=filters, workers=workers, clock=clock)
         self.releases = Releases(store=store)
         checks = [provider.make(context) for provider in plugins.upload_checks()]
         self.registering = Registering(store=store)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import documentation, explanations, files, health, simple, uploads, welcome
-from pkgindex_http.devpi import login, pushing, refreshing, releases, tokens
+from pkgindex_http.devpi import login, projects, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -194,6 +194,22 @@ ROUTES: Final[tuple[Route, ...]] = (
         "devpi-web's URL of the same page: to it",
     ),
     Route("GET", "/{user}/{index}/{project}/{version}/+d", _READ, documentation.framed, "to the front page"),
+    Route(
+        "GET",
+        "/{user}/{index}/{project}[/]",
+        _READ,
+        projects.project,
+        "a project's versions with their links; ?ignore_bases: of this index only; for installers the simple page",
+        envelope=True,
+    ),
+    Route(
+        "GET",
+        "/{user}/{index}/{project}/{version}[/]",
+        _READ,
+        projects.version,
+        "a version: metadata, files, documentation, test results",
+        envelope=True,
+    ),
     Route(
         "DELETE",
         "/{user}/{index}/{project}[/]",

@@ -84,8 +84,11 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     """Lists only: mirrors of which only the projects are listed that somebody asked for."""
 
 
-class _Decision(Struct, frozen=True, kw_only=True):
-    """What a page will be made of, decided without reading it. Holds while the generation does and its mirrors are fresh."""
+class Decision(Struct, frozen=True, kw_only=True):
+    """What a page, or another document of a project, will be made of, decided without reading it.
+
+    Holds while the generation does and its mirrors are fresh.
+    """
 
     generation: int
     mirrors: tuple[tuple[Refresher, IndexConfig, Standing], ...]
@@ -121,7 +124,7 @@ class Pages:
         self._workers = workers
         self._clock = clock
         self.cache = BodyCache(cache_bytes)
-        self._decisions: OrderedDict[tuple[IndexName, ProjectName, Principal], _Decision] = OrderedDict()
+        self._decisions: OrderedDict[tuple[IndexName, ProjectName, Principal, bool], Decision] = OrderedDict()
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
         self._building: dict[tuple[str, str], asyncio.Task[bytes]] = {}
 
@@ -133,7 +136,7 @@ class Pages:
         """
         renderer = self._renderers[request.media_type]
         for _ in range(_BUILD_TURNS):
-            decision = await self._decision(request)
+            decision = await self.decide(request.view.start, request.project, request.principal)
             if not decision.standings:
                 raise Missing("project", request.project)
             moment = self._clock.now()
@@ -190,19 +193,23 @@ class Pages:
         """
         return len(self.readable(tree, order, Principal())) == len(order)
 
-    async def _decision(self, request: PageRequest) -> _Decision:
-        """What the page will be made of; one that was reached before holds while nothing it depends on has changed."""
-        key = (request.view.start, request.project, request.principal)
+    async def decide(
+        self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool = False
+    ) -> Decision:
+        """Which layers give an index's page of a project, for this principal, as fresh as they can be.
+
+        Raises as `project` does, except that nobody having the project is an answer too. With `alone` nothing is inherited. What
+        was decided before holds while nothing it depends on has changed.
+        """
+        key = (start, project, principal, alone)
         known = self._decisions.get(key)
         if (
             known is not None
             and known.generation == self._store.generation()
-            and all(
-                refresher.is_fresh(config, request.project, standing) for refresher, config, standing in known.mirrors
-            )
+            and all(refresher.is_fresh(config, project, standing) for refresher, config, standing in known.mirrors)
         ):
             return known
-        decision = await self._decide(request.view.start, request.project, request.principal)
+        decision = await self._decide(start, project, principal, alone=alone)
         if not decision.stale:
             self._decisions[key] = decision
             if len(self._decisions) > _DECISIONS:
@@ -210,8 +217,14 @@ class Pages:
         return decision
 
     async def _decide(
-        self, start: IndexName, project: ProjectName, principal: Principal, *, again: bool = False
-    ) -> _Decision:
+        self,
+        start: IndexName,
+        project: ProjectName,
+        principal: Principal,
+        *,
+        alone: bool = False,
+        again: bool = False,
+    ) -> Decision:
         """Admit, refresh, and admit again if anything was committed meanwhile.
 
         Asking an upstream takes a while. A private package that is published in that while has its say, and so has a list of
@@ -224,7 +237,7 @@ class Pages:
             allowed_index(tree, start, principal, Action.READ, project=project)
             # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the
             # private package of a name must not be given the public one instead. It is left out afterwards.
-            order = self.order(tree, start).order
+            order = (start,) if alone else self.order(tree, start).order
             readable = self.readable(tree, order, principal, project)
             standings = await self._store.standings(project, order)
             verdicts = self._admission.admit(tree, order, standings, project)
@@ -240,7 +253,7 @@ class Pages:
                 news.update(await self._refresh(project, unasked, again=again))
             if self._store.generation() == generation:
                 break
-        return _Decision(
+        return Decision(
             generation=generation,
             mirrors=tuple(
                 (self._refreshers[config.type], config, standing)
@@ -281,7 +294,7 @@ class Pages:
             raise Unavailable(f"{config.name} cannot be asked from here", hint="ask a running server")
         return Freshness(state="stale", reason="nobody here can ask its upstream")
 
-    def _tag(self, request: PageRequest, decision: _Decision, renderer: Renderer, moment: Timestamp) -> str:
+    def _tag(self, request: PageRequest, decision: Decision, renderer: Renderer, moment: Timestamp) -> str:
         """The page's ETag, without reading the page."""
         key = (request.media_type, request.view.root)
         known = decision.tags.get(key)
@@ -303,7 +316,7 @@ class Pages:
         return tag
 
     async def _built(
-        self, request: PageRequest, decision: _Decision, renderer: Renderer, tag: str, moment: Timestamp
+        self, request: PageRequest, decision: Decision, renderer: Renderer, tag: str, moment: Timestamp
     ) -> bytes | None:
         """Build the body once for all who wait for it; None when what was read is newer than its name."""
         key = (tag, request.coding)
@@ -324,7 +337,7 @@ class Pages:
         if not done.cancelled():
             done.exception()  # seen, even if everybody who waited has gone
 
-    async def _build(self, request: PageRequest, decision: _Decision, renderer: Renderer, moment: Timestamp) -> bytes:
+    async def _build(self, request: PageRequest, decision: Decision, renderer: Renderer, moment: Timestamp) -> bytes:
         pages = await asyncio.gather(
             *(self._store.page(standing.index, request.project) for standing in decision.standings)
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
 from pkgindex_http.errors import status_of
-from pkgindex_http.replies import Reply, json_reply
+from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -34,6 +34,14 @@ def document(result: Any, kind: str, *, message: str = "", status: int = 200) ->
     """An answer with a value; `kind` is devpi's name for its shape, such as `indexconfig`."""
     body = {"result": result, "type": kind}
     return _reply({**body, "message": message} if message else body, status)
+
+
+def spliced(result: bytes, kind: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """The same with a value that is JSON already; large ones are not looked at again."""
+    body = b'{"result":' + result + b',"type":"' + kind.encode() + b'"}\n'
+    return Reply(
+        headers={"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}, body=body
+    )
 
 
 def said(message: str, *, status: int = 200) -> Reply:

@@ -1,0 +1,60 @@
+"""Projects and versions as devpi's client sees them: `list`, `remove` and `test` begin with these documents.
+
+An installer that asks here gets the project's simple page (see `installers`). A name that is not normalised is sent to the one
+that is, by spelling only, whether or not there is such a project.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from pkgindex_http import simple
+from pkgindex_http.devpi.envelope import spliced
+from pkgindex_http.devpi.installers import VARY, wants_simple_pages
+from pkgindex_http.replies import Reply, redirect
+from pkgindex_http.requests import Ask
+
+
+async def project(ask: Ask) -> Reply:
+    """Every version of a project; with `?ignore_bases=` those of this index only."""
+    if ask.values["project"] != ask.project:
+        return _to_normalized(ask)
+    if wants_simple_pages(ask):
+        ask.envelope = False
+        page = await simple.project_page(ask)
+        return replace(
+            page, headers={**page.headers, "Vary": f"{page.headers.get('Vary', '')}, User-Agent".lstrip(", ")}
+        )
+    result = await ask.engine.versions.project(
+        ask.index,
+        ask.project,
+        principal=ask.principal,
+        root=ask.server.origin.url(ask.request),
+        alone=ask.query("ignore_bases") is not None,
+    )
+    return spliced(result, "projectconfig", {"Vary": VARY})
+
+
+async def version(ask: Ask) -> Reply:
+    """One version of a project."""
+    if ask.values["project"] != ask.project:
+        return _to_normalized(ask)
+    result = await ask.engine.versions.version(
+        ask.index,
+        ask.project,
+        ask.values["version"],
+        principal=ask.principal,
+        root=ask.server.origin.url(ask.request),
+    )
+    return spliced(result, "versiondata")
+
+
+def _to_normalized(ask: Ask) -> Reply:
+    """The same path and query with the project's one spelling, relative to this one."""
+    behind = ask.segments[3:]
+    up = "../" * len(behind) or "./"
+    path = "/".join([ask.project, *(quote(segment, safe="") for segment in behind)])
+    query = ask.request.rel_url.raw_query_string
+    return redirect(f"{up}{path}{f'?{query}' if query else ''}", status=302)
