@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -33,7 +33,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore, HouseRules, IndexStore, Refresher
+from pkgindex_core.protocols import BlobStore, HouseRules, IndexStore, Publisher, Refresher
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
 from pkgindex_core.services.documentation import Documentation
@@ -42,6 +42,7 @@ from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
+from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
@@ -74,6 +75,7 @@ class Engine:
         blobs: BlobStore,
         workers: ThreadPoolExecutor,
         refreshers: dict[str, Refresher],
+        publishers: Sequence[Publisher],
         context: Context,
     ) -> None:
         self.settings = settings
@@ -153,6 +155,7 @@ class Engine:
             workers=workers,
             clock=clock,
         )
+        self.forwarding = Forwarding(promotion=self.promotion, publishers=publishers)
         self.administration = Administration(
             store=store, passwords=self.passwords, options=self.index_options, clock=clock
         )
@@ -198,6 +201,10 @@ class Engine:
             for kind, provider in plugins.refreshers().items() if mirrors else ():
                 refreshers[kind] = await provider.make(context)
                 stack.push_async_callback(refreshers[kind].close)
+            publishers: list[Publisher] = []
+            for publisher in plugins.publishers() if mirrors else ():
+                publishers.append(await publisher.make(context))
+                stack.push_async_callback(publishers[-1].close)
             yield cls(
                 settings=settings,
                 plugins=plugins,
@@ -206,6 +213,7 @@ class Engine:
                 blobs=blobs,
                 workers=workers,
                 refreshers=refreshers,
+                publishers=publishers,
                 context=context,
             )
 

@@ -27,6 +27,7 @@ from pkgindex_core.protocols import (
     IndexStore,
     IndexType,
     PageFilter,
+    Publisher,
     Refresher,
     Renderer,
     UploadCheck,
@@ -80,6 +81,12 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 @hookspec
 def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
     """What makes mirror indexes fresh, by index type (`mirror`). `await make(context)`; both stores are set."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
+    """What sends releases to other indexes. `await make(context)`; both stores are set. The first that takes the URL is used."""
     raise NotImplementedError
 
 

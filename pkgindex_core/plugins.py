@@ -35,6 +35,7 @@ from pkgindex_core.protocols import (
     IndexStore,
     IndexType,
     PageFilter,
+    Publisher,
     Refresher,
     Renderer,
     UploadCheck,
@@ -97,6 +98,9 @@ class Plugins:
     def refreshers(self) -> Mapping[str, Provider[Refresher]]:
         """By index type."""
         return self._offered("pkgindex_refreshers")
+
+    def publishers(self) -> tuple[Provider[Publisher], ...]:
+        return tuple(self._offered("pkgindex_publishers").values())
 
     def authenticators(self) -> tuple[Provider[Authenticator], ...]:
         """In the order in which they are asked: the index's own users first."""

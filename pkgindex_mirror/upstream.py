@@ -137,7 +137,7 @@ class Transfer:
             while data := await self._response.content.read(_CHUNK):
                 yield data
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            yield _failure(error)
+            yield failure_of(error)
 
 
 class _Host(NamedTuple):
@@ -356,7 +356,7 @@ class UpstreamClient:
                     URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                return _failure(error)
+                return failure_of(error)
             if response.status not in _REDIRECTS:
                 return response
             target = urls.cleaned(response.headers.get("Location", ""), url)
@@ -393,7 +393,7 @@ class UpstreamClient:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": settings.user_agent or _user_agent()},
+            headers={"User-Agent": settings.user_agent or user_agent()},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
             ),
@@ -426,7 +426,7 @@ class UpstreamClient:
             response.close()
             return Failed(reason=str(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return _failure(error)
+            return failure_of(error)
         if not body.strip():
             return Failed(reason="it answered with an empty page", again=True)
         return Document(
@@ -438,7 +438,8 @@ class UpstreamClient:
         )
 
 
-def _user_agent() -> str:
+def user_agent() -> str:
+    """How we introduce ourselves."""
     try:
         return f"pkgindex-mirror/{version('pkgindex')}"
     except PackageNotFoundError:  # a source tree that was never installed
@@ -494,7 +495,7 @@ def _file_answer(response: aiohttp.ClientResponse, url: str, now: Timestamp) -> 
     return Transfer(response, start=int(match[1]), size=None if match[3] == "*" else int(match[3]))
 
 
-def _failure(error: BaseException) -> Failed:
+def failure_of(error: BaseException) -> Failed:
     """Translate what aiohttp and the network raise. Their texts are not repeated: they may quote what was sent."""
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
         return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)")

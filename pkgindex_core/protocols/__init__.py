@@ -37,6 +37,7 @@ from pkgindex_core.protocols.policies import (
     UploadForm,
     Verdict,
 )
+from pkgindex_core.protocols.publishers import Consignment, Delivery, Destination, Publisher
 
 __all__ = [
     "PARTIAL",
@@ -47,7 +48,10 @@ __all__ = [
     "Build",
     "ChangeLog",
     "ColdFile",
+    "Consignment",
     "Credentials",
+    "Delivery",
+    "Destination",
     "Freshness",
     "HouseRules",
     "IndexOption",
@@ -62,6 +66,7 @@ __all__ = [
     "PageFilter",
     "Principal",
     "ProjectList",
+    "Publisher",
     "Refresher",
     "Renderer",
     "Replaying",

@@ -1,6 +1,7 @@
-"""Pushes: a release goes to another index here, in one commit (see `services.promotion`).
+"""Pushes: a release goes to another index here, in one commit (see `services.promotion`), or to another server.
 
     PUSH /{user}/{index}   {"name": …, "version": …, "targetindex": "user/index"[, "no_docs": true | "only_docs": true]}
+    PUSH /{user}/{index}   {"name": …, "version": …, "posturl": …, "username": …, "password": …[, "register_project": true]}
 
 devpi's client uses a method of its own making; POST with a JSON body to the same URL does the same. The answer lists what was done, one
 tuple an item, in devpi's order.
@@ -18,7 +19,8 @@ from msgspec import Struct
 
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.fragments import directory
-from pkgindex_core.names import ProjectName, index_name_or_none, normalized_or_none
+from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
+from pkgindex_core.protocols import Delivery, Destination
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Moved
 from pkgindex_core.services.access import allowed_index
@@ -38,6 +40,19 @@ class Wish(Struct, frozen=True, kw_only=True):
     no_docs: bool = False
     only_docs: bool = False
     targetindex: str = ""
+    posturl: str = ""
+    username: str = ""
+    password: str = ""
+    register_project: bool = False
+
+    def __repr__(self) -> str:
+        return f"Wish({self.name!r}, {self.version!r})"
+
+
+_EXCEPTIONS = {"register": "register", "file": "release upload", "documentation": "documentation upload"}
+_RETIRED = 410
+"""PyPI's answer to registering and to documentation, which it has given up. devpi's client takes it for no failure."""
+_ABROAD = frozenset({"posturl", "username", "password", "register_project"})
 
 
 async def upload_or_push(ask: Ask) -> Reply:
@@ -62,7 +77,7 @@ async def push(ask: Ask) -> Reply:
     try:
         if project is None:
             raise Missing("version", wish.name)
-        return await _push_here(ask, wish, project)
+        return await (_push_here if wish.targetindex else _push_abroad)(ask, wish, project)
     except Missing as error:
         return _nothing(error, ask, wish)
 
@@ -77,11 +92,16 @@ def _wish(body: dict[str, Any]) -> Wish:
         ) from error
     if wish.no_docs and wish.only_docs:
         raise Refused("can't use 'no_docs' and 'only_docs' together")
-    unknown = sorted(body.keys() - set(Wish.__struct_fields__))
+    unknown = body.keys() - set(Wish.__struct_fields__)
+    if wish.targetindex:
+        unknown |= body.keys() & _ABROAD
     if unknown:
-        raise Refused(f"unknown additional options: {', '.join(unknown)}"[:300])
-    if not wish.targetindex:
-        raise Refused("a push needs a `targetindex`", hint="write it as user/index")
+        raise Refused(f"unknown additional options: {', '.join(sorted(unknown))}"[:300])
+    if not wish.targetindex and not wish.posturl:
+        raise Refused(
+            "a push needs a `targetindex`, or a `posturl` with `username` and `password`",
+            hint="write an index as user/index, and the upload URL of another server as https://upload.example.org/legacy/",
+        )
     return wish
 
 
@@ -116,6 +136,36 @@ async def _push_here(ask: Ask, wish: Wish, project: ProjectName) -> Reply:
             f"{first} already exists in non-volatile index", 409, hint=f"{target} has all of it, with the same bytes"
         )
     return document(actions(promoted, wish), "actionlog")
+
+
+async def _push_abroad(ask: Ask, wish: Wish, project: ProjectName) -> Reply:
+    deliveries = await ask.engine.forwarding.send(
+        ask.index,
+        project,
+        wish.version,
+        Destination(url=wish.posturl, username=wish.username, password=wish.password),
+        principal=ask.principal,
+        files=not wish.only_docs,
+        docs=not wish.no_docs,
+        register=wish.register_project,
+    )
+    failed = any(not each.accepted and each.answer != _RETIRED for each in deliveries)
+    result = [_report(each, ask.index, wish) for each in deliveries]
+    return document(result, "actionlog", status=502 if failed else 200)
+
+
+def _report(delivery: Delivery, source: IndexName, wish: Wish) -> tuple[int | str, ...]:
+    """What became of one thing that was sent, as devpi lists it."""
+    if delivery.answer is None:
+        return (-1, f"exception on {_EXCEPTIONS[delivery.kind]}:", delivery.text)
+    match delivery.kind:
+        case "register":
+            return (delivery.answer, "register", wish.name, wish.version)
+        case "documentation":
+            return (delivery.answer, "docfile", wish.name)
+    file = delivery.file
+    assert file is not None, "a delivery of a file names it"
+    return (delivery.answer, "upload", f"{source}/{directory(file)}/{file.filename}", delivery.text)
 
 
 def actions(promoted: Promoted, wish: Wish) -> list[tuple[int | str, ...]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +13,9 @@ import pytest
 from pkgindex_core.changes import PutAttachment, PutRelease
 from pkgindex_core.models import Attachment, Event, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from tests.http.conftest import Serve, Served, basic
+from pkgindex_core.plugins import load_plugins
+from pkgindex_core.testing.wheels import build_sdist, build_wheel, zip_of
+from tests.http.conftest import HOSTED, PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 
 DEV = IndexName("alice/dev")
@@ -38,7 +42,7 @@ async def release(served: Served, index: IndexName = DEV, *, docs: bool = True, 
     await served.put(built, index=index, project="hello_pkg", history=history)
     await served.put(build_sdist("hello_pkg", "1.0"), index=index, project="hello_pkg", history=history)
     result = await served.engine.blobs.put(b'{"testenvs": {}}')
-    archive = await served.engine.blobs.put(f"docs {content}".encode())
+    archive = await served.engine.blobs.put(zip_of({"index.html": f"docs {content}".encode()}))
     attachments = [
         Attachment(
             kind="toxresult",
@@ -139,7 +143,7 @@ async def test_the_golden_push(serve: Serve, method: str, slash: str) -> None:
         ({"only_docs": True}, 404, "no release/files found for hello_pkg 1.0"),
         ({"version": None}, 400, "the document does not fit: Object missing required field `version`"),
         ({"version": 1.0}, 400, "the document does not fit: Expected `str`, got `float` - at `$.version`"),
-        ({"targetindex": None}, 400, "a push needs a `targetindex`"),
+        ({"targetindex": None}, 400, "a push needs a `targetindex`, or a `posturl` with `username` and `password`"),
     ],
 )
 async def test_what_cannot_be_pushed_is_said_as_devpi_says_it(
@@ -309,3 +313,91 @@ async def test_root_pushes_only_where_it_may_upload(serve: Serve) -> None:
         await release(served)
         status, answer = await push(served, {**basic("root"), **JSON})
         assert (status, answer["message"]) == (401, "user 'root' cannot upload to 'alice/prod'")
+
+
+async def abroad(served: Served, headers: dict[str, str], url: str, **wish: Any) -> Any:
+    wish = {"targetindex": None, "posturl": url, "username": "root", "password": PASSWORD, **wish}
+    return await push(served, headers, **wish)
+
+
+@asynccontextmanager
+async def two_servers(serve: Serve, tmp_path: Path) -> AsyncIterator[tuple[Served, dict[str, str], Served]]:
+    """One that may push into loopback, with the release and who pushes it; and one that takes uploads into `root/dev`."""
+    plugins = load_plugins(settings={"mirror": {"allow_networks": ["127.0.0.0/8"]}})
+    async with (
+        serve(mirrors=True, plugins=plugins) as served,
+        serve(data=tmp_path / "other", root_password=PASSWORD) as other,
+    ):
+        alice = await team(served)
+        await release(served)
+        yield served, alice, other
+
+
+async def test_a_push_to_another_server_of_ours(serve: Serve, tmp_path: Path) -> None:
+    """Files and documentation arrive whole; a second time is a success as well. The log has the paths of the source."""
+    async with two_servers(serve, tmp_path) as (served, alice, other):
+        for register in (True, False):
+            status, answer = await abroad(
+                served, alice, f"{other.url}/{HOSTED}/", register_project=True if register else None
+            )
+            assert status == 200, answer
+            assert answer["type"] == "actionlog"
+            assert [each[:2] for each in answer["result"]] == [
+                *([[200, "register"]] if register else []),
+                [200, "upload"],
+                [200, "upload"],
+                [200, "docfile"],
+            ]
+            upload = next(each for each in answer["result"] if each[1] == "upload")
+            assert upload[2].startswith("alice/dev/+f/")
+            assert upload[3] == ""
+        assert await holdings(other, HOSTED) == (
+            ["hello_pkg-1.0-py3-none-any.whl", "hello_pkg-1.0.tar.gz"],
+            ["hello-pkg-1.0.doc.zip"],
+            (await holdings(other, HOSTED))[2],
+        )
+
+
+async def test_what_another_server_refuses_is_502_with_its_words(serve: Serve, tmp_path: Path) -> None:
+    async with two_servers(serve, tmp_path) as (served, alice, other):
+        status, answer = await abroad(served, alice, f"{other.url}/{HOSTED}/", password="wrong")
+        assert status == 502
+        assert [each[:2] for each in answer["result"]] == [[401, "upload"]]
+        status, answer = await abroad(served, alice, "http://127.0.0.1:1/")
+        assert status == 502
+        assert answer["result"][0][:2] == [-1, "exception on release upload:"]
+        status, answer = await abroad(served, alice, "http://127.0.0.1:1/", register_project=True)
+        assert answer["result"][0][:2] == [-1, "exception on register:"]
+
+
+async def test_nothing_private_is_posted_to_unless_the_operator_says_so(serve: Serve, tmp_path: Path) -> None:
+    """And nobody without credentials has anything sent, wherever to."""
+    async with (
+        serve(mirrors=True, plugins=load_plugins()) as served,
+        serve(data=tmp_path / "other", root_password=PASSWORD) as other,
+    ):
+        alice = await team(served)
+        await release(served)
+        status, answer = await abroad(served, alice, f"{other.url}/{HOSTED}/")
+        assert status == 502
+        assert "allow_networks" in answer["result"][0][2]
+        assert (await abroad(served, JSON, f"{other.url}/{HOSTED}/"))[0] == 403
+        assert (await holdings(other, HOSTED))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"posturl": "ftp://example.org/"}, "nothing here can push to such a URL"),
+        ({"posturl": "https://"}, "the posturl cannot be used"),
+        ({"posturl": "https://x/", "targetindex": PROD}, "unknown additional options: password, posturl, username"),
+        ({"password": 5}, "the document does not fit: Expected `str`, got `int` - at `$.password`"),
+    ],
+)
+async def test_pushes_abroad_that_cannot_be(serve: Serve, wish: dict[str, Any], message: str) -> None:
+    async with serve(mirrors=True, plugins=load_plugins()) as served:
+        alice = await team(served)
+        await release(served)
+        status, answer = await abroad(served, alice, "https://example.org/", **wish)
+        assert (status, answer["message"]) == (400, message)
+        assert PASSWORD not in str(answer)
