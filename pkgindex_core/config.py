@@ -26,6 +26,7 @@ from pkgindex_core.urls import without_credentials
 
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(://)[^/?#\s]*(@)|([?&](?:password|passwd|token|secret)=)[^&#]*")
 
 
@@ -79,6 +80,26 @@ class MirrorDefaults(Struct, frozen=True, kw_only=True):
             at_least=0,
         ),
     ] = 1800
+
+
+class RemoteUser(Struct, frozen=True, kw_only=True):
+    header: Annotated[
+        str,
+        option(
+            "The header in which a proxy of `trusted_proxies` names the user that it has identified, such as `X-Remote-User`.",
+            default="off",
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        option(
+            "What the proxy sends as proof that the header is its own. Needed with it.", default="none", secret=True
+        ),
+    ] = ""
+    secret_header: Annotated[str, option("The header in which the proxy sends the secret.")] = "X-Proxy-Secret"  # noqa: S105 - the name of a header
+    groups_header: Annotated[
+        str, option("The header in which the proxy names the user's groups, with commas between.", default="off")
+    ] = ""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -203,6 +224,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool, option("Write a line for every request. Credentials and query strings are left out.")
     ] = True
     mirror: MirrorDefaults = MirrorDefaults()
+    remote_user: RemoteUser = RemoteUser()
     plugins: Annotated[
         dict[str, dict[str, Any]],
         option(
@@ -271,5 +293,10 @@ def shown(settings: Settings) -> dict[str, str]:
         elif one.is_open_table:
             texts[one.key] = f"<{', '.join(value)}>"
         else:
-            texts[one.key] = _CREDENTIALS.sub(r"\1\3***\2", str(value)) if one.secret else str(value)
+            texts[one.key] = _masked(str(value)) if one.secret else str(value)
     return texts
+
+
+def _masked(text: str) -> str:
+    """A URL without its credentials; nothing of a secret that is no URL."""
+    return _CREDENTIALS.sub(r"\1\3***\2", text) if _SCHEME.match(text) or not text else "***"

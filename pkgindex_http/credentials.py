@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 
 from pkgindex_core.errors import Denied
+from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.protocols import Credentials
 
 _LIMIT = 8192
@@ -29,6 +30,17 @@ def read_credentials(headers: Mapping[str, str]) -> Credentials | None:
             return Credentials(username="__token__", secret=_bearer(value.strip()))
         case _:
             raise Denied("this Authorization scheme is not known", anonymous=True, hint="use Basic or Bearer")
+
+
+def presents_token(headers: Mapping[str, str]) -> bool:
+    """Whether a request presents what only this server can have given out, or uses the header that only devpi's clients use."""
+    if "X-Devpi-Auth" in headers:
+        return True
+    try:
+        credentials = read_credentials(headers)
+    except Denied:
+        return False
+    return credentials is not None and bool(read_token(credentials.secret) or read_token(credentials.username))
 
 
 def _bearer(value: str) -> str:

@@ -36,7 +36,7 @@ class Origin:
         if self._outside_url:
             return self._outside_url
         scheme, host, prefix = request.scheme, request.headers.get("Host", ""), ""
-        if self._is_trusted(request):
+        if self.is_trusted(request):
             scheme = _nearest(request, "X-Forwarded-Proto") or scheme
             host = _nearest(request, "X-Forwarded-Host") or host
             prefix = _nearest(request, "X-Forwarded-Prefix")
@@ -55,14 +55,14 @@ class Origin:
             return False
         host = origin.partition("://")[2].lower()
         ours = {request.headers.get("Host", ""), urlsplit(self._outside_url).netloc}
-        if self._is_trusted(request):
+        if self.is_trusted(request):
             ours.add(_nearest(request, "X-Forwarded-Host"))
         return not host or host not in {each.lower() for each in ours}
 
     def client(self, request: web.BaseRequest) -> str:
         """The address that a request comes from: the last hop that no trusted proxy vouches for."""
         peer = request.remote or ""
-        if not self._trusted or not self._is_trusted(request):
+        if not self._trusted or not self.is_trusted(request):
             return peer
         for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
             address = _address(hop.strip())
@@ -73,7 +73,8 @@ class Origin:
                 break
         return peer
 
-    def _is_trusted(self, request: web.BaseRequest) -> bool:
+    def is_trusted(self, request: web.BaseRequest) -> bool:
+        """Whether the peer itself, not what it forwards for, is a proxy that is believed."""
         address = _address(request.remote or "")
         return address is not None and any(address in network for network in self._trusted)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import documentation, explanations, files, health, simple, uploads, welcome
+from pkgindex_http import authcheck, documentation, explanations, files, health, simple, uploads, welcome
 from pkgindex_http.devpi import login, projects, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         Public("states of parts, no names"),
         health.ready,
         "whether both stores answer and blobs can be written; 503 while not",
+    ),
+    Route(
+        "GET",
+        "/+authcheck",
+        Public("says what the asker may do, which the asker can find out by doing it"),
+        authcheck.authcheck,
+        "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI",
     ),
     Route(
         "POST",

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
+from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.storage_failures import storage_failure
@@ -27,11 +28,12 @@ from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.bodies import is_awaiting
 from pkgindex_http.connections import Connections
-from pkgindex_http.credentials import read_credentials
+from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.devpi.envelope import marks, refusal
 from pkgindex_http.errors import error_reply, problem_reply
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
+from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
 from pkgindex_http.routes import Checked, OnIndex, Public, Route, RouteTable
@@ -54,8 +56,9 @@ class Server:
         self.engine = engine
         self.default_index = parse_index_name(settings.default_index)
         self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
+        self.remote_users = RemoteUsers(settings, self.origin)
         self.stopping = False
-        self._routes = RouteTable()
+        self.routes = RouteTable()
         self._probed = 0.0
         self._probe: asyncio.Task[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None
@@ -136,7 +139,7 @@ class Server:
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")
             raw_path = origin_form(request.raw_path).partition("?")[0]
             segments = split_path(raw_path)
-            match = self._routes.match(segments) if segments is not None else None
+            match = self.routes.match(segments) if segments is not None else None
             if match is None or segments is None:
                 raise Missing("page", raw_path[:160])
             method = "GET" if request.method == "HEAD" else request.method
@@ -153,7 +156,7 @@ class Server:
                 )
             ask = Ask(server=self, request=request, values=match.values, segments=segments, envelope=route.envelope)
             if not isinstance(route.permission, Public):
-                await self._admit(ask, route)
+                await self.admit(ask, route)
             answer = await route.handler(ask)
             return await self._marked(answer) if ask.envelope else answer
         except PkgIndexError as error:
@@ -200,9 +203,9 @@ class Server:
         accept = request.headers.get("Accept", "")
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
 
-    async def _admit(self, ask: Ask, route: Route) -> None:
+    async def admit(self, ask: Ask, route: Route) -> None:
         """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
-        ask.principal = await self.engine.identity.identify(read_credentials(ask.request.headers))
+        ask.principal = await self.identify(ask.request)
         ask.request[WHO] = ask.principal.label if ask.principal.name else ""
         if not isinstance(route.permission, OnIndex):
             unread = isinstance(route.permission, Checked) and route.permission.unread
@@ -210,6 +213,17 @@ class Server:
                 await self._require(ask, Action.READ)
             return
         await self._require(ask, route.permission.action, route.permission.also)
+
+    async def identify(self, request: web.BaseRequest) -> Principal:
+        """Who asks: by what is presented to us, or by the word of a trusted proxy.
+
+        devpi's own header and our tokens are meant for us. Anything else in `Authorization` was for the proxy, if there is one that
+        vouches for somebody.
+        """
+        vouched = self.remote_users.principal(request)
+        if vouched is None or presents_token(request.headers):
+            return await self.engine.identity.identify(read_credentials(request.headers))
+        return vouched
 
     async def _require(self, ask: Ask, action: Action, also: Sequence[Action] = ()) -> None:
         # Limits of a token to projects are for the services, which know the project.

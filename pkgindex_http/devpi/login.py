@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pkgindex_core.errors import Denied, Refused
+from pkgindex_core.services.identity import LOGIN_SECONDS
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply
@@ -22,6 +23,11 @@ async def login(ask: Ask) -> Reply:
         asked = await read_json(ask.request, _Login)
     except Refused as error:
         return said(f"Bad request: no user/password specified ({error.message})", status=400)
+    vouched = ask.server.remote_users.principal(ask.request)
+    if vouched is not None and vouched.name == asked.user:
+        # The proxy in front has seen more than a password.
+        token = await ask.engine.identity.issue_login(vouched)
+        return document({"password": token, "expiration": LOGIN_SECONDS}, "proxyauth", message="login successful")
     try:
         token, seconds = await ask.engine.identity.login(asked.user, asked.password)
     except Denied:

@@ -1,0 +1,137 @@
+"""The nginx configurations of the README, in a real nginx before a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from pkgindex_core.config import RemoteUser
+from pkgindex_core.testing.wheels import BuiltFile
+from tests.directory import PATH, free_port
+from tests.http.conftest import Serve, Served, basic
+from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
+
+README = Path(__file__).parents[2] / "pkgindex_http/README.md"
+# nginx takes passwords as they are, too.
+HTPASSWD = "anna:{PLAIN}word\nben:{PLAIN}word\n"
+
+CONFIGURATION = """\
+daemon off;
+master_process off;
+error_log stderr warn;
+pid {place}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {place}/body;
+    proxy_temp_path {place}/proxy;
+    fastcgi_temp_path {place}/fastcgi;
+    uwsgi_temp_path {place}/uwsgi;
+    scgi_temp_path {place}/scgi;
+    {server}
+}}
+"""
+
+
+def example(name: str) -> str:
+    """A configuration as the README shows it."""
+    found = re.search(rf"<!-- nginx: {name} -->\n```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@asynccontextmanager
+async def behind_nginx(served: Served, place: Path, name: str) -> AsyncIterator[str]:
+    """Run nginx with an example in front of a server; the URL under which it answers."""
+    nginx = shutil.which("nginx", path=PATH)
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    host, own = served.address
+    server = (
+        example(name)
+        .replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+        .replace("http://127.0.0.1:3141", f"http://{host}:{own}")
+        .replace("/etc/nginx/packages.htpasswd", str(place / "htpasswd"))
+    )
+    (place / "htpasswd").write_text(HTPASSWD)
+    (place / "nginx.conf").write_text(CONFIGURATION.format(place=place, server=server))
+    if os.geteuid() == 0:
+        place.chmod(0o755)
+    process = await asyncio.create_subprocess_exec(
+        nginx, "-p", str(place), "-c", str(place / "nginx.conf"), "-e", "stderr"
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await _answers(process, port)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _answers(process: asyncio.subprocess.Process, port: int) -> None:
+    async with asyncio.timeout(30):
+        while process.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)  # until the process listens: there is nothing to wait on
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+    raise RuntimeError("nginx does not start")
+
+
+async def test_nginx_asks_before_it_lets_anybody_in(serve: Serve, tmp_path: Path, wheel: BuiltFile) -> None:
+    async with serve() as served:
+        anna, ben = await served.user("anna"), await served.user("ben")
+        await served.index("anna/private", acl_read=("anna",), acl_upload=("anna",))
+        async with behind_nginx(served, tmp_path, "authcheck") as url, aiohttp.ClientSession() as client:
+            page = f"{url}/anna/private/+simple/"
+            async with client.get(page) as answer:
+                assert answer.status == 401
+                assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+            for headers, expected in ((anna, 200), (ben, 403), (basic("anna", "wrong"), 401)):
+                async with client.get(page, headers=headers) as answer:
+                    assert answer.status == expected
+            async with client.get(f"{url}/root/dev/+simple/") as answer:
+                assert answer.status == 200
+            async with client.get(f"{url}/+authcheck", headers={"X-Original-URI": "/anna/private/+simple/"}) as answer:
+                assert answer.status == 404  # internal: only nginx asks
+            for headers, expected in ((ben, 404), (anna, 200)):  # what stands in a body is checked by the server alone
+                body, kind = encode_form(upload_parts(wheel)), CONTENT_TYPE.decode()
+                async with client.post(
+                    f"{url}/anna/private/", data=body, headers={**headers, "Content-Type": kind}
+                ) as answer:
+                    assert answer.status == expected
+
+
+async def test_nginx_names_the_user(serve: Serve, tmp_path: Path) -> None:
+    secret = re.search(r'X-Proxy-Secret "(.*)";', example("remote user"))
+    assert secret is not None
+    remote = RemoteUser(header="X-Remote-User", secret=secret[1])
+    async with serve(trusted_proxies=("127.0.0.1",), remote_user=remote) as served:
+        await served.user("anna", "another word")
+        await served.index("anna/private", acl_read=("anna",))
+        async with behind_nginx(served, tmp_path, "remote user") as url, aiohttp.ClientSession() as client:
+            page = f"{url}/anna/private/+simple/"
+            for headers, expected in (
+                (basic("anna", "word"), 200),
+                (basic("ben", "word"), 404),
+                (basic("ben", "word") | {"X-Remote-User": "anna"}, 404),
+                (basic("anna", "another word"), 401),
+                ({"X-Remote-User": "anna"}, 401),
+                ({}, 401),
+            ):
+                async with client.get(page, headers=headers) as answer:
+                    assert answer.status == expected, headers
