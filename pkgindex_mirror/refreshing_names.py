@@ -19,6 +19,7 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexStore, Listing
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
@@ -107,7 +108,10 @@ class RefreshingNames:
 
         async def commit(parts: Iterator[NamesPart]) -> None:
             nonlocal waiting
-            while (part := await self._in_worker(lambda: next(parts, None))) is not None:
+            while (found := await self._in_worker(lambda: next(parts, None))) is not None:
+                part = await self._without_held(index, found)
+                if not part.put and not part.drop:
+                    continue
                 if waiting is not None:
                     await self._apply(index, waiting, meanwhile)
                 waiting = part
@@ -117,6 +121,15 @@ class RefreshingNames:
         await commit(merge.finish())
         if waiting is not None or not listing.is_whole or listing.validators.get("url") != validators["url"]:
             await self._apply(index, waiting or NamesPart(put=(), drop=()), validators)
+
+    async def _without_held(self, index: IndexConfig, part: NamesPart) -> NamesPart:
+        """A name that the upstream dropped stays listed while its page is stored, which is served all the same (as stale)."""
+        gone: list[ProjectName] = []
+        for name in part.drop:
+            (standing,) = await self._store.standings(name, [index.name])
+            if not standing.holds:
+                gone.append(name)
+        return part if len(gone) == len(part.drop) else NamesPart(put=part.put, drop=tuple(gone))
 
     async def _apply(self, index: IndexConfig, part: NamesPart, validators: Mapping[str, str]) -> None:
         change = MirrorNames(index.name, part.put, part.drop, dict(validators))

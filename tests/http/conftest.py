@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -21,11 +22,15 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.models import File, IndexConfig, User
 from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.plugins import Plugins, load_plugins
+from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.server import Server
+from pkgindex_mirror.testing import ScriptedUpstream
 
 PASSWORD = "correct horse"
 HOSTED = IndexName("root/dev")
+MIRROR = IndexName("root/pypi")
+MIRRORED_WHEEL = build_wheel("demo", "1.0")
 
 
 @cache
@@ -136,3 +141,55 @@ def serve(tmp_path: Path) -> Serve:
 @pytest.fixture
 def wheel() -> BuiltFile:
     return build_wheel("demo", "1.0")
+
+
+class Mirrored:
+    """`root/dev` over `root/pypi` over an upstream."""
+
+    def __init__(self, served: Served, upstream: ScriptedUpstream) -> None:
+        self.served = served
+        self.upstream = upstream
+
+    async def change(self, **options: Any) -> IndexConfig:
+        config = replace((await self.served.engine.store.tree()).indexes[MIRROR], **options)
+        await self.served.engine.store.apply([PutIndex(config)], who="[test]")
+        return config
+
+    async def get(self, path: str, **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
+        async with self.served.get(path, headers={"Accept": JSON_V1, **headers}) as answer:
+            return answer, await answer.read()
+
+    async def page(self, path: str = "/root/pypi/+simple/demo/") -> tuple[aiohttp.ClientResponse, list[str]]:
+        answer, body = await self.get(path)
+        assert answer.status == 200
+        return answer, [file["filename"] for file in json.loads(body)["files"]]
+
+    async def names(self, path: str = "/root/pypi/+simple/") -> tuple[aiohttp.ClientResponse, list[str]]:
+        answer, body = await self.get(path)
+        assert answer.status == 200
+        return answer, [project["name"] for project in json.loads(body)["projects"]]
+
+    async def post(self, path: str, **headers: str) -> aiohttp.ClientResponse:
+        async with self.served.request("POST", path, headers=headers) as answer:
+            await answer.read()
+            return answer  # type: ignore[no-any-return]  # Served.request is Any
+
+
+MirroredStart = Callable[..., AbstractAsyncContextManager[Mirrored]]
+
+
+@pytest.fixture
+def mirrored(serve: Serve) -> MirroredStart:
+    """`async with mirrored(credentials="u:p", **settings of the mirror plugin) as world`."""
+    quick = {"wait": 5.0, "connect_timeout": 2.0, "read_timeout": 0.5, "page_deadline": 2.5, "first_pause": 0.001}
+
+    @asynccontextmanager
+    async def start(*, credentials: str = "", **settings: Any) -> AsyncIterator[Mirrored]:
+        async with ScriptedUpstream() as upstream:
+            upstream.add("demo", MIRRORED_WHEEL)
+            url = upstream.url.replace("http://", f"http://{credentials}@") if credentials else upstream.url
+            plugins = load_plugins(settings={"mirror": {**quick, **settings}})
+            async with serve(mirrors=True, upstream=url, plugins=plugins) as served:
+                yield Mirrored(served, upstream)
+
+    return start
