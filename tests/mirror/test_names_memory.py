@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from pkgindex_core.changes import PutIndex
@@ -57,6 +58,7 @@ async def peak(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int]:
     return result, tracemalloc.get_traced_memory()[1] - before
 
 
+@pytest.mark.timeout(120 + NAMES // 1000)
 async def test_long_lists_are_never_held_as_strings(tmp_path: Path, tally: Callable[[str, int], None]) -> None:
     bodies = document(0), document(NAMES // 2)
     plugins = load_plugins(settings={"mirror": {"wait": 600.0}})
