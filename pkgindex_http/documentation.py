@@ -1,11 +1,7 @@
-"""Documentation over HTTP: pages of somebody else's making, on our host.
+"""Documentation over HTTP: a page of a zip as an answer. What its scripts may do is the business of `sandbox`.
 
-Whoever may upload documentation may put scripts into it, and they must not act as the person who reads it. So every page is
-sandboxed into an origin of its own, which no cookie, password or page of this server belongs to. What pages need of each
-other works: scripts, styles and images load as ever; fonts and modules, which are fetched across origins, are allowed to be
-where everybody may read them. What pages made by Sphinx never need, to fetch from a script, is forbidden altogether.
-
-Links in documentation are relative, so the front page's URL ends with a slash.
+Links in documentation are relative, so the front page's URL ends with a slash. Fonts and script modules, which browsers fetch
+across origins, are allowed to be where everybody may read them.
 """
 
 from __future__ import annotations
@@ -20,16 +16,12 @@ from pkgindex_core.services.documentation import Below, DocumentationPage
 from pkgindex_http.content_types import content_type
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.sandbox import POLICY, REVISION, with_storage
 from pkgindex_http.sending import ONE_WRITE, StreamedResponse
 
-SANDBOX: Final = (
-    "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads allow-modals; "
-    "connect-src 'none'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-"""`allow-same-origin` is not among them: it would undo all of it. Forms are for the search field of a manual; what they send to a
-changing URL is refused (see `server`)."""
 CACHE_SECONDS: Final = 60
 """devpi's figure: `latest` may be something else in a minute."""
+_PREPARED_BYTES = 4 * 1024 * 1024
 
 
 async def page(ask: Ask) -> Reply | web.StreamResponse:
@@ -43,10 +35,12 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
     if matches(ask.request.headers.get("If-None-Match"), headers["ETag"]):
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)
-    reply = Reply(headers=headers)
     body = ask.engine.documentation.read(found)
+    if _is_prepared(found):
+        whole = b"".join([piece async for piece in body])
+        return Reply(headers=headers, body=await ask.engine.in_worker(lambda: with_storage(whole)))
     if found.size > ONE_WRITE or ask.request.method == "HEAD":
-        return StreamedResponse(reply, body, length=found.size)
+        return StreamedResponse(Reply(headers=headers), body, length=found.size)
     return Reply(headers=headers, body=b"".join([piece async for piece in body]))
 
 
@@ -67,14 +61,20 @@ def _query(ask: Ask) -> str:
     return f"?{query}" if query else ""
 
 
+def _is_prepared(page: DocumentationPage) -> bool:
+    """Whether it is HTML, and not too long to be held whole. What is longer is sent as it is."""
+    return page.size <= _PREPARED_BYTES and content_type(page.path) == "text/html"
+
+
 def _headers(page: DocumentationPage) -> dict[str, str]:
     public = page.found.public
+    # The zip's: it names every byte of every page in it.
+    tag = page.found.attachment.sha256
     headers = {
         **SECURITY_HEADERS,
         "Content-Type": content_type(page.path),
-        "Content-Security-Policy": SANDBOX,
-        # The zip's: it names every byte of every page in it.
-        "ETag": f'"{page.found.attachment.sha256}"',
+        "Content-Security-Policy": POLICY,
+        "ETag": f'"{tag}.{REVISION}"' if _is_prepared(page) else f'"{tag}"',
         "Cache-Control": f"{'public' if public else 'private'}, max-age={CACHE_SECONDS}",
     }
     if public:

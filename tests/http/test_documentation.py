@@ -68,7 +68,8 @@ async def test_every_page_with_its_type(serve: Serve, options: dict[str, str], t
                 assert await answer.read() == content
                 assert answer.headers["Content-Type"] == content_type(name)
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
-                assert answer.headers["ETag"] == f'"{attachment.sha256}"'
+                tag = answer.headers["ETag"]
+                assert tag == f'"{attachment.sha256}{".1" if name.endswith(".html") else ""}"'
                 assert answer.headers["Cache-Control"] == "public, max-age=60"
                 policy = answer.headers["Content-Security-Policy"]
                 assert "sandbox" in policy
@@ -76,8 +77,26 @@ async def test_every_page_with_its_type(serve: Serve, options: dict[str, str], t
                 assert "Set-Cookie" not in answer.headers
             async with served.request("HEAD", url) as answer:
                 assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(content)))
-            async with served.get(url, headers={"If-None-Match": f'"{attachment.sha256}"'}) as answer:
+            async with served.get(url, headers={"If-None-Match": tag}) as answer:
                 assert (answer.status, await answer.read()) == (304, b"")
+
+
+async def test_a_page_is_given_a_storage_that_ends_with_it(serve: Serve) -> None:
+    """Right behind the head's tag, and the length says so; nothing else is changed, and what has no head is not."""
+    page = b"<!DOCTYPE html><html><HEAD data-x='1'><title>t</title></head><body><header>h</header></body></html>"
+    plain = b"<header>no head</header>"
+    async with serve() as served:
+        await put(served, zip_of({"index.html": page, "plain.html": plain, "text.txt": page}))
+        base = "/root/dev/demo/1.0/+doc/"
+        async with served.get(base) as answer:
+            before, script, behind = (await answer.read()).partition(b"<title>")[0].partition(b"<script>")
+            assert (before, script) == (page.partition(b"<title>")[0], b"<script>")
+            assert behind.endswith(b"</script>")
+            length = answer.headers["Content-Length"]
+        async with served.request("HEAD", base) as answer:
+            assert answer.headers["Content-Length"] == length
+        assert await text(served, f"{base}plain.html") == (200, plain.decode())
+        assert await text(served, f"{base}text.txt") == (200, page.decode())
 
 
 async def test_directories_have_front_pages(serve: Serve) -> None:
