@@ -16,7 +16,7 @@ from pkgindex_core.services.documentation import Below, DocumentationPage
 from pkgindex_http.content_types import content_type
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
-from pkgindex_http.sandbox import POLICY, REVISION, with_storage
+from pkgindex_http.sandbox import REVISION, policy, with_storage
 from pkgindex_http.sending import ONE_WRITE, StreamedResponse
 
 CACHE_SECONDS: Final = 60
@@ -31,7 +31,7 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
     )
     if isinstance(found, Below):
         return await add_slash(ask)
-    headers = _headers(found)
+    headers = _headers(ask, found)
     if matches(ask.request.headers.get("If-None-Match"), headers["ETag"]):
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)
@@ -61,19 +61,24 @@ def _query(ask: Ask) -> str:
     return f"?{query}" if query else ""
 
 
+def _base(ask: Ask) -> str:
+    """The URL that every page of this documentation begins with, as the client spells it."""
+    return f"{ask.server.origin.url(ask.request)}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
+
+
 def _is_prepared(page: DocumentationPage) -> bool:
     """Whether it is HTML, and not too long to be held whole. What is longer is sent as it is."""
     return page.size <= _PREPARED_BYTES and content_type(page.path) == "text/html"
 
 
-def _headers(page: DocumentationPage) -> dict[str, str]:
+def _headers(ask: Ask, page: DocumentationPage) -> dict[str, str]:
     public = page.found.public
     # The zip's: it names every byte of every page in it.
     tag = page.found.attachment.sha256
     headers = {
         **SECURITY_HEADERS,
         "Content-Type": content_type(page.path),
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": policy(_base(ask)),
         "ETag": f'"{tag}.{REVISION}"' if _is_prepared(page) else f'"{tag}"',
         "Cache-Control": f"{'public' if public else 'private'}, max-age={CACHE_SECONDS}",
     }

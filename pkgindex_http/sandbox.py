@@ -2,7 +2,8 @@
 
 Whoever may upload documentation may put scripts into it, and they must not act as the person who reads it. So its pages are
 sandboxed into an origin of their own, which no cookie, password or page of this server belongs to. What they need of each other
-works: scripts, styles and images load as ever. What pages made by Sphinx never need, to fetch from a script, is forbidden.
+works: scripts, styles and images load as ever. A script may fetch pages of the same documentation, as the search of Sphinx does
+for its excerpts, and nothing else.
 
 An origin of one's own has no `localStorage`, and merely to look for it is an exception there: the search of every manual made
 by Sphinx, and the colours of its themes, would end with it. So an HTML page is given one that lasts as long as the page.
@@ -14,9 +15,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-POLICY: Final = (
+_POLICY: Final = (
     "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads allow-modals; "
-    "connect-src 'none'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    "connect-src {}; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
 """`allow-same-origin` is not among them: it would undo all of it. Forms are for the search field of a manual; one that is sent to a
 changing URL is refused (see `Origin.is_foreign`)."""
@@ -34,6 +35,11 @@ _STORAGE: Final = (
 # A page without a head has no script before its body either; what stands in a comment is not looked through.
 _HEAD = re.compile(rb"<head(?:\s[^<>]*)?>", re.IGNORECASE)
 _LOOKED_THROUGH = 16 * 1024
+
+
+def policy(documentation: str) -> str:
+    """The content security policy of a page. `documentation` is the absolute URL that all of its pages begin with."""
+    return _POLICY.format(documentation)
 
 
 def with_storage(page: bytes) -> bytes:

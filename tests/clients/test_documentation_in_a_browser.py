@@ -39,7 +39,7 @@ const here = location.protocol + "//" + location.host;
 const tried = {origin: String(window.origin)};
 const attempt = async (name, act) => { try { tried[name] = String(await act()); } catch (error) { tried[name] = "refused"; } };
 (async () => {
-  for (const place of ["/+live", "/root/dev/+simple/", "/root/private/+simple/", "/root/dev/demo/latest/+doc/"]) {
+  for (const place of ["/+live", "/root/dev/+simple/", "/root/private/+simple/", "/root/dev/demo/1.0/+doc/"]) {
     const path = here + place;
     await attempt("fetch " + place, async () => (await fetch(path, {credentials: "include"})).text());
     await attempt("no-cors " + place, async () => (await fetch(path, {mode: "no-cors"})).type);
@@ -64,10 +64,10 @@ MANUAL = (
 localStorage.setItem("theme", "dark");
 const loaded = document.createElement("script");
 loaded.src = "script.js";
+fetch("script.js").then(answer => answer.text()).then(text => document.title = text).then(() => document.head.append(loaded));
 loaded.onload = () => tell({
   theme: localStorage.getItem("theme"), missing: localStorage.getItem("other"), length: localStorage.length,
-  script: window.answer, style: getComputedStyle(document.body).color, query: new URLSearchParams(location.search).get("q")});
-document.head.append(loaded);
+  excerpt: document.title, script: window.answer, style: getComputedStyle(document.body).color, query: new URLSearchParams(location.search).get("q")});
 """
 )
 
@@ -157,6 +157,7 @@ async def test_a_manual_works(serve: Serve, profile: Path) -> None:
             "theme": "dark",
             "missing": None,
             "length": 1,
+            "excerpt": "window.answer = 42;",
             "script": 42,
             "style": "rgb(1, 2, 3)",
             "query": "needle",

@@ -74,6 +74,7 @@ async def test_every_page_with_its_type(serve: Serve, options: dict[str, str], t
                 policy = answer.headers["Content-Security-Policy"]
                 assert "sandbox" in policy
                 assert "allow-same-origin" not in policy
+                assert f"connect-src {served.url}/root/dev/demo/1.0/+doc/;" in policy
                 assert "Set-Cookie" not in answer.headers
             async with served.request("HEAD", url) as answer:
                 assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(content)))
