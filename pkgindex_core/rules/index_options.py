@@ -44,6 +44,9 @@ BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
     ),
 }
 
+_SPELLINGS: Final[Mapping[str, str]] = {"remote": "mirror"}
+"""Types by other names: devpi 7 calls a mirror `remote`."""
+
 _ALL = ("stage", "mirror")
 BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
     "volatile": (
@@ -123,7 +126,7 @@ class IndexOptions:
 
     def made(self, name: IndexName, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
         """A new index with these options (and `type`), the others at their defaults."""
-        kind = str(given.get("type", "stage"))
+        kind = _kind(given.get("type", "stage"), self.types)
         if kind not in self.types:
             raise Refused(f"unknown index type {kind[:_SHOWN]!r}", hint=suggestion(kind, self.types))
         config = IndexConfig(name=name, type=kind, read_only=not self.types[kind].takes_uploads)
@@ -135,7 +138,7 @@ class IndexOptions:
 
     def changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
         """The index with these options changed and all others as they are (see `DROP`)."""
-        if str(given.get("type", config.type)) != config.type:
+        if _kind(given.get("type", config.type), self.types) != config.type:
             raise Refused("the 'type' of an index can't be changed", hint="make another index")
         return self._changed(config, given, tree)
 
@@ -238,6 +241,11 @@ class IndexOptions:
         if missing:
             raise Refused(f"The '{key}' setting doesn't have value '{word[:_SHOWN]}'")
         return key, tuple(part for part in present if part not in parts)
+
+
+def _kind(said: Any, types: Mapping[str, IndexType]) -> str:
+    kind = str(said)
+    return kind if kind in types else _SPELLINGS.get(kind, kind)
 
 
 def _value(config: IndexConfig, key: str) -> Any:

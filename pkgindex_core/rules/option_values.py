@@ -85,13 +85,17 @@ def inheritance(value: Any) -> str:
     return word
 
 
+_LONGEST_EXPIRY = 10**9
+"""Thirty years; a number without bound cannot be stored."""
+
+
 def expiry(value: Any) -> int:
     """Seconds, 0 or more."""
     try:
         seconds = -1 if isinstance(value, bool) else int(value)
     except (TypeError, ValueError):
         seconds = -1
-    if seconds < 0:
+    if not 0 <= seconds <= _LONGEST_EXPIRY:
         raise Refused("'mirror_cache_expiry' option must be an integer", hint="it is a number of seconds, 0 or more")
     return seconds
 

@@ -214,6 +214,17 @@ class TestMirrors:
         assert BUILTIN.changed(mirror(), given, TREE) == mirror()
         assert BUILTIN.changed(stage(), {"pypi_whitelist": "*"}, TREE) == stage()
 
+    def test_devpi_7_calls_a_mirror_remote(self):
+        made = BUILTIN.made(NAME, {"type": "remote", "mirror_url": "https://host/simple/"}, TREE)
+        assert made == mirror()
+        assert BUILTIN.changed(made, {"type": "remote", "title": "T"}, TREE) == replace(made, title="T")
+        assert BUILTIN.document(made)["type"] == "mirror"
+
+    @pytest.mark.parametrize("value", [10**30, -1, "9" * 40, True, "soon"])
+    def test_an_expiry_that_cannot_be_stored_is_refused(self, value: Any):
+        assert "mirror_cache_expiry" in str(refusal(lambda: mirror(mirror_cache_expiry=value)))
+        assert mirror("https://host/simple/", mirror_cache_expiry="0").mirror_cache_expiry == 0
+
     def test_a_mirror_needs_a_url(self):
         assert "needs the option mirror_url" in str(refusal(BUILTIN.made, NAME, {"type": "mirror"}, TREE))
         assert "can't be removed" in str(refusal(BUILTIN.patched, mirror(), ["mirror_url-="], TREE))
