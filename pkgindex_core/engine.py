@@ -44,6 +44,7 @@ from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
 from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
+from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
@@ -146,6 +147,14 @@ class Engine:
         )
         self.exporting = Exporting(store=store, blobs=blobs, workers=workers)
         self.restoring = Restoring(store=store, blobs=blobs, workers=workers)
+        self.devpi_import = DevpiImport(
+            store=store,
+            blobs=blobs,
+            options=self.index_options,
+            passwords=self.passwords,
+            workers=workers,
+            clock=clock,
+        )
         self.promotion = Promotion(
             store=store,
             blobs=blobs,

@@ -63,6 +63,10 @@ POINTS: Final[frozenset[str]] = frozenset(
         "export.segment_written",
         "restore.blobs_kept",
         "restore.replayed",
+        "import.settled",
+        "import.files_kept",
+        "import.releases_kept",
+        "import.attachments_kept",
     }
 )
 

@@ -159,6 +159,27 @@ class IndexOptions:
             raise Refused(problems, hint=hint)
         return self.changed(config, given, tree)
 
+    def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
+        """The index with what can be taken of another program's options, and a sentence about each that could not.
+
+        Of a list what is right is taken. A base need not exist. What no option is called is kept under its key, for a plugin
+        that may know it later.
+        """
+        options = self._options_of(config.type)
+        remarks: list[str] = []
+        for key, value in given.items():
+            option = options.get(key)
+            if option is None:
+                if key not in LEGACY and key not in _NOT_OPTIONS:
+                    config = replace(config, options={**config.options, key: _as_json(value)})
+                    remarks.append(f"{key} is no option of this program; it is kept in case a plugin knows it")
+                continue
+            try:
+                config = _written(config, key, option, _parsed(key, option, value, remarks))
+            except Refused as error:
+                remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
+        return config, remarks
+
     def document(self, config: IndexConfig) -> dict[str, Any]:
         """What may be shown of an index to those who may read it. Without its projects; never a secret."""
         shown: dict[str, Any] = {"type": config.type, "volatile": config.volatile}
@@ -258,6 +279,19 @@ def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> 
     if key in _INDEX_FIELDS:
         return replace(config, **{key: value})
     return replace(config, options={**config.options, key: _as_json(value)})
+
+
+def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> Any:
+    """A value as the option has it; of a list the words that are right."""
+    if not option.is_list:
+        return option.parse(value)
+    kept: list[Any] = []
+    for word in values.words(value):
+        try:
+            kept.extend(option.parse((word,)))
+        except Refused as error:
+            remarks.append(f"{word[:_SHOWN]!r} was left out of {key}: {'; '.join(error.problems)}")
+    return tuple(dict.fromkeys(kept))
 
 
 def _dropped(config: IndexConfig, key: str, option: IndexOption | None) -> IndexConfig:

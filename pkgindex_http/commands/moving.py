@@ -16,7 +16,9 @@ import msgspec
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.store_dump import Gone
+from pkgindex_core.services.administration import PASSWORD_FILE, ROOT
 from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_core.services.importing.report import Report
 from pkgindex_http.commands.common import (
     asynchronous,
     opened,
@@ -116,6 +118,57 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
         print_json(msgspec.to_builtins(done))
     if done.lost:
         sys.exit(NOT_ALL)
+
+
+@import_.command("devpi")
+@settings_options
+@click.argument("directory", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
+@asynchronous
+async def import_devpi(directory: Path, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Bring in what `devpi-export DIR` wrote: users with their passwords, indexes, files, documentation, test results.
+
+    What is here already is left alone, so the same command goes on after it was stopped. Names that collide with other things
+    in the store end it before anything is changed.
+    """
+    async with opened(settings_from(config, **flags)) as engine:
+        assert isinstance(engine, Engine)
+        with progress_bar("Importing") as progress:
+            report = await engine.devpi_import.run(directory, progress=progress)
+        password = await _outdated_password_file(engine)
+    talk(
+        f"added {report.users} users, {report.indexes} indexes, {report.versions} versions, {report.files} files,"
+        f" {report.documentation} documentations, {report.test_results} test results ({report.bytes} bytes);"
+        f" {report.present} files were here already"
+    )
+    if password is not None:
+        talk(f"root has the password of the dump; {password} held the generated one and was removed")
+    _tell_remarks(report)
+    if as_json:
+        print_json({**msgspec.to_builtins(report), "complete": report.complete})
+    if not report.complete:
+        sys.exit(NOT_ALL)
+
+
+async def _outdated_password_file(engine: Engine) -> Path | None:
+    """Remove the generated password of root when it is not root's any more; return where it lay."""
+    place = Path(engine.settings.data) / PASSWORD_FILE
+    root = await engine.store.user(ROOT)
+    if not place.exists() or root is None:
+        return None
+    if await engine.passwords.verify(root.password_hash, place.read_text().strip()):
+        return None
+    place.unlink()
+    return place
+
+
+def _tell_remarks(report: Report) -> None:
+    for left_out, title in ((False, "not in every respect as it was"), (True, "left out")):
+        remarks = [remark for remark in report.remarks if remark.left_out is left_out]
+        if remarks:
+            talk(f"{title} ({len(remarks)}):")
+        for remark in remarks:
+            talk(f"  {remark.kind} {remark.name}: {remark.reason}")
 
 
 def _tell_lost(lost: list[Gone], what: str) -> None:

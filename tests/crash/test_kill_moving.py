@@ -11,7 +11,10 @@ import pytest
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
+from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import Serial
+from pkgindex_core.testing.wheels import build_wheel
+from tests.core.services.devpi_dumps import DevpiDumpBuilder
 from tests.crash.oracle import prepare_data
 from tests.crash.processes import PATIENCE_SECONDS, Starter, clean_environment
 
@@ -63,3 +66,30 @@ async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point:
     assert await command("import", dump, "--data", again, failpoints=f"{point}=kill") == -9
     assert await command("import", dump, "--data", again) == 0
     assert await commits_of(again) == await commits_of(data)
+
+
+@pytest.mark.parametrize(
+    "point", [*sorted(point for point in POINTS if point.startswith("import.")), "blob.renamed", "commit.written"]
+)
+async def test_a_killed_import_from_devpi_goes_on(command: Command, tmp_path: Path, point: str) -> None:
+    data, built, again = tmp_path / "data", build_wheel("demo", "1.0"), tmp_path / "again"
+    dump = DevpiDumpBuilder(tmp_path / "dump")
+    dump.user(
+        "alice", pwhash="$argon2i$v=19$m=512,t=2,p=2$y/k/x/jfm/Peu3cOYSwlpA$WV0h32WZhOWUn/GprUrezCVyEEWd6/zGt7ZbMBivmSc"
+    )
+    dump.index("alice/dev")
+    dump.version("alice/dev", "demo", "1.0")
+    dump.file("alice/dev", "demo", "1.0", built.filename, built.data)
+    dump.file("alice/dev", "demo", "1.0", "demo-1.0.doc.zip", b"docs", kind="doczip")
+    dump.write()
+    assert await command("import", "devpi", dump.path, "--data", again) == 0
+    assert await command("import", "devpi", dump.path, "--data", data, failpoints=f"{point}=kill") == -9
+    assert await command("import", "devpi", dump.path, "--data", data) == 0
+    assert await brought(data) == await brought(again)
+
+
+async def brought(data: Path) -> list[object]:
+    """What the import has committed, in order: the same, however often it was stopped."""
+    async with Engine.open(Settings(data=data), mirrors=False) as engine:
+        commits = await engine.store.commits(Serial(0))
+    return [commit.changes for commit in commits if commit.who == IMPORTER]

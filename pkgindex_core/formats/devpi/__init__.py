@@ -1,0 +1,1 @@
+"""What devpi writes: its dumps, read and translated."""

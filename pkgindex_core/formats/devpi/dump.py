@@ -1,0 +1,231 @@
+"""`dataindex.json` of `devpi-export`, read part by part.
+
+    {"users": {NAME: {…}},
+     "indexes": {"user/index": {"indexconfig": {…}, "projects": {NAME: {VERSION: {…}}}, "files": [{…}]}},
+     "dumpversion": "2", "pythonversion": […], "devpi_server": "6.20.3"}
+
+The file may be larger than memory (every description of every version is in it), so it is mapped, scanned for where the parts lie
+(`formats.json_spans`), and one version or one file is decoded at a time. Version 1 of the format lacks versions of files and may lack
+their hashes; both versions have several ways to say a hash. Users and the options of indexes are few, and are held.
+
+Pure: works on a buffer that somebody else opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.digests import clean_digests
+from pkgindex_core.errors import Refused
+from pkgindex_core.formats.json_spans import Buffer, elements, members
+
+VERSIONS: Final = ("1", "2")
+Kind = Literal["releasefile", "doczip", "toxresult"]
+
+_NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
+_DIGEST_DIRECTORY = re.compile(r"\A([a-z0-9_]+)=([0-9a-f]+)\Z")
+
+
+class Unreadable(Struct, frozen=True):
+    """A part that cannot be used; `name` says which, `reason` why."""
+
+    name: str
+    reason: str
+
+
+class DumpVersion(Struct, frozen=True, kw_only=True):
+    """The metadata of one version of a project."""
+
+    project: str
+    """The project's name as the dump has it; normalised as devpi does since version 2."""
+    version: str
+    metadata: Mapping[str, Any]
+
+
+class DumpFile(Struct, frozen=True, kw_only=True):
+    """One file of an index, of any kind."""
+
+    kind: str
+    """A `Kind`, or what a later devpi may call something new."""
+    project: str
+    version: str
+    relpath: str
+    """Where it lies in the dump, with slashes."""
+    filename: str
+    digests: Mapping[str, str] = {}
+    size: int | None = None
+    last_modified: str = ""
+    url: str = ""
+    """Mirrored files: where the upstream has it."""
+    about: str = ""
+    """Test results: the name of the file that was tested."""
+    log: tuple[Mapping[str, Any], ...] = ()
+
+
+class DumpIndex(Struct, frozen=True, kw_only=True):
+    """One index: its options, and where the rest of it lies."""
+
+    name: str
+    config: Mapping[str, Any]
+    projects_at: int = -1
+    files_at: int = -1
+    """-1: the dump has none, as of a mirror whose files were not included."""
+
+
+class DevpiDump:
+    """A dump over a buffer. Construction finds users, indexes and the version; `Refused` when it is no dump."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self.users: dict[str, Mapping[str, Any]] = {}
+        self.indexes: dict[str, DumpIndex] = {}
+        self.unreadable: list[Unreadable] = []
+        self._places: dict[str, dict[str, int]] = {}
+        top = {key: (start, stop) for key, start, stop in members(buffer, 0)}
+        missing = [key for key in ("dumpversion", "users", "indexes") if key not in top]
+        if missing:
+            raise Refused(
+                f"dataindex.json has no {' and no '.join(missing)}", hint="name a directory that devpi-export wrote"
+            )
+        self.format = str(self._decoded(*top["dumpversion"]))
+        if self.format not in VERSIONS:
+            raise Refused(
+                f"the dump has version {self.format!r}; known are {' and '.join(VERSIONS)}",
+                hint="export with a devpi-server whose dumps have a known version (6.x has 2)",
+            )
+        self.server = str(self._decoded(*top["devpi_server"])) if "devpi_server" in top else ""
+        for name, start, stop in members(buffer, top["users"][0]):
+            value = self._object(f"user {name}", start, stop)
+            if value is not None:
+                self.users[name] = value
+        for name, start, _ in members(buffer, top["indexes"][0]):
+            parts = {key: (place, stop) for key, place, stop in members(buffer, start)}
+            config = self._object(f"index {name}", *parts["indexconfig"]) if "indexconfig" in parts else None
+            if config is None:
+                self.unreadable.append(Unreadable(f"index {name}", "it has no indexconfig"))
+                continue
+            self.indexes[name] = DumpIndex(
+                name=name,
+                config=config,
+                projects_at=parts.get("projects", (-1, -1))[0],
+                files_at=parts.get("files", (-1, -1))[0],
+            )
+
+    def projects(self, index: DumpIndex) -> Iterator[tuple[str, int]]:
+        """Every project of an index by name, and where its versions lie."""
+        if index.projects_at >= 0:
+            for name, place, _ in members(self._buffer, index.projects_at):
+                yield name, place
+
+    def versions(self, project: str, place: int) -> Iterator[DumpVersion | Unreadable]:
+        """The metadata of each version of a project that lies there."""
+        for version, start, stop in members(self._buffer, place):
+            name = f"{project} {version}"
+            try:
+                metadata = self._decoded(start, stop)
+            except msgspec.DecodeError as error:
+                yield Unreadable(name, f"its metadata cannot be read: {error}")
+                continue
+            if not isinstance(metadata, dict):
+                yield Unreadable(name, "its metadata is no object")
+                continue
+            yield DumpVersion(project=project, version=str(metadata.get("version") or version), metadata=metadata)
+
+    def version(self, index: DumpIndex, file: DumpFile) -> Mapping[str, Any]:
+        """The metadata of the version that a file belongs to; empty when the dump has none."""
+        if index.name not in self._places:
+            self._places[index.name] = dict(self.projects(index))
+        place = self._places[index.name].get(file.project, -1)
+        if place >= 0:
+            for version, start, stop in members(self._buffer, place):
+                if version == file.version:
+                    try:
+                        metadata = self._decoded(start, stop)
+                    except msgspec.DecodeError:
+                        return {}
+                    return metadata if isinstance(metadata, dict) else {}
+        return {}
+
+    def count_files(self, index: DumpIndex) -> int:
+        return sum(1 for _ in elements(self._buffer, index.files_at)) if index.files_at >= 0 else 0
+
+    def files(self, index: DumpIndex) -> Iterator[DumpFile | Unreadable]:
+        """Every file, in the dump's order."""
+        if index.files_at < 0:
+            return
+        for number, (start, stop) in enumerate(elements(self._buffer, index.files_at), start=1):
+            try:
+                raw = self._decoded(start, stop)
+                yield _file(raw)
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                yield Unreadable(f"entry {number} of the files", f"it cannot be read: {error!r}")
+
+    def _decoded(self, start: int, stop: int) -> Any:
+        return msgspec.json.decode(self._buffer[start:stop])
+
+    def _object(self, name: str, start: int, stop: int) -> Mapping[str, Any] | None:
+        try:
+            value = self._decoded(start, stop)
+        except msgspec.DecodeError as error:
+            self.unreadable.append(Unreadable(name, f"it cannot be read: {error}"))
+            return None
+        if not isinstance(value, dict):
+            self.unreadable.append(Unreadable(name, "it is no object"))
+            return None
+        return value
+
+
+def normalized(name: str) -> str:
+    """A project name as devpi compares it.
+
+    >>> normalized("Foo+Bar_baz")
+    'foo-bar-baz'
+    """
+    return _NOT_ALPHANUMERIC.sub("-", name).lower()
+
+
+def _file(raw: Mapping[str, Any]) -> DumpFile:
+    entry: Mapping[str, Any] = raw.get("entrymapping") or {}
+    relpath = str(raw["relpath"]).replace("\\", "/")
+    kind = str(raw["type"])
+    digests = _digests(entry)
+    if kind == "toxresult":
+        digests = _of_the_result(digests, relpath)
+    size = entry.get("size")
+    return DumpFile(
+        kind=kind,
+        project=str(raw["projectname"]),
+        version=str(raw.get("version") or ""),
+        relpath=relpath,
+        filename=relpath.rpartition("/")[2],
+        digests=digests,
+        size=size if isinstance(size, int) else None,
+        last_modified=str(entry.get("last_modified") or ""),
+        url=str(entry.get("url") or ""),
+        about=str(raw.get("for_entrypath") or "").partition("#")[0].rpartition("/")[2],
+        log=tuple(one for one in raw.get("log") or () if isinstance(one, dict)),
+    )
+
+
+def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Every hash that the entry tells, in any of the ways that devpi's versions told them."""
+    told: dict[str, object] = dict(entry.get("hashes") or {})
+    if "md5" in entry:
+        told.setdefault("md5", entry["md5"])
+    algorithm, _, value = str(entry.get("hash_spec") or "").partition("=")
+    told.setdefault(algorithm, value)
+    return clean_digests(told)
+
+
+def _of_the_result(digests: dict[str, str], relpath: str) -> dict[str, str]:
+    """The hashes of a test result. From 6.5 to 6.8 devpi wrote those of the tested file, after which the directory is named."""
+    parts = relpath.split("/")
+    match = _DIGEST_DIRECTORY.match(parts[-2]) if len(parts) > 1 else None
+    if match and digests.get(match[1]) == match[2]:
+        return {}
+    return digests

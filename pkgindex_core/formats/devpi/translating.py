@@ -1,0 +1,148 @@
+"""devpi's users, options, metadata and histories as ours, and what of them has no place here.
+
+Each translation returns the value and remarks: sentences about what was kept otherwise or not at all. A part that cannot come along
+is `Refused` with the reason. Nothing is guessed: an option that no part of this program knows is kept under `options`,
+where a plugin may know it, and is remarked on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from pkgindex_core.clock import Timestamp, from_rfc3339
+from pkgindex_core.formats.devpi.dump import DumpFile, normalized
+from pkgindex_core.formats.password_hashes import from_devpi
+from pkgindex_core.models import ANONYMOUS, Event, IndexConfig, User
+from pkgindex_core.names import (
+    IndexName,
+    ProjectName,
+    normalized_or_none,
+    owner,
+    parse_index_name,
+    parse_user_name,
+)
+from pkgindex_core.rules.index_options import IndexOptions
+
+IMPORTER: Final = "[import devpi]"
+"""Who commits what came from a dump, and who did what a dump does not say who did."""
+
+_SECRETS: Final = frozenset({"pwhash", "pwsalt", "password"})
+_USER_FIELDS: Final = frozenset({"email", "title", "description", "custom_data", "created", "modified"})
+_IGNORED_USER_FIELDS: Final = frozenset({"username", "indexes"})
+_UNSET_WHEN_EMPTY: Final = frozenset({"uploadtrigger_jenkins"})
+"""Options of plugins that devpi wrote for every index once, set or not."""
+_FILENAME_LIMIT: Final = 255
+
+
+def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]:
+    """A user with its password hash."""
+    parse_user_name(name)
+    remarks = []
+    pwhash, pwsalt = str(raw.get("pwhash") or ""), str(raw.get("pwsalt") or "")
+    password_hash = from_devpi(pwhash, pwsalt) if pwhash else ""
+    if password_hash is None:
+        remarks.append(
+            "the password hash is of a kind that cannot be verified, or costs too much to: set a new password"
+        )
+    unknown = sorted(set(raw) - _USER_FIELDS - _SECRETS - _IGNORED_USER_FIELDS)
+    if unknown:
+        remarks.append(f"unknown fields were left out: {', '.join(unknown)}")
+    user = User(
+        name=name,
+        password_hash=password_hash or "",
+        email=str(raw.get("email") or ""),
+        title=str(raw.get("title") or ""),
+        description=str(raw.get("description") or ""),
+        created=from_rfc3339(str(raw.get("created") or "")) or Timestamp(0),
+        modified=from_rfc3339(str(raw.get("modified") or raw.get("created") or "")) or Timestamp(0),
+        custom_data=raw.get("custom_data"),
+    )
+    return user, remarks
+
+
+def translated_index(name: str, raw: Mapping[str, Any], known: IndexOptions) -> tuple[IndexConfig, list[str]]:
+    """An index with every option that is known here; the others are kept beside them."""
+    index = parse_index_name(name)
+    kind = str(raw.get("type") or "stage")
+    given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
+    if "pypi_whitelist" in given:  # its name before devpi 3
+        given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))
+    defaults: dict[str, Any] = {}
+    if kind != "mirror":
+        # What a missing key means to devpi (reference 1.2).
+        defaults = {
+            "acl_upload": (owner(index),),
+            "acl_toxresult_upload": (ANONYMOUS,),
+            "mirror_whitelist_inheritance": "union",
+        }
+    config = IndexConfig(name=index, type=kind, read_only=kind not in known.types, acl_read=(ANONYMOUS,), **defaults)
+    if kind in known.types:
+        config = replace(config, read_only=not known.types[kind].takes_uploads)
+    config, remarks = known.taken_over(config, given)
+    if kind not in known.types:
+        remarks.insert(0, f"its type {kind!r} is not known here: it is kept with its files and takes no uploads")
+    return config, remarks
+
+
+def translated_project(name: str) -> ProjectName | None:
+    """A project's name; None when it can have none here."""
+    return normalized_or_none(name) or normalized_or_none(normalized(name).strip("-"))
+
+
+def translated_log(file: DumpFile, index: IndexName, fallback: Timestamp) -> tuple[Event, ...]:
+    """A file's history. One that has none was uploaded when it was last modified."""
+    events = tuple(
+        Event(
+            what=str(one.get("what") or "upload"),
+            at=_moment(one.get("when")) or fallback,
+            who=str(one.get("who") or ""),
+            source=str(one.get("src") or ""),
+            target=str(one.get("dst") or ""),
+            count=one["count"] if isinstance(one.get("count"), int) else 0,
+        )
+        for one in file.log
+    )
+    return events or (Event(what="upload", at=fallback, who=IMPORTER, target=index),)
+
+
+def file_time(file: DumpFile) -> Timestamp | None:
+    """When a file was uploaded: what devpi gives as Last-Modified, or its history's last word."""
+    try:
+        moment = parsedate_to_datetime(file.last_modified)
+    except (TypeError, ValueError, IndexError):
+        told = [_moment(one.get("when")) for one in file.log]
+        return max((one for one in told if one is not None), default=None)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Timestamp(int(moment.timestamp()) * 1_000_000)
+
+
+def unsafe_filename(filename: str) -> str:
+    """Why a file of this name cannot be served; "" when it can, however old its kind."""
+    if not filename.isprintable():
+        return "its name has characters that cannot be printed"
+    if "/" in filename or "\\" in filename or filename in {"", ".", ".."} or filename.startswith("."):
+        return "its name is none of a file"
+    if len(filename) > _FILENAME_LIMIT:
+        return f"its name is longer than {_FILENAME_LIMIT} characters"
+    if filename.endswith(".metadata"):
+        return "its name is that of a metadata sidecar"
+    return ""
+
+
+def _moment(value: Any) -> Timestamp | None:
+    """Devpi's time tuples (UTC), and the strings of its next version."""
+    if isinstance(value, str):
+        return from_rfc3339(value)
+    if isinstance(value, Sequence) and len(value) >= 6 and all(isinstance(part, int) for part in value):
+        year, month, day, hour, minute, second = value[:6]
+        try:
+            return Timestamp(int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()) * 1_000_000)
+        except ValueError:
+            return None
+    return None
