@@ -159,6 +159,10 @@ class IndexOptions:
             raise Refused(problems, hint=hint)
         return self.changed(config, given, tree)
 
+    def kind(self, said: str) -> str:
+        """A type by its name here, known or not."""
+        return _kind(said, self.types)
+
     def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
         """The index with what can be taken of another program's options, and a sentence about each that could not.
 

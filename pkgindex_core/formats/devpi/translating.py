@@ -68,7 +68,7 @@ def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]
 def translated_index(name: str, raw: Mapping[str, Any], known: IndexOptions) -> tuple[IndexConfig, list[str]]:
     """An index with every option that is known here; the others are kept beside them."""
     index = parse_index_name(name)
-    kind = str(raw.get("type") or "stage")
+    kind = known.kind(str(raw.get("type") or "stage"))
     given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
     if "pypi_whitelist" in given:  # its name before devpi 3
         given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))

@@ -333,6 +333,7 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
     dump.index("alice/a", bases=["alice/b", "not a base"], uploadtrigger_jenkins=None, acl_upload="alice, b/d")
     dump.index("alice/b", bases=["alice/a"], mirror_whitelist_inheritance="neither", pypi_whitelist=["Foo_Bar"])
     dump.file("alice/special", "demo", "1.0", WHEEL.filename, WHEEL.data)
+    dump.index("alice/far", type="remote", mirror_url="https://far.example/")
     dump.user("bob", pwhash="$6$rounds=1$x$y", shoe_size=44)
     async with store() as engine:
         report = await bring(engine, dump)
@@ -348,6 +349,7 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
             ("foo-bar",),
             "union",
         )
+        assert tree[IndexName("alice/far")].is_mirror
         assert report.complete
         remarks = [f"{one.kind} {one.name}: {one.reason}" for one in report.remarks]
         for word in (
