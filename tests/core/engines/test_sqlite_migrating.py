@@ -1,0 +1,115 @@
+"""A database that an earlier program wrote opens with this one, and everything in it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from pkgindex_core.changes import AttachmentAbsent, FileAbsent, PutAttachment, PutFile, PutRelease
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.sql.migrations import migrations
+from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.errors import RequirementFailed
+from pkgindex_core.models import Attachment, Release, Serial, decode_file
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.testing.index_cases.values import ManualClock, hosted
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "index-schema-1.sql"
+DEV, MIRROR = IndexName("ann/dev"), IndexName("root/mirror")
+DEMO, OTHER, SIX = ProjectName("demo"), ProjectName("other"), ProjectName("six")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "index.db"
+    connection = apsw.Connection(str(path))
+    for _ in connection.execute(GOLDEN.read_text()):
+        pass
+    assert connection.execute("SELECT max(number) FROM migrations").get == 1
+    connection.close()
+    return path
+
+
+async def test_everything_of_schema_1_is_there(path: Path) -> None:
+    store = await SqliteIndex.open(path, ManualClock())
+    try:
+        assert await store.check() == []
+        assert await store.head() == 11
+        assert [user.name for user in await store.users()] == ["ann", "root"]
+        ann = await store.user("ann")
+        assert ann is not None
+        assert (ann.email, ann.custom_data) == ("ann@example.org", {"ü": 1})
+        assert [token.name for token in await store.tokens("ann")] == ["ci"]
+        tree = await store.tree()
+        assert tree.indexes[DEV].bases == (MIRROR,)
+        assert tree.indexes[MIRROR].mirror_credentials == "a:b"
+        page = await store.page(DEV, DEMO)
+        assert page is not None
+        files = {row.filename: decode_file(row.body) for row in page.rows}
+        assert {name: (file.requires_python, file.yanked, file.history) for name, file in files.items()} == {
+            "demo-1.0-py3-none-any.whl": (">=3.8", False, ()),
+            "demo-1.0.tar.gz": ("", "broken", ()),
+        }
+        past = await store.page(DEV, DEMO, at=Serial(7))
+        assert past is not None
+        assert {row.filename for row in past.rows} == {*files, "demo-2.0.tar.gz"}
+        other = await store.page(DEV, OTHER)
+        assert other is not None
+        assert other.head.status == "archived"
+        mirrored = await store.page(MIRROR, SIX)
+        assert mirrored is not None
+        assert len(mirrored.rows) == 3
+        assert (await store.listing(MIRROR)).count == 2
+        assert await store.releases(DEV, DEMO) == []
+        assert await store.attachments(DEV, DEMO) == []
+        with pytest.raises(RequirementFailed):
+            await store.apply(
+                [PutFile(DEV, DEMO, hosted("demo-2.0.tar.gz"))], who="ann", require=[FileAbsent(DEV, "demo-2.0.tar.gz")]
+            )
+    finally:
+        await store.close()
+
+
+async def test_what_came_after_schema_1_works_in_it_and_it_opens_again(path: Path) -> None:
+    docs = Attachment(
+        kind="doczip", filename="demo-1.0.doc.zip", version="1.0", sha256=sha256_of(b"d"), size=1, added=Timestamp(1)
+    )
+    release = Release(version="1.0", metadata=b'{"summary": "one"}')
+    store = await SqliteIndex.open(path, ManualClock(Timestamp(1_800_000_000_000_000)))
+    await store.apply(
+        [PutRelease(DEV, DEMO, release), PutAttachment(DEV, DEMO, docs)],
+        who="ann",
+        require=[AttachmentAbsent(DEV, DEMO, docs.filename)],
+    )
+    await store.close()
+    connection = apsw.Connection(str(path))
+    assert connection.execute("SELECT max(number) FROM migrations").get == len(migrations("sqlite"))
+    connection.close()
+    store = await SqliteIndex.open(path, ManualClock())
+    try:
+        assert await store.releases(DEV, DEMO) == [release]
+        assert await store.attachments(DEV, DEMO) == [docs]
+    finally:
+        await store.close()
+
+
+async def test_its_log_can_be_replayed(path: Path) -> None:
+    """Every change that an earlier program logged still means the same."""
+    store, fresh = await SqliteIndex.open(path, ManualClock()), MemoryIndex(ManualClock())
+    try:
+        commits = await store.commits(Serial(0))
+        await fresh.replay(commits)
+        assert await fresh.users() == await store.users()
+        assert (await fresh.tree()).indexes == (await store.tree()).indexes
+        for index, project in ((DEV, DEMO), (DEV, OTHER), (MIRROR, SIX)):
+            ours, theirs = await fresh.page(index, project), await store.page(index, project)
+            assert ours is not None
+            assert theirs is not None
+            assert (ours.head, set(ours.rows)) == (theirs.head, set(theirs.rows))
+    finally:
+        await store.close()
+        await fresh.close()
