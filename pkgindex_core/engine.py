@@ -51,6 +51,7 @@ from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
+from pkgindex_core.services.results import Results
 from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.services.versions import Versions
 from pkgindex_core.urls import without_credentials
@@ -128,6 +129,7 @@ class Engine:
         )
         self.versions = Versions(store=store, pages=self.pages, filters=filters, workers=workers, clock=clock)
         self.releases = Releases(store=store)
+        self.results = Results(store=store, blobs=blobs, workers=workers, clock=clock)
         checks = [provider.make(context) for provider in plugins.upload_checks()]
         self.registering = Registering(store=store)
         self.uploads = Uploads(

@@ -31,6 +31,14 @@ class Missing(PkgIndexError):
         self.name = name
 
 
+class Gone(Missing):
+    """The named thing existed and was deleted; `project` had it."""
+
+    def __init__(self, what: str, name: str, project: str, *, message: str = "", hint: str = "") -> None:
+        super().__init__(what, name, message=message or f"{what} {name!r} existed and was deleted", hint=hint)
+        self.project = project
+
+
 class Conflict(PkgIndexError):
     """The request contradicts what is stored: a name is taken, a precondition no longer holds."""
 

@@ -19,19 +19,25 @@ _CONTINUED = web.RequestKey("continued", bool)
 
 async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
     """Read a JSON document of a known shape."""
-    body = bytearray()
-    async for chunk in chunks(request):
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge("the document", limit)
+    body = await read_bytes(request, limit=limit)
     try:
-        return msgspec.json.decode(bytes(body), type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Refused(f"the document does not fit: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"the body is not JSON: {error}") from error
     except RecursionError:
         raise Refused("the document is nested too deeply") from None
+
+
+async def read_bytes(request: web.BaseRequest, *, limit: int) -> bytes:
+    """Read a document whole."""
+    body = bytearray()
+    async for chunk in chunks(request):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge("the document", limit)
+    return bytes(body)
 
 
 async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:

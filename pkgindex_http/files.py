@@ -18,6 +18,7 @@ from pkgindex_core.protocols import SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.files import ArrivingFile, ElsewhereFile, StoredFile
 from pkgindex_http.bodies import read_json
+from pkgindex_http.devpi import file_documents
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
@@ -33,10 +34,12 @@ class _Yank(msgspec.Struct, forbid_unknown_fields=True):
 
 async def download(ask: Ask) -> Reply | web.StreamResponse:
     """A file, or with `.metadata` behind its name the core metadata of a wheel (PEP 658)."""
+    if "application/json" in ask.accept.lower():
+        return await file_documents.describe(ask)
     filename = ask.values["filename"]
     sidecar = filename.endswith(_SIDECAR)
     found = await ask.engine.files.open(
-        ask.index, _pinned(ask), filename.removesuffix(_SIDECAR), sidecar=sidecar, principal=ask.principal
+        ask.index, ask.pinned, filename.removesuffix(_SIDECAR), sidecar=sidecar, principal=ask.principal
     )
     if isinstance(found, ElsewhereFile):
         # Not for keeping: the file may be kept here tomorrow, or the option be gone.
@@ -50,19 +53,9 @@ async def modify(ask: Ask) -> Reply:
     """Yank or unyank a file."""
     document = await read_json(ask.request, _Yank)
     filename = ask.values["filename"]
-    project, _ = await ask.engine.files.lookup(ask.index, _pinned(ask), filename)
-    await ask.engine.releases.yank(ask.index, project, filename, document.yanked, principal=ask.principal)
+    found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
+    await ask.engine.releases.yank(ask.index, found.project, filename, document.yanked, principal=ask.principal)
     return json_reply({"message": f"{filename} {'yanked' if document.yanked else 'is not yanked any more'}"})
-
-
-async def delete(ask: Ask) -> Reply:
-    """Delete a file."""
-    filename = ask.values["filename"]
-    project, _ = await ask.engine.files.lookup(ask.index, _pinned(ask), filename)
-    await ask.engine.releases.delete_file(
-        ask.index, project, filename, principal=ask.principal, force=ask.query("force") is not None
-    )
-    return json_reply({"message": f"{filename} deleted"})
 
 
 async def _stored(ask: Ask, found: StoredFile, *, sidecar: bool) -> Reply | web.StreamResponse:
@@ -135,13 +128,6 @@ def _headers(public: bool, *, sidecar: bool) -> dict[str, str]:
         "Access-Control-Allow-Origin": "*",
         **SECURITY_HEADERS,
     }
-
-
-def _pinned(ask: Ask) -> str:
-    """The part of the path that pins the bytes, as `formats.fragments.directory` writes it."""
-    if "b" in ask.values:
-        return f"+f/{ask.values['a']}/{ask.values['b']}"
-    return f"+e/{ask.values['a']}"
 
 
 @lru_cache(4096)

@@ -65,6 +65,13 @@ class Ask(Struct, kw_only=True):
         return name
 
     @property
+    def pinned(self) -> str:
+        """The part of a file's path that pins its bytes, as `formats.fragments.directory` writes it."""
+        if "b" in self.values:
+            return f"+f/{self.values['a']}/{self.values['b']}"
+        return f"+e/{self.values['a']}"
+
+    @property
     def root(self) -> str:
         """The relative URL from this page to the root of the server."""
         return "../" * (len(self.segments) - 1)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import authcheck, documentation, explanations, files, health, simple, uploads, welcome
-from pkgindex_http.devpi import login, projects, pushing, refreshing, releases, tokens
+from pkgindex_http.devpi import file_documents, login, projects, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -153,8 +153,25 @@ ROUTES: Final[tuple[Route, ...]] = (
         "DELETE",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
         _DELETE,
-        files.delete,
-        "delete a file; ?force on a non-volatile index",
+        file_documents.delete,
+        "delete a file, documentation or a test result; ?force on a non-volatile index",
+        envelope=True,
+    ),
+    Route(
+        "DELETE",
+        "/{user}/{index}/+e/{a}/{filename}",
+        _DELETE,
+        file_documents.delete,
+        "forget a mirrored file; ?force on a non-volatile index",
+        envelope=True,
+    ),
+    Route(
+        "POST",
+        "/{user}/{index}/+f/{a}/{b}/{filename}",
+        Checked(Action.UPLOAD_RESULTS, "Results.may_add, add"),
+        file_documents.add_result,
+        "add a test result (JSON) to a file",
+        envelope=True,
     ),
     Route(
         "POST",

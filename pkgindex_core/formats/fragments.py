@@ -14,14 +14,16 @@ no host, so the bytes do not depend on how the server is reached. The path of a 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.models import File, PageRow, encode_file
 
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _encoder = msgspec.json.Encoder()
 
 
@@ -46,6 +48,23 @@ def directory(file: File) -> str:
     if sha256:
         return f"+f/{sha256[:3]}/{sha256[3:16]}"
     return f"+e/{hashlib.sha256(file.url.encode()).hexdigest()[:16]}"
+
+
+def former_directories(file: File) -> frozenset[str]:
+    """Other directories under which a mirrored file was or is known.
+
+    Ours from before its sha256 was known; devpi's by whatever digest the upstream had, and where it had none by the place of the
+    file at the upstream: scheme, host and path with `_` for what is no letter, digit, `_`, `.` or `-`.
+    """
+    upstream = urlsplit(file.url)
+    place = f"{upstream.scheme}/{upstream.netloc}{upstream.path.rpartition('/')[0]}"
+    return frozenset(
+        {
+            f"+e/{hashlib.sha256(file.url.encode()).hexdigest()[:16]}",
+            f"+e/{_NO_NAME.sub('_', place)}",
+            *(f"+f/{digest[:3]}/{digest[3:16]}" for digest in file.digests.values()),
+        }
+    )
 
 
 def _public(file: File) -> dict[str, Any]:

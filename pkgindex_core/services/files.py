@@ -8,7 +8,6 @@ is fetched first.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +16,11 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Corrupt, Missing, Unavailable
+from pkgindex_core.errors import Corrupt, Gone, Missing, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
-from pkgindex_core.formats.fragments import directory
-from pkgindex_core.models import File, IndexConfig, Tree
+from pkgindex_core.formats.fragments import directory, former_directories
+from pkgindex_core.formats.project_documents import attachment_path
+from pkgindex_core.models import Attachment, File, IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Blob,
@@ -69,12 +69,23 @@ class ElsewhereFile(Struct, frozen=True, kw_only=True):
     url: str
 
 
+class Found(Struct, frozen=True, kw_only=True):
+    """What a path names."""
+
+    project: ProjectName
+    file: File
+    """For an attachment: its name, digest and size as those of a file."""
+    attachment: Attachment | None = None
+    tested: File | None = None
+    """For a test result: the file that it is about, which hides it when it is hidden."""
+
+
 class _Known(Struct, kw_only=True):
     """What was found under a path. Holds while the generation does: bytes that a row names are not taken away."""
 
     generation: int
-    project: ProjectName
-    file: File
+    found: Found
+    quarantined: bool
     bytes: StoredFile | None = None
     sidecar: StoredFile | None = None
 
@@ -108,9 +119,8 @@ class Files:
         """
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, some_project=True)
-        known = await self._find(config, pinned, filename)
-        allowed_index(tree, index, principal, Action.READ, project=known.project)
-        self._guard(tree, config, known)
+        known = await self._named(tree, config, pinned, filename, principal)
+        self._offer(tree, config, known, f"{index}/{pinned}/{filename}")
         stored = known.sidecar if sidecar else known.bytes
         if stored is not None:
             return stored
@@ -123,36 +133,91 @@ class Files:
         """Bytes from the blob store, for places that are neither paths nor URLs."""
         return self._blobs.read(key, span)
 
-    async def lookup(self, index: IndexName, pinned: str, filename: str) -> tuple[ProjectName, File]:
-        """The project and record of a file that is stored or mirrored, without asking who wants to know."""
-        config = (await self._store.tree()).indexes.get(index)
-        if config is None:
-            raise Missing("index", index)
-        known = await self._find(config, pinned, filename)
-        return known.project, known.file
+    async def lookup(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> Found:
+        """What a path names, as far as it is known here, for somebody who looks after the index: what is hidden or
+        quarantined is named too.
+        """
+        tree = await self._store.tree()
+        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
+        return (await self._named(tree, config, pinned, filename, principal, asking=False)).found
 
-    async def _find(self, config: IndexConfig, pinned: str, filename: str) -> _Known:
+    async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> Found:
+        """What is known of a file that may be fetched, without fetching it."""
+        tree = await self._store.tree()
+        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
+        known = await self._named(tree, config, pinned, filename, principal)
+        self._offer(tree, config, known, f"{index}/{pinned}/{filename}")
+        return known.found
+
+    async def _named(
+        self,
+        tree: Tree,
+        config: IndexConfig,
+        pinned: str,
+        filename: str,
+        principal: Principal,
+        *,
+        asking: bool = True,
+    ) -> _Known:
+        """What a path names, for who may read the project. What was deleted is told of only to them, too."""
+        try:
+            known = await self._find(config, pinned, filename, asking=asking)
+        except Gone as gone:
+            allowed_index(tree, config.name, principal, Action.READ, project=ProjectName(gone.project))
+            raise
+        allowed_index(tree, config.name, principal, Action.READ, project=known.found.project)
+        return known
+
+    async def _find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> _Known:
         key = (config.name, pinned, filename)
         generation = self._store.generation()
         known = self._known.get(key)
         if known is not None and known.generation == generation:
             return known
         candidates = candidate_projects(filename)
-        found = await self._store.find_file(config.name, filename, candidates)
-        if found is None and config.is_mirror:
-            found = await self._find_upstream(config, filename, candidates)
-        if found is None or not _pins(pinned, found[1]):
+        pair = await self._store.find_file(config.name, filename, candidates)
+        if pair is None and config.is_mirror and asking:
+            pair = await self._find_upstream(config, filename, candidates)
+        found: Found | None = None
+        if pair is not None and _pins(pinned, pair[1]):
+            found = Found(project=pair[0], file=pair[1])
+        elif not config.is_mirror:
+            found = await self._find_attachment(config.name, pinned, filename)
+        if found is None:
+            await self._find_tombstone(config.name, pinned, filename)
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
-        project, file = found
-        (standing,) = await self._store.standings(project, [config.name])
-        if standing.status == "quarantined":  # PEP 792: no distributions are offered, by URL neither
-            raise Missing("file", f"{config.name}/{pinned}/{filename}", hint=f"the project {project} is quarantined")
-        known = _Known(generation=generation, project=project, file=file)
+        (standing,) = await self._store.standings(found.project, [config.name])
+        known = _Known(generation=generation, found=found, quarantined=standing.status == "quarantined")
         self._known[key] = known
         self._known.move_to_end(key)
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return known
+
+    async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> Found | None:
+        """Documentation or a test result, which lies beside the file that was tested."""
+        pair = await self._store.find_attachment(index, filename)
+        if pair is None:
+            return None
+        project, attachment = pair
+        tested = await self._store.file(index, project, attachment.about) if attachment.about else None
+        if attachment_path(attachment, tested).rpartition("/")[0] != pinned:
+            return None
+        file = File(
+            filename=filename,
+            version=attachment.version,
+            digests={"sha256": attachment.sha256},
+            size=attachment.size,
+            upload_time=attachment.added,
+            history=attachment.history,
+        )
+        return Found(project=project, file=file, attachment=attachment, tested=tested)
+
+    async def _find_tombstone(self, index: IndexName, pinned: str, filename: str) -> None:
+        """Say so when exactly this file was here and was deleted."""
+        taken = await self._store.taken(index, filename)
+        if taken is not None and not taken.live and pinned == f"+f/{taken.sha256[:3]}/{taken.sha256[3:16]}":
+            raise Gone("file", f"{index}/{pinned}/{filename}", taken.project)
 
     async def _find_upstream(
         self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
@@ -179,7 +244,7 @@ class Files:
     async def _bytes(
         self, config: IndexConfig, known: _Known, *, public: bool
     ) -> StoredFile | ArrivingFile | ElsewhereFile:
-        file = known.file
+        file = known.found.file
         sha256 = file.sha256
         blob = await self._blobs.stat(sha256) if sha256 else None
         if blob is not None and file.size not in {None, blob.size}:
@@ -189,7 +254,7 @@ class Files:
             url = await refresher.external_url(config, file) if config.mirror_use_external_urls else None
             if url is not None:
                 return ElsewhereFile(file=file, url=url)
-            arriving = await refresher.fetch(config, known.project, file)
+            arriving = await refresher.fetch(config, known.found.project, file)
             return ArrivingFile(file=file, arriving=arriving, public=public)
         if blob is None:
             raise Corrupt(
@@ -201,12 +266,12 @@ class Files:
         return stored
 
     async def _sidecar(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile:
-        file = known.file
+        file = known.found.file
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None and config.is_mirror:
-            blob = await self._refresher(config).sidecar(config, known.project, file)
+            blob = await self._refresher(config).sidecar(config, known.found.project, file)
         if blob is None and file.metadata_sha256:
             raise Corrupt(
                 f"the metadata of {file.filename} is announced in {config.name}, but it is not in the blob store",
@@ -222,15 +287,18 @@ class Files:
         place = await self._blobs.locate(blob.sha256, filename=filename)
         return StoredFile(file=file, blob=blob, place=place, public=public)
 
-    def _guard(self, tree: Tree, config: IndexConfig, known: _Known) -> None:
+    def _offer(self, tree: Tree, config: IndexConfig, known: _Known, path: str) -> None:
         """What hides a file from pages hides its URL too, also when its bytes are here already."""
+        found = known.found
+        if known.quarantined:  # PEP 792: no distributions are offered, by URL neither
+            raise Missing("file", path, hint=f"the project {found.project} is quarantined")
         filters = applying(self._filters, tree, config.name)
         if not filters:
             return
-        build = Build(tree=tree, start=config.name, project=known.project, moment=self._clock.now())
-        reasons = why_hidden(config.name, known.file, filters, build)
+        build = Build(tree=tree, start=config.name, project=found.project, moment=self._clock.now())
+        reasons = why_hidden(config.name, found.tested or found.file, filters, build)
         if reasons:
-            raise Missing("file", known.file.filename, hint=f"it is hidden: {reasons[0].reason}")
+            raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].reason}")
 
     def _refresher(self, config: IndexConfig) -> Refresher:
         refresher = self._refreshers.get(config.type)
@@ -240,7 +308,10 @@ class Files:
 
 
 def _pins(pinned: str, file: File) -> bool:
-    """Whether a path's directory is this file's. The one from before its sha256 was known stays valid (lock files)."""
+    """Whether a path's directory is this file's, or was.
+
+    Valid stay, for lock files: the one from before its sha256 was known, and those that devpi gave to mirrored files.
+    """
     if pinned == directory(file):
         return True
-    return bool(file.url) and pinned == f"+e/{hashlib.sha256(file.url.encode()).hexdigest()[:16]}"
+    return bool(file.url) and pinned in former_directories(file)

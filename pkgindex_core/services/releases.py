@@ -1,19 +1,46 @@
-"""What happens to files after they were published: yanked, marked, deleted. Every method asks for the right it needs."""
+"""What happens to files after they were published: yanked, deleted. Every method asks for the right it needs.
+
+A deletion is one commit. A version goes whole: files with their test results, documentation, metadata; a file that is the last
+of its version takes the version along. The project stays, though nothing of it may be left: its name is not open to a public
+namesake before somebody deletes the project itself.
+
+On a mirror nothing can be deleted but what is remembered: the stored page goes, and the upstream is asked again when
+somebody next wants it.
+"""
 
 from __future__ import annotations
 
-from pkgindex_core.changes import DropFile, DropProject, YankFile
-from pkgindex_core.errors import Denied, Missing
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import (
+    Change,
+    DropAttachment,
+    DropFile,
+    DropMirrorPage,
+    DropProject,
+    DropRelease,
+    IndexIs,
+    ProjectAt,
+    PutProject,
+    Requirement,
+    YankFile,
+)
+from pkgindex_core.errors import Denied, Missing, RequirementFailed, Unavailable
 from pkgindex_core.formats.filenames import canonical_version
-from pkgindex_core.models import IndexConfig
+from pkgindex_core.models import Attachment, IndexConfig, Page
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import hosted_index
+from pkgindex_core.services.access import allowed_index, hosted_index
+
+_COMMIT_TURNS = 20
+_FORCE = "say ?force= (or -f, --force) if people who have pinned it may break"
 
 
 class Releases:
-    """Yanks and deletions in hosted indexes."""
+    """Yanks and deletions."""
 
     def __init__(self, *, store: IndexStore) -> None:
         self._store = store
@@ -22,49 +49,137 @@ class Releases:
         self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
     ) -> None:
         """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
-        await self._hosted(index, principal, Action.YANK, project)
+        hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
         await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+
+    async def may_delete(
+        self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
+    ) -> IndexConfig:
+        """Let a principal delete from an index, or say why not; `project` may not be known yet. An index that is not volatile wants `force`."""
+        tree = await self._store.tree()
+        config = allowed_index(tree, index, principal, Action.DELETE, project=project, some_project=project is None)
+        if not config.is_mirror:
+            hosted_index(tree, index, principal, Action.DELETE, project=project, some_project=project is None)
+        if not config.volatile and not force:
+            raise Denied("cannot delete version on non-volatile index", anonymous=False, hint=_FORCE)
+        return config
 
     async def delete_file(
         self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
     ) -> None:
-        """Remove a file; its name stays taken. An index that is not volatile wants `force`."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"file {filename!r}", force=force)
-        await self._store.apply([DropFile(index, project, filename)], who=principal.label)
+        """Remove a file, documentation or a test result. A file's name stays taken, and the last of a version takes the version along."""
+        for _ in range(_COMMIT_TURNS):
+            config = await self.may_delete(index, principal=principal, force=force, project=project)
+            page = await self._page(config, project)
+            row = next((row for row in page.rows if row.filename == filename), None)
+            changes: list[Change]
+            if config.is_mirror and row is not None:
+                changes = [DropMirrorPage(index, project)]
+            else:
+                attachments = await self._store.attachments(index, project)
+                changes = await self._without(page, filename, row.version if row else "", attachments)
+            if not changes:
+                raise Missing("file", filename, hint=f"see the project's page in {index}")
+            if await self._commit(changes, config, page, principal):
+                return
+        raise _restless(project)
 
     async def delete_release(
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
     ) -> tuple[str, ...]:
-        """Remove every file of one version (by PEP 440 equality) in one commit; return their names."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"version {version!r}", force=force)
-        page = await self._store.page(index, project)
+        """Remove everything of one version (by PEP 440 equality) in one commit; return the names of its files."""
         wanted = canonical_version(version)
-        names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted) if page else ()
-        if not names:
-            raise Missing("version", f"{project} {version}", hint=f"see the project's page in {index}")
-        await self._store.apply([DropFile(index, project, name) for name in names], who=principal.label)
-        return names
+        for _ in range(_COMMIT_TURNS):
+            config = await self.may_delete(index, principal=principal, force=force, project=project)
+            page = await self._page(config, project)
+            names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
+            changes: list[Change] = [DropMirrorPage(index, project)] if names and config.is_mirror else []
+            if not config.is_mirror:
+                changes += [DropFile(index, project, name) for name in names]
+                changes += await self._metadata(page, version, await self._store.attachments(index, project))
+            if not changes:
+                raise Missing(
+                    "version",
+                    f"{project} {version}",
+                    message=f"version {version!r} of project {str(project)!r} not found on stage {str(index)!r}",
+                    hint=f"see the project's page in {index}",
+                )
+            if await self._commit(changes, config, page, principal):
+                return names
+        raise _restless(project)
 
     async def delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
-        """Remove a project with all its files; their names stay taken."""
-        config = await self._hosted(index, principal, Action.DELETE, project)
-        _require_volatile(config, f"project {project!r}", force=force)
-        await self._store.apply([DropProject(index, project)], who=principal.label)
+        """Remove a project with all that it has; the names of its files stay taken, the project's own is free."""
+        tree = await self._store.tree()
+        config = allowed_index(tree, index, principal, Action.DELETE, project=project)
+        if not config.is_mirror:
+            hosted_index(tree, index, principal, Action.DELETE, project=project)
+        if not config.volatile and not force:
+            raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
+        (standing,) = await self._store.standings(project, [index])
+        if not standing.holds:
+            raise Missing("project", project, message="project not found")
+        change = DropMirrorPage(index, project) if config.is_mirror else DropProject(index, project)
+        await self._store.apply([change], who=principal.label, require=[IndexIs(config)])
 
-    async def _hosted(
-        self, index: IndexName, principal: Principal, action: Action, project: ProjectName
-    ) -> IndexConfig:
-        return hosted_index(await self._store.tree(), index, principal, action, project=project)
+    async def _page(self, config: IndexConfig, project: ProjectName) -> Page:
+        page = await self._store.page(config.name, project)
+        if page is None:
+            raise Missing(
+                "project", project, message=f"project {str(project)!r} not found on stage {str(config.name)!r}"
+            )
+        return page
+
+    async def _without(
+        self, page: Page, filename: str, version: str, attachments: Sequence[Attachment]
+    ) -> list[Change]:
+        """The changes that take one file (of this version) or attachment away; none when there is neither."""
+        index, project = page.index, page.project
+        attachment = next((each for each in attachments if each.filename == filename), None)
+        gone: Change
+        if version or attachment is None:
+            if all(row.filename != filename for row in page.rows):
+                return []
+            gone = DropFile(index, project, filename)
+        else:
+            gone, version = DropAttachment(index, project, filename), attachment.version
+        wanted = canonical_version(version)
+        others = [row for row in page.rows if canonical_version(row.version) == wanted and row.filename != filename]
+        docs = [
+            each
+            for each in attachments
+            if not each.about and canonical_version(each.version) == wanted and each != attachment
+        ]
+        if others or docs or (attachment is not None and attachment.about):
+            return [gone]
+        return [gone, *await self._metadata(page, version, ())]
+
+    async def _metadata(self, page: Page, version: str, attachments: Sequence[Attachment]) -> list[Change]:
+        """The changes that take away what is not a file: documentation, metadata, the mention on the page. Results go with files."""
+        index, project, wanted = page.index, page.project, canonical_version(version)
+        changes: list[Change] = [
+            DropAttachment(index, project, each.filename)
+            for each in attachments
+            if not each.about and canonical_version(each.version) == wanted
+        ]
+        if await self._store.release(index, project, version) is not None:
+            changes.append(DropRelease(index, project, version))
+        kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
+        if kept != page.head.versions:
+            changes.append(PutProject(index, project, replace(page.head, versions=kept)))
+        return changes
+
+    async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> bool:
+        """Commit under what was looked at; False when that has changed and has to be looked at again."""
+        guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp)]
+        try:
+            await self._store.apply(changes, who=principal.label, require=guards)
+        except RequirementFailed:
+            return False
+        return True
 
 
-def _require_volatile(config: IndexConfig, what: str, *, force: bool) -> None:
-    if not config.volatile and not force:
-        raise Denied(
-            f"cannot delete {what} on non-volatile index {config.name}",
-            anonymous=False,
-            hint="say ?force= (or --force) if people who have pinned it may break",
-        )
+def _restless(project: ProjectName) -> Unavailable:
+    return Unavailable(f"{project} changes faster than it can be written", retry_after=1, hint="try again")

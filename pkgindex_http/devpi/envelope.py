@@ -25,8 +25,6 @@ API_VERSION: Final = "2"
 
 _MISSING: Final[Mapping[str, str]] = {
     "index": "The stage {name} could not be found.",
-    "user": "no user {name!r}",
-    "project": "no project {name!r}",
 }
 
 

@@ -10,7 +10,7 @@ from pkgindex_http.requests import Ask
 async def delete_project(ask: Ask) -> Reply:
     """Delete a project from an index."""
     await ask.engine.releases.delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
-    return said(f"project {ask.project!r} deleted")
+    return said(f"project {ask.project} deleted from stage {ask.index}")
 
 
 async def delete_release(ask: Ask) -> Reply:
@@ -19,7 +19,7 @@ async def delete_release(ask: Ask) -> Reply:
     await ask.engine.releases.delete_release(
         ask.index, ask.project, version, principal=ask.principal, force=_force(ask)
     )
-    return said(f"project {ask.project!r} version {version!r} deleted")
+    return said(f"project {str(ask.project)!r} version {version!r} deleted")
 
 
 def _force(ask: Ask) -> bool:

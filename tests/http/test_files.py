@@ -345,8 +345,10 @@ async def test_fi_14_a_deleted_file_is_gone_and_its_name_stays_taken(shelf: Open
         for path in (here.path, f"{here.path}.metadata"):
             for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=0-1"}):
                 answer, _ = await here.get(path, **headers)
-                assert answer.status == 404
+                assert answer.status == 410
                 assert answer.headers["Cache-Control"] == "no-store"
+            elsewhere, _ = await here.get(path.replace("/+f/", "/+f/0"))
+            assert elsewhere.status == 404
         taken = await here.served.engine.store.taken(HOSTED, here.built.filename)
         assert taken is not None
         assert not taken.live
@@ -362,13 +364,13 @@ async def test_fi_14_deleting_over_http_needs_the_right_and_a_word(shelf: Open) 
                 await answer.read()
                 return int(answer.status)
 
-        assert await delete(here.path, {}) == 401
+        assert await delete(here.path, {}) == 403
         assert await delete(f"{here.path}?force", ben) == 403
         assert await delete(here.path, root) == 403
         assert (await here.get())[0].status == 200
         assert await delete(f"{here.path}?force", root) == 200
-        assert (await here.get())[0].status == 404
-        assert await delete(f"{here.path}?force", root) == 404
+        assert (await here.get())[0].status == 410
+        assert await delete(f"{here.path}?force", root) == 410
 
 
 async def test_py_14_browsers_may_read_files_from_other_pages(shelf: Open) -> None:

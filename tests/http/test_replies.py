@@ -95,8 +95,10 @@ def test_texts_end_with_one_line_end() -> None:
 
 _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.Missing("file", "demo.whl"), 404),
+    (errors.Gone("file", "demo.whl", "demo"), 410),
     (errors.Conflict("taken"), 409),
     (errors.RequirementFailed("taken", object()), 409),
+    (errors.ReadOnly("root/dev", "odd"), 405),
     (errors.Refused("bad"), 400),
     (errors.TooLarge("the file", 10), 413),
     (errors.Denied("who?", anonymous=True), 401),

@@ -1,0 +1,68 @@
+"""One file as devpi's client sees it: what is known of it, a test result for it, its end."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any, Final
+
+from pkgindex_core.errors import Gone, Missing
+from pkgindex_core.formats.project_documents import hash_spec, shown_digests
+from pkgindex_http.bodies import read_bytes
+from pkgindex_http.devpi.envelope import document, said
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+
+RESULT_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of one test result. tox writes the output of every command into it."""
+_SIDECAR: Final = ".metadata"
+
+
+async def describe(ask: Ask) -> Reply:
+    """What is known of a file, without its bytes."""
+    ask.envelope = True
+    filename = ask.values["filename"].removesuffix(_SIDECAR)
+    found = await ask.engine.files.describe(ask.index, ask.pinned, filename, principal=ask.principal)
+    file = found.file
+    facts: dict[str, Any] = {
+        "hash_spec": hash_spec(file.digests),
+        "hashes": shown_digests(file.digests),
+        "project": found.project,
+        "version": file.version,
+    }
+    if file.upload_time is not None:
+        facts["last_modified"] = formatdate(file.upload_time // 1_000_000, usegmt=True)
+    return document(facts, "releasefilemeta")
+
+
+async def add_result(ask: Ask) -> Reply:
+    """Keep a test result with the file that was tested."""
+    await ask.engine.results.may_add(ask.index, principal=ask.principal)
+    path = _path(ask)
+    found = await ask.engine.files.describe(ask.index, ask.pinned, ask.values["filename"], principal=ask.principal)
+    if found.attachment is not None:
+        raise Missing("file", path, message=f"no release file found at {path}")
+    body = await read_bytes(ask.request, limit=RESULT_LIMIT)
+    place = await ask.engine.results.add(ask.index, found.project, found.file, body, principal=ask.principal)
+    return document(f"{ask.index}/{place}", "toxresultpath")
+
+
+async def delete(ask: Ask) -> Reply:
+    """Delete a file, documentation or a test result."""
+    path, force = _path(ask), ask.query("force") is not None
+    filename = ask.values["filename"]
+    await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=force)
+    try:
+        found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
+    except Gone as gone:
+        raise Gone("file", path, gone.project, message=f"file {path!r} existed, deleted in later serial") from gone
+    except Missing as missing:
+        if missing.what != "file":
+            raise
+        raise Missing("file", path, message=f"package {path!r} doesn't exist") from missing
+    await ask.engine.releases.delete_file(ask.index, found.project, filename, principal=ask.principal, force=force)
+    return said(f"package {path!r} deleted")
+
+
+def _path(ask: Ask) -> str:
+    """The path as devpi names files: without slashes around it."""
+    return f"{ask.index}/{ask.pinned}/{ask.values['filename']}"
