@@ -18,6 +18,7 @@ from pkgindex_core.protocols import (
     IndexOption,
     IndexStore,
     IndexType,
+    PageFilter,
     Renderer,
 )
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
@@ -87,6 +88,15 @@ def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
 
 
 @hookimpl
+def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
+    yield Provider(
+        name="constrained",
+        summary="hides what the constraints of an index do not allow",
+        make=_without_context("pkgindex_core.rules.constraining:ConstraintFilter"),
+    )
+
+
+@hookimpl
 def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
     formats = "pkgindex_core.formats"
     yield Provider(
@@ -106,12 +116,22 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
 def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
     for name, (summary, _) in BUILTIN_TYPES.items():
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_TYPES", name))
+    yield Provider(
+        name="constrained",
+        summary="lets through what its constraints allow of what its bases offer",
+        make=_constant("pkgindex_core.rules.constraining:CONSTRAINED_TYPE"),
+    )
 
 
 @hookimpl
 def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
     for name, (summary, _) in BUILTIN_OPTIONS.items():
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_OPTIONS", name))
+    yield Provider(
+        name="constraints",
+        summary="requirement lines, one a project; * blocks all other projects",
+        make=_constant("pkgindex_core.rules.constraining:CONSTRAINTS_OPTION"),
+    )
 
 
 def _declared(attribute: str, name: str) -> Callable[[Context], Any]:
@@ -120,6 +140,16 @@ def _declared(attribute: str, name: str) -> Callable[[Context], Any]:
 
     def make(_context: Context) -> Any:
         return pkgutil.resolve_name(target)[name][1]
+
+    make.__qualname__ = target
+    return make
+
+
+def _constant(target: str) -> Callable[[Context], Any]:
+    """Hand out what `module:attribute` names."""
+
+    def make(_context: Context) -> Any:
+        return pkgutil.resolve_name(target)
 
     make.__qualname__ = target
     return make

@@ -119,6 +119,7 @@ class Engine:
             store=store,
             pages=self.pages,
             admission=admission,
+            filters=filters,
             renderers=renderers,
             refreshers=refreshers,
             workers=workers,

@@ -28,7 +28,7 @@ from pkgindex_core.names import IndexName, ProjectName
 _encode = msgspec.json.Encoder().encode
 
 Shown = Callable[[IndexName, File], bool]
-"""Whether a file is shown at all; what a page filter hides is linked nowhere."""
+"""Whether a file is shown at all; what a page filter hides is linked nowhere. A file without a name stands for its version."""
 
 
 class Layer(Struct, frozen=True, kw_only=True):
@@ -130,9 +130,16 @@ def _versions(layer: Layer, shown: Shown, only: str | None = None) -> dict[str, 
     """What a layer has, by the one spelling of each version. One all of whose files are hidden is not told of."""
     found: dict[str, _Version] = {}
 
+    judged: dict[str, bool] = {}
+
+    def allowed(canonical: str, spelled: str) -> bool:
+        if canonical not in judged:
+            judged[canonical] = shown(layer.index, File(filename="", version=spelled))
+        return judged[canonical]
+
     def version(spelled: str) -> _Version | None:
         canonical = canonical_version(spelled)
-        if not spelled or only not in {None, canonical}:
+        if not spelled or only not in {None, canonical} or not allowed(canonical, spelled):
             return None
         return found.setdefault(
             canonical, _Version(index=layer.index, mirrored=layer.mirrored, spelled=spelled, files=[], attachments=[])

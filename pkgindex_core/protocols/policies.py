@@ -69,8 +69,16 @@ class PageFilter(Protocol):
         """Whether this filter could hide anything in pages of this index. False keeps the fast path."""
         ...
 
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+        """Why a layer is taken to have nothing of a project, one sentence: no file, no version, no line in a project list, and no
+        question to a mirror's upstream. None when it is not withheld as a whole.
+        """
+        ...
+
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        """Why this file is not shown, one sentence; None when it is."""
+        """Why this file is not shown, one sentence; None when it is. A version that has no files is asked about as a file without a
+        name.
+        """
         ...
 
 

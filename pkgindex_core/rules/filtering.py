@@ -9,15 +9,15 @@ told it as coarsely as it asked for, so that no decision depends on more than th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import File, Tree, decode_file
-from pkgindex_core.names import IndexName
-from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter, Verdict
 from pkgindex_core.rules.merging import version_ranks
 
 
@@ -36,6 +36,28 @@ def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) ->
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
 
 
+def withholding(
+    verdicts: Sequence[Verdict], filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, project: ProjectName
+) -> tuple[Verdict, ...]:
+    """The verdicts of admission, with the layers taken out from which a filter withholds the project."""
+    active = applying(filters, tree, start)
+    if not active:
+        return tuple(verdicts)
+    return tuple(_withheld(verdict, active, tree, start, project) for verdict in verdicts)
+
+
+def _withheld(
+    verdict: Verdict, filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, project: ProjectName
+) -> Verdict:
+    reasons = (
+        (name, filter_.withheld(tree, start, verdict.index, project))
+        for name, filter_ in filters.items()
+        if verdict.joins
+    )
+    told = next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
+    return verdict if told is None else Verdict(index=verdict.index, joins=False, reason=told)
+
+
 def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
     """The moment as far as a filter may know it: rounded down, or 0 when it does not look at the time."""
     step = filter_.rounding * 1_000_000
@@ -52,7 +74,7 @@ def apply_filters(
 ) -> tuple[MergedPage, tuple[Hidden, ...]]:
     """Take what filters hide off a page, in the page's order. `build.moment` is given in full.
 
-    A version all of whose files are hidden is not listed any more; versions that never had files stay.
+    A version all of whose files are hidden is not listed any more, nor is one without files that the index itself would hide.
     Where no filter applies the page is returned as it is, and nothing is decoded.
     """
     active = applying(filters, build.tree, build.start)
@@ -69,11 +91,24 @@ def apply_filters(
             emptied.add(entry.row.version)
         else:
             shown.append(entry)
-    if not hidden:
+    kept = {entry.row.version for entry in shown}
+    bare = {
+        version
+        for version in _bare(merged)
+        if _reasons(build.start, File(filename="", version=version), active, builds)
+    }
+    if not hidden and not bare:
         return merged, ()
-    versions = _remaining(merged.versions, emptied, {entry.row.version for entry in shown})
+    versions = _remaining(merged.versions, emptied | bare, kept)
     head = msgspec.structs.replace(merged.head, versions=versions)
     return msgspec.structs.replace(merged, head=head, versions=versions, entries=tuple(shown)), tuple(hidden)
+
+
+def _bare(merged: MergedPage) -> set[str]:
+    """The versions of a page that have no files, as they are listed."""
+    ranks = version_ranks({*merged.versions, *(entry.row.version for entry in merged.entries)})
+    filed = {ranks[entry.row.version] for entry in merged.entries}
+    return {version for version in merged.versions if ranks[version] not in filed}
 
 
 def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]:

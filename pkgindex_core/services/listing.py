@@ -10,6 +10,7 @@ A mirror that fetches no list (`mirror_no_project_list`) has the names that some
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -26,15 +27,17 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Freshness,
     IndexStore,
+    PageFilter,
     Principal,
     ProjectList,
     Refresher,
     Renderer,
 )
+from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
-from pkgindex_core.services.name_streams import Names, Part, held, listed, side_by_side, united
+from pkgindex_core.services.name_streams import Names, Part, held, listed, side_by_side, united, without
 from pkgindex_core.services.pages import PageAnswer, Pages
 
 
@@ -58,6 +61,7 @@ class Listings:
         store: IndexStore,
         pages: Pages,
         admission: AdmissionPolicy,
+        filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         refreshers: Mapping[str, Refresher],
         workers: Executor,
@@ -65,6 +69,7 @@ class Listings:
         self._store = store
         self._pages = pages
         self._admission = admission
+        self._filters = filters
         self._renderers = renderers
         self._refreshers = refreshers
         self._workers = workers
@@ -79,6 +84,11 @@ class Listings:
         order = self._pages.order(tree, start).order
         readable = self._pages.readable(tree, order, principal)
         public = self._pages.is_public(tree, order)
+        filters = applying(self._filters, tree, start)
+
+        def withheld(layer: IndexName, project: ProjectName) -> bool:
+            return any(each.withheld(tree, start, layer, project) is not None for each in filters.values())
+
         hosted: dict[ProjectName, str] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
@@ -91,7 +101,8 @@ class Listings:
                 partial.append(layer)
             if not config.is_mirror or config.mirror_no_project_list:
                 for row in await self._store.projects(layer):
-                    hosted.setdefault(row.name, row.display_name)
+                    if not withheld(layer, row.name):
+                        hosted.setdefault(row.name, row.display_name)
                 continue
             freshness = await self._refreshed(config)
             if freshness.state == "stale":
@@ -104,7 +115,7 @@ class Listings:
             start=start,
             project=None,
             layers=[(name, "", stamp) for name, stamp in mirrors],
-            recipe=f"{recipe(renderer, self._admission, {}, Timestamp(0))} {contents}",
+            recipe=f"{recipe(renderer, self._admission, filters, Timestamp(0))} {contents}",
         )
         name = coded(tag, coding)
         # Only what the tag names may stand in the bytes: a commit elsewhere must not change a list.
@@ -113,9 +124,13 @@ class Listings:
         if not matches(if_none_match, name):
             body = self._pages.cache.get((tag, coding))
             if body is None:
-                body = await self._written(
-                    (tag, coding), hosted, [layer for layer, _ in mirrors], renderer, coding, serial
-                )
+                streams = [listed(self._store, layer) for layer, _ in mirrors]
+                if filters:
+                    streams = [
+                        without(stream, functools.partial(withheld, layer))
+                        for stream, (layer, _) in zip(streams, mirrors, strict=True)
+                    ]
+                body = await self._written((tag, coding), hosted, streams, renderer, coding, serial)
         return PageAnswer(
             etag=name,
             media_type=renderer.media_type,
@@ -154,7 +169,7 @@ class Listings:
         self,
         key: tuple[str, str],
         hosted: Mapping[ProjectName, str],
-        mirrors: Sequence[IndexName],
+        mirrored: Sequence[AsyncIterator[Names]],
         renderer: Renderer,
         coding: str,
         serial: Serial,
@@ -162,7 +177,7 @@ class Listings:
         """Write a list once for all who wait for it."""
         task = self._writing.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._write(hosted, mirrors, renderer, coding, serial))
+            task = asyncio.get_running_loop().create_task(self._write(hosted, mirrored, renderer, coding, serial))
             self._writing[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         body = await asyncio.shield(task)
@@ -177,7 +192,7 @@ class Listings:
     async def _write(
         self,
         hosted: Mapping[ProjectName, str],
-        mirrors: Sequence[IndexName],
+        mirrored: Sequence[AsyncIterator[Names]],
         renderer: Renderer,
         coding: str,
         serial: Serial,
@@ -193,7 +208,7 @@ class Listings:
             first = False
 
         # Ours first: a name that we have too is spelled as we spell it.
-        streams = [held(sorted(hosted.items())), *(listed(self._store, mirror) for mirror in mirrors)]
+        streams = [held(sorted(hosted.items())), *mirrored]
         async for part in side_by_side(streams):
             await loop.run_in_executor(self._workers, add, part)
         body.add(renderer.list_end(serial))

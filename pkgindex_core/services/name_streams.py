@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import itemgetter
 
 from pkgindex_core.names import IndexName, ProjectName
@@ -33,6 +33,15 @@ async def held(names: Iterable[tuple[ProjectName, str]]) -> AsyncIterator[Names]
     ordered = list(names)
     for start in range(0, len(ordered), _BATCH):
         yield ordered[start : start + _BATCH]
+
+
+async def without(stream: AsyncIterator[Names], withheld: Callable[[ProjectName], bool]) -> AsyncIterator[Names]:
+    """A stream less some of its names."""
+    async for names in stream:
+        kept = [pair for pair in names if not withheld(pair[0])]
+        if kept:
+            yield kept
+        await asyncio.sleep(0)  # a batch of nothing but others' names takes a while, too
 
 
 async def side_by_side(streams: Sequence[AsyncIterator[Names]]) -> AsyncIterator[Part]:

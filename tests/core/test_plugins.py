@@ -117,6 +117,9 @@ class TestBuiltIn:
             ("pkgindex_renderers", "text/html"),
             ("pkgindex_index_types", "stage"),
             ("pkgindex_index_types", "mirror"),
+            ("pkgindex_index_types", "constrained"),
+            ("pkgindex_page_filters", "constrained"),
+            ("pkgindex_index_options", "constraints"),
             *(("pkgindex_index_options", name) for name in BUILTIN_OPTIONS),
         }
 
@@ -204,7 +207,9 @@ class TestMaking:
     @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_refreshers"])
     async def test_a_factory_that_fails_is_named_with_the_cause(self, hook: str, context: Context):
         plugins = load_plugins(extra=[offering(hook, "odd", failure=OSError("no such list"))], entry_points=False)
-        (provider,) = (*plugins.page_filters(), *plugins.refreshers().values())
+        *_, provider = (*plugins.refreshers().values(), *plugins.page_filters())
+        if hook == "pkgindex_refreshers":
+            (provider,) = plugins.refreshers().values()
         with pytest.raises(Refused, match=r"plugin 'offering_odd' \(.*\) cannot make 'odd': OSError: no such list"):
             await provider.make(context)
 
@@ -212,7 +217,7 @@ class TestMaking:
         known = Unavailable("the list server sleeps")
         plugins = load_plugins(extra=[offering("pkgindex_page_filters", "odd", failure=known)], entry_points=False)
         with pytest.raises(Unavailable) as raised:
-            plugins.page_filters()[0].make(context)
+            plugins.page_filters()[-1].make(context)
         assert raised.value is known
 
     def test_a_table_for_nobody_is_refused_with_the_nearest(self):

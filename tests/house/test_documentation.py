@@ -98,7 +98,7 @@ class TestExamples:
         module = type(sys)("no_candidates")
         vars(module).update(namespace)
         tables = {"no-candidates": {"indexes": ["team/stable"]}}
-        (provider,) = load_plugins(extra=[module], entry_points=False, settings=tables).page_filters()
+        *_, provider = load_plugins(extra=[module], entry_points=False, settings=tables).page_filters()
         from pkgindex_core.clock import SystemClock
         from pkgindex_core.models import File
 
@@ -109,6 +109,7 @@ class TestExamples:
             version: page_filter.hidden("team/stable", File(filename="x", version=version), None)
             for version in ("1.0", "1.0rc1", "odd")
         }
+        assert page_filter.withheld(None, "team/stable", "team/stable", "x") is None
         assert shown == {"1.0": None, "1.0rc1": "1.0rc1 is a pre-release", "odd": None}
 
     def test_every_other_example_at_least_compiles(self, library: str):

@@ -127,7 +127,7 @@ class TestPageFilter:
         self, context: Context, settings: dict[str, str], filename: str, reason: str | None
     ):
         plugins = load_plugins(settings={"no-nightlies": settings})
-        (page_filter,) = (provider.make(context) for provider in plugins.page_filters())
+        *_, page_filter = (provider.make(context) for provider in plugins.page_filters())
         tree = Tree(serial=Serial(1), indexes={})
         build = Build(tree=tree, start=DEV, project=ProjectName("demo"), moment=Timestamp(0))
         assert page_filter.applies(tree, DEV)

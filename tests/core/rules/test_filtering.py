@@ -26,6 +26,9 @@ class HideKind(Struct, frozen=True):
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return self.applied
 
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+        return None
+
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
         return f"{self.ending} from {origin}" if file.filename.endswith(self.ending) else None
 
@@ -38,6 +41,9 @@ class TellTime(Struct, frozen=True):
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
+
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+        return None
 
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
         return str(build.moment)

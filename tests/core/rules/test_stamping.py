@@ -82,6 +82,9 @@ class Filter(Struct, frozen=True):
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
 
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+        return None
+
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import File, Tree
-from pkgindex_core.names import IndexName
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, InspectedUpload, PageFilter, UploadCheck
 
 
@@ -33,6 +33,9 @@ class NoNightlies:
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
+
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+        return None
 
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
         return f"its name contains {self._word!r}" if self._word in file.filename.lower() else None
