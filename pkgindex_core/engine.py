@@ -33,7 +33,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore, HouseRules, IndexStore, Publisher, Refresher
+from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
 from pkgindex_core.services.documentation import Documentation
@@ -42,6 +42,7 @@ from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
+from pkgindex_core.services.following import following
 from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.importing.devpi import DevpiImport
@@ -189,10 +190,12 @@ class Engine:
         plugins: Plugins | None = None,
         clock: Clock | None = None,
         mirrors: bool = True,
+        followers: bool = False,
     ) -> AsyncIterator[Engine]:
         """Open the stores that the settings name and everything on top of them.
 
         Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
+        With `followers` everything that plugins do about commits is done, as a server does it.
         """
         plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
         clock = clock or SystemClock()
@@ -201,7 +204,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
-            context = Context(data=data, clock=clock, workers=workers)
+            context = Context(data=data, clock=clock, workers=workers, public_url=_public_url(settings))
             store: IndexStore = await plugins.index_store(settings.store).make(settings.store, context)
             stack.push_async_callback(store.close)
             blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
@@ -217,6 +220,11 @@ class Engine:
             for publisher in plugins.publishers() if mirrors else ():
                 publishers.append(await publisher.make(context))
                 stack.push_async_callback(publishers[-1].close)
+            engaged: list[Follower] = []
+            for follower in plugins.followers() if followers else ():
+                engaged.append(await follower.make(context))
+                stack.push_async_callback(engaged[-1].close)
+            await stack.enter_async_context(following(engaged))
             yield cls(
                 settings=settings,
                 plugins=plugins,
@@ -305,6 +313,12 @@ class Engine:
             acl_toxresult_upload=(ANONYMOUS,) if self.settings.devpi_defaults else (AUTHENTICATED,),
         )
         return [mirror, stage]
+
+
+def _public_url(settings: Settings) -> str:
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104  # what listens everywhere is also here
+    netloc = f"[{host}]" if ":" in host else host
+    return settings.outside_url.rstrip("/") or f"http://{netloc}:{settings.port}"
 
 
 def _make_private(directory: Path) -> None:

@@ -34,6 +34,8 @@ POINTS: Final[frozenset[str]] = frozenset(
         "push.fetched",
         "push.judged",
         "push.committed",
+        # a notice of an upload to another server
+        "webhook.delivered",
         # a blob on local disk
         "blob.opened",
         "blob.written",

@@ -23,6 +23,7 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    Follower,
     IndexOption,
     IndexStore,
     IndexType,
@@ -50,6 +51,8 @@ class Context(Struct, frozen=True, kw_only=True):
     """The engine's bounded threads for disk, hashing and compression."""
     settings: Mapping[str, Any] = {}
     """The table `[plugins.NAME]` of the configuration file, for the provider's name."""
+    public_url: str = ""
+    """Where people reach this server, as far as is known: the setting `outside_url`, otherwise the address it listens on."""
     index_store: IndexStore | None = None
     """Set for everything that is made after the stores."""
     blob_store: BlobStore | None = None
@@ -87,6 +90,12 @@ def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
 @hookspec
 def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
     """What sends releases to other indexes. `await make(context)`; both stores are set. The first that takes the URL is used."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_followers() -> Iterable[Provider[Follower]]:
+    """What follows the commits of the store while a server runs. `await make(context)`; both stores are set. All that are loaded follow."""
     raise NotImplementedError
 
 

@@ -31,6 +31,7 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    Follower,
     IndexOption,
     IndexStore,
     IndexType,
@@ -101,6 +102,9 @@ class Plugins:
 
     def publishers(self) -> tuple[Provider[Publisher], ...]:
         return tuple(self._offered("pkgindex_publishers").values())
+
+    def followers(self) -> tuple[Provider[Follower], ...]:
+        return tuple(self._offered("pkgindex_followers").values())
 
     def authenticators(self) -> tuple[Provider[Authenticator], ...]:
         """In the order in which they are asked: the index's own users first."""

@@ -1,14 +1,12 @@
 """Sending releases to other indexes, in the form that twine sends (legacy upload API), one file a request.
 
-Whoever may push says where to, so this is a stranger's URL: it may lead to public addresses and to the networks that the operator allowed,
-judged at the socket (`addresses`). The password goes to that URL and nowhere else: no redirect is followed, no proxy of the environment
-used, nothing logged. The body is streamed from the blob store with its length told in advance, since not every server takes chunks.
+Whoever may push says where to, so this is a stranger's URL (`strangers`). The password goes to that URL and nowhere else: no redirect is
+followed, nothing logged. The body is streamed from the blob store with its length told in advance, since not every server takes chunks.
 """
 
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +19,11 @@ from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.models import File
 from pkgindex_core.protocols import BlobStore, Consignment, Delivery, Destination, Publisher
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import AddressGuard, parse_networks
+from pkgindex_mirror.addresses import parse_networks
 from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.strangers import guarded_session
 from pkgindex_mirror.upload_forms import Form, file_fields, form_of, metadata_fields
-from pkgindex_mirror.upstream import failure_of, user_agent
+from pkgindex_mirror.upstream import failure_of
 
 TEXT_LIMIT = 2000
 """Characters of what another server says that are passed on."""
@@ -42,7 +41,7 @@ class HttpPublisher:
     def __init__(self, *, blob_store: BlobStore, settings: MirrorSettings) -> None:
         self._blobs = blob_store
         self._settings = settings
-        self._guard = AddressGuard(parse_networks(settings.allow_networks))
+        parse_networks(settings.allow_networks)  # a mistake in it is told at the start
         self._session: aiohttp.ClientSession | None = None
 
     def takes(self, url: str) -> bool:
@@ -122,17 +121,7 @@ class HttpPublisher:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            tls: ssl.SSLContext | bool = True
-            if self._settings.ca_file:
-                tls = ssl.create_default_context(cafile=self._settings.ca_file)
-            # No connection is kept: each push has credentials of its own, and is judged anew where it goes.
-            connector = aiohttp.TCPConnector(limit=0, ssl=tls, force_close=True, socket_factory=self._guard.open_socket)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": self._settings.user_agent or user_agent()},
-                trust_env=False,
-            )
+            self._session = guarded_session(self._settings)
         return self._session
 
 

@@ -55,9 +55,15 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remembered: int = 100_000
     """Projects whose checking time is kept in memory."""
     allow_networks: tuple[str, ...] = ()
-    """Private networks into which links of pages and redirects may lead, such as `10.0.0.0/8`. The upstream's own host needs no entry."""
+    """Private networks into which links of pages and redirects, pushes and notices of uploads may lead, such as `10.0.0.0/8`. The upstream's own host needs no entry."""
+    hook_timeout: float = 10.0
+    """Seconds that a receiver has to answer a notice of an upload."""
+    hook_attempts: int = 6
+    """How often a receiver is asked before the notice is given up."""
+    hook_deadline: float = 120.0
+    """Seconds for one notice with all its retries."""
     ca_file: str = ""
-    """File with the certificates (PEM) to trust for upstreams, instead of the system's."""
+    """File with the certificates (PEM) to trust for upstreams and other servers, instead of the system's."""
     user_agent: str = ""
     """Sent instead of `pkgindex-mirror/VERSION`. Public indexes ask for a contact in it."""
 
@@ -66,6 +72,9 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def names_policy(self) -> RetryPolicy:
         return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.names_deadline)
+
+    def hook_policy(self) -> RetryPolicy:
+        return RetryPolicy(attempts=self.hook_attempts, first=1.0, longest=30.0, deadline=self.hook_deadline)
 
 
 def read_settings(table: Mapping[str, Any]) -> MirrorSettings:

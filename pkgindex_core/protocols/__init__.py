@@ -11,6 +11,7 @@ What every implementation promises:
 """
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
+from pkgindex_core.protocols.followers import Follower
 from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
     PARTIAL,
@@ -52,6 +53,7 @@ __all__ = [
     "Credentials",
     "Delivery",
     "Destination",
+    "Follower",
     "Freshness",
     "HouseRules",
     "IndexOption",

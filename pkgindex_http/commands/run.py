@@ -88,7 +88,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stopped, number)
-    async with Engine.open(settings) as engine:
+    async with Engine.open(settings, followers=True) as engine:
         password_file = await engine.prepare()
         server = Server(engine)
         addresses = await server.start(settings.host, settings.port)

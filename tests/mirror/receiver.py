@@ -60,7 +60,9 @@ async def _read(request: web.BaseRequest) -> Post:
         assert body.endswith(b"--" + boundary + b"--\r\n")
         for part in body.split(b"--" + boundary)[1:-1]:
             head, _, value = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-            words = dict(word.split("=", 1) for word in head.split(b"\r\n")[0].decode().split("; ") if "=" in word)
+            lines = head.decode().split("\r\n")
+            disposition = next(line for line in lines if line.lower().startswith("content-disposition:"))
+            words = dict(word.split("=", 1) for word in disposition.split("; ") if "=" in word)
             name = words["name"].strip('"')
             if "filename" in words:
                 files[name] = (words["filename"].strip('"'), value.removesuffix(b"\r\n"))

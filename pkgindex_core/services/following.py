@@ -1,0 +1,35 @@
+"""Followers run beside a server for as long as it does, and no failure of theirs ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from pkgindex_core.protocols import Follower
+
+_PAUSE_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def following(followers: Sequence[Follower]) -> AsyncIterator[None]:
+    """Have followers follow within this context."""
+    tasks = [asyncio.create_task(_keep_on(follower), name="follower") for follower in followers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_on(follower: Follower) -> None:
+    while True:
+        try:
+            await follower.follow()
+        except Exception:
+            _log.exception("%s failed; it begins again in %.0f s", type(follower).__name__, _PAUSE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)
