@@ -42,6 +42,7 @@ from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.files import Files
+from pkgindex_core.services.findlinks import FindLinks
 from pkgindex_core.services.following import following
 from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
@@ -49,6 +50,7 @@ from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
+from pkgindex_core.services.project_information import ProjectInformation
 from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
@@ -126,6 +128,12 @@ class Engine:
             workers=workers,
         )
         self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
+        self.findlinks = FindLinks(
+            store=store, pages=self.pages, admission=admission, filters=filters, workers=workers, clock=clock
+        )
+        self.information = ProjectInformation(
+            store=store, pages=self.pages, filters=filters, workers=workers, clock=clock
+        )
         self.documentation = Documentation(
             store=store, blobs=blobs, pages=self.pages, admission=admission, workers=workers
         )

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import authcheck, documentation, explanations, files, health, simple, uploads, welcome
+from pkgindex_http import (
+    authcheck,
+    documentation,
+    explanations,
+    files,
+    findlinks,
+    health,
+    project_json,
+    simple,
+    uploads,
+    welcome,
+)
 from pkgindex_http.devpi import file_documents, login, projects, pushing, refreshing, releases, tokens
 
 if TYPE_CHECKING:
@@ -201,6 +212,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         pushing.push,
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
         envelope=True,
+    ),
+    Route("GET", "/{user}/{index}/+findlinks[/]", _READ, findlinks.page, "every hosted file on one page"),
+    Route("GET", "/{user}/{index}/{project}/json[/]", _READ, project_json.document, "a project in PyPI's JSON"),
+    Route(
+        "GET",
+        "/{user}/{index}/{project}/{version}/json[/]",
+        _READ,
+        project_json.document,
+        "a version in PyPI's JSON",
     ),
     Route(
         "GET",

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import File, PageHead, Serial, decode_file
-from pkgindex_core.protocols.policies import MergedPage, ProjectList, Renderer
+from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 
 REPOSITORY_VERSION = "1.4"
@@ -75,6 +75,22 @@ class HtmlRenderer:
 
     def list_end(self, serial: Serial) -> bytes:
         return _ascii(_end(serial))
+
+
+def flat_start(title: str) -> bytes:
+    """The beginning of a page that lists files of many projects (`--find-links`)."""
+    return _ascii(_start(_text(title), ""))
+
+
+def flat_line(entry: PageEntry) -> bytes:
+    """The same link as on the project's page, behind the name of the index that has the file."""
+    file = decode_file(entry.row.body)
+    opening = f'<a href="{_text(entry.prefix)}'
+    return _ascii(f"{_text(entry.origin)} {_anchor(opening, entry.row.fragment, file, signs=False)}")
+
+
+def flat_end() -> bytes:
+    return b"</body>\n</html>\n"
 
 
 def _start(title: str, status: str) -> str:

@@ -1,0 +1,110 @@
+"""A project and one of its versions, read together for documents about it: what its page shows, and the version's metadata.
+
+Decided as the page is, in the same place: the same layers, the same filters, and a mirror that could not be asked is an error
+and never a shorter document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.project_json import ProjectFacts, newest, project_json
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import Page
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
+from pkgindex_core.rules.filtering import apply_filters
+from pkgindex_core.rules.merging import merge
+from pkgindex_core.services.pages import Decision, Pages, View
+
+T = TypeVar("T")
+
+
+class ProjectDocument(Struct, frozen=True, kw_only=True):
+    """A document about a project."""
+
+    body: bytes
+    public: bool
+    """Whether everybody gets the same, with and without credentials."""
+    stale: tuple[tuple[IndexName, str], ...]
+    """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+
+
+class ProjectInformation:
+    """Answers with PyPI's JSON."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        pages: Pages,
+        filters: Mapping[str, PageFilter],
+        workers: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._pages = pages
+        self._filters = filters
+        self._workers = workers
+        self._clock = clock
+
+    async def document(
+        self, start: IndexName, project: ProjectName, version: str | None, *, principal: Principal, root: str
+    ) -> ProjectDocument:
+        """A project, or one version of it in any spelling. `root` is the server's URL, with a slash at its end.
+
+        Raises `Missing` when no layer has it, `Unavailable` when one that would have a say cannot be asked.
+        """
+        decision = await self._pages.decide(start, project, principal)
+        if not decision.standings:
+            raise Missing("project", project)
+        page = await self._page(decision, start, project, root)
+        chosen = version if version is not None else await self._in_worker(partial(newest, page))
+        wanted = canonical_version(chosen)
+        spelled = next((each for each in page.versions if canonical_version(each) == wanted), None)
+        if spelled is None:
+            raise Missing("version", f"{project} {chosen[:80]}".strip())
+        facts = ProjectFacts(
+            page=page,
+            version=spelled,
+            metadata=await self._metadata(decision, project, spelled),
+            root=f"{root}{start}/",
+        )
+        body = await self._in_worker(partial(project_json, facts, releases=version is None))
+        return ProjectDocument(body=body, public=decision.public, stale=decision.stale)
+
+    async def _page(self, decision: Decision, start: IndexName, project: ProjectName, root: str) -> MergedPage:
+        serial = await self._store.head()
+        parts: list[tuple[IndexName, str, Page]] = []
+        for standing in decision.standings:
+            mirrored = decision.tree.indexes[standing.index].is_mirror
+            page = await self._store.page(standing.index, project, at=None if mirrored else serial)
+            if page is not None:
+                parts.append((standing.index, View(start=start, root=root).prefix(standing.index), page))
+        build = Build(tree=decision.tree, start=start, project=project, moment=self._clock.now())
+
+        def merged() -> MergedPage:
+            return apply_filters(merge(project, parts), self._filters, build)[0]
+
+        return await self._in_worker(merged)
+
+    async def _metadata(self, decision: Decision, project: ProjectName, version: str) -> bytes:
+        """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
+        for standing in decision.standings:
+            if decision.tree.indexes[standing.index].is_mirror or standing.status == "quarantined":
+                continue
+            release = await self._store.release(standing.index, project, version)
+            if release is not None:
+                return release.metadata
+        return b"{}"
+
+    async def _in_worker(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
