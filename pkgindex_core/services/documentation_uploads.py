@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,6 +21,7 @@ from pkgindex_core.changes import Requirement as Guard
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, Refused, RequirementFailed, Unavailable
+from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives.documentation import inspect_documentation
 from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
 from pkgindex_core.models import Attachment, Event, IndexConfig, PageHead, Release, Serial
@@ -56,13 +56,14 @@ class _Held(Struct, frozen=True, kw_only=True):
     head: PageHead
     shown: frozenset[str]
     """Versions that are on the page: those of files, and those listed without."""
-    releases: frozenset[str]
+    release: Release | None
+    """What is known of the metadata of the version."""
     documentation: tuple[Attachment, ...]
 
     def spelling(self, version: str) -> str:
-        """A version as the project spells it, or as it is when the project does not have it."""
+        """The version as the project spells it, or as it is when the project does not have it."""
         # Metadata before filenames, which are normalised.
-        return _same(version, self.releases) or _same(version, self.shown) or version
+        return self.release.version if self.release is not None else _same(version, self.shown) or version
 
 
 class DocumentationUploads:
@@ -99,7 +100,7 @@ class DocumentationUploads:
         kept: Blob | None = None
         for _ in range(_COMMIT_TURNS):
             config = await self._permitted(index, principal, project)
-            held = await self._hold(config, project)
+            held = await self._hold(config, project, version)
             spelled = held.spelling(version)
             former = _of_version(held.documentation, spelled)
             if former is not None and former.sha256 != sha256 and not config.volatile:
@@ -136,33 +137,31 @@ class DocumentationUploads:
     async def _version(self, config: IndexConfig, project: ProjectName, form: UploadForm, problems: list[str]) -> str:
         """The version that the documentation is of: the form's, else the newest that the index has."""
         said = form.first("version")
+        if said and is_pep440(said):
+            return said
+        held = await self._hold(config, project, said)
         if said:
-            held = await self._hold(config, project)
-            if not is_pep440(said) and not _same(said, held.shown | held.releases):
+            if held.release is None and not _same(said, held.shown):
                 problems.append(f"invalid version {said[:80]!a}: it is none by PEP 440")
             return said
-        held = await self._hold(config, project)
-        versions = held.shown | held.releases
-        if not versions:
+        if not held.shown:
             problems.append(
                 f"the form has no version, and {config.name} has no version of {project} to take the newest of"
             )
             return ""
-        return max(versions, key=version_key)
+        return max(held.shown, key=version_key)
 
-    async def _hold(self, config: IndexConfig, project: ProjectName) -> _Held:
+    async def _hold(self, config: IndexConfig, project: ProjectName, version: str) -> _Held:
         (standing,) = await self._store.standings(project, [config.name])
         page = await self._store.page(config.name, project) if standing.holds else None
         if page is None:
-            return _Held(
-                stamp=standing.stamp, head=PageHead(), shown=frozenset(), releases=frozenset(), documentation=()
-            )
+            return _Held(stamp=standing.stamp, head=PageHead(), shown=frozenset(), release=None, documentation=())
         return _Held(
             # The older of the two: what was read later is perhaps newer, and then the commit's guard fails.
             stamp=standing.stamp,
             head=page.head,
             shown=frozenset(page.head.versions) | {row.version for row in page.rows if row.version},
-            releases=frozenset(each.version for each in await self._store.releases(config.name, project)),
+            release=await self._store.release(config.name, project, version),
             documentation=tuple(
                 each for each in await self._store.attachments(config.name, project) if each.kind == KIND
             ),
@@ -226,8 +225,8 @@ def _changes(index: IndexName, project: ProjectName, name: str, held: _Held, att
     if not _same(version, held.shown):
         head = replace(held.head, display_name=held.head.display_name or name, versions=(*held.head.versions, version))
         changes.append(PutProject(index, project, head))
-    if not _same(version, held.releases):
-        metadata = msgspec.json.encode({"name": held.head.display_name or name, "version": version})
+    if held.release is None:
+        metadata = version_documents.bare(held.head.display_name or name, version)
         changes.append(PutRelease(index, project, Release(version=version, metadata=metadata)))
     changes.append(PutAttachment(index, project, attachment))
     return changes

@@ -24,9 +24,11 @@ __all__ = ["serve"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: nothing shows how a browser treats documentation"
-)
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: nothing shows how a browser treats documentation"),
+]
 
 PAGE = "<!DOCTYPE html><html><head><link rel=stylesheet href=style.css></head><body><pre id=told></pre>{}</body></html>"
 TELL = "const tell = value => document.getElementById('told').textContent = JSON.stringify(value);"
