@@ -5,10 +5,12 @@ What it comes to is in pkgindex_http/README.md, "Where this differs from devpi, 
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pkgindex_core.names import IndexName
-from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Behaviour
 from tests.http.conftest import HOSTED, MIRRORED_WHEEL, Mirrored, MirroredStart, Serve, basic
@@ -165,3 +167,73 @@ async def test_an_upload_with_a_false_digest_is_refused(serve: Serve, wheel: Bui
         assert await send(**{field: true[field].translate(str.maketrans("0123456789", "1234567890"))}) == 400
         assert not await served.engine.store.projects(HOSTED)
         assert await send() == 200
+
+
+# Metadata and names of releases
+
+
+async def test_each_file_of_a_version_shows_its_own_requires_python(serve: Serve) -> None:
+    """devpi: the last form's `requires_python` stands at every file of the version."""
+    wheel = build_wheel("demo", "1.0", requires_python=">=3.9")
+    sdist = build_sdist("demo", "1.0", requires_python=">=3.8")
+    async with serve() as served:
+        for built in (wheel, sdist):
+            fields = {**upload_fields(built), "requires_python": ">=2.7"}
+            body = encode_form(upload_parts(built, fields=fields))
+            headers = {"Content-Type": CONTENT_TYPE.decode(), **basic("root")}
+            async with served.request("POST", "/root/dev/", data=body, headers=headers) as answer:
+                assert answer.status == 200
+        async with served.get("/root/dev/+simple/demo/", headers={"Accept": INSTALLERS[0]}) as answer:
+            files = json.loads(await answer.read())["files"]
+        said = {file["filename"]: file["requires-python"] for file in files}
+        assert said == {wheel.filename: ">=3.9", sdist.filename: ">=3.8"}
+
+
+@pytest.mark.parametrize("what", ["version", "file"])
+async def test_a_name_is_not_given_up_with_its_last_version(mirrored: MirroredStart, what: str) -> None:
+    """devpi: the project is forgotten, and installers are given the public package of that name."""
+    private = build_wheel("demo", "0.1")
+    async with mirrored() as world:
+        root = await world.served.user("root")
+        file = await world.served.put(private)
+        path = f"+f/{private.sha256[:3]}/{private.sha256[3:16]}/{file.filename}" if what == "file" else "demo/0.1"
+        async with world.served.request("DELETE", f"/root/dev/{path}?force=", headers=root) as answer:
+            assert answer.status == 200
+        assert (await world.page("/root/dev/+simple/demo/"))[1] == []
+        async with world.served.request("DELETE", "/root/dev/demo?force=", headers=root) as answer:
+            assert answer.status == 200
+        assert (await world.page("/root/dev/+simple/demo/"))[1] == [MIRRORED_WHEEL.filename]
+
+
+# devpi's documents over a mirror
+
+
+async def test_versions_of_a_mirror_that_cannot_be_asked_are_unknown_and_stored_ones_are_told(
+    mirrored: MirroredStart,
+) -> None:
+    """devpi: 404 for a project that is not cached, as if the upstream had said so."""
+    async with mirrored() as world:
+        for path in ("/root/dev/demo", "/root/pypi/demo", "/root/dev/demo/1.0"):
+            answer, body = await world.get(path, Accept="application/json")
+            assert answer.status == 200, path
+            assert MIRRORED_WHEEL.filename in body.decode()
+        world.upstream.script("page", behaviours.status(500))
+        await world.change(mirror_cache_expiry=0)
+        for path, status in (("/root/dev/demo", 200), ("/root/dev/other", 503), ("/root/dev/other/1.0", 503)):
+            answer, _ = await world.get(path, Accept="application/json")
+            assert answer.status == status, path
+
+
+async def test_what_is_deleted_from_a_mirror_is_asked_for_again(mirrored: MirroredStart) -> None:
+    async with mirrored() as world:
+        root = await world.served.user("root")
+        for path in ("/root/pypi/demo", "/root/pypi/demo/1.0"):
+            await world.page()
+            asked = world.upstream.count("page")
+            async with world.served.request("DELETE", path, headers=root) as answer:
+                assert answer.status == 403  # `root/pypi` is not volatile
+            async with world.served.request("DELETE", f"{path}?force=", headers=root) as answer:
+                assert answer.status == 200
+            assert (await world.page())[1] == [MIRRORED_WHEEL.filename]
+            assert world.upstream.count("page") == asked + 1
+            assert "If-None-Match" not in world.upstream.asked[-1].headers
