@@ -10,6 +10,7 @@ One notice for each file. Nothing is said of what the program itself does (impor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -78,23 +79,29 @@ def index_options() -> Mapping[str, tuple[str, IndexOption]]:
     return {
         JENKINS: (
             "URL of a Jenkins job to build after an upload; {pkgname} and {pkgversion} in it are replaced",
-            IndexOption(parse=receiver, secret=True),
+            IndexOption(parse=partial(receiver, JENKINS), secret=True),
         ),
-        SLACK: ("URL of a Slack hook that is told of uploads", IndexOption(parse=receiver, secret=True)),
+        SLACK: (
+            "URL of a Slack hook that is told of uploads",
+            IndexOption(parse=partial(receiver, SLACK), secret=True),
+        ),
         "slack_icon": ("URL of the picture beside those messages", IndexOption(parse=str)),
         "slack_user": ("the name under which those messages appear", IndexOption(parse=str)),
-        GENERIC: ("URL that gets a JSON document for each upload and push", IndexOption(parse=receiver, secret=True)),
+        GENERIC: (
+            "URL that gets a JSON document for each upload and push",
+            IndexOption(parse=partial(receiver, GENERIC), secret=True),
+        ),
     }
 
 
-def receiver(value: Any) -> str:
+def receiver(option: str, value: Any) -> str:
     """Check the URL of a receiver. What is wrong with it is said without it: it may be a secret."""
     url = str(value).strip()
     if not url:
         return ""
     filled = _filled(url, "demo", "1.0")
     if urls.cleaned(filled) is None:
-        raise Refused("this is not a URL that can be posted to", hint="write it as https://host/path")
+        raise Refused(f"'{option}' option must be a URL.", hint="write it as https://host/path")
     return url
 
 

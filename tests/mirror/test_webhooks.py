@@ -318,7 +318,8 @@ async def test_a_place_that_cannot_be_read_is_here_and_now(world: World) -> None
 @pytest.mark.parametrize("url", ["ftp://host/", "https://", "host/path", "https://ho\nst/", "javascript:1"])
 def test_a_receiver_must_be_a_url_and_is_not_repeated(url: str) -> None:
     with pytest.raises(Refused) as refused:
-        receiver(url)
+        receiver("slack_hook", url)
+    assert "'slack_hook' option must be a URL." in str(refused.value)
     assert url not in str(refused.value)
 
 
