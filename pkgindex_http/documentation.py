@@ -37,8 +37,7 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
         return Reply(status=304, headers=headers)
     body = ask.engine.documentation.read(found)
     if _is_prepared(found):
-        whole = b"".join([piece async for piece in body])
-        return Reply(headers=headers, body=await ask.engine.in_worker(lambda: with_storage(whole)))
+        return Reply(headers=headers, body=with_storage(b"".join([piece async for piece in body])))
     if found.size > ONE_WRITE or ask.request.method == "HEAD":
         return StreamedResponse(Reply(headers=headers), body, length=found.size)
     return Reply(headers=headers, body=b"".join([piece async for piece in body]))

@@ -45,6 +45,7 @@ _TAIL_BYTES = 256 * 1024
 _PAGES_KEPT = 200_000
 """In all the directories that are remembered; a page's entry takes some two hundred bytes."""
 _FOUND = 2048
+_SMALL_BYTES = 64 * 1024
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -130,7 +131,12 @@ class Documentation:
         try:
             async for data in self._blobs.read(attachment.sha256, Span(page.place.start, page.place.stop)):
                 pieces = unpacking.feed(data)
-                while piece := await self._in_worker(partial(next, pieces, b"")):
+                # A hop to a worker costs more than unpacking a small page.
+                while piece := (
+                    next(pieces, b"")
+                    if page.size <= _SMALL_BYTES
+                    else await self._in_worker(partial(next, pieces, b""))
+                ):
                     if held:
                         yield held
                     held = piece

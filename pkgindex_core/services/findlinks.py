@@ -9,6 +9,7 @@ and never held whole, unless it is small enough to be kept for the next one who 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 
@@ -31,6 +32,7 @@ _BATCH_FILES = 2_000
 """Written at a time by a worker."""
 _KEPT_BYTES = 8 * 1024 * 1024
 _TURNS = 20
+_NAMED = 1024
 _PROJECT = ProjectName("-")
 """No project is called so: the tag's place for what is about none."""
 
@@ -77,9 +79,21 @@ class FindLinks:
         self._filters = filters
         self._workers = workers
         self._clock = clock
+        self._named: OrderedDict[tuple[IndexName, Principal, str], tuple[int, str, bool]] = OrderedDict()
 
     async def page(self, start: IndexName, *, principal: Principal, root: str, if_none_match: str | None) -> FlatPage:
-        """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root."""
+        """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root.
+
+        Its name is known without looking at anything while nothing was committed.
+        """
+        key = (start, principal, root)
+        generation = self._store.generation()
+        known = self._named.get(key)
+        if known is not None and known[0] == generation:
+            _, tag, public = known
+            kept = self._pages.cache.get((tag, "identity"))
+            if kept is not None or matches(if_none_match, tag):
+                return FlatPage(etag=tag, body=None if matches(if_none_match, tag) else kept, public=public)
         for _ in range(_TURNS):
             serial = await self._store.head()
             tree = await self._store.tree()
@@ -105,6 +119,10 @@ class FindLinks:
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
         tag = await asyncio.get_running_loop().run_in_executor(self._workers, lambda: self._tag(view, stamps))
         public = self._pages.is_public(tree, order)
+        if not any(each.rounding for each in self._filters.values()):
+            self._named[key] = (generation, tag, public)
+            if len(self._named) > _NAMED:
+                self._named.popitem(last=False)
         if matches(if_none_match, tag):
             return FlatPage(etag=tag, body=None, public=public)
         kept = self._pages.cache.get((tag, "identity"))

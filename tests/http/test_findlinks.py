@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from pkgindex_core.changes import PutProject, YankFile
 from pkgindex_core.models import PageHead
 from pkgindex_core.names import ProjectName
@@ -94,18 +96,20 @@ async def test_the_tag_names_the_page(serve: Serve) -> None:
             assert 'data-yanked="broken"' in await answer.text()
 
 
-async def test_a_page_that_is_kept_is_not_written_again(serve: Serve) -> None:
+async def test_while_nothing_is_committed_nothing_is_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve() as served:
         await served.put(build_wheel("demo", "1.0"))
         first = await links(served)
-        read = served.engine.store.page
 
         async def fail(*_: object, **__: object) -> None:
-            raise AssertionError("a page was read")
+            raise AssertionError("the store was read")
 
-        served.engine.store.page = fail  # type: ignore[method-assign,assignment]  # to see that nothing is read
-        assert await links(served) == first
-        served.engine.store.page = read  # type: ignore[method-assign]  # as it was
+        with monkeypatch.context() as patched:
+            for name in ("page", "projects", "standings", "head"):
+                patched.setattr(served.engine.store, name, fail)
+            assert await links(served) == first
+        await served.put(build_wheel("demo", "2.0"))
+        assert len(await links(served)) == 2
 
 
 async def test_many_projects_come_in_pieces_and_whole(serve: Serve) -> None:
