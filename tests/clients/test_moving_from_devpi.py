@@ -1,0 +1,282 @@
+"""A devpi-server filled by its own client, exported and imported here: the same pages, links, hashes, metadata and lock."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_mirror.testing.upstream import ScriptedUpstream
+from tests.clients.conftest import Ran, ServerProcess, clean_environment, executable, run
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
+REQUIREMENTS = ("devpi-server==6.20.3", "devpi-client==7.3.0")
+PASSWORDS = {"root": "secret-of-root", "alice": "secret-of-alice", "bob": "secret-of-bob"}
+INDEXES = ("alice/base", "alice/left", "bob/right", "bob/top")
+PROJECTS = ("demo", "odd-name", "six", "idna")
+SIMPLE = {"Accept": "application/vnd.pypi.simple.v1+json", "User-Agent": "pip/25.0"}
+QUICK = ("--argon2-memory-cost", "1024", "--argon2-time-cost", "1", "--argon2-parallelism", "1")
+"""For the key that devpi derives at its start."""
+
+
+@pytest.fixture(scope="session")
+def devpi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of a clean environment with devpi's server and client."""
+    place = tmp_path_factory.mktemp("devpi")
+    uv = executable("uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, place / "venv"], check=True)
+    python = place / "venv" / "bin" / "python"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
+    return python.parent
+
+
+class Client:
+    """devpi's client with a state of its own."""
+
+    def __init__(self, commands: Path, place: Path) -> None:
+        self._command = commands / "devpi"
+        self._state = place / "client"
+        self._home = place
+
+    async def __call__(self, command: str, *words: str | Path) -> Ran:
+        said = await run(
+            self._command, command, "--clientdir", self._state, *words, env={"HOME": str(self._home)}, cwd=self._home
+        )
+        assert said.status == 0, f"devpi {command} {' '.join(map(str, words))}\n{said.output}"
+        return said
+
+
+@asynccontextmanager
+async def served(commands: Path, data: Path) -> AsyncIterator[str]:
+    """devpi-server over a directory; stopped at the end, as an export wants it."""
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (data.parent / "devpi.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            commands / "devpi-server", "--serverdir", data, "--port", str(port), *QUICK,
+            stdout=log, stderr=log, env=clean_environment(),
+        )  # fmt: skip
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+            while True:
+                assert process.returncode is None, (data.parent / "devpi.log").read_text()
+                try:
+                    async with session.get(f"{url}/+api"):
+                        break
+                except aiohttp.ClientConnectionError:
+                    await asyncio.sleep(0.1)
+        yield url
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def fill(devpi: Client, url: str, upstream: ScriptedUpstream, place: Path) -> None:
+    """Two users, four indexes in a diamond over a mirror, and a bit of everything in them."""
+    await devpi("use", url)
+    await devpi("login", "root", "--password", PASSWORDS["root"])
+    await devpi("index", "root/pypi", f"mirror_url={upstream.url}", "mirror_cache_expiry=60")
+    for user in ("alice", "bob"):
+        await devpi("user", "-c", user, f"password={PASSWORDS[user]}", f"email={user}@example.com")
+    await devpi("login", "bob", "--password", PASSWORDS["bob"])
+    await devpi("index", "-c", "bob/right", "title=Right")
+    await devpi("login", "alice", "--password", PASSWORDS["alice"])
+    await devpi("index", "-c", "alice/base", "volatile=False", "acl_upload=alice,bob", "mirror_whitelist=six")
+    await devpi("index", "-c", "alice/left", "bases=alice/base")
+
+    dist = place / "dist"
+    dist.mkdir()
+    built = [
+        build_wheel("demo", "1.0", requires_python=">=3.8", requires_dist=("six", "Odd.Name"), description="# Demo"),
+        build_sdist("demo", "1.0", requires_python=">=3.8", requires_dist=("six", "Odd.Name")),
+        build_wheel("Odd.Name", "2.0rc1"),
+    ]
+    for one in built:
+        (dist / one.filename).write_bytes(one.data)
+    # Names of other times: an sdist that PEP 625 would spell otherwise, and one in a zip.
+    (dist / "Odd.Name-2.0.tar.gz").write_bytes(build_sdist("Odd.Name", "2.0").data)
+    (dist / "demo-0.9.zip").write_bytes(sdist_zip("demo", "0.9"))
+    (dist / "demo-1.0.doc.zip").write_bytes(docs_zip("<h1>demo 1.0</h1>"))
+    await devpi("use", "alice/base")
+    await devpi("upload", "--from-dir", dist)
+
+    # Overwritten in a volatile index.
+    await devpi("use", "alice/left")
+    for text in ("first", "second"):
+        wheel = build_wheel("demo", "1.1", requires_python=">=3.9", requires_dist=("six", "Odd.Name"), description=text)
+        (place / wheel.filename).write_bytes(wheel.data)
+        await devpi("upload", place / wheel.filename)
+
+    # Pushed from one to another, and a private package over all of it.
+    await devpi("login", "bob", "--password", PASSWORDS["bob"])
+    await devpi("use", "alice/base")
+    await devpi("push", "demo==1.0", "bob/right")
+    await devpi("index", "bob/right", "bases=alice/base")
+    await devpi("index", "-c", "bob/top", "bases=alice/left,bob/right,root/pypi", "mirror_whitelist=*")
+
+
+def sdist_zip(name: str, version: str) -> bytes:
+    """A source distribution as they were: a zip."""
+    information = f"Metadata-Version: 1.1\nName: {name}\nVersion: {version}\nSummary: old\n"
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr(f"{name}-{version}/PKG-INFO", information)
+        archive.writestr(f"{name}-{version}/setup.py", "from setuptools import setup; setup()\n")
+    return data.getvalue()
+
+
+def docs_zip(text: str) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("index.html", text)
+    return data.getvalue()
+
+
+class Seen(msgspec.Struct, kw_only=True):
+    """Everything that two servers are compared by."""
+
+    pages: dict[str, Any]
+    documents: dict[str, Any]
+    files: dict[str, bytes]
+
+
+async def look(url: str) -> Seen:
+    """Ask a server for everything that stays when it moves."""
+    seen = Seen(pages={}, documents={}, files={})
+    async with aiohttp.ClientSession() as session:
+        for index in INDEXES:
+            for project in PROJECTS:
+                place = f"{url}/{index}/+simple/{project}/"
+                async with session.get(place, headers=SIMPLE) as answer:
+                    if answer.status == 404:
+                        seen.pages[f"{index} {project}"] = None
+                        continue
+                    assert answer.status == 200, (place, await answer.text())
+                    page = await answer.json(content_type=None)
+                seen.pages[f"{index} {project}"] = {
+                    file["filename"]: (
+                        file["hashes"]["sha256"],
+                        file.get("requires-python") or "",
+                        file.get("yanked") or False,
+                    )
+                    for file in page["files"]
+                }
+                for file in page["files"] if index == "bob/top" else ():
+                    async with session.get(answer.url.join(type(answer.url)(file["url"]))) as fetched:
+                        assert fetched.status == 200, file
+                        seen.files[file["filename"]] = await fetched.read()
+            for project in ("demo", "odd-name"):
+                told = await document(session, f"{url}/{index}/{project}?ignore_bases=")
+                if told is not None and told["result"]:  # of a project that only bases have: {} there, 404 here
+                    seen.documents[f"{index} {project}"] = {
+                        version: comparable(one, url) for version, one in told["result"].items()
+                    }
+    return seen
+
+
+async def document(session: aiohttp.ClientSession, url: str) -> Any:
+    async with session.get(url, headers={"Accept": "application/json"}) as answer:
+        return await answer.json() if answer.status == 200 else None
+
+
+def comparable(version: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """A version's document, its links without host and in an order."""
+    links = []
+    for link in version.get("+links", ()):
+        href = link["href"].removeprefix(url)
+        log = [{key: value or None for key, value in entry.items() if value} for entry in link.get("log", ())]
+        about = link.get("for_href", "").removeprefix(url)
+        links.append((link["rel"], href, link["hash_spec"], about, log))
+    kept = {key: value for key, value in version.items() if key not in {"+links", "+shadowing"}}
+    return {**kept, "+links": sorted(links, key=str)}
+
+
+async def locked(url: str, place: Path) -> str:
+    """What uv resolves, hashes and all."""
+    wanted, lock = place / "requirements.in", place / "requirements.txt"
+    wanted.write_text("demo\nidna\n")
+    lock.unlink(missing_ok=True)
+    said = await run(
+        executable("uv"), "pip", "compile", "--no-cache", "--generate-hashes", "--no-header", "--no-annotate",
+        "--prerelease", "allow", "--default-index", f"{url}/bob/top/+simple/", wanted, "-o", lock,
+    )  # fmt: skip
+    assert said.status == 0, said.output
+    return lock.read_text()
+
+
+async def installed(url: str, target: Path) -> list[str]:
+    said = await run(
+        executable("uv"), "pip", "install", "--no-cache", "--prerelease", "allow", "--python", sys.executable,
+        "--target", target, "--default-index", f"{url}/bob/top/+simple/", "demo", "idna",
+    )  # fmt: skip
+    assert said.status == 0, said.output
+    return sorted(path.name for path in target.glob("*.dist-info"))
+
+
+async def test_the_same_pages_links_hashes_metadata_and_lock(
+    devpi: Path, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    data, dump = tmp_path / "devpi-data", tmp_path / "dump"
+    init = await run(devpi / "devpi-init", "--serverdir", data, "--root-passwd", PASSWORDS["root"])
+    assert init.status == 0, init.output
+    async with served(devpi, data) as url:
+        await fill(Client(devpi, tmp_path), url, upstream, tmp_path)
+        async with aiohttp.ClientSession() as session:
+            told = await document(session, f"{url}/alice/base/demo/1.0")
+            tested = next(link["href"] for link in told["result"]["+links"] if link["href"].endswith(".whl"))
+            async with session.post(tested, json={"testenvs": {}}) as answer:
+                assert answer.status == 200
+            options = {index: (await document(session, f"{url}/{index}?no_projects="))["result"] for index in INDEXES}
+        before = await look(url)
+        lock = await locked(url, tmp_path)
+        assert all(name in lock for name in ("demo==1.1", "idna==3.10", "odd-name==2.0", "six==1.17.0")), lock
+        names = await installed(url, tmp_path / "installed-before")
+    exported = await run(devpi / "devpi-export", "--serverdir", data, "--include-mirrored-files", dump)
+    assert exported.status == 0, exported.output
+
+    server = ServerProcess(tmp_path / "data", upstream.url)
+    said = await run(executable("pkgindex-serve"), "import", "devpi", dump, "--json", "--data", server.data)
+    assert said.status == 0, said.output
+    assert '"complete": true' in said.output
+    assert "file alice/base demo-0.9.zip: an upload of it would be refused" in said.output
+    await server.start()
+    try:
+        after = await look(server.url)
+        assert after.pages == before.pages
+        assert after.files == before.files
+        assert after.documents == before.documents
+        for index, expected in options.items():
+            shown = await run(executable("pkgindex-serve"), "index", "show", index, "--data", server.data)
+            assert json.loads(shown.output) == {"name": index, **expected}
+        assert await locked(server.url, tmp_path) == lock
+        assert await installed(server.url, tmp_path / "installed-after") == names
+        async with aiohttp.ClientSession() as session:
+            for user, password in PASSWORDS.items():
+                async with session.post(f"{server.url}/+login", json={"user": user, "password": password}) as answer:
+                    assert answer.status == 200, (user, await answer.text())
+        # And what the mirror had fetched is here without it.
+        await upstream.stop()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{server.url}/bob/top/+simple/six/", headers=SIMPLE) as answer,
+        ):
+            assert answer.status == 200
+    finally:
+        await server.kill()
