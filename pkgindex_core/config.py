@@ -172,8 +172,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     open_registration: Annotated[
         bool,
         option(
-            "Whether anybody may make a user. Together with an empty `root_password` new indexes also take test results from everybody,"
-            " as devpi's do."
+            "Whether anybody may make a user. Together with an empty `root_password` it is as open as devpi: users may have empty"
+            " passwords, and new indexes take test results from everybody."
         ),
     ] = False
     restrict_modify: Annotated[

@@ -25,7 +25,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
-from pkgindex_core.clock import Clock, SystemClock
+from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import RequirementFailed, Unavailable
@@ -48,6 +48,7 @@ from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
+from pkgindex_core.services.overview import Overview
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.project_information import ProjectInformation
@@ -91,6 +92,7 @@ class Engine:
         self.workers = workers
         self._context = context
         self._uuid = ""
+        self._last_commit = (Serial(0), Timestamp(0))
         admission = plugins.admission(settings.admission).make(context)
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
@@ -177,8 +179,13 @@ class Engine:
             clock=clock,
         )
         self.forwarding = Forwarding(promotion=self.promotion, publishers=publishers)
+        self.overview = Overview(store=store, options=self.index_options)
         self.administration = Administration(
-            store=store, passwords=self.passwords, options=self.index_options, clock=clock
+            store=store,
+            passwords=self.passwords,
+            options=self.index_options,
+            clock=clock,
+            empty_passwords=settings.devpi_defaults,
         )
         self.explaining = Explaining(
             store=store,
@@ -289,6 +296,14 @@ class Engine:
             yield blobs
         finally:
             await blobs.close()
+
+    async def last_commit(self) -> tuple[Serial, Timestamp]:
+        """The head and when it was committed. A commit is read once, however large it is and whoever asks."""
+        head = await self.store.head()
+        if self._last_commit[0] != head:
+            commits = await self.store.commits(Serial(head - 1), limit=1) if head else []
+            self._last_commit = (head, commits[0].at if commits else Timestamp(0))
+        return self._last_commit
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run blocking work in the engine's bounded threads."""

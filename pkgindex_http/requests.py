@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.identity import NOBODY
@@ -34,6 +34,14 @@ class Ask(Struct, kw_only=True):
     known_index: IndexName | None = None
     envelope: bool = False
     """Whether the answer, an error too, is in devpi's envelope: the route's, unless the body shows what is spoken."""
+
+    objection: Denied | None = None
+    """What was wrong with the credentials, where the route looks at them and does not insist."""
+
+    def insist(self) -> None:
+        """Refuse credentials that are wrong after all."""
+        if self.objection is not None:
+            raise self.objection
 
     @property
     def engine(self) -> Engine:

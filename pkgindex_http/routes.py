@@ -25,9 +25,19 @@ from pkgindex_http import (
     project_json,
     simple,
     uploads,
-    welcome,
 )
-from pkgindex_http.devpi import file_documents, login, projects, pushing, refreshing, releases, tokens
+from pkgindex_http.devpi import (
+    accounts,
+    discovery,
+    file_documents,
+    indexes,
+    login,
+    projects,
+    pushing,
+    refreshing,
+    releases,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -62,7 +72,13 @@ class Checked(Struct, frozen=True):
     """Whether somebody who may not read the index of the URL can be meant."""
 
 
-Permission = Public | OnIndex | Checked
+class Glanced(Struct, frozen=True):
+    """Anybody. Credentials are read, and the handler says what follows from them; wrong ones are not the end, unless it insists."""
+
+    why: str
+
+
+Permission = Public | OnIndex | Checked | Glanced
 
 
 class Route(Struct, frozen=True):
@@ -87,10 +103,15 @@ _READ = OnIndex(Action.READ)
 _UPLOAD = OnIndex(Action.UPLOAD, also=(Action.UPLOAD_DOCS,))
 _DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
 _TOKENS = Checked(Action.TOKEN_MANAGE, "the handler, by the user of the URL")
+_API = Glanced("says where the log-in is; of an index only its name, which is no secret")
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
-        "GET", "/", Public("says what this is and how to use it, nothing else"), welcome.welcome, "a page for a person"
+        "GET",
+        "/",
+        Glanced("a page that says what this is; as JSON, those users and indexes that the caller may see"),
+        accounts.root,
+        "a page for a person; with Accept: application/json users and indexes",
     ),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, as pypiserver's users do"),
     Route("GET", "/+live", Public("a constant"), health.live, "whether the process answers"),
@@ -133,6 +154,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),
+    Route("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good", envelope=True),
+    Route("GET", "/{user}/+api", _API, discovery.api, "the same", envelope=True),
+    Route("GET", "/{user}/{index}/+api", _API, discovery.api, "the same, for an index", envelope=True),
+    Route(
+        "GET",
+        "/+status",
+        Glanced("versions and serials; paths for root only"),
+        discovery.status,
+        "how the server is, in devpi's terms",
+        envelope=True,
+    ),
     Route("GET", "/simple", _READ, simple.add_slash, "to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
     Route("GET", "/simple/{project}", _READ, simple.add_slash, "to the project's page"),
@@ -143,6 +175,70 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/simple/v1+html/{project}/", _READ, simple.project_page, "a page in HTML, whatever Accept says"),
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
     Route("POST", "/legacy", Public("a redirect that says nothing"), uploads.add_slash, "308 to /legacy/"),
+    Route(
+        "GET",
+        "/{user}[/]",
+        Glanced("a user without an index that the caller may see is missing, and so is what is private of one"),
+        accounts.show,
+        "a user and their indexes",
+        envelope=True,
+    ),
+    Route(
+        "PUT",
+        "/{user}[/]",
+        Checked(Action.USER_CREATE, "Administration.create_user"),
+        accounts.create,
+        'make a user: {"password": …, "email": …}',
+        envelope=True,
+    ),
+    Route(
+        "PATCH",
+        "/{user}[/]",
+        Checked(Action.USER_MODIFY, "Administration.modify_user"),
+        accounts.modify,
+        "change a user; their own password everybody may",
+        envelope=True,
+    ),
+    Route(
+        "DELETE",
+        "/{user}[/]",
+        Checked(Action.USER_DELETE, "Administration.delete_user"),
+        accounts.delete,
+        "remove a user with their volatile indexes",
+        envelope=True,
+    ),
+    Route(
+        "GET",
+        "/{user}/{index}[/]",
+        _READ,
+        indexes.show,
+        "an index: its options and projects; ?no_projects",
+        envelope=True,
+    ),
+    Route(
+        "PUT",
+        "/{user}/{index}[/]",
+        Checked(Action.INDEX_CREATE, "Administration.create_index", unread=True),
+        indexes.create,
+        'make an index: {"bases": "root/pypi", …}',
+        envelope=True,
+    ),
+    Route(
+        "PATCH",
+        "/{user}/{index}[/]",
+        OnIndex(Action.INDEX_MODIFY),
+        indexes.modify,
+        'change options: an object, or ["key=value", "key+=value", "key-=value", "key-="]; ?error_on_noop',
+        envelope=True,
+    ),
+    Route(
+        "DELETE",
+        "/{user}/{index}[/]",
+        OnIndex(Action.INDEX_DELETE),
+        indexes.delete,
+        "remove a volatile index with all that is in it",
+        envelope=True,
+    ),
     Route("GET", "/{user}/{index}/+simple", _READ, simple.add_slash, "to the list of projects"),
     Route("GET", "/{user}/{index}/+simple/", _READ, simple.project_list, "an index: list of projects"),
     Route("GET", "/{user}/{index}/+simple/{project}", _READ, simple.add_slash, "to the project's page"),

@@ -36,7 +36,7 @@ from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
-from pkgindex_http.routes import Checked, OnIndex, Public, Route, RouteTable
+from pkgindex_http.routes import Checked, Glanced, OnIndex, Public, Route, RouteTable
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -205,8 +205,16 @@ class Server:
 
     async def admit(self, ask: Ask, route: Route) -> None:
         """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
-        ask.principal = await self.identify(ask.request)
+        try:
+            ask.principal = await self.identify(ask.request)
+        except Denied as error:
+            if not isinstance(route.permission, Glanced):
+                raise
+            ask.objection = error
+            ask.principal = await self.engine.identity.identify(None)
         ask.request[WHO] = ask.principal.label if ask.principal.name else ""
+        if isinstance(route.permission, Glanced):
+            return
         if not isinstance(route.permission, OnIndex):
             unread = isinstance(route.permission, Checked) and route.permission.unread
             if "index" in ask.values and not unread:
@@ -223,7 +231,7 @@ class Server:
         vouched = self.remote_users.principal(request)
         if vouched is None or presents_token(request.headers):
             return await self.engine.identity.identify(read_credentials(request.headers))
-        return vouched
+        return self.engine.identity.at_home(vouched)
 
     async def _require(self, ask: Ask, action: Action, also: Sequence[Action] = ()) -> None:
         # Limits of a token to projects are for the services, which know the project.

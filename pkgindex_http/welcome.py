@@ -28,4 +28,6 @@ async def welcome(ask: Ask) -> Reply:
     """Say what this is, with the lines to paste."""
     url = html.escape(ask.server.origin.url(ask.request))
     body = _PAGE.format(url=url).encode()
-    return Reply(headers={"Content-Type": HTML, "Cache-Control": "no-store", **SECURITY_HEADERS}, body=body)
+    return Reply(
+        headers={"Content-Type": HTML, "Cache-Control": "no-store", "Vary": "Accept", **SECURITY_HEADERS}, body=body
+    )

@@ -219,8 +219,8 @@ class IndexOptions:
                 elif key not in _NOT_OPTIONS and key not in LEGACY:
                     unexpected[key] = value
             except Refused as error:
-                hint = error.hint
-                problems.extend(each if key in each or key == "bases" else f"{key}: {each}" for each in error.problems)
+                problems.extend(error.problems)
+                hint = f"{key}: {error.hint}" if error.hint else f"this is about the option {key}"
         problems.extend(
             f"base index {base!r} does not exist"
             for base in changed.bases
@@ -241,7 +241,8 @@ class IndexOptions:
 
     def _patch(self, config: IndexConfig, given: Mapping[str, Any], patch: Any) -> tuple[str, Any]:
         """One patch as the value that the option has after it."""
-        if not isinstance(patch, str) or "=" not in patch:
+        options = self._options_of(config.type)
+        if not isinstance(patch, str) or ("=" not in patch and patch in options):
             raise Refused(
                 f"cannot read the change {masked(str(patch))[:_SHOWN]!r}; write key=value, key+=value or key-=value"
             )
@@ -252,7 +253,7 @@ class IndexOptions:
         key = key[:-1]
         if operation == "-" and not word:
             return key, DROP
-        option = self._options_of(config.type).get(key)
+        option = options.get(key)
         if option is None:
             return key, word  # refused with all that is unexpected
         if not option.is_list:

@@ -9,6 +9,7 @@ and then told as the `Conflict` it is. A user whom the principal may not see is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -31,7 +32,7 @@ from pkgindex_core.changes import (
     UserIs,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed
+from pkgindex_core.errors import Conflict, Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
@@ -52,11 +53,27 @@ Outcome = TypeVar("Outcome")
 class Administration:
     """Changes to users and indexes. `principal` is who asks; every method checks the right it needs."""
 
-    def __init__(self, *, store: IndexStore, passwords: PasswordPool, options: IndexOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        passwords: PasswordPool,
+        options: IndexOptions,
+        clock: Clock,
+        empty_passwords: bool = False,
+    ) -> None:
         self._store = store
         self._passwords = passwords
         self._options = options
         self._clock = clock
+        self._empty_passwords = empty_passwords
+
+    async def check_new_user(self, name: str, principal: Principal) -> None:
+        """Raise what making this user would raise, before it is known what the user is to be."""
+        require_user_right(principal, Action.USER_CREATE, name)
+        parse_user_name(name)
+        if await self._store.user(name) is not None:
+            raise Conflict("user already exists")
 
     async def create_user(
         self,
@@ -70,14 +87,11 @@ class Administration:
         custom_data: Any = None,
     ) -> User:
         """Make a user. A name that is taken is a `Conflict`."""
-        require_user_right(principal, Action.USER_CREATE, name)
-        parse_user_name(name)
-        if await self._store.user(name) is not None:
-            raise Conflict("user already exists")
+        await self.check_new_user(name, principal)
         now = self._clock.now()
         user = User(
             name=name,
-            password_hash=await self._passwords.hash(password),
+            password_hash=await self._passwords.hash(password, may_be_empty=self._empty_passwords),
             email=email,
             title=title,
             description=description,
@@ -116,7 +130,7 @@ class Administration:
             if password is not None:
                 require_user_right(principal, Action.PASSWORD_CHANGE, name)
                 if not hashed:
-                    hashed.append(await self._passwords.hash(password))
+                    hashed.append(await self._passwords.hash(password, may_be_empty=self._empty_passwords))
                 user = replace(user, password_hash=hashed[0])
                 # A new password ends every log-in that the old one bought. API tokens stay: they were made to outlive it.
                 ended = [DropToken(token.id) for token in await self._store.tokens(name) if token.kind == "login"]
@@ -147,7 +161,22 @@ class Administration:
             same = [IndexIs(config) for config in owned]
             await self._store.apply([*changes, DropUser(name)], who=principal.label, require=same)
 
-        await _retried(attempt)
+        await _retried(attempt, upon=Conflict)  # an index that was made meanwhile stands in the way of `DropUser`
+
+    async def check_new_index(self, raw: str, principal: Principal) -> list[PutUser]:
+        """Raise what making this index would raise, before its options are known; return the user who has to be made first, if any."""
+        name = parse_index_name(raw)
+        user = owner(name)
+        first: list[PutUser] = []
+        if principal.name == user and await self._store.user(user) is None:
+            if not permits(principal, Action.USER_CREATE, user=user):
+                raise Denied(f"no permission to create user {user}", anonymous=False)
+            now = self._clock.now()
+            first.append(PutUser(User(name=parse_user_name(user), created=now, modified=now)))
+        else:
+            await self._visible_user(user, principal)
+        self._may_create(await self._store.tree(), name, principal)
+        return first
 
     async def create_index(self, raw: str, options: Mapping[str, Any], *, principal: Principal) -> IndexConfig:
         """Make an index from options as a person writes them (text is parsed).
@@ -156,24 +185,15 @@ class Administration:
         open to them.
         """
         name = parse_index_name(raw)
-        tree = await self._store.tree()
-        changes: list[Change] = []
-        required: list[Requirement] = [IndexAbsent(name)]
-        if await self._store.user(owner(name)) is None and principal.name == owner(name):
-            if not permits(principal, Action.USER_CREATE, user=owner(name)):
-                raise Denied(f"no permission to create user {owner(name)}", anonymous=False)
-            now = self._clock.now()
-            changes.append(PutUser(User(name=parse_user_name(owner(name)), created=now, modified=now)))
-            required.append(UserAbsent(owner(name)))
-        else:
-            await self._visible_user(owner(name), principal)
-        self._may_create(tree, name, principal)
-        config = self._options.made(name, options, tree)
-        try:
-            await self._store.apply([*changes, PutIndex(config)], who=principal.label, require=required)
-        except RequirementFailed as error:
-            raise Conflict(f"index {name!r} exists") from error
-        return config
+
+        async def attempt() -> IndexConfig:
+            first = await self.check_new_index(raw, principal)
+            config = self._options.made(name, options, await self._store.tree())
+            absent: list[Requirement] = [IndexAbsent(name), *(UserAbsent(each.user.name) for each in first)]
+            await self._store.apply([*first, PutIndex(config)], who=principal.label, require=absent)
+            return config
+
+        return await _retried(attempt)
 
     async def modify_index(
         self,
@@ -249,10 +269,9 @@ class Administration:
         if there is not None and permits(principal, Action.READ, index=there, some_project=True):
             raise Conflict(f"index {name!r} exists")
         decision = permits(principal, Action.INDEX_CREATE, index=IndexConfig(name=name))
-        if not decision.allowed and principal.name is not None:
-            raise Denied(f"no permission to create index {name}", anonymous=False, hint=decision.reason)
         if not decision.allowed:
-            raise denied(principal, decision.reason)
+            hint = denied(principal, "").hint or decision.reason
+            raise Denied(f"no permission to create index {name}", anonymous=principal.name is None, hint=hint)
         if there is not None:
             raise Conflict(f"index {name!r} exists")
 
@@ -268,13 +287,9 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-async def _retried(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _retried(attempt: Callable[[], Awaitable[Outcome]], *, upon: type[Conflict] = RequirementFailed) -> Outcome:
     """Read, decide and write again when what was read has changed meanwhile."""
-    last: PkgIndexError | None = None
-    for _ in range(_TRIES):
-        try:
+    for _ in range(_TRIES - 1):
+        with suppress(upon):
             return await attempt()
-        except Conflict as error:
-            last = error
-    assert last is not None
-    raise last
+    return await attempt()

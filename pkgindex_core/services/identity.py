@@ -75,6 +75,10 @@ class Identity:
         self._clock = clock
         self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
 
+    def at_home(self, principal: Principal) -> Principal:
+        """A principal under the rules of the house: for whoever learned in another way who asks."""
+        return replace(principal, house=self._nobody.house)
+
     async def identify(self, credentials: Credentials | None) -> Principal:
         """The principal behind credentials, under the rules of the house; without any it has no name, wrong ones are `Denied`."""
         if credentials is None:
@@ -191,7 +195,7 @@ class Identity:
         ours = text is not None or (grounds.user is not None and bool(grounds.user.password_hash))
         principal = await self._judge(credentials, text, grounds)
         if principal is not None:
-            principal = replace(principal, house=self._nobody.house)
+            principal = self.at_home(principal)
         until = math.inf if ours else self._clock.monotonic() + FOREIGN_SECONDS
         return _Kept(principal, grounds, generation, until)
 

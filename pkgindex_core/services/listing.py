@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 
 import msgspec
@@ -44,7 +44,7 @@ from pkgindex_core.services.pages import PageAnswer, Pages
 class OwnNames(Struct, frozen=True, kw_only=True):
     """The names of an index without what it inherits, on their way."""
 
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
     """Together one JSON array of normalised names, sorted."""
     stale: str = ""
     """Why these are the names of some time ago: the upstream could not be asked."""
@@ -215,7 +215,7 @@ class Listings:
         return await loop.run_in_executor(self._workers, body.finish)
 
 
-async def _json_array(stream: AsyncIterator[Names]) -> AsyncIterator[bytes]:
+async def _json_array(stream: AsyncIterator[Names]) -> AsyncGenerator[bytes, None]:
     yield b"["
     first = True
     async for names in stream:

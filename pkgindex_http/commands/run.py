@@ -121,6 +121,10 @@ def _greet(engine: Engine, address: tuple[str, int], password_file: Path | None)
         credentials = f'-u root -p "$(cat {shlex.quote(str(place))})"'
         made = "The password of root was generated; it" if password_file else "The password of root"
         talk(f"{made} lies in {place}")
+    elif settings.root_password == "":
+        talk(
+            "WARNING: the password of root is empty, unless it was changed: whoever reaches this server is its administrator"
+        )
     talk("")
     talk("Paste one of these:")
     talk(f"  pip install --index-url {url}/simple/ PACKAGE")

@@ -7,7 +7,7 @@ import msgspec
 from pkgindex_core.errors import Denied, Refused
 from pkgindex_core.services.identity import LOGIN_SECONDS
 from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import document, said
+from pkgindex_http.devpi.envelope import document, failure, said
 from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
@@ -22,7 +22,9 @@ async def login(ask: Ask) -> Reply:
     try:
         asked = await read_json(ask.request, _Login)
     except Refused as error:
-        return said(f"Bad request: no user/password specified ({error.message})", status=400)
+        missing = isinstance(error.__cause__, msgspec.ValidationError)
+        text = "no user/password specified" if missing else "could not decode json"
+        return failure(f"Bad request: {text}", 400, hint=error.message)
     vouched = ask.server.remote_users.principal(ask.request)
     if vouched is not None and vouched.name == asked.user:
         # The proxy in front has seen more than a password.

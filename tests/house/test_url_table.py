@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pkgindex_http.cli import main
-from pkgindex_http.routes import ROUTES, Checked, OnIndex, Permission
+from pkgindex_http.routes import ROUTES, Checked, Glanced, OnIndex, Permission
 
 README = Path(__file__).parents[2] / "pkgindex_http" / "README.md"
 MARKED = r"(?<=^<!-- {0}: begin -->\n).*?(?=^<!-- {0}: end -->$)"
@@ -21,6 +21,8 @@ def permission_text(permission: Permission) -> str:
             return f"{' or '.join(f'`{each}`' for each in (action, *also))} on the index"
         case Checked(action=action):
             return f"`{action}`"
+        case Glanced(why=why):
+            return f"credentials are read, none are needed: {why}"
         case _:
             return f"none: {permission.why}"
 

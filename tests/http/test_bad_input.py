@@ -27,7 +27,7 @@ CANARY = b"canary-of-the-file-system-5d41402a"
 PRIVATE = b"canary-of-another-index-7d793037"
 _ANSWER_LIMIT = 16 * 1024
 """Bytes that an answer to a trick may have; real pages here are smaller still."""
-_EXPECTED = {200, 301, 308, 400, 401, 403, 404, 405, 413}
+_EXPECTED = {200, 301, 302, 308, 400, 401, 403, 404, 405, 413}
 _HEADERS = {
     *("content-type", "content-length", "date", "server", "connection", "cache-control", "vary", "etag", "location"),
     *("www-authenticate", "allow", "x-content-type-options", "content-security-policy", "referrer-policy"),
@@ -69,7 +69,7 @@ def _assert_harmless(request: RawRequest, answer: RawAnswer) -> None:
     location = answer.header("Location")
     if location is not None:
         # To another spelling beside this one, never to another place or another server.
-        assert location.startswith("../") or (location[:1].isalnum() or location.startswith("+")), shown
+        assert location.startswith(("../", "./")) or (location[:1].isalnum() or location.startswith("+")), shown
         assert "://" not in location.partition("?")[0], shown
         assert "//" not in location.partition("?")[0], shown
     if b"<script" in request.target or b"<img" in request.target or b"<svg" in request.target:

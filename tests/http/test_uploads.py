@@ -611,7 +611,7 @@ async def test_up_16_who_asks_before_sending_is_told_to_go_on_or_not_to(serve: S
             assert (await read_answer(reader)).status == 100
             writer.write(body)
             assert (await read_answer(reader)).status == 200
-        for path, headers, status in (("/legacy/", {}, 401), ("/nowhere/", {}, 404), ("/simple/", ROOT, 405)):
+        for path, headers, status in (("/legacy/", {}, 401), ("/+nowhere/", {}, 404), ("/simple/", ROOT, 405)):
             async with connected(served.address) as (reader, writer):
                 writer.write(head(path, headers))
                 answer = await read_answer(reader)

@@ -162,7 +162,8 @@ class TestPatches:
             ("bases+=no/where", "base index 'no/where' does not exist"),
             ("bases=nonsense", "invalid base index spec: 'nonsense'"),
             ("title+=x", "the 'title' setting is not a list"),
-            ("nonsense", "cannot read the change"),
+            ("title", "cannot read the change"),
+            ("nonsense", "indexconfig got unexpected keyword arguments: nonsense="),
         ],
     )
     def test_what_is_refused(self, patch: str, sentence: str):

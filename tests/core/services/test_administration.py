@@ -69,7 +69,7 @@ async def test_a_user_with_a_permanent_index_stays(open_world: Open) -> None:
         ({"vlatile": "no"}, "indexconfig got unexpected keyword arguments: vlatile=no"),
         ({"bases": "root/nowhere"}, "does not exist"),
         ({"bases": "nonsense"}, "invalid base index spec: 'nonsense'"),
-        ({"volatile": "perhaps"}, "volatile: Unknown boolean value 'perhaps'"),
+        ({"volatile": "perhaps"}, "Unknown boolean value 'perhaps'."),
         ({"mirror_whitelist_inheritance": "both"}, "must be 'intersection' or 'union'"),
         ({"mirror_whitelist": "not a name!"}, "invalid project name"),
         ({"acl_upload": "a b"}, "invalid user name"),

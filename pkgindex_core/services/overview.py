@@ -1,0 +1,91 @@
+"""What users and indexes there are, as the one who asks may see them: devpi's documents, with less in them.
+
+devpi shows everything to everybody. Here an index that one may not read is in no document, nor is a user whom one would know of by such
+indexes alone. Whoever may list users sees the names of all. Mail address and custom data of a user are for that user and those who
+manage users; secrets are in no document whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from pkgindex_core.clock import Timestamp, to_rfc3339
+from pkgindex_core.errors import Missing
+from pkgindex_core.models import IndexConfig, Tree, User
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.access import allowed_index, visible_user
+
+_SECOND = 1_000_000
+
+
+class Overview:
+    """Makes documents of users and indexes, in devpi's terms."""
+
+    def __init__(self, *, store: IndexStore, options: IndexOptions) -> None:
+        self._store = store
+        self._options = options
+
+    async def users(self, principal: Principal) -> dict[str, dict[str, Any]]:
+        """Every user whom the principal may see, with their indexes, by name."""
+        readable = _readable(await self._store.tree(), principal)
+        everybody = bool(permits(principal, Action.USER_LIST))
+        return {
+            user.name: self._document(user, readable.get(user.name, ()), principal)
+            for user in await self._store.users()
+            if everybody or user.name in readable or permits(principal, Action.USER_READ, user=user.name)
+        }
+
+    async def user(self, name: str, principal: Principal) -> dict[str, Any]:
+        """One user with their indexes. One whom the principal may not see is `Missing`."""
+        tree = await self._store.tree()
+        user = await self._store.user(name)
+        if user is None or not visible_user(tree, name, principal):
+            raise Missing("user", name[:160])
+        return self._document(user, _readable(tree, principal).get(name, ()), principal)
+
+    async def index(self, name: IndexName, principal: Principal) -> dict[str, Any]:
+        """The options of one index, without its projects."""
+        config = allowed_index(await self._store.tree(), name, principal, Action.READ, some_project=True)
+        return self.options(config)
+
+    def options(self, config: IndexConfig) -> dict[str, Any]:
+        """The options of an index that the principal is known to be allowed to read."""
+        return self._options.document(config)
+
+    def made(self, user: User) -> dict[str, Any]:
+        """A user who was just made, for who made them and has said all of it."""
+        return self._document(user, (), Principal(name=user.name))
+
+    def _document(self, user: User, owned: Iterable[IndexConfig], principal: Principal) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "username": user.name,
+            "created": moment(user.created),
+            "modified": moment(user.modified) if user.modified > user.created else "",
+            "title": user.title,
+            "description": user.description,
+        }
+        if permits(principal, Action.USER_READ, user=user.name):
+            document |= {"email": user.email, "custom_data": user.custom_data}
+        shown = {key: value for key, value in document.items() if value not in ("", None)}
+        indexes = {config.name.partition("/")[2]: self.options(config) for config in owned}
+        return {**shown, "indexes": indexes}
+
+
+def moment(at: Timestamp) -> str:
+    """A time as devpi writes it: in whole seconds. What was made before times were kept is of 1970, as there."""
+    return to_rfc3339(Timestamp(at - at % _SECOND))
+
+
+def _readable(tree: Tree, principal: Principal) -> dict[str, list[IndexConfig]]:
+    """The indexes that the principal may read, by owner and name."""
+    found: dict[str, list[IndexConfig]] = defaultdict(list)
+    for name in sorted(tree.indexes):
+        config = tree.indexes[name]
+        if permits(principal, Action.READ, index=config, some_project=True):
+            found[name.partition("/")[0]].append(config)
+    return dict(found)

@@ -1,0 +1,100 @@
+"""Indexes, as devpi's client makes, changes, shows and removes them.
+
+    GET    /{user}/{index}[?no_projects=]
+    PUT    /{user}/{index}     options: {"bases": "root/pypi", "volatile": "True", "type": "stage" …}
+    PATCH  /{user}/{index}     some options, the whole document (bare, or in its envelope), or a list: ["acl_upload+=anna", "title-="]
+    DELETE /{user}/{index}
+
+What options there are and what is said of wrong ones is the rules' business (`rules.index_options`). A mirror's projects are all that its
+upstream has: they are sent as they come out of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from pkgindex_core.errors import Refused
+from pkgindex_http import simple
+from pkgindex_http.bodies import read_json
+from pkgindex_http.devpi.envelope import document, marks, said
+from pkgindex_http.devpi.installers import VARY, wants_simple_pages
+from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
+from pkgindex_http.requests import Ask
+from pkgindex_http.sending import StreamedResponse
+
+_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
+_AT_ONCE = 64 * 1024
+"""Bytes of names up to which a list is answered whole."""
+
+
+async def show(ask: Ask) -> Reply | web.StreamResponse:
+    """The options of an index, and its own projects unless they are not wanted; an installer gets the simple API's list."""
+    if wants_simple_pages(ask):
+        ask.envelope = False
+        return await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask)
+    options = await ask.engine.overview.index(ask.index, ask.principal)
+    if ask.query("no_projects") is not None:
+        return document(options, "indexconfig")
+    names = await ask.engine.listings.names(ask.index, principal=ask.principal)
+    headers = {"Vary": VARY, **({"X-PkgIndex-Stale": names.stale[:1000]} if names.stale else {})}
+    start = bytearray()
+    async for piece in names.pieces:
+        start += piece
+        if len(start) > _AT_ONCE:
+            break
+    else:
+        reply = document({**options, "projects": msgspec.Raw(bytes(start))}, "indexconfig")
+        return msgspec.structs.replace(reply, headers={**reply.headers, **headers})
+    headers |= {"Content-Type": JSON, "Cache-Control": "no-store", **SECURITY_HEADERS, **await marks(ask.engine)}
+    body = _around(options, bytes(start), names.pieces)
+    return StreamedResponse(Reply(headers=headers), body, length=None)
+
+
+async def create(ask: Ask) -> Reply:
+    """Make an index."""
+    name = f"{ask.values['user']}/{ask.values['index']}"
+    await ask.engine.administration.check_new_index(name, ask.principal)  # before the body is asked for
+    given = await _options(ask)
+    if isinstance(given, list):
+        raise Refused("an index is made from an object of options, not from a list")
+    made = await ask.engine.administration.create_index(name, given, principal=ask.principal)
+    return document(ask.engine.overview.options(made), "indexconfig")
+
+
+async def modify(ask: Ask) -> Reply:
+    """Change some options of an index."""
+    changed = await ask.engine.administration.modify_index(
+        ask.index,
+        await _options(ask),
+        principal=ask.principal,
+        must_change=ask.query("error_on_noop") is not None,
+    )
+    return document(ask.engine.overview.options(changed), "indexconfig")
+
+
+async def delete(ask: Ask) -> Reply:
+    """Remove an index with all that is in it."""
+    await ask.engine.administration.delete_index(ask.index, principal=ask.principal)
+    return said(f"index {ask.index} deleted", status=201)
+
+
+async def _options(ask: Ask) -> dict[str, Any] | list[Any]:
+    """The options as they were sent; a whole answer that is sent back is unpacked."""
+    given: Any = await read_json(ask.request, _OBJECT_OR_LIST)
+    if isinstance(given, dict) and given.get("type") == "indexconfig" and isinstance(given.get("result"), dict):
+        given = given["result"]
+    return given  # type: ignore[no-any-return]  # decoded as one of the two
+
+
+async def _around(options: dict[str, Any], start: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """The envelope around a list of projects that is still on its way."""
+    async with aclosing(rest):
+        yield b'{"result":' + msgspec.json.encode(options)[:-1] + b',"projects":' + start
+        async for piece in rest:
+            yield piece
+        yield b'},"type":"indexconfig"}\n'
