@@ -1,0 +1,126 @@
+"""Who may do what, written down by hand: from devpi's matrix (reference, appendix A), DESIGN and README, never from the code.
+
+Two tables. `RIGHTS` has a line of marks for each right, one mark a role, on an index that everybody may read and on a private one.
+`ROUTES` says which right each route of the server asks for, and with what status a request succeeds that has it.
+
+    +  allowed
+    ?  asked for credentials: 401 with a challenge. On a command of devpi's client 403 (its client takes 401 for a log-in that ended)
+    -  refused: 403
+    0  404, in the very words in which an index that does not exist is not found
+    u  401, since devpi says so where a push may not go to its target
+    p  404, in the very words in which a project that does not exist is not found
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ROLES: Final = {
+    "nobody": "no credentials",
+    "stranger": "another user",
+    "reader": "in acl_read of the private index, not in acl_upload",
+    "uploader": "in acl_read and acl_upload, not the owner",
+    "owner": "anna, whose index it is; in acl_upload",
+    "root": "root, not in acl_upload",
+    "login": "a log-in of the owner's",
+    "api": "a token of the owner's without limits",
+    "reads": "… limited to reading",
+    "uploads": "… limited to uploading",
+    "here": "… limited to these indexes",
+    "elsewhere": "… limited to another index",
+    "project": "… limited to this project",
+    "others": "… limited to another project",
+    "expired": "a token of the owner's that has expired",
+}
+
+# fmt: off
+RIGHTS: Final[dict[str, tuple[str, str]]] = {
+    #                 nobody stranger reader uploader owner root | login api reads uploads here elsewhere project others expired
+    "anything":     ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  +",   # without a look at credentials
+                     "+  +  +  +  +  +    +  +  +  +  +  +  +  +  +"),
+    "read":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # a project: its page, files, documents
+                     "?  0  +  +  +  +    +  +  +  0  +  0  +  p  ?"),
+    "list":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # all projects of an index
+                     "?  0  +  +  +  +    +  +  +  0  +  0  -  -  ?"),
+    "slash":        ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # a redirect, which says nothing about a project
+                     "?  0  +  +  +  +    +  +  +  0  +  0  +  +  ?"),
+    "refresh":      ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # as reading, since devpi's client refreshes without credentials
+                     "?  0  +  +  +  +    +  +  -  0  +  0  +  -  ?"),
+    "upload":       ("?  -  -  +  +  -    +  +  -  +  +  -  +  -  ?",   # acl_upload only: root is not implied
+                     "?  0  -  +  +  -    +  +  -  +  +  0  +  -  ?"),
+    "delete":       ("?  -  -  +  +  +    +  +  -  -  +  -  +  -  ?",   # acl_upload, the owner and root
+                     "?  0  -  +  +  +    +  +  -  0  +  0  +  -  ?"),
+    "delete file":  ("?  -  -  +  +  +    +  +  -  -  +  -  +  -  ?",   # the same; of a project that a token may not see, there is no file
+                     "?  0  -  +  +  +    +  +  -  0  +  0  +  p  ?"),
+    "delete +e":    ("?  -  -  +  +  +    +  +  -  -  +  -  +  +  ?",   # there is none on a hosted index, so nobody is told of one
+                     "?  0  -  +  +  +    +  +  -  0  +  0  +  +  ?"),
+    "push":         ("?  +  +  +  +  +    +  +  -  -  +  -  +  u  ?",   # reading here, with credentials, and uploading there
+                     "?  0  +  +  +  +    +  +  -  0  +  0  +  u  ?"),
+    "results":      ("?  +  +  +  +  +    +  +  -  -  +  -  +  -  ?",   # acl_toxresult_upload: by default who has credentials and may read
+                     "?  0  +  +  +  +    +  +  -  0  +  0  +  p  ?"),
+    "explain":      ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # as reading, but a token has to be for it
+                     "?  0  +  +  +  +    +  +  -  0  +  0  +  -  ?"),
+    "authcheck":    ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # what nginx may let through: it knows 200, 401 and 403
+                     "?  -  +  +  +  +    +  +  +  -  +  -  +  -  ?"),
+    "own tokens":   ("?  -  -  -  +  +    +  -  -  -  -  -  -  -  ?",   # what a token may not do, whatever its limits
+                     "?  -  -  -  +  +    +  -  -  -  -  -  -  -  ?"),
+}
+
+#   right, status of success; `command` is one of devpi's client, answered in its envelope
+ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
+    "GET /":                                                   ("anything", 200),
+    "GET /+live":                                              ("anything", 200),
+    "GET /+ready":                                             ("anything", 200),
+    "GET /+authcheck":                                         ("authcheck", 200),
+    "POST /+login":                                            ("anything", 200, "command"),
+    "POST /legacy":                                            ("anything", 308),
+    "POST /{user}/+token-create":                              ("own tokens", 200, "command"),
+    "GET /{user}/+tokens":                                     ("own tokens", 200, "command"),
+    "DELETE /{user}/+tokens/{id}":                             ("own tokens", 200, "command"),
+    "GET /+explain":                                           ("explain", 200),
+    # the default index
+    "POST /":                                                  ("upload", 200),
+    "POST /legacy/":                                           ("upload", 200),
+    "GET /simple":                                             ("slash", 301),
+    "GET /simple/":                                            ("list", 200),
+    "GET /simple/{project}":                                   ("slash", 301),
+    "GET /simple/{project}/":                                  ("read", 200),
+    "GET /simple/v1+json/":                                    ("list", 200),
+    "GET /simple/v1+json/{project}/":                          ("read", 200),
+    "GET /simple/v1+html/":                                    ("list", 200),
+    "GET /simple/v1+html/{project}/":                          ("read", 200),
+    # an index by its name
+    "GET /{user}/{index}/+simple":                             ("slash", 301),
+    "GET /{user}/{index}/+simple/":                            ("list", 200),
+    "GET /{user}/{index}/+simple/{project}":                   ("slash", 301),
+    "GET /{user}/{index}/+simple/{project}/":                  ("read", 200),
+    "POST /{user}/{index}/+simple/{project}/refresh":          ("refresh", 302),
+    "POST /{user}/{index}/{project}/refresh":                  ("refresh", 302),
+    "GET /{user}/{index}/+f/{a}/{b}/{filename}":               ("read", 200),
+    "PATCH /{user}/{index}/+f/{a}/{b}/{filename}":             ("delete file", 200),
+    "DELETE /{user}/{index}/+f/{a}/{b}/{filename}":            ("delete file", 200, "command"),
+    "POST /{user}/{index}/+f/{a}/{b}/{filename}":              ("results", 200, "command"),
+    "DELETE /{user}/{index}/+e/{a}/{filename}":                ("delete +e", 404, "command"),
+    "GET /{user}/{index}/+e/{a}/{filename}":                   ("read", 404),  # of a mirror only: there is none here
+    "POST /{user}/{index}[/]":                                 ("upload", 200),
+    "PUSH /{user}/{index}[/]":                                 ("push", 200, "command"),
+    "GET /{user}/{index}/{project}[/]":                        ("read", 200, "command"),
+    "DELETE /{user}/{index}/{project}[/]":                     ("delete", 200, "command"),
+    "GET /{user}/{index}/{project}/{version}[/]":              ("read", 200, "command"),
+    "DELETE /{user}/{index}/{project}/{version}[/]":           ("delete", 200, "command"),
+    "GET /{user}/{index}/+findlinks[/]":                       ("list", 200),
+    "GET /{user}/{index}/{project}/json[/]":                   ("read", 200),
+    "GET /{user}/{index}/{project}/{version}/json[/]":         ("read", 200),
+    "GET /{user}/{index}/{project}/{version}/+doc":            ("slash", 302),
+    "GET /{user}/{index}/{project}/{version}/+doc/{path...}":  ("read", 200),
+    "GET /{user}/{index}/{project}/{version}/+d":              ("slash", 302),
+    "GET /{user}/{index}/{project}/{version}/+d/{path...}":    ("slash", 302),
+}
+# fmt: on
+
+
+def mark(right: str, role: str, *, private: bool) -> str:
+    """What the table says of one role."""
+    marks = RIGHTS[right][private].split()
+    assert len(marks) == len(ROLES), right
+    return marks[list(ROLES).index(role)]
