@@ -22,7 +22,12 @@ async def devpi_server(commands: Path, *, upstream: str = "") -> AsyncIterator[s
     data = Path(tempfile.mkdtemp(prefix="devpi-"))
     quiet = asyncio.subprocess.DEVNULL
     init = await asyncio.create_subprocess_exec(
-        commands / "devpi-init", "--serverdir", data, stdout=quiet, stderr=quiet
+        commands / "devpi-init",
+        "--serverdir",
+        data,
+        *(["--no-root-pypi"] if upstream else []),
+        stdout=quiet,
+        stderr=quiet,
     )
     assert await init.wait() == 0
     with closing(socket()) as free:
@@ -39,9 +44,9 @@ async def devpi_server(commands: Path, *, upstream: str = "") -> AsyncIterator[s
                 assert process.returncode is None
                 await asyncio.sleep(0.2)
             if upstream:
-                root = {"Authorization": aiohttp.BasicAuth("root", "").encode()}
-                change = [f"mirror_url={upstream}"]
-                async with session.patch(f"{url}/root/pypi", json=change, headers=root) as answer:
+                root = {"X-Devpi-Auth": "cm9vdDo="}  # root, with an empty password
+                mirror = {"type": "mirror", "mirror_url": upstream, "volatile": "False", "title": "PyPI"}
+                async with session.put(f"{url}/root/pypi", json=mirror, headers=root) as answer:
                     assert answer.status == 200, await answer.text()
         yield url
     finally:

@@ -18,58 +18,25 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from msgspec import Struct
 
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
+from tests.clients.devpi import Hire, Person
+from tests.clients.running import Ran, clean_environment, executable, run
+from tests.devpi_server import devpi_server
 
-REAL_WHEELS = ("six==1.17.0", "idna==3.10", "packaging==24.2")
+REAL_WHEELS = ("six==1.17.0", "idna==3.10", "packaging==24.2", "setuptools==80.9.0")
 OLD_PIP = "23.0.1"
-
-_OF_THE_MACHINE = ("PIP_", "UV_", "TWINE_", "VIRTUAL_ENV", "PKGINDEX_", "PYTHONPATH")
-
-
-class Ran(Struct, frozen=True, kw_only=True):
-    """What a command came to."""
-
-    status: int
-    output: str
-
-
-async def run(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> Ran:
-    """Run a command with nothing of this machine's configuration."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, words),
-        env={**clean_environment(), **(env or {})},
-        cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return Ran(status=process.returncode, output=output.decode(errors="replace"))
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what would make a broken index look fine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_MACHINE)}
-    return {
-        **kept,
-        "PIP_CONFIG_FILE": os.devnull,
-        "UV_NO_CONFIG": "1",
-        "NO_COLOR": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
 
 
 class ServerProcess:
     """`pkgindex-serve` as a user starts it."""
 
-    def __init__(self, data: Path, upstream: str, **env: str) -> None:
+    def __init__(self, data: Path, upstream: str, *words: str, **env: str) -> None:
         self.data = data
         self.url = ""
+        self._words = words
         self._upstream = upstream
         self._env = env
         self._process: asyncio.subprocess.Process | None = None
@@ -77,7 +44,7 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start, and wait for the line that says where it is. A restart keeps the port."""
-        words = ("--data", self.data, "--port", self._port, "--upstream", self._upstream)
+        words = ("--data", self.data, "--port", self._port, "--upstream", self._upstream, *self._words)
         with (self.data.parent / "server.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 executable("pkgindex-serve"),
@@ -115,11 +82,6 @@ class ServerProcess:
     @property
     def log(self) -> str:
         return (self.data.parent / "server.log").read_text()
-
-
-def executable(name: str) -> Path:
-    """A command of the environment that runs the tests."""
-    return Path(sys.executable).with_name(name)
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +177,60 @@ def installers(tmp_path: Path, pip_environments: dict[str, Path]) -> Installers:
 
 def _read_wheel(path: Path) -> BuiltFile:
     with ZipFile(path) as archive:
-        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA") and each.count("/") == 1]
         metadata = archive.read(name)
     data = path.read_bytes()
     return BuiltFile(filename=path.name, data=data, metadata=metadata, sha256=sha256_of(data))
+
+
+@pytest.fixture(scope="session")
+def devpi_commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment with devpi's client and what it calls; made by uv, from the package registry."""
+    place = tmp_path_factory.mktemp("devpi") / "environment"
+    subprocess.run([executable("uv"), "venv", "--quiet", "--python", sys.executable, place], check=True)
+    install = [executable("uv"), "pip", "install", "--quiet", "--python", place]
+    # The machine's own configuration says where the registry is.
+    subprocess.run([*install, "devpi-client>=7.2,<8", "tox", "build", "setuptools", "wheel", "pip"], check=True)
+    return place / "bin"
+
+
+@pytest.fixture
+async def devpi_url(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[str]:
+    """A fresh server that begins as devpi's does: root has no password, everybody may make users.
+
+    `PKGINDEX_TEST_DEVPI=/tmp/devpi/bin` puts a real devpi-server in its place, to see that a story is told as it is.
+    """
+    peer = os.environ.get("PKGINDEX_TEST_DEVPI")
+    if peer:
+        async with devpi_server(Path(peer), upstream=upstream.url) as url:
+            yield url
+        return
+    process = ServerProcess(tmp_path / "data", upstream.url, "--root-password", "", "--open-registration")
+    await process.start()
+    try:
+        yield process.url
+    finally:
+        await process.kill()
+        print(process.log)  # shown when the test fails
+
+
+@pytest.fixture
+async def another_server(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[ServerProcess]:
+    """A server of somebody else, for what goes there."""
+    process = ServerProcess(tmp_path / "elsewhere" / "data", upstream.url)
+    process.data.parent.mkdir()
+    await process.start()
+    try:
+        yield process
+    finally:
+        await process.kill()
+
+
+@pytest.fixture
+def hire(tmp_path: Path, devpi_commands: Path) -> Hire:
+    """Make people with homes of their own."""
+
+    def make(name: str) -> Person:
+        return Person(name, tmp_path / f"home-of-{name}", devpi_commands)
+
+    return make

@@ -8,7 +8,8 @@ import pytest
 
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
-from tests.clients.conftest import Installers, ServerProcess, executable, run
+from tests.clients.conftest import Installers, ServerProcess
+from tests.clients.running import executable, run
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
