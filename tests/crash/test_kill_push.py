@@ -19,9 +19,11 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.models import Attachment, File, IndexConfig, Release
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Credentials
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from tests.crash.oracle import HOSTED, ROOT, prepare_data, wait_until_ready
 from tests.crash.processes import ServerProcess, Starter, running
+from tests.http.conftest import PASSWORD
 
 PROD = IndexName("root/prod")
 TWINS = ProjectName("twins")
@@ -34,6 +36,8 @@ async def prepare_release(data: Path) -> None:
     """Two files, documentation and metadata at the source; a target that overwrites nothing."""
     await prepare_data(data)
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
+        # The hash of the password is renewed now, if ever, and not by a commit of the server that is to die.
+        await engine.identity.identify(Credentials(username="root", secret=PASSWORD))
         files = []
         for built in (build_wheel("twins", "1.0"), build_sdist("twins", "1.0")):
             blob = await engine.blobs.put(built.data)
