@@ -166,8 +166,9 @@ class IndexOptions:
     def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
         """The index with what can be taken of another program's options, and a sentence about each that could not.
 
-        Of a list what is right is taken. A base need not exist. What no option is called is kept under its key, for a plugin
-        that may know it later.
+        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option is called is
+        kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
+        through what it should not, such as constraints.
         """
         options = self._options_of(config.type)
         remarks: list[str] = []
@@ -181,6 +182,8 @@ class IndexOptions:
             try:
                 config = _written(config, key, option, _parsed(key, option, value, remarks))
             except Refused as error:
+                if key not in _INDEX_FIELDS and option.default is not None:
+                    raise Refused(f"its {key} cannot be read: {'; '.join(error.problems)}") from error
                 remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
         return config, remarks
 
@@ -287,9 +290,12 @@ def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> 
 
 
 def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> Any:
-    """A value as the option has it; of a list the words that are right."""
-    if not option.is_list:
+    """A value as the option has it; of a list of ours the words that are right."""
+    try:
         return option.parse(value)
+    except Refused:
+        if not option.is_list or key not in _INDEX_FIELDS:
+            raise
     kept: list[Any] = []
     for word in values.words(value):
         try:

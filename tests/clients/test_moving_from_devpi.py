@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import subprocess
 import sys
 import zipfile
@@ -20,7 +19,8 @@ import pytest
 
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
-from tests.clients.conftest import Ran, ServerProcess, clean_environment, executable, run
+from tests.clients.conftest import ServerProcess
+from tests.clients.running import Ran, clean_environment, executable, run
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -263,14 +263,16 @@ async def test_the_same_pages_links_hashes_metadata_and_lock(
         assert after.files == before.files
         assert after.documents == before.documents
         for index, expected in options.items():
-            shown = await run(executable("pkgindex-serve"), "index", "show", index, "--data", server.data)
-            assert json.loads(shown.output) == {"name": index, **expected}
+            async with aiohttp.ClientSession() as session:
+                assert (await document(session, f"{server.url}/{index}?no_projects="))["result"] == expected
         assert await locked(server.url, tmp_path) == lock
         assert await installed(server.url, tmp_path / "installed-after") == names
-        async with aiohttp.ClientSession() as session:
-            for user, password in PASSWORDS.items():
-                async with session.post(f"{server.url}/+login", json={"user": user, "password": password}) as answer:
-                    assert answer.status == 200, (user, await answer.text())
+        # The passwords go on working, with the client that knows devpi.
+        (tmp_path / "new").mkdir()
+        client = Client(devpi, tmp_path / "new")
+        await client("use", f"{server.url}/alice/base")
+        for user, password in PASSWORDS.items():
+            await client("login", user, "--password", password)
         # And what the mirror had fetched is here without it.
         await upstream.stop()
         async with (

@@ -368,6 +368,19 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
         assert bob.password_hash == ""
 
 
+async def test_constraints_are_taken_whole_or_their_index_is_not(store: Store, dump: DevpiDumpBuilder) -> None:
+    dump.index("alice/gate", type="constrained", bases=["alice/base"], constraints=["six<2", "*"])
+    dump.index("alice/text", type="constrained", bases=["alice/base"], constraints="six<2,>1\n*")
+    dump.index("alice/wide", type="constrained", bases=["alice/base"], constraints=["six<2", "???"])
+    async with store() as engine:
+        report = await bring(engine, dump)
+        tree = (await engine.store.tree()).indexes
+        assert tree[IndexName("alice/gate")].options == {"constraints": ["six<2", "*"]}
+        assert tree[IndexName("alice/text")].options == {"constraints": ["six<2,>1", "*"]}
+        assert IndexName("alice/wide") not in tree
+        assert "its constraints cannot be read" in told(report)["index alice/wide"]
+
+
 async def test_names_that_collide_end_it_before_anything_is_changed(store: Store, dump: DevpiDumpBuilder) -> None:
     async with store() as engine:
         await engine.store.apply([PutUser(User(name="alice")), PutIndex(IndexConfig(name=DEV))], who="alice")
