@@ -19,6 +19,7 @@ from pkgindex_core.urls import same_server, without_credentials
 _TRUE = frozenset({"true", "yes", "1", "on"})
 _FALSE = frozenset({"false", "no", "0", "off"})
 _SHOWN = 80
+_GROUP_LIMIT = 256
 
 
 def boolean(value: Any) -> bool:
@@ -139,5 +140,10 @@ def with_mirror_url(config: IndexConfig, url: str) -> IndexConfig:
 def _principal(word: str) -> str:
     if word.upper() in {ANONYMOUS, AUTHENTICATED}:
         return word.upper()
-    parse_user_name(word.removeprefix(":"))
+    group = word.removeprefix(":")
+    if group == word:
+        return parse_user_name(word)
+    # Groups are called what somebody else's directory calls them: `release managers`, or a whole distinguished name.
+    if not group or not group.isprintable() or group.endswith(":") or len(group) > _GROUP_LIMIT:
+        raise Refused(f"invalid group {word[:_SHOWN]!r}", hint="write :group, :ANONYMOUS: or :AUTHENTICATED:")
     return word

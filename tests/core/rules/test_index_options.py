@@ -14,6 +14,7 @@ from pkgindex_core.models import ANONYMOUS, IndexConfig, Serial, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import IndexOption, IndexType
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES, IndexOptions
+from pkgindex_core.rules.option_values import principals
 
 TYPES = {name: declared for name, (_, declared) in BUILTIN_TYPES.items()}
 OPTIONS = {name: declared for name, (_, declared) in BUILTIN_OPTIONS.items()}
@@ -262,3 +263,12 @@ class TestPluginsOptions:
     def test_no_option_takes_the_place_of_what_is_not_an_option(self):
         with pytest.raises(Refused, match="mirror_credentials"):
             IndexOptions(TYPES, {"mirror_credentials": IndexOption(parse=str)})
+
+
+def test_groups_are_called_what_a_directory_calls_them() -> None:
+    """A user's name becomes a part of URLs, a group's does not. What looks like a special name is one, or a mistake."""
+    named = [":release managers", ":cn=dev,ou=groups,dc=example", ":Ä", ":authenticated:", "anna"]
+    assert principals(named) == (*named[:3], ":AUTHENTICATED:", "anna")
+    for wrong in (":", ":nobody:", ":a\tb", f":{'x' * 257}", "an na"):
+        with pytest.raises(Refused):
+            principals([wrong])
