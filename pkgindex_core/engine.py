@@ -34,6 +34,7 @@ from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, 
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
+from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
 from pkgindex_core.services.documentation import Documentation
@@ -93,8 +94,8 @@ class Engine:
         self._context = context
         self._uuid = ""
         self._last_commit = (Serial(0), Timestamp(0))
-        admission = plugins.admission(settings.admission).make(context)
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
+        admission = Withholding(plugins.admission(settings.admission).make(context), filters)
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
         authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
         self.passwords = PasswordPool(workers)
@@ -137,7 +138,13 @@ class Engine:
             store=store, pages=self.pages, filters=filters, workers=workers, clock=clock
         )
         self.documentation = Documentation(
-            store=store, blobs=blobs, pages=self.pages, admission=admission, workers=workers
+            store=store,
+            blobs=blobs,
+            pages=self.pages,
+            admission=admission,
+            filters=filters,
+            workers=workers,
+            clock=clock,
         )
         self.versions = Versions(store=store, pages=self.pages, filters=filters, workers=workers, clock=clock)
         self.releases = Releases(store=store)

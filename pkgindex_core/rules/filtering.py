@@ -10,14 +10,15 @@ told it as coarsely as it asked for, so that no decision depends on more than th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.models import File, Tree, decode_file
+from pkgindex_core.models import File, Standing, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter, Verdict
+from pkgindex_core.protocols.policies import AdmissionPolicy, Build, MergedPage, PageEntry, PageFilter, Verdict
 from pkgindex_core.rules.merging import version_ranks
 
 
@@ -36,26 +37,38 @@ def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) ->
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
 
 
-def withholding(
-    verdicts: Sequence[Verdict], filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, project: ProjectName
-) -> tuple[Verdict, ...]:
-    """The verdicts of admission, with the layers taken out from which a filter withholds the project."""
-    active = applying(filters, tree, start)
-    if not active:
-        return tuple(verdicts)
-    return tuple(_withheld(verdict, active, tree, start, project) for verdict in verdicts)
+class Withholding:
+    """An admission policy after which filters may take out layers that would join. The start is the first of the order.
+
+    Whoever asks this one and not the policy behind it cannot forget the filters. Its fingerprint is the policy's: those of filters are
+    in every ETag anyway.
+    """
+
+    def __init__(self, policy: AdmissionPolicy, filters: Mapping[str, PageFilter]) -> None:
+        self._policy = policy
+        self._filters = filters
+
+    @property
+    def fingerprint(self) -> str:
+        return self._policy.fingerprint
+
+    def admit(
+        self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
+    ) -> tuple[Verdict, ...]:
+        """One verdict per layer, in order."""
+        verdicts = self._policy.admit(tree, order, standings, project)
+        active = applying(self._filters, tree, order[0]) if order else {}
+        return tuple(_withheld(each, active, tree, order[0], project) for each in verdicts) if active else verdicts
 
 
 def _withheld(
     verdict: Verdict, filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, project: ProjectName
 ) -> Verdict:
-    reasons = (
-        (name, filter_.withheld(tree, start, verdict.index, project))
-        for name, filter_ in filters.items()
-        if verdict.joins
-    )
-    told = next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
-    return verdict if told is None else Verdict(index=verdict.index, joins=False, reason=told)
+    for name, filter_ in filters.items():
+        reason = filter_.withheld(tree, start, verdict.index, project) if verdict.joins else None
+        if reason is not None:
+            return Verdict(index=verdict.index, joins=False, reason=f"{name}: {reason}")
+    return verdict
 
 
 def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
@@ -132,3 +145,7 @@ def _remaining(versions: tuple[str, ...], emptied: set[str], shown: set[str]) ->
     ranks = version_ranks({*versions, *emptied, *shown})
     gone = {ranks[version] for version in emptied} - {ranks[version] for version in shown}
     return tuple(version for version in versions if ranks[version] not in gone)
+
+
+if TYPE_CHECKING:
+    _: type[AdmissionPolicy] = Withholding

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
 
+from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Refused
 from pkgindex_core.formats.archives.documentation import (
@@ -29,9 +30,10 @@ from pkgindex_core.formats.archives.documentation import (
 )
 from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
-from pkgindex_core.models import Attachment
+from pkgindex_core.models import Attachment, File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, BlobStore, IndexStore, Principal, Span
+from pkgindex_core.protocols import AdmissionPolicy, BlobStore, Build, IndexStore, PageFilter, Principal, Span
+from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.documentation_uploads import KIND
@@ -76,12 +78,22 @@ class Documentation:
     """Finds and reads documentation for those who may read it."""
 
     def __init__(
-        self, *, store: IndexStore, blobs: BlobStore, pages: Pages, admission: AdmissionPolicy, workers: Executor
+        self,
+        *,
+        store: IndexStore,
+        blobs: BlobStore,
+        pages: Pages,
+        admission: AdmissionPolicy,
+        filters: Mapping[str, PageFilter],
+        workers: Executor,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._pages = pages
         self._admission = admission
+        self._filters = filters
+        self._clock = clock
         self._workers = workers
         self._found: OrderedDict[tuple[IndexName, ProjectName, str, Principal], tuple[int, Found]] = OrderedDict()
         self._directories: OrderedDict[Sha256, Directory] = OrderedDict()
@@ -98,6 +110,8 @@ class Documentation:
         if known is not None and known[0] == generation:
             return known[1]
         found = await self._look(index, project, version, principal)
+        if any(each.rounding for each in self._filters.values()):
+            return found  # what is shown changes with the time
         self._found[key] = (generation, found)
         self._found.move_to_end(key)
         if len(self._found) > _FOUND:
@@ -160,13 +174,20 @@ class Documentation:
             for standing, verdict in zip(standings, verdicts, strict=True)
             if verdict.joins and standing.holds and standing.index in readable
         ]
+        filters = applying(self._filters, tree, index)
+        build = Build(tree=tree, start=index, project=project, moment=self._clock.now())
+
+        def shown(origin: IndexName, attachment: Attachment) -> bool:
+            return not why_hidden(origin, File(filename="", version=attachment.version), filters, build)
+
         # PEP 792, as on pages: what the first layer says of the project holds for all of it.
         if next((standing.status for standing in joining if standing.status), "") == "quarantined":
             raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
         for standing in joining:
             if tree.indexes[standing.index].is_mirror or standing.status == "quarantined":
                 continue
-            attachment = _chosen(await self._store.attachments(standing.index, project), version)
+            attachments = await self._store.attachments(standing.index, project)
+            attachment = _chosen([each for each in attachments if shown(standing.index, each)], version)
             if attachment is not None:
                 return Found(index=standing.index, attachment=attachment, public=self._pages.is_public(tree, order))
         raise Missing(

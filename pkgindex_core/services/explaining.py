@@ -16,7 +16,7 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Page, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, Build, IndexStore, PageFilter, Principal, Refresher, Verdict
-from pkgindex_core.rules.filtering import apply_filters, withholding
+from pkgindex_core.rules.filtering import apply_filters
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
@@ -90,7 +90,6 @@ class Explaining:
         secret = [name for name in order if name not in readable]
         standings = await self._store.standings(project, order)
         verdicts = self._admission.admit(tree, order, standings, project)
-        verdicts = withholding(verdicts, self._filters, tree, start, project)
         layers: list[LayerStory] = []
         parts: list[tuple[IndexName, str, Page]] = []
         for verdict, standing in zip(verdicts, standings, strict=True):

@@ -31,7 +31,7 @@ from pkgindex_core.protocols import (
     Refresher,
     Renderer,
 )
-from pkgindex_core.rules.filtering import apply_filters, applying, withholding
+from pkgindex_core.rules.filtering import apply_filters, applying
 from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action, permits
@@ -241,7 +241,6 @@ class Pages:
             readable = self.readable(tree, order, principal, project)
             standings = await self._store.standings(project, order)
             verdicts = self._admission.admit(tree, order, standings, project)
-            verdicts = withholding(verdicts, self._filters, tree, start, project)
             joining = [
                 (tree.indexes[standing.index], standing)
                 for standing, verdict in zip(standings, verdicts, strict=True)

@@ -119,6 +119,17 @@ async def test_other_sites_do_not_act_through_a_browser(serve: Serve) -> None:
         assert await status(served, {**anna, "Origin": served.url}, method="POST", path="/anna/private/") == 400
 
 
+@pytest.mark.parametrize(("options", "expected"), [({}, 200), ({"restrict_modify": ("root",)}, 403)])
+async def test_the_rules_of_the_house_hold_for_those_who_come_by_the_proxy(
+    serve: Serve, options: dict[str, Any], expected: int
+) -> None:
+    async with serve(**trusting(), **options) as served:
+        await private(served)
+        headers = {**BY_PROXY, "X-Remote-User": "anna"}
+        async with served.request("PUT", "/anna/other", headers=headers, json={}) as answer:
+            assert answer.status == expected
+
+
 async def test_a_log_in_through_the_proxy_needs_no_password(serve: Serve) -> None:
     async with serve(**trusting()) as served:
         await private(served)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import PutRelease
+from pkgindex_core.changes import PutAttachment, PutRelease
 from pkgindex_core.errors import Missing, Refused
-from pkgindex_core.models import Release
+from pkgindex_core.models import Attachment, Release
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -151,3 +151,40 @@ async def test_a_constrained_index_takes_no_files_and_bad_lines_change_nothing(o
         # Other types do not have the option.
         with pytest.raises(Refused):
             await world.engine.administration.modify_index(IndexName(TEAM), {"constraints": "numpy"}, principal=ROOT)
+
+
+async def test_flat_pages_json_and_documentation_are_constrained_too(open_world: Open) -> None:
+    async with open_world() as world:
+        await world.index("root/hosted")
+        for project in ("acme", "other"):
+            for version in ("1.0", "2.0"):
+                await world.put("root/hosted", project, f"{project}-{version}-py3-none-any.whl")
+                blob = await world.engine.blobs.put(b"no zip, and nobody looks")
+                docs = Attachment(
+                    kind="doczip",
+                    filename=f"{project}-{version}.doc.zip",
+                    version=version,
+                    sha256=blob.sha256,
+                    size=blob.size,
+                    added=world.clock.now(),
+                )
+                await world.engine.store.apply(
+                    [PutAttachment(IndexName("root/hosted"), ProjectName(project), docs)], who="[test]"
+                )
+        await constrained(world, "acme<2", "*", bases=("root/hosted",))
+        engine, team, acme, other = world.engine, IndexName(TEAM), ProjectName("acme"), ProjectName("other")
+        flat = await engine.findlinks.page(team, principal=Principal(), root="../", if_none_match=None)
+        text = (
+            flat.body if isinstance(flat.body, bytes) else b"".join([each async for each in flat.body or ()])  # type: ignore[union-attr]  # not None: nothing matched
+        ).decode()
+        assert ("acme-1.0" in text, "acme-2.0" in text, "other" in text) == (True, False, False)
+        told = await engine.information.document(team, acme, None, principal=Principal(), root="../")
+        assert list(json.loads(told.body)["releases"]) == ["1.0"]
+        for version in ("latest", "1.0"):
+            found = await engine.documentation.find(team, acme, version, principal=Principal())
+            assert found.attachment.version == "1.0"
+        for project, version in ((acme, "2.0"), (other, "1.0"), (other, "latest")):
+            with pytest.raises(Missing):
+                await engine.documentation.find(team, project, version, principal=Principal())
+        with pytest.raises(Missing):
+            await engine.information.document(team, other, None, principal=Principal(), root="../")
