@@ -36,8 +36,12 @@ ROLES: Final = {
 # fmt: off
 RIGHTS: Final[dict[str, tuple[str, str]]] = {
     #                 nobody stranger reader uploader owner root | login api reads uploads here elsewhere project others expired
-    "anything":     ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  +",   # without a look at credentials
+    "anything":     ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  +",   # whatever the credentials are
                      "+  +  +  +  +  +    +  +  +  +  +  +  +  +  +"),
+    "status":       ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # everybody, but credentials have to be good
+                     "+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?"),
+    "name":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  +",   # where an index is: also to who has yet to log in, and then not to who may not read it
+                     "+  0  +  +  +  +    +  +  +  0  +  0  +  +  +"),
     "read":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # a project: its page, files, documents
                      "?  0  +  +  +  +    +  +  +  0  +  0  +  p  ?"),
     "list":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # all projects of an index
@@ -62,6 +66,14 @@ RIGHTS: Final[dict[str, tuple[str, str]]] = {
                      "?  0  +  +  +  +    +  +  -  0  +  0  +  -  ?"),
     "authcheck":    ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # what nginx may let through: it knows 200, 401 and 403
                      "?  -  +  +  +  +    +  +  +  -  +  -  +  -  ?"),
+    "configure":    ("?  -  -  -  +  +    +  +  -  -  +  -  -  -  ?",   # the owner and root; it is about no project
+                     "?  0  -  -  +  +    +  +  -  0  +  0  -  -  ?"),
+    "make an index": ("?  -  -  -  +  +    +  +  -  -  -  -  -  -  ?",  # below one's own name, or root
+                     "?  -  -  -  +  +    +  +  -  -  -  -  -  -  ?"),
+    "make a user":  ("?  -  -  -  -  +    -  -  -  -  -  -  -  -  ?",   # registration is closed unless it is opened
+                     "?  -  -  -  -  +    -  -  -  -  -  -  -  -  ?"),
+    "own account":  ("?  -  -  -  +  +    +  +  -  -  -  -  -  -  ?",   # the user and root; it is about no index
+                     "?  -  -  -  +  +    +  +  -  -  -  -  -  -  ?"),
     "own tokens":   ("?  -  -  -  +  +    +  -  -  -  -  -  -  -  ?",   # what a token may not do, whatever its limits
                      "?  -  -  -  +  +    +  -  -  -  -  -  -  -  ?"),
 }
@@ -77,6 +89,18 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "POST /{user}/+token-create":                              ("own tokens", 200, "command"),
     "GET /{user}/+tokens":                                     ("own tokens", 200, "command"),
     "DELETE /{user}/+tokens/{id}":                             ("own tokens", 200, "command"),
+    "GET /+api":                                               ("anything", 200, "command"),
+    "GET /{user}/+api":                                        ("anything", 200, "command"),
+    "GET /{user}/{index}/+api":                                ("name", 200, "command"),
+    "GET /+status":                                            ("status", 200, "command"),
+    "GET /{user}[/]":                                          ("anything", 200, "command"),  # she has a public index
+    "PUT /{user}[/]":                                          ("make a user", 201, "command"),
+    "PATCH /{user}[/]":                                        ("own account", 200, "command"),
+    "DELETE /{user}[/]":                                       ("own account", 200, "command"),
+    "GET /{user}/{index}[/]":                                  ("list", 200, "command"),
+    "PUT /{user}/{index}[/]":                                  ("make an index", 200, "command"),
+    "PATCH /{user}/{index}[/]":                                ("configure", 200, "command"),
+    "DELETE /{user}/{index}[/]":                               ("configure", 201, "command"),
     "GET /+explain":                                           ("explain", 200),
     # the default index
     "POST /":                                                  ("upload", 200),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any
 
-import argon2
 import pytest
 from msgspec import Struct
 
@@ -39,7 +37,7 @@ class Scene(Struct, frozen=True):
 async def scene(serve: Serve, index: str) -> AsyncIterator[Scene]:
     """Everything as it is before each request. `index` is the default one."""
     async with serve(default_index=index) as served:
-        await served.engine.store.apply([PutUser(User(name="anna", password_hash=_password_hash()))], who="[test]")
+        await served.engine.store.apply([PutUser(User(name="anna", password_hash=await _hash(served)))], who="[test]")
         for name in ("stranger", "reader", "uploader"):
             await served.user(name)
         lists: dict[str, Any] = {"acl_upload": ("anna", "uploader"), "volatile": True}
@@ -73,10 +71,14 @@ async def scene(serve: Serve, index: str) -> AsyncIterator[Scene]:
         yield Scene(served, headers, token_id)
 
 
-@cache
-def _password_hash() -> str:
-    """As the server makes them: a cheaper one is renewed when it is used, and that is a change."""
-    return argon2.PasswordHasher().hash(PASSWORD)
+_hashes: dict[str, str] = {}
+
+
+async def _hash(served: Served) -> str:
+    """The hash of the password as this server makes it, made once: another one is renewed when it is used, and that is a commit."""
+    if PASSWORD not in _hashes:
+        _hashes[PASSWORD] = await served.engine.passwords.hash(PASSWORD)
+    return _hashes[PASSWORD]
 
 
 async def _fill(served: Served, index: IndexName) -> None:
@@ -93,8 +95,8 @@ async def _fill(served: Served, index: IndexName) -> None:
 
 def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> str:
     values = {
-        "{user}": "anna",
-        "{index}": index.partition("/")[2],
+        "{user}": "newcomer" if (route.method, route.path) == ("PUT", "/{user}[/]") else "anna",
+        "{index}": "fresh" if route.method == "PUT" else index.partition("/")[2],
         "{project}": project,
         "{version}": "1.0",
         "{a}": _HELD.sha256[:3],
@@ -119,6 +121,10 @@ def _body(name: str, index: str) -> dict[str, Any]:
         return {"data": encode_form(upload_parts(_NEW)), "headers": {"Content-Type": CONTENT_TYPE.decode()}}
     bodies: dict[str, Any] = {
         "POST /+login": {"user": "anna", "password": PASSWORD},
+        "PUT /{user}[/]": {"password": PASSWORD},
+        "PATCH /{user}[/]": {"title": "A title"},
+        "PUT /{user}/{index}[/]": {"bases": ""},
+        "PATCH /{user}/{index}[/]": ["title=A title"],
         "POST /{user}/+token-create": {"allowed": ["pkg_read"], "projects": ["demo"]},
         "PATCH /{user}/{index}/+f/{a}/{b}/{filename}": {"yanked": True},
         "POST /{user}/{index}/+f/{a}/{b}/{filename}": {"reportversion": "1", "testenvs": {}},
