@@ -27,7 +27,7 @@ CANARY = b"canary-of-the-file-system-5d41402a"
 PRIVATE = b"canary-of-another-index-7d793037"
 _ANSWER_LIMIT = 16 * 1024
 """Bytes that an answer to a trick may have; real pages here are smaller still."""
-_EXPECTED = {200, 301, 302, 308, 400, 401, 403, 404, 405, 413}
+_EXPECTED = {200, 301, 302, 308, 400, 401, 403, 404, 405, 409, 413}
 _HEADERS = {
     *("content-type", "content-length", "date", "server", "connection", "cache-control", "vary", "etag", "location"),
     *("www-authenticate", "allow", "x-content-type-options", "content-security-policy", "referrer-policy"),
@@ -51,6 +51,8 @@ def _targets(trick: PathTrick, values: dict[str, str]) -> Iterator[tuple[str, by
             continue
         hole = holes[turn % len(holes)]
         turn += 1
+        if route.method == "DELETE" and b"?force" in trick.raw:
+            continue  # no trick: a query, with which root deletes what stands before it
         parts = [trick.raw if segment == hole else values.get(segment, segment).encode() for segment in route.segments]
         yield route.method, b"/" + b"/".join(parts)
         if route.method == "GET" and turn % 2:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from pkgindex_core.changes import PutIndex
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Credentials, Principal, TokenScope
 from pkgindex_core.services.administration import parse_options
 from tests.core.services.conftest import DEV, PYPI, Open
 
@@ -148,3 +152,87 @@ async def test_what_is_not_there_is_missing(open_world: Open) -> None:
             await desk.create_index("nobody/dev", {}, principal=ROOT)
         with pytest.raises(Missing):
             await desk.modify_user("nobody", principal=ROOT)
+
+
+async def test_two_who_change_one_index_at_once_both_get_what_they_asked_for(open_world: Open, tmp_path: Path) -> None:
+    """Read, decide, write: whoever was overtaken reads again, and nothing of the other's is lost."""
+    async with open_world(store=f"{tmp_path.as_uri().replace('file', 'sqlite', 1)}/index.sqlite") as world:
+        desk = world.engine.administration
+        changes = [["acl_upload+=anna"], ["acl_upload+=ben"], {"title": "T"}]
+        await asyncio.gather(*(desk.modify_index(DEV, change, principal=ROOT) for change in changes))
+        dev = await desk.index(DEV)
+        assert (set(dev.acl_upload), dev.title) == ({"root", "anna", "ben"}, "T")
+
+
+async def test_a_user_is_made_once(open_world: Open, tmp_path: Path) -> None:
+    async with open_world(store=f"{tmp_path.as_uri().replace('file', 'sqlite', 1)}/index.sqlite") as world:
+        desk = world.engine.administration
+        answers = await asyncio.gather(
+            *(desk.create_user("anna", f"password {number}", principal=ROOT) for number in range(3)),
+            return_exceptions=True,
+        )
+        assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Conflict", "User"]
+
+
+async def test_a_user_whose_index_is_made_permanent_meanwhile_stays(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen volatile must still be so in the commit that deletes it."""
+    async with open_world() as world:
+        desk, store = world.engine.administration, world.engine.store
+        await desk.create_user("anna", "secret", principal=ROOT)
+        await desk.create_index("anna/dev", {}, principal=ANNA)
+        apply = store.apply
+        overtaken: list[bool] = []
+
+        async def overtake(changes: Any, **how: Any) -> Any:
+            if not overtaken:
+                overtaken.append(True)
+                config = await desk.index(IndexName("anna/dev"))
+                await apply([PutIndex(replace(config, volatile=False))], who="[test]")
+            return await apply(changes, **how)
+
+        monkeypatch.setattr(store, "apply", overtake)
+        with pytest.raises(Denied, match="non-volatile index: dev"):
+            await desk.delete_user("anna", principal=ROOT)
+        assert overtaken
+        assert IndexName("anna/dev") in (await store.tree()).indexes
+
+
+async def test_a_root_password_that_is_given_is_taken_once_and_written_nowhere(open_world: Open) -> None:
+    async with open_world(root_password="given") as world:
+        who = await world.engine.identity.identify(Credentials(username="root", secret="given"))
+        assert who.name == "root"
+        assert not (world.engine.settings.data / "root-password").exists()
+        assert "given" not in repr(world.engine.settings)
+    async with open_world(root_password="") as world:
+        assert (await world.engine.identity.identify(Credentials(username="root", secret=""))).name == "root"
+    async with open_world() as world:
+        with pytest.raises(Denied):
+            await world.engine.identity.identify(Credentials(username="root", secret=""))
+
+
+async def test_only_both_flags_together_are_devpis_openness(open_world: Open) -> None:
+    for options, opened in (
+        ({"root_password": "", "open_registration": True}, True),
+        ({"root_password": "x", "open_registration": True}, False),
+        ({"root_password": ""}, False),
+        ({"open_registration": True}, False),
+    ):
+        async with open_world(**options) as world:
+            made = await world.engine.administration.create_index("root/new", {}, principal=ROOT)
+            assert (made.acl_toxresult_upload == (ANONYMOUS,)) is opened
+            assert made.volatile
+
+
+async def test_a_limited_token_sees_no_more_users_than_its_indexes_show(open_world: Open) -> None:
+    async with open_world() as world:
+        desk, overview = world.engine.administration, world.engine.overview
+        await desk.create_user("anna", "secret", principal=ROOT)
+        await desk.create_user("ben", "secret", principal=ROOT, email="ben@example.test")
+        await desk.create_index("ben/private", {"acl_read": "ben"}, principal=Principal(name="ben"))
+        limited = Principal(name="ben", scope=TokenScope(token_id="t", indexes=("ben/*",), actions=("read",)))
+        told = await overview.users(limited)
+        assert set(told) == {"root", "ben"}  # root by what everybody may read
+        assert "email" not in told["ben"]
+        assert set(await overview.users(Principal(name="ben"))) == {"root", "ben", "anna"}
