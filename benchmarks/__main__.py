@@ -2,7 +2,7 @@
 
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
-python -m benchmarks pages | not_modified | files | uploads
+python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
 python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
 """
@@ -15,12 +15,32 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import files, fixtures, not_modified, pages, tables, uploads
+from benchmarks import (
+    cold_start,
+    devpi_list,
+    files,
+    fixtures,
+    growing_project,
+    inheritance,
+    not_modified,
+    pages,
+    tables,
+    uploads,
+)
 from benchmarks.load import choose_driver
 from benchmarks.peers import environments
 from benchmarks.plan import Plan
 
-QUESTIONS = {"pages": pages.run, "not_modified": not_modified.run, "files": files.run, "uploads": uploads.run}
+QUESTIONS = {
+    "pages": pages.run,
+    "not_modified": not_modified.run,
+    "files": files.run,
+    "uploads": uploads.run,
+    "growing_project": growing_project.run,
+    "inheritance": inheritance.run,
+    "devpi_list": devpi_list.run,
+    "cold_start": cold_start.run,
+}
 
 _RESULTS = environments.CACHE / "results"
 
@@ -69,7 +89,17 @@ def smoke() -> None:
         for question, run in QUESTIONS.items():
             driver = choose_driver(own=True)
             place = directory / "run"
-            plan = Plan(site=site, place=place, driver=driver, rounds=1, seconds=0.1, peers=False, uploads=3)
+            plan = Plan(
+                site=site,
+                place=place,
+                driver=driver,
+                rounds=1,
+                seconds=0.1,
+                peers=False,
+                uploads=3,
+                projects=3,
+                versions_of_one=8,
+            )
             print(f"## {question}\n\n{tables.markdown(run(plan))}", flush=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

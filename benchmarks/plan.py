@@ -31,6 +31,10 @@ class Plan(Struct, kw_only=True):
     """Whether anybody but us takes part."""
     uploads: int = 20
     """Uploads a round."""
+    projects: int = 300
+    """Projects of an index that is listed."""
+    versions_of_one: int = 200
+    """Versions of a project that grows, is listed, or is inherited."""
     left_out: dict[str, str] = {}
     versions: dict[str, str] = {}
 

@@ -29,7 +29,12 @@ class Column(Struct, frozen=True, kw_only=True):
     title: str
     connections: int
     shows: str = "rate"
-    """`rate` (answers a second), `p50` (milliseconds), `throughput` (MB a second) or `uploads` (a second)."""
+    """`rate` (answers a second), `p50` (milliseconds), `took` (milliseconds, once), `throughput` (MB a second) or `uploads` (a
+    second)."""
+
+    @property
+    def less_is_better(self) -> bool:
+        return self.shows in {"p50", "took"}
 
     @property
     def key(self) -> str:
@@ -63,7 +68,7 @@ class Series(Struct, frozen=True, kw_only=True):
     samples: list[Sample]
 
     def value(self, sample: Sample) -> float:
-        if self.column.shows == "p50":
+        if self.column.less_is_better:
             return sample.found.p50_ms
         if self.column.shows == "throughput":
             return sample.found.bytes / 1e6 / sample.found.seconds
@@ -86,7 +91,7 @@ class Series(Struct, frozen=True, kw_only=True):
         """How many times better than another: the median of the rounds' ratios."""
         ratios = []
         for mine, theirs in zip(self.values, other.values, strict=True):
-            ratios.append(theirs / mine if self.column.shows == "p50" else mine / theirs)
+            ratios.append(theirs / mine if self.column.less_is_better else mine / theirs)
         return statistics.median(ratios)
 
     def cheaper_than(self, other: Series) -> float | None:

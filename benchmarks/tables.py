@@ -16,7 +16,7 @@ from msgspec import Struct
 from benchmarks.machine import Machine
 from benchmarks.rounds import Series
 
-_UNITS = {"rate": "answers/s", "p50": "ms (p50)", "throughput": "MB/s", "uploads": "uploads/s"}
+_UNITS = {"rate": "answers/s", "p50": "ms (p50)", "took": "ms", "throughput": "MB/s", "uploads": "uploads/s"}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ def _cell(series: Series | None, first: Series | None) -> str:
     if series.cpu_ms is not None and series.column.shows != "p50":
         text += f", {number(series.cpu_ms)} ms CPU"
     memory = [sample.memory_mib for sample in series.samples if sample.memory_mib is not None]
-    if series.column.shows == "throughput" and memory:
+    if series.column.shows in {"throughput", "took"} and memory:
         text += f", {number(max(memory))} MiB resident"
     if series.samples[0].sequential:
         text += ", one by one"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
-from benchmarks.fixtures import Site, page_project, upload_form
-from benchmarks.load import Answer, Connection, Failed
+from benchmarks.fixtures import Site, page_project
 from benchmarks.peers import Server, Target, UploadTarget, environments
+from benchmarks.peers.stages import Stages
 from pkgindex_core.digests import Sha256
 from pkgindex_core.testing.wheels import BuiltFile
 
@@ -27,8 +25,9 @@ _DAY = "86400"
 class Devpi(Server):
     name = "devpi-server"
 
-    def __init__(self, site: Site, place: Path, *, upstream: str) -> None:
+    def __init__(self, site: Site, place: Path, *, upstream: str, empty: bool = False) -> None:
         super().__init__(site, place)
+        self._empty = empty
         self._upstream = upstream
         self._token = ""
 
@@ -49,19 +48,23 @@ class Devpi(Server):
         return [serve, *options, "--mirror-cache-expiry", _DAY]
 
     def fill(self) -> None:
-        login = self._call("POST", "/+login", {"user": "root", "password": _PASSWORD})
-        password = msgspec.json.decode(login.body)["result"]["password"]
-        self._token = _pair("root", password)
+        if self._empty:
+            return
+        stages = self.stages()
+        self._token = stages.token
         mirror = {"type": "mirror", "volatile": False, "mirror_url": f"{self._upstream}/simple/"}
-        self._call("PUT", "/root/mirror", mirror)
-        self._call("PUT", "/root/stage", {"type": "stage", "volatile": True, "bases": []})
+        stages.send("PUT", "/root/mirror", mirror)
+        stages.make_index("root/stage")
         for project in ("file-small", "file-large"):
             entry, path = self.site.file(project)
             built = BuiltFile(
                 filename=entry.filename, data=path.read_bytes(), metadata=b"", sha256=Sha256(entry.sha256)
             )
-            kind, body = upload_form(built, project)
-            self._send("POST", "/root/stage/", body, {"Content-Type": kind, "X-Devpi-Auth": self._token})
+            stages.upload("root/stage", project, [built])
+
+    def stages(self) -> Stages:
+        """Its indexes."""
+        return Stages(self, _PASSWORD)
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
         if coding == "identity":  # it compresses nothing
@@ -86,21 +89,6 @@ class Devpi(Server):
                 project=f"upload-{label.rpartition(' ')[2]}",
                 durable=False,
             )
-
-    def _call(self, method: str, path: str, document: Mapping[str, object]) -> Answer:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._token:
-            headers["X-Devpi-Auth"] = self._token
-        return self._send(method, path, msgspec.json.encode(document), headers)
-
-    def _send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", f"Content-Length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        with Connection(self.port) as connection:
-            answer = connection.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
-        if answer.status not in {200, 201}:
-            raise Failed(f"devpi-server: {method} {path}: {answer.status} {answer.body[:400]!r}")
-        return answer
 
 
 def _pair(name: str, secret: str) -> str:

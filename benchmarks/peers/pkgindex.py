@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.fixtures import REQUIRES_PYTHON, UPLOADED, Entry, Site, page_project
 from benchmarks.peers import ROOT, Server, Target, UploadTarget
+from benchmarks.peers.stages import Stages
 from pkgindex_core.changes import PutFile
 from pkgindex_core.clock import from_rfc3339
 from pkgindex_core.config import Settings
@@ -33,8 +34,11 @@ NEW_PROJECT = "upload-new"
 class PkgIndex(Server):
     name = "pkgindex"
 
-    def __init__(self, site: Site, place: Path, *, upstream: str, access_log: bool = False) -> None:
+    def __init__(
+        self, site: Site, place: Path, *, upstream: str, access_log: bool = False, empty: bool = False
+    ) -> None:
         super().__init__(site, place)
+        self._empty = empty
         self._upstream = upstream
         self._access_log = access_log
 
@@ -81,8 +85,7 @@ class PkgIndex(Server):
         yield self.target("pkgindex", f"/{HOSTED}/+f/{digest[:3]}/{digest[3:16]}/{entry.filename}")
 
     def uploads(self) -> Iterator[UploadTarget]:
-        password = (self.data / "root-password").read_text().strip()
-        credentials = base64.b64encode(f"root:{password}".encode()).decode()
+        credentials = base64.b64encode(f"root:{self._password}".encode()).decode()
         largest = page_project(max(self.site.sizes))
         for label, project in (
             ("pkgindex", NEW_PROJECT),
@@ -98,11 +101,19 @@ class PkgIndex(Server):
                 durable=True,
             )
 
+    def stages(self) -> Stages:
+        """Its indexes, over devpi's protocol."""
+        return Stages(self, self._password)
+
+    @property
+    def _password(self) -> str:
+        return (self.data / "root-password").read_text().strip()
+
     async def _put_files(self) -> None:
         settings = Settings(data=self.data, upstream=f"{self._upstream}/simple/")
         async with Engine.open(settings, mirrors=False) as engine:
             await engine.prepare()
-            for project, entries in self.site.manifest.projects.items():
+            for project, entries in ({} if self._empty else self.site.manifest.projects).items():
                 if project.startswith("file-"):
                     await engine.blobs.put((self.site.packages / project / entries[0].filename).read_bytes())
                 name = parse_project_name(project)
