@@ -1,7 +1,7 @@
 """What does `devpi list` cost?
 
 Workload: a stage of 300 projects with one small wheel each and one project of 200 versions. The real client's commands, each a process of its own as a person
-starts it (`devpi list`, `devpi list PROJECT`); and the bare requests behind them (`GET /{user}/{index}`, `GET /{user}/{index}/{project}/`) over 8 keep-alive
+starts it (`devpi list`, `devpi list --all PROJECT`); and the bare requests behind them (`GET /{user}/{index}`, `GET /{user}/{index}/{project}/`) over 8 keep-alive
 connections, with the headers that the client sends.
 Unit: milliseconds for a command, most of which is the start of the client itself (`devpi --help` takes as long on both rows but for noise);
 answers a second and server CPU time for the bare requests.
@@ -72,7 +72,7 @@ def _commands(stages: Sequence[Stages], plan: Plan) -> Iterable[Series]:
     """The client's own time and the server's together, command by command, the servers in turn."""
     columns = {
         words: Column(table="The client's commands", title=f"`devpi {' '.join(words)}`", connections=1, shows="took")
-        for words in (("list",), ("list", LONG))
+        for words in (("list",), ("list", "--all", LONG))
     }
     found = {
         (stage.name, words): Series(row=stage.name, column=column, samples=[])

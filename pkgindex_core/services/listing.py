@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.compression import Compressor
+from pkgindex_core.compression import CODINGS, Compressor, decompress
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName, ProjectName
@@ -122,7 +122,9 @@ class Listings:
         serial = Serial(max([tree.serial, *(stamp for _, stamp in mirrors)]))
         body: bytes | None = None
         if not matches(if_none_match, name):
-            body = self._pages.cache.get((tag, coding))
+            # Kept in its coded forms only: the plain one of a million names would push every page out of the cache.
+            kept = CODINGS[0] if coding == "identity" else coding
+            body = self._pages.cache.get((tag, kept))
             if body is None:
                 streams = [listed(self._store, layer) for layer, _ in mirrors]
                 if filters:
@@ -130,7 +132,10 @@ class Listings:
                         without(stream, functools.partial(withheld, layer))
                         for stream, (layer, _) in zip(streams, mirrors, strict=True)
                     ]
-                body = await self._written((tag, coding), hosted, streams, renderer, coding, serial)
+                body = await self._written((tag, kept), hosted, streams, renderer, kept, serial)
+            if kept != coding:
+                decode = functools.partial(decompress, body, kept)
+                body = await asyncio.get_running_loop().run_in_executor(self._workers, decode)
         return PageAnswer(
             etag=name,
             media_type=renderer.media_type,

@@ -175,3 +175,12 @@ async def test_of_two_mirrors_and_our_own_every_name_is_listed_once_as_the_first
         found = names(await listing(world, both))
         assert [name.lower() for name in found] == sorted({*sorted(everything)[::2], *sorted(everything)[::3], "zzz"})
         assert {"p00006", "P00002", "P00003", "P00012"} <= set(found)
+
+
+async def test_a_long_list_is_kept_in_its_coded_form_only(open_world: Open) -> None:
+    async with open_world() as world:
+        world.mirror.pages.update({f"p{number:05}": [] for number in range(5_000)})
+        body = (await listing(world)).body
+        assert body is not None
+        assert 0 < world.engine.pages.cache.size < len(body) // 3
+        assert (await listing(world)).body == body
