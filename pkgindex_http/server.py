@@ -195,7 +195,8 @@ class Server:
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             logger.log(logging.ERROR if isinstance(error, Corrupt) else logging.WARNING, "%s", error, exc_info=cause)
         if ask is not None and ask.envelope:
-            answer = refusal(error, request.method, realm=self.engine.settings.realm)
+            agent = request.headers.get("User-Agent", "")
+            answer = refusal(error, request.method, realm=self.engine.settings.realm, agent=agent)
             try:
                 return await self._marked(answer)
             except PkgIndexError:  # the store cannot even say where it stands

@@ -36,6 +36,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     name: str | None = None
     groups: tuple[str, ...] = ()
     scope: TokenScope | None = None
+    log_in: str = ""
+    """The id of the log-in by which they ask; empty when they gave a password or an API token."""
     house: HouseRules = HouseRules()
     """Under which rules. Set where principals are told from credentials (`services.identity`), so that no decision can be taken without."""
 

@@ -132,8 +132,10 @@ class Administration:
                 if not hashed:
                     hashed.append(await self._passwords.hash(password, may_be_empty=self._empty_passwords))
                 user = replace(user, password_hash=hashed[0])
-                # A new password ends every log-in that the old one bought. API tokens stay: they were made to outlive it.
-                ended = [DropToken(token.id) for token in await self._store.tokens(name) if token.kind == "login"]
+                # A new password ends every log-in that the old one bought, but for the one by which it is changed. API tokens stay:
+                # they were made to outlive it.
+                tokens = await self._store.tokens(name)
+                ended = [DropToken(one.id) for one in tokens if one.kind == "login" and one.id != principal.log_in]
             if user == before:
                 return before
             user = replace(user, modified=self._clock.now())

@@ -247,7 +247,7 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
     if username not in {"__token__", "", token.user} and read_token(username) is None:
         return None
     if token.kind == "login":
-        return Principal(name=token.user, groups=token.groups)
+        return Principal(name=token.user, groups=token.groups, log_in=token.id)
     # A token without limits still manages no tokens and changes no password; only a log-in does.
     actions = token.actions or DELEGABLE
     return Principal(

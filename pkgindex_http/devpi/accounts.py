@@ -38,6 +38,7 @@ async def root(ask: Ask) -> Reply:
 
 async def show(ask: Ask) -> Reply:
     """One user with their indexes."""
+    ask.insist()
     return document(await ask.engine.overview.user(ask.values["user"], ask.principal), "userconfig")
 
 

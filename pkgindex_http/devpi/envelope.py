@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
 from pkgindex_http.errors import status_of
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 API_VERSION: Final = "2"
 """Any other makes the client give up."""
 
+_CLIENT: Final = "devpi-client/"
 _MISSING: Final[Mapping[str, str]] = {
     "index": "The stage {name} could not be found.",
 }
@@ -53,15 +54,16 @@ def failure(message: str, status: int, *, hint: str = "", realm: str = "") -> Re
     return _reply({"message": message, "hint": hint} if hint else {"message": message}, status, headers)
 
 
-def refusal(error: PkgIndexError, method: str, *, realm: str) -> Reply:
-    """An error, in the client's terms.
+def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -> Reply:
+    """An error, in the client's terms; `agent` is its `User-Agent`.
 
     Without credentials a changing method is 403, as in devpi: its client takes a 401 to a command for a log-in that ended. A
-    401 with its challenge stays for reading, where installers need it.
+    401 with its challenge stays for reading, where installers need it. devpi's client gets 403 there too: to that it says "you need to
+    be logged in", while a 401 is to it an error that cannot be, or nothing at all.
     """
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, Denied) and error.anonymous and method not in {"GET", "HEAD"}:
+    if status == 401 and (method not in {"GET", "HEAD"} or _CLIENT in agent):
         status = 403
     if status == 401:
         headers["WWW-Authenticate"] = _challenge(realm)

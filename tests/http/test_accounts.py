@@ -77,17 +77,19 @@ async def test_the_body_of_a_stranger_is_not_even_read(serve: Serve) -> None:
         assert (await ask(served, "PUT", "/root/new", raw=b"no JSON"))[0] == 403
 
 
-async def test_a_new_password_answers_with_a_new_log_in_and_ends_the_old_ones(serve: Serve) -> None:
+async def test_a_new_password_answers_with_a_new_log_in_and_ends_the_others(serve: Serve) -> None:
+    """devpi's client goes on with the log-in that it has, and takes no notice of the new one."""
     async with serve() as served:
         anna = await served.user("anna")
-        _, login = await ask(served, "POST", "/+login", {"user": "anna", "password": PASSWORD})
-        before = basic("anna", login["result"]["password"])
+        logins = [await ask(served, "POST", "/+login", {"user": "anna", "password": PASSWORD}) for _ in range(2)]
+        before, other = [basic("anna", login["result"]["password"]) for _, login in logins]
         status, answer = await ask(served, "PATCH", "/anna", {"password": "another"}, who=before)
         assert (status, answer["type"], answer["message"]) == (200, "userpassword", "user updated, new proxy auth")
         assert answer["result"]["expiration"] == LOGIN_SECONDS
         after = basic("anna", answer["result"]["password"])
-        assert (await ask(served, "PATCH", "/anna", {"title": "x"}, who=after))[0] == 200
-        for old in (before, anna):
+        for current in (before, after):
+            assert (await ask(served, "PATCH", "/anna", {"title": "x"}, who=current))[0] == 200
+        for old in (other, anna):
             assert (await ask(served, "PATCH", "/anna", {"title": "y"}, who=old))[0] == 403
 
 
@@ -196,3 +198,20 @@ async def test_an_empty_root_password_works_once_it_was_asked_for(serve: Serve) 
         assert (await ask(served, "PUT", "/eve", {"password": ""}))[0] == 201
     async with serve() as served:
         assert (await ask(served, "POST", "/+login", {"user": "root", "password": ""}))[0] == 401
+
+
+async def test_devpis_client_is_told_to_log_in_in_the_way_it_understands(serve: Serve) -> None:
+    """To a 401 it says that the status cannot be, or nothing; to a 403 that one needs to log in. Installers need the challenge."""
+    async with serve() as served:
+        await served.user("anna")
+        await served.index("anna/private", acl_read=("anna",))
+        client = {"User-Agent": "devpi-client/7.3.0 (py3.11.7; linux)"}
+        assert (await ask(served, "GET", "/anna/private?no_projects=", who=client))[0] == 403
+        assert (await ask(served, "GET", "/", who={**client, **basic("anna", "wrong")}))[0] == 403
+        assert (await ask(served, "GET", "/anna/private?no_projects="))[0] == 401
+
+
+async def test_wrong_credentials_never_just_show_less(serve: Serve) -> None:
+    async with serve() as served:
+        for path in ("/", "/root", "/+status", "/root/dev"):
+            assert (await ask(served, "GET", path, who=basic("root", "wrong")))[0] == 401

@@ -178,3 +178,12 @@ async def test_an_answer_that_differs_by_proxy_is_not_for_shared_caches(serve: S
         headers = {**BY_PROXY, "X-Remote-User": "anna"}
         async with client.get(f"{served.url}/anna/private/+simple/", headers=headers) as answer:
             assert "public" not in answer.headers.get("Cache-Control", "")
+
+
+async def test_the_rules_of_the_house_hold_for_those_a_proxy_names(serve: Serve) -> None:
+    async with serve(**trusting(), restrict_modify=(":team",)) as served:
+        await private(served)
+        for groups, expected in (("other", 403), ("team", 200)):
+            headers = {**BY_PROXY, "X-Remote-User": "anna", "X-Remote-Groups": groups}
+            async with served.request("PUT", f"/anna/{groups}", json={}, headers=headers) as answer:
+                assert answer.status == expected

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import DropToken
 from pkgindex_core.errors import Denied, Refused, Unavailable
-from pkgindex_core.protocols import Credentials, Principal
+from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services import passwords
 from pkgindex_core.services.identity import LOGIN_SECONDS, NOBODY
@@ -177,12 +177,15 @@ async def test_a_log_in_cannot_renew_itself(open_world: Open) -> None:
                 await world.engine.identity.login(username, password)
 
 
-async def test_a_new_password_ends_every_log_in(open_world: Open) -> None:
+async def test_a_new_password_ends_every_log_in_but_the_one_that_set_it(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
         login, _ = await world.engine.identity.login("anna", PASSWORD)
+        used, _ = await world.engine.identity.login("anna", PASSWORD)
         api, _ = await world.engine.identity.make_token("anna", who="[test]")
-        await world.engine.administration.modify_user("anna", principal=Principal(name="anna"), password="another")
+        anna = await world.engine.identity.identify(basic("anna", used))
+        await world.engine.administration.modify_user("anna", principal=anna, password="another")
+        assert (await world.engine.identity.identify(basic("anna", used))).name == "anna"
         with pytest.raises(Denied):
             await world.engine.identity.identify(basic("anna", login))
         assert (await world.engine.identity.identify(basic("__token__", api))).name == "anna"
