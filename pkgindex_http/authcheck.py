@@ -4,7 +4,8 @@ For nginx's `auth_request`, as devpi-lockdown offers it. The answer is what the 
 handler, by the same table and the same code: 200, 401 with the challenge, or 403. nginx understands nothing else, so what is missing
 or hidden is 403 too, and so is a path that is no URL of ours: nothing is let through because nobody knows it.
 
-The method is `X-Original-Method`, GET when nginx does not say. What stands in a body is not seen here; the server itself checks it.
+The method is `X-Original-Method`. When nginx does not say (devpi-lockdown did not ask it to) it is GET, or what the URL has instead, as
+that of the log-in has POST. What stands in a body is not seen here; the server itself checks it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ async def authcheck(ask: Ask) -> Reply:
     original = ask.request.headers.get("X-Original-URI")
     if not original:
         raise Refused("there is no X-Original-URI", hint="proxy_set_header X-Original-URI $request_uri;")
-    method = ask.request.headers.get("X-Original-Method", "GET").upper()
+    method = ask.request.headers.get("X-Original-Method", "").upper()
     try:
         await _check(ask, _path(ask, original), "GET" if method == "HEAD" else method)
     except (Missing, Refused) as error:
@@ -37,7 +38,8 @@ async def _check(ask: Ask, path: str, method: str) -> None:
 
     segments = split_path(path)
     match = ask.server.routes.match(segments) if segments is not None else None
-    route = match.methods.get(method) if match is not None else None
+    methods = match.methods if match is not None else {}
+    route = methods.get(method) if method else methods.get("GET") or next(iter(methods.values()), None)
     if match is None or segments is None or route is None:
         raise Missing("page", path[:160])
     permission = route.permission

@@ -132,3 +132,12 @@ async def test_wrong_credentials_are_401_and_no_url_is_400(serve: Serve) -> None
         assert await checked(served, "/root/dev/+simple/", basic("root", "wrong")) == 401
         async with served.get("/+authcheck") as answer:
             assert answer.status == 400
+
+
+async def test_a_proxy_that_does_not_say_the_method_lets_the_log_in_through(serve: Serve) -> None:
+    """devpi-lockdown's configuration for nginx has no X-Original-Method; a URL that has no GET is asked about as what it is."""
+    async with serve() as served:
+        assert await checked(served, "/+login") == 200
+        assert await checked(served, "/legacy/") == 401
+        assert await checked(served, "/legacy/", basic("root")) == 200
+        assert await checked(served, "/+login", method="GET") == 403
