@@ -57,7 +57,7 @@ def distribution(filename: str) -> bytes:
 
 def _built(build: Any, filename: str) -> BuiltFile:
     name, version = filename.removesuffix(".tar.gz").split("-")[:2]
-    built: BuiltFile = build(name, version)
+    built: BuiltFile = build(name.replace("_", "-"), version, metadata_version="2.1")
     return built
 
 
