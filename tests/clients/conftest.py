@@ -205,7 +205,9 @@ async def devpi_url(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator
         async with devpi_server(Path(peer), upstream=upstream.url) as url:
             yield url
         return
-    process = ServerProcess(tmp_path / "data", upstream.url, "--root-password", "", "--open-registration")
+    words = ("--root-password", "", "--open-registration")
+    here = {"PKGINDEX_PLUGINS__MIRROR__ALLOW_NETWORKS": '["127.0.0.0/8"]'}  # where stories push to
+    process = ServerProcess(tmp_path / "data", upstream.url, *words, **here)
     await process.start()
     try:
         yield process.url
