@@ -28,7 +28,7 @@ from pkgindex_core.models import File, IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.processes import START_SECONDS, ServerProcess
-from tests.http.conftest import PASSWORD, basic, hash_of
+from tests.http.conftest import PASSWORD, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 from tests.http.wire import RawAnswer, RawRequest, ask_raw
 
@@ -43,15 +43,18 @@ _ABANDONED = 2 * 86_400
 
 
 async def prepare_data(data: Path, *, upstream: str = "") -> None:
-    """Make a data directory with a user whose password costs nothing to verify, an index and a file in it."""
+    """Make a data directory with a user, an index and a file in it.
+
+    The password is stored as we store passwords: one that costs less is stored anew at the first log-in, a commit that no test here means.
+    """
     changes: list[Change] = [
-        PutUser(User(name="root", password_hash=hash_of(PASSWORD))),
         PutIndex(IndexConfig(name=HOSTED, volatile=False, acl_upload=("root",))),
     ]
     if upstream:
         changes.append(PutIndex(IndexConfig(name=MIRROR, type="mirror", mirror_url=upstream)))
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
-        await engine.store.apply(changes, who="[test]")
+        root = User(name="root", password_hash=await engine.passwords.hash(PASSWORD))
+        await engine.store.apply([PutUser(root), *changes], who="[test]")
         blob = await engine.blobs.put(BEFORE.data)
         metadata = await engine.blobs.put(BEFORE.metadata)
         name, version, *_ = BEFORE.filename.split("-")

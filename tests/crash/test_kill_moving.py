@@ -21,6 +21,13 @@ from tests.crash.processes import PATIENCE_SECONDS, Starter, clean_environment
 Command = Callable[..., "asyncio.Future[int]"]
 
 
+def steps(group: str) -> list[str]:
+    return sorted(point for point in POINTS if point.startswith(f"{group}."))
+
+
+EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export"), steps("restore"), steps("import")
+
+
 @pytest.fixture
 def command(starter: Starter, tmp_path: Path) -> Callable[..., object]:
     """Run `pkgindex-serve …` to its end; return its status, negative for a signal."""
@@ -42,9 +49,7 @@ async def commits_of(data: Path) -> object:
         return await engine.store.commits(Serial(0)), {blob.sha256 async for blob in engine.blobs.walk()}
 
 
-@pytest.mark.parametrize(
-    "point", [*sorted(point for point in POINTS if point.startswith("export.")), "blob.renamed", "blob.written"]
-)
+@pytest.mark.parametrize("point", [*EXPORT_STEPS, "blob.renamed", "blob.written"])
 async def test_a_killed_export_goes_on(command: Command, tmp_path: Path, point: str) -> None:
     data, dump, again = tmp_path / "data", tmp_path / "dump", tmp_path / "again"
     await prepare_data(data)
@@ -55,10 +60,7 @@ async def test_a_killed_export_goes_on(command: Command, tmp_path: Path, point: 
     assert not [*(dump / "commits").glob(".*")]
 
 
-@pytest.mark.parametrize(
-    "point",
-    [*sorted(point for point in POINTS if point.startswith("restore.")), "blob.renamed", "commit.written"],
-)
+@pytest.mark.parametrize("point", [*RESTORE_STEPS, "blob.renamed", "commit.written"])
 async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point: str) -> None:
     data, dump, again = tmp_path / "data", tmp_path / "dump", tmp_path / "again"
     await prepare_data(data)
@@ -68,9 +70,7 @@ async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point:
     assert await commits_of(again) == await commits_of(data)
 
 
-@pytest.mark.parametrize(
-    "point", [*sorted(point for point in POINTS if point.startswith("import.")), "blob.renamed", "commit.written"]
-)
+@pytest.mark.parametrize("point", [*IMPORT_STEPS, "blob.renamed", "commit.written"])
 async def test_a_killed_import_from_devpi_goes_on(command: Command, tmp_path: Path, point: str) -> None:
     data, built, again = tmp_path / "data", build_wheel("demo", "1.0"), tmp_path / "again"
     dump = DevpiDumpBuilder(tmp_path / "dump")

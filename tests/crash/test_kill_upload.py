@@ -22,7 +22,7 @@ from pkgindex_core.failpoints import POINTS
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.oracle import age_stages, examine, prepare_data, upload
 from tests.crash.processes import ServerProcess, Starter, running
-from tests.http.conftest import Serve
+from tests.http.conftest import Serve, basic
 
 Tally = Callable[[str, int], None]
 
@@ -38,6 +38,8 @@ async def test_an_upload_passes_every_point_as_often_as_is_assumed_here(
     serve: Serve, armed: None, tally: Tally
 ) -> None:
     async with serve(store="", blobs="") as served:
+        async with served.get("/simple/", headers=basic("root")) as answered:
+            assert answered.status == 200  # the first log-in stores the cheap password of these tests anew
         failpoints.arm("")
         answer = await upload(served.address, WHEELS[0])
         assert answer is not None
