@@ -113,7 +113,11 @@ async def test_a_layer_that_may_not_be_read_is_not_told_of(serve: Serve, wheel: 
         status, document = await told(served, "/root/top/demo", ann)
         assert (status, list(document["result"])) == (200, ["1.0"])
         for path in ("/ann/private/demo", "/ann/private/demo/1.0"):
-            assert (await told(served, path))[0] == 401
+            # To devpi's client a 401 is an error that cannot be; everybody else is challenged.
+            assert (await told(served, path))[0] == 403
+            async with served.get(path, headers={"Accept": "application/json"}) as answer:
+                assert answer.status == 401
+                assert answer.headers["WWW-Authenticate"].startswith("Basic ")
             assert (await told(served, path, await served.user("ben")))[0] == 404
 
 
