@@ -93,7 +93,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /{user}/+api":                                        ("anything", 200, "command"),
     "GET /{user}/{index}/+api":                                ("name", 200, "command"),
     "GET /+status":                                            ("status", 200, "command"),
-    "GET /{user}[/]":                                          ("anything", 200, "command"),  # she has a public index
+    "GET /{user}[/]":                                          ("status", 200, "command"),  # she has a public index; wrong credentials never just show less
     "PUT /{user}[/]":                                          ("make a user", 201, "command"),
     "PATCH /{user}[/]":                                        ("own account", 200, "command"),
     "DELETE /{user}[/]":                                       ("own account", 200, "command"),
