@@ -293,10 +293,10 @@ class Upload:
         """Commit the file, with what it says of its version, under exactly what was checked.
 
         That is the index as it is configured, the name free, and the project as it was where more of it was looked at (the other
-        sdists of a release, the file that is overwritten). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
+        sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
         """
         index = self._config.name
-        for _ in range(_COMMIT_TURNS):
+        for turn in range(_COMMIT_TURNS):
             self._config = await self._uploads._hosted(index, self._principal, name.project)
             taken = await self._check_name(name, sha256)
             if taken is not None and taken.live and taken.sha256 == sha256:
@@ -305,13 +305,15 @@ class Upload:
             guards: list[Requirement] = [IndexIs(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
-            if name.kind == "sdist" or taken is not None:
-                guards.append(ProjectAt(index, name.project, stamp))
             file = msgspec.structs.replace(arrival.file, history=await self._history(name, taken))
             changes: list[Change] = [PutFile(index, name.project, file, arrival.display_name)]
-            release = await self._release(name, arrival.metadata)
-            if release is not None:
+            release, is_said = await self._release(name, arrival.metadata)
+            # What is said already may go with a version that is deleted just now. Many wheels at once do not wait for each other twice.
+            relies = is_said and not turn
+            if not relies:
                 changes.append(PutRelease(index, name.project, release))
+            if name.kind == "sdist" or taken is not None or relies:
+                guards.append(ProjectAt(index, name.project, stamp))
             try:
                 await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
             except RequirementFailed:
@@ -331,8 +333,8 @@ class Upload:
         count = sum(event.count for event in before.history if event.what == "overwrite") if before else 0
         return (Event(what="overwrite", at=now, count=count + 1), arrived)
 
-    async def _release(self, name: UploadName, metadata: CoreMetadata) -> Release | None:
-        """What is to be said of the version from now on; None when that is said already."""
+    async def _release(self, name: UploadName, metadata: CoreMetadata) -> tuple[Release, bool]:
+        """What is to be said of the version from now on, and whether that is said already."""
         known = await self._uploads._store.release(self._config.name, name.project, metadata.version)
         said = (
             version_documents.from_sdist(metadata, known.metadata)
@@ -340,7 +342,7 @@ class Upload:
             else version_documents.from_archive(metadata)
         )
         release = Release(version=metadata.version, metadata=said)
-        return None if release == known else release
+        return release, release == known
 
     def _inspect(self, name: UploadName, form: UploadForm, path: Path, size: int) -> tuple[InspectedUpload, _Arrival]:
         """Read the archive, in a worker thread; every problem of archive, form and checks at once."""

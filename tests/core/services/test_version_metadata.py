@@ -181,3 +181,22 @@ async def test_the_two_hundredth_upload_reads_what_the_first_did(open_world: Ope
             await publish(world, build_wheel("demo", f"{number}.0"))
         assert not {"releases", "page", "attachments", "projects"} & set(recording.asked)
         assert recording.asked.count("release") == 5
+
+
+async def test_a_version_that_goes_while_its_next_wheel_comes_is_described_again(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wheel relied upon what the version said; a file without metadata of its version would be left."""
+    async with open_world() as world:
+        await publish(world, build_wheel("demo", "1.0"))
+        store = world.engine.store
+        apply = store.apply
+
+        async def late(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await world.engine.releases.delete_release(DEV, DEMO, "1.0", principal=ROOT, force=True)
+            return await apply(*args, **kwargs)
+
+        monkeypatch.setattr(store, "apply", late)
+        await publish(world, build_wheel("demo", "1.0", tag="cp311-none-any"))
+        assert (await said(world))["version"] == "1.0"
