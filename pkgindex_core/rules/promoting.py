@@ -131,6 +131,7 @@ class _Draft:
         self._attachments: list[Change] = []
         self._guards: list[Requirement] = []
         self._moved: list[Moved] = []
+        self._new_docs = False
 
     def move_file(self, file: File) -> None:
         push = self._push
@@ -173,6 +174,7 @@ class _Draft:
             return  # the same bytes: others were refused
         if old is None:
             self._guards.append(AttachmentAbsent(self._index, project, docs.filename))
+            self._new_docs = True
         elif old.filename != docs.filename:
             self._attachments.append(DropAttachment(self._index, project, old.filename))
         history = self._history(docs.history, old.history if old is not None else None)
@@ -183,12 +185,13 @@ class _Draft:
         push = self._push
         changes = list(self._files)
         writes = bool(self._files or self._attachments)
-        if writes and not self._files and not target.knows(push.version):
-            # Documentation alone: the version is known by it, as one that was registered.
+        known = target.knows(push.version)
+        if writes and not self._files and (self._new_docs or not known):
+            # Documentation alone: the version is known by it, as one that was registered. And where it is known already the project gets
+            # a new stamp: who is about to drop the version looks again.
             head = target.head if target.holds else PageHead(display_name=self._source.head.display_name)
-            changes.append(
-                PutProject(self._index, push.project, replace(head, versions=(*head.versions, push.version)))
-            )
+            versions = head.versions if known else (*head.versions, push.version)
+            changes.append(PutProject(self._index, push.project, replace(head, versions=versions)))
         if writes:
             changes.extend(self._release())
         return Plan(changes=(*changes, *self._attachments), guards=tuple(self._guards), moved=tuple(self._moved))

@@ -115,7 +115,7 @@ class DocumentationUploads:
                     index=index, project=project, attachment=former, created=False, warnings=facts.warnings
                 )
             attachment = self._attachment(project, spelled, kept, former, index, principal)
-            changes = _changes(index, project, form.first("name"), held, attachment)
+            changes = _changes(index, project, form.first("name"), held, attachment, new=former is None)
             guards: list[Guard] = [IndexIs(config), ProjectAt(index, project, held.stamp)]
             if former is None:
                 guards.append(AttachmentAbsent(index, project, attachment.filename))
@@ -218,12 +218,19 @@ def _of_version(documentation: tuple[Attachment, ...], version: str) -> Attachme
     return next((each for each in documentation if canonical_version(each.version) == wanted), None)
 
 
-def _changes(index: IndexName, project: ProjectName, name: str, held: _Held, attachment: Attachment) -> list[Change]:
-    """The documentation, and what it belongs to where the index does not have that yet."""
+def _changes(
+    index: IndexName, project: ProjectName, name: str, held: _Held, attachment: Attachment, *, new: bool
+) -> list[Change]:
+    """The documentation, and what it belongs to where the index does not have that yet.
+
+    New documentation gives the project a new stamp: who is about to drop its version looks again.
+    """
     version = attachment.version
     changes: list[Change] = []
-    if not _same(version, held.shown):
-        head = replace(held.head, display_name=held.head.display_name or name, versions=(*held.head.versions, version))
+    known = bool(_same(version, held.shown))
+    if new or not known:
+        versions = held.head.versions if known else (*held.head.versions, version)
+        head = replace(held.head, display_name=held.head.display_name or name, versions=versions)
         changes.append(PutProject(index, project, head))
     if held.release is None:
         metadata = version_documents.bare(held.head.display_name or name, version)

@@ -152,11 +152,16 @@ class Releases:
             for each in attachments
             if not each.about and canonical_version(each.version) == wanted and each != attachment
         ]
-        if others or docs or (attachment is not None and attachment.about):
+        if attachment is not None and attachment.about:
             return [gone]
-        return [gone, *await self._metadata(page, version, ())]
+        if others or docs:
+            # Documentation goes under a new stamp: who keeps or drops a version because of it looks again.
+            return [gone, PutProject(index, project, page.head)] if attachment is not None else [gone]
+        return [gone, *await self._metadata(page, version, (), documented=isinstance(gone, DropAttachment))]
 
-    async def _metadata(self, page: Page, version: str, attachments: Sequence[Attachment]) -> list[Change]:
+    async def _metadata(
+        self, page: Page, version: str, attachments: Sequence[Attachment], *, documented: bool = False
+    ) -> list[Change]:
         """The changes that take away what is not a file: documentation, metadata, the mention on the page. Results go with files."""
         index, project, wanted = page.index, page.project, canonical_version(version)
         changes: list[Change] = [
@@ -164,10 +169,11 @@ class Releases:
             for each in attachments
             if not each.about and canonical_version(each.version) == wanted
         ]
+        documented = documented or bool(changes)
         if await self._store.release(index, project, version) is not None:
             changes.append(DropRelease(index, project, version))
         kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
-        if kept != page.head.versions:
+        if kept != page.head.versions or documented:
             changes.append(PutProject(index, project, replace(page.head, versions=kept)))
         return changes
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from typing import Any
+
 import pytest
 
 from pkgindex_core.changes import DropFile, DropRelease, PutAttachment, PutProject
@@ -194,3 +198,53 @@ async def test_an_index_that_became_permanent_meanwhile_keeps_its_files(open_wor
         drop = [DropFile(loose.name, DEMO, WHEEL.filename)]
         assert not await world.engine.releases._commit(drop, config, page, ROOT)
         assert await world.engine.store.file(loose.name, DEMO, WHEEL.filename) is not None
+
+
+async def upload_documentation(world: World) -> None:
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("index.html", b"<p>demo</p>")
+        data = buffer.getvalue()
+    async with world.engine.uploads.receive(DEV, ROOT) as upload:
+        for key, value in {":action": "doc_upload", "name": "demo", "version": "1.0"}.items():
+            upload.field(key, value)
+        await upload.begin_content("demo.zip")
+        await upload.write(data)
+        await upload.finish()
+
+
+async def test_documentation_that_comes_while_its_version_goes_does_not_outlive_it(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be the documentation of a version that nobody has."""
+    async with open_world() as world:
+        await publish(world, WHEEL)
+        apply = world.engine.store.apply
+
+        async def late(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await upload_documentation(world)
+            return await apply(*args, **kwargs)
+
+        monkeypatch.setattr(world.engine.store, "apply", late)
+        await world.engine.releases.delete_release(DEV, DEMO, "1.0", principal=ROOT, force=True)
+        assert await left(world) == ([], [], [])
+
+
+async def test_the_last_file_and_the_documentation_deleted_at_once_take_the_version_along(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sees the other and would leave the version to it."""
+    async with open_world() as world:
+        await publish(world, WHEEL)
+        await upload_documentation(world)
+        apply, delete = world.engine.store.apply, world.engine.releases.delete_file
+
+        async def late(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await delete(DEV, DEMO, DOCS, principal=ROOT, force=True)
+            return await apply(*args, **kwargs)
+
+        monkeypatch.setattr(world.engine.store, "apply", late)
+        await delete(DEV, DEMO, WHEEL.filename, principal=ROOT, force=True)
+        assert await left(world) == ([], [], [])
