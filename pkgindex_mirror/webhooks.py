@@ -231,7 +231,12 @@ class Webhooks:
         now = self._clock.monotonic()
         if serial == kept or (not told and now - moment < _LAZY_SECONDS):
             return
-        await asyncio.to_thread(_write_place, self._data / PLACE, serial)
+        try:
+            await asyncio.to_thread(_write_place, self._data / PLACE, serial)
+        except OSError as error:
+            # Going on from here tells everything once; only a kill now tells some of it again. Beginning again would tell it for ever.
+            _log.warning("the place in the log cannot be kept: %s", error.strerror or type(error).__name__)
+            return
         self._kept = (serial, now)
 
 

@@ -233,6 +233,22 @@ async def test_killed_between_telling_and_keeping_tells_again(world: World) -> N
     assert world.receiver.posts[0].body == world.receiver.posts[1].body
 
 
+async def test_a_place_that_cannot_be_kept_tells_nothing_twice(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """On a full disk the same builds would begin every half minute."""
+    await world.configure(upload_webhook=world.receiver.url)
+    async with world.telling():
+        (world.data / f".{PLACE}.part").mkdir()  # where the place would be written
+        await world.upload("demo-1.0-py3-none-any.whl")
+        await world.receiver.wait_for(1)
+        await world.upload("demo-2.0-py3-none-any.whl")
+        await world.receiver.wait_for(2)
+        (world.data / f".{PLACE}.part").rmdir()
+        await world.upload("demo-3.0-py3-none-any.whl")
+        await world.told(3)
+    assert "cannot be kept" in caplog.text
+    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["1.0", "2.0", "3.0"]
+
+
 async def test_a_receiver_in_trouble_is_asked_again_for_a_while(world: World) -> None:
     """Then the notice is given up, and for a minute the next ones are too; a refusal is final at once."""
     await world.configure(upload_webhook=world.receiver.url)
