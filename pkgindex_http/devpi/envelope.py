@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 API_VERSION: Final = "2"
 """Any other makes the client give up."""
 
+_VERSION: Final = version("pkgindex")
+"""Read once: it is looked for in files."""
+
 _CLIENT: Final = "devpi-client/"
 _MISSING: Final[Mapping[str, str]] = {
     "index": "The stage {name} could not be found.",
@@ -80,7 +83,7 @@ async def marks(engine: Engine) -> dict[str, str]:
     identity = await engine.uuid()
     return {
         "X-Devpi-Api-Version": API_VERSION,
-        "X-Devpi-Server-Version": version("pkgindex"),
+        "X-Devpi-Server-Version": _VERSION,
         "X-Devpi-Uuid": identity,
         "X-Devpi-Primary-Uuid": identity,
         "X-Devpi-Master-Uuid": identity,
