@@ -54,7 +54,7 @@ from pkgindex_core.services.dumps.exporting import Progress
 from pkgindex_core.services.importing.directory import DevpiDirectory
 from pkgindex_core.services.importing.intake import Intake, Kept
 from pkgindex_core.services.importing.report import Report
-from pkgindex_core.services.importing.settlement import Settlement, Settling
+from pkgindex_core.services.importing.settlement import Deleted, Settlement, Settling
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.urls import without_credentials
 
@@ -63,6 +63,7 @@ T = TypeVar("T")
 _BATCH: Final = 50
 """Files in a commit, and versions."""
 _TURNS: Final = 5
+_DELETED: Final = "was deleted here since the last import, and stays so"
 _COLLISIONS_SHOWN: Final = 20
 _WORDS: Final = {"doczip": "documentation", "toxresult": "test result"}
 
@@ -100,7 +101,7 @@ class DevpiImport:
                     report.left_out(kind, name, one.reason)
                 settling = Settling(store=self._store, options=self._options, passwords=self._passwords, report=report)
                 settlement = await settling.settle(dump)
-                run = _Run(self, dump, intake, report, progress)
+                run = _Run(self, dump, intake, report, progress, settlement.deleted)
                 total = await run.look(settlement)
                 try:
                     await self._store.apply(settlement.changes, who=IMPORTER, require=settlement.require)
@@ -120,7 +121,13 @@ class _Run:
     """One run over one dump."""
 
     def __init__(
-        self, service: DevpiImport, dump: DevpiDump, intake: Intake, report: Report, progress: Progress
+        self,
+        service: DevpiImport,
+        dump: DevpiDump,
+        intake: Intake,
+        report: Report,
+        progress: Progress,
+        deleted: Deleted,
     ) -> None:
         self._store = service._store
         self._blobs = service._blobs
@@ -130,6 +137,9 @@ class _Run:
         self._report = report
         self._progress = progress
         self._done = 0
+        self._deleted = deleted
+        self._replaced: set[tuple[IndexName, str]] = set()
+        """Files that have other bytes here: test results of the dump are not about them."""
 
     async def look(self, settlement: Settlement) -> int:
         """Count the files, and end it if some would collide with those of an index that is here without an import."""
@@ -271,10 +281,11 @@ class _Run:
             return True
         label = f"{index} {file.filename}"
         if not taken.live:
-            self._report.changed("file", label, "was deleted here since the last import, and stays so")
+            self._report.changed("file", label, _DELETED)
         elif taken.project != project:
             self._report.left_out("file", label, f"a file of the project {taken.project} has its name")
         else:
+            self._replaced.add((index, file.filename))
             self._report.changed("file", label, "was replaced here since the last import: the bytes here stay")
         return True
 
@@ -380,9 +391,7 @@ class _Run:
             return
         (standing,) = await self._store.standings(project, [index])
         if standing.stamp and not standing.holds:
-            self._report.changed(
-                "project", f"{index} {project}", "was deleted here since the last import, and stays so"
-            )
+            self._report.changed("project", f"{index} {project}", _DELETED)
             return
         versions = self._dump.versions(raw, place)
         batch = await self._next(versions)
@@ -393,6 +402,9 @@ class _Run:
             for one in batch:
                 if isinstance(one, Unreadable):
                     self._report.left_out("version", f"{index} {one.name}", one.reason)
+                elif self._was_deleted(index, project, canonical_version(one.version)):
+                    if await self._store.release(index, project, one.version) is None:
+                        self._report.changed("version", f"{index} {project} {one.version}", _DELETED)
                 else:
                     readable.append(one)
             await self._commit_releases(index, project, readable)
@@ -456,6 +468,9 @@ class _Run:
         if file.kind == "toxresult" and (not about or await self._store.file(index, project, about) is None):
             return f"the file that was tested is not here: {about or 'the dump does not name it'}"
         there = await self._present(index, project, file.filename)
+        if there is None and ((index, about) in self._replaced or self._was_deleted(index, project, file.filename)):
+            self._report.changed(_WORDS[file.kind], f"{index} {file.filename}", _DELETED)
+            return ""
         if there is not None and there.sha256 == file.digests.get("sha256"):
             self._report.present += 1
             return ""
@@ -486,6 +501,9 @@ class _Run:
         else:
             self._report.test_results += 1
         return ""
+
+    def _was_deleted(self, index: IndexName, project: ProjectName, name: str) -> bool:
+        return (project, name) in self._deleted.get(index, ())
 
     async def _present(self, index: IndexName, project: ProjectName, filename: str) -> Attachment | None:
         found = await self._store.find_attachment(index, filename)

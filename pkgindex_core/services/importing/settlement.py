@@ -13,10 +13,16 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import (
     Change,
+    Commit,
+    DropAttachment,
     DropIndex,
+    DropProject,
+    DropRelease,
     IndexAbsent,
     IndexIs,
+    PutAttachment,
     PutIndex,
+    PutRelease,
     PutUser,
     Requirement,
     UserAbsent,
@@ -25,8 +31,9 @@ from pkgindex_core.changes import (
 from pkgindex_core.errors import Conflict, Refused
 from pkgindex_core.formats.devpi.dump import DevpiDump
 from pkgindex_core.formats.devpi.translating import IMPORTER, translated_index, translated_user
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import IndexConfig, Serial, User
-from pkgindex_core.names import IndexName, owner
+from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administration import ROOT
@@ -35,6 +42,9 @@ from pkgindex_core.services.passwords import PasswordPool
 
 _STARTER = "[start]"
 _BATCH = 100
+
+Deleted = dict[IndexName, set[tuple[ProjectName, str]]]
+"""Versions, in their one spelling, and names of attachments that were deleted and did not come again."""
 
 
 class Settlement(Struct, kw_only=True):
@@ -46,6 +56,8 @@ class Settlement(Struct, kw_only=True):
     """By the name in the dump."""
     foreign: set[IndexName]
     """Those that were there before and are the same, but did not come from an import: their files may collide."""
+    deleted: Deleted
+    """What the log says was deleted here: it is not brought again."""
 
 
 class _Made(Struct):
@@ -64,10 +76,11 @@ class Settling:
         self._passwords = passwords
         self._report = report
         self._made: dict[str, _Made] | None = None
+        self._deleted: Deleted = {}
 
     async def settle(self, dump: DevpiDump) -> Settlement:
         """Decide everything; `Conflict` names each collision."""
-        settlement = Settlement(changes=[], require=[], indexes={}, foreign=set())
+        settlement = Settlement(changes=[], require=[], indexes={}, foreign=set(), deleted=self._deleted)
         collisions: list[str] = []
         users = self._users(dump)
         for user in users.values():
@@ -186,6 +199,7 @@ class Settling:
             serial = Serial(0)
             while batch := await self._store.commits(serial, limit=_BATCH):
                 for commit in batch:
+                    await self._mind_deletions(commit)
                     made = self._made.get(commit.who)
                     if made is None:
                         continue
@@ -196,3 +210,28 @@ class Settling:
                             made.indexes[change.config.name] = change.config
                 serial = batch[-1].serial
         return self._made[who]
+
+    async def _mind_deletions(self, commit: Commit) -> None:
+        for change in commit.changes:
+            match change:
+                case DropRelease(index, project, version):
+                    self._deleted.setdefault(index, set()).add((project, canonical_version(version)))
+                case DropAttachment(index, project, filename):
+                    self._deleted.setdefault(index, set()).add((project, filename))
+                case DropProject(index, project):
+                    before = Serial(commit.serial - 1)
+                    releases = await self._store.releases(index, project, at=before)
+                    attachments = await self._store.attachments(index, project, at=before)
+                    names = [
+                        *(canonical_version(one.version) for one in releases),
+                        *(one.filename for one in attachments),
+                    ]
+                    self._deleted.setdefault(index, set()).update((project, name) for name in names)
+                case PutRelease(index, project, release) if index in self._deleted:
+                    self._deleted[index].discard((project, canonical_version(release.version)))
+                case PutAttachment(index, project, attachment) if index in self._deleted:
+                    self._deleted[index].discard((project, attachment.filename))
+                case DropIndex(name):
+                    self._deleted.pop(name, None)
+                case _:
+                    pass

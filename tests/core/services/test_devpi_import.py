@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from pkgindex_core import failpoints
-from pkgindex_core.changes import DropFile, PutAttachment, PutFile, PutIndex, PutRelease, PutUser
+from pkgindex_core.changes import DropFile, DropProject, PutAttachment, PutFile, PutIndex, PutRelease, PutUser
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import Sha256
@@ -28,7 +28,7 @@ from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import Event, File, IndexConfig, Serial, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.protocols import Credentials
+from pkgindex_core.protocols import Credentials, Principal, UploadForm
 from pkgindex_core.services.importing.report import Report
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from tests.core.services.devpi_dumps import MOMENT, DevpiDumpBuilder
@@ -429,6 +429,42 @@ async def test_what_was_deleted_or_replaced_here_since_stays_so(store: Store, du
         remarks = told(report, left_out=False)
         assert "deleted" in remarks[f"file alice/base {SDIST.filename}"]
         assert "replaced" in remarks[f"file alice/base {WHEEL.filename}"]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_versions_and_documentation_deleted_here_do_not_come_again(
+    store: Store, dump: DevpiDumpBuilder, whole: bool
+) -> None:
+    """Nor do test results of bytes that were replaced; what is published here again is as it was published."""
+    alice = Principal(name="alice")
+    async with store() as engine:
+        await bring(engine, dump)
+        if whole:
+            await engine.store.apply([DropProject(BASE, DEMO)], who="alice")
+            await engine.registering.register(
+                BASE, UploadForm(fields={"name": ("demo",), "version": ("3.0",)}), Principal(name="alice")
+            )
+        else:
+            for version in ("1.0", "2.0"):
+                await engine.releases.delete_release(BASE, DEMO, version, principal=alice, force=True)
+        before = await engine.store.head()
+        for _ in range(2):
+            report = await bring(engine, dump)
+            assert await engine.store.attachments(BASE, DEMO) == []
+            assert [one.version for one in await engine.store.releases(BASE, DEMO)] == (["3.0"] if whole else [])
+        assert await engine.store.head() == before
+        remarks = told(report, left_out=False)
+        assert all("stays so" in remarks[f"version alice/base demo {version}"] for version in ("1.0", "2.0"))
+        assert "stays so" in remarks["documentation alice/base demo-1.0.doc.zip"]
+
+
+async def test_results_of_bytes_that_were_replaced_here_do_not_come_again(store: Store, dump: DevpiDumpBuilder) -> None:
+    async with store() as engine:
+        await bring(engine, dump)
+        mine = replace((await files(engine))[WHEEL.filename], digests={"sha256": "1" * 64})
+        await engine.store.apply([PutFile(BASE, DEMO, mine)], who="alice")
+        await bring(engine, dump)
+        assert [one.kind for one in await engine.store.attachments(BASE, DEMO)] == ["doczip"]
 
 
 async def test_roots_password_is_the_dumps_unless_that_is_empty_or_somebody_chose_another(
