@@ -1,7 +1,7 @@
 """What users and indexes there are, as the one who asks may see them: devpi's documents, with less in them.
 
 devpi shows everything to everybody. Here an index that one may not read is in no document, nor is a user whom one would know of by such
-indexes alone. Whoever may list users sees the names of all. Mail address and custom data of a user are for that user and those who
+indexes alone, nor is it among the bases of one that inherits from it, except for those who may change these. Whoever may list users sees the names of all. Mail address and custom data of a user are for that user and those who
 manage users; secrets are in no document whoever asks.
 """
 
@@ -32,10 +32,11 @@ class Overview:
 
     async def users(self, principal: Principal) -> dict[str, dict[str, Any]]:
         """Every user whom the principal may see, with their indexes, by name."""
-        readable = _readable(await self._store.tree(), principal)
+        tree = await self._store.tree()
+        readable = _readable(tree, principal)
         everybody = bool(permits(principal, Action.USER_LIST))
         return {
-            user.name: self._document(user, readable.get(user.name, ()), principal)
+            user.name: self._document(user, self._owned(readable.get(user.name, ()), tree, principal), principal)
             for user in await self._store.users()
             if everybody or user.name in readable or permits(principal, Action.USER_READ, user=user.name)
         }
@@ -46,22 +47,38 @@ class Overview:
         user = await self._store.user(name)
         if user is None or not visible_user(tree, name, principal):
             raise Missing("user", name[:160])
-        return self._document(user, _readable(tree, principal).get(name, ()), principal)
+        owned = _readable(tree, principal).get(name, ())
+        return self._document(user, self._owned(owned, tree, principal), principal)
 
     async def index(self, name: IndexName, principal: Principal) -> dict[str, Any]:
         """The options of one index, without its projects."""
-        config = allowed_index(await self._store.tree(), name, principal, Action.READ, some_project=True)
-        return self.options(config)
+        tree = await self._store.tree()
+        return self._shown(allowed_index(tree, name, principal, Action.READ, some_project=True), tree, principal)
 
     def options(self, config: IndexConfig) -> dict[str, Any]:
-        """The options of an index that the principal is known to be allowed to read."""
+        """The options of an index, for who has just made or changed it."""
         return self._options.document(config)
 
     def made(self, user: User) -> dict[str, Any]:
         """A user who was just made, for who made them and has said all of it."""
-        return self._document(user, (), Principal(name=user.name))
+        return self._document(user, {}, Principal(name=user.name))
 
-    def _document(self, user: User, owned: Iterable[IndexConfig], principal: Principal) -> dict[str, Any]:
+    def _owned(self, configs: Iterable[IndexConfig], tree: Tree, principal: Principal) -> dict[str, Any]:
+        return {config.name.partition("/")[2]: self._shown(config, tree, principal) for config in configs}
+
+    def _shown(self, config: IndexConfig, tree: Tree, principal: Principal) -> dict[str, Any]:
+        """The options of an index that the principal may read."""
+        document = self._options.document(config)
+        if "bases" in document and not permits(principal, Action.INDEX_MODIFY, index=config):
+            named = [(base, tree.indexes.get(base)) for base in config.bases]
+            document["bases"] = [
+                base
+                for base, there in named
+                if there is None or permits(principal, Action.READ, index=there, some_project=True)
+            ]
+        return document
+
+    def _document(self, user: User, indexes: dict[str, Any], principal: Principal) -> dict[str, Any]:
         document: dict[str, Any] = {
             "username": user.name,
             "created": moment(user.created),
@@ -72,7 +89,6 @@ class Overview:
         if permits(principal, Action.USER_READ, user=user.name):
             document |= {"email": user.email, "custom_data": user.custom_data}
         shown = {key: value for key, value in document.items() if value not in ("", None)}
-        indexes = {config.name.partition("/")[2]: self.options(config) for config in owned}
         return {**shown, "indexes": indexes}
 
 

@@ -185,6 +185,18 @@ async def test_a_name_that_is_taken_out_of_sight_is_refused_like_one_that_is_fre
         assert str(taken[1]).replace("private", "free") == str(free[1])
 
 
+async def test_bases_out_of_sight_are_shown_to_those_who_may_change_them(serve: Serve) -> None:
+    async with serve() as served:
+        anna, ben = await served.user("anna"), await served.user("ben")
+        await served.index("anna/private", acl_read=("anna",))
+        await served.index("anna/open", bases=(IndexName("anna/private"), HOSTED))
+        for who, bases in ((None, [HOSTED]), (ben, [HOSTED]), (anna, ["anna/private", HOSTED])):
+            assert (await ask(served, "GET", "/anna/open", who=who))[1]["result"]["bases"] == bases
+            assert (await ask(served, "GET", "/anna", who=who))[1]["result"]["indexes"]["open"]["bases"] == bases
+            everybody = (await ask(served, "GET", "/", who=who))[1]["result"]
+            assert everybody["anna"]["indexes"]["open"]["bases"] == bases
+
+
 async def test_an_index_of_an_unknown_type_can_be_read_and_deleted_only(serve: Serve) -> None:
     async with serve() as served:
         anna = await served.user("anna")
