@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from pkgindex_core.errors import Denied, Missing, ReadOnly
 from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName, owner
@@ -105,6 +107,20 @@ def require_user_right(principal: Principal, action: Action, user: str) -> None:
     decision = permits(principal, action, user=user)
     if not decision.allowed:
         raise denied(principal, decision.reason)
+
+
+def readable_tree(tree: Tree, principal: Principal) -> Tree:
+    """The indexes that a principal may read, as if there were no others.
+
+    Who makes an index names its bases out of these: one that inherits from a hidden index would tell of it, by being possible and
+    by which projects of a mirror it then keeps back.
+    """
+    indexes = {
+        name: config
+        for name, config in tree.indexes.items()
+        if permits(principal, Action.READ, index=config, some_project=True)
+    }
+    return replace(tree, indexes=indexes)
 
 
 def visible_user(tree: Tree, name: str, principal: Principal) -> bool:

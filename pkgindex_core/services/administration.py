@@ -38,7 +38,13 @@ from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name,
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.access import allowed_index, denied, require_user_right, visible_user
+from pkgindex_core.services.access import (
+    allowed_index,
+    denied,
+    readable_tree,
+    require_user_right,
+    visible_user,
+)
 from pkgindex_core.services.passwords import PasswordPool
 
 ROOT: Final = "root"
@@ -190,7 +196,7 @@ class Administration:
 
         async def attempt() -> IndexConfig:
             first = await self.check_new_index(raw, principal)
-            config = self._options.made(name, options, await self._store.tree())
+            config = self._options.made(name, options, readable_tree(await self._store.tree(), principal))
             absent: list[Requirement] = [IndexAbsent(name), *(UserAbsent(each.user.name) for each in first)]
             await self._store.apply([*first, PutIndex(config)], who=principal.label, require=absent)
             return config
@@ -210,10 +216,11 @@ class Administration:
         async def attempt() -> IndexConfig:
             tree = await self._store.tree()
             config = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
+            seen = readable_tree(tree, principal)
             if isinstance(options, Mapping):
-                changed = self._options.changed(config, options, tree)
+                changed = self._options.changed(config, options, seen)
             else:
-                changed = self._options.patched(config, options, tree)
+                changed = self._options.patched(config, options, seen)
             if changed == config:
                 if must_change:
                     raise Refused("The requested modifications resulted in no changes")

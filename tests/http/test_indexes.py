@@ -185,6 +185,19 @@ async def test_a_name_that_is_taken_out_of_sight_is_refused_like_one_that_is_fre
         assert str(taken[1]).replace("private", "free") == str(free[1])
 
 
+async def test_a_base_that_one_may_not_read_is_one_that_does_not_exist(serve: Serve) -> None:
+    async with serve() as served:
+        await served.user("anna")
+        ben = await served.user("ben")
+        await served.index("anna/private", acl_read=("anna",))
+        await served.index("ben/there")
+        for base in ("anna/private", "anna/nosuch"):
+            refused = (400, {"message": f"base index '{base}' does not exist"})
+            assert await ask(served, "PUT", "/ben/dev", {"bases": base}, who=ben) == refused
+            for change in ({"bases": [base]}, [f"bases+={base}"]):
+                assert await ask(served, "PATCH", "/ben/there", change, who=ben) == refused
+
+
 async def test_bases_out_of_sight_are_shown_to_those_who_may_change_them(serve: Serve) -> None:
     async with serve() as served:
         anna, ben = await served.user("anna"), await served.user("ben")
