@@ -30,6 +30,9 @@ _encode = msgspec.json.Encoder().encode
 Shown = Callable[[IndexName, File], bool]
 """Whether a file is shown at all; what a page filter hides is linked nowhere. A file without a name stands for its version."""
 
+Named = Callable[[str], bool]
+"""Whether the one who asks may be told of the index of this name, which stands in a history."""
+
 
 class Layer(Struct, frozen=True, kw_only=True):
     """What one index has of a project."""
@@ -62,7 +65,11 @@ class _Version(Struct, kw_only=True):
         return self.release.version if self.release is not None else self.spelled
 
 
-def project_document(layers: Sequence[Layer], root: str, shown: Shown) -> bytes:
+def _anywhere(_index: str) -> bool:
+    return True
+
+
+def project_document(layers: Sequence[Layer], root: str, shown: Shown, named: Named = _anywhere) -> bytes:
     """Every version of a project, oldest first. `layers` stand in resolution order; `root` is the server's URL, without a slash."""
     project: ProjectName | None = layers[0].page.project if layers else None
     found = [_versions(layer, shown) for layer in layers]
@@ -70,18 +77,20 @@ def project_document(layers: Sequence[Layer], root: str, shown: Shown) -> bytes:
     entries = []
     for version in sorted(canonical, key=version_key):
         parts = [versions[version] for versions in found if version in versions]
-        entries.append(_encode(parts[0].spelling) + b":" + _document(project or ProjectName(""), parts, root))
+        entries.append(_encode(parts[0].spelling) + b":" + _document(project or ProjectName(""), parts, root, named))
     return b"{" + b",".join(entries) + b"}"
 
 
-def version_document(layers: Sequence[Layer], version: str, root: str, shown: Shown) -> bytes | None:
+def version_document(
+    layers: Sequence[Layer], version: str, root: str, shown: Shown, named: Named = _anywhere
+) -> bytes | None:
     """One version, by any of its spellings; None when no layer has it."""
     wanted = canonical_version(version)
     parts = [each for layer in layers for found, each in _versions(layer, shown, wanted).items() if found == wanted]
-    return _document(layers[0].page.project, parts, root) if parts else None
+    return _document(layers[0].page.project, parts, root, named) if parts else None
 
 
-def link_of(file: File, index: IndexName, root: str) -> dict[str, Any]:
+def link_of(file: File, index: IndexName, root: str, named: Named = _anywhere) -> dict[str, Any]:
     """A file, as a link."""
     link: dict[str, Any] = {
         "rel": "releasefile",
@@ -89,7 +98,7 @@ def link_of(file: File, index: IndexName, root: str) -> dict[str, Any]:
         "hashes": shown_digests(file.digests),
         "href": f"{root}/{index}/{file_path(file)}",
     }
-    return {**link, "log": log_of(file.history)} if file.history else link
+    return {**link, "log": log_of(file.history, named)} if file.history else link
 
 
 def attachment_path(attachment: Attachment, tested: File | None) -> str:
@@ -110,14 +119,15 @@ def shown_digests(digests: Mapping[str, str]) -> dict[str, str]:
     return {"sha256": digests["sha256"]} if "sha256" in digests else dict(digests)
 
 
-def log_of(history: Iterable[Event]) -> list[dict[str, Any]]:
+def log_of(history: Iterable[Event], named: Named = _anywhere) -> list[dict[str, Any]]:
     """A history as devpi writes it: times are lists of year, month, day, hour, minute and second, in UTC."""
-    return [_logged(event) for event in history]
+    return [_logged(event, named) for event in history]
 
 
-def _logged(event: Event) -> dict[str, Any]:
+def _logged(event: Event, named: Named) -> dict[str, Any]:
     when = datetime.fromtimestamp(event.at // 1_000_000, UTC)
-    further = {"src": event.source, "dst": event.target, "count": event.count}
+    places = {"src": event.source, "dst": event.target}
+    further = {**{key: index for key, index in places.items() if index and named(index)}, "count": event.count}
     return {
         "what": event.what,
         "who": event.who or None,
@@ -168,11 +178,11 @@ def _versions(layer: Layer, shown: Shown, only: str | None = None) -> dict[str, 
     return {canonical: entry for canonical, entry in found.items() if entry.files or not entry.hides}
 
 
-def _document(project: ProjectName, parts: Sequence[_Version], root: str) -> bytes:
+def _document(project: ProjectName, parts: Sequence[_Version], root: str, named: Named) -> bytes:
     """One version: the first part's, with what the others have of it below."""
-    document = _open(project, parts[0]) + b'"+links":' + _encode(_links(parts[0], root))
+    document = _open(project, parts[0]) + b'"+links":' + _encode(_links(parts[0], root, named))
     if len(parts) > 1:
-        document += b',"+shadowing":[' + b",".join(_document(project, [part], root) for part in parts[1:]) + b"]"
+        document += b',"+shadowing":[' + b",".join(_document(project, [part], root, named) for part in parts[1:]) + b"]"
     return document + b"}"
 
 
@@ -197,9 +207,9 @@ def _open(project: ProjectName, part: _Version) -> bytes:
     return opened if opened == b"{" else opened + b","
 
 
-def _links(part: _Version, root: str) -> list[dict[str, Any]]:
+def _links(part: _Version, root: str, named: Named) -> list[dict[str, Any]]:
     files = {file.filename: file for file in part.files}
-    links = [link_of(file, part.index, root) for file in files.values()]
+    links = [link_of(file, part.index, root, named) for file in files.values()]
     for attachment in part.attachments:
         tested = files.get(attachment.about)
         link: dict[str, Any] = {
@@ -210,5 +220,5 @@ def _links(part: _Version, root: str) -> list[dict[str, Any]]:
         }
         if tested is not None:
             link["for_href"] = f"{root}/{part.index}/{file_path(tested)}"
-        links.append({**link, "log": log_of(attachment.history)})
+        links.append({**link, "log": log_of(attachment.history, named)})
     return links

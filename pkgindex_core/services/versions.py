@@ -1,7 +1,7 @@
 """What is known of a project's versions, as devpi's client asks for it: metadata, links to files, documentation, test results.
 
 Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
-here, a private name is not asked of a mirror, and a mirror that could not be asked is an error, never a shorter document.
+here, not by the histories of files that were pushed from it either; a private name is not asked of a mirror, and a mirror that could not be asked is an error, never a shorter document.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TypeVar
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.project_documents import Layer, Shown, project_document, version_document
-from pkgindex_core.models import File, Release, Serial, Standing
+from pkgindex_core.models import File, Release, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.merging import PROJECT_STATUSES, QUARANTINED
+from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.pages import Decision, Pages
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Versions:
         decision = await self._decide(start, project, principal, alone=alone)
         layers = await self._layers(decision, project, None)
         shown = self._shown(decision, start, project)
-        return await self._in_worker(partial(project_document, layers, root, shown))
+        return await self._in_worker(partial(project_document, layers, root, shown, _named(decision.tree, principal)))
 
     async def version(
         self, start: IndexName, project: ProjectName, version: str, *, principal: Principal, root: str
@@ -62,7 +63,9 @@ class Versions:
         decision = await self._decide(start, project, principal, alone=False)
         layers = await self._layers(decision, project, version)
         shown = self._shown(decision, start, project)
-        document = await self._in_worker(partial(version_document, layers, version, root, shown))
+        document = await self._in_worker(
+            partial(version_document, layers, version, root, shown, _named(decision.tree, principal))
+        )
         if document is None:
             raise Missing(
                 "version",
@@ -129,6 +132,19 @@ class Versions:
 
     async def _in_worker(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+
+def _named(tree: Tree, principal: Principal) -> Callable[[str], bool]:
+    """Which indexes a history may name: not those that there are and this principal may not read."""
+    judged: dict[str, bool] = {}
+
+    def named(index: str) -> bool:
+        if index not in judged:
+            there = tree.indexes.get(IndexName(index))
+            judged[index] = there is None or bool(permits(principal, Action.READ, index=there, some_project=True))
+        return judged[index]
+
+    return named
 
 
 def _everything(_index: IndexName, _file: File) -> bool:

@@ -250,6 +250,21 @@ async def test_histories_are_kept_and_overwriting_is_on_record(serve: Serve) -> 
         assert await holdings(served) == await holdings(served, DEV)
 
 
+async def test_a_history_names_no_index_out_of_sight(serve: Serve) -> None:
+    async with serve() as served:
+        alice = await team(served)
+        await served.index(DEV, acl_upload=("alice",), acl_read=("alice",))
+        await release(served)
+        assert (await push(served, alice, name="hello_pkg", version="1.0", targetindex=PROD))[0] == 200
+        for path in (f"/{PROD}/hello-pkg", f"/{PROD}/hello-pkg/1.0"):
+            async with served.get(path) as answer:
+                everybody = await answer.text()
+            assert DEV not in everybody
+            assert f'"dst":"{PROD}"' in everybody
+            async with served.get(path, headers=alice) as answer:
+                assert f'"src":"{DEV}"' in await answer.text()
+
+
 async def test_push_is_understood_however_its_letters_arrive(serve: Serve) -> None:
     """The parser does not know the method: its name may come in pieces, behind another request, and never from a body."""
     async with serve() as served:
