@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -11,6 +11,10 @@ from aiohttp import HttpVersion11, web
 from pkgindex_core.errors import Refused, TooLarge
 
 JSON_LIMIT = 1024 * 1024
+
+NESTING_LIMIT: Final = 64
+"""Of lists and objects in each other. What is nested deeper is indented further for everybody to whom it is shown, and at some depth
+nobody can write it any more."""
 
 T = TypeVar("T")
 
@@ -21,13 +25,29 @@ async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSO
     """Read a JSON document of a known shape."""
     body = await read_bytes(request, limit=limit)
     try:
-        return msgspec.json.decode(body, type=kind)
+        document = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Refused(f"the document does not fit: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"the body is not JSON: {error}") from error
     except RecursionError:
         raise Refused("the document is nested too deeply") from None
+    if body.count(b"[") + body.count(b"{") > NESTING_LIMIT and _is_deep(document):
+        raise Refused("the document is nested too deeply", hint=f"{NESTING_LIMIT} levels are possible")
+    return document
+
+
+def _is_deep(document: object) -> bool:
+    """Whether something is nested deeper than is allowed, found out level by level."""
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(NESTING_LIMIT):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 async def read_bytes(request: web.BaseRequest, *, limit: int) -> bytes:

@@ -30,6 +30,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 """On everything that a browser might show. Files get them too: an uploaded file is never a page of ours."""
 
+_INDENTED_BYTES: Final = 64 * 1024
+
 _VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
@@ -95,8 +97,9 @@ def clean_header(value: str) -> str:
 
 
 def json_reply(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """A JSON document, as devpi's clients want it: exact content type, indented, a newline at the end."""
-    body = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    """A JSON document, as devpi's clients want it: exact content type, a newline at the end; indented for people unless it is long."""
+    encoded = msgspec.json.encode(value)
+    body = (msgspec.json.format(encoded, indent=2) if len(encoded) <= _INDENTED_BYTES else encoded) + b"\n"
     return Reply(status=status, headers={"Content-Type": JSON, **SECURITY_HEADERS, **(headers or {})}, body=body)
 
 

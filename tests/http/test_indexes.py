@@ -11,7 +11,7 @@ from pkgindex_core.changes import MirrorNames
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import BuiltFile
 from tests.http.conftest import HOSTED, Serve, basic
-from tests.http.test_accounts import ROOT, ask
+from tests.http.test_accounts import JSON, ROOT, ask
 
 SECRET = "s3cret-canary"
 URL = f"https://robot:{SECRET}@pkgs.example.test/simple"
@@ -221,3 +221,20 @@ async def test_an_index_of_an_unknown_type_can_be_read_and_deleted_only(serve: S
         async with served.request("POST", "/anna/odd/", headers=anna, data=b"") as refused:
             assert refused.status == 403
         assert (await ask(served, "DELETE", "/anna/odd", who=anna))[0] == 201
+
+
+async def test_what_is_nested_deeply_is_refused_and_nothing_is_told_at_many_times_its_length(serve: Serve) -> None:
+    """Indentation is paid by everybody who reads: two characters a line and level."""
+    async with serve() as served:
+        anna = await served.user("anna")
+        await served.index("anna/dev")
+        long = ",".join("1" for _ in range(50_000))
+        for path in ("/anna/dev", "/anna"):
+            for deep in (63, 64, 100, 900, 975, 100_000):
+                body = f'{{"custom_data": {"[" * deep}{long}{"]" * deep}}}'.encode()
+                status, answer = await ask(served, "PATCH", path, raw=body, who=anna)
+                assert status == (200 if deep < 64 else 400), deep
+                assert status == 200 or answer["message"] == "the document is nested too deeply"
+            async with served.get(path, headers={**JSON, **anna}) as answer:
+                assert answer.status == 200
+                assert len(await answer.read()) < 3 * len(long)
