@@ -130,11 +130,14 @@ class Administration:
         async def attempt() -> User:
             before = await self._visible_user(name, principal)
             user = replace(before, **details)
+            if (
+                password is not None
+            ):  # at first: the details that are equal to what somebody has guessed are not to make a difference
+                require_user_right(principal, Action.PASSWORD_CHANGE, name)
             if password is None or user != before:
                 require_user_right(principal, Action.USER_MODIFY, name)
             ended: list[Change] = []
             if password is not None:
-                require_user_right(principal, Action.PASSWORD_CHANGE, name)
                 if not hashed:
                     hashed.append(await self._passwords.hash(password, may_be_empty=self._empty_passwords))
                 user = replace(user, password_hash=hashed[0])

@@ -215,3 +215,15 @@ async def test_wrong_credentials_never_just_show_less(serve: Serve) -> None:
     async with serve() as served:
         for path in ("/", "/root", "/+status", "/root/dev"):
             assert (await ask(served, "GET", path, who=basic("root", "wrong")))[0] == 401
+
+
+async def test_a_refusal_does_not_tell_whether_a_detail_was_guessed(serve: Serve) -> None:
+    async with serve() as served:
+        anna, ben = await served.user("anna"), await served.user("ben")
+        assert (await ask(served, "PATCH", "/anna", {"email": "a@x.org"}, who=anna))[0] == 200
+        right, wrong = [
+            await ask(served, "PATCH", "/anna", {"email": email, "password": "p"}, who=ben)
+            for email in ("a@x.org", "b@x.org")
+        ]
+        assert right[0] == 403
+        assert right == wrong
