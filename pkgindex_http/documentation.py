@@ -83,6 +83,6 @@ def _headers(ask: Ask, page: DocumentationPage) -> dict[str, str]:
     }
     if public:
         headers["Access-Control-Allow-Origin"] = "*"
-    else:
-        headers["Vary"] = "Authorization"
+    # The policy names the host by which the client has come.
+    headers["Vary"] = "Host" if public else "Host, Authorization"
     return headers

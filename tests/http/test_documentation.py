@@ -196,7 +196,7 @@ async def test_a_layer_that_may_not_be_read_is_left_out(serve: Serve) -> None:
         assert (await text(served, f"/{secret}/demo/latest/+doc/", headers=ben))[0] == 404
         async with served.get(path, headers=anna) as answer:
             assert answer.headers["Cache-Control"] == "private, max-age=60"
-            assert answer.headers["Vary"] == "Authorization"
+            assert answer.headers["Vary"] == "Host, Authorization"
             assert "Access-Control-Allow-Origin" not in answer.headers
 
 
