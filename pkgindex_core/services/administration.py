@@ -9,7 +9,6 @@ and then told as the `Conflict` it is. A user whom the principal may not see is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -32,7 +31,7 @@ from pkgindex_core.changes import (
     UserIs,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Conflict, Denied, Missing, Refused, RequirementFailed
+from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
@@ -151,7 +150,9 @@ class Administration:
             await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
             return user
 
-        return await _retried(attempt)
+        return await _retried(
+            attempt, upon=(RequirementFailed, Missing)
+        )  # missing: a log-in that has just ended by itself
 
     async def delete_user(self, name: str, *, principal: Principal) -> None:
         """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
@@ -299,9 +300,15 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-async def _retried(attempt: Callable[[], Awaitable[Outcome]], *, upon: type[Conflict] = RequirementFailed) -> Outcome:
+async def _retried(
+    attempt: Callable[[], Awaitable[Outcome]],
+    *,
+    upon: type[PkgIndexError] | tuple[type[PkgIndexError], ...] = RequirementFailed,
+) -> Outcome:
     """Read, decide and write again when what was read has changed meanwhile."""
     for _ in range(_TRIES - 1):
-        with suppress(upon):
+        try:
             return await attempt()
+        except upon:
+            continue
     return await attempt()

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.changes import DropToken, PutToken, PutUser, UserAbsent, UserIs
+from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
@@ -30,6 +30,8 @@ from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, Inde
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.tokens import TokenText, new_token
+
+_LOGIN_TURNS: Final = 5
 
 NOBODY: Final = Principal()
 """The principal of a request without credentials."""
@@ -110,13 +112,19 @@ class Identity:
         if read_token(username) or read_token(password):
             # A token that renewed itself would outlive every expiry and every change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
-        principal = await self.identify(Credentials(username=username, secret=password))
-        if principal.name is None or principal.scope is not None:
-            raise Denied("a login needs a user name and a password", anonymous=True)
-        return await self.issue_login(principal), LOGIN_SECONDS
+        for _ in range(_LOGIN_TURNS):
+            user = await self._store.user(username)
+            principal = await self.identify(Credentials(username=username, secret=password))
+            if principal.name is None or principal.scope is not None:
+                raise Denied("a login needs a user name and a password", anonymous=True)
+            # A password that is changed meanwhile ends every log-in, and this one would begin after that.
+            same = [UserIs(user)] if user is not None and user.name == principal.name else []
+            with suppress(RequirementFailed):
+                return await self.issue_login(principal, require=same), LOGIN_SECONDS
+        raise Unavailable(f"user {username!r} changes faster than they can log in", retry_after=1)
 
-    async def issue_login(self, principal: Principal) -> str:
-        """The text of a log-in for somebody whose identity is established.
+    async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
+        """The text of a log-in for somebody whose identity is established, as long as `require` holds.
 
         A token needs a user who owns it. Whom another authenticator vouches for becomes one at the first log-in, without a
         password of ours: that authenticator goes on judging.
@@ -124,7 +132,7 @@ class Identity:
         if principal.name is None:
             raise Denied("a login needs a user", anonymous=True)
         text, token = self._new_token(principal.name, kind="login", seconds=LOGIN_SECONDS, groups=principal.groups)
-        await self._keep(token, who=principal.label, newcomer=True)
+        await self._keep(token, who=principal.label, newcomer=True, require=require)
         return str(text)
 
     async def make_token(
@@ -157,16 +165,16 @@ class Identity:
         token = Token(id=text.id, user=user, secret_sha256=text.secret_sha256, created=now, expires=expires, **fields)
         return text, token
 
-    async def _keep(self, token: Token, *, who: str, newcomer: bool) -> None:
+    async def _keep(self, token: Token, *, who: str, newcomer: bool, require: Sequence[Requirement] = ()) -> None:
         """Store a token, and its user too if somebody new may be."""
         kept = False
-        if newcomer and await self._store.user(token.user) is None:
+        if newcomer and not require and await self._store.user(token.user) is None:
             user = User(name=parse_user_name(token.user), created=token.created, modified=token.created)
             with suppress(RequirementFailed):  # made by somebody else just now
                 await self._store.apply([PutUser(user), PutToken(token)], who=who, require=[UserAbsent(token.user)])
                 kept = True
         if not kept:
-            await self._store.apply([PutToken(token)], who=who)
+            await self._store.apply([PutToken(token)], who=who, require=require)
         await self._clear_away(token.user, token.created)
 
     async def _clear_away(self, user: str, now: Timestamp) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.changes import PutIndex
+from pkgindex_core.changes import DropToken, PutIndex
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
@@ -236,3 +236,24 @@ async def test_a_limited_token_sees_no_more_users_than_its_indexes_show(open_wor
         assert set(told) == {"root", "ben"}  # root by what everybody may read
         assert "email" not in told["ben"]
         assert set(await overview.users(Principal(name="ben"))) == {"root", "ben", "anna"}
+
+
+async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is what the change wanted anyway."""
+    async with open_world() as world:
+        desk, store = world.engine.administration, world.engine.store
+        await desk.create_user("anna", "secret", principal=ROOT)
+        await world.engine.identity.login("anna", "secret")
+        (token,) = await store.tokens("anna")
+        apply = store.apply
+
+        async def late(changes: Any, **how: Any) -> Any:
+            monkeypatch.undo()
+            await apply([DropToken(token.id)], who="[test]")
+            return await apply(changes, **how)
+
+        monkeypatch.setattr(store, "apply", late)
+        await desk.modify_user("anna", principal=ANNA, password="another")
+        await world.engine.identity.login("anna", "another")

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pkgindex_core.changes import DropToken
 from pkgindex_core.errors import Denied, Refused, Unavailable
-from pkgindex_core.protocols import Credentials
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services import passwords
 from pkgindex_core.services.identity import LOGIN_SECONDS, NOBODY
@@ -208,3 +209,24 @@ async def test_a_flood_of_guesses_is_turned_away(open_world: Open, monkeypatch: 
         outcomes = await asyncio.gather(*guesses, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {Denied, Unavailable}
         assert (await world.engine.identity.identify(basic("anna", PASSWORD))).name == "anna"
+
+
+async def test_a_login_does_not_outlive_the_password_that_was_changed_under_it(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever changes a stolen password ends every log-in, also one that is being made with it just then."""
+    async with open_world() as world:
+        await world.user("anna")
+        anna = Principal(name="anna")
+        store = world.engine.store
+        apply = store.apply
+
+        async def late(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await world.engine.administration.modify_user("anna", principal=anna, password="another one")
+            return await apply(*args, **kwargs)
+
+        monkeypatch.setattr(store, "apply", late)
+        with pytest.raises(Denied):
+            await world.engine.identity.login("anna", PASSWORD)
+        assert await store.tokens("anna") == []
