@@ -62,7 +62,8 @@ class RefreshingNames:
         known = self._checks.get(index.name, NAMES, index.mirror_url)
         listing = await self._store.listing(index.name)
         validators = dict(known.validators) if known and known.validators else dict(listing.validators)
-        if not listing.is_whole:
+        if not listing.is_whole or "url" not in listing.validators:
+            # Stored in part: what we know the upstream by is about a list that is not here.
             validators = {}
         elif known is None and (old := self._age(validators, site)) < index.mirror_cache_expiry:
             return self._checks.current(index, NAMES, validators, age=old)

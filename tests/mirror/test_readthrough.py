@@ -359,6 +359,32 @@ async def test_names_are_kept_as_a_difference(upstream: ScriptedUpstream, make_m
     assert upstream.asked[-1].headers["If-None-Match"]
 
 
+async def test_a_list_that_was_stored_in_part_is_not_the_one_that_was_there_before(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream goes back to what it had: "unchanged" would be said of a list that is not stored any more."""
+    monkeypatch.setattr(refreshing_names, "PART", 3)
+    for number in range(3):
+        upstream.add(f"p{number}")
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
+    await mirror.readthrough.refresh_names(mirror.index)
+    for number in range(3, 9):
+        upstream.add(f"p{number}")
+    mirror.clock.advance(11)
+    point = "names.part_committed"
+    failpoints.arm(f"{point}=raise:ENOSPC@1")
+    try:
+        assert (await mirror.readthrough.refresh_names(mirror.index)).state == "stale"
+    finally:
+        failpoints.disarm()
+    for number in range(3, 9):
+        del upstream.projects[f"p{number}"]
+    mirror.clock.advance(11)
+    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
+    assert listed == ["p0", "p1", "p2"]
+
+
 async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
