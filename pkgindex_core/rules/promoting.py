@@ -148,11 +148,21 @@ class _Draft:
             self._files.append(PutFile(self._index, push.project, moved, self._source.head.display_name))
             if not self._volatile:
                 self._guards.append(FileAbsent(self._index, file.filename))
-        there = [each for each in self._there.attachments if each.about == file.filename] if same else []
+        here = [each for each in self._there.attachments if each.about == file.filename]
+        there = here if same else []
         names = {each.filename for each in there}
+        replaced = {each.filename for each in here} - names
         for result in self._source.attachments:
             if result.kind == "toxresult" and result.about == file.filename:
                 self._move_result(result, moved, there, names)
+        # A result that was added meanwhile is nobody's to replace; those of other bytes go with them.
+        self._guards += [
+            AttachmentAbsent(self._index, push.project, each.attachment.filename)
+            for each in self._attachments
+            if isinstance(each, PutAttachment)
+            and each.attachment.about == file.filename
+            and each.attachment.filename not in replaced
+        ]
 
     def _move_result(self, result: Attachment, file: File, there: Sequence[Attachment], names: set[str]) -> None:
         known = next((each for each in there if each.sha256 == result.sha256), None)

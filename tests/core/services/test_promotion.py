@@ -408,3 +408,27 @@ async def test_an_index_that_takes_no_uploads_takes_no_push(open_world: Open) ->
         await add(world, build_wheel("demo", "1.0"))
         with pytest.raises(ReadOnly):
             await push(world)
+
+
+@pytest.mark.parametrize("volatile", [True, False])
+async def test_a_result_that_is_added_meanwhile_is_not_replaced(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, volatile: bool
+) -> None:
+    """Two results of one second are called the same; both stay."""
+    async with open_world() as world:
+        await prepare(world, volatile=volatile)
+        wheel = build_wheel("demo", "1.0")
+        await add(world, wheel)
+        await push(world)
+        name = f"{wheel.filename}.toxresult-20260101000000-0"
+        await attach(world, name, about=wheel.filename, data=b"of the source")
+        apply = world.engine.store.apply
+
+        async def late(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await attach(world, name, about=wheel.filename, data=b"of the target", index=TARGET)
+            return await apply(*args, **kwargs)
+
+        monkeypatch.setattr(world.engine.store, "apply", late)
+        await push(world)
+        assert len(await world.engine.store.attachments(TARGET, DEMO)) == 2
