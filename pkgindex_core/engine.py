@@ -107,6 +107,7 @@ class Engine:
         )
         house = HouseRules(
             open_registration=settings.open_registration,
+            names_from_elsewhere=len(authenticators) > 1 or bool(settings.remote_user.header),
             restrict_modify=settings.restrict_modify or None,
             index_types=frozenset(types),
         )

@@ -24,6 +24,8 @@ class HouseRules(Struct, frozen=True, kw_only=True):
 
     open_registration: bool = False
     """Anybody may make a user."""
+    names_from_elsewhere: bool = False
+    """A directory or a proxy says who people are. Then registration is open to those whom it vouches for, each under their own name."""
     restrict_modify: tuple[str, ...] | None = None
     """The principals (names, `:groups`) who alone manage users and indexes, in the place of root and of owners; None: no restriction."""
     index_types: frozenset[str] | None = None

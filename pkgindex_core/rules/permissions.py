@@ -4,7 +4,7 @@ devpi's matrix (reference/devpi.md, Appendix A), minus its defaults that are uns
 
 * Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`, and test results
   where `acl_toxresult_upload` does. Those entries open just that: deleting and yanking look at the other entries only.
-* Only root creates users, unless the house has open registration.
+* Only root creates users, unless the house has open registration. Where somebody else too says who people are, that is for oneself only.
 * Test results are added by those in `acl_toxresult_upload` who may also read the index; devpi has no index that one cannot read.
 
 Kept as devpi has it: an owner may upload when the list is empty, and only those in it when it is not; root's power over
@@ -151,7 +151,7 @@ def _base(principal: Principal, action: Action, index: IndexConfig | None, user:
     if action in _CONFIGURES or action is Action.INDEX_CREATE:
         return _managed(principal, action, owner(index.name) if index else user)
     if action is Action.USER_CREATE:
-        return _registered(principal)
+        return _registered(principal, user)
     if action is Action.USER_DELETE:
         return _removed(principal, user)
     if action in ABOUT_A_USER:
@@ -211,8 +211,11 @@ def _managed(principal: Principal, action: Action, user: str | None) -> Decision
     return Decision(False, f"{principal.label} may not {action.value}: restrict_modify does not name them")
 
 
-def _registered(principal: Principal) -> Decision:
-    if principal.house.restrict_modify is None and principal.house.open_registration:
+def _registered(principal: Principal, user: str | None) -> Decision:
+    house = principal.house
+    # Whoever could register any name would be somebody of the directory who has not logged in here yet.
+    own = principal.name is not None and principal.name == user
+    if house.restrict_modify is None and house.open_registration and (own or not house.names_from_elsewhere):
         return Decision(True, "registration is open to everybody")
     return _managed(principal, Action.USER_CREATE, None)
 

@@ -82,3 +82,11 @@ async def test_names_that_no_user_can_have_do_not_reach_the_directory(
     settings = directory.settings(url=f"ldap://127.0.0.1:{free_port()}")  # asking would be 503
     async with serve(plugins=with_ldap(settings)) as served:
         assert (await login(served, name, "anna's word"))[0] == 401
+
+
+async def test_nobody_registers_the_name_of_somebody_else_in_the_directory(serve: Serve, directory: Directory) -> None:
+    """Users of the index come first, so whoever registered it would be that person."""
+    async with serve(plugins=with_ldap(directory.settings()), open_registration=True) as served:
+        for headers, expected in ((None, 403), (basic("ben", "ben's word"), 403), (RIGHT, 201)):
+            async with served.request("PUT", "/anna", json={"password": PASSWORD}, headers=headers) as answer:
+                assert answer.status == expected
