@@ -33,6 +33,7 @@ from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Release, Serial, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import (
@@ -131,7 +132,7 @@ class Promotion:
             parcel = await self._select(tree, source, project, version, principal, files=files, docs=docs)
             (standing,) = await self._store.standings(project, [target])
             open_project(standing, project)
-            there = await self._holding(goal, project, holds=standing.holds)
+            there = await self._holding(goal, project, version, holds=standing.holds)
             push = Push(
                 project=project,
                 version=version,
@@ -197,7 +198,7 @@ class Promotion:
             (standing,) = await self._store.standings(project, [source])
         if not standing.holds or standing.status == "quarantined":
             raise Missing("version", f"{project} {version}"[:160])
-        holding = await self._holding(config, project, holds=True)
+        holding = await self._holding(config, project, version, holds=True)
         if not holding.knows(version):
             raise Missing("version", f"{project} {version}"[:160])
         part = holding.of(version)
@@ -211,18 +212,21 @@ class Promotion:
         part = replace(part, files=shown, attachments=attachments)
         return Parcel(source=config, project=project, stamp=standing.stamp, holding=part)
 
-    async def _holding(self, config: IndexConfig, project: ProjectName, *, holds: bool) -> Holding:
+    async def _holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
+        """What an index has of one version; of a project with thousands of files no other is decoded."""
         page = await self._store.page(config.name, project) if holds else None
         if page is None:
             return Holding(index=config.name)
         hosted = not config.is_mirror
+        release = await self._store.release(config.name, project, version) if hosted else None
+        wanted = canonical_version(version)
         return Holding(
             index=config.name,
             holds=True,
             head=page.head,
-            files=tuple(decode_file(row.body) for row in page.rows),
+            files=tuple(decode_file(row.body) for row in page.rows if canonical_version(row.version) == wanted),
             attachments=tuple(await self._store.attachments(config.name, project)) if hosted else (),
-            releases=tuple(await self._store.releases(config.name, project)) if hosted else (),
+            releases=(release,) if release is not None else (),
         )
 
     async def _taken(self, target: IndexName, files: Sequence[File]) -> dict[str, Taken]:
