@@ -99,11 +99,14 @@ class ReadThrough:
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, holds=standing.holds)
-        return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
+            check = await self._outcome(flight, self._settings.wait, holds=standing.holds)
+        late = f"no answer within {self._settings.wait:.0f} s"
+        return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds, late=late)
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
+        # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
+        patience = self._settings.wait if holds else max(self._settings.wait, self._settings.list_wait)
         check = self._checks.get(index.name, NAMES, index.mirror_url)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
@@ -112,8 +115,9 @@ class ReadThrough:
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
-            check = await self._outcome(flight, holds=holds)
-        return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
+            check = await self._outcome(flight, patience, holds=holds)
+        late = f"no answer within {patience:.0f} s"
+        return self._told(check, index, what=f"the project list of {index.name}", holds=holds, late=late)
 
     def _stands(self, check: Check, index: IndexConfig, *, holds: bool) -> bool:
         """Whether an outcome is recent enough to be repeated. A page that vanished from the store is asked for again."""
@@ -121,18 +125,16 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], *, holds: bool) -> Check | None:
+    async def _outcome(self, flight: Flight[Check], patience: float, *, holds: bool) -> Check | None:
         """Wait for a flight; None when it takes too long. With a page in store nobody waits for what others waited for in vain."""
-        patience = self._settings.wait
         if holds:
             patience -= asyncio.get_running_loop().time() - flight.started
         return await flight.wait(patience)
 
-    def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
+    def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool, late: str) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored."""
         now = self._clock.monotonic()
         if check is None:
-            late = f"no answer within {self._settings.wait:.0f} s"
             check = Check(url=index.mirror_url, outcome="failed", since=now, pause=5.0, reason=late)
         match check.outcome:
             case "current":

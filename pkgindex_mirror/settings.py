@@ -18,6 +18,8 @@ from pkgindex_mirror.retry import RetryPolicy
 class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wait: float = 10.0
     """Seconds a client waits for a page; then it gets what is stored, or a 503. The fetch goes on."""
+    list_wait: float = 60.0
+    """Seconds a client waits for a project list of which nothing is stored yet: PyPI's has hundreds of thousands of names."""
     file_wait: float = 30.0
     """Seconds a client waits for the first bytes of a file that is not stored yet, or for a metadata file."""
     connect_timeout: float = 10.0

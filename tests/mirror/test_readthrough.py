@@ -238,6 +238,19 @@ async def test_an_impatient_caller_leaves_and_the_fetch_goes_on(
     assert upstream.count("page") == 1
 
 
+async def test_the_first_project_list_is_waited_for_longer_than_a_page(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    """A person asks for it, and PyPI's takes longer than a page; without it the answer is 503."""
+    upstream.add("demo", WHEEL)
+    upstream.script("names", behaviours.dripping_body(0.004, size=8))
+    impatient = await make_mirror(upstream.url, wait=0.01, list_wait=0.0)
+    with pytest.raises(Unavailable, match="no answer within"):
+        await impatient.readthrough.refresh_names(impatient.index)
+    patient = await make_mirror(upstream.url, wait=0.01, list_wait=30.0)
+    assert (await patient.readthrough.refresh_names(patient.index)).state == "fresh"
+
+
 async def test_with_a_page_in_store_nobody_waits_twice_for_a_slow_upstream(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
