@@ -76,7 +76,9 @@ def _lines(story: Story) -> Sequence[str]:
 
 
 def _words(event: Event) -> str:
-    words = [event.what, f"by {event.who or 'anonymous'}"]
+    words = [event.what]
+    # An overwriting names nobody: the upload or push that did it stands beside it.
+    words += [] if event.what == "overwrite" and not event.who else [f"by {event.who or 'anonymous'}"]
     words += [f"from {event.source}"] if event.source else []
     words += [f"to {event.target}"] if event.target else []
     words += [f"({event.count} so far)"] if event.count else []

@@ -66,6 +66,26 @@ def test_who_pushed_what_from_where_to_where_and_when(tmp_path: Path) -> None:
     assert story["history"][0]["at"].endswith("Z")
 
 
+def test_an_overwriting_is_nobodys(tmp_path: Path) -> None:
+    """It names nobody, as in devpi; the upload that did it stands beside it, and was not anonymous."""
+
+    async def overwrite(data: Path) -> None:
+        async with Engine.open(Settings(data=data), mirrors=False) as engine:
+            await engine.prepare()
+            blob = await engine.blobs.put(b"bytes")
+            now = engine.clock.now()
+            history = (Event(what="overwrite", at=now, count=1), Event(what="upload", at=now, who="ann", target=DEV))
+            file = File(filename=WHEEL, version="1.0", digests={"sha256": blob.sha256}, size=blob.size, history=history)
+            await engine.store.apply([PutIndex(IndexConfig(name=DEV)), PutFile(DEV, DEMO, file)], who="[test]")
+
+    asyncio.run(overwrite(tmp_path))
+    told = CliRunner().invoke(main, ["history", WHEEL, "--data", str(tmp_path)])
+    assert [line.partition("Z  ")[2] for line in told.stdout.splitlines()[1:]] == [
+        "overwrite (1 so far)",
+        "upload by ann to root/one",
+    ]
+
+
 def test_a_file_that_is_nowhere_is_said_to_be(tmp_path: Path) -> None:
     asyncio.run(prepare(tmp_path))
     for words in ([WHEEL.replace("1.0", "2.0")], [WHEEL, "--index", "root/nowhere"]):
