@@ -22,10 +22,10 @@ Command = Callable[..., "asyncio.Future[int]"]
 
 
 def steps(group: str) -> list[str]:
-    return sorted(point for point in POINTS if point.startswith(f"{group}."))
+    return sorted(point for point in POINTS if point.startswith(group))
 
 
-EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export"), steps("restore"), steps("import")
+EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export."), steps("restore."), steps("import.")
 
 
 @pytest.fixture
