@@ -7,6 +7,7 @@ manage users; secrets are in no document whoever asks.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import IndexConfig, Tree, User
-from pkgindex_core.names import IndexName
+from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import allowed_index, visible_user
 
 _SECOND = 1_000_000
+_AT_ONCE = 100
 
 
 class Overview:
@@ -33,13 +35,18 @@ class Overview:
     async def users(self, principal: Principal) -> dict[str, dict[str, Any]]:
         """Every user whom the principal may see, with their indexes, by name."""
         tree = await self._store.tree()
-        readable = _readable(tree, principal)
         everybody = bool(permits(principal, Action.USER_LIST))
-        return {
-            user.name: self._document(user, self._owned(readable.get(user.name, ()), tree, principal), principal)
-            for user in await self._store.users()
-            if everybody or user.name in readable or permits(principal, Action.USER_READ, user=user.name)
-        }
+        owned: dict[str, list[IndexConfig]] = defaultdict(list)
+        for name in sorted(tree.indexes):
+            owned[owner(name)].append(tree.indexes[name])
+        documents: dict[str, dict[str, Any]] = {}
+        for count, user in enumerate(await self._store.users(), start=1):
+            if not count % _AT_ONCE:
+                await asyncio.sleep(0)  # thousands of users take a while, and others want something too
+            readable = _readable(owned.get(user.name, ()), principal)
+            if everybody or readable or permits(principal, Action.USER_READ, user=user.name):
+                documents[user.name] = self._document(user, self._owned(readable, tree, principal), principal)
+        return documents
 
     async def user(self, name: str, principal: Principal) -> dict[str, Any]:
         """One user with their indexes. One whom the principal may not see is `Missing`."""
@@ -47,8 +54,8 @@ class Overview:
         user = await self._store.user(name)
         if user is None or not visible_user(tree, name, principal):
             raise Missing("user", name[:160])
-        owned = _readable(tree, principal).get(name, ())
-        return self._document(user, self._owned(owned, tree, principal), principal)
+        owned = [tree.indexes[index] for index in sorted(tree.indexes) if owner(index) == name]
+        return self._document(user, self._owned(_readable(owned, principal), tree, principal), principal)
 
     async def index(self, name: IndexName, principal: Principal) -> dict[str, Any]:
         """The options of one index, without its projects."""
@@ -97,11 +104,6 @@ def moment(at: Timestamp) -> str:
     return to_rfc3339(Timestamp(at - at % _SECOND))
 
 
-def _readable(tree: Tree, principal: Principal) -> dict[str, list[IndexConfig]]:
-    """The indexes that the principal may read, by owner and name."""
-    found: dict[str, list[IndexConfig]] = defaultdict(list)
-    for name in sorted(tree.indexes):
-        config = tree.indexes[name]
-        if permits(principal, Action.READ, index=config, some_project=True):
-            found[name.partition("/")[0]].append(config)
-    return dict(found)
+def _readable(configs: Iterable[IndexConfig], principal: Principal) -> list[IndexConfig]:
+    """Those of some indexes that the principal may read."""
+    return [config for config in configs if permits(principal, Action.READ, index=config, some_project=True)]
