@@ -90,7 +90,10 @@ _OWN = frozenset({Action.USER_READ, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE}
 _PERSONAL = _OWN | {Action.USER_MODIFY}
 
 _WITHIN_INDEX = _READS | _PUBLISHES | _MAINTAINS | _READS_WITH_CREDENTIALS | {Action.UPLOAD_RESULTS}
-ABOUT_AN_INDEX = _WITHIN_INDEX | _CONFIGURES | {Action.INDEX_CREATE}
+_ABOUT_ONE_INDEX = _WITHIN_INDEX | _CONFIGURES
+_WITHOUT_ITS_TYPE = _READS | _READS_WITH_CREDENTIALS | {Action.INDEX_DELETE}
+"""What can be done with an index of a type that nobody here knows."""
+ABOUT_AN_INDEX = _ABOUT_ONE_INDEX | {Action.INDEX_CREATE}
 """`index=` must be given, except for `index-create`, which may name the `user` whose index it will be instead."""
 ABOUT_A_USER = _PERSONAL | {Action.USER_DELETE}
 """`user=` must be given."""
@@ -126,7 +129,7 @@ def permits(
     `some_project` asks before the project is known: whether there can be one for which the answer is yes. Whoever asks so
     asks again with the project. A missing `index=` or `user=` that the action is about is a mistake in the program: ValueError.
     """
-    if (action in ABOUT_A_USER and user is None) or (action in _WITHIN_INDEX | _CONFIGURES and index is None):
+    if (action in ABOUT_A_USER and user is None) or (index is None and action in _ABOUT_ONE_INDEX):
         raise ValueError(f"permits({action.value!r}) needs to know what it is about")
     decision = _base(principal, action, index, user)
     scope = principal.scope
@@ -142,7 +145,7 @@ def permits(
 
 def _base(principal: Principal, action: Action, index: IndexConfig | None, user: str | None) -> Decision:
     """What the principal may do when nothing narrows it."""
-    if index is not None and action in _WITHIN_INDEX | _CONFIGURES and not _is_known(principal, index, action):
+    if index is not None and action in _ABOUT_ONE_INDEX and not _is_known(principal, index, action):
         return Decision(
             False, f"{index.name} is of the type {index.type!r}, which nobody here knows: it can only be read"
         )
@@ -167,8 +170,7 @@ def _base(principal: Principal, action: Action, index: IndexConfig | None, user:
 
 def _is_known(principal: Principal, index: IndexConfig, action: Action) -> bool:
     known = principal.house.index_types
-    reads = action in _READS | _READS_WITH_CREDENTIALS | {Action.INDEX_DELETE}
-    return known is None or reads or index.type in known
+    return known is None or index.type in known or action in _WITHOUT_ITS_TYPE
 
 
 def _within_index(principal: Principal, action: Action, index: IndexConfig) -> Decision:
