@@ -3,8 +3,9 @@
 A page may point its files at 127.0.0.1, at a cloud's metadata service or at a name that resolves there (server-side request forgery,
 reliability R9). Two rules, judged at the socket, so that no spelling of an address and no second DNS answer passes:
 
-* A host that only a page or a redirect named: public addresses, and the networks the operator allowed.
-* The host that the operator configured: wherever it is, since he said so. But if it first resolved to a public address,
+* A host that only a page, a redirect, or the owner of an index other than root named: public addresses, and the networks the
+  operator allowed.
+* The host that the operator configured (the upstream of a mirror below `root`): wherever it is, since he said so. But if it first resolved to a public address,
   a later private one is a rebinding and refused.
 """
 

@@ -57,7 +57,7 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remembered: int = 100_000
     """Projects whose checking time is kept in memory."""
     allow_networks: tuple[str, ...] = ()
-    """Private networks into which links of pages and redirects, pushes and notices of uploads may lead, such as `10.0.0.0/8`. The upstream's own host needs no entry."""
+    """Private networks into which links of pages and redirects, pushes and notices of uploads may lead, such as `10.0.0.0/8`; upstreams of other users' mirrors too. The upstream of a mirror below `root` needs no entry."""
     hook_timeout: float = 10.0
     """Seconds that a receiver has to answer a notice of an upload."""
     hook_attempts: int = 6

@@ -31,8 +31,9 @@ from yarl import URL
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig
-from pkgindex_core.names import ProjectName
+from pkgindex_core.names import ProjectName, owner
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.rules.permissions import ROOT
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
@@ -59,6 +60,8 @@ class Site(Struct, frozen=True, kw_only=True):
     base: str
     authorization: str = ""
     """The header's value; empty for none."""
+    trusted: bool = True
+    """Whether the operator has named it, so that it may lie in a private network. Others may only name what is open to all."""
 
     def __repr__(self) -> str:
         return f"Site({self.base!r})"
@@ -68,12 +71,20 @@ class Site(Struct, frozen=True, kw_only=True):
 
 
 def site_of(index: IndexConfig) -> Site | None:
-    """The upstream of a mirror; None when its URL is unusable."""
+    """The upstream of a mirror; None when its URL is unusable.
+
+    A mirror below `root` is the operator's. Anybody else who may make an index could otherwise read through it whatever this
+    machine can reach.
+    """
     base = urls.cleaned(index.mirror_url)
     if base is None:
         return None
     credentials = index.mirror_credentials
-    return Site(base=urls.with_slash(base), authorization=urls.basic(credentials) if credentials else "")
+    return Site(
+        base=urls.with_slash(base),
+        authorization=urls.basic(credentials) if credentials else "",
+        trusted=owner(index.name) == ROOT,
+    )
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -256,7 +267,7 @@ class UpstreamClient:
         """
         if site.authorization or (site.base.startswith("https:") and not url.startswith("https:")):
             return False
-        if urls.host(url) == urls.host(site.base):
+        if self._is_home(site, url):
             return True
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
@@ -367,8 +378,12 @@ class UpstreamClient:
                 return Failed(reason=f"{urls.shown(url)} redirects from https to http, which is not followed")
             url = target
 
+    def _is_home(self, site: Site, url: str) -> bool:
+        """Whether a URL leads to the very host that the operator has named."""
+        return site.trusted and urls.host(url) == urls.host(site.base)
+
     def _session(self, site: Site, url: str) -> aiohttp.ClientSession:
-        if urls.host(url) == urls.host(site.base):
+        if self._is_home(site, url):
             if self._configured is None:
                 resolver = PinningResolver(self._resolver(), self._guard)
                 self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public, parse_networks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
@@ -177,6 +178,22 @@ async def test_an_allowed_network_is_reached(upstream: ScriptedUpstream, make_mi
         mirror = await make_mirror(upstream.url, allow_networks=("127.0.0.0/8", "::1/128"))
         await mirror.refresh()
         assert await mirror.download(WHEEL.filename) == WHEEL.data
+
+
+@pytest.mark.parametrize("of", ["a project", "the list"])
+async def test_whoever_may_make_an_index_does_not_read_through_it_what_is_inside(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, of: str
+) -> None:
+    """A mirror below root is the operator's; anybody else's leads where strangers' links may lead, and no further."""
+    upstream.add("demo", WHEEL)
+    theirs = {"name": IndexName("bob/mirror")}
+    mirror = await make_mirror(upstream.url, config=theirs, attempts=1)
+    with pytest.raises(Unavailable, match="allow_networks"):
+        await (mirror.refresh() if of == "a project" else mirror.readthrough.refresh_names(mirror.index))
+    assert not upstream.asked
+    mirror = await make_mirror(upstream.url, config=theirs, allow_networks=("127.0.0.0/8",))
+    assert (await mirror.refresh()).state == "fresh"
+    assert await mirror.download(WHEEL.filename) == WHEEL.data
 
 
 async def test_files_on_the_upstreams_own_host_need_no_entry(
