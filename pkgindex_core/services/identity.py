@@ -8,6 +8,7 @@ looked at every time. Wrong credentials are remembered the same way: a misconfig
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
 from collections import OrderedDict
@@ -76,6 +77,7 @@ class Identity:
         self._authenticators = authenticators
         self._clock = clock
         self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
+        self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
 
     def at_home(self, principal: Principal) -> Principal:
         """A principal under the rules of the house: for whoever learned in another way who asks."""
@@ -92,7 +94,7 @@ class Identity:
         if kept is None or kept.generation != generation or kept.until <= self._clock.monotonic():
             grounds = await self._grounds(credentials.username, token_text)
             if kept is None or kept.grounds != grounds or kept.until <= self._clock.monotonic():
-                kept = await self._judged(credentials, token_text, grounds, generation)
+                kept = await self._judged_once(key, credentials, token_text, grounds, generation)
             kept.generation = generation
         self._kept[key] = kept
         self._kept.move_to_end(key)
@@ -196,6 +198,25 @@ class Identity:
             return _Grounds(await self._store.user(username), None)
         token = await self._store.token(token_text.id)
         return _Grounds(await self._store.user(token.user) if token else None, token)
+
+    async def _judged_once(
+        self, key: Sha256, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int
+    ) -> _Kept:
+        """One verdict for all who present the same at once: a farm that starts cold costs one slow hash, not one a request."""
+        same = self._judging.get(key)
+        if same is None or same[0] != grounds:
+            judging = self._judged(credentials, text, grounds, generation)
+            same = (grounds, asyncio.get_running_loop().create_task(judging))
+            self._judging[key] = same
+            same[1].add_done_callback(lambda task: self._forget_judging(key, task))
+        # A client that goes away takes nobody's verdict with it. Each has its own copy: the generation is each one's own.
+        return replace(await asyncio.shield(same[1]))
+
+    def _forget_judging(self, key: Sha256, task: asyncio.Task[_Kept]) -> None:
+        if self._judging.get(key, (None, None))[1] is task:
+            del self._judging[key]
+        if not task.cancelled():
+            task.exception()  # seen, even if everybody who waited has gone
 
     async def _judged(
         self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int

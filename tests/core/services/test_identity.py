@@ -61,6 +61,29 @@ async def test_a_password_is_verified_once_and_then_remembered(
         assert verified == [PASSWORD, "wrong"]
 
 
+async def test_a_farm_that_starts_cold_costs_one_hash(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever presents the same at the same time shares one verdict; one who goes away takes it from nobody."""
+    async with open_world() as world:
+        await world.user("anna")
+        verified = []
+        verify = type(world.engine.passwords).verify
+
+        async def counted(pool: object, password_hash: str, password: str) -> bool:
+            verified.append(password)
+            return await verify(pool, password_hash, password)  # type: ignore[arg-type]  # the pool it was called on
+
+        monkeypatch.setattr(type(world.engine.passwords), "verify", counted)
+        for secret in (PASSWORD, "wrong"):
+            asking = [asyncio.create_task(world.engine.identity.identify(basic("anna", secret))) for _ in range(20)]
+            await asyncio.sleep(0)
+            asking[0].cancel()
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+            assert isinstance(answers[0], asyncio.CancelledError)
+            told = {answer.name if isinstance(answer, Principal) else type(answer) for answer in answers[1:]}
+            assert told == ({"anna"} if secret == PASSWORD else {Denied})
+        assert verified == [PASSWORD, "wrong"]
+
+
 async def test_a_changed_password_ends_the_old_one_at_the_next_request(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
