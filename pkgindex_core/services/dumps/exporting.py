@@ -12,7 +12,7 @@ the index still lists the file, it is lost: also written down, told, and everyth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
@@ -24,7 +24,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.store_dump import Gone, Named, blobs_named
-from pkgindex_core.models import Serial
+from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, IndexStore
 from pkgindex_core.services.dumps.copying import copy_blob, side_by_side
 from pkgindex_core.services.dumps.directory import DumpDirectory
@@ -90,6 +90,10 @@ class Exporting:
             await self._segment(dump, copying, pending, known)
         if cached:
             await copying.everything(progress)
+        else:
+            # Segments of earlier exports are not read again; what was removed from the dump because it was damaged comes back here.
+            async for digests in self._hosted():
+                await copying.copy(digests)
         found = [sha256 for sha256 in known if await target.stat(sha256) is not None]
         if found:
             for sha256 in found:
@@ -99,6 +103,15 @@ class Exporting:
         done.lost = [one for one in known.values() if one.lost]
         progress("commits", head, head)
         return done
+
+    async def _hosted(self) -> AsyncIterator[set[Sha256]]:
+        """The blobs that hosted indexes list now, project by project."""
+        for index, config in (await self._store.tree()).indexes.items():
+            for row in () if config.is_mirror else await self._store.projects(index):
+                page = await self._store.page(index, row.name)
+                files = [decode_file(each.body) for each in page.rows] if page else []
+                found = {digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest}
+                yield found | {each.sha256 for each in await self._store.attachments(index, row.name)}
 
     async def _segment(
         self,

@@ -176,6 +176,21 @@ async def test_files_of_mirrors_may_stay_out(store: Store, dump: DumpDirectory) 
         assert await state(theirs) == await state(ours)
 
 
+@pytest.mark.parametrize("cached", [True, False])
+async def test_a_damaged_file_that_was_removed_from_a_dump_comes_back_with_the_next_export(
+    store: Store, dump: DumpDirectory, cached: bool
+) -> None:
+    """As the hint of a restore that found the damage says."""
+    async with store("a") as ours, store("b") as theirs:
+        await fill(ours)
+        await export(ours, dump, cached=cached)
+        key = sha256_of(b"file 1")
+        (dump.path / "blobs" / "sha256" / key[:2] / key).unlink()
+        assert (await export(ours, dump, cached=cached)).blobs == 1
+        await restore(theirs, dump)
+        assert await theirs.blobs.stat(key) is not None
+
+
 @pytest.mark.parametrize("point", ["export.blobs_kept", "export.segment_written"])
 @pytest.mark.parametrize("turn", [1, 2, 3])
 async def test_an_export_that_stops_anywhere_can_be_restored_and_goes_on(
