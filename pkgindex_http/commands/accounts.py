@@ -159,8 +159,7 @@ async def list_tokens(user: str, as_json: bool, config: Path | None, **flags: An
         print_json([_token_document(each) for each in tokens])
         return
     for each in tokens:
-        limits = " ".join([*each.indexes, *each.projects]) or "all"
-        click.echo(f"{each.id}\t{each.kind}\t{_moment(each.expires)}\t{limits}\t{each.name}")
+        click.echo(f"{each.id}\t{each.kind}\t{_moment(each.expires)}\t{_limits(each)}\t{each.name}")
 
 
 @token.command("revoke")
@@ -182,6 +181,13 @@ def _read_password(from_stdin: bool, *, confirm: bool = True) -> str:
 
 def _user_document(each: User) -> dict[str, Any]:
     return {"name": each.name, "email": each.email, "created": to_rfc3339(each.created)}
+
+
+def _limits(each: Token) -> str:
+    """What a token is kept to; "all" is said only of one that may do whatever its user may."""
+    actions = () if set(each.actions) >= set(DELEGABLE) else each.actions
+    kinds = {"indexes": each.indexes, "projects": each.projects, "actions": actions}
+    return " ".join(f"{kind}={','.join(limits)}" for kind, limits in kinds.items() if limits) or "all"
 
 
 def _token_document(each: Token) -> dict[str, Any]:
