@@ -137,9 +137,9 @@ async def import_devpi(directory: Path, as_json: bool, config: Path | None, **fl
             report = await engine.devpi_import.run(directory, progress=progress)
         password = await _outdated_password_file(engine)
     talk(
-        f"added {report.users} users, {report.indexes} indexes, {report.versions} versions, {report.files} files,"
-        f" {report.documentation} documentations, {report.test_results} test results ({report.bytes} bytes);"
-        f" {report.present} files were here already"
+        f"added: users {report.users}, indexes {report.indexes}, versions {report.versions}, files {report.files},"
+        f" documentation {report.documentation}, test results {report.test_results} ({report.bytes} bytes);"
+        f" here already: {report.present}"
     )
     if password is not None:
         talk(f"root has the password of the dump; {password} held the generated one and was removed")

@@ -36,6 +36,7 @@ def test_from_devpi_through_a_dump_into_another_store(tmp_path: Path, dump: Devp
     said = serve("import", "devpi", dump.write(), "--data", first, "--json")
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout)["complete"] is True
+    assert said.stderr.startswith("added: users 1, indexes 1, versions 1, files 1, documentation 0, test results 0 (")
     assert "root has the password of the dump" in said.stderr
     assert not (first / "root-password").exists()
     assert serve("export", tmp_path / "dump", "--data", first).exit_code == 0
