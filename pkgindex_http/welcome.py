@@ -17,6 +17,7 @@ _PAGE = """<!DOCTYPE html>
 pip install --index-url {url}/simple/ PACKAGE
 uv pip install --default-index {url}/simple/ PACKAGE
 twine upload --repository-url {url}/legacy/ dist/*
+devpi use {url}
 </pre>
 <p><a href="simple/">All projects</a></p>
 </body>

@@ -7,6 +7,7 @@ there is no such index, in the words that a missing one has. With the right to r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action, permits
 
+NEEDS_CREDENTIALS: Final = "this needs credentials"
 _CLOSED_STATUSES = frozenset({"archived", "quarantined"})
 
 
@@ -138,7 +140,7 @@ def denied(principal: Principal, reason: str) -> Denied:
     """The refusal that fits the principal."""
     if principal.name is None:
         return Denied(
-            "this needs credentials",
+            NEEDS_CREDENTIALS,
             anonymous=True,
             hint="give a user name and password, or a token as the password of the user __token__",
         )

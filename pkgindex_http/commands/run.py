@@ -130,6 +130,7 @@ def _greet(engine: Engine, address: tuple[str, int], password_file: Path | None)
     talk(f"  pip install --index-url {url}/simple/ PACKAGE")
     talk(f"  uv pip install --default-index {url}/simple/ PACKAGE")
     talk(f"  twine upload --repository-url {url}/legacy/ {credentials} dist/*")
+    talk(f"  devpi use {url}")
     talk("")
     # The one line of data: where the server is, for programs that started it.
     click.echo(f"{url}/")

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
+from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_core.services.access import NEEDS_CREDENTIALS
 from pkgindex_http.errors import status_of
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 
@@ -75,6 +76,9 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     text = error.message
     if isinstance(error, Missing) and error.what in _MISSING:
         text = _MISSING[error.what].format(name=error.name)
+    if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and _CLIENT in agent:
+        # Its users see no hint, and ours is about other ways to log in.
+        text = f"{text}: devpi login USER"
     return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)
 
 

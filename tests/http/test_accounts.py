@@ -159,11 +159,30 @@ async def test_a_user_with_what_is_not_volatile_stays(serve: Serve) -> None:
         assert (await ask(served, "DELETE", "/root", who=ROOT))[0] == 403
 
 
+async def test_devpi_s_users_are_told_how_to_log_in(serve: Serve) -> None:
+    """Their client shows no hint, only the message."""
+    async with serve() as served:
+        for agent, said in (
+            ("devpi-client/7.3.0 (py3.11.7; linux)", "this needs credentials: devpi login USER"),
+            ("curl/8", "this needs credentials"),
+        ):
+            async with served.request("PUT", "/ann", json={"password": "x"}, headers={"User-Agent": agent}) as answer:
+                assert (answer.status, (await answer.json())["message"]) == (403, said)
+
+
 async def test_the_front_door_is_a_page_for_people_and_a_document_for_programs(serve: Serve) -> None:
     async with serve() as served:
         async with served.get("/", headers={"Accept": "text/html"}) as answer:
             assert (answer.status, answer.content_type) == (200, "text/html")
             assert "Accept" in answer.headers["Vary"]
+            page = await answer.text()
+            for line in (
+                "pip install --index-url",
+                "uv pip install --default-index",
+                "twine upload",
+                f"devpi use {served.url}\n",
+            ):
+                assert line in page
         wrong = basic("root", "wrong")
         async with served.get("/", headers={"Accept": "text/html", **wrong}) as answer:
             assert answer.status == 200
