@@ -6,18 +6,22 @@ where clients look; a file that exists is 400 beginning `File already exists`, w
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.services.documentation_uploads import DocumentationTaken, PublishedDocumentation
 from pkgindex_core.services.registering import Registered
-from pkgindex_core.services.uploads import Published
-from pkgindex_http.bodies import chunks
+from pkgindex_core.services.uploads import Published, UploadLimits
+from pkgindex_http.bodies import chunks, read_bytes
 from pkgindex_http.errors import error_reply
 from pkgindex_http.multipart import FormReader, PartHead
 from pkgindex_http.replies import Reply, redirect, text_reply
 from pkgindex_http.requests import Ask
 
 _QUERY_FIELDS = (":action", "protocol_version")
+_FIELDS_ONLY = "application/x-www-form-urlencoded"
+"""How devpi-server registers what it pushes (`register_project`), since a registration has no file."""
 _DRAIN_LIMIT = 256 * 1024 * 1024
 """Bytes of a refused upload that are read on, so that the client gets to read the answer (UP-16)."""
 
@@ -49,6 +53,11 @@ async def _receive(ask: Ask) -> Published | PublishedDocumentation | Registered:
             if value is not None:
                 incoming.field(name, value)
 
+        if content_type(ask) == _FIELDS_ONLY:
+            for name, value in await _fields(ask, incoming.limits):
+                incoming.field(name, value)
+            return await incoming.finish()
+
         async def begin_file(part: PartHead) -> None:
             if part.name == "gpg_signature":
                 await incoming.skip_content()
@@ -62,6 +71,24 @@ async def _receive(ask: Ask) -> Published | PublishedDocumentation | Registered:
         )
         await reader.run(field=incoming.field, begin_file=begin_file, file_data=incoming.write)
         return await incoming.finish()
+
+
+def content_type(ask: Ask) -> str:
+    """What the body is, without parameters."""
+    return ask.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def _fields(ask: Ask, limits: UploadLimits) -> list[tuple[str, str]]:
+    """The fields of a form that has nothing else."""
+    body = await read_bytes(ask.request, limit=limits.form_bytes)
+    try:
+        return parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=limits.field_count
+        )
+    except UnicodeError as error:
+        raise Refused("the form is not UTF-8 text, percent-encoded") from error
+    except ValueError as error:
+        raise Refused(f"the form has more than {limits.field_count} fields") from error
 
 
 async def _drain(ask: Ask) -> None:

@@ -57,8 +57,7 @@ _ABROAD = frozenset({"posturl", "username", "password", "register_project"})
 
 async def upload_or_push(ask: Ask) -> Reply:
     """POST: a form is an upload, JSON is a push."""
-    kind = ask.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
+    if uploads.content_type(ask) == "application/json":
         ask.envelope = True
         return await push(ask)
     # Before a byte of the body is asked for.

@@ -729,6 +729,30 @@ async def test_metadata_is_registered_without_a_file(serve: Serve) -> None:
         assert (wrong.status, wrong.reason) == (400, 'invalid metadata: Missing required field "version"')
 
 
+async def test_metadata_is_registered_as_devpi_server_sends_it(serve: Serve) -> None:
+    """A devpi-server that pushes with `register_project` says the metadata as a plain form."""
+    plain = {"Content-Type": "application/x-www-form-urlencoded", **ROOT}
+    said = b"%3Aaction=submit&name=demo&version=1.0&summary=f%C3%BCr+alle&classifiers=A&classifiers=B&license="
+    async with serve() as served:
+        assert (await _post(served, said, path="/root/dev/", headers=plain)).status == 200
+        release = await served.engine.store.release(HOSTED, ProjectName("demo"), "1.0")
+        assert release is not None
+        metadata = json.loads(release.metadata)
+        assert (metadata["summary"], metadata["classifiers"]) == ("für alle", ["A", "B"])
+        for body, reason in (
+            (b"%3Aaction=submit&name=%FF", "UTF-8"),
+            (b"a=b&" * 5000, "more than 4096 fields"),
+            (said.replace(b"submit", b"file_upload"), "content file field not found"),
+            (b"", ":action field not found"),
+        ):
+            answer = await _post(served, body, path="/root/dev/", headers=plain)
+            assert answer.status == 400
+            assert reason in answer.reason
+        # A page of another site can send such a form, as it can the other kind.
+        forged = await _post(served, said, path="/root/dev/", headers={**plain, "Origin": "https://evil.example"})
+        assert forged.status == 403
+
+
 async def test_devpis_words_stand_in_the_reason_phrase(serve: Serve, wheel: BuiltFile) -> None:
     async with serve() as served:
         texts: list[Part] = [(name, None, value.encode()) for name, value in upload_fields(wheel).items()]
