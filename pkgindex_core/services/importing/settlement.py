@@ -41,7 +41,8 @@ from pkgindex_core.services.importing.report import Report
 from pkgindex_core.services.passwords import PasswordPool
 
 _STARTER = "[start]"
-_BATCH = 100
+_BATCH = 8
+"""Commits that are read at once: one may hold ten thousand names of a mirror's list."""
 
 Deleted = dict[IndexName, set[tuple[ProjectName, str]]]
 """Versions, in their one spelling, and names of attachments that were deleted and did not come again."""
