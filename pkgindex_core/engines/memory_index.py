@@ -191,6 +191,10 @@ class MemoryIndex:
         found = self._project(index, project, at)
         return list(found.releases.values()) if found is not None else []
 
+    async def released(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[str]:
+        found = self._project(index, project, at)
+        return list(found.releases) if found is not None else []
+
     async def release(
         self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
     ) -> Release | None:

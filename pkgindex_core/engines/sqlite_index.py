@@ -128,6 +128,10 @@ class SqliteIndex:
         read = partial(queries.releases, index=index, project=project, at=serial_of(at))
         return await self._readers.in_thread(read)
 
+    async def released(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[str]:
+        read = partial(queries.released, index=index, project=project, at=serial_of(at))
+        return await self._readers.in_thread(read)
+
     async def release(
         self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
     ) -> Release | None:

@@ -6,105 +6,77 @@ A version is told by the first layer that has it; what later layers have of it s
 hidden and everybody sees which one counts. A mirror knows of a version what its page says, no more. Links are absolute, since
 devpi's client tells by their beginning from which index a file comes; everything that a version has hangs there: its files, its
 documentation (`doczip`), and test results, which name by `for_href` the file that was tested.
+
+A document is written record by record (see `project_outlines`), since that of a large project is never held whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
 
 from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.fragments import directory, file_path
-from pkgindex_core.formats.versions import canonical_version, version_key
-from pkgindex_core.models import Attachment, Event, File, Page, Release, decode_file
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.formats.project_outlines import Link, Part
+from pkgindex_core.models import Event, Release
+from pkgindex_core.names import ProjectName
 
 _encode = msgspec.json.Encoder().encode
 
-Shown = Callable[[IndexName, File], bool]
-"""Whether a file is shown at all; what a page filter hides is linked nowhere. A file without a name stands for its version."""
-
 Named = Callable[[str], bool]
 """Whether the one who asks may be told of the index of this name, which stands in a history."""
-
-
-class Layer(Struct, frozen=True, kw_only=True):
-    """What one index has of a project."""
-
-    page: Page
-    mirrored: bool
-    releases: Sequence[Release] = ()
-    attachments: Sequence[Attachment] = ()
-
-    @property
-    def index(self) -> IndexName:
-        return self.page.index
-
-
-class _Version(Struct, kw_only=True):
-    """One version in one layer."""
-
-    index: IndexName
-    mirrored: bool
-    spelled: str
-    """As the first thing that names it spells it: a version without files, then files, then attachments."""
-    release: Release | None = None
-    files: list[File]
-    attachments: list[Attachment]
-    hides: bool = False
-    """Whether a filter hides files of it."""
-
-    @property
-    def spelling(self) -> str:
-        return self.release.version if self.release is not None else self.spelled
 
 
 def _anywhere(_index: str) -> bool:
     return True
 
 
-def project_document(layers: Sequence[Layer], root: str, shown: Shown, named: Named = _anywhere) -> bytes:
-    """Every version of a project, oldest first. `layers` stand in resolution order; `root` is the server's URL, without a slash."""
-    project: ProjectName | None = layers[0].page.project if layers else None
-    found = [_versions(layer, shown) for layer in layers]
-    canonical = {version: each for versions in reversed(found) for version, each in versions.items()}
-    entries = []
-    for version in sorted(canonical, key=version_key):
-        parts = [versions[version] for versions in found if version in versions]
-        entries.append(_encode(parts[0].spelling) + b":" + _document(project or ProjectName(""), parts, root, named))
-    return b"{" + b",".join(entries) + b"}"
+class DocumentWriter:
+    """Writes a project's document, or with `alone` that of its one version, from the records of an outline."""
 
+    def __init__(self, project: ProjectName, root: str, named: Named = _anywhere, *, alone: bool = False) -> None:
+        """`root` is the server's URL, without a slash."""
+        self._project = project
+        self._root = root
+        self._named = named
+        self._alone = alone
+        self._part: Part | None = None
+        self._linked = False
 
-def version_document(
-    layers: Sequence[Layer], version: str, root: str, shown: Shown, named: Named = _anywhere
-) -> bytes | None:
-    """One version, by any of its spellings; None when no layer has it."""
-    wanted = canonical_version(version)
-    parts = [each for layer in layers for found, each in _versions(layer, shown, wanted).items() if found == wanted]
-    return _document(layers[0].page.project, parts, root, named) if parts else None
+    def part(self, part: Part, release: Release | None) -> bytes:
+        """End what is open, and begin a version, or what a later layer has of it."""
+        start = _opened(self._project, part, release) + b'"+links":['
+        before = self._shut(part.shadow)
+        if part.shadow:
+            before += b',"+shadowing":[' if part.shadow == 1 else b","
+        elif not self._alone:
+            spelling = release.version if release is not None else part.spelled
+            before += (b"{" if self._part is None else b",") + _encode(spelling) + b":"
+        self._part, self._linked = part, False
+        return before + start
 
+    def link(self, link: Link) -> bytes:
+        """Something that hangs at the part that was begun last."""
+        assert self._part is not None, "links come behind their part"
+        written = _encode(_link(link, f"{self._root}/{self._part.index}", self._named))
+        before, self._linked = b"," if self._linked else b"", True
+        return before + written
 
-def link_of(file: File, index: IndexName, root: str, named: Named = _anywhere) -> dict[str, Any]:
-    """A file, as a link."""
-    link: dict[str, Any] = {
-        "rel": "releasefile",
-        "hash_spec": hash_spec(file.digests),
-        "hashes": shown_digests(file.digests),
-        "href": f"{root}/{index}/{file_path(file)}",
-    }
-    return {**link, "log": log_of(file.history, named)} if file.history else link
+    def end(self) -> bytes:
+        """What is missing when there are no more records."""
+        if self._alone:
+            return self._shut(0)
+        return self._shut(0) + (b"{}" if self._part is None else b"}")
 
-
-def attachment_path(attachment: Attachment, tested: File | None) -> str:
-    """The path of an attachment below its index. A test result lies beside the file that was tested."""
-    place = directory(tested) if tested is not None else f"+f/{attachment.sha256[:3]}/{attachment.sha256[3:16]}"
-    return f"{place}/{quote(attachment.filename, safe='')}"
+    def _shut(self, shadow: int) -> bytes:
+        """End the links of the open part, and all that a part at this depth does not stand in."""
+        if self._part is None:
+            return b""
+        if self._part.shadow == 0:
+            return b"]" if shadow else b"]}"
+        return b"]}" if shadow else b"]}]}"
 
 
 def hash_spec(digests: Mapping[str, str]) -> str:
@@ -115,11 +87,21 @@ def hash_spec(digests: Mapping[str, str]) -> str:
     return ""
 
 
-def shown_digests(digests: Mapping[str, str]) -> dict[str, str]:
-    return {"sha256": digests["sha256"]} if "sha256" in digests else dict(digests)
+def _link(link: Link, place: str, named: Named) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "rel": link.rel,
+        "hash_spec": hash_spec(link.digests),
+        "hashes": link.digests,
+        "href": f"{place}/{link.path}",
+    }
+    if link.for_path:
+        document["for_href"] = f"{place}/{link.for_path}"
+    if link.history or not link.is_file:
+        document["log"] = _log(link.history, named)
+    return document
 
 
-def log_of(history: Iterable[Event], named: Named = _anywhere) -> list[dict[str, Any]]:
+def _log(history: Iterable[Event], named: Named) -> list[dict[str, Any]]:
     """A history as devpi writes it: times are lists of year, month, day, hour, minute and second, in UTC."""
     return [_logged(event, named) for event in history]
 
@@ -136,89 +118,21 @@ def _logged(event: Event, named: Named) -> dict[str, Any]:
     }
 
 
-def _versions(layer: Layer, shown: Shown, only: str | None = None) -> dict[str, _Version]:
-    """What a layer has, by the one spelling of each version. One all of whose files are hidden is not told of."""
-    found: dict[str, _Version] = {}
-
-    judged: dict[str, bool] = {}
-
-    def allowed(canonical: str, spelled: str) -> bool:
-        if canonical not in judged:
-            judged[canonical] = shown(layer.index, File(filename="", version=spelled))
-        return judged[canonical]
-
-    def version(spelled: str) -> _Version | None:
-        canonical = canonical_version(spelled)
-        if not spelled or only not in {None, canonical} or not allowed(canonical, spelled):
-            return None
-        return found.setdefault(
-            canonical, _Version(index=layer.index, mirrored=layer.mirrored, spelled=spelled, files=[], attachments=[])
-        )
-
-    for release in layer.releases:
-        if (entry := version(release.version)) is not None:
-            entry.release = release
-    for bare in layer.page.head.versions:
-        version(bare)
-    versions_of_files = {}
-    for row in sorted(layer.page.rows, key=attrgetter("filename")):
-        if (entry := version(row.version)) is None:
-            continue
-        file = decode_file(row.body)
-        if shown(layer.index, file):
-            entry.files.append(file)
-            versions_of_files[file.filename] = row.version
-        else:
-            entry.hides = True
-    for attachment in layer.attachments:
-        if attachment.about and attachment.about not in versions_of_files:
-            continue
-        if (entry := version(versions_of_files.get(attachment.about, attachment.version))) is not None:
-            entry.attachments.append(attachment)
-    return {canonical: entry for canonical, entry in found.items() if entry.files or not entry.hides}
-
-
-def _document(project: ProjectName, parts: Sequence[_Version], root: str, named: Named) -> bytes:
-    """One version: the first part's, with what the others have of it below."""
-    document = _open(project, parts[0]) + b'"+links":' + _encode(_links(parts[0], root, named))
-    if len(parts) > 1:
-        document += b',"+shadowing":[' + b",".join(_document(project, [part], root, named) for part in parts[1:]) + b"]"
-    return document + b"}"
-
-
-def _open(project: ProjectName, part: _Version) -> bytes:
-    """The version's object up to where its next key goes."""
-    requires_python = next((file.requires_python for file in part.files if file.requires_python), "")
+def _opened(project: ProjectName, part: Part, release: Release | None) -> bytes:
+    """A version's object up to where its next key goes."""
     if part.mirrored:
-        said = {"name": project, "version": part.spelling}
-        if requires_python:
-            said["requires_python"] = requires_python
+        said = {"name": project, "version": part.spelled}
+        if part.requires_python:
+            said["requires_python"] = part.requires_python
         stored = _encode(said)
-    elif part.release is not None:
-        stored = part.release.metadata.strip()
+    elif release is not None:
+        stored = release.metadata.strip()
     else:
-        stored = version_documents.bare(project, part.spelling, requires_python)
+        stored = version_documents.bare(project, part.spelled, part.requires_python)
     opened = stored[:-1].rstrip()
     if not (opened.startswith(b"{") and stored.endswith(b"}")):
-        opened = version_documents.bare(project, part.spelling, requires_python)[:-1]
-    yanked = next((file.yanked for file in part.files if file.yanked), False)
-    if yanked:
-        opened += b',"yanked":' + _encode(yanked)
+        spelling = release.version if release is not None else part.spelled
+        opened = version_documents.bare(project, spelling, part.requires_python)[:-1]
+    if part.yanked:
+        opened += b',"yanked":' + _encode(part.yanked)
     return opened if opened == b"{" else opened + b","
-
-
-def _links(part: _Version, root: str, named: Named) -> list[dict[str, Any]]:
-    files = {file.filename: file for file in part.files}
-    links = [link_of(file, part.index, root, named) for file in files.values()]
-    for attachment in part.attachments:
-        tested = files.get(attachment.about)
-        link: dict[str, Any] = {
-            "rel": attachment.kind,
-            "hash_spec": f"sha256={attachment.sha256}",
-            "hashes": {"sha256": attachment.sha256},
-            "href": f"{root}/{part.index}/{attachment_path(attachment, tested)}",
-        }
-        if tested is not None:
-            link["for_href"] = f"{root}/{part.index}/{file_path(tested)}"
-        links.append({**link, "log": log_of(attachment.history, named)})
-    return links

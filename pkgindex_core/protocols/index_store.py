@@ -117,6 +117,13 @@ class IndexReader(Protocol):
         """What is known of the metadata of each version of a hosted project, in no particular order."""
         ...
 
+    async def released(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[str]:
+        """The versions of a hosted project of which metadata is kept, each in any of its spellings, in no particular order.
+
+        Costs nothing of the metadata, of which there may be hundreds of megabytes.
+        """
+        ...
+
     async def release(
         self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
     ) -> Release | None:

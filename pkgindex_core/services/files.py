@@ -19,7 +19,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Gone, Missing, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import directory, former_directories
-from pkgindex_core.formats.project_documents import attachment_path
+from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, File, IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (

@@ -15,7 +15,7 @@ import msgspec
 from pkgindex_core.changes import AttachmentAbsent, ProjectAt, PutAttachment, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
-from pkgindex_core.formats.project_documents import attachment_path
+from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, Event, File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, IndexStore, Principal

@@ -2,32 +2,46 @@
 
 Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
 here, not by the histories of files that were pushed from it either; a private name is not asked of a mirror, and a mirror that could not be asked is an error, never a shorter document.
+
+    decision -> outline, packed (built once for all who ask, few at a time) -> piece by piece, one version's metadata at a time
+
+Descriptions of thousands of versions are hundreds of megabytes. So a document is never there as a whole: who reads it slowly, or not
+at all, holds an outline, which equal requests share, and one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from typing import Final
+from weakref import WeakValueDictionary
 
-from pkgindex_core.clock import Clock
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing
-from pkgindex_core.formats.project_documents import Layer, Shown, project_document, version_document
-from pkgindex_core.models import File, Release, Serial, Standing, Tree
+from pkgindex_core.formats.project_documents import DocumentWriter
+from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, outline
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import File, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
-from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.filtering import applying, cut_off, why_hidden
 from pkgindex_core.rules.merging import PROJECT_STATUSES, QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages
 
-T = TypeVar("T")
+PIECE: Final = 64 * 1024
+"""Bytes from which what is written is handed on."""
+_MANY_FILES: Final = 500
+"""From here on a project waits for one of the few turns that large ones have."""
+_TURNS: Final = 16
+_TURNS_OF_LARGE: Final = 2
 
 
 class Versions:
-    """Answers with JSON objects, as bytes."""
+    """Answers with JSON objects, in pieces. What can be wrong with a request is raised before the first of them."""
 
     def __init__(
         self,
@@ -43,36 +57,38 @@ class Versions:
         self._filters = filters
         self._workers = workers
         self._clock = clock
+        self._building: Building[Outline] = Building(turns=_TURNS)
+        self._building_large: Building[Outline] = Building(turns=_TURNS_OF_LARGE)
+        self._outlines: WeakValueDictionary[Hashable, Outline] = WeakValueDictionary()
 
     async def project(
         self, start: IndexName, project: ProjectName, *, principal: Principal, root: str, alone: bool = False
-    ) -> bytes:
+    ) -> AsyncGenerator[bytes, None]:
         """All versions, by version. With `alone` those of this index only. `root` is the server's URL, without a slash.
 
         Raises `Missing` when no layer has the project, `Unavailable` when one that would have a say cannot be asked.
         """
         decision = await self._decide(start, project, principal, alone=alone)
-        layers = await self._layers(decision, project, None)
-        shown = self._shown(decision, start, project)
-        return await self._in_worker(partial(project_document, layers, root, shown, _named(decision.tree, principal)))
+        serial = await self._store.head()
+        found = await self._outline(decision, start, project, None, serial)
+        writer = DocumentWriter(project, root, _named(decision.tree, principal))
+        return self._written(found, project, writer, serial)
 
     async def version(
         self, start: IndexName, project: ProjectName, version: str, *, principal: Principal, root: str
-    ) -> bytes:
+    ) -> AsyncGenerator[bytes, None]:
         """One version, in any spelling."""
         decision = await self._decide(start, project, principal, alone=False)
-        layers = await self._layers(decision, project, version)
-        shown = self._shown(decision, start, project)
-        document = await self._in_worker(
-            partial(version_document, layers, version, root, shown, _named(decision.tree, principal))
-        )
-        if document is None:
+        serial = await self._store.head()
+        found = await self._outline(decision, start, project, canonical_version(version), serial)
+        if not found.chunks:
             raise Missing(
                 "version",
                 f"{project} {version}",
                 message=f"The version {version} of project {project} does not exist.",
             )
-        return document
+        writer = DocumentWriter(project, root, _named(decision.tree, principal), alone=True)
+        return self._written(found, project, writer, serial)
 
     async def _decide(self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool) -> Decision:
         decision = await self._pages.decide(start, project, principal, alone=alone)
@@ -80,12 +96,42 @@ class Versions:
             raise Missing("project", project)
         return decision
 
-    async def _layers(self, decision: Decision, project: ProjectName, version: str | None) -> list[Layer]:
+    async def _outline(
+        self, decision: Decision, start: IndexName, project: ProjectName, version: str | None, serial: Serial
+    ) -> Outline:
+        """Every version, or one. Whoever asks for the same while somebody has it gets the same."""
+        moment = self._clock.now()
+        key = (
+            start,
+            project,
+            version,
+            serial,
+            decision.tree.serial,
+            tuple((standing.index, standing.stamp) for standing in decision.standings),
+            tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in self._filters.items()),
+        )
+        known = self._outlines.get(key)
+        if known is None:
+            many = sum(standing.file_count for standing in decision.standings) >= _MANY_FILES
+            building = self._building_large if many else self._building
+            shown = self._shown(decision.tree, start, project, moment)
+            known = await building.get(key, partial(self._outlined, decision, project, version, serial, shown))
+            self._outlines[key] = known
+        return known
+
+    async def _outlined(
+        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial, shown: Shown
+    ) -> Outline:
+        layers = await self._layers(decision, project, version, serial)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, outline, layers, shown, version)
+
+    async def _layers(
+        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial
+    ) -> list[Layer]:
         """What each layer has, as of one moment; a quarantined one has nothing (PEP 792), as on the page."""
         spoken = next((each.status for each in decision.standings if each.status in PROJECT_STATUSES), "")
         if spoken == QUARANTINED:
             return []
-        serial = await self._store.head()
         found = await asyncio.gather(
             *(
                 self._layer(
@@ -107,31 +153,50 @@ class Versions:
         return Layer(
             page=page,
             mirrored=False,
-            releases=await self._releases(index, project, version, serial),
+            released=await self._released(index, project, version, serial),
             attachments=await self._store.attachments(index, project, at=serial),
         )
 
-    async def _releases(
+    async def _released(
         self, index: IndexName, project: ProjectName, version: str | None, serial: Serial
-    ) -> tuple[Release, ...]:
+    ) -> tuple[str, ...]:
         if version is None:
-            return tuple(await self._store.releases(index, project, at=serial))
+            return tuple(await self._store.released(index, project, at=serial))
         release = await self._store.release(index, project, version, at=serial)
-        return () if release is None else (release,)
+        return () if release is None else (release.version,)
 
-    def _shown(self, decision: Decision, start: IndexName, project: ProjectName) -> Shown:
-        filters = applying(self._filters, decision.tree, start)
+    async def _written(
+        self, found: Outline, project: ProjectName, writer: DocumentWriter, serial: Serial
+    ) -> AsyncGenerator[bytes, None]:
+        """The document in pieces. Metadata is read when its turn has come, as of the same commit as all else.
+
+        Where it is not there any more (a past that was thinned out), the version is told without it.
+        """
+        piece = bytearray()
+        for record in found.records():
+            if isinstance(record, Part):
+                release = None
+                if record.released:
+                    release = await self._store.release(record.index, project, record.spelled, at=serial)
+                piece += writer.part(record, release)
+            else:
+                piece += writer.link(record)
+            if len(piece) >= PIECE:
+                yield bytes(piece)
+                piece.clear()
+                await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
+        yield bytes(piece) + writer.end()
+
+    def _shown(self, tree: Tree, start: IndexName, project: ProjectName, moment: Timestamp) -> Shown:
+        filters = applying(self._filters, tree, start)
         if not filters:
             return _everything
-        build = Build(tree=decision.tree, start=start, project=project, moment=self._clock.now())
+        build = Build(tree=tree, start=start, project=project, moment=moment)
 
         def shown(index: IndexName, file: File) -> bool:
             return not why_hidden(index, file, filters, build)
 
         return shown
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 def _named(tree: Tree, principal: Principal) -> Callable[[str], bool]:

@@ -9,14 +9,18 @@ A route whose `envelope` is set gets its errors and headers from here; its handl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
 from pkgindex_core.services.access import NEEDS_CREDENTIALS
 from pkgindex_http.errors import status_of
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
+from pkgindex_http.sending import StreamedResponse
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -27,6 +31,8 @@ API_VERSION: Final = "2"
 _VERSION: Final = version("pkgindex")
 """Read once: it is looked for in files."""
 
+_AT_ONCE: Final = 64 * 1024
+"""Bytes up to which a value is answered whole."""
 _CLIENT: Final = "devpi-client/"
 _MISSING: Final[Mapping[str, str]] = {
     "index": "The stage {name} could not be found.",
@@ -39,12 +45,33 @@ def document(result: Any, kind: str, *, message: str = "", status: int = 200) ->
     return _reply({**body, "message": message} if message else body, status)
 
 
-def spliced(result: bytes, kind: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """The same with a value that is JSON already; large ones are not looked at again."""
-    body = b'{"result":' + result + b',"type":"' + kind.encode() + b'"}\n'
-    return Reply(
-        headers={"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}, body=body
-    )
+async def spliced(
+    pieces: AsyncGenerator[bytes, None], kind: str, engine: Engine, headers: Mapping[str, str] | None = None
+) -> Reply | web.StreamResponse:
+    """The same with a value that is JSON already and comes piece by piece. A large one is sent as it comes.
+
+    Nothing is promised before the value is there as a whole, or its beginning.
+    """
+    headers = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}
+    behind = b',"type":"' + kind.encode() + b'"}\n'
+    start = bytearray(b'{"result":')
+    async for piece in pieces:
+        start += piece
+        if len(start) > _AT_ONCE:
+            break
+    else:
+        return Reply(headers=headers, body=bytes(start) + behind)
+    body = _around(bytes(start), pieces, behind)
+    return StreamedResponse(Reply(headers={**headers, **await marks(engine)}), body, length=None)
+
+
+async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield before
+        del before
+        async for piece in rest:
+            yield piece
+        yield behind
 
 
 def said(message: str, *, status: int = 200) -> Reply:

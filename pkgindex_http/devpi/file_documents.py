@@ -6,7 +6,8 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from pkgindex_core.errors import Gone, Missing
-from pkgindex_core.formats.project_documents import hash_spec, shown_digests
+from pkgindex_core.formats.project_documents import hash_spec
+from pkgindex_core.formats.project_outlines import shown_digests
 from pkgindex_http.bodies import read_bytes
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from aiohttp import web
 from msgspec.structs import replace
 
 from pkgindex_http import simple
@@ -17,7 +18,7 @@ from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
 
 
-async def project(ask: Ask) -> Reply:
+async def project(ask: Ask) -> Reply | web.StreamResponse:
     """Every version of a project; with `?ignore_bases=` those of this index only."""
     if ask.values["project"] != ask.project:
         return _to_normalized(ask)
@@ -34,10 +35,10 @@ async def project(ask: Ask) -> Reply:
         root=ask.server.origin.url(ask.request),
         alone=ask.query("ignore_bases") is not None,
     )
-    return spliced(result, "projectconfig", {"Vary": VARY})
+    return await spliced(result, "projectconfig", ask.engine, {"Vary": VARY})
 
 
-async def version(ask: Ask) -> Reply:
+async def version(ask: Ask) -> Reply | web.StreamResponse:
     """One version of a project."""
     if ask.values["project"] != ask.project:
         return _to_normalized(ask)
@@ -48,7 +49,7 @@ async def version(ask: Ask) -> Reply:
         principal=ask.principal,
         root=ask.server.origin.url(ask.request),
     )
-    return spliced(result, "versiondata")
+    return await spliced(result, "versiondata", ask.engine)
 
 
 def _to_normalized(ask: Ask) -> Reply:

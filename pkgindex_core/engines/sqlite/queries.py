@@ -250,6 +250,14 @@ def releases(reader: Reader, index: IndexName, project: ProjectName, at: int) ->
     return [_release_decoder.decode(segments.decompress(body) if packed else body) for packed, body in found]
 
 
+def released(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[str]:
+    found = reader.connection.execute(
+        "SELECT version FROM releases WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",
+        (reader.index_id(index), project, at, at),
+    )
+    return [version for (version,) in found]
+
+
 def release(reader: Reader, index: IndexName, project: ProjectName, version: str, at: int) -> Release | None:
     row = reader.row(
         "SELECT packed, body FROM releases"

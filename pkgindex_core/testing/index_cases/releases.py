@@ -21,6 +21,7 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Conflict, Missing, Refused
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, Event, Release, Serial
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
 from pkgindex_core.testing.index_cases.values import (
@@ -66,6 +67,9 @@ class ReleaseCases(IndexStoreCases):
         assert await self.releases(first) == {"1.0": b'{"a":1}'}
         assert await self.releases(second) == {"1.0": long, "2.0": b"{}"}
         assert await self.releases(third) == await self.releases() == {"2.0": b"{}"}
+        assert {canonical_version(each) for each in await self.store.released(DEV, DEMO, at=second)} == {"1", "2"}
+        assert [canonical_version(each) for each in await self.store.released(DEV, DEMO)] == ["2"]
+        assert list(await self.store.released(PROD, DEMO)) == list(await self.store.released(NOWHERE, DEMO)) == []
         assert list(await self.store.releases(PROD, DEMO)) == list(await self.store.releases(NOWHERE, DEMO)) == []
 
     async def test_one_version_is_found_replaced_and_dropped_in_any_spelling(self) -> None:

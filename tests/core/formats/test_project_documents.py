@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.project_documents import Layer, hash_spec, project_document, version_document
+from pkgindex_core.formats.project_documents import DocumentWriter, hash_spec
+from pkgindex_core.formats.project_outlines import Layer, Part, Shown, outline
 from pkgindex_core.formats.version_documents import KEYS, encode_metadata
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, Event, File, Page, PageHead, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName
 
@@ -23,18 +26,48 @@ def file(name: str, version: str, digit: str = "a", **fields: Any) -> File:
     return File(filename=name, version=version, digests={"sha256": digit * 64}, size=1, **fields)
 
 
-def layer(index: IndexName, *files: File, mirrored: bool = False, versions: tuple[str, ...] = (), **more: Any) -> Layer:
+def layer(
+    index: IndexName,
+    *files: File,
+    mirrored: bool = False,
+    versions: tuple[str, ...] = (),
+    releases: Sequence[Release] = (),
+    **more: Any,
+) -> Told:
     head = PageHead(display_name="Demo", versions=versions)
-    rows = tuple(page_row(each) for each in files)
-    return Layer(page=Page(index=index, project=DEMO, stamp=Serial(1), head=head, rows=rows), mirrored=mirrored, **more)
+    page = Page(index=index, project=DEMO, stamp=Serial(1), head=head, rows=tuple(page_row(each) for each in files))
+    released = [canonical_version(each.version) for each in releases]
+    return Told(
+        Layer(page=page, mirrored=mirrored, released=released, **more), dict(zip(released, releases, strict=True))
+    )
+
+
+class Told(NamedTuple):
+    """What one index has of a project, and what is stored of each version."""
+
+    layer: Layer
+    releases: Mapping[str, Release]
 
 
 def everything(_index: IndexName, _file: File) -> bool:
     return True
 
 
-def document(*layers: Layer) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(project_document(layers, ROOT, everything))
+def written(layers: Sequence[Told], shown: Shown = everything, only: str | None = None) -> bytes:
+    stored = {(each.layer.index, version): release for each in layers for version, release in each.releases.items()}
+    writer = DocumentWriter(DEMO, ROOT, alone=only is not None)
+    found = outline([each.layer for each in layers], shown, only)
+    pieces = [
+        writer.part(record, stored.get((record.index, canonical_version(record.spelled))))
+        if isinstance(record, Part)
+        else writer.link(record)
+        for record in found.records()
+    ]
+    return b"".join([*pieces, writer.end()])
+
+
+def document(*layers: Told) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(written(layers))
     return found
 
 
@@ -65,9 +98,9 @@ def test_a_version_has_every_key_and_its_links() -> None:
 
 def test_stored_metadata_is_spliced_and_not_looked_at() -> None:
     odd = b'{"description": "\\ud83d\\ude00  \\u0041", "of a plugin": [1,  2]}  '
-    text = project_document([layer(DEV, releases=[Release(version="1.0", metadata=odd)])], ROOT, everything)
+    text = written([layer(DEV, releases=[Release(version="1.0", metadata=odd)])])
     assert b'"description": "\\ud83d\\ude00  \\u0041", "of a plugin": [1,  2],"+links":[]' in text
-    empty = project_document([layer(DEV, releases=[Release(version="1.0")])], ROOT, everything)
+    empty = written([layer(DEV, releases=[Release(version="1.0")])])
     assert json.loads(empty) == {"1.0": {"+links": []}}
 
 
@@ -107,8 +140,8 @@ def test_the_first_layer_tells_and_later_ones_stand_in_its_shadow() -> None:
     assert [each["+links"][0]["href"].split("/+f")[0] for each in shadows] == [f"{ROOT}/ann/base", f"{ROOT}/root/pypi"]
     assert "+shadowing" not in found["0.9"]
     for spelling in ("1", "1.0", "v1.0.0"):
-        assert json.loads(version_document([own, base, mirror], spelling, ROOT, everything) or b"") == entry
-    assert version_document([own, base, mirror], "2.0", ROOT, everything) is None
+        assert json.loads(written([own, base, mirror], only=spelling)) == entry
+    assert not outline([own.layer, base.layer, mirror.layer], everything, "2.0").chunks
 
 
 def test_a_mirror_tells_what_its_page_says() -> None:
@@ -153,7 +186,7 @@ def test_what_is_hidden_is_linked_nowhere() -> None:
         added=NOON,
     )
     own = layer(DEV, *files, releases=[release("1.0"), release("2.0"), release("3.0")], attachments=[result])
-    found = json.loads(project_document([own], ROOT, lambda _, each: not each.filename.endswith(".tar.gz")))
+    found = json.loads(written([own], lambda _, each: not each.filename.endswith(".tar.gz")))
     assert list(found) == ["2.0", "3.0"]
     assert [link["href"].rpartition("/")[2] for link in found["2.0"]["+links"]] == ["demo-2.0-py3-none-any.whl"]
 
@@ -162,3 +195,14 @@ def test_the_best_digest() -> None:
     assert hash_spec({}) == ""
     assert hash_spec({"md5": "1", "sha256": "2"}) == "sha256=2"
     assert hash_spec({"md5": "1", "sha1": "2"}) == "sha1=2"
+
+
+def test_an_outline_has_no_metadata_and_what_is_stored_no_more_is_told_bare() -> None:
+    described = release("1.0", description="x" * 50_000)
+    told = layer(DEV, *(file(f"demo-1.{n}.tar.gz", f"1.{n}") for n in range(500)), releases=[described])
+    found = outline([told.layer], everything)
+    assert found.size < 10_000
+    assert len(document(told)) == 500
+    entry = json.loads(written([Told(told.layer, {})], only="1.0"))
+    assert set(entry) == {*KEYS, "+links"}
+    assert (entry["version"], entry["description"], len(entry["+links"])) == ("1.0", "", 1)

@@ -47,10 +47,10 @@ async def names(world: World, index: str) -> list[str]:
 
 
 async def documents(world: World, index: str, project: str) -> dict[str, Any]:
-    body = await world.engine.versions.project(
+    pieces = await world.engine.versions.project(
         IndexName(index), ProjectName(project), principal=Principal(), root="http://host"
     )
-    document = json.loads(body)
+    document = json.loads(b"".join([piece async for piece in pieces]))
     assert isinstance(document, dict)
     return document
 

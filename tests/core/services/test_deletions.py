@@ -46,6 +46,11 @@ async def attach(world: World, filename: str, about: str = "") -> None:
     await world.engine.store.apply([PutAttachment(DEV, DEMO, attachment)], who="[test]")
 
 
+async def told(world: World, index: IndexName) -> bytes:
+    pieces = await world.engine.versions.project(index, DEMO, principal=ROOT, root="")
+    return b"".join([piece async for piece in pieces])
+
+
 async def left(world: World) -> tuple[list[str], list[str], list[str]]:
     """Files, attachments, versions with metadata."""
     store = world.engine.store
@@ -114,10 +119,10 @@ async def test_a_name_is_not_open_to_a_namesake_before_its_project_is_deleted(op
         world.mirror.pages["demo"] = [public]
         await publish(world, WHEEL)
         await world.engine.releases.delete_release(DEV, DEMO, "1.0", principal=ROOT, force=True)
-        document = await world.engine.versions.project(DEV, DEMO, principal=ROOT, root="")
+        document = await told(world, DEV)
         assert (document, world.mirror.asked) == (b"{}", [])
         await world.engine.releases.delete_project(DEV, DEMO, principal=ROOT, force=True)
-        document = await world.engine.versions.project(DEV, DEMO, principal=ROOT, root="")
+        document = await told(world, DEV)
         assert document.startswith(b'{"9.0":')
 
 
@@ -163,9 +168,9 @@ async def test_a_mirror_forgets_and_asks_again(open_world: Open) -> None:
     async with open_world() as world:
         file = File(filename="demo-9.0.tar.gz", version="9.0", digests={"sha256": "c" * 64}, url="https://e.org/x")
         world.mirror.pages["demo"] = [file]
-        releases, versions = world.engine.releases, world.engine.versions
+        releases = world.engine.releases
         for deletion in ("project", "version", "file"):
-            await versions.project(PYPI, DEMO, principal=ROOT, root="")
+            await told(world, PYPI)
             with pytest.raises(Denied, match="non-volatile"):
                 await releases.delete_project(PYPI, DEMO, principal=ROOT)
             match deletion:
@@ -178,7 +183,7 @@ async def test_a_mirror_forgets_and_asks_again(open_world: Open) -> None:
                 case "file":
                     await releases.delete_file(PYPI, DEMO, file.filename, principal=ROOT, force=True)
             assert await world.engine.store.page(PYPI, DEMO) is None
-        document = await versions.project(PYPI, DEMO, principal=ROOT, root="")
+        document = await told(world, PYPI)
         assert document.startswith(b'{"9.0":')
         with pytest.raises(Denied):
             await releases.delete_project(PYPI, DEMO, principal=Principal(name="ben"), force=True)
