@@ -89,7 +89,7 @@ class LdapAuthenticator:
 
     async def _answer(self, credentials: Credentials) -> Answer:
         if self._clock.monotonic() < self._silent_until:
-            raise _unavailable("was asked just now")
+            raise _unavailable("did not answer a moment ago")
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
         task = self._asking.get(key)
         if task is None:
@@ -109,7 +109,7 @@ class LdapAuthenticator:
     async def _ask(self, credentials: Credentials) -> Answer:
         async with self._turns:
             if self._clock.monotonic() < self._silent_until:
-                raise _unavailable("was asked just now")
+                raise _unavailable("did not answer a moment ago")
             try:
                 return await asyncio.get_running_loop().run_in_executor(
                     self._workers, self._directory.verify, credentials.username, credentials.secret
@@ -117,7 +117,8 @@ class LdapAuthenticator:
             except Silent as error:
                 self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
                 logger.warning("the LDAP directory does not answer: %s", error)
-                raise _unavailable("does not answer") from error
+                # That line says it all; a cause would be logged once more, with its traceback.
+                raise _unavailable("does not answer") from None
 
     def _forget(self, key: Sha256, done: asyncio.Task[Answer]) -> None:
         self._asking.pop(key, None)
