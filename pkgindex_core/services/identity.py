@@ -102,10 +102,10 @@ class Identity:
             self._kept.popitem(last=False)
         token = kept.grounds.token
         if kept.principal is None:
-            raise Denied(
-                "the user name or password, or the token, is wrong", anonymous=True, hint="check the credentials"
-            )
+            raise _wrong(token_text)
         if token is not None and token.expires is not None and token.expires <= self._clock.now():
+            if token.kind == "login":
+                raise Denied("the log-in has ended: log in again", anonymous=True)
             raise Denied(f"the token {token.id} has expired", anonymous=True, hint="make a new one")
         return kept.principal
 
@@ -238,6 +238,18 @@ class Identity:
             if answer is not None:
                 return answer
         return None
+
+
+def _wrong(token: TokenText | None) -> Denied:
+    """The refusal of credentials, in words that depend on nothing but what was presented.
+
+    devpi's client sends the token of its last log-in with every command, and shows the message alone.
+    """
+    if token is None:
+        return Denied("the user name or password, or the token, is wrong", anonymous=True, hint="check the credentials")
+    return Denied(
+        "the log-in or token is not valid, or not any more: log in again, or make another token", anonymous=True
+    )
 
 
 class UserPasswords:

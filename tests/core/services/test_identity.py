@@ -152,8 +152,13 @@ async def test_a_login_has_all_rights_of_its_user_and_old_ones_are_cleared_away(
         principal = await world.engine.identity.identify(basic("anna", text))
         assert (principal.name, principal.scope) == ("anna", None)
         world.clock.move(LOGIN_SECONDS + 1)
+        with pytest.raises(Denied, match="the log-in has ended: log in again"):
+            await world.engine.identity.identify(basic("anna", text))
         await world.engine.identity.login("anna", PASSWORD)
         assert len(await world.engine.store.tokens("anna")) == 1
+        # It is gone now. devpi's client shows the message alone, to somebody who has presented no password.
+        with pytest.raises(Denied, match="not any more: log in again"):
+            await world.engine.identity.identify(basic("anna", text))
 
 
 async def test_an_api_token_cannot_log_in(open_world: Open) -> None:
