@@ -86,6 +86,7 @@ class DevpiDump:
         self.indexes: dict[str, DumpIndex] = {}
         self.unreadable: list[Unreadable] = []
         self._places: dict[str, dict[str, int]] = {}
+        self._versions: tuple[int, dict[str, tuple[int, int]]] = (-1, {})
         top = {key: (start, stop) for key, start, stop in members(buffer, 0)}
         missing = [key for key in ("dumpversion", "users", "indexes") if key not in top]
         if missing:
@@ -141,15 +142,24 @@ class DevpiDump:
         if index.name not in self._places:
             self._places[index.name] = dict(self.projects(index))
         place = self._places[index.name].get(file.project, -1)
-        if place >= 0:
+        found = self._versions_at(place).get(file.version) if place >= 0 else None
+        if found is None:
+            return {}
+        try:
+            metadata = self._decoded(*found)
+        except msgspec.DecodeError:
+            return {}
+        return metadata if isinstance(metadata, dict) else {}
+
+    def _versions_at(self, place: int) -> Mapping[str, tuple[int, int]]:
+        """Where each version of a project lies. Files come project by project: one project is remembered."""
+        known, versions = self._versions
+        if known != place:
+            versions = {}
             for version, start, stop in members(self._buffer, place):
-                if version == file.version:
-                    try:
-                        metadata = self._decoded(start, stop)
-                    except msgspec.DecodeError:
-                        return {}
-                    return metadata if isinstance(metadata, dict) else {}
-        return {}
+                versions.setdefault(version, (start, stop))
+            self._versions = (place, versions)
+        return versions
 
     def count_files(self, index: DumpIndex) -> int:
         return sum(1 for _ in elements(self._buffer, index.files_at)) if index.files_at >= 0 else 0
