@@ -165,9 +165,9 @@ class StreamedResponse(web.StreamResponse):
         try:
             first = await anext(self._source, b"")
             writer = await super().prepare(request)
-            await self.write(first)
+            await self._hand_over(request, first)
             async for data in self._source:
-                await self.write(data)
+                await self._hand_over(request, data)
         except PkgIndexError as error:
             if not self.prepared and request.transport is not None:
                 self._refuse(request, request.transport, error)
@@ -183,6 +183,15 @@ class StreamedResponse(web.StreamResponse):
             if close is not None:
                 await close()
         return writer
+
+    async def _hand_over(self, request: web.BaseRequest, data: bytes) -> None:
+        """Write a piece when the client has room for it; one that reads nothing for long is cut, and holds nothing any more."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self.write(data)
+        except TimeoutError:
+            _cut(request)
+            raise ConnectionResetError("the client stopped reading") from None
 
     def _refuse(self, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
         reply = error_reply(error, request.headers.get("Accept", ""))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import select
+import socket
 from typing import Any
+
+import pytest
 
 from pkgindex_core.changes import PutFile, PutRelease
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import File, Release
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_http import sending
 from tests.http.conftest import HOSTED, Serve, Served
 
 JSON = {"Accept": "application/json", "User-Agent": "devpi-client/7.3.0 (py3.11.7; linux)"}
@@ -17,11 +23,11 @@ DEMO = ProjectName("demo")
 VERSIONS = [f"1.{number}" for number in range(40)]
 
 
-async def publish(served: Served, index: IndexName, *versions: str) -> None:
+async def publish(served: Served, index: IndexName, *versions: str, words: int = 1000) -> None:
     for version in versions:
         digest = sha256_of(f"{index} {version}".encode())
         file = File(filename=f"demo-{version}.tar.gz", version=version, digests={"sha256": digest}, size=1)
-        said = encode_metadata({"name": "demo", "version": version, "description": f"{index} {version} " * 1000})
+        said = encode_metadata({"name": "demo", "version": version, "description": f"{index} {version} " * words})
         release = Release(version=version, metadata=said)
         await served.engine.store.apply([PutFile(index, DEMO, file), PutRelease(index, DEMO, release)], who="[test]")
 
@@ -56,3 +62,17 @@ async def test_what_is_asked_of_a_large_document_without_its_body(serve: Serve) 
         async with served.request("HEAD", "/root/dev/demo", headers=JSON) as answer:
             assert (answer.status, answer.headers["X-Devpi-Api-Version"]) == (200, "2")
             assert await answer.read() == b""
+
+
+async def test_who_reads_nothing_for_long_is_cut(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "STALL_SECONDS", 0.2)
+    async with serve() as served:
+        await publish(served, HOSTED, *VERSIONS, words=40_000)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, served.address)
+            client.send(b"GET /root/dev/demo HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")
+            end = select.poll()
+            end.register(client, 0)  # only of errors
+            assert await asyncio.to_thread(end.poll, 20_000), "the connection is held for ever"
