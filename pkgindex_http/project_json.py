@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from pkgindex_core.rules.stamping import matches
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
@@ -21,8 +19,7 @@ async def document(ask: Ask) -> Reply:
     headers = {
         **SECURITY_HEADERS,
         "Content-Type": JSON,
-        # Of the bytes: metadata has no stamp of its own, and URLs in it depend on how the server is reached.
-        "ETag": f'"{blake2b(found.body, digest_size=16).hexdigest()}"',
+        "ETag": f'"{found.digest}"',
         "Cache-Control": f"{'public' if found.public else 'private'}, max-age=0, must-revalidate",
         "Vary": "Host" if found.public else "Host, Authorization",
     }

@@ -31,6 +31,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 """On everything that a browser might show. Files get them too: an uploaded file is never a page of ours."""
 
 _INDENTED_BYTES: Final = 64 * 1024
+_COPIED_BYTES: Final = 64 * 1024
+"""A body up to which one write is better than none of its bytes being copied."""
 
 _VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
@@ -60,7 +62,12 @@ class WholeResponse(web.StreamResponse):
         if transport is None:
             raise ConnectionResetError("the client went away")
         body = b"" if request.method == "HEAD" else self._reply.body
-        transport.write(head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version) + body)
+        head = head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version)
+        if len(body) <= _COPIED_BYTES:
+            transport.write(head + body)
+        else:  # the same bytes go to everybody who is sent them: a copy each is what many slow clients would hold
+            transport.write(head)
+            transport.write(body)
         self._body_length = len(body)
         self._eof_sent = True
         return None

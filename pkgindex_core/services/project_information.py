@@ -1,29 +1,37 @@
 """A project and one of its versions, read together for documents about it: what its page shows, and the version's metadata.
 
 Decided as the page is, in the same place: the same layers, the same filters, and a mirror that could not be asked is an error
-and never a shorter document.
+and never a shorter document. Of a project with thousands of files a document is megabytes: equal requests get the same one, a
+few are built at a time, and what was built lately is kept while nothing was committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from hashlib import blake2b
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Clock
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.project_json import ProjectFacts, newest, project_json
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import Page
+from pkgindex_core.models import Page, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
-from pkgindex_core.rules.filtering import apply_filters
+from pkgindex_core.rules.filtering import apply_filters, cut_off
 from pkgindex_core.rules.merging import merge
+from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages, View
+
+_TURNS: Final = 2
+_LATEST: Final = 8
+"""Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
 
 T = TypeVar("T")
 
@@ -32,6 +40,8 @@ class ProjectDocument(Struct, frozen=True, kw_only=True):
     """A document about a project."""
 
     body: bytes
+    digest: str
+    """Of the body: metadata has no stamp of its own, and URLs in it depend on how the server is reached."""
     public: bool
     """Whether everybody gets the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...]
@@ -55,6 +65,8 @@ class ProjectInformation:
         self._filters = filters
         self._workers = workers
         self._clock = clock
+        self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
+        self._latest: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
 
     async def document(
         self, start: IndexName, project: ProjectName, version: str | None, *, principal: Principal, root: str
@@ -66,7 +78,40 @@ class ProjectInformation:
         decision = await self._pages.decide(start, project, principal)
         if not decision.standings:
             raise Missing("project", project)
-        page = await self._page(decision, start, project, root)
+        serial, moment = await self._store.head(), self._clock.now()
+        key = (
+            start,
+            project,
+            None if version is None else canonical_version(version),
+            root,
+            serial,
+            decision.tree.serial,
+            tuple((standing.index, standing.stamp) for standing in decision.standings),
+            tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in self._filters.items()),
+        )
+        built = self._latest.get(key)
+        if built is None:
+            built = await self._building.get(
+                key, lambda: self._built(decision, start, project, version, root=root, serial=serial, moment=moment)
+            )
+            self._latest[key] = built
+            if len(self._latest) > _LATEST:
+                self._latest.popitem(last=False)
+        body, digest = built
+        return ProjectDocument(body=body, digest=digest, public=decision.public, stale=decision.stale)
+
+    async def _built(
+        self,
+        decision: Decision,
+        start: IndexName,
+        project: ProjectName,
+        version: str | None,
+        *,
+        root: str,
+        serial: Serial,
+        moment: Timestamp,
+    ) -> tuple[bytes, str]:
+        page = await self._page(decision, start, project, root, serial, moment)
         chosen = version if version is not None else await self._in_worker(partial(newest, page))
         wanted = canonical_version(chosen)
         spelled = next((each for each in page.versions if canonical_version(each) == wanted), None)
@@ -75,33 +120,44 @@ class ProjectInformation:
         facts = ProjectFacts(
             page=page,
             version=spelled,
-            metadata=await self._metadata(decision, project, spelled),
+            metadata=await self._metadata(decision, project, spelled, serial),
             root=f"{root}{start}/",
         )
-        body = await self._in_worker(partial(project_json, facts, releases=version is None))
-        return ProjectDocument(body=body, public=decision.public, stale=decision.stale)
 
-    async def _page(self, decision: Decision, start: IndexName, project: ProjectName, root: str) -> MergedPage:
-        serial = await self._store.head()
+        def write() -> tuple[bytes, str]:
+            body = project_json(facts, releases=version is None)
+            return body, blake2b(body, digest_size=16).hexdigest()
+
+        return await self._in_worker(write)
+
+    async def _page(
+        self,
+        decision: Decision,
+        start: IndexName,
+        project: ProjectName,
+        root: str,
+        serial: Serial,
+        moment: Timestamp,
+    ) -> MergedPage:
         parts: list[tuple[IndexName, str, Page]] = []
         for standing in decision.standings:
             mirrored = decision.tree.indexes[standing.index].is_mirror
             page = await self._store.page(standing.index, project, at=None if mirrored else serial)
             if page is not None:
                 parts.append((standing.index, View(start=start, root=root).prefix(standing.index), page))
-        build = Build(tree=decision.tree, start=start, project=project, moment=self._clock.now())
+        build = Build(tree=decision.tree, start=start, project=project, moment=moment)
 
         def merged() -> MergedPage:
             return apply_filters(merge(project, parts), self._filters, build)[0]
 
         return await self._in_worker(merged)
 
-    async def _metadata(self, decision: Decision, project: ProjectName, version: str) -> bytes:
+    async def _metadata(self, decision: Decision, project: ProjectName, version: str, serial: Serial) -> bytes:
         """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
         for standing in decision.standings:
             if decision.tree.indexes[standing.index].is_mirror or standing.status == "quarantined":
                 continue
-            release = await self._store.release(standing.index, project, version)
+            release = await self._store.release(standing.index, project, version, at=serial)
             if release is not None:
                 return release.metadata
         return b"{}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -153,3 +154,26 @@ async def test_who_may_not_read_learns_nothing(serve: Serve, path: str) -> None:
             assert answer.status == 401
         async with served.get(path, headers=anna) as answer:
             assert answer.headers["Cache-Control"].startswith("private")
+
+
+async def test_equal_requests_are_one_build_and_a_commit_is_seen_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a request costs is counted by the pages that are read for it."""
+    async with serve() as served:
+        await served.put(build_wheel("demo", "1.0"))
+        await say(served, SAID)
+        reads: list[object] = []
+        read = served.engine.store.page
+
+        async def counted(*what: Any, **options: Any) -> Any:
+            reads.append(what)
+            return await read(*what, **options)
+
+        monkeypatch.setattr(served.engine.store, "page", counted)
+        answers = await asyncio.gather(*(get(served, "/root/dev/demo/json") for _ in range(10)))
+        assert (len(reads), {each["info"]["summary"] for each in answers}) == (1, {"does it"})
+        await say(served, {**SAID, "summary": "does more"})
+        assert (await get(served, "/root/dev/demo/json"))["info"]["summary"] == "does more"
+        assert (await get(served, "/root/dev/demo/1.0/json"))["info"]["summary"] == "does more"
+        assert len(reads) == 3
