@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
@@ -196,7 +196,9 @@ def _table(kind: type[Table], raw: Mapping[str, Any], where: str, problems: list
             try:
                 values[name] = msgspec.convert(raw[name], hints[name])
             except msgspec.ValidationError as error:
-                problems.append(f"[{where}] {name}: {str(error).partition(' - at')[0]}")
+                choices = [str(each) for each in get_args(hints[name])] if get_origin(hints[name]) is Literal else []
+                told = f"write one of {', '.join(choices)}" if choices else str(error).partition(" - at")[0]
+                problems.append(f"[{where}] {name}: {told}")
                 whole = whole and not necessary
         elif necessary:
             problems.append(f"[{where}]: the option {name!r} is missing")

@@ -305,7 +305,7 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret_with_it() -> None:
         "either user_template or user_search",
         "user_template: it has {username}",
         "[plugins.ldap.user_search]: the option 'attribute_name' is missing",
-        "[plugins.ldap.user_search] scope: Invalid enum value 'tree'",
+        "[plugins.ldap.user_search] scope: write one of base-object, single-level, whole-subtree",
         "[plugins.ldap.group_search]: userdn and password belong together",
     ):
         assert expected in told, told
@@ -317,7 +317,7 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret_with_it() -> None:
         ({"url": "http://x"}, "url: write ldap://host or ldaps://host"),
         ({"url": "ldap://user:password@host"}, "url: write ldap://host or ldaps://host"),
         ({"url": "ldaps://x", "tls": {"start_tls": True}}, "start_tls: it is for ldap:// only"),
-        ({"url": "ldaps://x", "tls": {"validate": "perhaps"}}, "validate: Invalid enum value 'perhaps'"),
+        ({"url": "ldaps://x", "tls": {"validate": "perhaps"}}, "validate: write one of required, optional, none"),
         ({"url": "ldaps://x", "tls": []}, "tls: Expected `object | null`"),
         ({"server_pool": []}, "server_pool: it is empty"),
         ({"server_pool": [{"tls": {}}]}, "[plugins.ldap.server_pool.1]: the option 'url' is missing"),
