@@ -215,7 +215,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 60.0
     log_format: Annotated[
         Literal["json", "text"],
-        option("One JSON object a line for programs, or plain lines for people. Logs go to standard error."),
+        option(
+            "One JSON object a line for programs, or plain lines for people; access lines are JSON in either. Logs go to standard error."
+        ),
     ] = "json"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], option("The least important messages that are written.")
