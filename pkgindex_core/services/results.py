@@ -1,30 +1,41 @@
 """Test results: what somebody's tests said of one file, kept beside it and gone with it.
 
 Who may add them is the index's `acl_toxresult_upload`; they decide nothing and stand on no page. A result is kept as it came in,
-after a look at whether it is JSON at all, under a name that says what was tested and when.
+after a look at whether it is JSON at all, under a name that says what was tested and when. Where devpi's defaults are set anybody may
+add one, so none is ever held in memory: it is staged as it comes in, and looked at where it lies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
+import mmap
+from collections.abc import AsyncIterable
 from concurrent.futures import Executor
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from pkgindex_core.changes import AttachmentAbsent, ProjectAt, PutAttachment, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, TooLarge, Unavailable
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, Event, File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import BlobStore, IndexStore, Principal
+from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import hosted_index
 
 KIND = "toxresult"
 FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."
 """devpi's words; its client looks for the first of them."""
+RESULT_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one test result. tox writes the output of every command into it."""
+_LOOKS: Final = 2
+"""So many are looked at at once."""
+_PART: Final = 256 * 1024
 _COMMIT_TURNS = 20
 
 
@@ -36,6 +47,7 @@ class Results:
         self._blobs = blobs
         self._workers = workers
         self._clock = clock
+        self._looks = asyncio.Semaphore(_LOOKS)
 
     async def may_add(self, index: IndexName, *, principal: Principal, project: ProjectName | None = None) -> None:
         """Let a principal add results to an index that it may read, or refuse in the words that devpi's client knows."""
@@ -52,12 +64,17 @@ class Results:
         hosted_index(tree, index, principal, Action.UPLOAD_RESULTS, project=project, some_project=project is None)
 
     async def add(
-        self, index: IndexName, project: ProjectName, tested: File, document: bytes, *, principal: Principal
+        self,
+        index: IndexName,
+        project: ProjectName,
+        tested: File,
+        document: AsyncIterable[bytes],
+        *,
+        principal: Principal,
     ) -> str:
-        """Keep a result; return its path below the index, with its digest behind a `#`."""
+        """Keep a result, which comes in parts; return its path below the index, with its digest behind a `#`."""
         await self.may_add(index, principal=principal, project=project)
-        await asyncio.get_running_loop().run_in_executor(self._workers, _check, document)
-        blob = await self._blobs.put(document)
+        blob = await self._kept(document)
         for turn in range(_COMMIT_TURNS):
             (standing,) = await self._store.standings(project, [index])
             file = await self._store.file(index, project, tested.filename)
@@ -90,12 +107,34 @@ class Results:
             return f"{attachment_path(attachment, tested)}#sha256={attachment.sha256}"
         raise Unavailable(f"{tested.filename} is tested faster than it can be written down", retry_after=1)
 
+    async def _kept(self, document: AsyncIterable[bytes]) -> Blob:
+        async with self._blobs.stage() as stage:
+            async for data in document:
+                if stage.size + len(data) > RESULT_LIMIT:
+                    raise TooLarge("the document", RESULT_LIMIT)
+                await stage.write(data)
+            await stage.flush()
+            async with self._looks:
+                await asyncio.get_running_loop().run_in_executor(self._workers, _check, stage.path)
+            return await stage.keep()
 
-def _check(document: bytes) -> None:
+
+def _check(path: Path) -> None:
     """Refuse what is no JSON, without building anything of it."""
+    with path.open("rb") as file:
+        if not file.seek(0, 2):
+            raise Refused("Bad request: could not decode json: there is nothing")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document:
+            _check_mapped(document)
+
+
+def _check_mapped(document: mmap.mmap) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         msgspec.json.decode(document, type=msgspec.Raw)
-        document.decode()
+        for start in range(0, len(document), _PART):
+            decoder.decode(document[start : start + _PART])
+        decoder.decode(b"", final=True)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"Bad request: could not decode json: {error}") from error
     except RecursionError:

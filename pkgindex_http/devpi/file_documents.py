@@ -8,13 +8,11 @@ from typing import Any, Final
 from pkgindex_core.errors import Gone, Missing
 from pkgindex_core.formats.project_documents import hash_spec
 from pkgindex_core.formats.project_outlines import shown_digests
-from pkgindex_http.bodies import read_bytes
+from pkgindex_http.bodies import chunks
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
-RESULT_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of one test result. tox writes the output of every command into it."""
 _SIDECAR: Final = ".metadata"
 
 
@@ -42,7 +40,7 @@ async def add_result(ask: Ask) -> Reply:
     found = await ask.engine.files.describe(ask.index, ask.pinned, ask.values["filename"], principal=ask.principal)
     if found.attachment is not None:
         raise Missing("file", path, message=f"no release file found at {path}")
-    body = await read_bytes(ask.request, limit=RESULT_LIMIT)
+    body = chunks(ask.request)
     place = await ask.engine.results.add(ask.index, found.project, found.file, body, principal=ask.principal)
     return document(f"{ask.index}/{place}", "toxresultpath")
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +242,35 @@ async def test_paths_from_lock_files_that_devpi_has_written_stay_valid(serve: Se
             assert await fetched(served, f"/root/pypi/{place}/{wheel.filename}") == (200, wheel.data), place
         for place in (f"+f/eee/{'f' * 13}", "+e/http_localhost_3141_pkg"):
             assert (await fetched(served, f"/root/pypi/{place}/{wheel.filename}"))[0] in {404, 503}
+
+
+async def test_results_are_bounded_and_never_held(serve: Serve, wheel: BuiltFile, tmp_path: Path) -> None:
+    """Six of 12 MiB at once cost a few MiB; what is too large is refused, and nothing of it stays."""
+    async with serve(blobs=f"file://{tmp_path}/blobs") as served:
+        await served.put(wheel)
+        largest = b'{"output":"' + b"x" * (12 << 20) + b'"}'
+
+        async def body(document: bytes) -> AsyncIterator[bytes]:
+            for start in range(0, len(document), 65536):
+                yield document[start : start + 65536]
+
+        async def add(document: bytes) -> int:
+            async with served.request("POST", path_of(wheel), headers={**JSON, **ROOT}, data=body(document)) as answer:
+                await answer.read()
+                return int(answer.status)
+
+        assert await add(b"{}") == 200
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            assert await asyncio.gather(*(add(largest) for _ in range(6))) == [200] * 6
+            peak = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+        assert peak < 2 * len(largest), f"{peak:,} bytes"
+        head = await served.engine.store.head()
+        assert await add(b'"' + b"x" * (16 << 20) + b'"') == 413
+        assert await add(largest[:-1]) == 400
+        assert await add(largest[:-2] + b'\xff"}') == 400
+        assert await served.engine.store.head() == head
+        assert not list(tmp_path.rglob("*.part"))
