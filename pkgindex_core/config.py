@@ -180,7 +180,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         option(
             "Users and `:groups` who alone may make, change and delete users and indexes, in the place of root and of owners."
-            " The others may still change their own password.",
+            " They may set root's password too, so name only whom you would trust with it. The others may still change their own.",
             default="no restriction",
             check=principals,
         ),

@@ -27,7 +27,8 @@ class HouseRules(Struct, frozen=True, kw_only=True):
     names_from_elsewhere: bool = False
     """A directory or a proxy says who people are. Then registration is open to those whom it vouches for, each under their own name."""
     restrict_modify: tuple[str, ...] | None = None
-    """The principals (names, `:groups`) who alone manage users and indexes, in the place of root and of owners; None: no restriction."""
+    """The principals (names, `:groups`) who alone manage users and indexes, in the place of root and of owners; None: no restriction.
+    They may set root's password too, and so become root."""
     index_types: frozenset[str] | None = None
     """The index types that are known here. An index of any other is read-only. None: not asked."""
 

@@ -12,7 +12,8 @@ everything does not include uploading or test results, so that a stolen root pas
 edit the list, and that is on record).
 
 The house rules come with the principal. With `restrict_modify`, those it names manage users and indexes in the place of root and
-of owners; what is left to everybody is their own password and tokens. Root keeps the server itself (`admin`, `changes`).
+of owners; what is left to everybody is their own password and tokens. `admin` and `changes` stay root's, but not against them: as in
+devpi they set anybody's password and make tokens for anybody, root included, so whoever is named can become root.
 An index whose type nobody here knows can be read and deleted, and nothing else.
 
 A token narrows what its user may do (`TokenScope`), and denial wins, with one exception: what everybody may see without

@@ -379,6 +379,11 @@ def test_with_restrict_modify_users_keep_their_own_password_and_uploads_are_as_b
     assert restricted(Action.ADMIN) == restricted(Action.CHANGES) == "root"
 
 
+def test_whom_restrict_modify_names_can_become_root_as_with_devpi() -> None:
+    for action in (Action.USER_MODIFY, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE):
+        assert {"ben", "lea"} <= set(restricted(action, user="root").split())
+
+
 def test_open_registration_lets_everybody_make_users_and_nothing_else() -> None:
     house = HouseRules(open_registration=True)
     for principal, action, place in itertools.product(PRINCIPALS.values(), Action, INDEXES.values()):
