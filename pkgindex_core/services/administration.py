@@ -9,7 +9,7 @@ and then told as the `Conflict` it is. A user whom the principal may not see is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -44,7 +44,9 @@ from pkgindex_core.services.access import (
     require_user_right,
     visible_user,
 )
-from pkgindex_core.services.passwords import PasswordPool
+
+if TYPE_CHECKING:  # what hashes is heavy, and commands want the constants
+    from pkgindex_core.services.passwords import PasswordPool
 
 ROOT: Final = "root"
 PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file

@@ -11,10 +11,10 @@ import asyncio
 import functools
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 import msgspec
@@ -22,6 +22,9 @@ import msgspec
 from pkgindex_core.config import Settings, load_settings
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.protocols import Principal
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +52,7 @@ def settings_from(config: Path | None, **flags: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, mirrors: bool = False, prepare: bool = True) -> Any:
+async def opened(settings: Settings, *, mirrors: bool = False, prepare: bool = True) -> AsyncIterator[Engine]:
     """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded.
 
     Without `prepare` an empty store stays empty.

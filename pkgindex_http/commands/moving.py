@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
-from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, Refused
-from pkgindex_core.formats.store_dump import Gone
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT
 from pkgindex_core.services.dumps.directory import DumpDirectory
-from pkgindex_core.services.importing.report import Report
 from pkgindex_http.commands.common import (
     asynchronous,
     opened,
@@ -28,6 +25,11 @@ from pkgindex_http.commands.common import (
     talk,
 )
 from pkgindex_http.commands.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
+    from pkgindex_core.formats.store_dump import Gone
+    from pkgindex_core.services.importing.report import Report
 
 NOT_ALL: Final = 3
 """Exit status: done, but not everything came along."""
@@ -62,7 +64,6 @@ async def export(directory: Path, without_cached: bool, as_json: bool, config: P
     """
     dump = DumpDirectory(directory)
     async with opened(settings_from(config, **flags), prepare=False) as engine:
-        assert isinstance(engine, Engine)
         if not await engine.store.head():
             raise Missing(
                 "commit in the store", str(engine.settings.data), hint="choose the store with --data or --store"
@@ -105,11 +106,12 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
             f"{directory} holds no dump",
             hint="name the directory that `pkgindex-serve export` wrote; a dump of devpi: pkgindex-serve import devpi DIR",
         )
-    async with opened(settings_from(config, **flags), prepare=False) as engine:
-        assert isinstance(engine, Engine)
-        async with engine.other_blobs(dump.blobs_url) as source:
-            with progress_bar("Restoring") as progress:
-                done = await engine.restoring.restore(dump, source, progress=progress)
+    async with (
+        opened(settings_from(config, **flags), prepare=False) as engine,
+        engine.other_blobs(dump.blobs_url) as source,
+    ):
+        with progress_bar("Restoring") as progress:
+            done = await engine.restoring.restore(dump, source, progress=progress)
     talk(
         f"the store is at commit {done.head}: {done.commits} commits and {done.blobs} files ({done.bytes} bytes) were added"
     )
@@ -132,7 +134,6 @@ async def import_devpi(directory: Path, as_json: bool, config: Path | None, **fl
     in the store end it before anything is changed.
     """
     async with opened(settings_from(config, **flags)) as engine:
-        assert isinstance(engine, Engine)
         with progress_bar("Importing") as progress:
             report = await engine.devpi_import.run(directory, progress=progress)
         password = await _outdated_password_file(engine)

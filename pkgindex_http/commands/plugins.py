@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_core.plugins import load_plugins
 from pkgindex_http.commands.common import fail, print_json, settings_from
 
 
@@ -18,6 +17,8 @@ from pkgindex_http.commands.common import fail, print_json, settings_from
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 def plugins(config: Path | None, as_json: bool) -> None:
     """List stores, formats, filters, checks and policies, with the distribution and file each comes from."""
+    from pkgindex_core.plugins import load_plugins
+
     try:
         settings = settings_from(config)
         loaded = load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins).describe()

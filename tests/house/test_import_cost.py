@@ -44,6 +44,7 @@ def loaded(statement: str) -> set[str]:
         ("from pkgindex_core.plugins import load_plugins; load_plugins(entry_points=False)", HEAVY - {"pluggy"}),
         ("import pkgindex_mirror", HEAVY),
         ("import pkgindex_http", HEAVY),
+        ("import pkgindex_http.cli", HEAVY - {"click", "ssl"}),
     ],
 )
 def test_an_import_loads_nothing_it_does_not_need(statement: str, never: set[str]):
