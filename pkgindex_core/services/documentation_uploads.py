@@ -20,7 +20,7 @@ from pkgindex_core.changes import AttachmentAbsent, Change, IndexIs, ProjectAt, 
 from pkgindex_core.changes import Requirement as Guard
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Conflict, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Conflict, Refused
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives.documentation import inspect_documentation
 from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
@@ -29,9 +29,9 @@ from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import Blob, IndexStore, Principal, Stage, UploadForm
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
+from pkgindex_core.services.committing import until_committed
 
 KIND = "doczip"
-_COMMIT_TURNS = 20
 
 
 class PublishedDocumentation(Struct, frozen=True, kw_only=True):
@@ -98,7 +98,9 @@ class DocumentationUploads:
         if problems:
             raise Refused(problems)
         kept: Blob | None = None
-        for _ in range(_COMMIT_TURNS):
+
+        async def attempt(_turn: int) -> PublishedDocumentation:
+            nonlocal kept
             config = await self._permitted(index, principal, project)
             held = await self._hold(config, project, version)
             spelled = held.spelling(version)
@@ -119,14 +121,14 @@ class DocumentationUploads:
             guards: list[Guard] = [IndexIs(config), ProjectAt(index, project, held.stamp)]
             if former is None:
                 guards.append(AttachmentAbsent(index, project, attachment.filename))
-            try:
-                await self._store.apply(changes, who=principal.label, require=guards)
-            except RequirementFailed:
-                continue
+            await self._store.apply(changes, who=principal.label, require=guards)
             return PublishedDocumentation(
                 index=index, project=project, attachment=attachment, created=True, warnings=facts.warnings
             )
-        raise Unavailable(f"{project} changes faster than it can be written", retry_after=1, hint="upload it again")
+
+        return await until_committed(
+            attempt, f"{project} changes faster than it can be written", hint="upload it again"
+        )
 
     async def _permitted(self, index: IndexName, principal: Principal, project: ProjectName) -> IndexConfig:
         config = publishing_index(await self._store.tree(), index, principal, Action.UPLOAD_DOCS, project=project)

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import IndexIs, ProjectAt, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Corrupt, Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Corrupt, Denied, Missing, Refused, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives import inspect_archive
@@ -52,11 +52,11 @@ from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding, Moved, Push, plan_push
 from pkgindex_core.services.access import allowed_index, open_project, publishing_index
+from pkgindex_core.services.committing import until_committed
 from pkgindex_core.storage_failures import storage_failure
 
 T = TypeVar("T")
 
-_TURNS = 20
 _FETCHES = 8
 """Files of one push that are fetched, or looked for, at once."""
 _RESTORE = "restore the blob from a backup, or upload the same file to the source again"
@@ -126,7 +126,8 @@ class Promotion:
         `Conflict` when the target has a name with other bytes and may not overwrite it.
         """
         checked: set[str] = set()
-        for _ in range(_TURNS):
+
+        async def attempt(_turn: int) -> Promoted:
             tree = await self._store.tree()
             goal = _target(tree, target, principal, project)
             parcel = await self._select(tree, source, project, version, principal, files=files, docs=docs)
@@ -155,13 +156,11 @@ class Promotion:
                 ProjectAt(target, project, standing.stamp),
                 *plan.guards,
             ]
-            try:
-                commit = await self._store.apply(plan.changes, who=principal.label, require=guards)
-            except RequirementFailed:
-                continue
+            commit = await self._store.apply(plan.changes, who=principal.label, require=guards)
             failpoint("push.committed")
             return Promoted(source=source, target=target, project=project, moved=plan.moved, changed=commit is not None)
-        raise Unavailable(f"{project} changes faster than it can be pushed", retry_after=1, hint="push it again")
+
+        return await until_committed(attempt, f"{project} changes faster than it can be pushed", hint="push it again")
 
     async def parcel(
         self,

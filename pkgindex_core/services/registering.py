@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, IndexIs, ProjectAt, PutProject, PutRelease
-from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Refused
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import PageHead, Release
@@ -18,8 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.protocols import IndexStore, Principal, UploadForm
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
-
-_COMMIT_TURNS = 20
+from pkgindex_core.services.committing import until_committed
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -48,7 +47,8 @@ class Registering:
         project = parse_project_name(name)
         wanted = canonical_version(version)
         release = Release(version=version, metadata=version_documents.from_form(form))
-        for _ in range(_COMMIT_TURNS):
+
+        async def attempt(_turn: int) -> Registered:
             config = publishing_index(await self._store.tree(), index, principal, Action.UPLOAD, project=project)
             (standing,) = await self._store.standings(project, [index])
             open_project(standing, project)
@@ -67,11 +67,9 @@ class Registering:
                 changes.append(PutProject(index, project, replace(head, versions=(*head.versions, version))))
             if await self._store.release(index, project, version) != release:
                 changes.append(PutRelease(index, project, release))
-            try:
-                await self._store.apply(
-                    changes, who=principal.label, require=[IndexIs(config), ProjectAt(index, project, standing.stamp)]
-                )
-            except RequirementFailed:
-                continue
+            await self._store.apply(
+                changes, who=principal.label, require=[IndexIs(config), ProjectAt(index, project, standing.stamp)]
+            )
             return Registered(index=index, project=project, version=version, created=bool(changes))
-        raise Unavailable(f"{project} changes faster than it can be written", retry_after=1, hint="send it again")
+
+        return await until_committed(attempt, f"{project} changes faster than it can be written", hint="send it again")

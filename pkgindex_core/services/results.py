@@ -20,13 +20,14 @@ import msgspec
 
 from pkgindex_core.changes import AttachmentAbsent, ProjectAt, PutAttachment, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, TooLarge, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, TooLarge
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, Event, File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import hosted_index
+from pkgindex_core.services.committing import until_committed
 
 KIND = "toxresult"
 FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."
@@ -36,7 +37,6 @@ RESULT_LIMIT: Final = 16 * 1024 * 1024
 _LOOKS: Final = 2
 """So many are looked at at once."""
 _PART: Final = 256 * 1024
-_COMMIT_TURNS = 20
 
 
 class Results:
@@ -75,7 +75,8 @@ class Results:
         """Keep a result, which comes in parts; return its path below the index, with its digest behind a `#`."""
         await self.may_add(index, principal=principal, project=project)
         blob = await self._kept(document)
-        for turn in range(_COMMIT_TURNS):
+
+        async def attempt(turn: int) -> str:
             (standing,) = await self._store.standings(project, [index])
             file = await self._store.file(index, project, tested.filename)
             if file is None or file.sha256 != tested.sha256:
@@ -98,14 +99,10 @@ class Results:
                 ProjectAt(index, project, standing.stamp),
                 AttachmentAbsent(index, project, attachment.filename),
             ]
-            try:
-                await self._store.apply(
-                    [PutAttachment(index, project, attachment)], who=principal.label, require=guards
-                )
-            except RequirementFailed:
-                continue
+            await self._store.apply([PutAttachment(index, project, attachment)], who=principal.label, require=guards)
             return f"{attachment_path(attachment, tested)}#sha256={attachment.sha256}"
-        raise Unavailable(f"{tested.filename} is tested faster than it can be written down", retry_after=1)
+
+        return await until_committed(attempt, f"{tested.filename} is tested faster than it can be written down")
 
     async def _kept(self, document: AsyncIterable[bytes]) -> Blob:
         async with self._blobs.stage() as stage:

@@ -30,9 +30,7 @@ from pkgindex_core.errors import (
     Missing,
     PkgIndexError,
     Refused,
-    RequirementFailed,
     TooLarge,
-    Unavailable,
 )
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats import version_documents
@@ -55,6 +53,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
+from pkgindex_core.services.committing import until_committed
 from pkgindex_core.services.documentation_uploads import DocumentationUploads, PublishedDocumentation
 from pkgindex_core.services.registering import Registered, Registering
 from pkgindex_core.storage_failures import storage_failure
@@ -64,7 +63,6 @@ T = TypeVar("T")
 # What a form may ask to be compared besides sha256, which is always computed.
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
 _READ_BYTES = 1024 * 1024
-_COMMIT_TURNS = 20
 
 
 class UploadLimits(Struct, frozen=True, kw_only=True):
@@ -296,7 +294,8 @@ class Upload:
         sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
         """
         index = self._config.name
-        for turn in range(_COMMIT_TURNS):
+
+        async def attempt(turn: int) -> Published:
             self._config = await self._uploads._hosted(index, self._principal, name.project)
             taken = await self._check_name(name, sha256)
             if taken is not None and taken.live and taken.sha256 == sha256:
@@ -314,13 +313,11 @@ class Upload:
                 changes.append(PutRelease(index, name.project, release))
             if name.kind == "sdist" or taken is not None or relies:
                 guards.append(ProjectAt(index, name.project, stamp))
-            try:
-                await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
-            except RequirementFailed:
-                continue
+            await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
             return Published(index=index, project=name.project, file=file, created=True, warnings=arrival.warnings)
-        raise Unavailable(
-            f"{name.project} changes faster than it can be written", retry_after=1, hint="upload it again"
+
+        return await until_committed(
+            attempt, f"{name.project} changes faster than it can be written", hint="upload it again"
         )
 
     async def _history(self, name: UploadName, taken: Taken | None) -> tuple[Event, ...]:
