@@ -42,6 +42,7 @@ from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
 from pkgindex_core.services.explaining import Explaining
+from pkgindex_core.services.file_uploads import FileUploads
 from pkgindex_core.services.files import Files
 from pkgindex_core.services.findlinks import FindLinks
 from pkgindex_core.services.following import following
@@ -155,8 +156,8 @@ class Engine:
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
+            files=FileUploads(store=store, blobs=blobs, checks=checks, workers=workers, clock=clock),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
-            checks=checks,
             registering=self.registering,
             limits=UploadLimits(
                 file_bytes=settings.max_upload_bytes,
@@ -165,7 +166,6 @@ class Engine:
                 field_count=settings.max_upload_fields,
             ),
             workers=workers,
-            clock=clock,
         )
         self.exporting = Exporting(store=store, blobs=blobs, workers=workers)
         self.restoring = Restoring(store=store, blobs=blobs, workers=workers)

@@ -1,12 +1,9 @@
-"""Publishing: a file comes in, is looked at, and is durable and visible before anybody is told so.
+"""Uploads come in: a form and a file in any order, bounded, spooled and hashed on the way, then handed to who keeps such a thing.
 
-    receive -> field*, content* (any order) -> finish:
-      digests compared -> archive inspected -> form and archive agree -> checks of plugins
-      -> metadata kept -> file kept -> commit (name still free?) -> done
-
-Nothing is kept before everything was checked, and nothing is visible before the commit: a process that dies on the
-way leaves at most a blob that no row names. Publishing the same bytes again is a success that changes nothing,
-so a client that lost the answer may repeat itself.
+receive -> field*, content* (any order) -> finish: digests compared -> what the form asks for
+file_upload  file_uploads
+doc_upload   documentation_uploads
+submit       registering
 """
 
 from __future__ import annotations
@@ -18,43 +15,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
-from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Hasher, Sha256, sha256_of
+from pkgindex_core.digests import Hasher
 from pkgindex_core.errors import (
-    Conflict,
-    Corrupt,
-    Missing,
-    PkgIndexError,
     Refused,
     TooLarge,
 )
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.archives import inspect_archive
-from pkgindex_core.formats.core_metadata import CoreMetadata
-from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename
-from pkgindex_core.formats.upload_form import check_action, check_upload, expected_digests, form_problems
-from pkgindex_core.models import Event, File, IndexConfig, Release, Serial
+from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.upload_form import check_action, expected_digests
+from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
-    Blob,
     BlobStore,
     IndexStore,
-    InspectedUpload,
     Principal,
     Stage,
-    Taken,
-    UploadCheck,
     UploadForm,
 )
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import open_project, publishing_index
-from pkgindex_core.services.committing import until_committed
+from pkgindex_core.services.access import publishing_index
 from pkgindex_core.services.documentation_uploads import DocumentationUploads, PublishedDocumentation
+from pkgindex_core.services.file_uploads import FileUploads, Published
 from pkgindex_core.services.registering import Registered, Registering
 from pkgindex_core.storage_failures import storage_failure
 
@@ -77,26 +60,6 @@ class UploadLimits(Struct, frozen=True, kw_only=True):
     """Values, not names: a package may have hundreds of classifiers and requirements."""
 
 
-class Published(Struct, frozen=True, kw_only=True):
-    """What an upload came to."""
-
-    index: IndexName
-    project: ProjectName
-    file: File
-    created: bool
-    """False: the same bytes were there already, nothing changed."""
-    warnings: tuple[str, ...] = ()
-
-
-class _Arrival(Struct, frozen=True, kw_only=True):
-    """A file that was looked at, and what is to be kept of it."""
-
-    file: File
-    display_name: str
-    metadata: CoreMetadata
-    warnings: tuple[str, ...]
-
-
 class Uploads:
     """Takes uploads into hosted indexes."""
 
@@ -105,21 +68,19 @@ class Uploads:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        checks: Sequence[UploadCheck],
+        files: FileUploads,
         documentation: DocumentationUploads,
         registering: Registering,
         limits: UploadLimits,
         workers: Executor,
-        clock: Clock,
     ) -> None:
+        self._files = files
         self._documentation = documentation
         self._registering = registering
         self._store = store
         self._blobs = blobs
-        self._checks = checks
         self._limits = limits
         self._workers = workers
-        self._clock = clock
 
     @asynccontextmanager
     async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload]:
@@ -251,27 +212,12 @@ class Upload:
                 stage, form, self._filename, index=self._config.name, principal=self._principal
             )
         name = parse_upload_filename(self._filename)
-        self._config = await self._uploads._hosted(self._config.name, self._principal, name.project)
+        config = await self._uploads._hosted(self._config.name, self._principal, name.project)
         await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
-        sha256 = Sha256(stage.hexdigest())
-        taken = await self._check_name(name, sha256)
-        if taken is not None and taken.live and taken.sha256 == sha256:
-            return await self._renewed(name, stage)
-        await stage.flush()
-        uploads = self._uploads
-        inspected, arrival = await uploads._in_worker(lambda: self._inspect(name, form, stage.path, stage.size))
-        failpoint("upload.archive_inspected")
-        await self._check_release(name)
-        # Side by side: each waits for the disk twice, and no row names either of them yet.
-        kept = [stage.keep(), *([uploads._blobs.put(inspected.metadata)] if name.kind == "wheel" else [])]
-        blob, *sidecar = _all_or_raise(await asyncio.gather(*kept, return_exceptions=True))
-        failpoint("upload.metadata_kept")
-        failpoint("upload.blob_kept")
-        file = _with_digests(inspected.file, blob.sha256, blob.size, sidecar[0].sha256 if sidecar else None)
-        published = await self._commit(msgspec.structs.replace(arrival, file=file), name, sha256)
-        failpoint("upload.committed")
-        return published
+        return await self._uploads._files.publish(
+            stage, form, name, self._filename, config=config, principal=self._principal
+        )
 
     async def _compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:
         """Hold the bytes against every digest that was sent, wherever in the form it stood (UP-1, UP-5)."""
@@ -287,149 +233,6 @@ class Upload:
                 hint="the file was changed on the way: upload it again",
             )
 
-    async def _commit(self, arrival: _Arrival, name: UploadName, sha256: Sha256) -> Published:
-        """Commit the file, with what it says of its version, under exactly what was checked.
-
-        That is the index as it is configured, the name free, and the project as it was where more of it was looked at (the other
-        sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
-        """
-        index = self._config.name
-
-        async def attempt(turn: int) -> Published:
-            self._config = await self._uploads._hosted(index, self._principal, name.project)
-            taken = await self._check_name(name, sha256)
-            if taken is not None and taken.live and taken.sha256 == sha256:
-                return await self._unchanged(name)
-            stamp = await self._check_release(name)
-            guards: list[Requirement] = [IndexIs(self._config)]
-            if not self._config.volatile:
-                guards.append(FileAbsent(index, arrival.file.filename))
-            file = msgspec.structs.replace(arrival.file, history=await self._history(name, taken))
-            changes: list[Change] = [PutFile(index, name.project, file, arrival.display_name)]
-            release, is_said = await self._release(name, arrival.metadata)
-            # What is said already may go with a version that is deleted just now. Many wheels at once do not wait for each other twice.
-            relies = is_said and not turn
-            if not relies:
-                changes.append(PutRelease(index, name.project, release))
-            if name.kind == "sdist" or taken is not None or relies:
-                guards.append(ProjectAt(index, name.project, stamp))
-            await self._uploads._store.apply(changes, who=self._principal.label, require=guards)
-            return Published(index=index, project=name.project, file=file, created=True, warnings=arrival.warnings)
-
-        return await until_committed(
-            attempt, f"{name.project} changes faster than it can be written", hint="upload it again"
-        )
-
-    async def _history(self, name: UploadName, taken: Taken | None) -> tuple[Event, ...]:
-        """How the file came here. One that replaces another says how often that has happened, and forgets who brought the other."""
-        now = self._uploads._clock.now()
-        arrived = Event(what="upload", at=now, who=self._principal.name or "", target=self._config.name)
-        if taken is None or not taken.live:
-            return (arrived,)
-        before = await self._uploads._store.file(self._config.name, name.project, self._filename)
-        count = sum(event.count for event in before.history if event.what == "overwrite") if before else 0
-        return (Event(what="overwrite", at=now, count=count + 1), arrived)
-
-    async def _release(self, name: UploadName, metadata: CoreMetadata) -> tuple[Release, bool]:
-        """What is to be said of the version from now on, and whether that is said already."""
-        known = await self._uploads._store.release(self._config.name, name.project, metadata.version)
-        said = (
-            version_documents.from_sdist(metadata, known.metadata)
-            if known is not None and name.kind == "sdist"
-            else version_documents.from_archive(metadata)
-        )
-        release = Release(version=metadata.version, metadata=said)
-        return release, release == known
-
-    def _inspect(self, name: UploadName, form: UploadForm, path: Path, size: int) -> tuple[InspectedUpload, _Arrival]:
-        """Read the archive, in a worker thread; every problem of archive, form and checks at once."""
-        try:
-            inspection = inspect_archive(path, name)
-        except Refused as error:
-            # Whoever has to build the archive again should know at once what else has to change.
-            raise Refused([*error.problems, *form_problems(form, name)], hint=error.hint) from error
-        facts = check_upload(form, self._filename, name, inspection)
-        file = File(
-            filename=self._filename,
-            version=name.version,
-            size=size,
-            upload_time=self._uploads._clock.now(),
-            requires_python=facts.requires_python,
-        )
-        upload = InspectedUpload(
-            index=self._config.name,
-            project=name.project,
-            file=file,
-            form=form,
-            metadata=inspection.metadata,
-            path=path,
-        )
-        problems = [problem for check in self._uploads._checks for problem in check.problems(upload)]
-        if problems:
-            raise Refused(problems)
-        arrival = _Arrival(
-            file=file,
-            display_name=facts.display_name,
-            metadata=facts.metadata,
-            warnings=(*inspection.warnings, *facts.warnings),
-        )
-        return upload, arrival
-
-    async def _check_name(self, name: UploadName, sha256: Sha256) -> Taken | None:
-        """Whether the filename may be used; the commit checks again."""
-        taken = await self._uploads._store.taken(self._config.name, self._filename)
-        if taken is None:
-            return None
-        if taken.project != name.project:
-            raise Conflict(f"File already exists: {self._filename} belongs to the project {taken.project}")
-        same = taken.live and taken.sha256 == sha256
-        if not same and not self._config.volatile:
-            raise _name_taken(self._filename, taken)
-        return taken
-
-    async def _check_release(self, name: UploadName) -> Serial:
-        """What the project's other files and its status forbid; the stamp of the project that was looked at."""
-        store = self._uploads._store
-        (standing,) = await store.standings(name.project, [self._config.name])
-        open_project(standing, name.project)
-        if name.kind != "sdist" or not standing.file_count:
-            return standing.stamp
-        # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
-        page = await store.page(self._config.name, name.project)
-        wanted = canonical_version(name.version)
-        for row in page.rows if page else ():
-            if (
-                row.filename.endswith(".tar.gz")
-                and row.filename != self._filename
-                and canonical_version(row.version) == wanted
-            ):
-                raise Conflict(f"File already exists: the release {wanted} has the source distribution {row.filename}")
-        return standing.stamp
-
-    async def _renewed(self, name: UploadName, stage: Stage) -> Published:
-        """The same bytes again: nothing changes in the index, and what was lost or damaged on the disk is made good."""
-        published = await self._unchanged(name)
-        metadata = published.file.metadata_sha256
-        if metadata and not await self._is_whole(metadata):
-            await stage.flush()
-            inspection = await self._uploads._in_worker(lambda: inspect_archive(stage.path, name))
-            await self._uploads._blobs.put(inspection.metadata)
-        await stage.keep()
-        return published
-
-    async def _is_whole(self, key: Sha256) -> bool:
-        try:
-            data = b"".join([chunk async for chunk in self._uploads._blobs.read(key)])
-        except (Missing, Corrupt):
-            return False
-        return sha256_of(data) == key
-
-    async def _unchanged(self, name: UploadName) -> Published:
-        file = await self._uploads._store.file(self._config.name, name.project, self._filename)
-        if file is None:
-            raise Conflict(f"{self._filename} was deleted while it was being uploaded", hint="upload it again")
-        return Published(index=self._config.name, project=name.project, file=file, created=False)
-
 
 def _digests_of(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
     hasher = Hasher(*algorithms)
@@ -437,27 +240,3 @@ def _digests_of(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
         while data := stream.read(_READ_BYTES):
             hasher.update(data)
     return {name: hasher.hexdigest(name) for name in algorithms}
-
-
-def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:
-    """The blobs; the first failure if any failed, after all of them have ended."""
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, Blob)]
-
-
-def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | None) -> File:
-    return msgspec.structs.replace(file, digests={"sha256": sha256}, size=size, metadata_sha256=metadata_sha256)
-
-
-def _name_taken(filename: str, taken: Taken) -> PkgIndexError:
-    if taken.live:
-        return Conflict(
-            f"File already exists: {filename} already exists in non-volatile index, with other bytes (sha256 {taken.sha256})",
-            hint="publish the changed files under a new version; only a volatile index may overwrite",
-        )
-    return Conflict(
-        f"This filename was previously used by a file that was deleted: {filename}",
-        hint="publish under a new version; a name is never given to other bytes",
-    )

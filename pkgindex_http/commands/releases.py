@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.services.documentation_uploads import PublishedDocumentation
     from pkgindex_core.services.explaining import Explanation
+    from pkgindex_core.services.file_uploads import Published
     from pkgindex_core.services.registering import Registered
-    from pkgindex_core.services.uploads import Published
 
 _CHUNK = 1024 * 1024
 _DOCUMENTATION = ".doc.zip"

@@ -176,7 +176,7 @@ async def test_the_two_hundredth_upload_reads_what_the_first_did(open_world: Ope
     """Publishing many versions of one project stays linear: an upload asks for its own version, never for all of them."""
     async with open_world() as world:
         recording = Recording(world.engine.store)
-        world.engine.uploads._store = recording  # type: ignore[assignment]  # it hands everything on
+        world.engine.uploads._files._store = recording  # type: ignore[assignment]  # it hands everything on
         for number in range(5):
             await publish(world, build_wheel("demo", f"{number}.0"))
         assert not {"releases", "page", "attachments", "projects"} & set(recording.asked)
