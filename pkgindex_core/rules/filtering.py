@@ -77,6 +77,11 @@ def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
     return Timestamp(moment - moment % step) if step > 0 else Timestamp(0)
 
 
+def fingerprints(filters: Mapping[str, PageFilter], moment: Timestamp) -> tuple[tuple[str, str, Timestamp], ...]:
+    """What the decisions of filters depend on besides the files: part of the key of everything that they shape."""
+    return tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in filters.items())
+
+
 def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> tuple[Hidden, ...]:
     """Every reason for which one file is not shown; empty when it is. `filters` are those that apply."""
     return _reasons(origin, file, filters, _builds(filters, build))

@@ -21,7 +21,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, PageFilter, Renderer
-from pkgindex_core.rules.filtering import cut_off
+from pkgindex_core.rules.filtering import fingerprints
 
 _FORMAT = 1
 """Raise when the meaning of anything below changes, so that tags from before an upgrade match nothing."""
@@ -45,7 +45,7 @@ def recipe(renderer: Renderer, admission: AdmissionPolicy, filters: Mapping[str,
         renderer.media_type,
         renderer.fingerprint,
         admission.fingerprint,
-        [(name, filter_.fingerprint, cut_off(filter_, moment)) for name, filter_ in filters.items()],
+        list(fingerprints(filters, moment)),
     )
     return _digest(parts)
 

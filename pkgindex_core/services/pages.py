@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from msgspec import Struct
@@ -99,6 +99,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     stale: tuple[tuple[IndexName, str], ...]
     tags: dict[tuple[str, str], str]
     """ETags by (media type, root), as far as they were asked for; none where a filter looks at the time."""
+
+    @property
+    def key(self) -> Hashable:
+        """Names the layers as they are, for what is built of them."""
+        return (self.tree.serial, tuple((standing.index, standing.stamp) for standing in self.standings))
 
 
 class Pages:

@@ -24,7 +24,7 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Page, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
-from pkgindex_core.rules.filtering import apply_filters, cut_off
+from pkgindex_core.rules.filtering import apply_filters, fingerprints
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages, View
@@ -85,9 +85,8 @@ class ProjectInformation:
             None if version is None else canonical_version(version),
             root,
             serial,
-            decision.tree.serial,
-            tuple((standing.index, standing.stamp) for standing in decision.standings),
-            tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in self._filters.items()),
+            decision.key,
+            fingerprints(self._filters, moment),
         )
         built = self._latest.get(key)
         if built is None:

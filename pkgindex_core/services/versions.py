@@ -26,7 +26,7 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
-from pkgindex_core.rules.filtering import applying, cut_off, why_hidden
+from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
 from pkgindex_core.rules.merging import PROJECT_STATUSES, QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.building import Building
@@ -106,9 +106,8 @@ class Versions:
             project,
             version,
             serial,
-            decision.tree.serial,
-            tuple((standing.index, standing.stamp) for standing in decision.standings),
-            tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in self._filters.items()),
+            decision.key,
+            fingerprints(self._filters, moment),
         )
         known = self._outlines.get(key)
         if known is None:
