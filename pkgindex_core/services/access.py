@@ -57,12 +57,11 @@ def hosted_index(
     principal: Principal,
     action: Action,
     *,
-    also: Sequence[Action] = (),
     project: ProjectName | None = None,
     some_project: bool = False,
 ) -> IndexConfig:
     """The same for an index that has files of its own."""
-    config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
+    config = allowed_index(tree, name, principal, action, project=project, some_project=some_project)
     if config.is_mirror:
         raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
     if config.read_only:
