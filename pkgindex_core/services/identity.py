@@ -22,14 +22,12 @@ from msgspec.structs import replace
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, RequirementFailed, Unavailable
 from pkgindex_core.formats.macaroons import read_token
-from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, IndexStore, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.tokens import TokenText, new_token
 
 _LOGIN_TURNS: Final = 5
@@ -250,34 +248,6 @@ def _wrong(token: TokenText | None) -> Denied:
     return Denied(
         "the log-in or token is not valid, or not any more: log in again, or make another token", anonymous=True
     )
-
-
-class UserPasswords:
-    """The built-in authenticator: users of the store and their passwords."""
-
-    def __init__(self, context: Context) -> None:
-        if context.index_store is None:
-            raise LookupError("users need an index store")
-        self._store = context.index_store
-        self._passwords = PasswordPool(context.workers)
-
-    async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
-        user = await self._store.user(credentials.username)
-        if await self._passwords.verify(user.password_hash if user else "", credentials.secret):
-            if user is not None and self._passwords.outdated(user.password_hash):
-                await self._renew(user, credentials.secret)
-            return Principal(name=credentials.username)
-        # A user without a password of ours may belong to another authenticator.
-        return "refused" if user and user.password_hash else None
-
-    async def _renew(self, user: User, password: str) -> None:
-        """Replace a hash that came from elsewhere by one of ours, unless the user was changed meanwhile.
-
-        Only a favour: whoever knows the password gets in, whether or not the store takes writes now.
-        """
-        with suppress(RequirementFailed, Unavailable, Refused):  # refused: an empty password, which nobody can set anew
-            renewed = replace(user, password_hash=await self._passwords.hash(password))
-            await self._store.apply([PutUser(renewed)], who="[login]", require=[UserIs(user)])
 
 
 def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Principal | None:
