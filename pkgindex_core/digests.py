@@ -7,7 +7,6 @@ kept when an upstream knows only those.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from typing import NewType, Protocol
@@ -69,14 +68,6 @@ class Hasher:
 
     def hexdigest(self, algorithm: str) -> str:
         return self._hashes[algorithm].hexdigest()
-
-    def mismatches(self, expected: Mapping[str, str]) -> list[str]:
-        """The algorithms whose expected value differs. An algorithm that was not fed is not compared."""
-        return [
-            name
-            for name, value in expected.items()
-            if name in self._hashes and not hmac.compare_digest(self._hashes[name].hexdigest(), value.lower())
-        ]
 
 
 class _Digest(Protocol):

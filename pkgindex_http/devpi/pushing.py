@@ -68,7 +68,7 @@ async def upload_or_push(ask: Ask) -> Reply:
 
 
 async def push(ask: Ask) -> Reply:
-    """Push a release to another index."""
+    """Push a release to another index, here or on another server."""
     # What somebody may not read looks like what does not exist, whatever the body says.
     allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.PUSH, some_project=True)
     wish = _wish(await read_json(ask.request, dict[str, Any]))

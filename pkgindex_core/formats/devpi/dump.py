@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +25,6 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.json_spans import Buffer, elements, members
 
 VERSIONS: Final = ("1", "2")
-Kind = Literal["releasefile", "doczip", "toxresult"]
 
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _DIGEST_DIRECTORY = re.compile(r"\A([a-z0-9_]+)=([0-9a-f]+)\Z")
@@ -51,7 +50,7 @@ class DumpFile(Struct, frozen=True, kw_only=True):
     """One file of an index, of any kind."""
 
     kind: str
-    """A `Kind`, or what a later devpi may call something new."""
+    """`releasefile`, `doczip` or `toxresult`; a later devpi may have others."""
     project: str
     version: str
     relpath: str
