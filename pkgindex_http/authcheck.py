@@ -18,6 +18,7 @@ from pkgindex_core.services.access import allowed_index, require_user_right
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.replies import Reply, text_reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.routing import Checked, OnIndex, Public
 
 
 async def authcheck(ask: Ask) -> Reply:
@@ -34,8 +35,6 @@ async def authcheck(ask: Ask) -> Reply:
 
 
 async def _check(ask: Ask, path: str, method: str) -> None:
-    from pkgindex_http.routes import Checked, OnIndex, Public  # the table there names the handler here
-
     segments = split_path(path)
     match = ask.server.routes.match(segments) if segments is not None else None
     methods = match.methods if match is not None else {}

@@ -36,7 +36,8 @@ from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
-from pkgindex_http.routes import Checked, Glanced, OnIndex, Public, Route, RouteTable
+from pkgindex_http.routes import ROUTES
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, RouteTable
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -58,7 +59,7 @@ class Server:
         self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
         self.remote_users = RemoteUsers(settings, self.origin)
         self.stopping = False
-        self.routes = RouteTable()
+        self.routes = RouteTable(ROUTES)
         self._probed = 0.0
         self._probe: asyncio.Task[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None

@@ -9,7 +9,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pkgindex_http.cli import main
-from pkgindex_http.routes import ROUTES, Checked, Glanced, OnIndex, Permission
+from pkgindex_http.routes import ROUTES
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission
 
 README = Path(__file__).parents[2] / "pkgindex_http" / "README.md"
 MARKED = r"(?<=^<!-- {0}: begin -->\n).*?(?=^<!-- {0}: end -->$)"

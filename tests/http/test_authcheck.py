@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pkgindex_http.routes import ROUTES, OnIndex, Public, Route
+from pkgindex_http.routes import ROUTES
+from pkgindex_http.routing import OnIndex, Public, Route
 from tests.http.conftest import Serve, Served, basic
 
 

@@ -13,7 +13,8 @@ from pkgindex_core.changes import PutAttachment, PutRelease, PutUser
 from pkgindex_core.models import Attachment, Release, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import build_wheel, zip_of
-from pkgindex_http.routes import ROUTES, Route
+from pkgindex_http.routes import ROUTES
+from pkgindex_http.routing import Route
 from tests.conftest import Tally
 from tests.http import permission_table as table
 from tests.http.conftest import PASSWORD, Serve, Served, basic

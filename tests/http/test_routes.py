@@ -7,7 +7,8 @@ import pytest
 from pkgindex_core.rules.permissions import ABOUT_A_USER, Action
 from pkgindex_http.paths import split_path
 from pkgindex_http.replies import Reply
-from pkgindex_http.routes import ROUTES, Checked, Glanced, OnIndex, Public, Route, RouteTable
+from pkgindex_http.routes import ROUTES
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, RouteTable
 from tests.http.conftest import Serve, basic
 
 
@@ -82,7 +83,7 @@ async def test_private_index_answers_nothing_to_strangers(serve: Serve, route: R
 
 
 def test_literals_win_over_placeholders() -> None:
-    table = RouteTable()
+    table = RouteTable(ROUTES)
     match = table.match(("simple", "demo", ""))
     assert match is not None
     assert match.methods["GET"].path == "/simple/{project}/"
