@@ -9,7 +9,6 @@ code talk to its services; nothing else constructs them.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -60,6 +59,7 @@ from pkgindex_core.services.releases import Releases
 from pkgindex_core.services.results import Results
 from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.services.versions import Versions
+from pkgindex_core.services.workers import in_worker
 from pkgindex_core.urls import without_credentials
 
 T = TypeVar("T")
@@ -315,7 +315,7 @@ class Engine:
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run blocking work in the engine's bounded threads."""
-        return await asyncio.get_running_loop().run_in_executor(self.workers, function)
+        return await in_worker(self.workers, function)
 
     def _first_indexes(self) -> list[IndexConfig]:
         url, credentials = without_credentials(self.settings.upstream)

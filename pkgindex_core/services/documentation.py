@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
 
 from msgspec import Struct
 
@@ -38,8 +37,7 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.documentation_uploads import KIND
 from pkgindex_core.services.pages import Pages
-
-T = TypeVar("T")
+from pkgindex_core.services.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
 _TAIL_BYTES = 256 * 1024
@@ -149,7 +147,7 @@ class Documentation:
                 while piece := (
                     next(pieces, b"")
                     if page.size <= _SMALL_BYTES
-                    else await self._in_worker(partial(next, pieces, b""))
+                    else await in_worker(self._workers, partial(next, pieces, b""))
                 ):
                     if held:
                         yield held
@@ -224,7 +222,7 @@ class Documentation:
                 span = Span(start, size) if size else None
                 tail = b"".join([data async for data in self._blobs.read(attachment.sha256, span)])
                 try:
-                    return await self._in_worker(partial(read_directory, tail, size))
+                    return await in_worker(self._workers, partial(read_directory, tail, size))
                 except TooShortError as short:
                     start = short.start
         except Missing as missing:
@@ -232,9 +230,6 @@ class Documentation:
         except Refused as refused:
             raise _corrupt(attachment, refused.message) from refused
         raise _corrupt(attachment, "its directory is not where it says")
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 def _chosen(attachments: Sequence[Attachment], version: str) -> Attachment | None:

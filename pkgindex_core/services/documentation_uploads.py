@@ -9,7 +9,6 @@ replace it on a volatile index and are refused on another.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
@@ -30,6 +29,7 @@ from pkgindex_core.protocols import Blob, IndexStore, Principal, Stage, UploadFo
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
 from pkgindex_core.services.committing import until_committed
+from pkgindex_core.services.workers import in_worker
 
 KIND = "doczip"
 
@@ -92,7 +92,7 @@ class DocumentationUploads:
         await stage.flush()
         path = stage.path
         try:
-            facts = await asyncio.get_running_loop().run_in_executor(self._workers, inspect_documentation, path)
+            facts = await in_worker(self._workers, inspect_documentation, path)
         except Refused as error:
             raise Refused([*problems, *error.problems], hint=error.hint) from error
         if problems:

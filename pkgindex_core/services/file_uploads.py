@@ -10,10 +10,9 @@ so a client that lost the answer may repeat itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -50,8 +49,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
 from pkgindex_core.services.committing import until_committed
-
-T = TypeVar("T")
+from pkgindex_core.services.workers import in_worker
 
 
 class Published(Struct, frozen=True, kw_only=True):
@@ -132,7 +130,7 @@ class _FileUpload:
         if taken is not None and taken.live and taken.sha256 == sha256:
             return await self._renewed(stage)
         await stage.flush()
-        inspected, arrival = await self._in_worker(lambda: self._inspect(stage.path, stage.size))
+        inspected, arrival = await in_worker(self._workers, lambda: self._inspect(stage.path, stage.size))
         failpoint("upload.archive_inspected")
         await self._check_release()
         # Side by side: each waits for the disk twice, and no row names either of them yet.
@@ -273,7 +271,7 @@ class _FileUpload:
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
             await stage.flush()
-            inspection = await self._in_worker(lambda: inspect_archive(stage.path, self._name))
+            inspection = await in_worker(self._workers, lambda: inspect_archive(stage.path, self._name))
             await self._blobs.put(inspection.metadata)
         await stage.keep()
         return published
@@ -290,9 +288,6 @@ class _FileUpload:
         if file is None:
             raise Conflict(f"{self._filename} was deleted while it was being uploaded", hint="upload it again")
         return Published(index=self._config.name, project=self._name.project, file=file, created=False)
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:

@@ -8,7 +8,6 @@ and never held whole, unless it is small enough to be kept for the next one who 
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,6 +26,7 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.pages import Pages, View
+from pkgindex_core.services.workers import in_worker
 
 _BATCH_FILES = 2_000
 """Written at a time by a worker."""
@@ -117,7 +117,7 @@ class FindLinks:
             moment=self._clock.now(),
         )
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
-        tag = await asyncio.get_running_loop().run_in_executor(self._workers, lambda: self._tag(view, stamps))
+        tag = await in_worker(self._workers, lambda: self._tag(view, stamps))
         public = self._pages.is_public(tree, order)
         if not any(each.rounding for each in self._filters.values()):
             self._named[key] = (generation, tag, public)
@@ -192,4 +192,4 @@ class FindLinks:
                 lines += [flat_line(entry) for entry in merged.entries]
             return b"".join(lines)
 
-        return await asyncio.get_running_loop().run_in_executor(self._workers, write)
+        return await in_worker(self._workers, write)

@@ -39,6 +39,7 @@ from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.name_streams import Names, Part, held, listed, side_by_side, united, without
 from pkgindex_core.services.pages import PageAnswer, Pages
+from pkgindex_core.services.workers import in_worker
 
 
 class OwnNames(Struct, frozen=True, kw_only=True):
@@ -135,7 +136,7 @@ class Listings:
                 body = await self._written((tag, kept), hosted, streams, renderer, kept, serial)
             if kept != coding:
                 decode = functools.partial(decompress, body, kept)
-                body = await asyncio.get_running_loop().run_in_executor(self._workers, decode)
+                body = await in_worker(self._workers, decode)
         return PageAnswer(
             etag=name,
             media_type=renderer.media_type,
@@ -202,7 +203,6 @@ class Listings:
         coding: str,
         serial: Serial,
     ) -> bytes:
-        loop = asyncio.get_running_loop()
         body = Compressor(coding)
         body.add(renderer.list_start(serial))
         first = True
@@ -215,9 +215,9 @@ class Listings:
         # Ours first: a name that we have too is spelled as we spell it.
         streams = [held(sorted(hosted.items())), *mirrored]
         async for part in side_by_side(streams):
-            await loop.run_in_executor(self._workers, add, part)
+            await in_worker(self._workers, add, part)
         body.add(renderer.list_end(serial))
-        return await loop.run_in_executor(self._workers, body.finish)
+        return await in_worker(self._workers, body.finish)
 
 
 async def _json_array(stream: AsyncIterator[Names]) -> AsyncGenerator[bytes, None]:

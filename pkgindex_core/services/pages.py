@@ -37,6 +37,7 @@ from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
+from pkgindex_core.services.workers import in_worker
 
 _BUILD_TURNS = 5
 _DECIDE_TURNS = 5
@@ -357,7 +358,7 @@ class Pages:
             merged, _ = apply_filters(merge(request.project, parts), self._filters, build)
             return compress(renderer.page(merged), request.coding)
 
-        return await asyncio.get_running_loop().run_in_executor(self._workers, write)
+        return await in_worker(self._workers, write)
 
 
 class _Overtaken(PkgIndexError):

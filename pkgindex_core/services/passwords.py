@@ -19,6 +19,7 @@ import argon2
 
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.formats.password_hashes import affordable_argon2, salted_sha256
+from pkgindex_core.services.workers import in_worker
 
 PASSWORD_LIMIT: Final = 4096
 """Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
@@ -45,7 +46,7 @@ class PasswordPool:
         if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
             raise Refused(f"the password is longer than {PASSWORD_LIMIT} bytes")
         async with self._turn():
-            return await asyncio.get_running_loop().run_in_executor(self._workers, self._hasher.hash, password)
+            return await in_worker(self._workers, self._hasher.hash, password)
 
     async def verify(self, password_hash: str, password: str) -> bool:
         """Compare. An empty hash (no such user, or no password set) takes as long as a real one and never matches.
@@ -69,7 +70,7 @@ class PasswordPool:
             self._waiting -= 1
 
     async def _verified(self, password_hash: str, password: str) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._verify, password_hash, password)
+        return await in_worker(self._workers, self._verify, password_hash, password)
 
     def outdated(self, password_hash: str) -> bool:
         """Whether a hash that was just verified is not of the kind and cost that new ones have."""

@@ -7,13 +7,12 @@ few are built at a time, and what was built lately is kept while nothing was com
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import blake2b
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import Struct
 
@@ -28,12 +27,11 @@ from pkgindex_core.rules.filtering import apply_filters, fingerprints
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages, View
+from pkgindex_core.services.workers import in_worker
 
 _TURNS: Final = 2
 _LATEST: Final = 8
 """Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
-
-T = TypeVar("T")
 
 
 class ProjectDocument(Struct, frozen=True, kw_only=True):
@@ -111,7 +109,7 @@ class ProjectInformation:
         moment: Timestamp,
     ) -> tuple[bytes, str]:
         page = await self._page(decision, start, project, root, serial, moment)
-        chosen = version if version is not None else await self._in_worker(partial(newest, page))
+        chosen = version if version is not None else await in_worker(self._workers, partial(newest, page))
         wanted = canonical_version(chosen)
         spelled = next((each for each in page.versions if canonical_version(each) == wanted), None)
         if spelled is None:
@@ -127,7 +125,7 @@ class ProjectInformation:
             body = project_json(facts, releases=version is None)
             return body, blake2b(body, digest_size=16).hexdigest()
 
-        return await self._in_worker(write)
+        return await in_worker(self._workers, write)
 
     async def _page(
         self,
@@ -149,7 +147,7 @@ class ProjectInformation:
         def merged() -> MergedPage:
             return apply_filters(merge(project, parts), self._filters, build)[0]
 
-        return await self._in_worker(merged)
+        return await in_worker(self._workers, merged)
 
     async def _metadata(self, decision: Decision, project: ProjectName, version: str, serial: Serial) -> bytes:
         """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
@@ -160,6 +158,3 @@ class ProjectInformation:
             if release is not None:
                 return release.metadata
         return b"{}"
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)

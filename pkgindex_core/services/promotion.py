@@ -13,12 +13,11 @@ to be pushed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -53,9 +52,8 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding, Moved, Push, plan_push
 from pkgindex_core.services.access import allowed_index, open_project, publishing_index
 from pkgindex_core.services.committing import until_committed
+from pkgindex_core.services.workers import in_worker
 from pkgindex_core.storage_failures import storage_failure
-
-T = TypeVar("T")
 
 _FETCHES = 8
 """Files of one push that are fetched, or looked for, at once."""
@@ -303,7 +301,7 @@ class Promotion:
             if file.sha256 is None or file.filename in checked or (file.filename, file.sha256) in known:
                 continue
             async with self._local(file.sha256, file.filename) as path:
-                problems += await self._in_worker(partial(self._judge, target, parcel, file, path))
+                problems += await in_worker(self._workers, partial(self._judge, target, parcel, file, path))
             checked.add(file.filename)
         if problems:
             raise Refused(problems)
@@ -339,9 +337,6 @@ class Promotion:
                 yield stage.path
         except OSError as error:
             raise storage_failure(error, "checking a push") from error
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
     def _refresher(self, config: IndexConfig) -> Refresher:
         refresher = self._refreshers.get(config.type)

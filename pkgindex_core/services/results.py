@@ -28,6 +28,7 @@ from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import hosted_index
 from pkgindex_core.services.committing import until_committed
+from pkgindex_core.services.workers import in_worker
 
 KIND = "toxresult"
 FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."
@@ -112,7 +113,7 @@ class Results:
                 await stage.write(data)
             await stage.flush()
             async with self._looks:
-                await asyncio.get_running_loop().run_in_executor(self._workers, _check, stage.path)
+                await in_worker(self._workers, _check, stage.path)
             return await stage.keep()
 
 

@@ -8,12 +8,10 @@ submit       registering
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import Struct
 
@@ -39,9 +37,8 @@ from pkgindex_core.services.access import publishing_index
 from pkgindex_core.services.documentation_uploads import DocumentationUploads, PublishedDocumentation
 from pkgindex_core.services.file_uploads import FileUploads, Published
 from pkgindex_core.services.registering import Registered, Registering
+from pkgindex_core.services.workers import in_worker
 from pkgindex_core.storage_failures import storage_failure
-
-T = TypeVar("T")
 
 # What a form may ask to be compared besides sha256, which is always computed.
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
@@ -108,9 +105,6 @@ class Uploads:
         return publishing_index(
             tree, index, principal, Action.UPLOAD, also=also, project=project, some_project=project is None
         )
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 class Upload:
@@ -225,7 +219,7 @@ class Upload:
         late = [name for name in expected if name not in actual]
         if late:
             await stage.flush()
-            actual |= await self._uploads._in_worker(lambda: _digests_of(stage.path, late))
+            actual |= await in_worker(self._uploads._workers, lambda: _digests_of(stage.path, late))
         wrong = [name for name, value in expected.items() if actual[name] != value]
         if wrong:
             raise Refused(

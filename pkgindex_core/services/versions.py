@@ -31,6 +31,7 @@ from pkgindex_core.rules.merging import PROJECT_STATUSES, QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages
+from pkgindex_core.services.workers import in_worker
 
 PIECE: Final = 64 * 1024
 """Bytes from which what is written is handed on."""
@@ -122,7 +123,7 @@ class Versions:
         self, decision: Decision, project: ProjectName, version: str | None, serial: Serial, shown: Shown
     ) -> Outline:
         layers = await self._layers(decision, project, version, serial)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, outline, layers, shown, version)
+        return await in_worker(self._workers, outline, layers, shown, version)
 
     async def _layers(
         self, decision: Decision, project: ProjectName, version: str | None, serial: Serial

@@ -11,10 +11,9 @@ the index still lists the file, it is lost: also written down, told, and everyth
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -28,8 +27,7 @@ from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, IndexStore
 from pkgindex_core.services.dumps.copying import copy_blob, side_by_side
 from pkgindex_core.services.dumps.directory import DumpDirectory
-
-T = TypeVar("T")
+from pkgindex_core.services.workers import in_worker
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and of how much; 0 when nobody knows."""
@@ -65,11 +63,11 @@ class Exporting:
     ) -> Exported:
         """Bring a dump up to the head. Without `cached`, what mirrors have fetched stays out: it can be fetched again."""
         head = await self._store.head()
-        last = await self._in_worker(dump.last_commit)
+        last = await in_worker(self._workers, dump.last_commit)
         if last is not None:
             await self._same_history(last)
         done = Exported(head=head)
-        known = {one.sha256: one for one in await self._in_worker(dump.gone)}
+        known = {one.sha256: one for one in await in_worker(self._workers, dump.gone)}
         copying = _Copying(self._blobs, target, done)
         serial = last.serial if last else Serial(0)
         pending: list[Commit] = []
@@ -98,7 +96,7 @@ class Exporting:
         if found:
             for sha256 in found:
                 del known[sha256]
-            await self._in_worker(lambda: dump.write_gone(list(known.values())))
+            await in_worker(self._workers, lambda: dump.write_gone(list(known.values())))
         done.gone = sum(not one.lost for one in known.values())
         done.lost = [one for one in known.values() if one.lost]
         progress("commits", head, head)
@@ -130,8 +128,8 @@ class Exporting:
         if missing:
             for sha256 in missing:
                 known[sha256] = await self._judged(named[sha256])
-            await self._in_worker(lambda: dump.write_gone(list(known.values())))
-        await self._in_worker(lambda: dump.write_segment(commits))
+            await in_worker(self._workers, lambda: dump.write_gone(list(known.values())))
+        await in_worker(self._workers, lambda: dump.write_segment(commits))
         failpoint("export.segment_written")
         copying.done.commits += len(commits)
 
@@ -156,9 +154,6 @@ class Exporting:
                 f"commit {last.serial} of the dump is not that of the store",
                 hint="the store was restored from an older state since: export into a new directory",
             )
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 class _Copying:

@@ -7,10 +7,9 @@ other commits it refuses to go. Two at once do no harm: a commit follows the hea
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -25,8 +24,7 @@ from pkgindex_core.protocols import BlobStore, IndexStore
 from pkgindex_core.services.dumps.copying import copy_blob, side_by_side
 from pkgindex_core.services.dumps.directory import DumpDirectory
 from pkgindex_core.services.dumps.exporting import Progress
-
-T = TypeVar("T")
+from pkgindex_core.services.workers import in_worker
 
 _BATCH_COMMITS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
@@ -54,19 +52,19 @@ class Restoring:
 
     async def restore(self, dump: DumpDirectory, source: BlobStore, *, progress: Progress) -> Restored:
         """Bring the store up to the dump's head."""
-        segments = await self._in_worker(dump.segments)
+        segments = await in_worker(self._workers, dump.segments)
         if not segments:
             raise Refused(f"the dump in {dump.path} has no commits")
         goal = segments[-1].last
-        gone = {one.sha256: one for one in await self._in_worker(dump.gone)}
+        gone = {one.sha256: one for one in await in_worker(self._workers, dump.gone)}
         head = await self._agreed_head(dump, segments)
         done = Restored(head=head, lost=[one for one in gone.values() if one.lost])
         for segment in segments:
             if segment.last <= head:
                 continue
-            await self._in_worker(lambda segment=segment: dump.check_segment(segment))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            await in_worker(self._workers, lambda segment=segment: dump.check_segment(segment))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             waiting = dump.commits(segment)
-            while batch := await self._in_worker(lambda waiting=waiting: _batch(waiting, head)):  # type: ignore[misc]  # as above
+            while batch := await in_worker(self._workers, lambda waiting=waiting: _batch(waiting, head)):  # type: ignore[misc]  # as above
                 await self._keep_blobs(source, batch, gone, done)
                 failpoint("restore.blobs_kept")
                 await self._store.replay(batch)
@@ -84,7 +82,7 @@ class Restoring:
             return head
         common = Serial(min(head, segments[-1].last))
         segment = next(each for each in segments if each.first <= common <= each.last)
-        theirs = await self._in_worker(lambda: _commit_of(dump, segment, common))
+        theirs = await in_worker(self._workers, lambda: _commit_of(dump, segment, common))
         (ours,) = await self._store.commits(Serial(common - 1), limit=1)
         if ours != theirs:
             raise Conflict(
@@ -134,9 +132,6 @@ class Restoring:
                     continue
             if seen % 100 == 0:
                 progress("files", seen, 0)
-
-    async def _in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
 def _batch(waiting: Iterator[Commit], after: Serial) -> list[Commit]:

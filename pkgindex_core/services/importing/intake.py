@@ -7,7 +7,6 @@ what cannot be inspected cannot be quoted, and a remark.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -24,6 +23,7 @@ from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import BlobStore, Stage
 from pkgindex_core.services.importing.directory import DevpiDirectory
+from pkgindex_core.services.workers import in_worker
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Intake:
         )
 
     async def in_worker(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+        return await in_worker(self._workers, function)
 
 
 def _difference(file: DumpFile, stage: Stage) -> str:
