@@ -51,6 +51,7 @@ from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.overview import Overview
 from pkgindex_core.services.pages import Pages
+from pkgindex_core.services.parcels import Parcels
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.project_information import ProjectInformation
 from pkgindex_core.services.promotion import Promotion
@@ -177,16 +178,11 @@ class Engine:
             workers=workers,
             clock=clock,
         )
+        parcels = Parcels(store=store, blobs=blobs, refreshers=refreshers, filters=filters, clock=clock)
         self.promotion = Promotion(
-            store=store,
-            blobs=blobs,
-            refreshers=refreshers,
-            filters=filters,
-            checks=checks,
-            workers=workers,
-            clock=clock,
+            store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
         )
-        self.forwarding = Forwarding(promotion=self.promotion, publishers=publishers)
+        self.forwarding = Forwarding(parcels=parcels, publishers=publishers)
         self.overview = Overview(store=store, options=self.index_options)
         self.administration = Administration(
             store=store,

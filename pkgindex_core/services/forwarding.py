@@ -1,6 +1,6 @@
 """Forwarding: a release goes to somebody else's index, as whoever asks for it is known there.
 
-What is sent is what a push within this server would give (`services.promotion`): what is hidden here is not sent. Nothing is kept of the
+What is sent is what a push within this server would give (`services.parcels`): what is hidden here is not sent. Nothing is kept of the
 credentials, and nothing is written here.
 """
 
@@ -14,14 +14,14 @@ import msgspec
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Consignment, Delivery, Destination, Principal, Publisher
-from pkgindex_core.services.promotion import Promotion
+from pkgindex_core.services.parcels import Parcels
 
 
 class Forwarding:
     """Sends releases to other servers, through the publishers that plugins offer."""
 
-    def __init__(self, *, promotion: Promotion, publishers: Sequence[Publisher]) -> None:
-        self._promotion = promotion
+    def __init__(self, *, parcels: Parcels, publishers: Sequence[Publisher]) -> None:
+        self._parcels = parcels
         self._publishers = publishers
 
     async def send(
@@ -42,7 +42,7 @@ class Forwarding:
             raise Refused(
                 "nothing here can push to such a URL", hint="say the upload URL, as https://upload.example.org/legacy/"
             )
-        parcel = await self._promotion.parcel(source, project, version, principal=principal, files=files, docs=docs)
+        parcel = await self._parcels.whole(source, project, version, principal=principal, files=files, docs=docs)
         holding = parcel.holding
         metadata: dict[str, Any] = {}
         for release in holding.releases:
