@@ -245,13 +245,13 @@ def _only(principal: Principal, action: Action, user: str | None) -> Decision:
     who = f"{user} and {managers}" if user is not None and user != ROOT else managers
     if allowed:
         return Decision(True, f"{principal.label} may {action.value}: it is for {who}")
-    return Decision(False, f"{principal.label} may not {action.value}: it is for {who} only")
+    return Decision(False, f"{action.value} is for {who} only, not for {principal.label}")
 
 
 def _only_root(principal: Principal, action: Action) -> Decision:
     if principal.name == ROOT:
         return Decision(True, f"{principal.label} may {action.value}: it is for {ROOT}")
-    return Decision(False, f"{principal.label} may not {action.value}: it is for {ROOT} only")
+    return Decision(False, f"{action.value} is for {ROOT} only, not for {principal.label}")
 
 
 def _listed(principal: Principal, entries: Iterable[str]) -> bool:

@@ -318,7 +318,7 @@ def test_reasons_say_who_what_and_why() -> None:
     assert permits(PRINCIPALS["bob"], Action.READ, index=private).reason == "bob may read on owner/dev"
     assert permits(token(actions="read"), Action.UPLOAD, index=BOBS).reason == "the token t1 is not for upload"
     assert permits(PRINCIPALS["bob"], Action.INDEX_DELETE, index=private).reason == (
-        "bob may not index-delete: it is for owner and root only"
+        "index-delete is for owner and root only, not for bob"
     )
 
 
