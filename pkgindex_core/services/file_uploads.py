@@ -147,7 +147,8 @@ class _FileUpload:
         """Commit the file, with what it says of its version, under exactly what was checked.
 
         That is the index as it is configured, the name free, and the project as it was where more of it was looked at (the other
-        sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed meanwhile it is checked anew, and refused for what is wrong now.
+        sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed
+        meanwhile it is checked anew, and refused for what is wrong now.
         """
         index = self._config.name
 

@@ -1,8 +1,9 @@
 """What users and indexes there are, as the one who asks may see them: devpi's documents, with less in them.
 
-devpi shows everything to everybody. Here an index that one may not read is in no document, nor is a user whom one would know of by such
-indexes alone, nor is it among the bases of one that inherits from it, except for those who may change these. Whoever may list users sees the names of all. Mail address and custom data of a user are for that user and those who
-manage users; secrets are in no document whoever asks.
+devpi shows everything to everybody. Here an index that one may not read is in no document, nor among the bases of one that inherits
+from it, except for those who may change these; nor is a user whom one would know of by such indexes alone. Whoever may list users sees
+the names of all. Mail address and custom data of a user are for that user and those who manage users; secrets are in no document
+whoever asks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is known of a project's versions, as devpi's client asks for it: metadata, links to files, documentation, test results.
 
 Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
-here, not by the histories of files that were pushed from it either; a private name is not asked of a mirror, and a mirror that could not be asked is an error, never a shorter document.
+here, not by the histories of files that were pushed from it either; a private name is not asked of a mirror, and a mirror that could
+not be asked is an error, never a shorter document.
 
     decision -> outline, packed (built once for all who ask, few at a time) -> piece by piece, one version's metadata at a time
 
