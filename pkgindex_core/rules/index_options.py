@@ -20,7 +20,7 @@ from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.rules import option_values as values
-from pkgindex_core.spelling import suggestion
+from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
 
 DROP: Final = object()
@@ -236,8 +236,11 @@ class IndexOptions:
         )
         if unexpected:
             told = ", ".join(f"{key[:_SHOWN]}={masked(str(value))[:_SHOWN]}" for key, value in unexpected.items())
-            problems.append(f"indexconfig got unexpected keyword arguments: {told}")
-            hint = suggestion(next(iter(unexpected)), options)
+            # devpi's client shows no hints: what was probably meant has to stand in the message itself.
+            first = next(iter(unexpected))
+            meant = f" ({suggestion(first, options)})" if nearest(first, options) else ""
+            problems.append(f"indexconfig got unexpected keyword arguments: {told}{meant}")
+            hint = "" if meant else suggestion(first, options)
         if problems:
             raise Refused(problems, hint=hint)
         return changed

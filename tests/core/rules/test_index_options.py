@@ -173,7 +173,14 @@ class TestPatches:
     def test_all_that_is_wrong_is_told_at_once(self):
         error = refusal(BUILTIN.changed, stage(), {"volatile": "x", "bases": "a/c", "vlatile": "no", "foo": 1}, TREE)
         assert len(error.problems) == 3
-        assert error.hint == "did you mean 'volatile'?"
+        # In the message: devpi's client shows no hints.
+        assert error.problems[-1].endswith("vlatile=no, foo=1 (did you mean 'volatile'?)")
+        assert error.hint == ""
+
+    def test_where_nothing_is_spelled_alike_the_hint_tells_all_there_are(self):
+        error = refusal(BUILTIN.changed, stage(), {"xyz": 1}, TREE)
+        assert error.problems == ("indexconfig got unexpected keyword arguments: xyz=1",)
+        assert error.hint.startswith("known are ")
 
     def test_dropping_what_nobody_knows_clears_away_what_a_plugin_left(self):
         left = replace(stage(), options={"gone": 1, "kept": 2})
