@@ -106,8 +106,16 @@ def clean_header(value: str) -> str:
 def json_reply(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """A JSON document, as devpi's clients want it: exact content type, a newline at the end; indented for people unless it is long."""
     encoded = msgspec.json.encode(value)
-    body = (msgspec.json.format(encoded, indent=2) if len(encoded) <= _INDENTED_BYTES else encoded) + b"\n"
+    body = _indented(encoded) + b"\n"
     return Reply(status=status, headers={"Content-Type": JSON, **SECURITY_HEADERS, **(headers or {})}, body=body)
+
+
+def _indented(encoded: bytes) -> bytes:
+    """A document for people to read; as it is when it is long, or would become so: what is nested deeply is indented far."""
+    if len(encoded) > _INDENTED_BYTES:
+        return encoded
+    written = msgspec.json.format(encoded, indent=2)
+    return written if len(written) <= 2 * _INDENTED_BYTES else encoded
 
 
 def text_reply(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None, reason: str = "") -> Reply:
