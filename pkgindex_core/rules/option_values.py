@@ -6,7 +6,7 @@ Sentences are devpi's where it has one. None of them repeats a URL's credentials
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +18,9 @@ from pkgindex_core.urls import same_server, without_credentials
 
 _TRUE = frozenset({"true", "yes", "1", "on"})
 _FALSE = frozenset({"false", "no", "0", "off"})
+VALUE_LIMIT: Final = 64 * 1024
+"""Bytes of a free text or value. Documents of many indexes hold all of theirs, and anybody may ask for those."""
+_ELSEWHERE = "keep what is long elsewhere, and write down where"
 _SHOWN = 80
 _GROUP_LIMIT = 256
 
@@ -35,13 +38,19 @@ def boolean(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """Any text; what is not text is written as it is spelled."""
-    return str(value)
+    """Any text of a bounded length; what is not text is written as it is spelled."""
+    written = str(value)
+    if len(written.encode(errors="replace")) > VALUE_LIMIT:
+        raise Refused(f"the text is longer than {VALUE_LIMIT} bytes", hint=_ELSEWHERE)
+    return written
 
 
 def anything(value: Any) -> Any:
-    """Whatever JSON can say."""
-    return msgspec.to_builtins(value)
+    """Whatever JSON can say in a bounded length."""
+    plain = msgspec.to_builtins(value)
+    if len(msgspec.json.encode(plain)) > VALUE_LIMIT:
+        raise Refused(f"the value is longer than {VALUE_LIMIT} bytes of JSON", hint=_ELSEWHERE)
+    return plain
 
 
 def words(value: Any) -> tuple[str, ...]:

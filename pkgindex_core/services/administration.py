@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -35,6 +34,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refus
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
 from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.rules import option_values
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import (
@@ -99,10 +99,10 @@ class Administration:
         user = User(
             name=name,
             password_hash=await self._passwords.hash(password, may_be_empty=self._empty_passwords),
-            email=email,
-            title=title,
-            description=description,
-            custom_data=msgspec.to_builtins(custom_data),
+            email=option_values.text(email),
+            title=option_values.text(title),
+            description=option_values.text(description),
+            custom_data=option_values.anything(custom_data),
             created=now,
             modified=now,
         )
@@ -124,8 +124,10 @@ class Administration:
         custom_data: Any = UNSET,
     ) -> User:
         """Change a user's password or details. Who writes all back and changes nothing but the password needs no other right."""
-        given = {"email": email, "title": title, "description": description, "custom_data": custom_data}
-        details = {key: msgspec.to_builtins(value) for key, value in given.items() if value is not UNSET}
+        given = {"email": email, "title": title, "description": description}
+        details = {key: option_values.text(value) for key, value in given.items() if value is not UNSET}
+        if custom_data is not UNSET:
+            details["custom_data"] = option_values.anything(custom_data)
         hashed: list[str] = []
 
         async def attempt() -> User:

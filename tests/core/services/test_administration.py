@@ -257,3 +257,20 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
         monkeypatch.setattr(store, "apply", late)
         await desk.modify_user("anna", principal=ANNA, password="another")
         await world.engine.identity.login("anna", "another")
+
+
+async def test_what_documents_repeat_for_everybody_is_bounded(open_world: Open) -> None:
+    """`GET /` holds the texts of all users and indexes: nobody fills it for the others."""
+    async with open_world() as world:
+        administration = world.engine.administration
+        await administration.create_user("anna", "secret", principal=ROOT, title="x" * 65_536)
+        head = await world.engine.store.head()
+        for details in ({"title": "x" * 65_537}, {"custom_data": ["x" * 65_536]}, {"description": "é" * 40_000}):
+            with pytest.raises(Refused, match="longer than 65536 bytes"):
+                await administration.modify_user("anna", principal=ROOT, **details)
+            with pytest.raises(Refused, match="longer than 65536 bytes"):
+                await administration.create_user("ben", "secret", principal=ROOT, **details)
+            if "custom_data" in details or "title" in details:
+                with pytest.raises(Refused, match="longer than 65536 bytes"):
+                    await administration.create_index("anna/dev", details, principal=ROOT)
+        assert await world.engine.store.head() == head
