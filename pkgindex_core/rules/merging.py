@@ -34,9 +34,7 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     heads = [page.head for _, _, page in layers]
     serial = max((page.stamp for _, _, page in layers), default=Serial(0))
     spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
-    offering = [layer for layer in layers if layer[2].head.status != QUARANTINED]
-    if spoken is not None and spoken.status == QUARANTINED:
-        offering = []
+    offering = [layer for layer, offers in zip(layers, offered([head.status for head in heads]), strict=True) if offers]
 
     named = {row.version for _, _, page in offering for row in page.rows}
     bare = {version for _, _, page in offering for version in page.head.versions}
@@ -54,6 +52,12 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
         entries=_entries(offering, ranks),
         serial=serial,
     )
+
+
+def offered(statuses: Sequence[str]) -> Sequence[bool]:
+    """Which layers offer anything, by what each of them says of the project, most important first (PEP 792)."""
+    spoken = next((status for status in statuses if status in PROJECT_STATUSES), "")
+    return [QUARANTINED not in {spoken, status} for status in statuses]
 
 
 def version_ranks(versions: Iterable[str]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import compress
 
 from msgspec import Struct
 
@@ -33,6 +34,7 @@ from pkgindex_core.models import Attachment, File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, BlobStore, Build, IndexStore, PageFilter, Principal, Span
 from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.merging import offered
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.documentation_uploads import KIND
@@ -178,11 +180,11 @@ class Documentation:
         def shown(origin: IndexName, attachment: Attachment) -> bool:
             return not why_hidden(origin, File(filename="", version=attachment.version), filters, build)
 
-        # PEP 792, as on pages: what the first layer says of the project holds for all of it.
-        if next((standing.status for standing in joining if standing.status), "") == "quarantined":
+        offers = offered([standing.status for standing in joining])
+        if joining and not any(offers):
             raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
-        for standing in joining:
-            if tree.indexes[standing.index].is_mirror or standing.status == "quarantined":
+        for standing in compress(joining, offers):
+            if tree.indexes[standing.index].is_mirror:
                 continue
             attachments = await self._store.attachments(standing.index, project)
             attachment = _chosen([each for each in attachments if shown(standing.index, each)], version)

@@ -35,6 +35,7 @@ from pkgindex_core.protocols import (
     Span,
 )
 from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import allowed_index
 
@@ -187,7 +188,7 @@ class Files:
             await self._find_tombstone(config.name, pinned, filename)
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
         (standing,) = await self._store.standings(found.project, [config.name])
-        known = _Known(generation=generation, found=found, quarantined=standing.status == "quarantined")
+        known = _Known(generation=generation, found=found, quarantined=standing.status == QUARANTINED)
         self._known[key] = known
         self._known.move_to_end(key)
         if len(self._known) > _KNOWN:

@@ -30,6 +30,7 @@ from pkgindex_core.protocols import (
     Refresher,
 )
 from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding
 from pkgindex_core.services.access import allowed_index
@@ -97,7 +98,7 @@ class Parcels:
         if config.is_mirror:
             await self._refresher(config).refresh(config, project, standing)
             (standing,) = await self._store.standings(project, [source])
-        if not standing.holds or standing.status == "quarantined":
+        if not standing.holds or standing.status == QUARANTINED:
             raise Missing("version", f"{project} {version}"[:160])
         holding = await self.holding(config, project, version, holds=True)
         if not holding.knows(version):

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import blake2b
+from itertools import compress
 from typing import Final
 
 from msgspec import Struct
@@ -24,7 +25,7 @@ from pkgindex_core.models import Page, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
 from pkgindex_core.rules.filtering import apply_filters, fingerprints
-from pkgindex_core.rules.merging import merge
+from pkgindex_core.rules.merging import merge, offered
 from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages, View
 from pkgindex_core.services.workers import in_worker
@@ -151,8 +152,9 @@ class ProjectInformation:
 
     async def _metadata(self, decision: Decision, project: ProjectName, version: str, serial: Serial) -> bytes:
         """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
-        for standing in decision.standings:
-            if decision.tree.indexes[standing.index].is_mirror or standing.status == "quarantined":
+        offers = offered([standing.status for standing in decision.standings])
+        for standing in compress(decision.standings, offers):
+            if decision.tree.indexes[standing.index].is_mirror:
                 continue
             release = await self._store.release(standing.index, project, version, at=serial)
             if release is not None:

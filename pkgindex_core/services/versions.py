@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
+from itertools import compress
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -28,7 +29,7 @@ from pkgindex_core.models import File, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
 from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
-from pkgindex_core.rules.merging import PROJECT_STATUSES, QUARANTINED
+from pkgindex_core.rules.merging import offered
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages
@@ -130,16 +131,13 @@ class Versions:
         self, decision: Decision, project: ProjectName, version: str | None, serial: Serial
     ) -> list[Layer]:
         """What each layer has, as of one moment; a quarantined one has nothing (PEP 792), as on the page."""
-        spoken = next((each.status for each in decision.standings if each.status in PROJECT_STATUSES), "")
-        if spoken == QUARANTINED:
-            return []
+        offers = offered([standing.status for standing in decision.standings])
         found = await asyncio.gather(
             *(
                 self._layer(
                     standing, project, version, serial, mirrored=decision.tree.indexes[standing.index].is_mirror
                 )
-                for standing in decision.standings
-                if standing.status != QUARANTINED
+                for standing in compress(decision.standings, offers)
             )
         )
         return [layer for layer in found if layer is not None]
