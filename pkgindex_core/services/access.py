@@ -62,11 +62,7 @@ def hosted_index(
 ) -> IndexConfig:
     """The same for an index that has files of its own."""
     config = allowed_index(tree, name, principal, action, project=project, some_project=some_project)
-    if config.is_mirror:
-        raise Missing("hosted index", name, hint="a mirror takes no uploads: upload to an index that inherits from it")
-    if config.read_only:
-        raise ReadOnly(name, config.type)
-    return config
+    return _with_own_files(config, hint="a mirror takes no uploads: upload to an index that inherits from it")
 
 
 def publishing_index(
@@ -81,15 +77,31 @@ def publishing_index(
 ) -> IndexConfig:
     """The same for an index that is to be given something."""
     config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
+    return _with_own_files(
+        config,
+        message=f"cannot submit to mirror index {name}",
+        hint="upload to an index that inherits from it",
+    )
+
+
+def deletable_index(
+    tree: Tree,
+    name: IndexName,
+    principal: Principal,
+    *,
+    project: ProjectName | None = None,
+) -> IndexConfig:
+    """An index from which the principal may delete, a mirror too; `project` None asks before it is known."""
+    config = allowed_index(tree, name, principal, Action.DELETE, project=project, some_project=project is None)
+    return config if config.is_mirror else _with_own_files(config)
+
+
+def _with_own_files(config: IndexConfig, *, message: str = "", hint: str = "") -> IndexConfig:
+    """The configuration, unless it is a mirror's or of a type that takes nothing."""
     if config.is_mirror:
-        raise Missing(
-            "hosted index",
-            name,
-            message=f"cannot submit to mirror index {name}",
-            hint="upload to an index that inherits from it",
-        )
+        raise Missing("hosted index", config.name, message=message, hint=hint)
     if config.read_only:
-        raise ReadOnly(name, config.type)
+        raise ReadOnly(config.name, config.type)
     return config
 
 

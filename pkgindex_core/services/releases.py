@@ -27,15 +27,15 @@ from pkgindex_core.changes import (
     Requirement,
     YankFile,
 )
-from pkgindex_core.errors import Denied, Missing, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.formats.filenames import canonical_version
 from pkgindex_core.models import Attachment, IndexConfig, Page
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import allowed_index, hosted_index
+from pkgindex_core.services.access import deletable_index, hosted_index
+from pkgindex_core.services.committing import until_committed
 
-_COMMIT_TURNS = 20
 _FORCE = "say ?force= (or -f, --force) if people who have pinned it may break"
 
 
@@ -56,10 +56,7 @@ class Releases:
         self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
     ) -> IndexConfig:
         """Let a principal delete from an index, or say why not; `project` may not be known yet. An index that is not volatile wants `force`."""
-        tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.DELETE, project=project, some_project=project is None)
-        if not config.is_mirror:
-            hosted_index(tree, index, principal, Action.DELETE, project=project, some_project=project is None)
+        config = deletable_index(await self._store.tree(), index, principal, project=project)
         if not config.volatile and not force:
             raise Denied("cannot delete version on non-volatile index", anonymous=False, hint=_FORCE)
         return config
@@ -68,7 +65,8 @@ class Releases:
         self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
     ) -> None:
         """Remove a file, documentation or a test result. A file's name stays taken, and the last of a version takes the version along."""
-        for _ in range(_COMMIT_TURNS):
+
+        async def attempt(_turn: int) -> None:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             row = next((row for row in page.rows if row.filename == filename), None)
@@ -80,16 +78,17 @@ class Releases:
                 changes = await self._without(page, filename, row.version if row else "", attachments)
             if not changes:
                 raise Missing("file", filename, hint=f"see the project's page in {index}")
-            if await self._commit(changes, config, page, principal):
-                return
-        raise _restless(project)
+            await self._commit(changes, config, page, principal)
+
+        await until_committed(attempt, _restless(project), hint="try again")
 
     async def delete_release(
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
     ) -> tuple[str, ...]:
         """Remove everything of one version (by PEP 440 equality) in one commit; return the names of its files."""
         wanted = canonical_version(version)
-        for _ in range(_COMMIT_TURNS):
+
+        async def attempt(_turn: int) -> tuple[str, ...]:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
@@ -104,18 +103,16 @@ class Releases:
                     message=f"version {version!r} of project {str(project)!r} not found on stage {str(index)!r}",
                     hint=f"see the project's page in {index}",
                 )
-            if await self._commit(changes, config, page, principal):
-                return names
-        raise _restless(project)
+            await self._commit(changes, config, page, principal)
+            return names
+
+        return await until_committed(attempt, _restless(project), hint="try again")
 
     async def delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
         """Remove a project with all that it has; the names of its files stay taken, the project's own is free."""
-        tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.DELETE, project=project)
-        if not config.is_mirror:
-            hosted_index(tree, index, principal, Action.DELETE, project=project)
+        config = deletable_index(await self._store.tree(), index, principal, project=project)
         if not config.volatile and not force:
             raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
         (standing,) = await self._store.standings(project, [index])
@@ -177,15 +174,11 @@ class Releases:
             changes.append(PutProject(index, project, replace(page.head, versions=kept)))
         return changes
 
-    async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> bool:
-        """Commit under what was looked at; False when that has changed and has to be looked at again."""
+    async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
+        """Commit under what was looked at; when that has changed nothing happens, and it has to be looked at again."""
         guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp)]
-        try:
-            await self._store.apply(changes, who=principal.label, require=guards)
-        except RequirementFailed:
-            return False
-        return True
+        await self._store.apply(changes, who=principal.label, require=guards)
 
 
-def _restless(project: ProjectName) -> Unavailable:
-    return Unavailable(f"{project} changes faster than it can be written", retry_after=1, hint="try again")
+def _restless(project: ProjectName) -> str:
+    return f"{project} changes faster than it can be written"

@@ -7,7 +7,7 @@ it is told. Where somebody else was faster than a commit, its files are tried on
 from __future__ import annotations
 
 from pkgindex_core.changes import FileAbsent, PutFile, Requirement
-from pkgindex_core.errors import Conflict, RequirementFailed
+from pkgindex_core.errors import Conflict
 from pkgindex_core.formats.devpi.dump import DumpFile, DumpIndex
 from pkgindex_core.formats.devpi.translating import (
     IMPORTER,
@@ -113,13 +113,13 @@ async def _commit_files(run: Run, changes: list[PutFile]) -> None:
         await run.store.apply(changes, who=IMPORTER, require=_free(changes))
         run.report.files += len(changes)
         return
-    except (RequirementFailed, Conflict):
+    except Conflict:
         pass
     for change in changes:  # another import, or an upload, was there first: one by one
         try:
             await run.store.apply([change], who=IMPORTER, require=_free([change]))
             run.report.files += 1
-        except (RequirementFailed, Conflict) as error:
+        except Conflict as error:
             taken = await run.store.taken(change.index, change.file.filename)
             if taken is not None and taken.live and taken.sha256 == change.file.sha256:
                 run.report.present += 1

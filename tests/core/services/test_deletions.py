@@ -10,7 +10,7 @@ import pytest
 
 from pkgindex_core.changes import DropFile, DropRelease, PutAttachment, PutProject
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.errors import Denied, Missing, RequirementFailed
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, UploadForm
@@ -201,7 +201,8 @@ async def test_an_index_that_became_permanent_meanwhile_keeps_its_files(open_wor
         page = await world.engine.store.page(loose.name, DEMO)
         assert page is not None
         drop = [DropFile(loose.name, DEMO, WHEEL.filename)]
-        assert not await world.engine.releases._commit(drop, config, page, ROOT)
+        with pytest.raises(RequirementFailed):
+            await world.engine.releases._commit(drop, config, page, ROOT)
         assert await world.engine.store.file(loose.name, DEMO, WHEEL.filename) is not None
 
 
