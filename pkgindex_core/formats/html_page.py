@@ -70,7 +70,7 @@ class HtmlRenderer:
 
     def list_part(self, part: ProjectList, *, first: bool) -> bytes:  # noqa: ARG002  # lines need no separator
         return _ascii(
-            "".join([f'<a href="{name}/">{_text(display or name)}</a><br>\n' for name, display in part.names])
+            "".join([f'<a href="{row.name}/">{_text(row.display_name or row.name)}</a><br>\n' for row in part.names])
         )
 
     def list_end(self, serial: Serial) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
@@ -33,7 +33,7 @@ class JsonRenderer:
 
     @property
     def fingerprint(self) -> str:
-        return "json-1.4-1"
+        return "json-1.4-2"
 
     def page(self, page: MergedPage) -> bytes:
         head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}
@@ -49,7 +49,7 @@ class JsonRenderer:
         """`first` holds until a part with names was written."""
         if not part.names:
             return b""
-        listed = _encode([_Listed(display or name) for name, display in part.names])[1:-1]
+        listed = _encode([_Listed(row.display_name or row.name, row.stamp) for row in part.names])[1:-1]
         return listed if first else b"," + listed
 
     def list_end(self, serial: Serial) -> bytes:  # noqa: ARG002  # the serial was said at the start, in `meta`
@@ -58,6 +58,9 @@ class JsonRenderer:
 
 class _Listed(Struct, gc=False):
     name: str
+    serial: Serial = field(
+        name="_last-serial"
+    )  # a private key (JS-1) that is PyPI's: bandersnatch lists nothing without it
 
 
 def _meta(serial: Serial) -> dict[str, Any]:

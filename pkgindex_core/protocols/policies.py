@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.models import File, PageHead, PageRow, Serial, Standing, Tree
+from pkgindex_core.models import File, PageHead, PageRow, ProjectRow, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 
 
@@ -108,8 +108,9 @@ class MergedPage(Struct, frozen=True, kw_only=True):
 class ProjectList(Struct, frozen=True, kw_only=True):
     """A part of an index's project list; a long list is written part by part."""
 
-    names: Sequence[tuple[ProjectName, str]]
-    """(normalised, display) by normalised name."""
+    names: Sequence[ProjectRow]
+    """By normalised name. A row without a display name is shown by its normalised one; its stamp is the serial that last
+    changed the project, as far as that is known (see `Listings`)."""
 
 
 class Renderer(Protocol):

@@ -4,6 +4,9 @@ A list is named by what it holds: the hosted names are few and read, a mirror's 
 stored list. It is written part by part in a worker (`name_streams`) and cached coded, so that no request builds it twice and no
 upstream's list is held as Python strings, however many mirrors there are.
 
+Each name has the serial that last changed its project here. Of a name that is known from an upstream's list alone that is the serial
+of the list: what changed at the upstream since is not known here.
+
 A mirror that fetches no list (`mirror_no_project_list`) has the names that somebody asked for; the answer says that there are others.
 """
 
@@ -21,7 +24,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.compression import CODINGS, Compressor, decompress
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import IndexConfig, Serial
+from pkgindex_core.models import IndexConfig, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     AdmissionPolicy,
@@ -37,7 +40,7 @@ from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
-from pkgindex_core.services.name_streams import Names, Part, held, listed, side_by_side, united, without
+from pkgindex_core.services.name_streams import Names, Part, held, joined, listed, side_by_side, united, without
 from pkgindex_core.services.pages import PageAnswer, Pages
 from pkgindex_core.services.workers import in_worker
 
@@ -90,7 +93,7 @@ class Listings:
         def withheld(layer: IndexName, project: ProjectName) -> bool:
             return any(each.withheld(tree, start, layer, project) is not None for each in filters.values())
 
-        hosted: dict[ProjectName, str] = {}
+        hosted: dict[ProjectName, ProjectRow] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
         partial: list[IndexName] = []
@@ -103,14 +106,16 @@ class Listings:
             if not config.is_mirror or config.mirror_no_project_list:
                 for row in await self._store.projects(layer):
                     if not withheld(layer, row.name):
-                        hosted.setdefault(row.name, row.display_name)
+                        hosted[row.name] = joined(hosted.get(row.name), row)
                 continue
             freshness = await self._refreshed(config)
             if freshness.state == "stale":
                 stale.append((layer, freshness.reason))
             mirrors.append((layer, (await self._store.listing(layer)).stamp))
         renderer = self._renderers[media_type]
-        contents = hashlib.sha256(msgspec.msgpack.encode(sorted(hosted.items()))).hexdigest()
+        own = [hosted[name] for name in sorted(hosted)]
+        # Of our own names the tag takes what this format shows: a list without serials outlives an upload to a listed project.
+        contents = hashlib.sha256(renderer.list_part(ProjectList(names=own), first=True)).hexdigest()
         tag = etag(
             tree=tree.serial,
             start=start,
@@ -133,7 +138,7 @@ class Listings:
                         without(stream, functools.partial(withheld, layer))
                         for stream, (layer, _) in zip(streams, mirrors, strict=True)
                     ]
-                body = await self._written((tag, kept), hosted, streams, renderer, kept, serial)
+                body = await self._written((tag, kept), own, streams, renderer, kept, serial)
             if kept != coding:
                 decode = functools.partial(decompress, body, kept)
                 body = await in_worker(self._workers, decode)
@@ -154,7 +159,7 @@ class Listings:
         config = allowed_index(await self._store.tree(), index, principal, Action.READ)
         if not config.is_mirror or config.mirror_no_project_list:
             rows = await self._store.projects(index)
-            stream = held((row.name, row.name) for row in rows)
+            stream = held(rows)
             return OwnNames(pieces=_json_array(stream), partial=config.is_mirror)
         freshness = await self._refreshed(config)
         stale = freshness.reason if freshness.state == "stale" else ""
@@ -174,7 +179,7 @@ class Listings:
     async def _written(
         self,
         key: tuple[str, str],
-        hosted: Mapping[ProjectName, str],
+        own: Sequence[ProjectRow],
         mirrored: Sequence[AsyncIterator[Names]],
         renderer: Renderer,
         coding: str,
@@ -183,7 +188,7 @@ class Listings:
         """Write a list once for all who wait for it."""
         task = self._writing.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._write(hosted, mirrored, renderer, coding, serial))
+            task = asyncio.get_running_loop().create_task(self._write(own, mirrored, renderer, coding, serial))
             self._writing[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         body = await asyncio.shield(task)
@@ -197,7 +202,7 @@ class Listings:
 
     async def _write(
         self,
-        hosted: Mapping[ProjectName, str],
+        own: Sequence[ProjectRow],
         mirrored: Sequence[AsyncIterator[Names]],
         renderer: Renderer,
         coding: str,
@@ -213,7 +218,7 @@ class Listings:
             first = False
 
         # Ours first: a name that we have too is spelled as we spell it.
-        streams = [held(sorted(hosted.items())), *mirrored]
+        streams = [held(own), *mirrored]
         async for part in side_by_side(streams):
             await in_worker(self._workers, add, part)
         body.add(renderer.list_end(serial))
@@ -225,7 +230,7 @@ async def _json_array(stream: AsyncIterator[Names]) -> AsyncGenerator[bytes, Non
     first = True
     async for names in stream:
         if names:
-            encoded = msgspec.json.encode([name for name, _ in names])[1:-1]
+            encoded = msgspec.json.encode([row.name for row in names])[1:-1]
             yield encoded if first else b"," + encoded
             first = False
     yield b"]"

@@ -1,7 +1,7 @@
 """Sorted streams of project names: an upstream's 886,000 pass by a batch at a time and are never all in memory.
 
-A stream is an async iterator of sorted batches of (normalised, display). What several streams have is said once, in the
-spelling of the first. Besides one batch of each stream nothing is held.
+A stream is an async iterator of batches of rows, sorted by normalised name. A name that several streams have is said once: in the
+spelling of the first, with the highest serial of all. Besides one batch of each stream nothing is held.
 """
 
 from __future__ import annotations
@@ -9,28 +9,31 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter
 
+import msgspec
+
+from pkgindex_core.models import ProjectRow
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexReader
 
-Names = list[tuple[ProjectName, str]]
+Names = Sequence[ProjectRow]
 Part = tuple[Names, ...]
 """What each stream has up to one name, the first stream's first; `united` makes one list of it."""
 
 _BATCH = 5_000
-_name_of = itemgetter(0)
+_name_of = attrgetter("name")
 
 
 async def listed(store: IndexReader, index: IndexName) -> AsyncIterator[Names]:
     """A mirror's upstream project list."""
     async for rows in store.listed_names(index):
-        yield [(row.name, row.display_name) for row in rows]
+        yield rows
 
 
-async def held(names: Iterable[tuple[ProjectName, str]]) -> AsyncIterator[Names]:
-    """Names that are in memory already, sorted."""
-    ordered = list(names)
+async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Names]:
+    """Rows that are in memory already, sorted."""
+    ordered = list(rows)
     for start in range(0, len(ordered), _BATCH):
         yield ordered[start : start + _BATCH]
 
@@ -38,7 +41,7 @@ async def held(names: Iterable[tuple[ProjectName, str]]) -> AsyncIterator[Names]
 async def without(stream: AsyncIterator[Names], withheld: Callable[[ProjectName], bool]) -> AsyncIterator[Names]:
     """A stream less some of its names."""
     async for names in stream:
-        kept = [pair for pair in names if not withheld(pair[0])]
+        kept = [row for row in names if not withheld(row.name)]
         if kept:
             yield kept
         await asyncio.sleep(0)  # a batch of nothing but others' names takes a while, too
@@ -56,7 +59,7 @@ async def side_by_side(streams: Sequence[AsyncIterator[Names]]) -> AsyncIterator
                     open_streams.discard(number)
                 else:
                     fronts[number] = batch
-        ends = [front[-1][0] for front in fronts if front]
+        ends = [front[-1].name for front in fronts if front]
         if not ends:
             return
         bound = min(ends)
@@ -74,7 +77,15 @@ def united(part: Part) -> Names:
     several = [names for names in part if names]
     if len(several) == 1:
         return several[0]
-    found: dict[ProjectName, str] = {}
-    for names in reversed(several):
-        found.update(names)
-    return sorted(found.items())
+    found: dict[ProjectName, ProjectRow] = {}
+    for names in several:
+        for row in names:
+            found[row.name] = joined(found.get(row.name), row)
+    return sorted(found.values(), key=_name_of)
+
+
+def joined(first: ProjectRow | None, other: ProjectRow) -> ProjectRow:
+    """One row of two of the same name, in the spelling of the first."""
+    if first is None:
+        return other
+    return first if first.stamp >= other.stamp else msgspec.structs.replace(first, stamp=other.stamp)

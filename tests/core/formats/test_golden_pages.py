@@ -12,7 +12,7 @@ from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.html_page import HtmlRenderer
 from pkgindex_core.formats.json_page import JsonRenderer
-from pkgindex_core.models import File, Page, PageHead, Serial
+from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import ProjectList, Renderer
 from pkgindex_core.rules.merging import merge
@@ -70,8 +70,10 @@ QUARANTINED = layer(PYPI, 42, PageHead(status="quarantined", status_reason="malw
 
 def listing(renderer: Renderer) -> bytes:
     parts = [
-        ProjectList(names=[(ProjectName("a-b-c"), "A.b_-C"), (DEMO, "Demo")]),
-        ProjectList(names=[(ProjectName("zope-interface"), "zope.interface")]),
+        ProjectList(
+            names=[ProjectRow(ProjectName("a-b-c"), "A.b_-C", Serial(7)), ProjectRow(DEMO, "Demo", Serial(42))]
+        ),
+        ProjectList(names=[ProjectRow(ProjectName("zope-interface"), "zope.interface", Serial(0))]),
     ]
     serial = Serial(42)
     written = [renderer.list_part(part, first=number == 0) for number, part in enumerate(parts)]

@@ -13,7 +13,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.html_page import HTML_RENDERERS, HtmlRenderer
-from pkgindex_core.models import File, PageHead, Serial
+from pkgindex_core.models import File, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList
 
@@ -87,7 +87,7 @@ def attributes_of(**changes: object) -> Attributes:
 
 def listing(*names: tuple[str, str]) -> bytes:
     renderer = HtmlRenderer()
-    part = ProjectList(names=[(ProjectName(name), display) for name, display in names])
+    part = ProjectList(names=[ProjectRow(ProjectName(name), display, Serial(0)) for name, display in names])
     return renderer.list_start(Serial(9)) + renderer.list_part(part, first=True) + renderer.list_end(Serial(9))
 
 

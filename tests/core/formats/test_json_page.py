@@ -13,7 +13,7 @@ from pkgindex_core.clock import Timestamp, from_rfc3339
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.json_page import JsonRenderer
-from pkgindex_core.models import File, PageHead, Serial
+from pkgindex_core.models import File, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList
 
@@ -144,18 +144,26 @@ def test_js_01_the_version_is_text_and_private_keys_begin_with_an_underscore() -
     assert rendered(page())["meta"] == {"api-version": "1.4", "_last-serial": 7}
 
 
-def test_js_02_a_list_names_projects() -> None:
+def row(name: str, display: str, serial: int) -> ProjectRow:
+    return ProjectRow(ProjectName(name), display, Serial(serial))
+
+
+def test_js_02_a_list_names_projects_with_the_serials_that_mirrors_go_by() -> None:
     renderer = JsonRenderer()
     raw = (
         renderer.list_start(Serial(9))
-        + renderer.list_part(ProjectList(names=[(ProjectName("a-b"), "A.B"), (ProjectName("c"), "")]), first=True)
-        + renderer.list_part(ProjectList(names=[(ProjectName("demo"), "demo")]), first=False)
+        + renderer.list_part(ProjectList(names=[row("a-b", "A.B", 9), row("c", "", 2)]), first=True)
+        + renderer.list_part(ProjectList(names=[row("demo", "demo", 3)]), first=False)
         + renderer.list_part(ProjectList(names=[]), first=False)
         + renderer.list_end(Serial(9))
     )
     assert json.loads(raw) == {
         "meta": {"api-version": "1.4", "_last-serial": 9},
-        "projects": [{"name": "A.B"}, {"name": "c"}, {"name": "demo"}],
+        "projects": [
+            {"name": "A.B", "_last-serial": 9},
+            {"name": "c", "_last-serial": 2},
+            {"name": "demo", "_last-serial": 3},
+        ],
     }
 
 
@@ -164,8 +172,8 @@ def test_a_list_is_whole_however_it_is_cut(parts: list[int]) -> None:
     renderer, raw, first = JsonRenderer(), [], True
     names: list[str] = []
     for size in parts:
-        part = [(ProjectName(f"p{len(names) + number}"), "") for number in range(size)]
-        names += [name for name, _ in part]
+        part = [row(f"p{len(names) + number}", "", 0) for number in range(size)]
+        names += [each.name for each in part]
         raw.append(renderer.list_part(ProjectList(names=part), first=first))
         first = first and not part
     document = json.loads(renderer.list_start(Serial(1)) + b"".join(raw) + renderer.list_end(Serial(1)))

@@ -10,7 +10,7 @@ from pkgindex_core.changes import MirrorNames
 from pkgindex_core.errors import Denied, Unavailable
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
-from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
 from pkgindex_core.services.pages import PageAnswer
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
@@ -18,16 +18,25 @@ NUMPY = ProjectName("numpy")
 
 
 async def listing(
-    world: World, index: IndexName = DEV, principal: Principal | None = None, tag: str | None = None
+    world: World,
+    index: IndexName = DEV,
+    principal: Principal | None = None,
+    tag: str | None = None,
+    media_type: str = JSON_V1,
 ) -> PageAnswer:
     return await world.engine.listings.projects(
-        index, principal=principal or Principal(), media_type=JSON_V1, coding="identity", if_none_match=tag
+        index, principal=principal or Principal(), media_type=media_type, coding="identity", if_none_match=tag
     )
 
 
 def names(answer: PageAnswer) -> list[str]:
     assert answer.body is not None
     return [each["name"] for each in json.loads(answer.body)["projects"]]
+
+
+def serials(answer: PageAnswer) -> dict[str, int]:
+    assert answer.body is not None
+    return {each["name"]: each["_last-serial"] for each in json.loads(answer.body)["projects"]}
 
 
 async def test_a_list_holds_our_names_and_the_mirrors_once_each_and_sorted(open_world: Open) -> None:
@@ -39,14 +48,33 @@ async def test_a_list_holds_our_names_and_the_mirrors_once_each_and_sorted(open_
         assert [name.lower() for name in names(await listing(world))] == ["acme", "flask", "numpy", "zope", "zzz"]
 
 
-async def test_a_list_keeps_its_name_until_a_name_comes_or_goes(open_world: Open) -> None:
+async def test_an_html_list_keeps_its_tag_until_a_name_comes_or_goes(open_world: Open) -> None:
     async with open_world() as world:
         await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
-        first = await listing(world)
+        first = await listing(world, media_type=HTML_V1)
         await world.put(DEV, NUMPY, "numpy-2.0-py3-none-any.whl")
-        assert (await listing(world, tag=first.etag)).body is None
+        assert (await listing(world, tag=first.etag, media_type=HTML_V1)).body is None
         await world.put(DEV, ProjectName("acme"), "acme-1.0-py3-none-any.whl")
-        assert (await listing(world, tag=first.etag)).body is not None
+        assert (await listing(world, tag=first.etag, media_type=HTML_V1)).body is not None
+
+
+async def test_a_json_list_says_when_each_project_changed(open_world: Open) -> None:
+    """Mirrors compare `_last-serial`, so an upload makes another list; names of an upstream's list have the list's serial."""
+    async with open_world() as world:
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        world.mirror.pages["flask"] = []
+        first = await listing(world)
+        before = serials(first)
+        assert before["Flask"] > 0
+        assert (await listing(world, tag=first.etag)).body is None
+        await world.put(DEV, NUMPY, "numpy-2.0-py3-none-any.whl")
+        second = await listing(world, tag=first.etag)
+        after = serials(second)
+        assert after["numpy"] == await world.engine.store.head() > before["numpy"] > 0
+        assert {name: after[name] for name in after if name != "numpy"} == {
+            name: before[name] for name in before if name != "numpy"
+        }
+        assert second.serial >= max(after.values())
 
 
 async def test_a_list_without_one_of_its_mirrors_is_unknown(open_world: Open) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.compression import CODINGS, Compressor, compress, decompress
+from pkgindex_core.models import ProjectRow, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.services.name_streams import Names, side_by_side, united
 
@@ -15,22 +16,23 @@ LISTS = st.lists(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.text
 
 
 async def batches(names: dict[str, str], size: int) -> AsyncIterator[Names]:
-    ordered = [(ProjectName(name), names[name]) for name in sorted(names)]
+    ordered = [ProjectRow(ProjectName(name), names[name], Serial(len(names[name]))) for name in sorted(names)]
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
         yield []
 
 
 @given(lists=LISTS, size=st.integers(1, 5))
-async def test_streams_side_by_side_are_one_sorted_list_and_the_first_has_its_way(
+async def test_streams_side_by_side_are_one_sorted_list_with_the_first_spelling_and_the_highest_serial(
     lists: list[dict[str, str]], size: int
 ) -> None:
-    expected: dict[str, str] = {}
+    expected: dict[str, tuple[str, int]] = {}
     for names in lists:
         for name, display in names.items():
-            expected.setdefault(name, display)
-    found = [pair async for part in side_by_side([batches(names, size) for names in lists]) for pair in united(part)]
-    assert found == sorted(expected.items())
+            spelling, serial = expected.get(name, (display, 0))
+            expected[name] = (spelling, max(serial, len(display)))
+    found = [row async for part in side_by_side([batches(names, size) for names in lists]) for row in united(part)]
+    assert [(row.name, (row.display_name, row.stamp)) for row in found] == sorted(expected.items())
 
 
 @given(lists=LISTS, size=st.integers(1, 5))
