@@ -49,6 +49,7 @@ from pkgindex_core.services.forwarding import Forwarding
 from pkgindex_core.services.identity import Identity
 from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
+from pkgindex_core.services.locating import Locating
 from pkgindex_core.services.overview import Overview
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.parcels import Parcels
@@ -140,6 +141,7 @@ class Engine:
         self.information = ProjectInformation(
             store=store, pages=self.pages, filters=filters, workers=workers, clock=clock
         )
+        self.locating = Locating(store=store, pages=self.pages)
         self.documentation = Documentation(
             store=store,
             blobs=blobs,

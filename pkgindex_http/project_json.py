@@ -1,20 +1,37 @@
-"""PyPI's JSON of a project, at the URL of devpi-json-info. What stands in it is the business of `formats.project_json`."""
+"""PyPI's JSON of a project: at the URL of devpi-json-info for any index, and at PyPI's own URL for the default one.
+
+The two differ in where their files' URLs lead. PyPI's have the layout of `formats.package_paths`: bandersnatch keeps files by
+that path and takes no other. What stands in the document is the business of `formats.project_json`.
+"""
 
 from __future__ import annotations
 
 from pkgindex_core.rules.stamping import matches
-from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
+from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 
 
 async def document(ask: Ask) -> Reply:
-    """A project, or one of its versions."""
+    """A project, or one of its versions, with the files' own URLs."""
+    return await _document(ask, packages=False)
+
+
+async def pypi_document(ask: Ask) -> Reply:
+    """The same for the default index, with URLs in PyPI's layout. Another spelling of the name is redirected, as PyPI does."""
+    if ask.values["project"] != ask.project:
+        rest = "/".join(ask.segments[2:])
+        return redirect(f"{ask.root}pypi/{ask.project}/{rest}")
+    return await _document(ask, packages=True)
+
+
+async def _document(ask: Ask, *, packages: bool) -> Reply:
     found = await ask.engine.information.document(
         ask.index,
         ask.project,
         ask.values.get("version"),
         principal=ask.principal,
         root=f"{ask.server.origin.url(ask.request)}/",
+        packages=packages,
     )
     headers = {
         **SECURITY_HEADERS,
@@ -22,6 +39,9 @@ async def document(ask: Ask) -> Reply:
         "ETag": f'"{found.digest}"',
         "Cache-Control": f"{'public' if found.public else 'private'}, max-age=0, must-revalidate",
         "Vary": "Host" if found.public else "Host, Authorization",
+        "X-PyPI-Last-Serial": str(found.serial),
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
     }
     if found.stale:
         headers["Warning"] = '110 - "Response is Stale"'

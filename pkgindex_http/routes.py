@@ -20,6 +20,7 @@ from pkgindex_http import (
     findlinks,
     health,
     project_json,
+    pypi_layout,
     simple,
     uploads,
 )
@@ -41,6 +42,7 @@ _READ = OnIndex(Action.READ)
 _UPLOAD = OnIndex(Action.UPLOAD, also=(Action.UPLOAD_DOCS,))
 _DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
 _TOKENS = Checked(Action.TOKEN_MANAGE, "the handler, by the user of the URL")
+_NO_XMLRPC = Public("a constant")
 _API = Glanced("says where the log-in is; of an index only its name, which is no secret")
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -111,6 +113,38 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/simple/v1+json/{project}/", _READ, simple.project_page, "a page in JSON, whatever Accept says"),
     Route("GET", "/simple/v1+html/", _READ, simple.project_list, "the list in HTML, whatever Accept says"),
     Route("GET", "/simple/v1+html/{project}/", _READ, simple.project_page, "a page in HTML, whatever Accept says"),
+    Route(
+        "GET",
+        "/pypi/{project}/json[/]",
+        _READ,
+        project_json.pypi_document,
+        "the default index: a project in PyPI's JSON, files under /packages/",
+    ),
+    Route(
+        "GET",
+        "/pypi/{project}/{version}/json[/]",
+        _READ,
+        project_json.pypi_document,
+        "the default index: a version in PyPI's JSON",
+    ),
+    Route(
+        "GET",
+        "/packages/{a}/{b}/{c}/{filename}",
+        _READ,
+        pypi_layout.package,
+        "to a file of the default index: by PyPI's path of its digest, or as /packages/source/{letter}/{project}/{filename}",
+    ),
+    Route(
+        "GET",
+        "/integrity/{project}/{version}/{filename}/provenance[/]",
+        _READ,
+        pypi_layout.provenance,
+        "to the provenance (PEP 740) of a mirrored file, where the upstream has one",
+    ),
+    Route(
+        "POST", "/pypi[/]", _NO_XMLRPC, pypi_layout.no_xmlrpc, "XML-RPC (`pip search`): a fault that says what to use"
+    ),
+    Route("POST", "/RPC2", _NO_XMLRPC, pypi_layout.no_xmlrpc, "the same"),
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
     Route("POST", "/legacy", Public("a redirect that says nothing"), uploads.add_slash, "308 to /legacy/"),
     Route(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,7 @@ from msgspec import Struct
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.formats.filenames import FileKind, kind_of
 from pkgindex_core.formats.fragments import file_path
+from pkgindex_core.formats.package_paths import package_directory
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import File, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
@@ -58,6 +60,8 @@ class ProjectFacts(Struct, frozen=True, kw_only=True):
     """A JSON object with the keys of `version_documents`; `{}` where nothing is known."""
     root: str
     """The URL of the index, with a slash at its end."""
+    packages: str = ""
+    """The URL below which files have PyPI's layout, with a slash at its end; empty: files have their own URLs."""
 
 
 def newest(page: MergedPage) -> str:
@@ -77,9 +81,10 @@ def project_json(facts: ProjectFacts, *, releases: bool) -> bytes:
     own = next((files for version, files in groups.items() if canonical_version(version) == wanted), [])
     document: dict[str, Any] = {"info": _info(facts, own), "last_serial": facts.page.serial}
     if releases:
-        document["releases"] = {version: [_file(*each) for each in files] for version, files in groups.items()}
-    document["urls"] = [_file(*each) for each in own]
+        document["releases"] = {version: [_file(facts, *each) for each in files] for version, files in groups.items()}
+    document["urls"] = [_file(facts, *each) for each in own]
     document["vulnerabilities"] = []
+    document["ownership"] = {"roles": [], "organization": None}
     return msgspec.json.encode(document)
 
 
@@ -142,11 +147,14 @@ def _labelled(urls: Iterable[str]) -> dict[str, str] | None:
     return table or None
 
 
-def _file(entry: PageEntry, file: File) -> dict[str, Any]:
+def _file(facts: ProjectFacts, entry: PageEntry, file: File) -> dict[str, Any]:
     kind = kind_of(file.filename)
     moment = to_rfc3339(file.upload_time) if file.upload_time is not None else None
+    packaged = package_directory(file) if facts.packages else None
+    metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
     return {
         "comment_text": None,
+        "core-metadata": metadata,
         "digests": dict(file.digests),
         "downloads": -1,
         "filename": file.filename,
@@ -158,7 +166,7 @@ def _file(entry: PageEntry, file: File) -> dict[str, Any]:
         "size": file.size,
         "upload_time": moment[:19] if moment else None,
         "upload_time_iso_8601": moment,
-        "url": f"{entry.prefix}{file_path(file)}",
+        "url": f"{facts.packages}{packaged}/{quote(file.filename)}" if packaged else f"{entry.prefix}{file_path(file)}",
         "yanked": bool(file.yanked),
         "yanked_reason": file.yanked if isinstance(file.yanked, str) else None,
     }

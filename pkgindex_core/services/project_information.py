@@ -41,6 +41,8 @@ class ProjectDocument(Struct, frozen=True, kw_only=True):
     body: bytes
     digest: str
     """Of the body: metadata has no stamp of its own, and URLs in it depend on how the server is reached."""
+    serial: Serial
+    """The newest commit that the document can have seen: at least that of any project list that was read before."""
     public: bool
     """Whether everybody gets the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...]
@@ -68,9 +70,18 @@ class ProjectInformation:
         self._latest: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
 
     async def document(
-        self, start: IndexName, project: ProjectName, version: str | None, *, principal: Principal, root: str
+        self,
+        start: IndexName,
+        project: ProjectName,
+        version: str | None,
+        *,
+        principal: Principal,
+        root: str,
+        packages: bool = False,
     ) -> ProjectDocument:
         """A project, or one version of it in any spelling. `root` is the server's URL, with a slash at its end.
+
+        With `packages`, URLs of files are in PyPI's layout where that is possible (`formats.package_paths`).
 
         Raises `Missing` when no layer has it, `Unavailable` when one that would have a say cannot be asked.
         """
@@ -83,6 +94,7 @@ class ProjectInformation:
             project,
             None if version is None else canonical_version(version),
             root,
+            packages,
             serial,
             decision.key,
             fingerprints(self._filters, moment),
@@ -90,13 +102,16 @@ class ProjectInformation:
         built = self._latest.get(key)
         if built is None:
             built = await self._building.get(
-                key, lambda: self._built(decision, start, project, version, root=root, serial=serial, moment=moment)
+                key,
+                lambda: self._built(
+                    decision, start, project, version, root=root, packages=packages, serial=serial, moment=moment
+                ),
             )
             self._latest[key] = built
             if len(self._latest) > _LATEST:
                 self._latest.popitem(last=False)
         body, digest = built
-        return ProjectDocument(body=body, digest=digest, public=decision.public, stale=decision.stale)
+        return ProjectDocument(body=body, digest=digest, serial=serial, public=decision.public, stale=decision.stale)
 
     async def _built(
         self,
@@ -106,6 +121,7 @@ class ProjectInformation:
         version: str | None,
         *,
         root: str,
+        packages: bool,
         serial: Serial,
         moment: Timestamp,
     ) -> tuple[bytes, str]:
@@ -120,6 +136,7 @@ class ProjectInformation:
             version=spelled,
             metadata=await self._metadata(decision, project, spelled, serial),
             root=f"{root}{start}/",
+            packages=root if packages else "",
         )
 
         def write() -> tuple[bytes, str]:

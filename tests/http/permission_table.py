@@ -113,6 +113,12 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /simple/v1+json/{project}/":                          ("read", 200),
     "GET /simple/v1+html/":                                    ("list", 200),
     "GET /simple/v1+html/{project}/":                          ("read", 200),
+    "GET /pypi/{project}/json[/]":                             ("read", 200),
+    "GET /pypi/{project}/{version}/json[/]":                   ("read", 200),
+    "GET /packages/{a}/{b}/{c}/{filename}":                    ("read", 302),
+    "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # attestations of uploads are not kept
+    "POST /pypi[/]":                                           ("anything", 200),
+    "POST /RPC2":                                              ("anything", 200),
     # an index by its name
     "GET /{user}/{index}/+simple":                             ("slash", 301),
     "GET /{user}/{index}/+simple/":                            ("list", 200),

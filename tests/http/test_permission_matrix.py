@@ -102,6 +102,7 @@ def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> s
         "{version}": "1.0",
         "{a}": _HELD.sha256[:3],
         "{b}": _HELD.sha256[3:16],
+        "{c}": project,
         "{filename}": _HELD.filename,
         "{path...}": "index.html",
         "{id}": scene.token_id,

@@ -1,0 +1,69 @@
+"""URLs that PyPI has and that programs build by themselves: files by their PyPI path, provenance, XML-RPC.
+
+    /packages/{2 digits}/{2 digits}/{60 digits}/{filename}        a file by its digest
+    /packages/{python tag}/{letter}/{project}/{filename}          a file by its name, as packaging recipes write it
+    /integrity/{project}/{version}/{filename}/provenance          PEP 740
+
+All are redirects: a file has one URL that serves it. What a redirect tells is decided as the project's page is.
+"""
+
+from __future__ import annotations
+
+import re
+import xmlrpc.client
+from typing import Final
+
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.fragments import file_path
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.names import normalized_or_none
+from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.requests import Ask
+
+_SIDECAR: Final = ".metadata"
+_DIGITS: Final = re.compile(r"[0-9a-f]{60}\Z")
+_NOT_SPOKEN: Final = xmlrpc.client.Fault(
+    -32500,
+    "RuntimeError: this index has no XML-RPC API. To search, open the index in a browser or read the list of projects at /simple/;"
+    " `pip index versions NAME` shows the versions of one project. Mirrors read /simple/ as JSON: each project has a `_last-serial`.",
+)
+"""The code and the form of the fault are those of PyPI, which retired the search: pip prints the text."""
+_FAULT: Final = xmlrpc.client.dumps(_NOT_SPOKEN, methodresponse=True).encode("ascii")
+
+
+async def package(ask: Ask) -> Reply:
+    """Send the client to the file, or with `.metadata` behind its name to its core metadata."""
+    filename = ask.values["filename"].removesuffix(_SIDECAR)
+    if _DIGITS.match(ask.values["c"]):
+        index, file = await ask.engine.locating.locate(
+            ask.index, filename, principal=ask.principal, directory="/".join(ask.segments[:-1])
+        )
+    else:
+        project = normalized_or_none(ask.values["c"])
+        if project is None:
+            raise Missing("file", filename)
+        index, file = await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
+    suffix = _SIDECAR if ask.values["filename"].endswith(_SIDECAR) else ""
+    return _temporary(f"{ask.root}{index}/{file_path(file)}{suffix}")
+
+
+async def provenance(ask: Ask) -> Reply:
+    """Send the client to the provenance that the upstream of a mirrored file has."""
+    filename = ask.values["filename"]
+    _, file = await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=ask.project)
+    same_version = canonical_version(file.version) == canonical_version(ask.values["version"])
+    if not same_version or not file.provenance:
+        raise Missing("provenance", f"{ask.values['project']}/{ask.values['version']}/{filename}"[:300])
+    return _temporary(file.provenance)
+
+
+async def no_xmlrpc(ask: Ask) -> Reply:  # noqa: ARG001  # the answer is the same whatever is asked
+    """Say in XML-RPC's own words that it is not spoken here, and what to use."""
+    headers = {"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store", **SECURITY_HEADERS}
+    return Reply(headers=headers, body=_FAULT)
+
+
+def _temporary(location: str) -> Reply:
+    """A redirect that no cache keeps: tomorrow another index may have the file."""
+    reply = redirect(location, status=302)
+    return Reply(status=302, headers={**reply.headers, "Cache-Control": "no-store"})
