@@ -92,6 +92,8 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Never ask the upstream for its list of projects; a project is known once its page was asked for."""
     mirror_ignore_serial_header: bool = False
     """Take a page whose `X-PyPI-Last-Serial` is lower than that of the stored one (after a change of upstream)."""
+    absent_statuses: tuple[int, ...] = (404, 410)
+    """HTTP statuses by which the upstream says that it has no such thing. Any other refusal is trouble."""
     mirror_web_url_fmt: str = ""
     """Where a person reads about a project at the upstream; `{name}` stands for the project."""
     title: str = ""

@@ -1,7 +1,7 @@
 """Asking somebody else's index over HTTP.
 
-Every answer is a value: a document, unchanged, gone, or failed. Only 404 and 410 mean gone; whatever else is not a
-whole and readable answer is a failure, so that trouble is never taken for absence (DESIGN 2.8).
+Every answer is a value: a document, unchanged, gone, or failed. Only the statuses in `Site.absent` mean gone. Whatever else is
+not a whole and readable answer is a failure, so that trouble is never taken for absence.
 
 Credentials belong to the upstream's own scheme, host and port: redirects are followed by hand, one that leaves that origin goes on
 without them for good, and one from https to http is refused. No URL with userinfo is ever formed, so none can be logged.
@@ -46,7 +46,6 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 
 REDIRECTS_LIMIT = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_GONE = frozenset({404, 410})
 _CHUNK = 256 * 1024
 _VALIDATOR_LIMIT = 512
 _HOSTS_LIMIT = 1000
@@ -62,6 +61,8 @@ class Site(Struct, frozen=True, kw_only=True):
     """The header's value; empty for none."""
     trusted: bool = True
     """Whether the operator has named it, so that it may lie in a private network. Others may only name what is open to all."""
+    absent: frozenset[int] = frozenset({404, 410})
+    """The statuses that mean "there is none" (`absent_statuses` of the index)."""
 
     def __repr__(self) -> str:
         return f"Site({self.base!r})"
@@ -84,6 +85,7 @@ def site_of(index: IndexConfig) -> Site | None:
         base=urls.with_slash(base),
         authorization=urls.basic(credentials) if credentials else "",
         trusted=owner(index.name) == ROOT,
+        absent=frozenset(index.absent_statuses),
     )
 
 
@@ -105,7 +107,7 @@ class Unchanged(Struct, frozen=True):
 
 
 class Gone(Struct, frozen=True):
-    """404 or 410: the upstream says that there is no such thing."""
+    """A status of `Site.absent`: the upstream says that there is no such thing."""
 
     status: int
 
@@ -214,7 +216,7 @@ class UpstreamClient:
             if isinstance(response, Failed):
                 return response
             try:
-                return await self._read_document(response, url, conditional=len(known) > 0)
+                return await self._read_document(response, site, url, conditional=len(known) > 0)
             finally:
                 response.release()
 
@@ -245,7 +247,7 @@ class UpstreamClient:
             response = await self._send(site, url, headers)
             if isinstance(response, Failed):
                 return response
-            answer = _file_answer(response, url, self._clock.now())
+            answer = _file_answer(response, site, url, self._clock.now())
             if isinstance(answer, Transfer):
                 opened = response
             else:
@@ -422,14 +424,14 @@ class UpstreamClient:
         return ssl.create_default_context(cafile=self._settings.ca_file) if self._settings.ca_file else True
 
     async def _read_document(
-        self, response: aiohttp.ClientResponse, asked: str, *, conditional: bool
+        self, response: aiohttp.ClientResponse, site: Site, asked: str, *, conditional: bool
     ) -> Document | Unchanged | Gone | Failed:
         if response.status == 304:
             return (
                 Unchanged() if conditional else Failed(reason="it answered 304 to an unconditional request", again=True)
             )
         if response.status != 200:
-            return _refusal(response, self._clock.now())
+            return _refusal(response, site, self._clock.now())
         try:
             decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
             if (response.content_length or 0) > self._settings.page_limit:
@@ -473,14 +475,20 @@ def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
     return found
 
 
-def _refusal(response: aiohttp.ClientResponse, now: Timestamp) -> Gone | Failed:
+_ADVICE: Mapping[int, str] = {
+    # The usual reason: an http mirror_url that redirects to https, where credentials given for http are not sent.
+    401: "does mirror_url have the scheme and host that want mirror_credentials?",
+    403: "if it means that it has no such project, as object stores do, set absent_statuses=404,410,403 on the mirror",
+}
+
+
+def _refusal(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> Gone | Failed:
     """What a status other than success means."""
     status = response.status
-    if status in _GONE:
+    if status in site.absent:
         return Gone(status)
     passing = status in {408, 425, 429} or status >= 500
-    # The usual reason: an http mirror_url that redirects to https, where credentials given for http are not sent.
-    ask = " (does mirror_url have the scheme and host that want mirror_credentials?)" if status == 401 else ""
+    ask = f" ({_ADVICE[status]})" if status in _ADVICE else ""
     return Failed(
         reason=f"it answered {status}{ask}",
         retry_after=parse_retry_after(response.headers.get("Retry-After"), now),
@@ -489,10 +497,10 @@ def _refusal(response: aiohttp.ClientResponse, now: Timestamp) -> Gone | Failed:
     )
 
 
-def _file_answer(response: aiohttp.ClientResponse, url: str, now: Timestamp) -> FileAnswer:
+def _file_answer(response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp) -> FileAnswer:
     headers = response.headers
     if response.status not in {200, 206}:
-        return _refusal(response, now)
+        return _refusal(response, site, now)
     name = urls.last_segment(url).lower()
     if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
         return Failed(reason="it answered with an HTML page instead of the file")

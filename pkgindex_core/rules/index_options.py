@@ -94,6 +94,10 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "whether a page with a lower serial than the stored one is taken",
         IndexOption(parse=values.boolean, types=("mirror",)),
     ),
+    "absent_statuses": (
+        "HTTP statuses by which the upstream says that it has no such project: 404 and 410 unless given",
+        IndexOption(parse=values.absent_statuses, types=("mirror",), is_list=True),
+    ),
     "mirror_web_url_fmt": (
         "where people read about a project, {name} in its place",
         IndexOption(parse=values.web_url, types=("mirror",)),

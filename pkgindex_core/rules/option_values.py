@@ -95,6 +95,26 @@ def inheritance(value: Any) -> str:
     return word
 
 
+_COME_BACK = frozenset({408, 425, 429})
+"""Client errors that say "not now" (RFC 9110, 8470, 6585)."""
+
+
+def absent_statuses(value: Any) -> tuple[int, ...]:
+    """HTTP statuses, each once: client errors that say "there is none"."""
+    statuses: dict[int, None] = {}
+    for word in words([value] if isinstance(value, int) else value):
+        status = int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
+        if not 400 <= status <= 499 or status in _COME_BACK:
+            raise Refused(
+                f"{word[:_SHOWN]!r} is no status that can mean absent",
+                hint="write 404,410,403 or other statuses from 400 to 499; 408, 425 and 429 mean `not now`",
+            )
+        statuses[status] = None
+    if not statuses:
+        raise Refused("'absent_statuses' option is empty", hint="write at least one status; the default is 404,410")
+    return tuple(statuses)
+
+
 _LONGEST_EXPIRY = 10**9
 """Thirty years; a number without bound cannot be stored."""
 

@@ -500,3 +500,19 @@ async def test_closing_ends_what_is_under_way(upstream: ScriptedUpstream, make_m
         await caller
     with pytest.raises(Unavailable, match="stopping"):
         await mirror.refresh()
+
+
+async def test_a_status_that_the_operator_calls_absent_is_absent(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    """Object stores that may not be listed answer 403 for what they do not have."""
+    upstream.script("page", behaviours.status(403))
+    mirror = await make_mirror(upstream.url)
+    with pytest.raises(Unavailable, match="absent_statuses=404,410,403"):
+        await mirror.refresh()
+    told = await make_mirror(upstream.url, config={"absent_statuses": (404, 410, 403)})
+    assert (await told.refresh()).state == "absent"
+    upstream.script("page", behaviours.status(404))
+    narrow = await make_mirror(upstream.url, config={"absent_statuses": (403,)})
+    with pytest.raises(Unavailable, match="answered 404"):
+        await narrow.refresh()

@@ -234,6 +234,20 @@ class TestMirrors:
         assert "mirror_cache_expiry" in str(refusal(lambda: mirror(mirror_cache_expiry=value)))
         assert mirror("https://host/simple/", mirror_cache_expiry="0").mirror_cache_expiry == 0
 
+    def test_which_statuses_mean_absent_is_a_list_that_commands_change(self):
+        assert mirror().absent_statuses == (404, 410)
+        made = mirror(absent_statuses="404, 410,403,403")
+        assert made.absent_statuses == (404, 410, 403)
+        assert BUILTIN.document(made)["absent_statuses"] == [404, 410, 403]
+        assert BUILTIN.patched(mirror(), ["absent_statuses+=403"], TREE) == made
+        assert BUILTIN.patched(made, ["absent_statuses-=403"], TREE) == mirror()
+        assert BUILTIN.patched(made, ["absent_statuses-="], TREE) == mirror()
+        assert mirror(absent_statuses=403).absent_statuses == (403,)
+
+    @pytest.mark.parametrize("value", ["", [], "200", "500", "404,503", "429", "4040", "-404", "none", "\u0664\u0660\u0664"])
+    def test_a_status_that_cannot_mean_absent_is_refused(self, value: Any):
+        assert "absent" in str(refusal(lambda: mirror(absent_statuses=value)))
+
     def test_a_mirror_needs_a_url(self):
         assert "needs the option mirror_url" in str(refusal(BUILTIN.made, NAME, {"type": "mirror"}, TREE))
         assert "can't be removed" in str(refusal(BUILTIN.patched, mirror(), ["mirror_url-="], TREE))
