@@ -209,6 +209,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     page_cache_bytes: Annotated[int, option("Memory for finished pages, compressed.", unit="bytes", at_least=0)] = (
         128 * _MIB
     )
+    stall_timeout: Annotated[
+        float,
+        option(
+            "How long a client may send nothing while the rest of a request is waited for: its first lines, or its body.",
+            unit="seconds",
+            at_least=0.1,
+        ),
+    ] = 30.0
+    least_body_rate: Annotated[
+        int,
+        option(
+            "Bytes a second with which the body of a request comes at least, on average and after the first `stall_timeout`. 500 is"
+            " Apache's figure too, and less than half of what a line of 9600 baud does; 0 for no bound.",
+            at_least=0,
+        ),
+    ] = 500
+    max_connections: Annotated[
+        int,
+        option(
+            "The most connections at once. When one more comes, those that have been silent longest are closed: first those without a"
+            " request, then those whose body does not come, never one that is being answered.",
+            default="three quarters of the files that the process may open (`ulimit -n`), less 48",
+            at_least=0,
+        ),
+    ] = 0
     shutdown_timeout: Annotated[
         float,
         option("How long requests under way may take to finish after a signal to stop.", unit="seconds", at_least=0),

@@ -9,6 +9,8 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from pkgindex_core.errors import Refused, TooLarge
+from pkgindex_http.connections import Connection
+from pkgindex_http.errors import UnknownCoding, UnknownTransferCoding
 
 JSON_LIMIT = 1024 * 1024
 
@@ -64,12 +66,14 @@ async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """The body as it comes in; a client that hangs up is `Refused`, there is nobody to tell."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding != "identity":
-        raise Refused(f"the body has the Content-Encoding {coding[:40]!r}", hint="send it as it is")
+        raise UnknownCoding(coding)
     if is_awaiting(request) and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request[_CONTINUED] = True
+    connection = request.protocol
+    assert isinstance(connection, Connection)
     try:
-        async for data in request.content.iter_any():
+        async for data in connection.body(request.content):
             yield data
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Refused("the request broke off") from error
@@ -79,3 +83,22 @@ def is_awaiting(request: web.BaseRequest) -> bool:
     """Whether the client holds its body back until it is told to send it (RFC 9110 10.1.1)."""
     expects = request.headers.get("Expect", "").strip().lower() == "100-continue"
     return expects and request.version >= HttpVersion11 and _CONTINUED not in request
+
+
+def is_misframed(request: web.BaseRequest) -> bool:
+    """Whether servers on the way may disagree about where this request ends, so that nothing behind it is to be believed.
+
+    RFC 9112 6.1: a server that receives an HTTP/1.0 message with Transfer-Encoding "MUST treat the message as if the framing is faulty,
+    even if a Content-Length is present, and close the connection after processing the message".
+    """
+    coding = request.headers.get("Transfer-Encoding")
+    return coding is not None and (request.version < HttpVersion11 or coding.strip().lower() != "chunked")
+
+
+def check_framing(request: web.BaseRequest) -> None:
+    """Refuse a body of which it is not certain how long it is."""
+    if not is_misframed(request):
+        return
+    if request.version < HttpVersion11:
+        raise Refused("HTTP/1.0 has no Transfer-Encoding", hint="send a Content-Length, or use HTTP/1.1")
+    raise UnknownTransferCoding(", ".join(request.headers.getall("Transfer-Encoding")))

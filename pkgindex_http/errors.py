@@ -29,9 +29,44 @@ from pkgindex_http.replies import HTML, SECURITY_HEADERS, TEXT, Reply
 
 REALM: Final = "pkgindex"
 
+
+class BodyStalled(PkgIndexError):
+    """The body of a request stopped coming, or came too slowly."""
+
+    def __init__(self, received: int, seconds: float, rate: int) -> None:
+        super().__init__(
+            f"the body of the request did not come: {received} bytes were received",
+            hint=f"send it again; a body may pause for {seconds:g} seconds and comes with {rate} bytes a second at least",
+        )
+
+
+class UnknownCoding(PkgIndexError):
+    """The body has a content coding that is not undone here."""
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"the body has the Content-Encoding {coding[:40]!r}", hint="send it as it is")
+
+
+class UnknownTransferCoding(PkgIndexError):
+    """The body comes in a transfer coding that is not undone here (RFC 9112 6.1)."""
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(
+            f"the Transfer-Encoding {coding[:40]!r} is not known", hint="send the body as it is, or chunked"
+        )
+
+
+class PreconditionFailed(PkgIndexError):
+    """What the request says of the present state is not so (RFC 9110 13.1)."""
+
+
 _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
     # The most specific first.
     (RetiredAction, 410),
+    (BodyStalled, 408),
+    (PreconditionFailed, 412),
+    (UnknownCoding, 415),
+    (UnknownTransferCoding, 501),
     (TooLarge, 413),
     (ReadOnly, 405),
     (Refused, 400),
@@ -61,6 +96,8 @@ def error_reply(
     headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 401:
         headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
+    if status == 415:
+        headers["Accept-Encoding"] = "identity"  # RFC 9110 15.5.16
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     problems = error.problems if isinstance(error, Refused) else (error.message,)
@@ -114,9 +151,13 @@ def _title(error: PkgIndexError, status: int) -> str:
         403: "Not permitted",
         404: "Not found",
         405: "Read-only",
+        408: "The request did not come in time",
         409: "Conflict",
         410: "Gone",
+        412: "Precondition failed",
         413: "Too large",
+        415: "Unsupported coding",
+        501: "Not implemented",
         503: "Temporarily unavailable",
         507: "No space left",
     }

@@ -26,8 +26,8 @@ from pkgindex_core.services.access import allowed_index
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
-from pkgindex_http.bodies import is_awaiting
-from pkgindex_http.connections import Connections
+from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
+from pkgindex_http.connections import Connection, Connections, Patience
 from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.devpi.envelope import marks, refusal
 from pkgindex_http.errors import error_reply, problem_reply
@@ -68,8 +68,11 @@ class Server:
         """Answer one request, whatever it is."""
         answer = await self._answer(request)
         # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
-        # nobody can tell which, so the connection ends here (RFC 9110 10.1.1).
-        return WholeResponse(answer, close=is_awaiting(request)) if isinstance(answer, Reply) else answer
+        # nobody can tell which, so the connection ends here (RFC 9110 10.1.1). It ends too where a body is not read to its end.
+        connection = request.protocol
+        gave_up = isinstance(connection, Connection) and connection.gave_up
+        close = gave_up or is_awaiting(request) or is_misframed(request)
+        return WholeResponse(answer, close=close) if isinstance(answer, Reply) else answer
 
     async def blob_probe(self) -> None:
         """Write and read a blob, so that a full or read-only disk is seen before an upload is.
@@ -101,10 +104,12 @@ class Server:
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Listen; return the addresses (port 0 picks a free one)."""
+        settings = self.engine.settings
         server = Connections(
             self.handle,
+            patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
             access_log_class=AccessLogger,
-            access_log=access_logger if self.engine.settings.access_log else None,
+            access_log=access_logger if settings.access_log else None,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
@@ -135,6 +140,7 @@ class Server:
             request[CLIENT] = self.origin.client(request)
             if request.version < HttpVersion10:
                 raise Refused("the oldest version of HTTP spoken here is 1.0")
+            check_framing(request)
             hosts = len(request.headers.getall("Host", []))
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")

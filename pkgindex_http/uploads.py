@@ -15,7 +15,7 @@ from pkgindex_core.services.file_uploads import Published
 from pkgindex_core.services.registering import Registered
 from pkgindex_core.services.uploads import UploadLimits
 from pkgindex_http.bodies import chunks, read_bytes
-from pkgindex_http.errors import error_reply
+from pkgindex_http.errors import BodyStalled, error_reply
 from pkgindex_http.multipart import FormReader, PartHead
 from pkgindex_http.replies import Reply, redirect, text_reply
 from pkgindex_http.requests import Ask
@@ -99,5 +99,5 @@ async def _drain(ask: Ask) -> None:
             left -= len(data)
             if left < 0:
                 return
-    except Refused:
+    except (Refused, BodyStalled):
         return

@@ -21,7 +21,7 @@ from pkgindex_http.routes import ROUTES
 from tests.conftest import Tally
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, FIELD_BYTES, MALFORMED, encode_form, upload_fields, upload_parts
-from tests.http.wire import RawAnswer, RawRequest, ask_all, ask_raw, connected
+from tests.http.wire import RawAnswer, RawRequest, ask_all, ask_raw, connected, read_answer
 
 CANARY = b"canary-of-the-file-system-5d41402a"
 PRIVATE = b"canary-of-another-index-7d793037"
@@ -317,6 +317,28 @@ async def test_several_hosts_or_none_are_400(serve: Serve) -> None:
             answer = await ask_raw(served.address, b"GET /simple/ HTTP/1.1\r\n" + lines + b"\r\n")
             assert answer.status == 400
         assert (await ask_raw(served.address, b"GET /simple/ HTTP/1.0\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "coding", "status"),
+    [
+        (b"HTTP/1.0", b"chunked", 400),
+        (b"HTTP/1.1", b"gzip, chunked", 501),
+        (b"HTTP/1.1", b"gzip", 400),  # RFC 9112 6.1: without `chunked` at the end its length is not known, "MUST respond with 400"
+        (b"HTTP/1.1", b"Chunked", 405),
+    ],
+)  # fmt: skip
+async def test_transfer_codings(serve: Serve, version: bytes, coding: bytes, status: int) -> None:
+    """RFC 9112 6.1: behind a body whose length is uncertain nothing is believed; the connection is closed."""
+    head = b"POST /simple/ %s\r\nHost: x\r\nConnection: keep-alive\r\nTransfer-Encoding: %s\r\n\r\n" % (version, coding)
+    async with serve() as served, connected(served.address) as (reader, writer):
+        writer.write(head + b"0\r\n\r\n" + _SMUGGLED)
+        answer = await read_answer(reader, "POST")
+        assert answer.status == status
+        if status == 405:
+            assert (await read_answer(reader)).status == 404  # it was another request, and no secret one
+        else:
+            assert await reader.read() == b""
 
 
 async def test_a_whole_url_as_target_means_its_path(serve: Serve) -> None:
