@@ -23,6 +23,7 @@ HEX_LENGTHS: Mapping[str, int] = {
     "sha256": 64,
     "sha384": 96,
     "sha512": 128,
+    "blake2b": 128,
     "blake2b_256": 64,
 }
 """Algorithms we can check, and how many hexadecimal digits each has."""
@@ -38,11 +39,23 @@ def sha256_of(data: bytes) -> Sha256:
     return Sha256(hashlib.sha256(data).hexdigest())
 
 
+PUBLISHED_IN_JSON = ("sha512", "sha384", "sha224", "sha1", "md5")
+"""What a JSON page may say of a file without sha256. Not blake2b: under that name uv wants 64 digits and refuses the whole page
+otherwise, pip wants 128, and pip fails on `blake2b_256` (seen with pip 26.3 and uv 0.13.9). They ignore unknown names of sha."""
+PUBLISHED_IN_HTML = ("sha512", "sha384", "md5")
+"""What an HTML link may say of a file without sha256: uv refuses the whole page for `#sha1=` and `#sha224=`."""
+
+
 def clean_digests(raw: Mapping[str, object]) -> dict[str, str]:
-    """Keep the digests that are well formed and of a known algorithm, in lower case, sha256 first."""
+    """Keep the digests that are well formed and of a known algorithm, in lower case, sha256 first.
+
+    `blake2b` of 64 digits is what uv calls so: blake2b-256.
+    """
     kept: dict[str, str] = {}
     for algorithm, value in raw.items():
         name = algorithm.lower()
+        if name == "blake2b" and isinstance(value, str) and len(value) == HEX_LENGTHS["blake2b_256"]:
+            name = "blake2b_256"
         if isinstance(value, str) and len(value) == HEX_LENGTHS.get(name) and re.fullmatch(r"[0-9a-fA-F]+", value):
             kept[name] = value.lower()
     return {name: kept[name] for name in sorted(kept, key=lambda name: (name != "sha256", name))}

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from pkgindex_core.clock import from_rfc3339
+from pkgindex_core.clock import Timestamp, from_rfc3339
 from pkgindex_core.digests import Sha256, clean_digests, parse_sha256
 from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.models import File
@@ -33,6 +33,8 @@ STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
 FILENAME_LIMIT = 255
 TEXT_LIMIT = 4096
 _SIZE_LIMIT = 2**63
+_TIME_LIMIT = Timestamp(253_402_207_200_000_000)
+"""9999-12-30T22:00Z in microseconds: uv refuses the whole page for a later time."""
 _VERSION_LIMIT = 255
 _NOTES_LIMIT = 20
 
@@ -197,7 +199,7 @@ def _file_of(entry: _Entry, base: str, project: ProjectName, notes: Notes) -> Fi
         version=version_in(filename, project),
         digests=_digests(entry.hashes),
         size=_size(entry.size),
-        upload_time=from_rfc3339(entry.upload_time) if isinstance(entry.upload_time, str) else None,
+        upload_time=_upload_time(entry.upload_time),
         requires_python=_text(entry.requires_python),
         # PEP 592: any non-empty string is a reason, even "false".
         yanked=entry.yanked if isinstance(entry.yanked, bool) else _text(entry.yanked) or False,
@@ -246,6 +248,11 @@ def _size(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and 0 <= value < _SIZE_LIMIT else None
+
+
+def _upload_time(value: Any) -> Timestamp | None:
+    moment = from_rfc3339(value) if isinstance(value, str) else None
+    return None if moment is None or moment >= _TIME_LIMIT else moment
 
 
 def _gpg_sig(value: Any) -> bool | None:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.digests import PUBLISHED_IN_JSON
 from pkgindex_core.models import File, PageRow, encode_file
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
@@ -73,7 +74,9 @@ def _public(file: File) -> dict[str, Any]:
     sha256 = file.sha256
     entry: dict[str, Any] = {
         "filename": file.filename,
-        "hashes": {"sha256": sha256} if sha256 else dict(file.digests),
+        "hashes": {"sha256": sha256}
+        if sha256
+        else {name: file.digests[name] for name in PUBLISHED_IN_JSON if name in file.digests},
     }
     if file.requires_python:
         entry["requires-python"] = file.requires_python

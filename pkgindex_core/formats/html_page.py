@@ -18,14 +18,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pkgindex_core.digests import PUBLISHED_IN_HTML
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 
 REPOSITORY_VERSION = "1.4"
-
-# HT-5: those that clients read from a link after sha256, in the order of our preference; one is sent (standards trap 21).
-_OTHER_ALGORITHMS = ("sha512", "sha384", "sha224", "sha1", "md5")
 
 _is_hexadecimal = re.compile("[0-9A-Fa-f]+").fullmatch
 
@@ -49,7 +47,7 @@ class HtmlRenderer:
 
     @property
     def fingerprint(self) -> str:
-        return "html-1.4-1"
+        return "html-1.4-2"
 
     def page(self, page: MergedPage) -> bytes:
         title = f"Links for {_text(page.head.display_name or page.project)}"
@@ -148,7 +146,8 @@ def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
 
 
 def _other_digest(digests: Mapping[str, str]) -> str:
-    for algorithm in _OTHER_ALGORITHMS:
+    """One digest: installers that are given two pick different ones."""
+    for algorithm in PUBLISHED_IN_HTML:
         value = digests.get(algorithm)
         if value and _is_hexadecimal(value):
             return f"#{algorithm}={value}"

@@ -33,7 +33,7 @@ class JsonRenderer:
 
     @property
     def fingerprint(self) -> str:
-        return "json-1.4-2"
+        return "json-1.4-3"
 
     def page(self, page: MergedPage) -> bytes:
         head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}

@@ -88,6 +88,7 @@ class TestJson:
             ("2026-01-02T03:04:05.678900Z", 1_767_323_045_678_900),
             ("2026-01-02T03:04:05+00:00", 1_767_323_045_000_000),
             ("2026-01-02T03:04:05", 1_767_323_045_000_000),
+            ("9999-12-31T23:59:59Z", None),
             ("yesterday", None),
             (3, None),
             (None, None),
@@ -99,6 +100,10 @@ class TestJson:
     def test_hashes_of_any_algorithm_sha256_first(self) -> None:
         file = only(hashes={"md5": "AB" * 16, "sha256": SHA.upper(), "blake2b_256": SHA, "odd": "1", "sha1": 3})
         assert list(file.digests.items()) == [("sha256", SHA), ("blake2b_256", SHA), ("md5", "ab" * 16)]
+
+    def test_blake2b_is_kept_by_its_length(self) -> None:
+        assert only(hashes={"blake2b": SHA + SHA}).digests == {"blake2b": SHA + SHA}
+        assert only(hashes={"blake2b": SHA}).digests == {"blake2b_256": SHA}
 
     @pytest.mark.parametrize(
         ("said", "read"),

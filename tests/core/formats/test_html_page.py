@@ -227,9 +227,16 @@ def test_ht_05_a_link_has_one_fragment_with_sha256() -> None:
 
 
 def test_ht_05_without_sha256_the_strongest_that_clients_read() -> None:
-    assert (attributes_of(digests={"md5": "0" * 32, "sha1": "1" * 40})["href"] or "").endswith("#sha1=" + "1" * 40)
-    assert "#" not in (attributes_of(digests={"blake2b_256": "2" * 64})["href"] or "")
+    assert (attributes_of(digests={"md5": "0" * 32, "sha384": "1" * 96})["href"] or "").endswith("#sha384=" + "1" * 96)
     assert "#" not in (attributes_of(digests={})["href"] or "")
+
+
+@pytest.mark.parametrize(
+    "digests", [{"sha1": "1" * 40}, {"sha224": "1" * 56}, {"blake2b": "2" * 128}, {"blake2b_256": "2" * 64}]
+)
+def test_ht_05_a_digest_for_which_uv_refuses_the_whole_page_is_not_shown(digests: dict[str, str]) -> None:
+    assert "#" not in (attributes_of(digests=digests)["href"] or "")
+    assert (attributes_of(digests={**digests, "md5": "0" * 32})["href"] or "").endswith("#md5=" + "0" * 32)
 
 
 def test_ht_06_requires_python_is_escaped_and_omitted_when_empty() -> None:

@@ -207,6 +207,20 @@ def test_js_06_one_strong_hash_is_shown() -> None:
     assert rendered(page((HERE, both)))["files"][0]["hashes"] == {"sha256": "a" * 64}
 
 
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ({"md5": "0" * 32}, {"md5": "0" * 32}),
+        ({"sha1": "1" * 40, "md5": "0" * 32}, {"sha1": "1" * 40, "md5": "0" * 32}),
+        ({"blake2b": "2" * 128}, {}),
+        ({"blake2b_256": "2" * 64, "sha512": "3" * 128}, {"sha512": "3" * 128}),
+    ],
+)
+def test_js_06_no_installer_refuses_the_page_for_a_digest(known: dict[str, str], shown: dict[str, str]) -> None:
+    file = File(filename="a.zip", digests=known, url="https://example.test/a.zip")
+    assert rendered(page((HERE, file)))["files"][0]["hashes"] == shown
+
+
 def test_js_07_requires_python_is_omitted_when_there_is_none() -> None:
     shown = rendered(page((HERE, FILE), (HERE, msgspec.structs.replace(FILE, requires_python=">=3.8,<4"))))["files"]
     assert "requires-python" not in shown[0]

@@ -244,7 +244,9 @@ class TestMirrors:
         assert BUILTIN.patched(made, ["absent_statuses-="], TREE) == mirror()
         assert mirror(absent_statuses=403).absent_statuses == (403,)
 
-    @pytest.mark.parametrize("value", ["", [], "200", "500", "404,503", "429", "4040", "-404", "none", "\u0664\u0660\u0664"])
+    @pytest.mark.parametrize(
+        "value", ["", [], "200", "500", "404,503", "429", "4040", "-404", "none", "\u0664\u0660\u0664"]
+    )
     def test_a_status_that_cannot_mean_absent_is_refused(self, value: Any):
         assert "absent" in str(refusal(lambda: mirror(absent_statuses=value)))
 
