@@ -7,6 +7,7 @@ otherwise. Texts name what is wrong and what to do; they never hold a secret, a 
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -56,6 +57,18 @@ class UnknownTransferCoding(PkgIndexError):
         )
 
 
+class MethodNotAllowed(PkgIndexError):
+    """The path has other methods (RFC 9110 15.5.6)."""
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        super().__init__(
+            f"{method[:20]} is not possible here",
+            hint="uploads go to /legacy/ or /USER/INDEX/, not to the simple pages",
+        )
+        names = sorted(allowed)
+        self.allowed = ["HEAD", *names] if "GET" in names else names
+
+
 class PreconditionFailed(PkgIndexError):
     """What the request says of the present state is not so (RFC 9110 13.1)."""
 
@@ -64,6 +77,7 @@ _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
     # The most specific first.
     (RetiredAction, 410),
     (BodyStalled, 408),
+    (MethodNotAllowed, 405),
     (PreconditionFailed, 412),
     (UnknownCoding, 415),
     (UnknownTransferCoding, 501),
@@ -96,6 +110,8 @@ def error_reply(
     headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 401:
         headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
     if status == 415:
         headers["Accept-Encoding"] = "identity"  # RFC 9110 15.5.16
     if isinstance(error, Unavailable):
@@ -161,6 +177,8 @@ def _title(error: PkgIndexError, status: int) -> str:
         503: "Temporarily unavailable",
         507: "No space left",
     }
+    if isinstance(error, MethodNotAllowed):
+        return "Method not allowed"
     if isinstance(error, Conflict) and error.message.startswith("File already exists"):
         return "File already exists"
     return titles.get(status, "Internal error")

@@ -19,6 +19,7 @@ from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.files import ArrivingFile, ElsewhereFile, StoredFile
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi import file_documents
+from pkgindex_http.preconditions import Validators
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
@@ -47,6 +48,14 @@ async def download(ask: Ask) -> Reply | web.StreamResponse:
     if isinstance(found, ArrivingFile):
         return await _arriving(ask, found)
     return await _stored(ask, found, sidecar=sidecar)
+
+
+async def validators(ask: Ask) -> Validators:
+    """By what the bytes under a URL are told from others. A file whose sha256 is not known has nothing."""
+    filename = ask.values["filename"]
+    file = (await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)).file
+    blob = await ask.engine.blobs.stat(file.sha256) if file.sha256 else None
+    return Validators(f'"{file.sha256}"', blob.modified if blob is not None else 0.0) if file.sha256 else Validators()
 
 
 async def modify(ask: Ask) -> Reply:

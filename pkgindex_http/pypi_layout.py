@@ -16,7 +16,10 @@ from typing import Final
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.fragments import file_path
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.names import normalized_or_none
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName, normalized_or_none
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.access import allowed_index
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 
@@ -31,20 +34,31 @@ _NOT_SPOKEN: Final = xmlrpc.client.Fault(
 _FAULT: Final = xmlrpc.client.dumps(_NOT_SPOKEN, methodresponse=True).encode("ascii")
 
 
+async def may_locate(ask: Ask) -> None:
+    """For a token that is limited to projects the file decides."""
+    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.READ, some_project=True)
+    scope = ask.principal.scope
+    if scope is not None and scope.projects:
+        await _located(ask)
+
+
 async def package(ask: Ask) -> Reply:
     """Send the client to the file, or with `.metadata` behind its name to its core metadata."""
-    filename = ask.values["filename"].removesuffix(_SIDECAR)
-    if _DIGITS.match(ask.values["c"]):
-        index, file = await ask.engine.locating.locate(
-            ask.index, filename, principal=ask.principal, directory="/".join(ask.segments[:-1])
-        )
-    else:
-        project = normalized_or_none(ask.values["c"])
-        if project is None:
-            raise Missing("file", filename)
-        index, file = await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
+    index, file = await _located(ask)
     suffix = _SIDECAR if ask.values["filename"].endswith(_SIDECAR) else ""
     return _temporary(f"{ask.root}{index}/{file_path(file)}{suffix}")
+
+
+async def _located(ask: Ask) -> tuple[IndexName, File]:
+    filename = ask.values["filename"].removesuffix(_SIDECAR)
+    if _DIGITS.match(ask.values["c"]):
+        return await ask.engine.locating.locate(
+            ask.index, filename, principal=ask.principal, directory="/".join(ask.segments[:-1])
+        )
+    project = normalized_or_none(ask.values["c"])
+    if project is None:
+        raise Missing("file", filename)
+    return await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
 
 
 async def provenance(ask: Ask) -> Reply:

@@ -39,7 +39,7 @@ def parse_range(header: str | None, size: int) -> Span | Literal["unsatisfiable"
 
 def unchanged_since(if_modified_since: str | None, *, modified: float) -> bool:
     """Whether the client's copy, of this date, is still the file (13.1.3). To be asked where there is no `If-None-Match`."""
-    seconds = _seconds(if_modified_since.strip()) if if_modified_since is not None and modified > 0 else None
+    seconds = unix_seconds(if_modified_since.strip()) if if_modified_since is not None and modified > 0 else None
     return seconds is not None and int(modified) <= seconds
 
 
@@ -52,10 +52,10 @@ def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
         return value == etag
     if value.startswith("W/"):
         return False  # a weak tag never matches here (13.1.5)
-    return modified > 0 and _seconds(value) == int(modified)
+    return modified > 0 and unix_seconds(value) == int(modified)
 
 
-def _seconds(date: str) -> int | None:
+def unix_seconds(date: str) -> int | None:
     """An HTTP date in seconds since the epoch; None when it is none."""
     try:
         moment = parsedate_to_datetime(date)

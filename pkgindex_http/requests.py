@@ -17,8 +17,10 @@ from pkgindex_core.services.identity import NOBODY
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from yarl import URL
 
     from pkgindex_core.engine import Engine
+    from pkgindex_http.routing import Route
     from pkgindex_http.server import Server
 
 
@@ -27,6 +29,9 @@ class Ask(Struct, kw_only=True):
 
     server: Server
     request: web.BaseRequest
+    route: Route
+    target: URL
+    """The URL that is asked for, or asked about."""
     values: Mapping[str, str]
     """What stands for the placeholders of the route."""
     segments: tuple[str, ...]
@@ -86,4 +91,4 @@ class Ask(Struct, kw_only=True):
 
     def query(self, name: str) -> str | None:
         """A query parameter, or None."""
-        return self.request.rel_url.query.get(name)
+        return self.target.query.get(name)

@@ -38,18 +38,25 @@ from pkgindex_http.devpi import (
 )
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route
 
-_READ = OnIndex(Action.READ)
-_UPLOAD = OnIndex(Action.UPLOAD, also=(Action.UPLOAD_DOCS,))
-_DELETE = Checked(Action.DELETE, "Releases.delete_file, delete_release, delete_project")
-_TOKENS = Checked(Action.TOKEN_MANAGE, "the handler, by the user of the URL")
+_READ = OnIndex(Action.READ, about="index")
+_READ_PROJECT = OnIndex(Action.READ, about="project")
+_READ_FILE = OnIndex(Action.READ, about="file")
+_REDIRECT = OnIndex(Action.READ, about="anything")
+"""To another spelling of the URL: that says nothing of what is there."""
+_UPLOAD = Checked(Action.UPLOAD, uploads.may_upload, unread=True)
+_DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
+_TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _NO_XMLRPC = Public("a constant")
 _API = Glanced("says where the log-in is; of an index only its name, which is no secret")
+_API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/",
-        Glanced("a page that says what this is; as JSON, those users and indexes that the caller may see"),
+        Glanced(
+            "a page that says what this is; as JSON, those users and indexes that the caller may see", accounts.may_list
+        ),
         accounts.root,
         "a page for a person; with Accept: application/json users and indexes",
     ),
@@ -90,54 +97,58 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/+explain",
-        Checked(Action.EXPLAIN, "Explaining.explain"),
+        Checked(Action.EXPLAIN, explanations.may_explain),
         explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),
     Route("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good", envelope=True),
     Route("GET", "/{user}/+api", _API, discovery.api, "the same", envelope=True),
-    Route("GET", "/{user}/{index}/+api", _API, discovery.api, "the same, for an index", envelope=True),
+    Route("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index", envelope=True),
     Route(
         "GET",
         "/+status",
-        Glanced("versions and serials; paths for root only"),
+        Glanced("versions and serials; paths for root only", discovery.may_ask),
         discovery.status,
         "how the server is, in devpi's terms",
         envelope=True,
     ),
-    Route("GET", "/simple", _READ, simple.add_slash, "to the list of projects"),
+    Route("GET", "/simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
-    Route("GET", "/simple/{project}", _READ, simple.add_slash, "to the project's page"),
-    Route("GET", "/simple/{project}/", _READ, simple.project_page, "the default index: a project's files"),
+    Route("GET", "/simple/{project}", _REDIRECT, simple.add_slash, "to the project's page"),
+    Route("GET", "/simple/{project}/", _READ_PROJECT, simple.project_page, "the default index: a project's files"),
     Route("GET", "/simple/v1+json/", _READ, simple.project_list, "the list in JSON, whatever Accept says"),
-    Route("GET", "/simple/v1+json/{project}/", _READ, simple.project_page, "a page in JSON, whatever Accept says"),
+    Route(
+        "GET", "/simple/v1+json/{project}/", _READ_PROJECT, simple.project_page, "a page in JSON, whatever Accept says"
+    ),
     Route("GET", "/simple/v1+html/", _READ, simple.project_list, "the list in HTML, whatever Accept says"),
-    Route("GET", "/simple/v1+html/{project}/", _READ, simple.project_page, "a page in HTML, whatever Accept says"),
+    Route(
+        "GET", "/simple/v1+html/{project}/", _READ_PROJECT, simple.project_page, "a page in HTML, whatever Accept says"
+    ),
     Route(
         "GET",
         "/pypi/{project}/json[/]",
-        _READ,
+        _READ_PROJECT,
         project_json.pypi_document,
         "the default index: a project in PyPI's JSON, files under /packages/",
     ),
     Route(
         "GET",
         "/pypi/{project}/{version}/json[/]",
-        _READ,
+        _READ_PROJECT,
         project_json.pypi_document,
         "the default index: a version in PyPI's JSON",
     ),
     Route(
         "GET",
         "/packages/{a}/{b}/{c}/{filename}",
-        _READ,
+        Checked(Action.READ, pypi_layout.may_locate),
         pypi_layout.package,
         "to a file of the default index: by PyPI's path of its digest, or as /packages/source/{letter}/{project}/{filename}",
     ),
     Route(
         "GET",
         "/integrity/{project}/{version}/{filename}/provenance[/]",
-        _READ,
+        _READ_PROJECT,
         pypi_layout.provenance,
         "to the provenance (PEP 740) of a mirrored file, where the upstream has one",
     ),
@@ -150,7 +161,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/{user}[/]",
-        Glanced("a user without an index that the caller may see is missing, and so is what is private of one"),
+        Glanced(
+            "a user without an index that the caller may see is missing, and so is what is private of one",
+            accounts.may_show,
+        ),
         accounts.show,
         "a user and their indexes",
         envelope=True,
@@ -158,7 +172,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PUT",
         "/{user}[/]",
-        Checked(Action.USER_CREATE, "Administration.create_user"),
+        Checked(Action.USER_CREATE, accounts.may_create),
         accounts.create,
         'make a user: {"password": …, "email": …}',
         envelope=True,
@@ -166,7 +180,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PATCH",
         "/{user}[/]",
-        Checked(Action.USER_MODIFY, "Administration.modify_user"),
+        Checked(Action.USER_MODIFY, accounts.may_modify),
         accounts.modify,
         "change a user; their own password everybody may",
         envelope=True,
@@ -174,7 +188,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         "/{user}[/]",
-        Checked(Action.USER_DELETE, "Administration.delete_user"),
+        Checked(Action.USER_DELETE, accounts.may_delete),
         accounts.delete,
         "remove a user with their volatile indexes",
         envelope=True,
@@ -182,7 +196,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/{user}/{index}[/]",
-        _READ,
+        OnIndex(Action.READ, about=indexes.about_shown),
         indexes.show,
         "an index: its options and projects; ?no_projects",
         envelope=True,
@@ -190,7 +204,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PUT",
         "/{user}/{index}[/]",
-        Checked(Action.INDEX_CREATE, "Administration.create_index", unread=True),
+        Checked(Action.INDEX_CREATE, indexes.may_create, unread=True),
         indexes.create,
         'make an index: {"bases": "root/pypi", …}',
         envelope=True,
@@ -198,7 +212,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "PATCH",
         "/{user}/{index}[/]",
-        OnIndex(Action.INDEX_MODIFY),
+        OnIndex(Action.INDEX_MODIFY, about="index"),
         indexes.modify,
         'change options: an object, or ["key=value", "key+=value", "key-=value", "key-="]; ?error_on_noop',
         envelope=True,
@@ -206,110 +220,124 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         "/{user}/{index}[/]",
-        OnIndex(Action.INDEX_DELETE),
+        Checked(Action.INDEX_DELETE, indexes.may_delete),
         indexes.delete,
         "remove a volatile index with all that is in it",
         envelope=True,
     ),
-    Route("GET", "/{user}/{index}/+simple", _READ, simple.add_slash, "to the list of projects"),
+    Route("GET", "/{user}/{index}/+simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/{user}/{index}/+simple/", _READ, simple.project_list, "an index: list of projects"),
-    Route("GET", "/{user}/{index}/+simple/{project}", _READ, simple.add_slash, "to the project's page"),
-    Route("GET", "/{user}/{index}/+simple/{project}/", _READ, simple.project_page, "an index: a project's files"),
+    Route("GET", "/{user}/{index}/+simple/{project}", _REDIRECT, simple.add_slash, "to the project's page"),
     Route(
-        "GET", "/{user}/{index}/+f/{a}/{b}/{filename}", _READ, files.download, "a file, or with .metadata its sidecar"
+        "GET", "/{user}/{index}/+simple/{project}/", _READ_PROJECT, simple.project_page, "an index: a project's files"
     ),
     Route(
-        "GET", "/{user}/{index}/+e/{a}/{filename}", _READ, files.download, "a mirrored file whose sha256 was not known"
+        "GET",
+        "/{user}/{index}/+f/{a}/{b}/{filename}",
+        _READ_FILE,
+        files.download,
+        "a file, or with .metadata its sidecar",
+    ),
+    Route(
+        "GET",
+        "/{user}/{index}/+e/{a}/{filename}",
+        _READ_FILE,
+        files.download,
+        "a mirrored file whose sha256 was not known",
     ),
     Route(
         "PATCH",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
-        Checked(Action.YANK, "Releases.yank"),
+        OnIndex(Action.YANK, about="file"),
         files.modify,
         'yank or unyank: {"yanked": true | false | "reason"}',
+        validators=files.validators,
     ),
     Route(
         "DELETE",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
-        _DELETE,
+        _DELETE_FILE,
         file_documents.delete,
         "delete a file, documentation or a test result; ?force on a non-volatile index",
         envelope=True,
+        validators=files.validators,
     ),
     Route(
         "DELETE",
         "/{user}/{index}/+e/{a}/{filename}",
-        _DELETE,
+        _DELETE_FILE,
         file_documents.delete,
         "forget a mirrored file; ?force on a non-volatile index",
         envelope=True,
+        validators=files.validators,
     ),
     Route(
         "POST",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
-        Checked(Action.UPLOAD_RESULTS, "Results.may_add, add"),
+        Checked(Action.UPLOAD_RESULTS, file_documents.may_add_result),
         file_documents.add_result,
         "add a test result (JSON) to a file",
         envelope=True,
+        validators=files.validators,
     ),
     Route(
         "POST",
         "/{user}/{index}/+simple/{project}/refresh",
-        OnIndex(Action.REFRESH),
+        OnIndex(Action.REFRESH, about="project"),
         refreshing.refresh,
         "ask the upstreams of a project's mirrors again now; 302 to its page",
     ),
     Route(
         "POST",
         "/{user}/{index}/{project}/refresh",
-        OnIndex(Action.REFRESH),
+        OnIndex(Action.REFRESH, about="project"),
         refreshing.refresh,
         "the same, where devpi's web pages have it",
     ),
     Route(
         "POST",
         "/{user}/{index}[/]",
-        Checked(Action.UPLOAD, "pushing.upload_or_push, Promotion.push", unread=True),
+        Checked(Action.UPLOAD, pushing.may_upload_or_push, unread=True),
         pushing.upload_or_push,
         "upload a form; a JSON document is a push",
     ),
     Route(
         "PUSH",
         "/{user}/{index}[/]",
-        Checked(Action.PUSH, "Promotion.push"),
+        OnIndex(Action.PUSH, about="anything"),
         pushing.push,
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
         envelope=True,
     ),
     Route("GET", "/{user}/{index}/+findlinks[/]", _READ, findlinks.page, "every hosted file on one page"),
-    Route("GET", "/{user}/{index}/{project}/json[/]", _READ, project_json.document, "a project in PyPI's JSON"),
+    Route("GET", "/{user}/{index}/{project}/json[/]", _READ_PROJECT, project_json.document, "a project in PyPI's JSON"),
     Route(
         "GET",
         "/{user}/{index}/{project}/{version}/json[/]",
-        _READ,
+        _READ_PROJECT,
         project_json.document,
         "a version in PyPI's JSON",
     ),
     Route(
         "GET",
         "/{user}/{index}/{project}/{version}/+doc/{path...}",
-        _READ,
+        _READ_PROJECT,
         documentation.page,
         "a page of the documentation of a version, `latest` or `stable`",
     ),
-    Route("GET", "/{user}/{index}/{project}/{version}/+doc", _READ, documentation.add_slash, "to its front page"),
+    Route("GET", "/{user}/{index}/{project}/{version}/+doc", _REDIRECT, documentation.add_slash, "to its front page"),
     Route(
         "GET",
         "/{user}/{index}/{project}/{version}/+d/{path...}",
-        _READ,
+        _REDIRECT,
         documentation.framed,
         "devpi-web's URL of the same page: to it",
     ),
-    Route("GET", "/{user}/{index}/{project}/{version}/+d", _READ, documentation.framed, "to the front page"),
+    Route("GET", "/{user}/{index}/{project}/{version}/+d", _REDIRECT, documentation.framed, "to the front page"),
     Route(
         "GET",
         "/{user}/{index}/{project}[/]",
-        _READ,
+        _READ_PROJECT,
         projects.project,
         "a project's versions with their links; ?ignore_bases: of this index only; for installers the simple page",
         envelope=True,
@@ -317,7 +345,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/{user}/{index}/{project}/{version}[/]",
-        _READ,
+        _READ_PROJECT,
         projects.version,
         "a version: metadata, files, documentation, test results",
         envelope=True,
@@ -325,7 +353,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         "/{user}/{index}/{project}[/]",
-        _DELETE,
+        Checked(Action.DELETE, releases.may_delete_project),
         releases.delete_project,
         "delete a project; ?force",
         envelope=True,
@@ -333,7 +361,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "DELETE",
         "/{user}/{index}/{project}/{version}[/]",
-        _DELETE,
+        Checked(Action.DELETE, releases.may_delete_release),
         releases.delete_release,
         "delete a version; ?force",
         envelope=True,

@@ -6,7 +6,7 @@ Matching goes by segments, literal before placeholder, in the order of the path.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -15,11 +15,18 @@ from pkgindex_core.rules.permissions import Action
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from pkgindex_http.preconditions import Validators
     from pkgindex_http.replies import Reply
     from pkgindex_http.requests import Ask
 
     Answer = Reply | web.StreamResponse
     Handler = Callable[[Ask], Awaitable[Answer]]
+    Check = Callable[[Ask], Awaitable[None]]
+
+
+About = Literal["index", "project", "file", "anything"]
+"""What a right on an index is asked for: the index as a whole, the project or the file that the path names, or something in it that the URL
+does not say. A token that is limited to projects makes the difference."""
 
 
 class Public(Struct, frozen=True):
@@ -32,23 +39,25 @@ class OnIndex(Struct, frozen=True):
     """The right to do something to the index of the URL (`{user}/{index}`, or the default one)."""
 
     action: Action
+    about: About | Callable[[Ask], About]
     also: tuple[Action, ...] = ()
     """Rights of which one will do instead, because the body says what is wanted: the service asks for the very one."""
 
 
 class Checked(Struct, frozen=True):
-    """The handler's service checks, because what is asked for stands in the body; credentials are read before."""
+    """`check` raises what the service would raise that does the thing, as far as the URL says what it is."""
 
     action: Action
-    where: str
+    check: Check
     unread: bool = False
     """Whether somebody who may not read the index of the URL can be meant."""
 
 
 class Glanced(Struct, frozen=True):
-    """Anybody. Credentials are read, and the handler says what follows from them; wrong ones are not the end, unless it insists."""
+    """Anybody. Credentials are read, and the handler says what follows from them; wrong ones are not the end, unless `check` insists."""
 
     why: str
+    check: Check | None = None
 
 
 Permission = Public | OnIndex | Checked | Glanced
@@ -64,6 +73,8 @@ class Route(Struct, frozen=True):
     permission: Permission
     handler: Handler
     summary: str
+    validators: Callable[[Ask], Awaitable[Validators]] | None = None
+    """What preconditions of a change are compared with; without it there is nothing to compare them with."""
     envelope: bool = False
     """Whether answers and errors are in devpi's envelope (see `devpi.envelope`)."""
 

@@ -42,7 +42,7 @@ class FileResponse(web.StreamResponse):
 
     def __init__(self, reply: Reply, path: Path, span: Span | None, workers: Executor) -> None:
         super().__init__(status=reply.status)
-        self._reply = reply
+        self.reply = reply
         self._path = path
         self._span = span
         self._workers = workers
@@ -55,7 +55,7 @@ class FileResponse(web.StreamResponse):
         if transport is None:
             raise ConnectionResetError("the client went away")
         length = self._span.stop - self._span.start if self._span else 0
-        head = head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version, length=length)
+        head = head_bytes(self.reply, keep_alive=bool(self._keep_alive), version=request.version, length=length)
         self._body_length = 0
         if request.method == "HEAD" or self._span is None or not length:
             self._eof_sent = True
@@ -150,6 +150,7 @@ class StreamedResponse(web.StreamResponse):
         super().__init__(status=reply.status, headers={**reply.headers, "Server": SERVER})
         if length is not None:
             self.content_length = length
+        self.reply = reply
         self._source = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -179,10 +180,14 @@ class StreamedResponse(web.StreamResponse):
             _cut(request)
             raise
         finally:
-            close = getattr(self._source, "aclose", None)
-            if close is not None:
-                await close()
+            await self.drop()
         return writer
+
+    async def drop(self) -> None:
+        """Give up where the body comes from."""
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
 
     async def _hand_over(self, request: web.BaseRequest, data: bytes) -> None:
         """Write a piece when the client has room for it; one that reads nothing for long is cut, and holds nothing any more."""

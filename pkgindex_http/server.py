@@ -16,28 +16,27 @@ from collections.abc import Sequence
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from msgspec.structs import replace
+from yarl import URL
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
-from pkgindex_core.protocols import Principal
-from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import allowed_index
 from pkgindex_core.storage_failures import storage_failure
-from pkgindex_http.access_log import CLIENT, WHO, AccessLogger
+from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.admitting import admit
 from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
+from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
-from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.devpi.envelope import marks, refusal
-from pkgindex_http.errors import error_reply, problem_reply
+from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
 from pkgindex_http.routes import ROUTES
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, RouteTable
+from pkgindex_http.routing import RouteTable
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -133,8 +132,36 @@ class Server:
             await self._runner.server.drain(self.engine.settings.shutdown_timeout)
         await self._runner.cleanup()
 
+    def locate(self, request: web.BaseRequest, target: str, method: str) -> Ask:
+        """What a request target means; `Missing` when it is no URL of ours. The path decides alone, never a header."""
+        path, _, query = origin_form(target).partition("?")
+        segments = split_path(path)
+        match = self.routes.match(segments) if segments is not None else None
+        if match is None or segments is None:
+            raise Missing("page", path[:160])
+        route = match.methods.get("GET" if method == "HEAD" else method)
+        if route is None and method in {"GET", "HEAD"}:
+            # A path that only things are done to is no page; installers try such paths and understand 404.
+            raise Missing("page", path[:160])
+        if route is None:
+            raise MethodNotAllowed(method, match.methods)
+        if method not in {"GET", "HEAD"} and self.origin.is_foreign(request):
+            # A browser adds the password that it remembers, whoever wrote the form.
+            raise Denied(
+                "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
+            )
+        url = URL.build(path=path, query_string=query, encoded=True)
+        return Ask(
+            server=self,
+            request=request,
+            route=route,
+            target=url,
+            values=match.values,
+            segments=segments,
+            envelope=route.envelope,
+        )
+
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
-        accept = request.headers.get("Accept", "")
         ask: Ask | None = None
         try:
             request[CLIENT] = self.origin.client(request)
@@ -144,27 +171,10 @@ class Server:
             hosts = len(request.headers.getall("Host", []))
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")
-            raw_path = origin_form(request.raw_path).partition("?")[0]
-            segments = split_path(raw_path)
-            match = self.routes.match(segments) if segments is not None else None
-            if match is None or segments is None:
-                raise Missing("page", raw_path[:160])
-            method = "GET" if request.method == "HEAD" else request.method
-            route = match.methods.get(method)
-            if route is None and method == "GET":
-                # A path that only things are done to is no page; installers try such paths and understand 404.
-                raise Missing("page", raw_path[:160])
-            if route is None:
-                return _not_allowed(match.methods, request.method, accept)
-            if method != "GET" and self.origin.is_foreign(request):
-                # A browser adds the password that it remembers, whoever wrote the form.
-                raise Denied(
-                    "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
-                )
-            ask = Ask(server=self, request=request, values=match.values, segments=segments, envelope=route.envelope)
-            if not isinstance(route.permission, Public):
-                await self.admit(ask, route)
-            answer = await route.handler(ask)
+            ask = self.locate(request, request.raw_path, request.method)
+            await admit(ask, ask.route.permission)
+            await check_change(ask)
+            answer = await check_read(ask, await ask.route.handler(ask))
             return await self._marked(answer) if ask.envelope else answer
         except PkgIndexError as error:
             return await self._failure(error, request, ask)
@@ -184,7 +194,7 @@ class Server:
                 "Internal error",
                 ("the server failed; this is not your mistake",),
                 f"the administrator finds the reason in the log under {reference}",
-                accept,
+                request.headers.get("Accept", ""),
                 {"Cache-Control": "no-store"},
             )
 
@@ -210,51 +220,3 @@ class Server:
                 return answer
         accept = request.headers.get("Accept", "")
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
-
-    async def admit(self, ask: Ask, route: Route) -> None:
-        """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
-        try:
-            ask.principal = await self.identify(ask.request)
-        except Denied as error:
-            if not isinstance(route.permission, Glanced):
-                raise
-            ask.objection = error
-            ask.principal = await self.engine.identity.identify(None)
-        ask.request[WHO] = ask.principal.label if ask.principal.name else ""
-        if isinstance(route.permission, Glanced):
-            return
-        if not isinstance(route.permission, OnIndex):
-            unread = isinstance(route.permission, Checked) and route.permission.unread
-            if "index" in ask.values and not unread:
-                await self._require(ask, Action.READ)
-            return
-        await self._require(ask, route.permission.action, route.permission.also)
-
-    async def identify(self, request: web.BaseRequest) -> Principal:
-        """Who asks: by what is presented to us, or by the word of a trusted proxy.
-
-        devpi's own header and our tokens are meant for us. Anything else in `Authorization` was for the proxy, if there is one that
-        vouches for somebody.
-        """
-        vouched = self.remote_users.principal(request)
-        if vouched is None or presents_token(request.headers):
-            return await self.engine.identity.identify(read_credentials(request.headers))
-        return self.engine.identity.at_home(vouched)
-
-    async def _require(self, ask: Ask, action: Action, also: Sequence[Action] = ()) -> None:
-        # Limits of a token to projects are for the services, which know the project.
-        tree = await self.engine.store.tree()
-        allowed_index(tree, ask.index, ask.principal, action, also=also, some_project=True)
-
-
-def _not_allowed(methods: dict[str, Route] | object, method: str, accept: str) -> Reply:
-    allowed = sorted(methods) if isinstance(methods, dict) else []
-    names = ", ".join(["HEAD", *allowed] if "GET" in allowed else allowed)
-    return problem_reply(
-        405,
-        "Method not allowed",
-        (f"{method[:20]} is not possible here",),
-        "uploads go to /legacy/ or /USER/INDEX/, not to the simple pages",
-        accept,
-        {"Allow": names, "Cache-Control": "no-store"},
-    )

@@ -27,6 +27,11 @@ _DRAIN_LIMIT = 256 * 1024 * 1024
 """Bytes of a refused upload that are read on, so that the client gets to read the answer (UP-16)."""
 
 
+async def may_upload(ask: Ask) -> None:
+    """Before a byte of the body is asked for."""
+    await ask.engine.uploads.may_upload(ask.index, ask.principal)
+
+
 async def upload(ask: Ask) -> Reply:
     """Publish a file, or register the metadata of a version without one."""
     try:

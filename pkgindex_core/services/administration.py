@@ -162,22 +162,33 @@ class Administration:
         """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
 
         async def attempt() -> None:
-            await self._visible_user(name, principal)
-            require_user_right(principal, Action.USER_DELETE, name)
-            tree = await self._store.tree()
-            owned = [config for index, config in sorted(tree.indexes.items()) if owner(index) == name]
-            kept = [config.name.partition("/")[2] for config in owned if not config.volatile]
-            if kept:
-                raise Denied(
-                    f"user {name!r} has non-volatile index: {', '.join(kept)}",
-                    anonymous=False,
-                    hint="make the index volatile first if it is really to go",
-                )
+            owned = await self.check_user_deletion(name, principal)
             changes: list[Change] = [DropIndex(config.name) for config in owned]
             same = [IndexIs(config) for config in owned]
             await self._store.apply([*changes, DropUser(name)], who=principal.label, require=same)
 
         await _retried(attempt, upon=Conflict)  # an index that was made meanwhile stands in the way of `DropUser`
+
+    async def check_user_change(self, name: str, principal: Principal) -> None:
+        """Raise what changing this user would raise, before it is known what is to change: a password, or something else."""
+        await self._visible_user(name, principal)
+        if not permits(principal, Action.PASSWORD_CHANGE, user=name):
+            require_user_right(principal, Action.USER_MODIFY, name)
+
+    async def check_user_deletion(self, name: str, principal: Principal) -> list[IndexConfig]:
+        """Raise what removing this user would raise; return the indexes that go along."""
+        await self._visible_user(name, principal)
+        require_user_right(principal, Action.USER_DELETE, name)
+        tree = await self._store.tree()
+        owned = [config for index, config in sorted(tree.indexes.items()) if owner(index) == name]
+        kept = [config.name.partition("/")[2] for config in owned if not config.volatile]
+        if kept:
+            raise Denied(
+                f"user {name!r} has non-volatile index: {', '.join(kept)}",
+                anonymous=False,
+                hint="make the index volatile first if it is really to go",
+            )
+        return owned
 
     async def check_new_index(self, raw: str, principal: Principal) -> list[PutUser]:
         """Raise what making this index would raise, before its options are known; return the user who has to be made first, if any."""
@@ -242,16 +253,21 @@ class Administration:
         """Remove an index with all that is in it; only a volatile one."""
 
         async def attempt() -> None:
-            config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
-            if not config.volatile:
-                raise Denied(
-                    f"index {name} non-volatile, cannot delete",
-                    anonymous=False,
-                    hint="make it volatile first: volatile=True",
-                )
+            config = await self.check_index_deletion(name, principal)
             await self._store.apply([DropIndex(name)], who=principal.label, require=[IndexIs(config)])
 
         await _retried(attempt)
+
+    async def check_index_deletion(self, name: IndexName, principal: Principal) -> IndexConfig:
+        """Raise what removing this index would raise; return it."""
+        config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
+        if not config.volatile:
+            raise Denied(
+                f"index {name} non-volatile, cannot delete",
+                anonymous=False,
+                hint="make it volatile first: volatile=True",
+            )
+        return config
 
     async def set_status(
         self, index: IndexName, project: ProjectName, status: str, reason: str = "", *, principal: Principal

@@ -49,12 +49,17 @@ class Overview:
                 documents[user.name] = self._document(user, self._owned(readable, tree, principal), principal)
         return documents
 
+    async def may_see(self, name: str, principal: Principal) -> User:
+        """A user; one whom the principal may not see is `Missing`."""
+        user = await self._store.user(name)
+        if user is None or not visible_user(await self._store.tree(), name, principal):
+            raise Missing("user", name[:160])
+        return user
+
     async def user(self, name: str, principal: Principal) -> dict[str, Any]:
         """One user with their indexes. One whom the principal may not see is `Missing`."""
+        user = await self.may_see(name, principal)
         tree = await self._store.tree()
-        user = await self._store.user(name)
-        if user is None or not visible_user(tree, name, principal):
-            raise Missing("user", name[:160])
         owned = [tree.indexes[index] for index in sorted(tree.indexes) if owner(index) == name]
         return self._document(user, self._owned(_readable(owned, principal), tree, principal), principal)
 

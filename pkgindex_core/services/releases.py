@@ -112,14 +112,21 @@ class Releases:
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
         """Remove a project with all that it has; the names of its files stay taken, the project's own is free."""
-        config = deletable_index(await self._store.tree(), index, principal, project=project)
-        if not config.volatile and not force:
-            raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
+        config = await self.may_delete_project(index, project, principal=principal, force=force)
         (standing,) = await self._store.standings(project, [index])
         if not standing.holds:
             raise Missing("project", project, message="project not found")
         change = DropMirrorPage(index, project) if config.is_mirror else DropProject(index, project)
         await self._store.apply([change], who=principal.label, require=[IndexIs(config)])
+
+    async def may_delete_project(
+        self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool
+    ) -> IndexConfig:
+        """Let a principal delete a project, or say why not."""
+        config = deletable_index(await self._store.tree(), index, principal, project=project)
+        if not config.volatile and not force:
+            raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
+        return config
 
     async def _page(self, config: IndexConfig, project: ProjectName) -> Page:
         page = await self._store.page(config.name, project)

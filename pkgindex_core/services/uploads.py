@@ -86,7 +86,7 @@ class Uploads:
         What the system refuses to this process (an archive that cannot be read back, no descriptor left) leaves as `Unavailable`;
         a connection that breaks is the caller's business.
         """
-        config = await self._hosted(index, principal)
+        config = await self.may_upload(index, principal)
         upload = Upload(self, config, principal)
         try:
             failpoint("upload.headers_read")
@@ -98,7 +98,10 @@ class Uploads:
         finally:
             await upload.discard()
 
-    async def _hosted(self, index: IndexName, principal: Principal, project: ProjectName | None = None) -> IndexConfig:
+    async def may_upload(
+        self, index: IndexName, principal: Principal, project: ProjectName | None = None
+    ) -> IndexConfig:
+        """Let a principal upload to an index, or say why not; `project` may not be known yet."""
         tree = await self._store.tree()
         # Before the form was read, it may be documentation: the right to upload that will do.
         also = (Action.UPLOAD_DOCS,) if project is None else ()
@@ -206,7 +209,7 @@ class Upload:
                 stage, form, self._filename, index=self._config.name, principal=self._principal
             )
         name = parse_upload_filename(self._filename)
-        config = await self._uploads._hosted(self._config.name, self._principal, name.project)
+        config = await self._uploads.may_upload(self._config.name, self._principal, name.project)
         await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
         return await self._uploads._files.publish(

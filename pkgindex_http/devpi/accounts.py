@@ -27,25 +27,39 @@ _CHANGEABLE: Final = frozenset({*_TEXTS, "custom_data", "password"})
 _PASSED_OVER: Final = frozenset({"username", "indexes", "created", "modified"})
 
 
+async def may_list(ask: Ask) -> None:
+    """Programs are told when their credentials are wrong; a person gets the page that says where to go."""
+    if "application/json" in ask.accept:
+        ask.envelope = True
+        ask.insist()
+
+
 async def root(ask: Ask) -> Reply:
     """All users for a program, a page for a person."""
     if "application/json" not in ask.accept:
         return await welcome(ask)
-    ask.envelope = True
-    ask.insist()
     return document(await ask.engine.overview.users(ask.principal), "list:userconfig")
+
+
+async def may_show(ask: Ask) -> None:
+    """A user whom one may not see is missing."""
+    ask.insist()
+    await ask.engine.overview.may_see(ask.values["user"], ask.principal)
 
 
 async def show(ask: Ask) -> Reply:
     """One user with their indexes."""
-    ask.insist()
     return document(await ask.engine.overview.user(ask.values["user"], ask.principal), "userconfig")
+
+
+async def may_create(ask: Ask) -> None:
+    """Before the body is asked for."""
+    await ask.engine.administration.check_new_user(ask.values["user"], ask.principal)
 
 
 async def create(ask: Ask) -> Reply:
     """Make a user."""
     name = ask.values["user"]
-    await ask.engine.administration.check_new_user(name, ask.principal)  # before the body is asked for
     given = await read_json(ask.request, dict[str, Any])
     unknown = sorted(given.keys() - _CHANGEABLE - _PASSED_OVER)
     if unknown:
@@ -57,6 +71,11 @@ async def create(ask: Ask) -> Reply:
         name, password, principal=ask.principal, **_texts(given), custom_data=given.get("custom_data") or None
     )
     return document(ask.engine.overview.made(made), "userconfig", status=201)
+
+
+async def may_modify(ask: Ask) -> None:
+    """Before it is known what is to change: a password, or something else."""
+    await ask.engine.administration.check_user_change(ask.values["user"], ask.principal)
 
 
 async def modify(ask: Ask) -> Reply:
@@ -76,6 +95,11 @@ async def modify(ask: Ask) -> Reply:
         # Changed again before we could log in with it.
         return said("user updated")
     return document({"password": token, "expiration": seconds}, "userpassword", message="user updated, new proxy auth")
+
+
+async def may_delete(ask: Ask) -> None:
+    """A user who owns what is not volatile stays."""
+    await ask.engine.administration.check_user_deletion(ask.values["user"], ask.principal)
 
 
 async def delete(ask: Ask) -> Reply:

@@ -23,6 +23,11 @@ FEATURES: Final = ("push-no-docs", "push-only-docs", "push-register-project", "s
 """What the client may do, in devpi's words: `server-keyvalue-parsing` makes it send `key+=value` as it is."""
 
 
+async def may_locate(ask: Ask) -> None:
+    """An index that one has logged in for and may not read is missing."""
+    await _index(ask)
+
+
 async def api(ask: Ask) -> Reply:
     """Where things are, and whether the credentials are good."""
     url = ask.server.origin.url(ask.request)
@@ -41,9 +46,13 @@ async def api(ask: Ask) -> Reply:
     return document(answer, "apiconfig")
 
 
+async def may_ask(ask: Ask) -> None:
+    """Anybody, but not with credentials that are wrong."""
+    ask.insist()
+
+
 async def status(ask: Ask) -> Reply:
     """How the server is. Its place on the machine is for those who run it."""
-    ask.insist()
     engine, settings = ask.engine, ask.engine.settings
     serial, at = await engine.last_commit()
     runs = bool(permits(ask.principal, Action.ADMIN))

@@ -8,6 +8,8 @@ from typing import Any, Final
 from pkgindex_core.errors import Gone, Missing
 from pkgindex_core.formats.project_documents import hash_spec
 from pkgindex_core.formats.project_outlines import shown_digests
+from pkgindex_core.rules.permissions import Action
+from pkgindex_http.admitting import file_project
 from pkgindex_http.bodies import chunks
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply
@@ -33,9 +35,16 @@ async def describe(ask: Ask) -> Reply:
     return document(facts, "releasefilemeta")
 
 
+async def may_add_result(ask: Ask) -> None:
+    """For a token that is limited to projects the file decides."""
+    await ask.engine.results.may_add(ask.index, principal=ask.principal)
+    project = await file_project(ask, Action.UPLOAD_RESULTS)
+    if project is not None:
+        await ask.engine.results.may_add(ask.index, principal=ask.principal, project=project)
+
+
 async def add_result(ask: Ask) -> Reply:
     """Keep a test result with the file that was tested."""
-    await ask.engine.results.may_add(ask.index, principal=ask.principal)
     path = _path(ask)
     found = await ask.engine.files.describe(ask.index, ask.pinned, ask.values["filename"], principal=ask.principal)
     if found.attachment is not None:
@@ -45,11 +54,19 @@ async def add_result(ask: Ask) -> Reply:
     return document(f"{ask.index}/{place}", "toxresultpath")
 
 
+async def may_delete(ask: Ask) -> None:
+    """What is not volatile wants `?force`; for a token that is limited to projects the file decides."""
+    force = ask.query("force") is not None
+    await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=force)
+    project = await file_project(ask, Action.DELETE)
+    if project is not None:
+        await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=force, project=project)
+
+
 async def delete(ask: Ask) -> Reply:
     """Delete a file, documentation or a test result."""
     path, force = _path(ask), ask.query("force") is not None
     filename = ask.values["filename"]
-    await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=force)
     try:
         found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
     except Gone as gone:

@@ -25,11 +25,19 @@ from pkgindex_http.devpi.envelope import document, marks, said
 from pkgindex_http.devpi.installers import VARY, wants_simple_pages
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.routing import About
 from pkgindex_http.sending import StreamedResponse
 
 _OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 _AT_ONCE = 64 * 1024
 """Bytes of names up to which a list is answered whole."""
+
+
+def about_shown(ask: Ask) -> About:
+    """What is shown: the projects too, or the options alone; a redirect shows nothing."""
+    if wants_simple_pages(ask):
+        return "anything" if ask.segments[-1] else "index"
+    return "anything" if ask.query("no_projects") is not None else "index"
 
 
 async def show(ask: Ask) -> Reply | web.StreamResponse:
@@ -55,14 +63,17 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
     return StreamedResponse(Reply(headers=headers), body, length=None)
 
 
+async def may_create(ask: Ask) -> None:
+    """Before the body is asked for."""
+    await ask.engine.administration.check_new_index(_name(ask), ask.principal)
+
+
 async def create(ask: Ask) -> Reply:
     """Make an index."""
-    name = f"{ask.values['user']}/{ask.values['index']}"
-    await ask.engine.administration.check_new_index(name, ask.principal)  # before the body is asked for
     given = await _options(ask)
     if isinstance(given, list):
         raise Refused("an index is made from an object of options, not from a list")
-    made = await ask.engine.administration.create_index(name, given, principal=ask.principal)
+    made = await ask.engine.administration.create_index(_name(ask), given, principal=ask.principal)
     return document(ask.engine.overview.options(made), "indexconfig")
 
 
@@ -77,10 +88,20 @@ async def modify(ask: Ask) -> Reply:
     return document(ask.engine.overview.options(changed), "indexconfig")
 
 
+async def may_delete(ask: Ask) -> None:
+    """What is not volatile stays."""
+    await ask.engine.administration.check_index_deletion(ask.index, ask.principal)
+
+
 async def delete(ask: Ask) -> Reply:
     """Remove an index with all that is in it."""
     await ask.engine.administration.delete_index(ask.index, principal=ask.principal)
     return said(f"index {ask.index} deleted", status=201)
+
+
+def _name(ask: Ask) -> str:
+    """A name that no index has yet, and perhaps none can have."""
+    return f"{ask.values['user']}/{ask.values['index']}"
 
 
 async def _options(ask: Ask) -> dict[str, Any] | list[Any]:

@@ -55,22 +55,23 @@ _RETIRED = 410
 _ABROAD = frozenset({"posturl", "username", "password", "register_project"})
 
 
+async def may_upload_or_push(ask: Ask) -> None:
+    """The type of the body says which of the two it is."""
+    if uploads.content_type(ask) != "application/json":
+        await uploads.may_upload(ask)
+        return
+    ask.envelope = True
+    # What somebody may not read looks like what does not exist, whatever the body says.
+    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.PUSH, some_project=True)
+
+
 async def upload_or_push(ask: Ask) -> Reply:
     """POST: a form is an upload, JSON is a push."""
-    if uploads.content_type(ask) == "application/json":
-        ask.envelope = True
-        return await push(ask)
-    # Before a byte of the body is asked for.
-    tree = await ask.engine.store.tree()
-    docs = (Action.UPLOAD_DOCS,)
-    allowed_index(tree, ask.index, ask.principal, Action.UPLOAD, also=docs, some_project=True)
-    return await uploads.upload(ask)
+    return await (push if uploads.content_type(ask) == "application/json" else uploads.upload)(ask)
 
 
 async def push(ask: Ask) -> Reply:
     """Push a release to another index, here or on another server."""
-    # What somebody may not read looks like what does not exist, whatever the body says.
-    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.PUSH, some_project=True)
     wish = _wish(await read_json(ask.request, dict[str, Any]))
     project = normalized_or_none(wish.name)
     try:

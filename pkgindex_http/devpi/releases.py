@@ -7,6 +7,16 @@ from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
 
+async def may_delete_project(ask: Ask) -> None:
+    """What is not volatile wants `?force`."""
+    await ask.engine.releases.may_delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
+
+
+async def may_delete_release(ask: Ask) -> None:
+    """What is not volatile wants `?force`."""
+    await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=_force(ask), project=ask.project)
+
+
 async def delete_project(ask: Ask) -> Reply:
     """Delete a project from an index."""
     await ask.engine.releases.delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))

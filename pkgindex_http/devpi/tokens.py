@@ -20,10 +20,14 @@ from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
 
+async def may_manage(ask: Ask) -> None:
+    """The tokens of the user in the URL."""
+    require_user_right(ask.principal, Action.TOKEN_MANAGE, ask.values["user"])
+
+
 async def create_token(ask: Ask) -> Reply:
     """Make a token with the restrictions that the body names."""
     user = ask.values["user"]
-    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
     asked: dict[str, Any] = await read_json(ask.request, dict) if ask.request.can_read_body else {}
     limits = read_restrictions(asked, now=ask.engine.clock.now(), unbounded=ask.principal.name == ROOT)
     text, token = await ask.engine.identity.make_token(
@@ -43,7 +47,6 @@ async def create_token(ask: Ask) -> Reply:
 async def list_tokens(ask: Ask) -> Reply:
     """The tokens of a user, without their secrets and without log-ins."""
     user = ask.values["user"]
-    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
     if ask.principal.name != user and await ask.engine.store.user(user) is None:
         raise Missing("user", user)
     tokens = {
@@ -57,7 +60,6 @@ async def list_tokens(ask: Ask) -> Reply:
 async def delete_token(ask: Ask) -> Reply:
     """Revoke a token."""
     user, token_id = ask.values["user"], ask.values["id"]
-    require_user_right(ask.principal, Action.TOKEN_MANAGE, user)
     token = await ask.engine.store.token(token_id)
     if token is None or token.user != user or token.kind != "api":
         raise Missing("token", token_id[:40])

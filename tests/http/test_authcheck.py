@@ -6,9 +6,26 @@ from typing import Any
 
 import pytest
 
+from pkgindex_core.names import IndexName
+from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import OnIndex, Public, Route
+from tests.conftest import Tally
 from tests.http.conftest import Serve, Served, basic
+
+_DEMO = build_wheel("demo", "1.0")
+_VALUES = {
+    "{user}": "anna",
+    "{index}": "public",
+    "{project}": "demo",
+    "{version}": "1.0",
+    "{a}": _DEMO.sha256[:3],
+    "{b}": _DEMO.sha256[3:16],
+    "{c}": "demo",
+    "{filename}": _DEMO.filename,
+    "{path...}": "index.html",
+    "{id}": "0123456789ab",
+}
 
 
 async def checked(served: Served, uri: str, headers: dict[str, str] | None = None, *, method: str = "") -> int:
@@ -91,7 +108,11 @@ async def test_how_the_url_may_be_written(serve: Serve, uri: str, expected: int)
     ("options", "headers"),
     [
         ({"outside_url": "https://packages.example.org/pypi"}, {}),
-        ({"trusted_proxies": ("127.0.0.1",)}, {"X-Forwarded-Prefix": "/pypi"}),
+        # Beside the setting the header says nothing (see below).
+        (
+            {"outside_url": "https://packages.example.org/pypi", "trusted_proxies": ("127.0.0.1",)},
+            {"X-Forwarded-Prefix": "/other"},
+        ),
     ],
 )
 async def test_a_prefix_is_taken_off(serve: Serve, options: dict[str, Any], headers: dict[str, str]) -> None:
@@ -102,6 +123,102 @@ async def test_a_prefix_is_taken_off(serve: Serve, options: dict[str, Any], head
         assert await checked(served, "/pypi/anna/private/+simple/", headers) == 401
         assert await checked(served, "https://packages.example.org/pypi/anna/private/+simple/", anna) == 200
         assert await checked(served, "/pypi/pypi/anna/private/+simple/", anna) == 403
+
+
+async def test_a_header_of_the_client_takes_nothing_off(serve: Serve) -> None:
+    """nginx passes on what its configuration does not set: a client would choose which URL is judged."""
+    async with serve(trusted_proxies=("127.0.0.1",)) as served:
+        await served.user("anna")
+        await served.index("anna/private", acl_read=("anna",))
+        for prefix in ("/anna/private/+simple", "/anna/private", "/anna"):
+            header = {"X-Forwarded-Prefix": prefix}
+            assert await checked(served, "/anna/private/+simple/simple/", header) == 401
+            assert await checked(served, "/anna/private/anna", header) == 401
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_wrong_credentials_open_what_they_open_at_the_route(serve: Serve, route: Route, tally: Tally) -> None:
+    async with serve(default_index="anna/public") as served:
+        await served.user("anna")
+        await served.index("anna/public", acl_upload=("anna",), volatile=True)
+        await served.put(_DEMO, index=IndexName("anna/public"))
+        path = route.path.removesuffix("[/]")
+        for name, value in _VALUES.items():
+            path = path.replace(name, value)
+        path += "?project=demo" if path == "/+explain" else ""
+        for headers in (basic("anna", "wrong"), {"Authorization": "Odd x"}, basic("nobody-at-all", "x")):
+            for kind in ("application/json", "text/html"):
+                given = {**headers, "Accept": kind, "Content-Type": kind}
+                told = await checked(served, path, given, method=route.method)
+                async with served.request(route.method, path, headers=given) as answer:
+                    opened = answer.status not in {401, 403}
+                    if not (route.envelope and route.path == "/+login") and "+authcheck" not in path:
+                        assert (told == 200) == opened, (path, headers, kind, told, answer.status)
+                        tally("+authcheck: cells compared with the route", 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/+explain?project=demo&index=anna/private"),
+        ("GET", "/+explain?project=demo&index=anna/public"),
+        ("GET", "/anna/private?no_projects="),
+        ("GET", "/anna/private/"),
+        ("GET", "{file}.metadata"),
+        ("HEAD", "{file}"),
+        ("GET", "/anna/kept"),
+        ("DELETE", "/anna/kept"),
+        ("DELETE", "/anna/kept/demo"),
+        ("DELETE", "/anna/kept/demo/1.0"),
+        ("DELETE", "/anna"),
+        ("GET", "/hidden"),
+        ("GET", "/nobody-at-all"),
+        ("PUT", "/anna/private"),
+        ("PUT", "/hidden"),
+        ("POST", "/anna/private/"),
+        ("POST", "/root/pypi/"),
+    ],
+)
+async def test_what_a_query_an_option_or_an_origin_decides(serve: Serve, method: str, path: str, tally: Tally) -> None:
+    """Beside the matrix: cells that depend on more than route and role. What the route refuses, `/+authcheck` refuses."""
+    async with serve(default_index="anna/public") as served:
+        people = {
+            "nobody": {},
+            "anna": await served.user("anna"),
+            "ben": await served.user("ben"),
+            "root": basic("root"),
+        }
+        await served.user("hidden")
+        for name, options in (
+            ("anna/public", {}),
+            ("anna/private", {"acl_read": ("anna",)}),
+            ("anna/kept", {"volatile": False}),
+            ("hidden/private", {"acl_read": ("hidden",)}),
+            ("root/pypi", {"type": "mirror", "mirror_url": "https://pypi.invalid/simple/"}),
+        ):
+            await served.index(name, **{"acl_upload": ("anna",), "volatile": True, **options})
+        file = await served.put(_DEMO, index=IndexName("anna/private"))
+        await served.put(_DEMO, index=IndexName("anna/kept"))
+        for projects in (("demo",), ("other",)):
+            text, _ = await served.engine.identity.make_token("anna", who="[test]", projects=projects)
+            people[projects[0]] = basic("__token__", text)
+        assert file.sha256
+        path = path.format(file=f"/anna/private/+f/{file.sha256[:3]}/{file.sha256[3:16]}/{file.filename}")
+        for who, headers in people.items():
+            for origin in ({}, {"Origin": "https://elsewhere.example.org"}):
+                given = {
+                    **headers,
+                    **origin,
+                    "Content-Type": "multipart/form-data; boundary=x",
+                    "Accept": "application/json",
+                }
+                told = await checked(served, path, given, method=method)
+                if method == "DELETE" and not origin and who in {"anna", "root", "demo"} and told == 200:
+                    continue  # it would be gone; who may is the matrix's subject
+                async with served.request(method, path, headers=given) as answer:
+                    refused = answer.status in {401, 403, 404}
+                    assert (told != 200) == refused, (who, origin, told, answer.status, await answer.text())
+                    tally("+authcheck: cells compared with the route", 1)
 
 
 async def test_methods_have_their_own_permissions(serve: Serve) -> None:

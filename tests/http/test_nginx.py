@@ -12,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from pkgindex_core.config import RemoteUser
 from pkgindex_core.testing.wheels import BuiltFile
+from pkgindex_http.requests import Ask
 from tests.directory import PATH, free_port
 from tests.http.conftest import Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
@@ -108,12 +110,55 @@ async def test_nginx_asks_before_it_lets_anybody_in(serve: Serve, tmp_path: Path
                 assert answer.status == 200
             async with client.get(f"{url}/+authcheck", headers={"X-Original-URI": "/anna/private/+simple/"}) as answer:
                 assert answer.status == 404  # internal: only nginx asks
-            for headers, expected in ((ben, 404), (anna, 200)):  # what stands in a body is checked by the server alone
+            for headers, expected in ((ben, 403), (anna, 200)):
                 body, kind = encode_form(upload_parts(wheel)), CONTENT_TYPE.decode()
                 async with client.post(
                     f"{url}/anna/private/", data=body, headers={**headers, "Content-Type": kind}
                 ) as answer:
                     assert answer.status == expected
+
+
+_FORGED = {
+    "X-Forwarded-Prefix": "/anna/private/+simple",
+    "X-Forwarded-Host": "evil.example.org",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-For": "192.0.2.1",
+    "X-Original-URI": "/root/dev/+simple/",
+    "X-Original-Method": "GET",
+    "X-Remote-User": "anna",
+    "X-Proxy-Secret": "x" * 20,
+}
+"""What a client sends that would like to be taken for the proxy."""
+
+
+@pytest.mark.parametrize("name", ["authcheck", "remote user"])
+async def test_what_a_client_forges_does_not_come_through(serve: Serve, tmp_path: Path, name: str) -> None:
+    """nginx passes on what its configuration does not set: the examples set everything that a server behind it believes."""
+    seen: list[tuple[str, str]] = []
+    forged = {**_FORGED, "X-Remote-User": "anna" if name == "authcheck" else "root"}
+    options = {"remote_user": RemoteUser(header="X-Remote-User", secret="x" * 20)} if name == "authcheck" else {}
+    async with serve(trusted_proxies=("127.0.0.1",), **options) as served:
+        await served.user("anna", "word")
+        await served.index("anna/private", acl_read=("anna",))
+        locate = served.server.locate
+
+        def watched(request: web.BaseRequest, target: str, method: str) -> Ask:
+            seen.extend((key, value) for key, value in request.headers.items() if value in forged.values())
+            return locate(request, target, method)
+
+        served.server.locate = watched  # type: ignore[method-assign]  # every request passes it
+        async with behind_nginx(served, tmp_path, name) as url, aiohttp.ClientSession() as client:
+            credentials = basic("anna", "word") if name == "remote user" else {}
+            async with client.get(f"{url}/+api", headers={**forged, **credentials}) as answer:
+                assert answer.status == 200
+                assert (await answer.json())["result"]["login"] == f"{url}/+login"
+            for path in ("/anna/private/+simple/", "/anna/private/+simple/secret/", "/anna"):
+                async with client.get(f"{url}{path}", headers=forged) as answer:
+                    assert answer.status in {401, 403}, path
+            async with client.post(f"{url}/anna/private/", headers=forged, data=b"x") as answer:
+                assert answer.status == 401
+    # nginx sets these two in the question alone; to the server itself they say nothing.
+    assert {key for key, _ in seen} <= {"X-Original-URI", "X-Original-Method"}, seen
 
 
 async def test_nginx_names_the_user(serve: Serve, tmp_path: Path) -> None:

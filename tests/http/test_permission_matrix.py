@@ -1,4 +1,7 @@
-"""Every route x method x role, over the socket, against the table of `permission_table`: refused is refused, and changes nothing."""
+"""Every route x method x role, over the socket, against the table of `permission_table`: refused is refused, and changes nothing.
+
+`/+authcheck` is asked about each of them too. It opens what the route opens, and nothing more.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 _DEMO = ProjectName("demo")
 _HELD = build_wheel("demo", "1.0")
 _NEW = build_wheel("demo", "1.1")
+_BODY_DECIDES = {("upload", "others"), ("push", "others")}
+"""A token for another project: which project it is stands in the body, which nginx does not show when it asks."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PUSH", "OPTIONS")
 
 
@@ -147,6 +152,7 @@ async def test_who_may_do_what(serve: Serve, route: Route, index: str, tally: Ta
     name = f"{route.method} {route.path}"
     right, status, *command = table.ROUTES[name]
     problems = []
+    compared = 0
     waiting = list(table.ROLES)
     while waiting:
         async with scene(serve, index) as here:
@@ -154,6 +160,7 @@ async def test_who_may_do_what(serve: Serve, route: Route, index: str, tally: Ta
                 role = waiting.pop(0)
                 expected = table.mark(right, role, private=index == "anna/private")
                 before = await here.served.engine.store.head()
+                told = await _told(here, route, index, role)
                 found, words = await _ask(here, route, index, role)
                 changed = await here.served.engine.store.head() != before
                 problem = _judge(expected, found, words, status, is_command=bool(command) and route.method != "GET")
@@ -167,6 +174,9 @@ async def test_who_may_do_what(serve: Serve, route: Route, index: str, tally: Ta
                     _, elsewhere = await _ask(here, route, role=role, **{"index": index, **absent})
                     if elsewhere.replace("nowhere", "private" if expected == "0" else "demo") != words:
                         problem = f"says {words!r}, but of what is not there {elsewhere!r}"
+                if name != "GET /+authcheck":
+                    compared += 1
+                    problem += _compare(told, expected, found, by_body=(right, role) in _BODY_DECIDES)
                 if changed and expected != "+":
                     problem += " and changed something"
                 if problem:
@@ -174,12 +184,31 @@ async def test_who_may_do_what(serve: Serve, route: Route, index: str, tally: Ta
                 if changed:
                     break
     tally("permission matrix: requests", len(table.ROLES))
+    tally("+authcheck: cells compared with the route", compared)
     assert not problems, "\n".join([name, *problems])
 
 
 def _judge(expected: str, found: int, words: str, status: int, *, is_command: bool) -> str:
     wanted = {"+": status, "?": 403 if is_command else 401, "-": 403, "0": 404, "p": 404, "u": 401}[expected]
     return "" if found == wanted else f"{found} instead of {wanted} ({expected}): {words[:160]}"
+
+
+def _compare(told: int, expected: str, found: int, *, by_body: bool) -> str:
+    """What is wrong with the answer of `/+authcheck`, beside that of the route."""
+    if expected == "+" and found == 404:  # permitted, and not there
+        return "" if told in {200, 403} else f" and +authcheck says {told} of what is not there"
+    wanted = 200 if expected == "+" or by_body else 401 if expected == "?" else 403
+    return "" if told == wanted else f" and +authcheck says {told} instead of {wanted}, the route {found}"
+
+
+async def _told(scene: Scene, route: Route, index: str, role: str) -> int:
+    """What `/+authcheck` says of a request, with the headers that nginx passes on."""
+    given = _body(f"{route.method} {route.path}", index)
+    kind = {"Content-Type": "application/json"} if "json" in given else {}
+    headers = {**scene.headers[role], **kind, **given.get("headers", {})}
+    headers |= {"X-Original-URI": _address(route, scene, index), "X-Original-Method": route.method}
+    async with scene.served.get("/+authcheck", headers=headers) as answer:
+        return int(answer.status)
 
 
 async def _ask(scene: Scene, route: Route, index: str, role: str, project: str = "demo") -> tuple[int, str]:

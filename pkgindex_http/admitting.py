@@ -1,0 +1,88 @@
+"""Whether a request may have what it asks for, as far as its URL and its headers say.
+
+The dispatcher asks before every handler, and `/+authcheck` asks the same and does no more. So what a URL decides stands in the permission of
+its route (see `routing`), and not in a handler. What a body decides is for the services, which ask again with what they know.
+"""
+
+from __future__ import annotations
+
+from pkgindex_core.errors import Denied
+from pkgindex_core.names import ProjectName, normalized_or_none
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.access import allowed_index
+from pkgindex_http.access_log import WHO
+from pkgindex_http.credentials import presents_token, read_credentials
+from pkgindex_http.requests import Ask
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public
+
+_SIDECAR = ".metadata"
+_OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
+
+
+async def admit(ask: Ask, permission: Permission) -> None:
+    """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
+    if isinstance(permission, Public):
+        return
+    try:
+        ask.principal = await _identify(ask)
+    except Denied as error:
+        if not isinstance(permission, Glanced):
+            raise
+        ask.objection = error
+        ask.principal = await ask.engine.identity.identify(None)
+    ask.request[WHO] = ask.principal.label if ask.principal.name else ""
+    match permission:
+        case OnIndex():
+            await _require(ask, permission)
+        case Checked(check=check, unread=unread):
+            if "index" in ask.values and not unread:
+                await _require(ask, OnIndex(Action.READ, about="anything"))
+            await check(ask)
+        case Glanced(check=glance) if glance is not None:
+            await glance(ask)
+
+
+async def file_project(ask: Ask, action: Action) -> ProjectName | None:
+    """The project of the file that the URL names, for a token that is limited to projects; None: it makes no difference here."""
+    scope = ask.principal.scope
+    config = (await ask.engine.store.tree()).indexes.get(ask.index)
+    if scope is None or not scope.projects or config is None or permits(ask.principal, action, index=config):
+        return None
+    filename = ask.values["filename"]
+    if action is Action.READ:
+        filename = filename.removesuffix(_SIDECAR)
+    # What is hidden is nothing to those who read; those who look after the index may name it.
+    find = ask.engine.files.describe if action in _OF_WHAT_IS_SHOWN else ask.engine.files.lookup
+    return (await find(ask.index, ask.pinned, filename, principal=ask.principal)).project
+
+
+async def _identify(ask: Ask) -> Principal:
+    """Who asks: by what is presented to us, or by the word of a trusted proxy.
+
+    devpi's own header and our tokens are meant for us. Anything else in `Authorization` was for the proxy, if there is one that
+    vouches for somebody.
+    """
+    headers = ask.request.headers
+    vouched = ask.server.remote_users.principal(ask.request)
+    if vouched is None or presents_token(headers):
+        return await ask.engine.identity.identify(read_credentials(headers))
+    return ask.engine.identity.at_home(vouched)
+
+
+async def _require(ask: Ask, permission: OnIndex) -> None:
+    about = permission.about if isinstance(permission.about, str) else permission.about(ask)
+    project: ProjectName | None = None
+    if about == "project":
+        project = normalized_or_none(ask.values["project"])
+    elif about == "file":
+        project = await file_project(ask, permission.action)
+    allowed_index(
+        await ask.engine.store.tree(),
+        ask.index,
+        ask.principal,
+        permission.action,
+        also=permission.also,
+        project=project,
+        some_project=project is None and about != "index",
+    )

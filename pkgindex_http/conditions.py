@@ -1,0 +1,61 @@
+"""Preconditions where requests are answered: a change is compared before it is made, a page or a file when it is found.
+
+What they mean is in `preconditions`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pkgindex_http.errors import PreconditionFailed
+from pkgindex_http.preconditions import Validators, failed_change, failed_read, is_conditional
+from pkgindex_http.ranges import unix_seconds
+from pkgindex_http.replies import Reply
+from pkgindex_http.requests import Ask
+from pkgindex_http.sending import FileResponse, StreamedResponse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_READS = frozenset({"GET", "HEAD"})
+
+
+async def check_change(ask: Ask) -> None:
+    """Refuse a change whose precondition does not hold. Nothing of its body was asked for yet."""
+    headers = ask.request.headers
+    if ask.request.method in _READS or not is_conditional(headers):
+        return
+    validators = await ask.route.validators(ask) if ask.route.validators is not None else Validators()
+    failed = failed_change(headers, validators, creates=ask.request.method == "PUT")
+    if failed:
+        raise _failure(failed, validators)
+
+
+async def check_read(ask: Ask, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
+    """The answer to a GET or HEAD, or 412: only answers that are what was asked for have a precondition (RFC 9110 13.2.1)."""
+    headers = ask.request.headers
+    if ask.request.method not in _READS or not is_conditional(headers):
+        return answer
+    if not isinstance(answer, Reply | FileResponse | StreamedResponse) or answer.status not in {200, 206, 304}:
+        return answer
+    shown = answer if isinstance(answer, Reply) else answer.reply
+    validators = Validators(shown.headers.get("ETag", ""), unix_seconds(shown.headers.get("Last-Modified", "")) or 0.0)
+    failed = failed_read(headers, validators)
+    if failed:
+        if isinstance(answer, StreamedResponse):
+            await answer.drop()
+        raise _failure(failed, validators)
+    return answer
+
+
+def _failure(condition: str, validators: Validators) -> PreconditionFailed:
+    if condition == "If-Unmodified-Since":
+        known = bool(validators.modified)
+        hint = (
+            "it was changed later" if known else "this resource has no date of its last change: leave the condition out"
+        )
+    elif validators.etag:
+        hint = f"its entity tag is {validators.etag}"
+    else:
+        hint = "this resource has no entity tag: leave the condition out"
+    return PreconditionFailed(f"the precondition {condition} does not hold, and nothing was changed", hint=hint)
