@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 import click
+from click.shell_completion import CompletionItem
 
 from pkgindex_core import failpoints
 from pkgindex_http.commands.accounts import token, user
+from pkgindex_http.commands.helping import Group
 from pkgindex_http.commands.history import history
 from pkgindex_http.commands.indexes import index
 from pkgindex_http.commands.moving import export, import_
@@ -16,17 +18,23 @@ from pkgindex_http.commands.releases import delete, explain, mark, upload, yank
 from pkgindex_http.commands.run import run
 
 
-class _RunByDefault(click.Group):
+class _RunByDefault(Group):
     """A group whose first word may be missing: options alone mean `run`."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        own = {"--help", "--version"}
-        if not args or (args[0].startswith("-") and args[0] not in own):
+        own = {*context.help_option_names, "--version"}
+        # A shell that completes the first word has not written it yet.
+        asked = bool(args) or not context.resilient_parsing
+        if asked and (not args or (args[0].startswith("-") and args[0] not in own)):
             args = ["run", *args]
         return super().parse_args(context, args)
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, and the options of the one that may be left out."""
+        return [*super().shell_complete(context, incomplete), *run.shell_complete(context, incomplete)]
 
-@click.group(cls=_RunByDefault)
+
+@click.group(cls=_RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pkgindex", prog_name="pkgindex-serve")
 def main() -> None:
     """A Python package index: private packages, a cache of PyPI, and both behind one URL."""
@@ -35,8 +43,10 @@ def main() -> None:
         failpoints.arm(armed)
 
 
-for _command in (run, user, index, token, upload, yank, delete, mark, explain, history, export, import_, plugins):
-    main.add_command(_command)
+main.section("Serve", run, index, explain, plugins)
+main.section("People", user, token)
+main.section("Packages", upload, yank, delete, mark, history)
+main.section("Moving", import_, export)
 
 if __name__ == "__main__":
     main()

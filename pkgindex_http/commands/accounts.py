@@ -23,9 +23,10 @@ from pkgindex_http.commands.common import (
     settings_options,
     talk,
 )
+from pkgindex_http.commands.helping import group
 
 
-@click.group()
+@group()
 def user() -> None:
     """Make, change, list and remove users."""
 
@@ -100,7 +101,7 @@ async def check_user(name: str, password_stdin: bool, config: Path | None, **fla
     talk(f"{principal.label} gets in; groups: {', '.join(principal.groups) or 'none'}")
 
 
-@click.group()
+@group()
 def token() -> None:
     """Make, list and revoke API tokens."""
 

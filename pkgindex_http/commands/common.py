@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -22,6 +23,7 @@ import msgspec
 from pkgindex_core.config import Settings, load_settings
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.protocols import Principal
+from pkgindex_http.commands.helping import SettingsOption
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -35,14 +37,18 @@ ADMINISTRATOR = Principal(name="root")
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose stores and configuration."""
-    for decorate in (
-        click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML configuration file."),
-        click.option("--data", metavar="DIR", help="Data directory.  [default: the user's data directory]"),
-        click.option("--store", metavar="URL", help="Index store.  [default: SQLite in the data directory]"),
-        click.option("--blobs", metavar="URL", help="Blob store.  [default: files in the data directory]"),
-    ):
+    for decorate in (blobs_option, store_option, config_option, data_option):
         command = decorate(command)
     return command
+
+
+_setting = partial(click.option, cls=SettingsOption)
+data_option = _setting("--data", metavar="DIR", help="Data directory.  [default: the user's data directory]")
+config_option = _setting(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML configuration file.  [default: none]"
+)
+store_option = _setting("--store", metavar="URL", help="Index store.  [default: SQLite in the data directory]")
+blobs_option = _setting("--blobs", metavar="URL", help="Blob store.  [default: files in the data directory]")
 
 
 def settings_from(config: Path | None, **flags: Any) -> Settings:
@@ -81,12 +87,17 @@ def asynchronous(function: Callable[P, Awaitable[T]]) -> Callable[P, T | None]:
 
 def fail(error: PkgIndexError) -> Any:
     """Say what is wrong and what to do, and leave."""
-    problems = getattr(error, "problems", (error.message,))
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    tell(error)
     sys.exit(1)
+
+
+def tell(error: PkgIndexError, *, about: str = "") -> None:
+    """Say what is wrong, perhaps with one of several things, and what to do."""
+    subject = f"{about}: " if about else ""
+    for problem in getattr(error, "problems", (error.message,)):
+        talk(f"error: {subject}{problem}")
+    if error.hint:
+        talk(f"hint: {error.hint}")
 
 
 def talk(text: str) -> None:

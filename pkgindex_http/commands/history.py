@@ -13,6 +13,7 @@ from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, parse_index_name
 from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options
+from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Event, ...]
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("filename")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Look there only.  [default: all indexes]")

@@ -19,9 +19,10 @@ from pkgindex_http.commands.common import (
     settings_options,
     talk,
 )
+from pkgindex_http.commands.helping import group
 
 
-@click.group()
+@group()
 def index() -> None:
     """Make, change, list and remove indexes."""
 

@@ -24,6 +24,7 @@ from pkgindex_http.commands.common import (
     settings_options,
     talk,
 )
+from pkgindex_http.commands.helping import Group, command, group
 from pkgindex_http.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ NOT_ALL: Final = 3
 """Exit status: done, but not everything came along."""
 
 
-class _DumpByDefault(click.Group):
+class _DumpByDefault(Group):
     """A group whose first word may be a directory: `import DIR` is `import dump DIR`."""
 
     def resolve_command(
@@ -46,12 +47,12 @@ class _DumpByDefault(click.Group):
         return super().resolve_command(context, args)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-") and args[0] != "--help":
+        if args and args[0].startswith("-") and args[0] not in context.help_option_names:
             args = ["dump", *args]
         return super().parse_args(context, args)
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--without-cached", is_flag=True, help="Leave out what mirrors have fetched; it can be fetched again.")
@@ -85,7 +86,7 @@ async def export(directory: Path, without_cached: bool, as_json: bool, config: P
         sys.exit(NOT_ALL)
 
 
-@click.group("import", cls=_DumpByDefault)
+@group("import", cls=_DumpByDefault)
 def import_() -> None:
     """Bring in a whole store: `import DIR` what `export` wrote, `import devpi DIR` what devpi-export wrote."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
@@ -23,7 +24,9 @@ from pkgindex_http.commands.common import (
     settings_from,
     settings_options,
     talk,
+    tell,
 )
+from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -34,25 +37,61 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024 * 1024
 _DOCUMENTATION = ".doc.zip"
+_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
+"""Of what is published out of a directory."""
 
 
-@click.command()
+@command()
 @settings_options
-@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Where to.  [default: the default index]")
 @asynchronous
 async def upload(files: tuple[Path, ...], index_name: str | None, config: Path | None, **flags: Any) -> None:
-    """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner."""
+    """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner.
+
+    Of a directory every distribution in it is published. A file that is refused does not keep the others back; the exit status
+    is 1 then.
+    """
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
+    paths = _distributions(files)
+    refused = 0
     async with opened(settings) as engine:
-        with _progress(files) as advance:
-            for path in files:
-                published = await _upload_one(engine, index, path, advance)
+        with _progress(paths) as advance:
+            for path in paths:
+                try:
+                    published = await _upload_one(engine, index, path, advance)
+                except (Refused, Conflict, Denied) as error:
+                    refused += 1
+                    click.echo(f"refused\t{index}\t{path.name}")
+                    tell(error, about=path.name)
+                    continue
                 what = "published" if published.created else "unchanged"
                 click.echo(f"{what}\t{index}\t{path.name}")
                 for warning in published.warnings:
                     talk(f"warning: {path.name}: {warning}")
+    if refused:
+        talk(f"{refused} of {len(paths)} files refused")
+        sys.exit(1)
+
+
+def _distributions(places: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files that were named, and of directories those that are distributions by their name. All problems at once."""
+    problems: list[str] = []
+    paths: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            found = sorted(path for path in place.iterdir() if path.name.endswith(_ENDINGS) and path.is_file())
+            paths += found
+            if not found:
+                problems.append(f"{place} holds no distribution (a file that ends in {', '.join(_ENDINGS)})")
+        elif place.is_file():
+            paths.append(place)
+        else:
+            problems.append(f"there is no file {place}")
+    if problems:
+        raise Refused(problems, hint="name wheels, source distributions, documentation, or a directory that holds them")
+    return tuple(paths)
 
 
 async def _upload_one(
@@ -90,7 +129,7 @@ def _fields_of(path: Path) -> dict[str, str]:
     }
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("filename")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
@@ -110,7 +149,7 @@ async def yank(
     talk(f"{filename} {'is not yanked any more' if undo else 'yanked'}")
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("filename")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
@@ -126,7 +165,7 @@ async def delete(filename: str, index_name: str | None, force: bool, config: Pat
     talk(f"{filename} deleted")
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("project")
 @click.argument("status", type=click.Choice(STATUSES))
@@ -146,7 +185,7 @@ async def mark(
     talk(f"{project} is {status} in {index}")
 
 
-@click.command()
+@command()
 @settings_options
 @click.argument("project")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
