@@ -15,6 +15,7 @@ from pkgindex_core.services.pages import PageAnswer, PageRequest, View
 from pkgindex_http.errors import problem_reply
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.welcome import is_browser, search_page
 
 MIRRORED_SECONDS: Final = 600
 """How long clients may keep a page that comes from mirrors alone; PyPI's figure. Pages with hosted files are asked for each
@@ -55,7 +56,11 @@ async def project_page(ask: Ask) -> Reply:
 
 
 async def project_list(ask: Ask) -> Reply:
-    """The list of projects."""
+    """The list of projects; for a person at a browser a page to search it."""
+    if is_browser(ask) and ask.query("format") is None and ask.segments[1] not in _ENDPOINTS:
+        page = await search_page(ask)
+        if page is not None:
+            return page
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)

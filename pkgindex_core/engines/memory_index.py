@@ -146,9 +146,9 @@ class MemoryIndex:
     async def listing(self, index: IndexName) -> Listing:
         return self.now.index(index).listing
 
-    async def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
+    async def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
         state = self.now.index(index)
-        names = sorted(state.names)
+        names = sorted(name for name in state.names if name > after)
         for start in range(0, len(names), BATCH):
             yield [
                 ProjectRow(name, state.names[name] or name, state.listing.stamp)

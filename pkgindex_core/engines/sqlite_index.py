@@ -159,9 +159,8 @@ class SqliteIndex:
     async def listing(self, index: IndexName) -> Listing:
         return self._readers.here(partial(queries.listing, index=index))
 
-    async def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
+    async def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
         stamp = (await self.listing(index)).stamp
-        after = ""
         while True:
             read = partial(queries.listed_names, index=index, after=after, stamp=stamp)
             rows = await self._readers.in_thread(read)

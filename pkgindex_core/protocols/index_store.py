@@ -152,10 +152,10 @@ class IndexReader(Protocol):
         """What is known of a mirror's upstream project list (`MirrorNames`)."""
         ...
 
-    def listed_names(self, index: IndexName) -> AsyncIterator[Sequence[ProjectRow]]:
+    def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
         """A mirror's upstream project list by name, in batches; its stamps are the list's. Empty when never fetched.
 
-        886,000 names pass through here: an engine holds one batch at a time.
+        Begins with the first name that sorts behind `after`, without reading those before it. 886,000 names pass through here: an engine holds one batch at a time.
         """
         ...
 

@@ -25,7 +25,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.compression import CODINGS, Compressor, decompress
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, ProjectRow, Serial
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import (
     AdmissionPolicy,
     Freshness,
@@ -54,6 +54,21 @@ class OwnNames(Struct, frozen=True, kw_only=True):
     """Why these are the names of some time ago: the upstream could not be asked."""
     partial: bool = False
     """Only what somebody asked for: the mirror fetches no list."""
+
+
+class FoundNames(Struct, frozen=True, kw_only=True):
+    """What a person who looks for a project is shown."""
+
+    own: tuple[str, ...]
+    """Display names of hosted projects."""
+    mirrored: tuple[ProjectName, ...]
+    """Names of mirrored projects that are not among our own."""
+    more: bool
+    """Whether there are others that did not fit."""
+    mirrors: tuple[IndexName, ...]
+    """The mirrors that were looked at."""
+    unknown: tuple[IndexName, ...]
+    """Those of them whose list is not known here (yet): they may have any name."""
 
 
 class Listings:
@@ -153,6 +168,57 @@ class Listings:
             stale=tuple(stale),
             partial=tuple(partial),
         )
+
+    async def search(self, start: IndexName, text: str, *, principal: Principal, limit: int) -> FoundNames:
+        """The names for a person who looks for some: our own that contain a text, and mirrored ones that begin with it.
+
+        No upstream is asked. Without a text no mirrored name is found: there are too many for a page.
+        """
+        tree = await self._store.tree()
+        allowed_index(tree, start, principal, Action.READ)
+        order = self._pages.order(tree, start).order
+        readable = self._pages.readable(tree, order, principal)
+        filters = applying(self._filters, tree, start)
+        wanted = text.lower()
+        own: dict[ProjectName, str] = {}
+        mirrored: set[ProjectName] = set()
+        mirrors: list[IndexName] = []
+        unknown: list[IndexName] = []
+
+        def shown(layer: IndexName, row: ProjectRow) -> bool:
+            return not any(each.withheld(tree, start, layer, row.name) for each in filters.values())
+
+        for layer in order:
+            if layer not in readable:
+                continue
+            if not tree.indexes[layer].is_mirror:
+                for row in await self._store.projects(layer):
+                    if (wanted in row.name or wanted in row.display_name.lower()) and shown(layer, row):
+                        own.setdefault(row.name, row.display_name)
+                continue
+            mirrors.append(layer)
+            if not (await self._store.listing(layer)).is_whole:
+                unknown.append(layer)
+            prefix = normalized_or_none(text)
+            found = [] if prefix is None else await self._beginning(layer, prefix, limit + 1)
+            mirrored.update(row.name for row in found if shown(layer, row))
+        return FoundNames(
+            own=tuple(sorted(own.values(), key=str.lower)[:limit]),
+            mirrored=tuple(sorted(mirrored - own.keys())[:limit]),
+            more=max(len(own), len(mirrored)) > limit,
+            mirrors=tuple(mirrors),
+            unknown=tuple(unknown),
+        )
+
+    async def _beginning(self, index: IndexName, prefix: ProjectName, limit: int) -> list[ProjectRow]:
+        """The first names of a mirror that begin with a text."""
+        found: list[ProjectRow] = []
+        # The name that is the text itself sorts behind the text without its last character.
+        async for rows in self._store.listed_names(index, after=prefix[:-1]):
+            found += [row for row in rows if row.name.startswith(prefix)]
+            if len(found) >= limit or (rows[-1].name > prefix and not rows[-1].name.startswith(prefix)):
+                break
+        return found[:limit]
 
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
         """The names of an index itself. Raises `Unavailable` before the first piece when a mirror's are not known."""

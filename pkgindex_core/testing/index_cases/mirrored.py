@@ -310,6 +310,22 @@ class MirrorNamesCases(IndexStoreCases):
         assert max(len(rows) for rows in batches) < len(names)
         assert (await self.store.listing(MIRROR)).count == len(names)
 
+    async def test_a_list_may_begin_behind_a_name(self) -> None:
+        await self.seed()
+        await self.commit(
+            MirrorNames(MIRROR, put=tuple((ProjectName(name), "") for name in ("a", "b", "b-c", "bb", "c")))
+        )
+        for after, expected in (
+            ("", ["a", "b", "b-c", "bb", "c"]),
+            ("b", ["b-c", "bb", "c"]),
+            ("b-", ["b-c", "bb", "c"]),
+            ("ba", ["bb", "c"]),
+            ("c", []),
+            ("zz", []),
+        ):
+            found = [row.name async for rows in self.store.listed_names(MIRROR, after=after) for row in rows]
+            assert found == expected, after
+
     async def test_names_need_their_index(self) -> None:
         with pytest.raises(Missing):
             await self.commit(MirrorNames(MIRROR, put=((DEMO, ""),)))
