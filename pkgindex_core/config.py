@@ -26,6 +26,8 @@ from pkgindex_core.urls import without_credentials
 
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 
+_NOWHERE = Path()
+"""In the place of a default data directory that this user does not have."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(://)[^/?#\s]*(@)|([?&](?:password|passwd|token|secret)=)[^&#]*")
 
@@ -239,17 +241,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         option("How long requests under way may take to finish after a signal to stop.", unit="seconds", at_least=0),
     ] = 60.0
     log_format: Annotated[
-        Literal["json", "text"],
+        Literal["auto", "json", "text"],
         option(
-            "One JSON object a line for programs, or plain lines for people; access lines are JSON in either. Logs go to standard error."
+            "One JSON object a line for programs (`json`) or short lines for people (`text`). Logs go to standard error; `auto` is"
+            " `text` when that is a terminal."
         ),
-    ] = "json"
+    ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], option("The least important messages that are written.")
     ] = "info"
     access_log: Annotated[
-        bool, option("Write a line for every request. Credentials and query strings are left out.")
-    ] = True
+        bool | None,
+        option(
+            "Write a line for every request. Credentials and query strings are left out.",
+            default="`true`; `false` when standard error is a terminal, so that the lines to paste stay on the screen",
+        ),
+    ] = None
     mirror: MirrorDefaults = MirrorDefaults()
     remote_user: RemoteUser = RemoteUser()
     plugins: Annotated[
@@ -288,8 +295,17 @@ def load_settings(
     """
     if file is None and environ.get("PKGINDEX_CONFIG"):
         file = Path(environ["PKGINDEX_CONFIG"])
-    defaults = {"data": default_data_directory(environ, platform=sys.platform)}
-    return load(Settings, file=file, environ=environ, flags=flags, defaults=defaults)
+    try:
+        defaults = {"data": default_data_directory(environ, platform=sys.platform)}
+    except RuntimeError:  # this user has no home directory, as the foreign user of a container has none
+        defaults = {"data": _NOWHERE}
+    settings = load(Settings, file=file, environ=environ, flags=flags, defaults=defaults)
+    if settings.data == _NOWHERE:
+        raise Refused(
+            "this user has no home directory, so there is no default place for the data",
+            hint="choose one with --data DIR or PKGINDEX_DATA",
+        )
+    return settings
 
 
 def explain_options() -> tuple[Option, ...]:

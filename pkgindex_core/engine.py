@@ -27,7 +27,7 @@ from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import RequirementFailed, Unavailable
+from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
@@ -351,7 +351,18 @@ def _public_url(settings: Settings) -> str:
 
 
 def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(
+            f"{directory.absolute()} cannot be the data directory: there is a file in its place",
+            hint="name a directory with --data; it is made if need be",
+        ) from error
+    except OSError as error:
+        raise Refused(
+            f"the data directory {directory.absolute()} cannot be made: {error.strerror}",
+            hint="choose one with --data that this user may write",
+        ) from error
 
 
 def _agreed_password(place: Path) -> str:

@@ -1,4 +1,4 @@
-"""The access log: one JSON line a request, without secrets.
+"""The access log: one line a request, without secrets, for programs (JSON) or for people.
 
 A line holds the path and never the query (which may carry what a client should not have put there), the name of who asked and
 never what they presented. Values are JSON strings, so no request can forge a line.
@@ -11,6 +11,7 @@ import logging
 import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from msgspec import Struct
 
 from pkgindex_core.clock import SystemClock, to_rfc3339
 
@@ -32,20 +33,48 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line. `time` is in seconds."""
-        line = _encoder.encode(
-            {
-                "time": to_rfc3339(_clock.now()),
-                "client": request.get(CLIENT, "") or request.remote or "",
-                "who": request.get(WHO, ""),
-                "method": request.method,
-                "path": _plain(request.rel_url.raw_path),
-                "status": response.status,
-                "bytes": response.body_length,
-                "ms": round(time * 1000, 3),
-                "agent": _plain(request.headers.get("User-Agent", "")),
-            }
+        line = AccessLine(
+            time=to_rfc3339(_clock.now()),
+            client=request.get(CLIENT, "") or request.remote or "",
+            who=request.get(WHO, ""),
+            method=request.method,
+            path=_plain(request.rel_url.raw_path),
+            status=response.status,
+            bytes=response.body_length,
+            ms=round(time * 1000, 3),
+            agent=_plain(request.headers.get("User-Agent", "")),
         )
-        self.logger.info("%s", line.decode())
+        self.logger.info("%s", line)
+
+
+class AccessLine(Struct, frozen=True, kw_only=True):
+    """One answered request. Its text is one JSON object."""
+
+    time: str
+    client: str
+    who: str
+    """Who asked; empty: nobody that we know."""
+    method: str
+    path: str
+    """ASCII, as it was sent, without the query."""
+    status: int
+    bytes: int
+    ms: float
+    agent: str
+
+    def __str__(self) -> str:
+        return _encoder.encode(self).decode()
+
+
+class AccessTextFormatter(logging.Formatter):
+    """Writes access lines short, for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if not isinstance(line, AccessLine):
+            return super().format(record)
+        who = f" {line.who}" if line.who else ""
+        return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -224,6 +224,11 @@ class Connections(web.Server):
                 self.most, len(chosen),
             )  # fmt: skip
 
+    @property
+    def busy(self) -> int:
+        """How many connections have a request that is not answered yet."""
+        return sum(isinstance(each, Connection) and not each.is_idle for each in self.connections)
+
     async def drain(self, seconds: float) -> None:
         """Let what is under way finish, for so long at most. Nobody new may come in meanwhile."""
         deadline = self._loop.time() + seconds

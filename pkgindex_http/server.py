@@ -108,7 +108,7 @@ class Server:
             self.handle,
             patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
             access_log_class=AccessLogger,
-            access_log=access_logger if settings.access_log else None,
+            access_log=None if settings.access_log is False else access_logger,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
@@ -120,6 +120,12 @@ class Server:
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()
         return [(str(address[0]), int(address[1])) for address in self._runner.addresses]
+
+    @property
+    def busy(self) -> int:
+        """How many connections have a request that is not answered yet."""
+        server = self._runner.server if self._runner is not None else None
+        return server.busy if isinstance(server, Connections) else 0
 
     async def stop(self) -> None:
         """Stop gracefully: readiness says so at once, nobody new is let in, requests under way finish."""

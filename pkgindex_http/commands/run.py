@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_core.services.administration import PASSWORD_FILE
-from pkgindex_http.commands.common import fail, settings_from, settings_options, talk
+from pkgindex_http.commands.common import blobs_option, config_option, fail, settings_from, store_option, talk
+from pkgindex_http.commands.greeting import greet
+from pkgindex_http.commands.helping import command
+from pkgindex_http.commands.listening import cannot_listen
+from pkgindex_http.commands.logs import configure_logging
 
-if TYPE_CHECKING:
-    from pkgindex_core.engine import Engine
 
-
-@click.command()
-@settings_options
+@command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("-p", "--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3141]")
+@click.option("--data", metavar="DIR", help="Where everything is kept.  [default: the user's data directory]")
 @click.option("--upstream", metavar="URL", help="What a fresh store's root/pypi mirrors.  [default: PyPI]")
 @click.option("--outside-url", metavar="URL", help="How this server is reached from outside, prefix and all.")
 @click.option(
@@ -50,23 +48,23 @@ if TYPE_CHECKING:
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), help="How it is logged.")
 @click.option("--access-log/--no-access-log", default=None, help="One line a request on stderr.")
+@config_option
+@store_option
+@blobs_option
 def run(config: Path | None, **flags: Any) -> None:
     """Serve the index: 127.0.0.1:3141, everything under the user's data directory, PyPI behind it."""
     try:
         settings = settings_from(config, **flags)
-        configure_logging(settings)
+    except PkgIndexError as error:
+        fail(error)
+        return
+    configure_logging(settings)
+    try:
         _run_loop(settings)
     except PkgIndexError as error:
         fail(error)
     except OSError as error:
-        from pkgindex_core.errors import Unavailable
-
-        fail(
-            Unavailable(
-                f"cannot listen: {error.strerror or error}",
-                hint="is another server on this port? choose one with --port",
-            )
-        )
+        fail(cannot_listen(error, settings.host, settings.port))
 
 
 def _run_loop(settings: Settings) -> None:
@@ -92,14 +90,21 @@ async def serve(settings: Settings) -> None:
         password_file = await engine.prepare()
         server = Server(engine)
         addresses = await server.start(settings.host, settings.port)
-        _greet(engine, addresses[0], password_file)
+        greet(settings, addresses[0], password_file)
         if server.default_index not in (await engine.store.tree()).indexes:
             talk(
                 f"The default index {server.default_index} does not exist yet; make it: pkgindex-serve index create {server.default_index}"
             )
         await stopped.wait()
-        talk("stopping: requests under way may finish")
+        talk(_stopping(server.busy))
         await server.stop()
+
+
+def _stopping(busy: int) -> str:
+    if not busy:
+        return "stopping"
+    requests = "1 request" if busy == 1 else f"{busy} requests"
+    return f"stopping: waiting for {requests} to finish; Ctrl-C again stops at once"
 
 
 def _stop(stopped: asyncio.Event, number: int) -> None:
@@ -107,49 +112,3 @@ def _stop(stopped: asyncio.Event, number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     stopped.set()
-
-
-def _greet(engine: Engine, address: tuple[str, int], password_file: Path | None) -> None:
-    settings = engine.settings
-    host, port = address
-    netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    url = settings.outside_url.rstrip("/") or f"http://{netloc}"
-    place = password_file or Path(settings.data) / PASSWORD_FILE
-    talk(f"pkgindex serves {settings.default_index} at {url}/  (data: {settings.data})")
-    credentials = "-u root"
-    if place.exists():
-        credentials = f'-u root -p "$(cat {shlex.quote(str(place))})"'
-        made = "The password of root was generated; it" if password_file else "The password of root"
-        talk(f"{made} lies in {place}")
-    elif settings.root_password == "":
-        talk(
-            "WARNING: the password of root is empty, unless it was changed: whoever reaches this server is its administrator"
-        )
-    talk("")
-    talk("Paste one of these:")
-    talk(f"  pip install --index-url {url}/simple/ PACKAGE")
-    talk(f"  uv pip install --default-index {url}/simple/ PACKAGE")
-    talk(f"  twine upload --repository-url {url}/legacy/ {credentials} dist/*")
-    talk(f"  devpi use {url}")
-    talk("")
-    # The one line of data: where the server is, for programs that started it.
-    click.echo(f"{url}/")
-    sys.stdout.flush()
-
-
-def configure_logging(settings: Settings) -> None:
-    """Log to stderr. Access lines are JSON in either format."""
-    handler = logging.StreamHandler()
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
-    if settings.log_format == "json":
-        from pkgindex_http.access_log import JsonFormatter
-
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    access = logging.getLogger("pkgindex.access")
-    access.propagate = False
-    access.handlers[:] = [logging.StreamHandler()]
-    access.setLevel(logging.INFO if settings.access_log else logging.CRITICAL)

@@ -112,7 +112,7 @@ class TestWhatIsWrong:
             ("port = '80'", "port: a whole number from 0 to 65535 is expected, not '80'"),
             ("port = 70000", "port: a whole number from 0 to 65535 is expected, not 70000"),
             ("access_log = 1", "access_log: true or false is expected, not 1"),
-            ("log_format = 'xml'", "log_format: `json` or `text` is expected, not 'xml'"),
+            ("log_format = 'xml'", "log_format: `auto` or `json` or `text` is expected, not 'xml'"),
             ("trusted_proxies = ['::1', 'lan', 7]", "trusted_proxies: a list of texts is expected, not ['::1', 'lan', 7]"),
             ("trusted_proxies = ['::1', 'lan']", "trusted_proxies: 'lan' is no network; write it like 10.0.0.0/8 or ::1"),
             ("default_index = 'dev'", "default_index: invalid index name 'dev'"),

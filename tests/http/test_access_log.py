@@ -17,7 +17,7 @@ import pytest
 from pkgindex_core.config import Settings
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.access_log import JsonFormatter
-from pkgindex_http.commands.run import configure_logging
+from pkgindex_http.commands.logs import configure_logging
 from tests.conftest import Tally
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts

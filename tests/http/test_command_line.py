@@ -1,0 +1,190 @@
+"""What the command says: help, completion, where the server is, why it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from pkgindex_core.config import Settings, load_settings
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Refused
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http.cli import main
+from pkgindex_http.commands.greeting import greet
+from pkgindex_http.commands.listening import cannot_listen
+from pkgindex_http.commands.run import _stopping
+from pkgindex_http.pasting import lines_to_paste
+from tests.clients.running import clean_environment, executable
+
+
+def helped(*words: str) -> str:
+    return CliRunner().invoke(main, [*words], terminal_width=100).output
+
+
+def completed(*words: str, incomplete: str) -> list[str]:
+    shell = ShellComplete(main, {}, "pkgindex-serve", "_PKGINDEX_SERVE_COMPLETE")
+    return [item.value for item in shell.get_completions(list(words), incomplete)]
+
+
+def test_commands_stand_in_groups_and_no_summary_is_cut() -> None:
+    text = helped("-h")
+    assert [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
+        "Options:", "Serve:", "People:", "Packages:", "Moving:",
+    ]  # fmt: skip
+    assert "..." not in text.partition("Options:")[2]
+    assert text == helped("--help")
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_explains_itself_with_h(name: str) -> None:
+    assert helped(name, "-h").startswith(f"Usage: main {name} ")
+
+
+def test_run_begins_with_what_is_looked_for_first() -> None:
+    options = [line.split()[-2 if "-p" in line else 0] for line in helped("run", "-h").splitlines() if "--" in line]
+    text = helped("run", "-h")
+    assert text.index("--host") < text.index("--port") < text.index("--data") < text.index("--upstream"), options
+    assert text.index("--upstream") < text.index("--outside-url") < text.index("--store")
+
+
+def test_the_first_word_is_completed_and_the_options_of_run_that_may_stand_there() -> None:
+    assert completed(incomplete="ind") == ["index"]
+    assert completed(incomplete="--ho") == ["--host"]
+    assert completed("index", incomplete="cr") == ["create"]
+
+
+def test_the_lines_fit_the_host() -> None:
+    here = "\n".join(lines_to_paste("http://127.0.0.1:3141"))
+    assert "--trusted-host" not in here
+    assert "--trusted-host" not in "\n".join(lines_to_paste("https://index.example.test"))
+    assert "pip install --index-url http://build-7:3141/simple/ --trusted-host build-7:3141 PACKAGE" in lines_to_paste(
+        "http://build-7:3141"
+    )
+
+
+def test_who_listens_everywhere_is_told_the_name_of_the_machine_and_absolute_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "root-password").write_text("x\n")
+    greet(Settings(data=Path("data"), host="0.0.0.0"), ("0.0.0.0", 3141), None)
+    said = capsys.readouterr()
+    assert f"http://{socket.gethostname()}:3141/simple/ --trusted-host {socket.gethostname()}:3141" in said.err
+    assert f'"$(cat {tmp_path}/data/root-password)"' in said.err
+    assert "without TLS" in said.err
+    assert said.out == "http://0.0.0.0:3141/\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "host", "port", "words"),
+    [
+        (socket.gaierror(-2, "unknown"), "nosuch.invalid", 3141, "the host name 'nosuch.invalid' is not known"),
+        (OSError(errno.EADDRINUSE, "in use"), "127.0.0.1", 3141, "another program listens there"),
+        (OSError(errno.EACCES, "denied"), "127.0.0.1", 80, "ports below 1024"),
+        (OSError(errno.EADDRNOTAVAIL, "no"), "10.9.9.9", 3141, "no such address"),
+        (OSError(errno.ENOBUFS, "no room"), "127.0.0.1", 3141, "no room"),
+    ],
+)
+def test_why_it_cannot_listen(error: OSError, host: str, port: int, words: str) -> None:
+    problem = cannot_listen(error, host, port)
+    assert words in problem.message
+    assert "--port" in problem.hint or "--host" in problem.hint
+
+
+async def test_data_that_is_a_file_is_said_to_be_one(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("")
+    for data in (place, place / "below"):
+        with pytest.raises(Refused, match="there is a file in its place"):
+            async with Engine.open(Settings(data=data)):
+                pass
+
+
+def test_a_user_without_a_home_directory_needs_to_say_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_home(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(Refused, match="no home directory") as caught:
+        load_settings(environ={})
+    assert "--data" in caught.value.hint
+    monkeypatch.undo()
+    assert load_settings(environ={"PKGINDEX_DATA": str(tmp_path)}).data == tmp_path
+
+
+def test_stopping_says_what_it_waits_for() -> None:
+    assert _stopping(0) == "stopping"
+    assert "1 request " in _stopping(1)
+    assert "3 requests" in _stopping(3)
+
+
+def test_a_taken_port_ends_the_start_with_two_lines(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = subprocess.run(
+            [executable("pkgindex-serve"), "--data", tmp_path / "data", "--port", str(port)],
+            env=clean_environment() | {"HOME": os.environ.get("HOME", "/")}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-2:] == [
+        f"error: cannot listen on 127.0.0.1 port {port}: another program listens there",
+        "hint: stop it, or choose another port with --port (0 picks a free one)",
+    ]
+
+
+def uploaded(*words: str | Path, data: Path) -> tuple[int, str, str]:
+    ran = CliRunner().invoke(main, ["upload", "--data", str(data), *map(str, words)])
+    return ran.exit_code, ran.stdout, ran.stderr
+
+
+def test_an_upload_of_many_tells_each_files_fate(tmp_path: Path) -> None:
+    dist, data = tmp_path / "dist", tmp_path / "data"
+    dist.mkdir()
+    make_store(data)
+    good, other = build_wheel("demo", "1.0"), build_wheel("other", "1.0")
+    for built in (good, other):
+        (dist / built.filename).write_bytes(built.data)
+    (dist / "notes.txt").write_text("no distribution")
+    bad = dist / "bad-1.0-py3-none-any.whl"
+    bad.write_bytes(b"no archive")
+    status, out, err = uploaded(dist, data=data)
+    assert status == 1
+    assert [line.split("\t")[0::2] for line in out.splitlines()] == [
+        ["refused", bad.name],
+        ["published", good.filename],
+        ["published", other.filename],
+    ]
+    assert f"error: {bad.name}: " in err
+    assert "1 of 3 files refused" in err
+    bad.unlink()
+    status, out, _ = uploaded(dist / good.filename, dist / other.filename, data=data)
+    assert (status, [line.split("\t")[0] for line in out.splitlines()]) == (0, ["unchanged", "unchanged"])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    status, out, err = uploaded(dist, empty, tmp_path / "nowhere.whl", data=data)
+    assert (status, out) == (1, "")
+    assert "holds no distribution" in err
+    assert "there is no file" in err
+
+
+def make_store(data: Path) -> None:
+    """Make a store there, as `run` does."""
+
+    async def prepare() -> None:
+        async with Engine.open(Settings(data=data), mirrors=False) as engine:
+            await engine.prepare()
+
+    asyncio.run(prepare())
