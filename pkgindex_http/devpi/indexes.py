@@ -22,7 +22,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, marks, said
-from pkgindex_http.devpi.installers import VARY, wants_simple_pages
+from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
@@ -44,7 +44,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
     """The options of an index, and its own projects unless they are not wanted; an installer gets the simple API's list."""
     if wants_simple_pages(ask):
         ask.envelope = False
-        return await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask)
+        return for_installers(await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask))
     options = await ask.engine.overview.index(ask.index, ask.principal)
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")

@@ -9,11 +9,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from aiohttp import web
-from msgspec.structs import replace
 
 from pkgindex_http import simple
 from pkgindex_http.devpi.envelope import spliced
-from pkgindex_http.devpi.installers import VARY, wants_simple_pages
+from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
 from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
 
@@ -24,10 +23,7 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
         return _to_normalized(ask)
     if wants_simple_pages(ask):
         ask.envelope = False
-        page = await simple.project_page(ask)
-        return replace(
-            page, headers={**page.headers, "Vary": f"{page.headers.get('Vary', '')}, User-Agent".lstrip(", ")}
-        )
+        return for_installers(await simple.project_page(ask))
     result = await ask.engine.versions.project(
         ask.index,
         ask.project,

@@ -158,6 +158,27 @@ async def test_an_installer_finds_the_simple_api_at_the_index(serve: Serve, whee
                 assert b"demo" in await answer.read()
             async with served.get("/root/dev", headers=headers) as answer:
                 assert (answer.status, answer.headers["Location"]) == (301, "dev/")
+                assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_what_installers_get_where_others_get_documents_is_for_them_alone(serve: Serve, wheel: BuiltFile) -> None:
+    """A shared cache that takes no notice of `Vary: User-Agent` would give an installer's page to devpi's client."""
+    pip = {"User-Agent": "pip/24.0 {}"}
+    async with serve() as served:
+        await served.put(wheel)
+        for path in ("/root/dev/", "/root/dev/demo/"):
+            async with served.get(path, headers=pip) as answer:
+                tag = answer.headers["ETag"]
+                page = answer
+            async with served.get(path, headers={**pip, "If-None-Match": tag}) as unchanged:
+                assert unchanged.status == 304
+            for given in (page, unchanged):
+                assert given.headers["Cache-Control"] == "private, max-age=0, must-revalidate"
+                assert given.headers["Vary"] == "Accept, Accept-Encoding, User-Agent"
+            async with served.get(path, headers={**pip, "Accept": "image/png"}) as refused:
+                assert refused.headers["Vary"] == "Accept, User-Agent"
+            async with served.get("/root/dev/+simple/", headers=pip) as everywhere:
+                assert everywhere.headers["Cache-Control"].startswith("public")
 
 
 async def test_who_logs_in_elsewhere_gets_a_user_with_the_first_index_where_registration_is_open(serve: Serve) -> None:
