@@ -33,6 +33,9 @@ _LATEST: Mapping[str, str] = {
     "application/vnd.pypi.simple.latest+html": HTML_V1,
 }
 
+_PLAIN_JSON = "application/json"
+"""A client that names this and nothing that is offered gets the simple API's JSON. Many programs do not know PEP 691's media types."""
+
 HEADER_LIMIT = 8192
 ITEM_LIMIT = 64
 _REMEMBERED = 256
@@ -97,13 +100,22 @@ def _best_format(accept: str, offered: tuple[str, ...], default: str) -> str | N
     for latest, actual in _LATEST.items():
         if latest in weights:
             weights[actual] = max(weights[latest], weights.get(actual, 0))
-    ranked = [
+    ranked = _ranked(weights, offered, default)
+    if not ranked and _PLAIN_JSON in weights and JSON_V1 not in weights:
+        ranked = _ranked({JSON_V1: weights[_PLAIN_JSON]}, offered, default)
+    return max(ranked)[-1] if ranked else NotAcceptable(offered)
+
+
+def _ranked(
+    weights: Mapping[str, int], offered: tuple[str, ...], default: str
+) -> list[tuple[int, int, bool, int, str]]:
+    """What of `offered` is acceptable, with all that it is compared by."""
+    return [
         (weight, specificity, specificity == 0 and media_type == default, -place, media_type)
         for place, media_type in enumerate(offered)
         for weight, specificity in [_weight_of(media_type, weights)]
         if weight > 0
     ]
-    return max(ranked)[-1] if ranked else NotAcceptable(offered)
 
 
 @lru_cache(maxsize=_REMEMBERED)

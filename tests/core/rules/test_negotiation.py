@@ -89,9 +89,23 @@ def test_cn_07_latest_is_answered_with_the_version_it_is() -> None:
     assert choose_format("application/vnd.pypi.simple.latest+html;q=0.9, text/html;q=0.1") == HTML_V1
 
 
-@pytest.mark.parametrize("accept", ["application/xml", "text/plain, image/*", "application/json", "text/html2"])
+@pytest.mark.parametrize("accept", ["application/xml", "text/plain, image/*", "application/json;q=0", "text/html2"])
 def test_cn_08_nothing_acceptable_is_said(accept: str) -> None:
     assert choose_format(accept) == REFUSED
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("application/json", JSON_V1),
+        ("application/json;q=0.1, image/png", JSON_V1),
+        ("application/json, text/html;q=0.1", TEXT_HTML),
+        ("application/json, */*;q=0.1", TEXT_HTML),
+        (f"application/json, {JSON_V1};q=0", REFUSED),
+    ],
+)
+def test_plain_json_is_the_simple_json_where_nothing_else_would_do(accept: str, chosen: object) -> None:
+    assert choose_format(accept) == chosen
 
 
 def test_cn_09_a_refusal_names_what_is_supported() -> None:
