@@ -39,8 +39,16 @@ def fragment(file: File) -> bytes:
 
 
 def file_path(file: File) -> str:
-    """The file's URL relative to the root of its index, percent-encoded, `+` and `!` too (standards SI-11)."""
-    return f"{directory(file)}/{quote(file.filename, safe='')}"
+    """The file's URL relative to the root of its index, percent-encoded."""
+    return f"{directory(file)}/{quoted(file.filename)}"
+
+
+def quoted(filename: str) -> str:
+    """A filename as a segment of a URL. `+` and `!` stand bare, as in devpi's links: scripts compare these with filenames.
+
+    RFC 3986 3.3 allows both in a path; requests may write them either way.
+    """
+    return quote(filename, safe="+!")
 
 
 def directory(file: File) -> str:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.formats.filenames import FileKind, kind_of
-from pkgindex_core.formats.fragments import file_path
+from pkgindex_core.formats.fragments import file_path, quoted
 from pkgindex_core.formats.package_paths import package_directory
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import File, decode_file
@@ -166,7 +165,9 @@ def _file(facts: ProjectFacts, entry: PageEntry, file: File) -> dict[str, Any]:
         "size": file.size,
         "upload_time": moment[:19] if moment else None,
         "upload_time_iso_8601": moment,
-        "url": f"{facts.packages}{packaged}/{quote(file.filename)}" if packaged else f"{entry.prefix}{file_path(file)}",
+        "url": f"{facts.packages}{packaged}/{quoted(file.filename)}"
+        if packaged
+        else f"{entry.prefix}{file_path(file)}",
         "yanked": bool(file.yanked),
         "yanked_reason": file.yanked if isinstance(file.yanked, str) else None,
     }

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.compression import compress, decompress
-from pkgindex_core.formats.fragments import directory, file_path
+from pkgindex_core.formats.fragments import directory, file_path, quoted
 from pkgindex_core.formats.versions import canonical_version, version_key
 from pkgindex_core.models import Attachment, Event, File, Page, decode_file
 from pkgindex_core.names import IndexName
@@ -114,7 +113,7 @@ def outline(layers: Sequence[Layer], shown: Shown, only: str | None = None) -> O
 def attachment_path(attachment: Attachment, tested: File | None) -> str:
     """The path of an attachment below its index. A test result lies beside the file that was tested."""
     place = directory(tested) if tested is not None else f"+f/{attachment.sha256[:3]}/{attachment.sha256[3:16]}"
-    return f"{place}/{quote(attachment.filename, safe='')}"
+    return f"{place}/{quoted(attachment.filename)}"
 
 
 def shown_digests(digests: Mapping[str, str]) -> dict[str, str]:

@@ -304,8 +304,8 @@ def test_si_08_si_09_links_are_relative_and_name_the_source() -> None:
 @pytest.mark.parametrize(
     ("filename", "last"),
     [
-        ("demo-1.0+cu121-py3-none-any.whl", "demo-1.0%2Bcu121-py3-none-any.whl"),
-        ("demo-1!2.0.tar.gz", "demo-1%212.0.tar.gz"),
+        ("demo-1.0+cu121-py3-none-any.whl", "demo-1.0+cu121-py3-none-any.whl"),
+        ("demo-1!2.0.tar.gz", "demo-1!2.0.tar.gz"),
         ("a b~%41#?.zip", "a%20b~%2541%23%3F.zip"),
         ("sub/../x.zip", "sub%2F..%2Fx.zip"),
     ],

@@ -87,7 +87,7 @@ def test_a_version_has_every_key_and_its_links() -> None:
             "rel": "releasefile",
             "hash_spec": f"sha256={'a' * 64}",
             "hashes": {"sha256": "a" * 64},
-            "href": f"{ROOT}/ann/dev/+f/aaa/{'a' * 13}/demo-1.0%2Bx-py3-none-any.whl",
+            "href": f"{ROOT}/ann/dev/+f/aaa/{'a' * 13}/demo-1.0+x-py3-none-any.whl",
             "log": [
                 {"what": "overwrite", "who": None, "when": when, "count": 2},
                 {"what": "upload", "who": "ann", "when": when, "dst": "ann/dev"},
