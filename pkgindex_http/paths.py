@@ -2,7 +2,8 @@
 
 Percent-escapes are decoded exactly once. A segment that would mean something else to a file system or to another parser
 (`.`, `..`, a slash, backslash or NUL in disguise, bytes that are not UTF-8) matches no route. No segment is ever used in a
-file path; this only makes sure that every thing has one URL.
+file path; this only makes sure that every thing has one URL. Slashes too many at the beginning are one slash, as devpi reads them:
+clients that join a URL ending in a slash with a path send two.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ def split_path(raw: str) -> tuple[str, ...] | None:
 
     >>> split_path("/team/dev/+simple/numpy/")
     ('team', 'dev', '+simple', 'numpy', '')
+    >>> split_path("//team/dev")
+    ('team', 'dev')
     >>> split_path("/team/%2e%2e/x") is None
     True
     """
     if not raw.startswith("/") or len(raw) > PATH_LIMIT:
         return None
-    segments = raw[1:].split("/")
+    segments = raw.lstrip("/").split("/")
     if "%" in raw:
         decoded = []
         for segment in segments:
