@@ -35,8 +35,11 @@ class _Yank(msgspec.Struct, forbid_unknown_fields=True):
 
 async def download(ask: Ask) -> Reply | web.StreamResponse:
     """A file, or with `.metadata` behind its name the core metadata of a wheel (PEP 658)."""
-    if "application/json" in ask.accept.lower():
+    accept = ask.accept.lower()
+    if "application/json" in accept:
         return await file_documents.describe(ask)
+    # Clients of devpi ask for `*/*` and look for a `message` in JSON when there is no file.
+    ask.envelope = "html" not in accept and "json" not in accept
     filename = ask.values["filename"]
     sidecar = filename.endswith(_SIDECAR)
     found = await ask.engine.files.open(

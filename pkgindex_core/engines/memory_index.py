@@ -93,6 +93,19 @@ class MemoryIndex:
         file = decode_file(state.projects[holder].rows[filename].body)
         return Taken(project=holder, sha256=change_rules.hosted_digest(file), live=True)
 
+    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
+        now = await self.taken(index, filename)
+        found: set[Taken] = {now} if now is not None and not now.live else set()
+        for state in reversed(self._states):
+            known = state.index(index)
+            if known.config is None:
+                break
+            holder = known.holders.get(filename)
+            if holder is not None:
+                file = decode_file(known.projects[holder].rows[filename].body)
+                found.add(Taken(project=holder, sha256=change_rules.hosted_digest(file), live=False))
+        return [each for each in found if now is None or not now.live or each.sha256 != now.sha256]
+
     async def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
     ) -> tuple[ProjectName, File] | None:

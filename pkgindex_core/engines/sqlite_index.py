@@ -116,6 +116,9 @@ class SqliteIndex:
     async def taken(self, index: IndexName, filename: str) -> Taken | None:
         return self._readers.here(partial(queries.taken, index=index, filename=filename))
 
+    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
+        return self._readers.here(partial(queries.former, index=index, filename=filename))
+
     async def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
     ) -> tuple[ProjectName, File] | None:

@@ -103,6 +103,13 @@ class IndexReader(Protocol):
         """Who has a filename in a hosted index, tombstones included. For a mirror: always None."""
         ...
 
+    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
+        """What a filename was in a hosted index and is no longer, in no particular order, none of them live: files that were
+        deleted, and those whose bytes were replaced. An index that one commit dropped and a later one made again begins anew.
+        For a mirror: empty.
+        """
+        ...
+
     async def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
     ) -> tuple[ProjectName, File] | None:

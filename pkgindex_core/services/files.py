@@ -185,7 +185,7 @@ class Files:
         elif not config.is_mirror:
             found = await self._find_attachment(config.name, pinned, filename)
         if found is None:
-            await self._find_tombstone(config.name, pinned, filename)
+            await self._find_former(config.name, pinned, filename)
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
         (standing,) = await self._store.standings(found.project, [config.name])
         known = _Known(generation=generation, found=found, quarantined=standing.status == QUARANTINED)
@@ -214,11 +214,11 @@ class Files:
         )
         return Found(project=project, file=file, attachment=attachment, tested=tested)
 
-    async def _find_tombstone(self, index: IndexName, pinned: str, filename: str) -> None:
-        """Say so when exactly this file was here and was deleted."""
-        taken = await self._store.taken(index, filename)
-        if taken is not None and not taken.live and pinned == f"+f/{taken.sha256[:3]}/{taken.sha256[3:16]}":
-            raise Gone("file", f"{index}/{pinned}/{filename}", taken.project)
+    async def _find_former(self, index: IndexName, pinned: str, filename: str) -> None:
+        """Say so when exactly this file was here, and was deleted or replaced."""
+        for former in await self._store.former(index, filename):
+            if pinned == f"+f/{former.sha256[:3]}/{former.sha256[3:16]}":
+                raise Gone("file", f"{index}/{pinned}/{filename}", former.project)
 
     async def _find_upstream(
         self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]

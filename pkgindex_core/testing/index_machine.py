@@ -373,4 +373,5 @@ async def _present(store: IndexStore) -> dict[object, object]:
         found[index, "names"] = [row async for rows in store.listed_names(index) for row in rows]
         for filename in FILENAMES:
             found[index, filename] = await store.taken(index, filename)
+            found[index, filename, "former"] = set(await store.former(index, filename))
     return found

@@ -354,6 +354,42 @@ async def test_fi_14_a_deleted_file_is_gone_and_its_name_stays_taken(shelf: Open
         assert not taken.live
 
 
+async def test_a_replaced_file_is_gone_and_so_are_its_metadata(serve: Serve) -> None:
+    """A lock file that pins the bytes of before learns that they were here: 410, as for a deleted file."""
+    async with serve() as served:
+        old, new = (build_wheel("demo", "1.0", description=text) for text in ("old", "new"))
+        first = await served.put(old)
+        second = await served.put(new)
+        statuses = {}
+        for name, sha256 in (("old", first.sha256), ("new", second.sha256)):
+            for suffix in ("", ".metadata"):
+                path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{old.filename}{suffix}"
+                async with served.get(path) as answer:
+                    statuses[name + suffix] = answer.status
+        assert statuses == {"old": 410, "old.metadata": 410, "new": 200, "new.metadata": 200}
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("application/octet-stream", "application/json"),
+        ("text/html,*/*;q=0.8", "text/html"),
+        ("application/problem+json", "application/problem+json"),
+    ],
+)
+async def test_what_is_said_of_a_file_that_is_not_there(serve: Serve, accept: str, kind: str) -> None:
+    """devpi's clients ask for a file with `*/*` and look for a `message`; browsers and uv get what they can show."""
+    async with serve() as served:
+        path = "/root/dev/+f/000/1111111111111/demo-1.0.tar.gz"
+        async with served.get(path, headers={"Accept": accept}) as answer:
+            assert (answer.status, answer.content_type) == (404, kind)
+            body = await answer.read()
+        said = json.loads(body)["message"] if kind == "application/json" else body.decode()
+        assert "root/dev/+f/000/1111111111111/demo-1.0.tar.gz" in said
+
+
 async def test_fi_14_deleting_over_http_needs_the_right_and_a_word(shelf: Open) -> None:
     async with shelf() as here:
         ben = await here.served.user("ben")

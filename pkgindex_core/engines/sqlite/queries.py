@@ -242,6 +242,22 @@ def taken(reader: Reader, index: IndexName, filename: str) -> Taken | None:
     return Taken(project=ProjectName(row[0]), sha256=Sha256(row[1].hex()), live=bool(row[2]))
 
 
+def former(reader: Reader, index: IndexName, filename: str) -> Sequence[Taken]:
+    index_id = reader.index_id(index)
+    # An index exists since the last of its configurations that does not follow on another, if it exists.
+    found = reader.connection.execute(
+        "WITH made (serial) AS (SELECT max(born) FROM configs AS later WHERE index_id = ?1"
+        " AND EXISTS (SELECT 1 FROM configs WHERE index_id = ?1 AND died = ?3)"
+        " AND NOT EXISTS (SELECT 1 FROM configs AS earlier WHERE index_id = ?1 AND earlier.died = later.born))"
+        " SELECT project, sha256 FROM files, made WHERE index_id = ?1 AND filename = ?2 AND died < ?3 AND born >= made.serial"
+        " AND NOT EXISTS (SELECT 1 FROM files AS live WHERE live.index_id = ?1 AND live.filename = ?2 AND live.died = ?3"
+        " AND live.sha256 = files.sha256)"
+        " UNION SELECT project, sha256 FROM tombstones WHERE index_id = ?1 AND filename = ?2",
+        (index_id, filename, LIVE),
+    )
+    return [Taken(project=ProjectName(row[0]), sha256=Sha256(row[1].hex()), live=False) for row in found]
+
+
 def releases(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[Release]:
     found = reader.connection.execute(
         "SELECT packed, body FROM releases WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",

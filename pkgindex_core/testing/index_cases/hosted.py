@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pkgindex_core.changes import DropFile, DropProject, MirrorPage, PutFile, PutProject, YankFile
+from pkgindex_core.changes import (
+    DropFile,
+    DropIndex,
+    DropProject,
+    MirrorPage,
+    PutFile,
+    PutIndex,
+    PutProject,
+    YankFile,
+)
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Conflict, Missing, Refused
@@ -13,7 +22,7 @@ from pkgindex_core.models import File, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
-from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, NOWHERE, OTHER, PROD, START, head, hosted
+from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, NOWHERE, OTHER, PROD, START, head, hosted, stage
 
 ONE = "demo-1.0.tar.gz"
 TWO = "demo-2.0-py3-none-any.whl"
@@ -215,6 +224,36 @@ class FileCases(IndexStoreCases):
         assert await self.store.file(DEV, DEMO, ONE, at=first) == hosted(ONE, "old")
         assert await self.store.taken(DEV, ONE) == Taken(project=DEMO, sha256=digest("new"), live=True)
         assert await self.peek_files() == {(DEV, DEMO, ONE, digest("new"))}
+
+    async def test_what_a_filename_was_is_known(self) -> None:
+        """Files that were replaced or deleted, each once; marking a file changes no bytes, and the index next door has its own past."""
+
+        def was(*contents: str) -> set[Taken]:
+            return {Taken(project=DEMO, sha256=digest(each), live=False) for each in contents}
+
+        await self.seed()
+        assert await self.store.former(DEV, ONE) == []
+        for content, expected in (
+            ("one", was()),
+            ("two", was("one")),
+            ("three", was("one", "two")),
+            ("one", was("two", "three")),
+        ):
+            await self.commit(PutFile(DEV, DEMO, hosted(ONE, content)))
+            await self.commit(YankFile(DEV, DEMO, ONE, "bad"))
+            assert set(await self.store.former(DEV, ONE)) == expected
+        await self.commit(DropFile(DEV, DEMO, ONE))
+        found = await self.store.former(DEV, ONE)
+        assert set(found) == was("one", "two", "three")
+        assert len(found) == 3
+        assert await self.store.former(PROD, ONE) == []
+        await self.commit(DropIndex(DEV))
+        assert await self.store.former(DEV, ONE) == []
+        await self.commit(PutIndex(stage(DEV)))
+        assert await self.store.former(DEV, ONE) == []
+        await self.commit(PutFile(DEV, DEMO, hosted(ONE, "four")))
+        await self.commit(PutFile(DEV, DEMO, hosted(ONE, "five")))
+        assert set(await self.store.former(DEV, ONE)) == was("four")
 
     async def test_the_last_of_several_in_one_list_stays(self) -> None:
         await self.seed()
