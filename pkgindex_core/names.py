@@ -25,6 +25,8 @@ PROJECT_NAME_LIMIT = 214
 
 _LEGAL_PART = re.compile(r"\A[A-Za-z0-9_@][A-Za-z0-9_@.-]*\Z")
 PART_LIMIT = 64
+_DEVPI_BLOCKS = re.compile(r"[\x00-\x20!-,/:-?\[-^`{-\x7f]")
+"""ASCII but letters, digits and `-.@_`."""
 
 RESERVED_USERS = frozenset(
     {
@@ -69,11 +71,7 @@ def normalized_or_none(raw: str) -> ProjectName | None:
 
 def parse_user_name(raw: str) -> str:
     """Check a user name, which becomes the first segment of its URLs."""
-    if not _LEGAL_PART.match(raw) or len(raw) > PART_LIMIT or raw.endswith("."):
-        raise Refused(
-            f"invalid user name {raw[:80]!r}",
-            hint=f"use at most {PART_LIMIT} ASCII letters, digits, '_', '@', '.' and '-'; begin with a letter, digit, '_' or '@'",
-        )
+    _check_part(raw, "user")
     if raw.lower() in RESERVED_USERS:
         raise Refused(f"user name {raw!r} is taken by a URL of the server", hint="choose another name")
     return raw
@@ -85,9 +83,26 @@ def parse_index_name(raw: str) -> IndexName:
     if not slash:
         raise Refused(f"invalid index name {raw[:80]!r}", hint="write it as user/index, for example team/dev")
     parse_user_name(user)
-    if not _LEGAL_PART.match(index) or len(index) > PART_LIMIT or index.endswith("."):
-        raise Refused(f"invalid index name {raw[:160]!r}", hint="write it as user/index, for example team/dev")
+    _check_part(index, "index")
     return IndexName(raw)
+
+
+def _check_part(raw: str, what: str) -> None:
+    """Refuse what cannot be the name of a user or an index, in devpi's words where it has them: its client shows no hints."""
+    if _LEGAL_PART.match(raw) and len(raw) <= PART_LIMIT and not raw.endswith("."):
+        return
+    if _DEVPI_BLOCKS.search(raw):
+        problem = "contains characters that aren't allowed. Any ascii symbol besides -.@_ is blocked."
+    elif not raw.isascii():
+        problem = "contains characters that aren't allowed. Of letters and digits only those of ASCII are."
+    elif len(raw) > PART_LIMIT:
+        problem = f"is longer than {PART_LIMIT} characters."
+    else:
+        problem = "must begin with a letter, a digit, '_' or '@', and must not end with '.'."
+    raise Refused(
+        f"{what}name {raw[:80]!r} {problem}",
+        hint=f"use at most {PART_LIMIT} ASCII letters, digits, '_', '@', '.' and '-'",
+    )
 
 
 def index_name_or_none(user: str, index: str) -> IndexName | None:

@@ -22,7 +22,8 @@ _HEAD_LIMIT: Final = 8192
 _PREAMBLE_LIMIT: Final = _HEAD_LIMIT + 100
 """Bytes that are read in search of the first boundary: one of 70 characters may begin at the last allowed place."""
 _PART_LIMIT: Final = 8192
-_BOUNDARY = re.compile(rb"\A[0-9A-Za-z'()+_,./:=? -]{1,70}\Z")
+_BOUNDARY = re.compile(rb"\A[0-9A-Za-z'()+_,./:=? !#$%&*^`|~-]{1,70}\Z")
+"""What RFC 2046 5.1.1 allows, and what may stand in a parameter without quotes (RFC 9110 5.6.2): WebTest's boundary has a `$`."""
 _PARAMETER = re.compile(r'[ \t]*;[ \t]*([A-Za-z0-9*_-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
 
 

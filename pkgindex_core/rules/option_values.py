@@ -72,12 +72,12 @@ def project_names(value: Any) -> tuple[str, ...]:
 
 
 def base_names(value: Any) -> tuple[IndexName, ...]:
-    """Names of indexes, each once. Whether they exist is for who knows the tree."""
+    """Names of indexes, each once, slashes around them passed over. Whether they exist is for the caller, which knows the tree."""
     problems: list[str] = []
     names: dict[IndexName, None] = {}
     for word in words(value):
         try:
-            names[parse_index_name(word)] = None
+            names[parse_index_name(word.strip("/"))] = None
         except Refused:
             problems.append(f"invalid base index spec: {word[:_SHOWN]!r}")
     if problems:
@@ -131,14 +131,14 @@ def expiry(value: Any) -> int:
 
 
 def mirror_url(value: Any) -> str:
-    """The URL of a simple index, with a slash at its end, perhaps with a user name and password."""
+    """The URL of a simple index as it was given, perhaps with a user name and password."""
     url = str(value).strip()
     if not url.startswith(("https://", "http://")) or not url.isprintable():
         raise Refused("'mirror_url' option must be a URL.", hint="it begins with https:// or http://")
     if "?" in url or "#" in url:
         raise Refused("'mirror_url' has a query or a fragment", hint="give the URL of the simple index itself")
     without_credentials(url)
-    return url if url.endswith("/") else f"{url}/"
+    return url
 
 
 def web_url(value: Any) -> str:

@@ -147,10 +147,11 @@ class DocumentationUploads:
                 problems.append(f"invalid version {said[:80]!a}: it is none by PEP 440")
             return said
         if not held.shown:
-            problems.append(
-                f"the form has no version, and {config.name} has no version of {project} to take the newest of"
+            # In devpi's words, and before the zip is looked at: there is no version that it could belong to.
+            raise Refused(
+                [*problems, f"doczip has no version and {str(project)!r} has no releases to derive one from"],
+                hint="upload the release first, or name the zip NAME-VERSION.doc.zip",
             )
-            return ""
         return max(held.shown, key=version_key)
 
     async def _hold(self, config: IndexConfig, project: ProjectName, version: str) -> _Held:

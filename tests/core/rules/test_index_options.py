@@ -63,6 +63,11 @@ class TestDocuments:
         told = BUILTIN.document(mirror(title="PyPI", mirror_web_url_fmt="https://h/{name}", mirror_cache_expiry="5"))
         assert set(told) == {"type", "volatile", "mirror_url", "title", "mirror_web_url_fmt", "mirror_cache_expiry"}
 
+    @pytest.mark.parametrize("url", ["https://host/simple", "https://host/simple/", "https://host"])
+    def test_a_mirror_s_url_stays_as_it_was_given(self, url: str):
+        """devpi's client writes a document back that it has read: what is shown must be what was said."""
+        assert BUILTIN.document(mirror(url))["mirror_url"] == url
+
     def test_acl_read_is_shown_only_when_it_is_not_for_everybody(self):
         assert "acl_read" not in BUILTIN.document(stage(acl_read=":anonymous:"))
         assert BUILTIN.document(stage(acl_read="bob,:devs"))["acl_read"] == ["bob", ":devs"]
@@ -151,6 +156,10 @@ class TestPatches:
         again = BUILTIN.patched(changed, ["title-=", "acl_upload-=alice", "acl_upload+=carol", "acl_upload-=bob"], TREE)
         assert (again.title, again.acl_upload) == ("", ("carol",))
 
+    @pytest.mark.parametrize("patch", ["bases=/root/pypi", "bases=root/pypi/", "bases=/root/pypi/,//root/pypi"])
+    def test_slashes_around_a_base_are_passed_over(self, patch: str):
+        assert BUILTIN.patched(stage(), [patch], TREE).bases == ("root/pypi",)
+
     @pytest.mark.parametrize(
         ("patch", "sentence"),
         [
@@ -162,6 +171,8 @@ class TestPatches:
             ("type=mirror", "the 'type' of an index can't be changed"),
             ("bases+=no/where", "base index 'no/where' does not exist"),
             ("bases=nonsense", "invalid base index spec: 'nonsense'"),
+            ("bases=/root/pypi/x", "invalid base index spec: '/root/pypi/x'"),
+            ("bases=/", "invalid base index spec: '/'"),
             ("title+=x", "the 'title' setting is not a list"),
             ("title", "cannot read the change"),
             ("nonsense", "indexconfig got unexpected keyword arguments: nonsense="),

@@ -76,7 +76,7 @@ async def test_a_user_with_a_permanent_index_stays(open_world: Open) -> None:
         ({"volatile": "perhaps"}, "Unknown boolean value 'perhaps'."),
         ({"mirror_whitelist_inheritance": "both"}, "must be 'intersection' or 'union'"),
         ({"mirror_whitelist": "not a name!"}, "invalid project name"),
-        ({"acl_upload": "a b"}, "invalid user name"),
+        ({"acl_upload": "a b"}, "username 'a b' contains characters that aren't allowed"),
         ({"type": "other"}, "unknown index type"),
         ({"type": "mirror"}, "mirror_url"),
         ({"type": "mirror", "mirror_url": "ftp://host/"}, "'mirror_url' option must be a URL"),
@@ -128,7 +128,7 @@ async def test_credentials_of_an_upstream_are_kept_apart(open_world: Open) -> No
         made = await world.engine.administration.create_index(
             "root/other", {"type": "mirror", "mirror_url": "https://me:p%40ss@host:8443/simple"}, principal=ROOT
         )
-        assert made.mirror_url == "https://host:8443/simple/"
+        assert made.mirror_url == "https://host:8443/simple"
         assert made.mirror_credentials == "me:p@ss"
 
 

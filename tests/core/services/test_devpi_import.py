@@ -172,7 +172,7 @@ async def test_everything_comes_along(store: Store, dump: DevpiDumpBuilder) -> N
         assert (tree[BASE].mirror_whitelist, tree[BASE].title) == (("six",), "Base")
         assert (tree[BASE].acl_toxresult_upload, tree[DEV].acl_toxresult_upload) == (("alice",), (":ANONYMOUS:",))
         assert tree[BASE].mirror_whitelist_inheritance == "union"
-        assert (tree[MIRROR].mirror_url, tree[MIRROR].mirror_credentials) == ("https://up.example/simple/", "user:pass")
+        assert (tree[MIRROR].mirror_url, tree[MIRROR].mirror_credentials) == ("https://up.example/simple", "user:pass")
 
         # Files with sidecars and histories.
         wheel, sdist = (await files(engine))[WHEEL.filename], (await files(engine))[SDIST.filename]
