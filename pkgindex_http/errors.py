@@ -118,7 +118,7 @@ def error_reply(
         headers["Retry-After"] = str(error.retry_after)
     problems = error.problems if isinstance(error, Refused) else (error.message,)
     reply = problem_reply(status, _title(error, status), problems, error.hint, accept, headers)
-    return msgspec.structs.replace(reply, reason=_phrase_of(error)) if phrase else reply
+    return msgspec.structs.replace(reply, reason=_phrase_of(error, status)) if phrase else reply
 
 
 def problem_reply(
@@ -184,7 +184,11 @@ def _title(error: PkgIndexError, status: int) -> str:
     return titles.get(status, "Internal error")
 
 
-def _phrase_of(error: PkgIndexError) -> str:
-    """One short line of visible ASCII. Twine and devpi print it; HTTP/2 has none, so the body says the same."""
-    text = "".join(character if " " <= character <= "~" else "?" for character in error.message)
+def _phrase_of(error: PkgIndexError, status: int) -> str:
+    """One short line of visible ASCII. Twine and devpi print it; HTTP/2 has none, so the body says the same.
+
+    A 401 begins with the standard word, which scripts around devpi's client look for.
+    """
+    message = f"Unauthorized: {error.message}" if status == 401 else error.message
+    text = "".join(character if " " <= character <= "~" else "?" for character in message)
     return text[:200]

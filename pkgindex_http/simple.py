@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from pkgindex_core.errors import Missing
+from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, choose_coding, choose_format
 from pkgindex_core.services.pages import PageAnswer, PageRequest, View
@@ -42,6 +43,7 @@ async def project_page(ask: Ask) -> Reply:
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
+    serial = await ask.engine.store.head()
     answer = await ask.engine.pages.project(
         PageRequest(
             view=View(start=ask.index, root=ask.root),
@@ -52,7 +54,7 @@ async def project_page(ask: Ask) -> Reply:
             if_none_match=ask.request.headers.get("If-None-Match"),
         )
     )
-    return _page_reply(answer)
+    return _page_reply(answer, serial)
 
 
 async def project_list(ask: Ask) -> Reply:
@@ -64,6 +66,7 @@ async def project_list(ask: Ask) -> Reply:
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
+    serial = await ask.engine.store.head()
     answer = await ask.engine.listings.projects(
         ask.index,
         principal=ask.principal,
@@ -71,7 +74,7 @@ async def project_list(ask: Ask) -> Reply:
         coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
-    return _page_reply(answer)
+    return _page_reply(answer, serial)
 
 
 def _media_type(ask: Ask) -> str | NotAcceptable:
@@ -85,13 +88,15 @@ def _media_type(ask: Ask) -> str | NotAcceptable:
     return choose_format(ask.request.headers.get("Accept"), named)
 
 
-def _page_reply(answer: PageAnswer) -> Reply:
+def _page_reply(answer: PageAnswer, serial: Serial) -> Reply:
+    """An answer over HTTP. `serial` is a commit that the page knows of; devpi's users wait for one by it."""
     headers = {
         "Content-Type": answer.media_type,
         "ETag": answer.etag,
         "Vary": "Accept, Accept-Encoding" if answer.public else "Accept, Accept-Encoding, Authorization",
         "Cache-Control": _cache_control(answer),
         "X-PyPI-Last-Serial": str(answer.serial),
+        "X-Devpi-Serial": str(serial),
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
         **SECURITY_HEADERS,

@@ -15,6 +15,7 @@ from pkgindex_core.services.file_uploads import Published
 from pkgindex_core.services.registering import Registered
 from pkgindex_core.services.uploads import UploadLimits
 from pkgindex_http.bodies import chunks, read_bytes
+from pkgindex_http.devpi.envelope import marks
 from pkgindex_http.errors import BodyStalled, error_reply
 from pkgindex_http.multipart import FormReader, PartHead
 from pkgindex_http.replies import Reply, redirect, text_reply
@@ -42,7 +43,15 @@ async def upload(ask: Ask) -> Reply:
             return error_reply(error, ask.accept, status=400, phrase=True)
         raise
     failpoint("upload.answered")
-    return text_reply("\n".join(published.warnings))
+    return text_reply("\n".join(published.warnings), headers=await _marks(ask))
+
+
+async def _marks(ask: Ask) -> dict[str, str]:
+    """The headers of devpi, with the serial that has the upload. A store that fails now does not take back what was published."""
+    try:
+        return await marks(ask.engine)
+    except PkgIndexError:
+        return {}
 
 
 async def add_slash(ask: Ask) -> Reply:

@@ -263,7 +263,7 @@ async def test_si_09_no_host_header_reaches_a_page(demo: Start, trusted: tuple[s
     ("name", "version", "encoded"),
     [("demo", "1.0+cu121", "demo-1.0%2Bcu121-py3-none-any.whl"), ("demo", "1!2.0", "demo-1%212.0-py3-none-any.whl")],
 )
-async def test_si_10_si_11_filenames_are_encoded_in_links_and_taken_in_both_spellings(
+async def test_si_10_si_11_links_end_in_the_filename_and_both_spellings_are_taken(
     demo: Start, name: str, version: str, encoded: str
 ) -> None:
     async with demo() as served:
@@ -274,9 +274,10 @@ async def test_si_10_si_11_filenames_are_encoded_in_links_and_taken_in_both_spel
                 href for href, filename in await _links(served, "/simple/demo/", accept) if filename == built.filename
             ]
             path = href.partition("#")[0]
-            assert path.rpartition("/")[2] == encoded
+            assert path.rpartition("/")[2] == built.filename
             target = urljoin("/simple/demo/", path)
-            for spelling in (target, target.replace(encoded, built.filename), target.replace(encoded, encoded.lower())):
+            for last in (built.filename, encoded, encoded.lower()):
+                spelling = target.replace(built.filename, last)
                 for suffix, expected in (("", built.data), (".metadata", built.metadata)):
                     request = f"GET {spelling}{suffix} HTTP/1.1\r\nHost: x\r\n\r\n"
                     answer = await ask_raw(served.address, request.encode())
@@ -386,7 +387,7 @@ async def test_cn_01_errors_and_redirects_have_a_content_type(demo: Start) -> No
             assert answer.headers["Content-Type"]
 
 
-@pytest.mark.parametrize("accept", ["application/xml", "text/plain", "image/*", f"{JSON};q=0", "application/json"])
+@pytest.mark.parametrize("accept", ["application/xml", "text/plain", "image/*", f"{JSON};q=0"])
 async def test_cn_08_cn_09_nothing_acceptable_is_406_and_says_what_would_be(demo: Start, accept: str) -> None:
     async with demo() as served:
         for path in PAGES:
@@ -553,6 +554,7 @@ async def test_ht_04_ht_13_js_01_lists_and_pages_say_version_and_serial(demo: St
             newest = meta["_last-serial"] if "demo" in path else await served.engine.store.head()
             assert int(answer.headers["X-PyPI-Last-Serial"]) == newest
             assert "X-PyPI-Last-Serial" in answer.headers["Access-Control-Expose-Headers"]
+            assert int(answer.headers["X-Devpi-Serial"]) == await served.engine.store.head()
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 

@@ -344,6 +344,17 @@ async def test_up_10_success_is_200_with_nothing_or_warnings(serve: Serve, wheel
         assert "requires-python" in answer.text
 
 
+async def test_the_serial_of_an_upload_is_that_of_its_commit(serve: Serve, wheel: BuiltFile) -> None:
+    """devpi's users wait until a replica has it."""
+    async with serve() as served:
+        before = await served.engine.store.head()
+        headers = {"Content-Type": CONTENT_TYPE.decode(), **ROOT}
+        async with served.request("POST", "/legacy/", data=encode_form(upload_parts(wheel)), headers=headers) as answer:
+            assert answer.status == 200
+        assert int(answer.headers["X-Devpi-Serial"]) == await served.engine.store.head() > before
+        assert answer.headers["X-Devpi-Api-Version"] == "2"
+
+
 async def test_up_11_up_17_the_same_bytes_again_change_nothing(serve: Serve, wheel: BuiltFile) -> None:
     async with serve() as served:
         for first in (False, True, False):
@@ -490,18 +501,20 @@ async def test_up_14_the_message_is_in_the_reason_and_in_a_body_by_accept(
             )
             assert answer.status in {400, 401}
             assert re.fullmatch(r"[ -~]{5,200}", answer.reason)
+            assert answer.reason.startswith("Unauthorized: ") == (answer.status == 401)
+            message = answer.reason.removeprefix("Unauthorized: ")[:50]
             kind = answer.headers["Content-Type"]
             if accept == UV_ACCEPT:
                 assert kind == "application/problem+json"
                 document = json.loads(answer.text)
                 assert document["status"] == answer.status
                 assert document["title"]
-                assert document["detail"].startswith(answer.reason[:50])
+                assert document["detail"].startswith(message)
             elif "html" in accept:
                 assert kind.startswith("text/html")
             else:
                 assert kind.startswith("text/plain")
-                assert answer.text.startswith(answer.reason[:50])
+                assert answer.text.startswith(message)
 
 
 async def test_up_14_no_text_of_a_form_leaves_its_line(serve: Serve, wheel: BuiltFile) -> None:
