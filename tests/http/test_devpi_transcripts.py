@@ -67,17 +67,20 @@ async def test_devpi_s_answers_are_ours(serve: Serve, path: Path, tally: Tally) 
 def difference(theirs: dict[str, Any], ours: dict[str, Any], path: str) -> dict[str, Any]:
     """Those parts of our answer to a request for this path that are not what devpi said.
 
-    Passed over: what a page for persons looks like, and the words in which devpi's framework refuses; a `hint` beside a message; the
+    Passed over: what else a shown header lists; what a page for persons looks like, and the words in which devpi's framework refuses; a `hint` beside a message; the
     order of links; whether a URL is relative; what a page of the simple API says beyond devpi's, and what devpi leaves empty there.
     """
     theirs, ours = _comparable(theirs, path), _comparable(ours, path)
     parts = ["status", "type", "reason", "location", "body"]
+    for name, value in (theirs["shown"] or {}).items():
+        if isinstance(value, list) and set(value) <= set(ours["shown"][name] or ()):
+            ours["shown"][name] = value
     if theirs["body"] == "<a page for a person>" or (isinstance(theirs["body"], dict) and "title" in theirs["body"]):
         parts = ["status", "reason", "location"]
     elif isinstance(theirs["body"], dict) and not {"result", "message"} & set(theirs["body"]):
         ours["body"] = _shared(theirs["body"], ours["body"])
         theirs["body"] = _shared(theirs["body"], theirs["body"])
-    return {part: ours[part] for part in parts if theirs[part] != ours[part]}
+    return {part: ours[part] for part in [*parts, "shown"] if theirs[part] != ours[part]}
 
 
 def _comparable(answer: dict[str, Any], path: str) -> dict[str, Any]:
@@ -94,6 +97,7 @@ def _comparable(answer: dict[str, Any], path: str) -> dict[str, Any]:
         "status": answer["status"],
         "type": kind,
         "reason": answer.get("reason"),
+        "shown": answer.get("shown"),
         "location": urljoin(here, headers["location"]) if "location" in headers else "",
         "body": _without_order(body, here),
     }

@@ -6,7 +6,8 @@ The requests are written by hand and played in order. What differs from run to r
 identities, and digests of the tiny distributions that are sent. `answer` is what devpi-server said (`record_transcripts`).
 
 A request: `method`, `path`, perhaps `as` (a user; the password is `pw-NAME`, root's is empty), `headers`, `json` or `form`. In a
-form a part named `content` names the distribution to send. `<NAME>` in a path stands for the `aaa/bbbbbbbbbbbbb` of its digest.
+form a part named `content` names the distribution to send. `<NAME>` in a path stands for the `aaa/bbbbbbbbbbbbb` of its digest. `boundary`
+is another one for the form, `NAME in other bytes` another distribution of that name, and `shows` names response headers that are recorded and compared for this request.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ CLIENT: Final = {
 }
 """What devpi's client sends with a command; an upload has `Accept: */*` and the type of its form."""
 
+OTHER: Final = " in other bytes"
+"""What stands behind a file name for another distribution that is called the same."""
+
 _BOUNDARY = "a-boundary-of-the-transcripts"
 _HEADERS = ("location", "www-authenticate", "x-devpi-api-version", "x-pypi-last-serial")
 
@@ -48,7 +52,7 @@ def distribution(filename: str) -> bytes:
     """The bytes sent under a file name: a tiny real distribution or a documentation archive, else the name itself."""
     if filename.endswith(".doc.zip"):
         return zip_of({"index.html": f"<h1>{filename}</h1>".encode(), "more/page.html": b"<p>more</p>"}, stored=True)
-    if filename.endswith("-py3-none-any.whl"):
+    if filename.removesuffix(OTHER).endswith("-py3-none-any.whl"):
         return _built(build_wheel, filename).data
     if filename.endswith(".tar.gz"):
         return _built(build_sdist, filename).data
@@ -56,8 +60,10 @@ def distribution(filename: str) -> bytes:
 
 
 def _built(build: Any, filename: str) -> BuiltFile:
-    name, version = filename.removesuffix(".tar.gz").split("-")[:2]
-    built: BuiltFile = build(name.replace("_", "-"), version, metadata_version="2.1")
+    plain = filename.removesuffix(OTHER)
+    name, version = plain.removesuffix(".tar.gz").split("-")[:2]
+    description = "" if plain == filename else "other bytes"
+    built: BuiltFile = build(name.replace("_", "-"), version, metadata_version="2.1", description=description)
     return built
 
 
@@ -74,14 +80,15 @@ class Player:
     async def play(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request; return its answer, masked."""
         headers = dict(CLIENT)
+        boundary = request.get("boundary", _BOUNDARY)
         data: Any = json.dumps(self._opened(request["json"])).encode() if "json" in request else None
         if "form" in request:
             headers = {
                 "User-Agent": CLIENT["User-Agent"],
                 "Accept": "*/*",
-                "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
             }
-            data = self._form(request["form"])
+            data = self._form(request["form"], boundary)
         if "as" in request:
             user = request["as"]
             credentials = f"{user}:{'' if user == 'root' else f'pw-{user}'}"
@@ -102,19 +109,19 @@ class Player:
         value = value.replace("<upstream>", self._upstream).replace("<result>", self._result)
         return re.sub(r"<([\w.!+-]+\.(?:whl|gz|zip))>", lambda found: _digest_path(found[1]), value)
 
-    def _form(self, fields: Mapping[str, Any]) -> bytes:
+    def _form(self, fields: Mapping[str, Any], boundary: str) -> bytes:
         parts = []
         for name, value in fields.items():
-            head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
             if name == "content":
                 self._sent.add(value)
-                head += f'; filename="{value}"'
+                head += f'; filename="{value.removesuffix(OTHER)}"'
                 parts.append(f"{head}\r\n\r\n".encode() + distribution(value) + b"\r\n")
             else:
                 parts += [
                     f"{head}\r\n\r\n{each}\r\n".encode() for each in (value if isinstance(value, list) else [value])
                 ]
-        return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+        return b"".join(parts) + f"--{boundary}--\r\n".encode()
 
     async def _recorded(self, answer: aiohttp.ClientResponse, request: Mapping[str, Any]) -> dict[str, Any]:
         body = await answer.read()
@@ -128,6 +135,8 @@ class Player:
             kept["www-authenticate"] = kept["www-authenticate"].split()[0]
         if kept:
             recorded["headers"] = kept
+        if "shows" in request:
+            recorded["shown"] = {name: _shown(name, answer.headers.get(name)) for name in request["shows"]}
         recorded["body"] = self._body(
             body, answer.content_type, is_simple=answer.status == 200 and "pip/" in str(request.get("headers"))
         )
@@ -165,6 +174,15 @@ class Player:
         return re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z", "<time>", value)
 
 
+def _shown(name: str, value: str | None) -> Any:
+    """A header of the answer: a list in order, a serial only as a number."""
+    if value is None:
+        return None
+    if name == "x-devpi-serial":
+        return "<serial>" if value.isdigit() else value
+    return sorted(value.split(", "))
+
+
 def _digest(filename: str) -> str:
     return hashlib.sha256(distribution(filename)).hexdigest()
 
@@ -179,6 +197,8 @@ def _masked_field(key: str, value: Any) -> Any:
         return "<when>"
     if key in {"last_modified", "upload-time"}:
         return "<time>"
+    if key == "_last-serial":
+        return "<serial>"
     if key == "password" and isinstance(value, str):
         return "<token>"
     return value
