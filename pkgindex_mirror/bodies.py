@@ -6,6 +6,7 @@ Pure: bytes in, bytes out. aiohttp's own decompression is switched off for upstr
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from typing import Any
 
 EXPANSION_LIMIT = 200
@@ -19,12 +20,18 @@ class BodyRefusedError(Exception):
     """The body is larger than allowed, or its encoding is broken; the message says which."""
 
 
+def too_large(limit: int) -> BodyRefusedError:
+    return BodyRefusedError(
+        f"the page is larger than {limit} bytes (setting page_limit of the mirror plugin, in [plugins.mirror])"
+    )
+
+
 class BodyDecoder:
     """Collects one body. `encoding` is the Content-Encoding header."""
 
     def __init__(self, encoding: str, limit: int) -> None:
         self._limit = limit
-        self._body = bytearray()
+        self._body = BytesIO()
         self.received = 0
         """Bytes as they came over the wire."""
         coding = encoding.strip().lower()
@@ -61,12 +68,12 @@ class BodyDecoder:
             self._take(self._inflater.flush(_STEP))
             if not self._inflater.eof:
                 raise BodyRefusedError("the compressed body was cut off")
-        return bytes(self._body)
+        return self._body.getvalue()  # not a copy: nothing is written any more
 
     def _take(self, data: bytes) -> None:
-        self._body += data
-        size = len(self._body)
+        self._body.write(data)
+        size = self._body.tell()
         if size > self._limit:
-            raise BodyRefusedError(f"the page is larger than {self._limit} bytes")
+            raise too_large(self._limit)
         if size > EXPANSION_FLOOR and size > self.received * EXPANSION_LIMIT:
             raise BodyRefusedError("the page's compressed body expands suspiciously")

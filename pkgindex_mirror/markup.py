@@ -1,10 +1,20 @@
-"""Reading HTML of strangers: the tags that an index's pages are made of, in time that no input can stretch. Pure."""
+"""Reading HTML of strangers: the tags that an index's pages are made of, in time that no input can stretch. Pure.
+
+Follows the tokenizer of the HTML standard (WHATWG HTML 13.2.5) as far as links go: quotes count only behind `=`, comments end where
+browsers end them, and what stands in a script, a style or a title is no tag. A document is bytes and stays so: only the attributes and
+texts that are asked for become strings, so that a page costs no more memory than it has bytes.
+
+Two things are read that a browser would not: `noscript` and `template`, since installers read them; and what follows a script or
+title that never ends. (`html.parser` needs ten times as long for an honest page.)
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from html import unescape
+from typing import Final
 
 from msgspec import Struct
 
@@ -15,76 +25,214 @@ class Unreadable(Struct, frozen=True):
     reason: str
 
 
-# A tag's attributes are matched in a bounded window behind its name, and possessively, so that no
-# input makes the reader slow: html.parser needs ten times as long for an honest page.
-_OPENING = re.compile(r"<(?:!--|(a|base|meta)(?=[\s/>]))", re.IGNORECASE)
-_REST = re.compile(r"""(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
-_ATTRIBUTE = re.compile(r"""([a-z][a-z0-9:_-]*)(?:\s*+=\s*+(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?""", re.IGNORECASE)
-_TAG_LIMIT = 16_384
-_BROKEN_TAGS_LIMIT = 100
-
-
 class Tag(Struct):
-    """An opening tag, and the text up to the next one."""
+    """An opening tag, and the text that it is shown with."""
 
     name: str
     attributes: Mapping[str, str]
     text: str
+    """Of `a`, what stands before the link ends; of a `title`, all of it; of any other, what stands before the next tag."""
 
 
-def tags(document: str) -> Iterator[Tag | Unreadable]:
-    """The anchors, bases and metas of a document; the last item is an `Unreadable` when it is beyond reading."""
-    position = 0
-    broken = 0
-    while match := _OPENING.search(document, position):
-        position = match.end()
-        if match[1] is None:
-            end = document.find("-->", position)
-            position = len(document) if end < 0 else end + 3
+class Broken(Struct, frozen=True):
+    """Something that begins and never ends. What follows a comment was not read; a tag was passed over."""
+
+    what: str
+
+
+TAG_LIMIT: Final = 64 * 1024
+"""Bytes of one tag. Some pages have images in an attribute."""
+_TEXT_LIMIT: Final = 2048
+_BROKEN_LIMIT: Final = 100
+_RAW: Final = frozenset({b"script", b"style", b"title", b"textarea", b"xmp", b"iframe", b"noembed", b"noframes"})
+"""Elements in which nothing is a tag but their own end."""
+
+# Possessive throughout, and each tag within a window: no input makes the reader slow.
+_MARK = re.compile(rb"<(?:(!--)|([!?/])|([a-zA-Z][^\s/>]*+))")
+_COMMENT_END = re.compile(rb"--!?>")
+_REST = re.compile(
+    rb"""(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|(?!["'])[^\s>]*+)|(?!\s*+=)))*+[\s/]*+>"""
+)
+_ATTRIBUTE = re.compile(rb"""[\s/]*+([^\s/>][^\s/>=]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|((?!["'])[^\s>]*+)))?+""")
+_LINK_END = re.compile(rb"</?a(?=[\s/>])", re.IGNORECASE)
+_ANY_TAG = re.compile(r"<[^>]*+>?")
+# 13.2.5.73: in an attribute, a name without `;` before a letter, digit or `=` is text: `?a=1&copy=2`.
+_REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[a-zA-Z][a-zA-Z0-9]*(?:;|(?![a-zA-Z0-9=])))")
+
+
+def tags(document: bytes | bytearray, charset: str, wanted: Collection[str]) -> Iterator[Tag | Broken | Unreadable]:
+    """The opening tags of these names; the last item is an `Unreadable` when the document is beyond reading."""
+    names = {name.encode() for name in wanted}
+    never_end: set[bytes] = set()
+    position = broken = 0
+    while mark := _MARK.search(document, position):
+        position = mark.end()
+        if mark[1]:
+            end = _end_of_comment(document, position)
+            if end < 0:
+                yield Broken("a comment")
+                return
+            position = end
             continue
-        rest = _REST.match(document, position, position + _TAG_LIMIT)
+        if mark[2]:
+            position = document.find(b">", position) + 1 or len(document)
+            continue
+        rest = _REST.match(document, position, position + TAG_LIMIT)
         if rest is None:
             broken += 1
-            if broken > _BROKEN_TAGS_LIMIT:
+            if broken > _BROKEN_LIMIT:
                 yield Unreadable("the HTML page has too many broken tags")
+                return
+            if mark[3].lower() in names:
+                yield Broken(f"the tag <{mark[3][:20].decode('ascii', 'replace')}>")
+            if document.find(b">", position) < 0:
                 return
             continue
         position = rest.end()
-        text = document[position : document.find("<", position, position + _TAG_LIMIT)]
-        yield Tag(match[1].lower(), _attributes(rest[0]), unescape(text).strip())
+        name = mark[3].lower()
+        stop = -1
+        if name in _RAW and name not in never_end:
+            closing = re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE).search(document, position)
+            if closing is None:
+                never_end.add(name)
+            else:
+                stop = closing.start()
+        if name in names:
+            text = _text(document, position, stop, charset, is_link=name == b"a")
+            yield Tag(name.decode(), _attributes(rest[0], charset), text)
+        if stop >= 0:
+            position = stop
 
 
-def _attributes(text: str) -> dict[str, str]:
+def _end_of_comment(document: bytes | bytearray, position: int) -> int:
+    """13.2.5.43: `<!-->` and `<!--->` are whole, and `--!>` ends a comment too."""
+    for whole in (b">", b"->"):
+        if document.startswith(whole, position):
+            return position + len(whole)
+    end = _COMMENT_END.search(document, position)
+    return end.end() if end else -1
+
+
+def _text(document: bytes | bytearray, start: int, stop: int, charset: str, *, is_link: bool) -> str:
+    most = start + _TEXT_LIMIT
+    if stop < 0:
+        end = _LINK_END.search(document, start, most) if is_link else None
+        stop = end.start() if end else document.find(b"<", start, most)
+    raw = bytes(document[start : most if stop < 0 else min(stop, most)]).decode(charset, "replace")
+    return " ".join(unescape(_ANY_TAG.sub(" ", raw) if "<" in raw else raw).split())
+
+
+def _attributes(text: bytes, charset: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, double, single, bare in _ATTRIBUTE.findall(text):
-        value = double or single or bare
-        # HTML: the first of two attributes of one name counts.
-        found.setdefault(name.lower(), unescape(value) if "&" in value else value)
+    for name, double, single, bare in _ATTRIBUTE.findall(text[:-1]):
+        value = (double or single or bare).decode(charset, "replace")
+        # 13.2.5.33: the first of two attributes of one name counts.
+        found.setdefault(name.decode(charset, "replace").lower(), _unescaped(value) if "&" in value else value)
     return found
 
 
-LOOKS_LIKE_INDEX = re.compile(
-    r"<(?:h1|title)[^>]{0,200}>\s*(?:links for|simple index|index of|directory listing)", re.IGNORECASE
+def _unescaped(value: str) -> str:
+    return _REFERENCE.sub(lambda reference: unescape(reference[0]), value)
+
+
+class Outline(Struct, frozen=True, kw_only=True):
+    """What a document shows besides links, as far as its first part goes."""
+
+    headings: tuple[str, ...]
+    """The title and the headings, each with its words in single blanks."""
+    text: str
+    """What is shown outside of links, headings too; the title is not."""
+    is_active: bool
+    """It has fields, scripts or frames."""
+    is_markup: bool
+    """There is a tag at all."""
+
+
+_OUTLINED: Final = 64 * 1024
+_HIDDEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|title|textarea|a)(?=[\s/>]).*?(?:</\1(?=[\s/>])[^>]*>?|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
-_OPENS_DOCUMENT = re.compile(
-    r"\s*(?:<!doctype[^>]{0,500}>\s*)?(?:<!--.{0,2000}?-->\s*)?<html", re.IGNORECASE | re.DOTALL
+_HEADINGS: Final = ("title", "h1", "h2", "h3")
+_ACTIVE: Final = ("form", "input", "script", "iframe", "frame", "frameset")
+
+
+def outline(document: bytes | bytearray, charset: str) -> Outline:
+    """What the first 64 KiB of a document say about what it is."""
+    first = bytes(document[:_OUTLINED])
+    headings: list[str] = []
+    is_active = is_markup = False
+    for tag in tags(first, charset, {*_HEADINGS, *_ACTIVE, "meta", "html", "head", "body", "a", "pre", "ul", "table"}):
+        if isinstance(tag, Tag):
+            is_markup = True
+            is_active = is_active or tag.name in _ACTIVE or tag.attributes.get("http-equiv", "").lower() == "refresh"
+            if tag.name in _HEADINGS:
+                headings.append(tag.text)
+    shown = _ANY_TAG.sub(" ", _HIDDEN.sub(" ", first.decode(charset, "replace")))
+    return Outline(
+        headings=tuple(headings),
+        text=" ".join(unescape(shown).split()),
+        is_active=is_active,
+        is_markup=is_markup or first.lstrip()[:9].lower() == b"<!doctype",
+    )
+
+
+def is_empty(document: bytes | bytearray) -> bool:
+    """There is nothing but blanks."""
+    return re.search(rb"\S", document) is None
+
+
+def may_be_cut_off(document: bytes | bytearray) -> bool:
+    """Whether a document opens with `<html>` and does not close it. Most pages close it, though they need not."""
+    opens = re.match(
+        rb"\s*(?:\xef\xbb\xbf)?(?:<!doctype[^>]{0,500}>\s*)?(?:<!--.{0,2000}?-->\s*)?<html",
+        document[:4096],
+        re.IGNORECASE | re.DOTALL,
+    )
+    return opens is not None and b"</html" not in document[-4096:].lower()
+
+
+_META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
+# Python has "encodings" that are none, such as `hex`, `idna` and `unicode_escape`.
+_CHARSETS = re.compile(
+    r"(?:ascii|utf-?(?:8|16|32)|iso8859|iso2022|cp|koi8|gb|hz|big5|euc|shift|johab|mac|tis|ptcp|kz)[\w-]*"
 )
+_PIECE: Final = 1024 * 1024
 
 
-def html_problem(document: str) -> str:
-    """Why a document cannot be whole; empty when it can."""
-    if _OPENS_DOCUMENT.match(document) and "</html" not in document[-4096:].lower():
-        return "the HTML page was cut off"
-    return ""
+def as_text(body: bytes | bytearray, content_type: str) -> tuple[bytes | bytearray, str]:
+    """A document whose marks are ASCII bytes, and the charset of its texts.
+
+    UTF-8 if it is that, whatever the header says; otherwise what the header or the page declares, otherwise Latin-1.
+    """
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", "replace").encode(), "utf-8"
+    if _is_utf8(body):
+        return body, "utf-8"
+    said = re.search(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", content_type)
+    declared = _META_CHARSET.search(body, 0, 4096)
+    charset = _codec(said[1] if said else declared[1].decode("ascii") if declared else "")
+    if _MARKS.encode(charset, "replace") == _MARKS.encode():
+        return body, charset
+    return body.decode(charset, "replace").encode("utf-8", "replace"), "utf-8"
 
 
-def text_of(body: bytes, content_type: str) -> str:
-    """UTF-8 if it is that, whatever the header says; otherwise the declared charset, otherwise Latin-1."""
+_MARKS: Final = "<a href='/"
+
+
+def _codec(charset: str) -> str:
     try:
-        return body.decode("utf-8-sig")
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return "latin-1"
+    return name if _CHARSETS.fullmatch(name) else "latin-1"
+
+
+def _is_utf8(body: bytes | bytearray) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(body), _PIECE):
+            decoder.decode(body[start : start + _PIECE], start + _PIECE >= len(body))
     except UnicodeDecodeError:
-        match = re.search(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", content_type)
-        try:
-            return body.decode(match[1] if match else "latin-1", "replace")
-        except LookupError:
-            return body.decode("latin-1")
+        return False
+    return True

@@ -10,26 +10,25 @@ JSON is first checked as a whole, without making anything of it, and then taken 
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterator
 from heapq import merge
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_mirror import urls
-from pkgindex_mirror.markup import LOOKS_LIKE_INDEX, Unreadable, html_problem, tags, text_of
-from pkgindex_mirror.pages import Notes, check_version, is_json
+from pkgindex_mirror import json_pieces, urls
+from pkgindex_mirror.html_pages import REPOSITORY_VERSION, no_listing
+from pkgindex_mirror.markup import Broken, Unreadable, as_text, is_empty, outline, tags
+from pkgindex_mirror.page_fields import Notes
+from pkgindex_mirror.pages import check_version, is_json
 
 _BUFFER = 16_384
 """Names that are strings before they become blocks."""
 _BLOCK = 512
 """Names that become strings together when a run is read."""
-_PIECE: Final = 256 * 1024
-"""Bytes of JSON that are decoded together."""
 
 
 class NamePile:
@@ -92,13 +91,13 @@ class NameListing(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def read_names(body: bytes, content_type: str) -> NameListing | Unreadable:
+def read_names(body: bytes | bytearray, content_type: str) -> NameListing | Unreadable:
     """Read a project list."""
-    if not body.strip():
+    if is_empty(body):
         return Unreadable("the project list is empty")
     if is_json(body, content_type):
         return _read_json(body)
-    return _read_html(text_of(body, content_type))
+    return _read_html(*as_text(body, content_type))
 
 
 class _JsonList(Struct):
@@ -112,60 +111,29 @@ class _Entry(Struct, gc=False):
 
 _list_decoder = msgspec.json.Decoder(_JsonList)
 _entries_decoder = msgspec.json.Decoder(list[_Entry])
-_OUTLINE = re.compile(rb"\s*\[\s*")
-_BETWEEN_OBJECTS = re.compile(rb"(?<=})\s*,")
-_COMMA = re.compile(rb",")
-_NEAR: Final = 64 * 1024
 
 
-def _read_json(body: bytes) -> NameListing | Unreadable:
+def _read_json(body: bytes | bytearray) -> NameListing | Unreadable:
     try:
         listing = _list_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, RecursionError):
-        return Unreadable("the project list is not JSON with a list of projects, or was cut off")
-    projects = memoryview(listing.projects)
-    if not _OUTLINE.match(projects):
         return Unreadable("the project list is not JSON with a list of projects, or was cut off")
     notes = Notes()
     refused = check_version(listing.meta.get("api-version") if isinstance(listing.meta, dict) else None, notes)
     if refused:
         return refused
     pile = NamePile()
-    for entries in _pieces(projects):
-        for entry in entries:
-            if isinstance(entry, _Entry):
-                _take(entry.name, pile, notes)
+    try:
+        for entries in json_pieces.items(listing.projects, _entries_of):
+            for entry in entries:
+                if isinstance(entry, _Entry):
+                    _take(entry.name, pile, notes)
+    except json_pieces.NoArrayError:
+        return Unreadable("the project list is not JSON with a list of projects, or was cut off")
     return NameListing(names=pile, notes=notes.lines())
 
 
-def _pieces(projects: memoryview) -> Iterator[list[Any]]:
-    """The items of a JSON array that was checked, some thousands at a time.
-
-    It is cut where a comma follows what looks like the end of an object, or at any comma. Where that is inside an item, what stands
-    before it is no JSON, and a longer piece is tried: twice as long each time, so that no input makes this slow.
-    """
-    outline = _OUTLINE.match(projects)
-    assert outline is not None
-    position, size = outline.end(), _PIECE
-    while position < len(projects):
-        start = position + size
-        cut = _BETWEEN_OBJECTS.search(projects, start, start + _NEAR) or _COMMA.search(projects, start)
-        piece = projects[position:] if cut is None else projects[position : cut.start()]
-        text = b"".join((b"[", piece, b"" if cut is None else b"]"))
-        try:
-            items = _items(text)
-        except (msgspec.DecodeError, RecursionError):
-            if cut is None:
-                return  # cannot be: the whole was checked
-            size *= 2
-            continue
-        yield items
-        if cut is None:
-            return
-        position, size = cut.end(), _PIECE
-
-
-def _items(text: bytes) -> list[Any]:
+def _entries_of(text: bytes) -> list[Any]:
     try:
         return _entries_decoder.decode(text)
     except msgspec.ValidationError:  # something in it is no object
@@ -181,26 +149,28 @@ def _take(spelled: Any, pile: NamePile, notes: Notes) -> None:
         pile.add(normal, spelled)
 
 
-def _read_html(document: str) -> NameListing | Unreadable:
-    problem = html_problem(document)
-    if problem:
-        return Unreadable(problem)
+def _read_html(document: bytes | bytearray, charset: str) -> NameListing | Unreadable:
     notes = Notes()
     pile = NamePile()
     version: str | None = None
-    for tag in tags(document):
+    for tag in tags(document, charset, {"a", "meta"}):
         if isinstance(tag, Unreadable):
             return tag
-        if tag.name == "a":
-            # HT-2: the text is the name and the link ends with it; any other link is somebody's decoration.
+        if isinstance(tag, Broken):
+            notes.add(f"{tag.what} never ends: what it holds was left out")
+        elif tag.name == "a":
+            # PEP 503: the text is the name and the link ends with it; any other link is somebody's decoration.
             spelled = tag.text.rstrip("/")
             name = normalized_or_none(spelled)
-            segment = urls.last_segment(tag.attributes.get("href", "").partition("?")[0].rstrip("/"))
+            link = urls.as_browsers_read(tag.attributes.get("href", "")).partition("#")[0]
+            segment = urls.last_segment(link.partition("?")[0].rstrip("/"))
             if name is not None and name == normalized_or_none(segment):
                 pile.add(name, spelled)
-        elif tag.name == "meta" and tag.attributes.get("name", "").lower() == "pypi:repository-version":
+        elif tag.attributes.get("name", "").lower() == REPOSITORY_VERSION:
             version = tag.attributes.get("content", "")
-    if not pile and version is None and not LOOKS_LIKE_INDEX.search(document):
-        return Unreadable("the upstream answered with an HTML page that is no project list")
+    if not pile and version is None:
+        problem = no_listing(outline(document, charset), "")
+        if problem:
+            return problem
     refused = check_version(version, notes)
     return refused or NameListing(names=pile, notes=notes.lines())

@@ -38,8 +38,8 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How often an upstream is asked before an answer counts as failed."""
     first_pause: float = 0.25
     """Seconds before the second attempt; the pause doubles from there, and `Retry-After` is respected."""
-    page_limit: int = 256 * 1024 * 1024
-    """Bytes of a page or project list, decompressed."""
+    page_limit: int = 64 * 1024 * 1024
+    """Bytes of a page or project list, decompressed. PyPI's list has 23 MB. Reading one may take four times its size in memory."""
     file_limit: int = 20 * 1024**3
     """Bytes of a file."""
     concurrent_pages: int = 32

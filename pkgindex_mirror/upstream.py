@@ -36,8 +36,9 @@ from pkgindex_core.rules.freshness import parse_retry_after
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
-from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
+from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, too_large
 from pkgindex_mirror.breaker import CircuitBreaker
+from pkgindex_mirror.markup import is_empty, may_be_cut_off
 from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings
 
@@ -435,7 +436,7 @@ class UpstreamClient:
         try:
             decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
             if (response.content_length or 0) > self._settings.page_limit:
-                raise BodyRefusedError(f"the page is larger than {self._settings.page_limit} bytes")
+                raise too_large(self._settings.page_limit)
             while data := await response.content.read(_CHUNK):
                 decoder.feed(data)
             body = decoder.finish()
@@ -444,8 +445,10 @@ class UpstreamClient:
             return Failed(reason=str(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return failure_of(error)
-        if not body.strip():
+        if is_empty(body):
             return Failed(reason="it answered with an empty page", again=True)
+        if not _is_delimited(response) and may_be_cut_off(body):
+            return Failed(reason="its answer may be cut off: it has no length, and its HTML does not end", again=True)
         return Document(
             body=body,
             content_type=response.headers.get("Content-Type", "")[:200],
@@ -453,6 +456,11 @@ class UpstreamClient:
             validators=_validators(response, asked),
             received=decoder.received,
         )
+
+
+def _is_delimited(response: aiohttp.ClientResponse) -> bool:
+    """Whether a body that broke off could be told from a whole one (RFC 9112 8)."""
+    return any(name in response.headers for name in ("Content-Length", "Transfer-Encoding", "Content-Encoding"))
 
 
 def user_agent() -> str:

@@ -38,6 +38,28 @@ def cleaned(url: str, base: str = "") -> str | None:
     return urlunsplit((parts.scheme, _host_and_port(parts), parts.path or "/", parts.query, ""))
 
 
+def as_browsers_read(href: str) -> str:
+    r"""The link that a browser takes an attribute for (WHATWG URL 4.4): no tabs and line breaks, `\\` before a query is `/`."""
+    path, mark, rest = re.sub(r"[\t\n\r]", "", href.strip()).partition("?")
+    return path.replace("\\", "/") + mark + rest
+
+
+def problem(url: str, base: str = "") -> str:
+    """Why a URL is not `cleaned`."""
+    if not _is_plain(url.strip().replace(" ", "%20")):
+        return "its URL has characters that no URL has"
+    try:
+        joined = urljoin(base, url.strip())
+        scheme = urlsplit(joined).scheme
+    except ValueError:
+        return "its URL cannot be read"
+    if scheme not in _PORTS:
+        return f"its URL is no http(s) URL, but {scheme[:20]}:" if scheme else "its URL is no http(s) URL"
+    if len(joined) > URL_LIMIT:
+        return f"its URL is longer than {URL_LIMIT} characters"
+    return "its URL has no host or port that can be asked"
+
+
 def origin(url: str) -> Origin:
     """Where a cleaned URL goes."""
     parts = urlsplit(url)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror import name_lists
+from pkgindex_mirror import json_pieces, name_lists
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.name_lists import NameListing, NamePile, read_names
 
@@ -86,8 +86,8 @@ def test_json_in_pieces_is_the_whole_wherever_it_is_cut(projects: list[Any], siz
     """Law: commas and braces in strings and inner objects are not taken for the end of an item."""
     whole = names(projects)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(name_lists, "_PIECE", size)
-        patch.setattr(name_lists, "_NEAR", size)
+        patch.setattr(json_pieces, "_PIECE", size)
+        patch.setattr(json_pieces, "_NEAR", size)
         pieces = names(projects)
     assert list(pieces.names) == list(whole.names)
     assert pieces.notes == whole.notes

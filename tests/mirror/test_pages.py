@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.pages import PageListing, api_version, filename_problem, read_page
+from pkgindex_mirror.page_fields import filename_problem
+from pkgindex_mirror.pages import PageListing, api_version, read_page
 
 DEMO = ProjectName("demo")
 JSON = "application/vnd.pypi.simple.v1+json"
 URL = "https://index.example.org/simple/demo/"
 SHA = "ab" * 32
+LISTINGS = Path(__file__).parents[1] / "golden" / "listings"
 
 
 def entry(**says: Any) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def html(body: str, head: str = '<meta name="pypi:repository-version" content="1
 def html_files(body: str, head: str = '<meta name="pypi:repository-version" content="1.4">') -> tuple[File, ...]:
     listing = html(body, head)
     assert isinstance(listing, PageListing), listing
-    return listing.files
+    return tuple(listing.files)
 
 
 class TestJson:
@@ -133,25 +136,25 @@ class TestJson:
         assert only(url=said).url == read
 
     @pytest.mark.parametrize(
-        "said",
+        ("said", "reason"),
         [
-            "file:///etc/passwd",
-            "ftp://example.org/x",
-            "javascript:x",
-            "https://",
-            "https://host:99999/x",
-            "https://host:0/x",
-            "https://[::1/x",
-            "https://a\nb/x",
-            "https://a/" + "x" * 5000,
-            None,
-            3,
+            ("file:///etc/passwd", "no http(s) URL, but file:"),
+            ("ftp://example.org/x", "no http(s) URL, but ftp:"),
+            ("javascript:x", "no http(s) URL, but javascript:"),
+            ("https://", "no host or port"),
+            ("https://host:99999/x", "no host or port"),
+            ("https://host:0/x", "no host or port"),
+            ("https://[::1/x", "cannot be read"),
+            ("https://a\nb/x", "characters that no URL has"),
+            ("https://a/" + "x" * 5000, "longer than 4096"),
+            (None, "has no URL"),
+            (3, "has no URL"),
         ],
     )
-    def test_a_file_that_nobody_could_fetch_is_left_out(self, said: Any) -> None:
+    def test_a_file_that_nobody_could_fetch_is_left_out(self, said: Any, reason: str) -> None:
         listing = listed(entry(url=said), entry(filename="demo-2.0.tar.gz"))
         assert [file.filename for file in listing.files] == ["demo-2.0.tar.gz"]
-        assert "no http(s) URL" in listing.notes[0]
+        assert reason in listing.notes[0]
 
     @pytest.mark.parametrize(
         "name",
@@ -169,7 +172,7 @@ class TestJson:
         assert "listed twice" in listing.notes[0]
 
     def test_a_page_without_files_is_a_page(self) -> None:
-        assert listed().files == ()
+        assert len(listed().files) == 0
 
     def test_versions_are_kept_once_and_odd_ones_too(self) -> None:
         assert listed(versions=["1.0", "2004d", "1.0", 3, "", None]).versions == ("1.0", "2004d")
@@ -235,30 +238,119 @@ class TestHtml:
         (file,) = html_files(f'<a href="demo-1.0.zip" {attribute}>demo-1.0.zip</a>')
         assert file.yanked == yanked
 
-    def test_every_way_to_write_an_anchor(self) -> None:
-        files = html_files(
-            "<A HREF='demo-1.zip'>demo-1.zip</A><a\n  class=x\n  href=demo-2.zip>demo-2.zip</a>"
-            '<a title="a > b" href="demo-3.zip"><b>demo-3.zip</b></a><a href="/d?id=4">demo-4.zip</a><a href="demo-5.zip"/>'
-            '<a href="demo%2B6.zip">x</a><area href="demo-7.zip"><!-- <a href="demo-8.zip">demo-8.zip</a> -->'
-        )
-        assert [file.filename for file in files] == [
-            "demo-1.zip",
-            "demo-2.zip",
-            "demo-3.zip",
-            "demo-4.zip",
-            "demo-5.zip",
-            "demo+6.zip",
-        ]
+    @pytest.mark.parametrize(
+        ("written", "filename"),
+        [
+            ("<A HREF='demo-1.zip'>demo-1.zip</A>", "demo-1.zip"),
+            ("<a\n  class=x\n  href=demo-1.zip>demo-1.zip</a>", "demo-1.zip"),
+            ("<a href = demo-1.zip>x", "demo-1.zip"),
+            ("<a title=it's href=demo-1.zip>x</a><i title='", "demo-1.zip"),
+            ('<a title="a > b" href="demo-1.zip"><b>demo-1.zip</b></a>', "demo-1.zip"),
+            ('<a data-x=">" href="demo-1.zip">x</a>', "demo-1.zip"),
+            ('<a href="/d?id=4">demo-1.zip</a>', "demo-1.zip"),
+            ('<a href="/d?id=4"><b>demo-1.zip</b> <i>new</i></a><a href="/">up</a>', ""),
+            ('<a href="/d?id=4"><b>demo-1.zip</b></a>', "demo-1.zip"),
+            ('<a href="demo-1.zip"/>', "demo-1.zip"),
+            ("<a/href=demo-1.zip>", "demo-1.zip"),
+            ('<a href="demo-1.zip" href="other-1.zip">x', "demo-1.zip"),
+            ('<a href="demo%2B1.zip">x</a>', "demo+1.zip"),
+            ('<a href="d%C3%A9mo-1.zip">x</a>', "démo-1.zip"),
+            ('<a href=" demo-\n1.zip\t">x</a>', "demo-1.zip"),
+            ('<a href="files\\demo-1.zip">x</a>', "demo-1.zip"),
+            ('<a href="demo-1&#46;zip">x</a>', "demo-1.zip"),
+            ('<a href="demo-1.zip?x=1&copy=2">x</a>', "demo-1.zip"),
+            ('<a href="demo-1.tar.lzma">x</a>', "demo-1.tar.lzma"),
+            ('<a href="demo-1.txz">x</a>', "demo-1.txz"),
+            ('<!--><a href="demo-1.zip">x</a>-->', "demo-1.zip"),
+            ('<!---><a href="demo-1.zip">x</a>-->', "demo-1.zip"),
+            ('<!-- <a href="demo-0.zip">x</a> --!><a href="demo-1.zip">x</a>', "demo-1.zip"),
+            ("<!-- a > b --><a href=demo-1.zip>", "demo-1.zip"),
+            ('<!x "><a href="demo-1.zip">', "demo-1.zip"),
+            ('<? php ?></ x><a href="demo-1.zip">', "demo-1.zip"),
+            ("< a href=demo-0.zip><a href=demo-1.zip>", "demo-1.zip"),
+            ('<script>x = "<a href=demo-0.zip>"</script><a href="demo-1.zip">', "demo-1.zip"),
+            ('<TEXTAREA><a href=demo-0.zip></textarea ><a href="demo-1.zip">', "demo-1.zip"),
+            ('<title>no end<a href="demo-1.zip">', "demo-1.zip"),
+            ('<noscript><a href="demo-1.zip"></noscript>', "demo-1.zip"),
+            ('<img title="<a href=demo-0.zip>"><a href="demo-1.zip">', "demo-1.zip"),
+            ('<table><tr><td><a href="demo-1.zip"><td>', "demo-1.zip"),
+            ('<area href="demo-0.zip"><link href="demo-0.zip"><abbr href="demo-0.zip">', ""),
+            ('<!-- <a href="demo-0.zip">demo-0.zip</a> -->', ""),
+            ('<a name="demo-0.zip">', ""),
+        ],
+    )
+    def test_a_link_is_what_a_browser_takes_for_one(self, written: str, filename: str) -> None:
+        assert [file.filename for file in html_files(written)] == ([filename] if filename else [])
 
-    def test_other_links_are_no_files(self) -> None:
-        files = html_files(
-            '<a href="/">home</a><a href="https://example.org">site</a><a name="x">y</a><a href="a.zip">a</a>'
+    def test_other_links_are_no_files_and_are_named(self) -> None:
+        listing = html(
+            '<a href="../">up</a><a href="?C=N;O=D">Name</a><a href="sub/">sub/</a><a href="#top">top</a><a name="x">y</a>'
+            '<a href="a.zip">a</a><a href="SHA256SUMS">sums</a><a href="https://user:secret@example.org/about?k=v">us</a>'
         )
-        assert [file.filename for file in files] == ["a.zip"]
+        assert isinstance(listing, PageListing)
+        assert [file.filename for file in listing.files] == ["a.zip"]
+        (note,) = listing.notes
+        assert "https://index.example.org/simple/demo/SHA256SUMS" in note
+        assert "https://example.org/about" in note
+        assert "secret" not in note
 
-    def test_base_counts(self) -> None:
-        (file,) = html_files('<a href="demo-1.zip">x</a>', head='<base href="/elsewhere/">')
-        assert file.url == "https://index.example.org/elsewhere/demo-1.zip"
+    @pytest.mark.parametrize(
+        ("written", "reason"),
+        [
+            ('<a href="ftp://host/demo-1.zip">x</a>', "no http(s) URL, but ftp:"),
+            ('<a href="a%2Fdemo-1.zip">x</a>', "not a plain one"),
+            ('<a href="demo-1.zip#sha256=short">x</a>', "without its digest"),
+            ('<a href="demo-1.zip">x</a><a href="/f/demo-1.zip">x</a>', "listed twice"),
+            ('<a href="demo-1.zip">x</a><!-- <a href="demo-2.zip">x</a>', "a comment never ends"),
+            ('<a href="demo-1.zip">x</a><a href="demo-2.zip>x</a>', "the tag <a> never ends"),
+        ],
+    )
+    def test_no_link_is_dropped_in_silence(self, written: str, reason: str) -> None:
+        listing = html("<a href='demo-0.zip'>x</a>" + written)
+        assert isinstance(listing, PageListing)
+        (note,) = listing.notes
+        assert reason in note
+
+    def test_the_same_link_twice_is_one_file(self) -> None:
+        """Apache's icons are links too."""
+        listing = html('<a href="demo-1.zip"><img src="i"></a> <a href="demo-1.zip">demo-1.zip</a>')
+        assert isinstance(listing, PageListing)
+        assert (len(listing.files), listing.notes) == (1, ())
+
+    @pytest.mark.parametrize(
+        ("fragment", "read"),
+        [
+            (f"#SHA256={SHA.upper()}", {"sha256": SHA}),
+            (f"#egg=demo-1&sha256={SHA}", {"sha256": SHA}),
+            (f"#md5={'0' * 32}&subdirectory=x", {"md5": "0" * 32}),
+            ("#egg=demo", {}),
+            ("#top", {}),
+            ("", {}),
+        ],
+    )
+    def test_digests_in_fragments(self, fragment: str, read: dict[str, str]) -> None:
+        listing = html(f'<a href="demo-1.zip{fragment}">x</a>')
+        assert isinstance(listing, PageListing)
+        assert ([file.digests for file in listing.files], listing.notes) == ([read], ())
+
+    @pytest.mark.parametrize(
+        ("head", "url"),
+        [
+            ('<base href="/elsewhere/">', "https://index.example.org/elsewhere/demo-1.zip"),
+            ('<base href="../files/">', "https://index.example.org/simple/files/demo-1.zip"),
+            (
+                '<base target="_blank"><base href="//cdn.example.org/x/index.html">',
+                "https://cdn.example.org/x/demo-1.zip",
+            ),
+            ('<base href="/first/"><base href="/second/">', "https://index.example.org/first/demo-1.zip"),
+            ('<base href="data:,">', "https://index.example.org/simple/demo/demo-1.zip"),
+            ("<base href>", "https://index.example.org/simple/demo/demo-1.zip"),
+        ],
+    )
+    def test_base_counts(self, head: str, url: str) -> None:
+        for document in (f'{head}<a href="demo-1.zip">x</a>', f'<a href="demo-1.zip">x</a>{head}'):
+            (file,) = html_files(document)
+            assert file.url == url
 
     def test_status_and_version_of_the_page(self) -> None:
         listing = html(
@@ -267,7 +359,7 @@ class TestHtml:
             '<meta name="pypi:project-status-reason" content="mal&quot;ware">',
         )
         assert isinstance(listing, PageListing)
-        assert (listing.files, listing.status, listing.status_reason) == ((), "quarantined", 'mal"ware')
+        assert (len(listing.files), listing.status, listing.status_reason) == (0, "quarantined", 'mal"ware')
         refused = html("", '<meta name="pypi:repository-version" content="2.0">')
         assert isinstance(refused, Unreadable)
 
@@ -277,7 +369,11 @@ class TestHtml:
             "<html><body><h1>Sign in</h1></body></html>",
             "<html><head><title>502 Bad Gateway</title></head></html>",
             "<!doctype html><html><body><a href='/login'>log in</a></body></html>",
-            "<html><body><h1>Links for demo</h1><a href='demo-1.zip'>demo-1.zip</a>",
+            "<html><title>demo</title><body>404: there is no project demo here</body></html>",
+            "<html><body><form action='/login'><input name=user></form></body></html>",
+            "<html><head><script>location = '/login'</script></head><body></body></html>",
+            "<html><head><meta http-equiv=refresh content='0; url=/login'></head></html>",
+            "<html><body>This is the home page of a hotel</body></html>",
             "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
             "hello",
             "",
@@ -293,6 +389,21 @@ class TestHtml:
             "<!DOCTYPE html><html><body><h1>Links for demo</h1></body></html>",
             "<html><h1>Index of /simple/demo</h1></html>",
             '<a href="demo-1.zip">demo-1.zip</a>',
+            "<html><body><h1>Links for demo</h1><a href='demo-1.zip'>demo-1.zip</a>",
+            (
+                '<html lang="en"><head><title>Links to demo</title><meta name="api-version" value="2"/></head><body>'
+                "<h1>Links to demo</h1></body></html>"
+            ),
+            "<html><head><title>demo</title></head><body><input><script>x</script></body></html>",
+            "<!DOCTYPE html><title>Files of demo</title><p>none yet",
+            "<!DOCTYPE html><title>My packages</title><body></body>",
+            "<html><body></body></html>",
+            "<!DOCTYPE html>",
+            "<pre><a href='../'>../</a></pre>",
+            (
+                "<title>Index of simple/demo</title><h1>Index of simple/demo</h1><pre>Name Last modified Size</pre><hr>"
+                "<address>Artifactory/7.104 Server at example.org</address>"
+            ),
         ],
     )
     def test_what_is_one_although_it_says_little(self, document: str) -> None:
@@ -305,14 +416,31 @@ class TestHtml:
             ("latin-1", "latin-1"),
             ("utf-8-sig", ""),
             ("latin-1", "bogus"),
+            ("latin-1", "hex"),
+            ("cp1252", "windows-1252"),
+            ("utf-16", "utf-16"),
+            ("utf-16", ""),
+            ("utf-16-le", "utf-16le"),
         ):
             found = read_page(text.encode(encoding), f"text/html; charset={declared}", URL, DEMO)
             assert isinstance(found, PageListing)
-            assert found.files[0].yanked == "naïve", (encoding, declared)
+            assert next(iter(found.files)).yanked == "naïve", (encoding, declared)
+
+    def test_the_page_may_declare_its_charset(self) -> None:
+        text = '<meta charset="iso-8859-2"><a href="demo-1.zip" data-yanked="łatka">demo-1.zip</a>'
+        found = read_page(text.encode("iso-8859-2"), "text/html", URL, DEMO)
+        assert isinstance(found, PageListing)
+        assert next(iter(found.files)).yanked == "łatka"
 
     @pytest.mark.parametrize(
         "hostile",
         [
+            "<script>" * 100_000,
+            "<title>" * 100_000 + ">",
+            "<a x='" * 100_000 + ">",
+            "<x" + " y" * 500_000 + ">",
+            "<a>" * 100_000,
+            "&" * 500_000 + "<a href='" + "&" * 60_000 + "'>",
             "<a " * 200_000,
             '<a href="' * 100_000,
             "<a '" * 200_000,
@@ -334,6 +462,31 @@ def test_the_version_a_page_says_it_speaks() -> None:
     assert api_version(b"<html>", "text/html") is None
 
 
+LISTED = {
+    "demo 2.0.zip",
+    "demo-1!3.0.tar.bz2",
+    "demo-1.0+local.1-py3-none-any.whl",
+    "demo-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64.whl",
+    "demo-1.0.tar.gz",
+    "démo&<1>.zip",
+}
+
+
+@pytest.mark.parametrize("server", ["nginx", "apache", "apache-fancy", "caddy", "python"])
+def test_directory_listings_of_real_servers(server: str) -> None:
+    """Recorded from nginx, Apache, Caddy and http.server, with and without files (`tests/golden/README.md`)."""
+    full, empty = ((LISTINGS / f"{server}-{what}.html").read_bytes() for what in ("demo", "empty"))
+    listing = read_page(full, "text/html", URL, DEMO)
+    assert isinstance(listing, PageListing)
+    assert {file.filename for file in listing.files} == LISTED
+    assert all(file.url.startswith(URL) for file in listing.files)
+    (note,) = listing.notes
+    assert "SHA256SUMS" in note
+    nothing = read_page(empty, "text/html", URL.replace("demo", "empty"), ProjectName("empty"))
+    assert isinstance(nothing, PageListing)
+    assert (len(nothing.files), [note for note in nothing.notes if "caddyserver" not in note]) == (0, [])
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -350,7 +503,7 @@ KEYS = [
 def test_one_bad_entry_never_costs_the_page(entries: list[Any], name: Any, versions: Any, status: Any) -> None:
     """Law: whatever else the page says, the good file is read."""
     listing = listed(entry(), *entries, name=name, versions=versions, **{"project-status": status})
-    assert listing.files[0].filename == "demo-1.0.tar.gz"
+    assert "demo-1.0.tar.gz" in {file.filename for file in listing.files}
     for file in listing.files:
         assert not filename_problem(file.filename)
         assert file.url.startswith(("https://", "http://"))
@@ -374,4 +527,4 @@ def test_fi_08_a_signature_that_is_not_served_is_not_promised(said: object, kept
     ).encode()
     listing = read_page(body, JSON, "https://example.test/simple/demo/", ProjectName("demo"))
     assert isinstance(listing, PageListing)
-    assert listing.files[0].gpg_sig is kept
+    assert next(iter(listing.files)).gpg_sig is kept

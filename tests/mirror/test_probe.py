@@ -73,7 +73,7 @@ async def test_an_upstream_with_nothing() -> None:
     [
         (behaviours.status(404), "no project demo"),
         (behaviours.status(403), "answered 403"),
-        (behaviours.says("text/html", b"<html>hello</html>"), "no package page"),
+        (behaviours.says("text/html", b"<html>hello</html>"), "lists nothing"),
     ],
 )
 async def test_what_is_no_index(upstream: ScriptedUpstream, behaviour, words: str) -> None:

@@ -13,7 +13,7 @@ from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror import refreshing_names
-from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror
 
@@ -516,3 +516,31 @@ async def test_a_status_that_the_operator_calls_absent_is_absent(
     narrow = await make_mirror(upstream.url, config={"absent_statuses": (403,)})
     with pytest.raises(Unavailable, match="answered 404"):
         await narrow.refresh()
+
+
+HTML = b"<html><title>demo</title><body><a href='../../files/demo-1.0.tar.gz'>demo-1.0.tar.gz</a>"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "whole"),
+    [
+        (behaviours.says("text/html", HTML), True),
+        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML)(_, answer)), False),
+        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), True),
+        (lambda _, answer: behaviours.gzipped()(_, behaviours.says("text/html", HTML)(_, answer)), True),
+        (lambda _, answer: behaviours.cut_chunked(1)(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), False),
+    ],
+    ids=["with a length", "ends by closing", "ends by closing and closed", "gzip", "chunks without an end"],
+)  # fmt: skip
+async def test_html_without_an_end_is_whole_when_its_transfer_is(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, whole: bool
+) -> None:
+    """HTML 13.1.2.4: `</html>` may be omitted."""
+    upstream.script("page", behaviour)
+    mirror = await make_mirror(upstream.url)
+    if not whole:
+        with pytest.raises(Unavailable, match="cut off"):
+            await mirror.refresh()
+        return
+    assert (await mirror.refresh()).state == "fresh"
+    assert list(await mirror.files()) == ["demo-1.0.tar.gz"]

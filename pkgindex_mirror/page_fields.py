@@ -1,0 +1,104 @@
+"""What single fields of an upstream's entry say, in JSON and in HTML alike. Pure.
+
+What a field says and we cannot take is left out; it never costs the entry, let alone the page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pkgindex_core.clock import Timestamp, from_rfc3339
+from pkgindex_core.digests import Sha256, clean_digests, parse_sha256
+from pkgindex_mirror import urls
+
+FILENAME_LIMIT = 255
+TEXT_LIMIT = 4096
+_SIZE_LIMIT = 2**63
+_TIME_LIMIT = Timestamp(253_402_207_200_000_000)
+"""9999-12-30T22:00Z in microseconds: uv refuses the whole page for a later time."""
+_NOTES_LIMIT = 20
+
+
+class Notes:
+    """Collects what was left out; many of a kind would only fill the log."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._count = 0
+
+    def add(self, line: str) -> None:
+        """Note one sentence."""
+        self._count += 1
+        if self._count <= _NOTES_LIMIT:
+            self._lines.append(line)
+
+    def lines(self) -> tuple[str, ...]:
+        """What there is to say."""
+        more = self._count - len(self._lines)
+        return (*self._lines, *([f"and {more} more"] if more else []))
+
+
+def filename_problem(filename: object) -> str:
+    """Why a filename cannot be served or stored; empty when it can."""
+    if not isinstance(filename, str) or not filename:
+        return "it has no filename"
+    if len(filename) > FILENAME_LIMIT or len(filename.encode("utf-8", "replace")) > FILENAME_LIMIT:
+        return f"the filename {filename[:40]!r}… is longer than {FILENAME_LIMIT} bytes"
+    # isprintable also refuses lone surrogates and every kind of control and separator except the blank.
+    if "/" in filename or "\\" in filename or not filename.isprintable() or filename[0] in ". " or filename[-1] == " ":
+        return f"the filename {filename!r} is not a plain one"
+    return ""
+
+
+def core_metadata(value: Any, filename: str) -> tuple[Sha256 | None, bool]:
+    """The sidecar's digest and whether one is offered. Every wheel has one: we read it from the wheel if need be."""
+    if isinstance(value, dict):
+        digest = value.get("sha256")
+        sha256 = parse_sha256(digest) if isinstance(digest, str) else None
+        return sha256, sha256 is None
+    return None, value is True or filename.lower().endswith(".whl")
+
+
+def digests(hashes: Any) -> dict[str, str]:
+    if not isinstance(hashes, dict):
+        return {}
+    digest = hashes.get("sha256")
+    if len(hashes) == 1 and isinstance(digest, str):  # what nearly every page has
+        sha256 = parse_sha256(digest)
+        return {"sha256": sha256} if sha256 else {}
+    return clean_digests(hashes)
+
+
+def size(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and 0 <= value < _SIZE_LIMIT else None
+
+
+def upload_time(value: Any) -> Timestamp | None:
+    moment = from_rfc3339(value) if isinstance(value, str) else None
+    return None if moment is None or moment >= _TIME_LIMIT else moment
+
+
+def gpg_sig(value: Any) -> bool | None:
+    """False passes; True would promise `<file>.asc` (FI-8), which no mirror of ours serves: nothing is said then."""
+    return False if value is False else None
+
+
+def provenance(value: Any) -> str:
+    """PEP 740: a fully qualified URL of a secure origin, or nothing."""
+    if isinstance(value, str) and value.lower().startswith("https://"):
+        return urls.cleaned(value) or ""
+    return ""
+
+
+def text(value: Any) -> str:
+    """A string that can be stored and shown: no lone surrogates, no control characters, not endless."""
+    if not isinstance(value, str):
+        return ""
+    if value.isprintable():
+        return value[:TEXT_LIMIT].strip()
+    readable = value.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else " " for c in readable[:TEXT_LIMIT]).strip()
