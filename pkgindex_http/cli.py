@@ -14,6 +14,7 @@ from pkgindex_http.commands.history import history
 from pkgindex_http.commands.indexes import index
 from pkgindex_http.commands.moving import export, import_
 from pkgindex_http.commands.plugins import plugins
+from pkgindex_http.commands.projects import project
 from pkgindex_http.commands.releases import delete, explain, mark, upload, yank
 from pkgindex_http.commands.run import run
 
@@ -45,7 +46,7 @@ def main() -> None:
 
 main.section("Serve", run, index, explain, plugins)
 main.section("People", user, token)
-main.section("Packages", upload, yank, delete, mark, history)
+main.section("Packages", upload, yank, delete, project, mark, history)
 main.section("Moving", import_, export)
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -118,6 +119,25 @@ async def test_users_and_indexes(devpi_url: str, hire: Hire, tmp_path: Path) -> 
     await anna.devpi("index", "dev", "volatile=True")
     told(await anna.devpi("user", "-y", "--delete", "anna"), "user deleted: anna")
     told(await anna.devpi("use", "--delete"), "REMOVED configuration at")
+
+
+@pytest.mark.skipif("PKGINDEX_TEST_DEVPI" in os.environ, reason="devpi gives a name up with its last version")
+async def test_a_name_is_given_up_at_the_url_of_its_project(devpi_url: str, hire: Hire, tmp_path: Path) -> None:
+    """A project without versions is nothing to remove for devpi's client; a URL it deletes as it is."""
+    anna = await settle(hire("anna"), devpi_url, bases="")
+    built = build_wheel("acme-tool", "1.0")
+    (tmp_path / built.filename).write_bytes(built.data)
+    await anna.devpi("upload", tmp_path / built.filename)
+    await anna.devpi("index", "dev", "volatile=False")
+    await anna.devpi("remove", "-y", "-f", "acme-tool==1.0")
+    assert (await anna.devpi("list")).split() == ["acme-tool"]
+    refused = await anna.devpi("remove", "-y", "-f", "acme-tool", fails=True)
+    told(refused, "No releases or distributions found matching 'acme-tool'.")
+    project = f"{devpi_url}/anna/dev/acme-tool"
+    refused = await anna.devpi("remove", "-y", project, fails=True)
+    told(refused, "403 Forbidden: project 'acme-tool' is on non-volatile index anna/dev")
+    told(await anna.devpi("remove", "-y", "-f", project), "About to remove the following file:", project)
+    assert (await anna.devpi("list")).split() == []
 
 
 async def test_releases(devpi_url: str, hire: Hire, upstream: ScriptedUpstream, tmp_path: Path) -> None:

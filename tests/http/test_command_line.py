@@ -180,6 +180,29 @@ def test_an_upload_of_many_tells_each_files_fate(tmp_path: Path) -> None:
     assert "there is no file" in err
 
 
+def test_a_project_is_deleted_with_its_name(tmp_path: Path) -> None:
+    """What is left after the last version goes too, and the index shows its bases' projects of that name again."""
+
+    def ran(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, [*words, "--data", str(tmp_path / "data")])
+        return result.exit_code, result.output
+
+    data = tmp_path / "data"
+    make_store(data)
+    built = build_wheel("demo", "1.0")
+    (tmp_path / built.filename).write_bytes(built.data)
+    assert uploaded(tmp_path / built.filename, data=data)[0] == 0
+    assert ran("delete", built.filename, "--force")[0] == 0
+    assert "root/dev (stage): holds" in ran("explain", "demo")[1]
+    status, said = ran("project", "delete", "Demo")
+    assert (status, "non-volatile index root/dev" in said, "hint: say" in said) == (1, True, True)
+    status, said = ran("project", "delete", "Demo", "--force")
+    assert (status, said) == (0, "Demo deleted from root/dev; its name is free for what bases of the index have\n")
+    assert "root/dev (stage): holds" not in ran("explain", "demo")[1]
+    assert ran("project", "delete", "demo", "--force") == (1, "error: project not found\n")
+    assert ran("project", "delete", "no name!")[0] == 1
+
+
 def make_store(data: Path) -> None:
     """Make a store there, as `run` does."""
 
