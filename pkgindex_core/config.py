@@ -207,6 +207,27 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_upload_fields: Annotated[
         int, option("The most text fields of an upload; each classifier and requirement is one.", at_least=32)
     ] = 4096
+    max_list_entries: Annotated[
+        int,
+        option(
+            "The most entries of a list among an index's options (`acl_…`, `bases`, `mirror_whitelist`, `constraints`). A longer one that is"
+            " stored already stays, and can be shortened.",
+            at_least=1,
+        ),
+    ] = 5000
+    max_user_indexes: Annotated[int, option("The most indexes of one user.", at_least=1)] = 1000
+    max_user_option_bytes: Annotated[
+        int,
+        option(
+            "The options of all indexes of one user together, texts and lists included.",
+            unit="bytes",
+            at_least=64 * _KIB,
+        ),
+    ] = _MIB
+    max_user_tokens: Annotated[
+        int,
+        option("The most API tokens of one user, and the most log-ins: one more ends the oldest log-in.", at_least=1),
+    ] = 1000
     workers: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
     page_cache_bytes: Annotated[int, option("Memory for finished pages, compressed.", unit="bytes", at_least=0)] = (
         128 * _MIB

@@ -35,7 +35,7 @@ from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
-from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration
+from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
 from pkgindex_core.services.documentation import Documentation
 from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
@@ -107,6 +107,7 @@ class Engine:
             types,
             {name: provider.make(context) for name, provider in plugins.index_options().items()},
             {"acl_toxresult_upload": (ANONYMOUS,)} if settings.devpi_defaults else {},
+            most_entries=settings.max_list_entries,
         )
         house = HouseRules(
             open_registration=settings.open_registration,
@@ -114,7 +115,13 @@ class Engine:
             restrict_modify=settings.restrict_modify or None,
             index_types=frozenset(types),
         )
-        self.identity = Identity(store=store, authenticators=authenticators, clock=clock, house=house)
+        self.identity = Identity(
+            store=store,
+            authenticators=authenticators,
+            clock=clock,
+            house=house,
+            most_tokens=settings.max_user_tokens,
+        )
         self.pages = Pages(
             store=store,
             admission=admission,
@@ -190,8 +197,10 @@ class Engine:
             store=store,
             passwords=self.passwords,
             options=self.index_options,
+            workers=workers,
             clock=clock,
             empty_passwords=settings.devpi_defaults,
+            limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
         )
         self.explaining = Explaining(
             store=store,

@@ -37,6 +37,9 @@ _WORDS: Final[Mapping[str, tuple[Action, ...]]] = {
     "index_modify": (Action.INDEX_MODIFY,),
     "index_delete": (Action.INDEX_DELETE,),
 }
+_MOST_ENTRIES: Final = 1000
+_LONGEST_ENTRY: Final = 256
+"""Every request with the token looks through its lists, and those of many tokens are in memory."""
 _LISTS: Final = ("allowed", "indexes", "projects")
 _KNOWN: Final = (*_LISTS, "expires", "not_before")
 
@@ -91,6 +94,11 @@ def _list(name: str, value: Any, problems: list[str]) -> list[str] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
         problems.append(f"The {name} restriction must be a list of texts that are not empty")
+        return None
+    if len(value) > _MOST_ENTRIES or any(len(item) > _LONGEST_ENTRY for item in value):
+        problems.append(
+            f"The {name} restriction has {len(value)} entries; {_MOST_ENTRIES} of {_LONGEST_ENTRY} characters are possible"
+        )
         return None
     return sorted({item.strip() for item in value})
 

@@ -113,13 +113,18 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
 
 
 class IndexOptions:
-    """The types and options that are declared, by name. `defaults` replaces the default of some."""
+    """The types and options that are declared, by name.
+
+    `defaults` replaces the default of some; `most_entries` is how long a list may become. One that is longer already may shrink.
+    """
 
     def __init__(
         self,
         types: Mapping[str, IndexType],
         options: Mapping[str, IndexOption],
         defaults: Mapping[str, Any] | None = None,
+        *,
+        most_entries: int = 5000,
     ) -> None:
         taken = sorted(_GUARDED.intersection(options))
         if taken:
@@ -127,6 +132,7 @@ class IndexOptions:
         self.types = types
         self._options = options
         self._defaults = defaults or {}
+        self._most_entries = most_entries
 
     def made(self, name: IndexName, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
         """A new index with these options (and `type`), the others at their defaults."""
@@ -222,6 +228,7 @@ class IndexOptions:
                 if value is DROP or (value is None and option is not None):
                     changed = _dropped(changed, key, option)
                 elif option is not None:
+                    self._bounded(key, option, value, _value(config, key))
                     changed = _written(changed, key, option, option.parse(value))
                 elif key not in _NOT_OPTIONS and key not in LEGACY:
                     unexpected[key] = value
@@ -249,6 +256,17 @@ class IndexOptions:
             raise Refused(problems, hint=hint)
         return changed
 
+    def _bounded(self, key: str, option: IndexOption, value: Any, before: Any) -> None:
+        """Refuse a list that is too long and does not shrink. Before it is read: reading is work, too."""
+        if not option.is_list:
+            return
+        count = values.entry_count(value)
+        if count > self._most_entries and count >= len(before or ()):
+            raise Refused(
+                f"the list {key!r} has {count} entries; {self._most_entries} are possible",
+                hint="name a `:group` where people are listed; the administrator's setting is max_list_entries",
+            )
+
     def _patch(self, config: IndexConfig, given: Mapping[str, Any], patch: Any) -> tuple[str, Any]:
         """One patch as the value that the option has after it."""
         options = self._options_of(config.type)
@@ -270,6 +288,7 @@ class IndexOptions:
             raise Refused(f"the '{key}' setting is not a list; write {key}=VALUE")
         before = given.get(key, _value(config, key))
         present = option.parse(() if before is DROP or before is None else before)
+        self._bounded(key, option, word, ())
         parts = option.parse(word)
         if operation == "+":
             return key, (*present, *(part for part in parts if part not in present))

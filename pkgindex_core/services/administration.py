@@ -9,9 +9,11 @@ and then told as the `Conflict` it is. A user whom the principal may not see is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from pkgindex_core.changes import (
@@ -44,6 +46,7 @@ from pkgindex_core.services.access import (
     require_user_right,
     visible_user,
 )
+from pkgindex_core.services.workers import in_worker
 
 if TYPE_CHECKING:  # what hashes is heavy, and commands want the constants
     from pkgindex_core.services.passwords import PasswordPool
@@ -57,6 +60,14 @@ _TRIES: Final = 5
 Outcome = TypeVar("Outcome")
 
 
+class OwnerLimits(Struct, frozen=True, kw_only=True):
+    """How much the indexes of one user may be. All of it is in memory, and read when anything of it changes."""
+
+    indexes: int = 1000
+    option_bytes: int = 1024 * 1024
+    """The options of all of them, as JSON."""
+
+
 class Administration:
     """Changes to users and indexes. `principal` is who asks; every method checks the right it needs."""
 
@@ -66,14 +77,18 @@ class Administration:
         store: IndexStore,
         passwords: PasswordPool,
         options: IndexOptions,
+        workers: Executor,
         clock: Clock,
         empty_passwords: bool = False,
+        limits: OwnerLimits = OwnerLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         self._store = store
         self._passwords = passwords
         self._options = options
+        self._workers = workers
         self._clock = clock
         self._empty_passwords = empty_passwords
+        self._limits = limits
 
     async def check_new_user(self, name: str, principal: Principal) -> None:
         """Raise what making this user would raise, before it is known what the user is to be."""
@@ -215,7 +230,11 @@ class Administration:
 
         async def attempt() -> IndexConfig:
             first = await self.check_new_index(raw, principal)
-            config = self._options.made(name, options, readable_tree(await self._store.tree(), principal))
+            tree = await self._store.tree()
+            seen = readable_tree(tree, principal)
+            # Long lists take a while to read, and others wait for this loop.
+            config = await in_worker(self._workers, self._options.made, name, options, seen)
+            self._bounded(tree, config, None)
             absent: list[Requirement] = [IndexAbsent(name), *(UserAbsent(each.user.name) for each in first)]
             await self._store.apply([*first, PutIndex(config)], who=principal.label, require=absent)
             return config
@@ -237,13 +256,14 @@ class Administration:
             config = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
             seen = readable_tree(tree, principal)
             if isinstance(options, Mapping):
-                changed = self._options.changed(config, options, seen)
+                changed = await in_worker(self._workers, self._options.changed, config, options, seen)
             else:
-                changed = self._options.patched(config, options, seen)
+                changed = await in_worker(self._workers, self._options.patched, config, options, seen)
             if changed == config:
                 if must_change:
                     raise Refused("The requested modifications resulted in no changes")
                 return config
+            self._bounded(tree, changed, config)
             await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
             return changed
 
@@ -296,6 +316,23 @@ class Administration:
             raise Missing("user", name[:160])
         return user
 
+    def _bounded(self, tree: Tree, config: IndexConfig, before: IndexConfig | None) -> None:
+        """Refuse an index that makes its owner's too many, or too large together. What is over the bound already may shrink."""
+        user = owner(config.name)
+        others = [each for name, each in tree.indexes.items() if owner(name) == user and name != config.name]
+        if before is None and len(others) >= self._limits.indexes:
+            raise Refused(
+                f"the user {user} has {len(others)} indexes; {self._limits.indexes} are possible",
+                hint="delete one first; the administrator's setting is max_user_indexes",
+            )
+        size = _size(config)
+        together = size + sum(_size(each) for each in others)
+        if together > self._limits.option_bytes and (before is None or size >= _size(before)):
+            raise Refused(
+                f"the options of all indexes of {user} would take {together} bytes; {self._limits.option_bytes} are possible",
+                hint="shorten lists and texts, here or of another index; the administrator's setting is max_user_option_bytes",
+            )
+
     def _may_create(self, tree: Tree, name: IndexName, principal: Principal) -> None:
         """Let a principal make an index; who may see that there is one already hears that first."""
         there = tree.indexes.get(name)
@@ -307,6 +344,10 @@ class Administration:
             raise Denied(f"no permission to create index {name}", anonymous=principal.name is None, hint=hint)
         if there is not None:
             raise Conflict(f"index {name!r} exists")
+
+
+def _size(config: IndexConfig) -> int:
+    return len(msgspec.json.encode(config))
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, str]:

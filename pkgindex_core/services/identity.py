@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied, Missing, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
@@ -69,11 +69,13 @@ class Identity:
         authenticators: Sequence[Authenticator],
         clock: Clock,
         house: HouseRules = HouseRules(),  # noqa: B008 - a frozen value
+        most_tokens: int = 1000,
     ) -> None:
         self._store = store
         self._nobody = Principal(house=house)
         self._authenticators = authenticators
         self._clock = clock
+        self._most_tokens = most_tokens
         self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
         self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
 
@@ -152,6 +154,8 @@ class Identity:
 
         `newcomer` says that somebody vouches for the user: one who is not known yet is made, in the same commit.
         """
+        if kind == "api":
+            await self._make_room(user)
         text, token = self._new_token(
             user, name=name, kind=kind, seconds=seconds, indexes=indexes, projects=projects, actions=actions
         )
@@ -177,15 +181,32 @@ class Identity:
             await self._store.apply([PutToken(token)], who=who, require=require)
         await self._clear_away(token.user, token.created)
 
+    async def _make_room(self, user: str) -> None:
+        """See that one more API token of a user fits: expired ones go when there are too many, others stay."""
+        now = self._clock.now()
+        tokens = [token for token in await self._store.tokens(user) if token.kind == "api"]
+        if len(tokens) < self._most_tokens:
+            return
+        expired = [token for token in tokens if token.expires is not None and token.expires <= now]
+        if not expired:
+            raise Refused(
+                f"the user {user} has {len(tokens)} API tokens; {self._most_tokens} are possible",
+                hint="delete those that nobody needs; the administrator's setting is max_user_tokens",
+            )
+        await self._drop(expired)
+
     async def _clear_away(self, user: str, now: Timestamp) -> None:
-        """Drop a user's expired log-ins, so that they do not pile up; somebody else may be doing the same."""
-        expired = [
-            DropToken(old.id)
-            for old in await self._store.tokens(user)
-            if old.kind == "login" and old.expires is not None and old.expires <= now
-        ]
+        """Drop a user's expired log-ins, and the oldest when there are too many, so that they do not pile up."""
+        log_ins = [token for token in await self._store.tokens(user) if token.kind == "login"]
+        expired = [token for token in log_ins if token.expires is not None and token.expires <= now]
+        good = [token for token in log_ins if token.expires is None or token.expires > now]
+        oldest = sorted(good, key=lambda token: token.created)[: max(0, len(good) - self._most_tokens)]
+        await self._drop([*expired, *oldest])
+
+    async def _drop(self, tokens: Sequence[Token]) -> None:
+        """Drop tokens; somebody else may be doing the same."""
         with suppress(Missing):
-            await self._store.apply(expired, who="[housekeeping]")
+            await self._store.apply([DropToken(token.id) for token in tokens], who="[housekeeping]")
 
     async def revoke_token(self, token_id: str, *, who: str) -> None:
         """End a token; from the next request on nobody gets in with it."""
