@@ -16,6 +16,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+ZstdError = zstd.ZstdError
+
 CODINGS: Final = ("zstd", "gzip")
 """The codings on offer, the better first."""
 
@@ -39,6 +41,11 @@ def decompress(body: bytes, coding: str) -> bytes:
     if coding == "zstd":
         return zstd.decompress(body)
     return body
+
+
+def zstd_decompressor(memory_bytes: int) -> zstd.ZstdDecompressor:
+    """For a stream of somebody else's that may refer back at most so far; raises `ZstdError`."""
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: memory_bytes.bit_length() - 1})
 
 
 class Compressor:

@@ -76,6 +76,8 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     acl_upload: tuple[str, ...] = ()
     acl_toxresult_upload: tuple[str, ...] = (AUTHENTICATED,)
     """Who may add test results to a release. devpi's own default is `:ANONYMOUS:`; here nothing is written without credentials."""
+    upload_rules: str = "lenient"
+    """`lenient` or `pypi`: whether an upload that PyPI would refuse is taken, with a warning, when it is not dangerous."""
     mirror_whitelist: tuple[str, ...] = ()
     """Normalised project names, or `*`, that may be taken from a mirror although a hosted index has them."""
     mirror_whitelist_inheritance: str = "intersection"

@@ -157,7 +157,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route("POST", "/RPC2", _NO_XMLRPC, pypi_layout.no_xmlrpc, "the same"),
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
-    Route("POST", "/legacy", Public("a redirect that says nothing"), uploads.add_slash, "308 to /legacy/"),
+    # uv follows no redirect to a relative URL, and twine follows none.
+    Route("POST", "/legacy", _UPLOAD, uploads.upload, "the same, without the slash"),
     Route(
         "GET",
         "/{user}[/]",

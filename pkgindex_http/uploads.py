@@ -1,6 +1,6 @@
 """The legacy upload API (twine, uv publish, flit, hatch, poetry, devpi upload): a form comes in, a file is published.
 
-Success is 200 with the warnings, one a line. Failures put the message into the reason phrase and into the body, because that is
+Success is 200 with the warnings: one a line, or a JSON document for a client that asks for one. Failures put the message into the reason phrase and into the body, because that is
 where clients look; a file that exists is 400 beginning `File already exists`, which is what they recognise (UP-12).
 """
 
@@ -18,7 +18,7 @@ from pkgindex_http.bodies import chunks, read_bytes
 from pkgindex_http.devpi.envelope import marks
 from pkgindex_http.errors import BodyStalled, error_reply
 from pkgindex_http.multipart import FormReader, PartHead
-from pkgindex_http.replies import Reply, redirect, text_reply
+from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
 
 _QUERY_FIELDS = (":action", "protocol_version")
@@ -43,7 +43,21 @@ async def upload(ask: Ask) -> Reply:
             return error_reply(error, ask.accept, status=400, phrase=True)
         raise
     failpoint("upload.answered")
-    return text_reply("\n".join(published.warnings), headers=await _marks(ask))
+    headers = await _marks(ask)
+    if "application/json" not in ask.accept.lower():
+        return text_reply("\n".join(published.warnings), headers=headers)
+    document = {
+        "status": 200,
+        # devpi's envelope has its text here.
+        "message": "; ".join(published.warnings),
+        "index": published.index,
+        "project": published.project,
+        "created": published.created,
+        "warnings": published.warnings,
+    }
+    if isinstance(published, Published):
+        document |= {"filename": published.file.filename, "version": published.file.version}
+    return json_reply(document, headers=headers)
 
 
 async def _marks(ask: Ask) -> dict[str, str]:
@@ -52,12 +66,6 @@ async def _marks(ask: Ask) -> dict[str, str]:
         return await marks(ask.engine)
     except PkgIndexError:
         return {}
-
-
-async def add_slash(ask: Ask) -> Reply:
-    """`/legacy` is `/legacy/`; 308 keeps the method and the body."""
-    await _drain(ask)
-    return redirect(f"{ask.segments[-1]}/", status=308)
 
 
 async def _receive(ask: Ask) -> Published | PublishedDocumentation | Registered:

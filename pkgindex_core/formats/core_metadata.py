@@ -4,7 +4,7 @@ The format is RFC 822 headers in UTF-8 and a body, the description (core-metadat
 split here, not by `email`: that is quadratic in the number of different headers, guesses at encodings, and knows MIME,
 which metadata is not. What single fields may hold is asked of `packaging.metadata` where it knows.
 
-`read_metadata` never fails: mirrors show what there is. `metadata_problems` says everything an upload does wrong;
+`read_metadata` never fails: mirrors show what there is. `check_metadata` says everything an upload does wrong;
 what other tools would read differently (a bare carriage return, a line that is no header) is wrong too.
 """
 
@@ -15,14 +15,14 @@ import re
 from msgspec import Struct
 
 from pkgindex_core.formats import metadata_fields
+from pkgindex_core.formats.upload_rules import Findings, Unusual
 
-__all__ = ["CoreMetadata", "metadata_problems", "normalized_label", "read_metadata"]
+__all__ = ["CoreMetadata", "check_metadata", "normalized_label", "read_metadata"]
 
 HEADER_LIMIT = 20_000
 """Header lines that are read; beyond, an upload is refused. The most that was ever seen has some thousand."""
 DESCRIPTION_LIMIT = 10 * 1024 * 1024
 """Bytes of a description in an upload."""
-PROBLEM_LIMIT = 40
 
 
 class CoreMetadata(Struct, frozen=True, kw_only=True):
@@ -69,27 +69,17 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):
 
 def read_metadata(data: bytes) -> CoreMetadata:
     """Read whatever can be read; never fails."""
-    return _fields(_split(data))
+    return _fields(_split(data, Findings()))
 
 
-def metadata_problems(
-    data: bytes, *, direct_urls: bool = True, local_versions: bool = True
-) -> tuple[CoreMetadata, tuple[str, ...]]:
-    """Read metadata that is to be published, and say everything that is wrong with it.
-
-    `direct_urls` and `local_versions` say whether `name @ url` requirements (VA-9) and versions like
-    `1.0+cu121` (VA-5) are taken; public indexes refuse both, private ones need them.
-    """
-    split = _split(data)
+def check_metadata(data: bytes, findings: Findings) -> CoreMetadata:
+    """Read metadata that is to be published, and say everything that is wrong with it."""
+    split = _split(data, findings)
     metadata = _fields(split)
-    problems = list(split.problems)
     if split.readable:
-        problems += _repeated(split)
-        problems += metadata_fields.field_problems(metadata, direct_urls=direct_urls, local_versions=local_versions)
-    kept = list(dict.fromkeys(problems))
-    if len(kept) > PROBLEM_LIMIT:
-        kept = [*kept[:PROBLEM_LIMIT], f"and {len(kept) - PROBLEM_LIMIT} more problems in the metadata"]
-    return metadata, tuple(kept)
+        _check_repeated(split, findings)
+        metadata_fields.check_fields(metadata, findings)
+    return metadata
 
 
 def normalized_label(label: str) -> str:
@@ -107,39 +97,38 @@ class _Split(Struct):
     headers: dict[str, list[str]]
     """Values by lower-case header name, unfolded."""
     body: str
-    problems: list[str]
     readable: bool
     """False when so much is wrong that field by field only more noise would come."""
 
 
-def _split(data: bytes) -> _Split:
-    problems: list[str] = []
+def _split(data: bytes, findings: Findings) -> _Split:
     head, body = _parts(data)
     readable = True
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
-        problems.append(f"the metadata is not UTF-8: byte {head[error.start]:#04x} at offset {error.start}")
-        text = head.decode(errors="replace")
-        readable = False
+        findings.unusual(
+            Unusual.ENCODING, f"the metadata is not UTF-8: byte {head[error.start]:#04x} at offset {error.start}"
+        )
+        # What distutils of Python 2 wrote where an author's name was Latin-1. Every byte has a meaning there.
+        text = head.decode("latin-1")
     try:
         description = body.decode()
     except UnicodeDecodeError:
-        problems.append("the description is not UTF-8")
-        description = body.decode(errors="replace")
+        findings.unusual(Unusual.ENCODING, "the description is not UTF-8")
+        description = body.decode("latin-1")
     if len(body) > DESCRIPTION_LIMIT:
-        problems.append(f"the description has {len(body)} bytes; the limit is {DESCRIPTION_LIMIT}")
+        findings.refuse(f"the description has {len(body)} bytes; the limit is {DESCRIPTION_LIMIT}")
     if "\0" in text or "\r" in text.replace("\r\n", "\n"):
         # uv ends a line at line feeds only, Python's email at carriage returns too.
-        problems.append("the metadata's headers have null bytes or bare carriage returns")
+        findings.refuse("the metadata's headers have null bytes or bare carriage returns")
         readable = False
     lines = text.replace("\r\n", "\n").split("\n")
     if len(lines) > HEADER_LIMIT:
-        problems.append(f"the metadata has {len(lines)} header lines; the limit is {HEADER_LIMIT}")
+        findings.refuse(f"the metadata has {len(lines)} header lines; the limit is {HEADER_LIMIT}")
         readable = False
         del lines[HEADER_LIMIT:]
-    headers, complaints = _headers(lines)
-    return _Split(headers, description, problems + complaints, readable)
+    return _Split(_headers(lines, findings), description, readable)
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes]:
@@ -148,9 +137,8 @@ def _parts(data: bytes) -> tuple[bytes, bytes]:
     return (data[: found.start()], data[found.end() :]) if found else (data, b"")
 
 
-def _headers(lines: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+def _headers(lines: list[str], findings: Findings) -> dict[str, list[str]]:
     folded: list[tuple[str, list[str]]] = []
-    problems: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
@@ -158,12 +146,11 @@ def _headers(lines: list[str]) -> tuple[dict[str, list[str]], list[str]]:
             if folded:
                 folded[-1][1].append(line)
             else:
-                problems.append("the metadata begins with a continuation line")
+                findings.refuse("the metadata begins with a continuation line")
             continue
         name, colon, value = line.partition(":")
         if not colon or not _HEADER_NAME.fullmatch(name):
-            if len(problems) < PROBLEM_LIMIT:
-                problems.append(f"line {number} of the metadata is no header: {line[:60]!a}")
+            findings.refuse(f"line {number} of the metadata is no header: {line[:60]!a}")
             continue
         folded.append((name.lower(), [value]))
     headers: dict[str, list[str]] = {}
@@ -175,7 +162,7 @@ def _headers(lines: list[str]) -> tuple[dict[str, list[str]], list[str]]:
             else "\n".join([parts[0], *(_INDENT.sub("", part, count=1) for part in parts[1:])])
         )
         headers.setdefault(name, []).append(value.strip())
-    return headers, problems
+    return headers
 
 
 def _fields(split: _Split) -> CoreMetadata:
@@ -223,16 +210,18 @@ def _fields(split: _Split) -> CoreMetadata:
     )
 
 
-def _repeated(split: _Split) -> list[str]:
+def _check_repeated(split: _Split, findings: Findings) -> None:
     """Fields that may stand once and stand twice; readers differ in which one they take."""
-    problems = [
-        f"the metadata field {name} stands {len(split.headers[name])} times; it may stand once"
-        for name in metadata_fields.SINGLE
-        if len(split.headers.get(name, ())) > 1
-    ]
+    for name in metadata_fields.SINGLE:
+        count = len(split.headers.get(name, ()))
+        if count > 1:
+            text = f"the metadata field {name} stands {count} times; it may stand once"
+            if name in metadata_fields.DECIDING:
+                findings.refuse(text)
+            else:
+                findings.unusual(Unusual.REPEATED, text)
     if split.headers.get("description") and split.body.strip():
-        problems.append("the metadata has a description in a header and another in its body")
-    return problems
+        findings.unusual(Unusual.REPEATED, "the metadata has a description in a header and another in its body")
 
 
 def _told(value: str) -> bool:

@@ -1,34 +1,39 @@
 """What a filename says: kind, project, version.
 
-Two readings. `parse_upload_filename` is strict: it takes only what may be uploaded today (PEP 427, PEP 625) and
-says what is wrong otherwise. `version_in` and `candidate_projects` never fail: mirrors list files of every
-age (.egg, .exe, .msi, .rpm, .tar.bz2, dumb archives), and those must neither crash a page nor be lost.
+Two readings. `parse_upload_filename` takes what the rules of uploads take (under `pypi` PEP 427 and PEP 625) and says what is
+wrong otherwise. `version_in` and `candidate_projects` never fail: mirrors list files of every age (.egg, .exe, .msi, .rpm,
+.tar.bz2, dumb archives), and those must neither crash a page nor be lost.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import product
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
+from pkgindex_core.formats.upload_rules import PYPI, Findings, Unusual, UploadRules
+from pkgindex_core.formats.versions import LEGACY_MARKS, canonical_version, is_pep440, same_version, version_key
 from pkgindex_core.names import ProjectName, normalized_or_none
 
 __all__ = [
     "FileKind",
+    "UploadKind",
     "UploadName",
     "candidate_projects",
     "canonical_version",
     "kind_of",
     "parse_upload_filename",
+    "sdist_ending",
     "version_in",
     "version_key",
 ]
 
-FileKind = Literal["wheel", "sdist", "egg", "wininst", "msi", "rpm", "deb", "dmg", "dumb", "other"]
+UploadKind = Literal["wheel", "sdist", "egg", "wininst", "msi", "rpm", "deb", "dmg", "dumb"]
+FileKind = Literal[UploadKind, "other"]
 
 FILENAME_LIMIT = 255
 """Characters: what the usual file systems of those who download can hold."""
@@ -45,53 +50,73 @@ class UploadName(Struct, frozen=True, kw_only=True):
     name_part: str
     """The project's name as the filename spells it."""
     version: str
-    """As the filename spells it."""
-    kind: Literal["wheel", "sdist"]
+    """As the filename spells it, except that a `_` which stands for a `-` is one again."""
+    version_part: str
+    kind: UploadKind
     python_tag: str
-    """Of a wheel, `py2.py3` and the like; `source` for a source distribution, as upload forms call it."""
+    """Of a wheel, `py2.py3` and the like; `source` for a source distribution, as upload forms call it; else empty."""
     build: str = ""
     tags: frozenset[str] = frozenset()
     """Of a wheel: every `python-abi-platform` that its compressed tag set stands for."""
+    warnings: tuple[str, ...] = ()
+    """What is unusual about the name and was taken."""
 
     @property
     def stem(self) -> str:
         """`name-version`: how `.dist-info` and the top directory of a source distribution begin."""
-        return f"{self.name_part}-{self.version}"
+        return f"{self.name_part}-{self.version_part}"
+
+    def is_spelled(self, stem: str) -> bool:
+        """Whether another `name-version` stands for this project and version."""
+        return any(
+            normalized_or_none(stem[:place]) == self.project and same_version(stem[place + 1 :], self.version)
+            for place, mark in enumerate(stem[:FILENAME_LIMIT])
+            if mark == "-"
+        )
 
 
-def parse_upload_filename(filename: str, *, any_sdist_spelling: bool = False) -> UploadName:
+def parse_upload_filename(
+    filename: str, rules: UploadRules = PYPI, *, project: str = "", version: str = ""
+) -> UploadName:
     """Read the name of a file that is to be uploaded; refuse it with every reason there is.
 
-    `any_sdist_spelling` also takes `Foo.Bar-1.0.0.tar.gz`, which PEP 625 wants as `foo_bar-1.0.0.tar.gz` and which
-    build tools wrote for twenty years.
+    Names of old times may be cut into name and version in several ways; `project` and `version`, as somebody else says
+    them, tell which one is meant. Whether they agree with the result is for the caller to see.
     """
-    problems: list[str] = []
-    shown = repr(filename[:300])
-    # VA-13. Reported first and alone where the rest of the name could not be read sensibly anyway.
     if not filename:
         raise Refused("the file has no name", hint="send the file part with a filename")
+    findings = Findings(rules)
+    shown = repr(filename[:300])
+    # VA-13. Reported first and alone where the rest of the name could not be read sensibly anyway.
     if any(ord(mark) < 32 or ord(mark) == 127 for mark in filename):
-        problems.append(f"the filename {shown} has control characters")
+        findings.refuse(f"the filename {shown} has control characters")
     if "/" in filename or "\\" in filename:
-        problems.append(f"the filename {shown} has path separators")
+        findings.refuse(f"the filename {shown} has path separators")
     if len(filename) > FILENAME_LIMIT:
-        problems.append(f"the filename is longer than {FILENAME_LIMIT} characters")
+        findings.refuse(f"the filename is longer than {FILENAME_LIMIT} characters")
     if not filename.isascii():
-        problems.append(f"the filename {shown} has characters outside ASCII")
+        findings.refuse(f"the filename {shown} has characters outside ASCII")
+    legible = not findings.problems
+    name = None
     kind = kind_of(filename)
-    if filename.endswith(".whl") and not problems:
-        name = _parse_wheel(filename, problems)
-    elif filename.endswith(".tar.gz") and kind == "sdist" and not problems:
-        name = _parse_sdist(filename, problems, any_spelling=any_sdist_spelling)
-    else:
-        name = None
-        if kind not in {"wheel", "sdist"} or not filename.endswith((".whl", ".tar.gz")):
-            problems.append(_WHY_NOT.get(kind, _NEITHER).format(shown=shown))
-    if problems or name is None:
-        raise Refused(
-            problems, hint="upload wheels (name-version-python-abi-platform.whl) and sdists (name-version.tar.gz)"
+    if kind == "other" or (kind == "sdist" and not sdist_ending(filename)):
+        findings.refuse(
+            f"{shown} is not a valid archive name: it is neither a wheel (.whl) nor a source distribution (.tar.gz)"
         )
-    return name
+    elif kind == "wheel" and not filename.endswith(".whl"):
+        findings.refuse(f"{shown} must end with .whl in lower case")
+    else:
+        if kind in _NO_LONGER:
+            findings.unusual(Unusual.BUILT_FORMAT, f"{shown} is {_NO_LONGER[kind]}")
+        if legible:
+            parse = _parse_wheel if kind == "wheel" else _parse_other
+            name = parse(filename, kind, findings, project, version)
+    if name is None or findings.problems:
+        raise Refused(
+            findings.problems,
+            hint="upload wheels (name-version-python-abi-platform.whl) and sdists (name-version.tar.gz)",
+        )
+    return replace(name, warnings=findings.warnings)
 
 
 def kind_of(filename: str) -> FileKind:
@@ -107,6 +132,16 @@ def kind_of(filename: str) -> FileKind:
                 return "dumb"
             return kind
     return "other"
+
+
+def sdist_ending(filename: str) -> str:
+    """The ending of a source distribution's name, in lower case; "" for any other file.
+
+    >>> sdist_ending("a-1.tar.gz"), sdist_ending("a-1.ZIP"), sdist_ending("a-1.win32.zip")
+    ('.tar.gz', '.zip', '')
+    """
+    lowered = filename.lower()
+    return next((end for end in SDIST_ENDINGS if lowered.endswith(end)), "") if kind_of(filename) == "sdist" else ""
 
 
 def version_in(filename: str, project: ProjectName) -> str:
@@ -156,11 +191,13 @@ def candidate_projects(filename: str) -> tuple[ProjectName, ...]:
     return tuple(dict.fromkeys(name for name in names if name))[:CANDIDATE_LIMIT]
 
 
-def _parse_wheel(filename: str, problems: list[str]) -> UploadName | None:
-    """PEP 427: `name-version(-build)?-python-abi-platform.whl`. Appends to `problems`."""
+def _parse_wheel(
+    filename: str, kind: UploadKind, findings: Findings, _project: str, _version: str
+) -> UploadName | None:
+    """PEP 427: `name-version(-build)?-python-abi-platform.whl`."""
     parts = filename.removesuffix(".whl").split("-")
     if len(parts) not in {5, 6}:
-        problems.append(
+        findings.refuse(
             f"the wheel name {filename!r} has {len(parts)} parts between dashes; it must have 5, or 6 with a build number"
         )
         return None
@@ -168,55 +205,110 @@ def _parse_wheel(filename: str, problems: list[str]) -> UploadName | None:
     build = parts[2] if len(parts) == 6 else ""
     python, abi, platform = parts[-3:]
     project = normalized_or_none(name_part)
-    if project is None or "__" in name_part:
-        problems.append(f"{name_part!r} in {filename!r} is not a project name; write it normalised, with '_' for '-'")
-    if not _VERSION_MARKS.fullmatch(version) or not is_pep440(version):
-        problems.append(f"{version!r} in {filename!r} is not a version (PEP 440)")
+    if project is None or not _VERSION_MARKS.fullmatch(version):
+        what = "a version (PEP 440)" if project else "a project name; write it normalised, with '_' for '-'"
+        findings.refuse(f"{version if project else name_part!r} in {filename!r} is not {what}")
+        return None
+    if "__" in name_part:
+        findings.unusual(
+            Unusual.WHEEL_NAME,
+            f"{name_part!r} in {filename!r} is not a project name; it is written {project.replace('-', '_')!r}",
+        )
+    said = _unescaped(version)
+    if not is_pep440(version):
+        _check_version(version, said, findings)
     if len(parts) == 6 and not _BUILD.fullmatch(build):
-        problems.append(f"the build number {build!r} in {filename!r} does not begin with a digit")
+        findings.refuse(f"the build number {build!r} in {filename!r} does not begin with a digit")
     sets = [python.split("."), abi.split("."), platform.split(".")]
     wrong = [tag for tags in sets for tag in tags if not _TAG.fullmatch(tag)]
     if wrong:
-        problems.append(f"{filename!r} has malformed tags: {', '.join(map(repr, wrong[:5]))}")
+        findings.refuse(f"{filename!r} has malformed tags: {', '.join(map(repr, wrong[:5]))}")
     count = len(sets[0]) * len(sets[1]) * len(sets[2])
     if count > TAG_LIMIT:
-        problems.append(f"the tags of {filename!r} stand for {count} combinations; the limit is {TAG_LIMIT}")
-    if problems or project is None:
+        findings.refuse(f"the tags of {filename!r} stand for {count} combinations; the limit is {TAG_LIMIT}")
         return None
     return UploadName(
         filename=filename,
         project=project,
         name_part=name_part,
-        version=version,
-        kind="wheel",
+        version=said,
+        version_part=version,
+        kind=kind,
         python_tag=python,
         build=build,
         tags=frozenset("-".join(tag) for tag in product(*sets)),
     )
 
 
-def _parse_sdist(filename: str, problems: list[str], *, any_spelling: bool) -> UploadName | None:
-    """PEP 625: `name_with_underscores-version.tar.gz`. Appends to `problems`."""
-    stem = filename.removesuffix(".tar.gz")
-    # Only a name of the older spelling can have several dashes; the version has none (PEP 625), so the last one counts.
-    name_part, dash, version = stem.rpartition("-")
-    if not dash:
-        problems.append(f"the sdist name {filename!r} has no version; it must be name-version.tar.gz")
+def _parse_other(filename: str, kind: UploadKind, findings: Findings, project: str, version: str) -> UploadName | None:
+    """PEP 625: `name_with_underscores-version.tar.gz`. Anything else is cut where name and version fit best."""
+    stem, _ = _stem(filename)
+    cuts = [
+        (name, _without_platform(stem[place + 1 :], kind))
+        for place in _separators(stem, kind)
+        if normalized_or_none(name := stem[:place])
+    ]
+    cuts = [(name, rest) for name, rest in cuts if rest]
+    if not cuts:
+        name_part, dash, _ = stem.rpartition("-")
+        findings.refuse(
+            f"{name_part!r} in {filename!r} is not a project name"
+            if dash
+            else f"the name {filename!r} has no version; it must be name-version.tar.gz"
+        )
         return None
-    project = normalized_or_none(name_part)
-    if project is None:
-        problems.append(f"{name_part!r} in {filename!r} is not a project name")
-    if not _VERSION_MARKS.fullmatch(version) or not is_pep440(version):
-        problems.append(f"{version!r} in {filename!r} is not a version (PEP 440)")
-    if problems or project is None:
-        return None
-    expected = f"{project.replace('-', '_')}-{canonical_version(version, strip_zeros=False)}.tar.gz"
-    if filename != expected and not any_spelling:  # VA-27
-        problems.append(f"the sdist must be named {expected!r} (PEP 625), not {filename!r}; newer build tools do so")
-        return None
-    return UploadName(
-        filename=filename, project=project, name_part=name_part, version=version, kind="sdist", python_tag="source"
+    wanted = normalized_or_none(project)
+    # The first that fits best: the name that somebody said, the version that somebody said, a version at all.
+    name_part, spelled = min(
+        cuts,
+        key=lambda cut: (
+            wanted is not None and normalized_or_none(cut[0]) != wanted,
+            bool(version) and not same_version(cut[1], version),
+            not is_pep440(cut[1]),
+            not cut[1][0].isdigit(),
+        ),
     )
+    if not LEGACY_MARKS.fullmatch(spelled):
+        findings.refuse(f"{spelled!r} in {filename!r} is not a version (PEP 440)")
+        return None
+    found = normalized_or_none(name_part)
+    if found is None:
+        return None
+    said = _unescaped(spelled)
+    if not is_pep440(said):
+        _check_version(spelled, said, findings)
+    elif kind == "sdist":
+        _check_sdist_name(filename, found, said, findings)
+    if kind == "sdist" and not is_pep440(said) and not filename.endswith(".tar.gz"):
+        findings.unusual(Unusual.SDIST_FORMAT, f"{filename!r} is not a .tar.gz")
+    return UploadName(
+        filename=filename,
+        project=found,
+        name_part=name_part,
+        version=said,
+        version_part=spelled,
+        kind=kind,
+        python_tag="source" if kind == "sdist" else "",
+    )
+
+
+def _check_sdist_name(filename: str, project: ProjectName, version: str, findings: Findings) -> None:
+    """VA-27: the one name that PEP 625 gives this file."""
+    expected = f"{project.replace('-', '_')}-{canonical_version(version, strip_zeros=False)}.tar.gz"
+    if not filename.endswith(".tar.gz"):
+        findings.unusual(Unusual.SDIST_FORMAT, f"{filename!r} is not a .tar.gz; PEP 625 names it {expected!r}")
+    elif filename != expected:
+        findings.unusual(Unusual.SDIST_NAME, f"the sdist is named {filename!r}; PEP 625 names it {expected!r}")
+
+
+def _check_version(spelled: str, version: str, findings: Findings) -> None:
+    instead = f"; it is written {canonical_version(version, strip_zeros=False)!r}" if is_pep440(version) else ""
+    findings.unusual(Unusual.VERSION, f"the version {spelled!a} is not a version (PEP 440){instead}")
+
+
+def _unescaped(version: str) -> str:
+    """The version that is meant: filenames of wheels and eggs have `_` where it has `-`."""
+    return version if is_pep440(version) else version.replace("_", "-")
 
 
 def _stem(filename: str) -> tuple[str, FileKind]:
@@ -275,19 +367,18 @@ _KINDS: tuple[tuple[str, FileKind], ...] = (
     (".dmg", "dmg"),
 )
 
-_WHY_NOT: dict[FileKind, str] = {
-    "sdist": "{shown} is not a .tar.gz: source distributions are gzipped tar files only (PEP 625); "
-    "`python -m build --sdist` makes one",
-    "wheel": "{shown} must end with .whl in lower case",
-    "egg": "{shown} is an egg; eggs are no longer uploaded (PEP 715): build a wheel",
-    "wininst": "{shown} is a Windows installer; those are no longer uploaded (PEP 527): build a wheel",
-    "msi": "{shown} is a Windows installer; those are no longer uploaded (PEP 527): build a wheel",
-    "rpm": "{shown} is an RPM; those are no longer uploaded (PEP 527): build a wheel",
-    "deb": "{shown} is a Debian package; those are not uploaded (PEP 527): build a wheel",
-    "dmg": "{shown} is a disk image; those are no longer uploaded (PEP 527): build a wheel",
-    "dumb": "{shown} is a dumb binary archive; those are no longer uploaded (PEP 527): build a wheel",
+SDIST_ENDINGS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.z", ".zip")
+"""Those of source distributions that may be uploaded at all, in lower case."""
+
+_NO_LONGER: dict[FileKind, str] = {
+    "egg": "an egg; PyPI takes none since PEP 715",
+    "wininst": "a Windows installer; PyPI takes none since PEP 527",
+    "msi": "a Windows installer; PyPI takes none since PEP 527",
+    "rpm": "an RPM; PyPI takes none since PEP 527",
+    "deb": "a Debian package; PyPI takes none since PEP 527",
+    "dmg": "a disk image; PyPI takes none since PEP 527",
+    "dumb": "a dumb binary archive; PyPI takes none since PEP 527",
 }
-_NEITHER = "{shown} is not a valid archive name: it is neither a wheel (.whl) nor a source distribution (.tar.gz)"
 
 _VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 would let white space pass
 _BUILD = re.compile(r"[0-9][A-Za-z0-9_.]*")

@@ -2,13 +2,13 @@
 
 Works on fields that were read already. Each check says what is wrong in a sentence that names the field; a field that
 is not there is not wrong, except for the three that must be. Every check is bounded: lengths are looked at before a
-grammar is.
+grammar is. `check_fields` says which findings are dangerous and which are merely unusual.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,7 +16,8 @@ from packaging.licenses import canonicalize_license_expression
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from pkgindex_core.formats.versions import is_pep440
+from pkgindex_core.formats.upload_rules import Findings, Unusual, UploadRules
+from pkgindex_core.formats.versions import LEGACY_MARKS, is_pep440
 from pkgindex_core.names import normalized_or_none
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ SINGLE = (
     "requires-python",
 )
 """Fields that may stand once."""
+DECIDING = frozenset({"metadata-version", "name", "version", "requires-python"})
+"""Those by which installers decide what a file is and whether it suits."""
 
 REPEATED = (
     "classifier",
@@ -73,37 +76,32 @@ ADDRESSES_LIMIT = 20_000
 REQUIREMENTS_LIMIT = 5000
 
 
-def field_problems(metadata: CoreMetadata, *, direct_urls: bool, local_versions: bool) -> Iterator[str]:
-    """Everything that is wrong with the fields."""
-    yield from _identity(metadata, local_versions=local_versions)
-    if len(metadata.summary) > SUMMARY_LIMIT:
-        yield f"the summary has {len(metadata.summary)} characters; the limit is {SUMMARY_LIMIT}"
-    if _LINE_END.search(metadata.summary):
-        yield "the summary has several lines; it must be one"
-    yield from _addresses("author-email", metadata.author_email)
-    yield from _addresses("maintainer-email", metadata.maintainer_email)
-    yield from _content_type(metadata.description_content_type)
-    yield from _urls(metadata)
-    yield from _requirements(metadata, direct_urls=direct_urls)
-    for extra in metadata.provides_extra:
-        if normalized_or_none(extra) is None:
-            yield f"provides-extra {_short(extra)} is not a name"
-    for field in metadata.dynamic:
-        if field.lower() in {"name", "version", "metadata-version"}:
-            yield f"{field.lower()} may not be dynamic"
-        elif field.lower() not in _KNOWN:
-            yield f"dynamic names {_short(field)}, which is not a field"
-    yield from _licences(metadata)
-
-
-def field_warnings(metadata: CoreMetadata) -> Iterator[str]:
-    """What is odd about the fields and published all the same."""
+def check_fields(metadata: CoreMetadata, findings: Findings) -> None:
+    """Say everything that is wrong, unusual or odd about the fields."""
+    _check_identity(metadata, findings)
+    for problem in _dangers(metadata, findings.rules):
+        findings.refuse(problem)
+    for kind, texts in (
+        (Unusual.DETAIL, _summary(metadata.summary)),
+        (Unusual.DETAIL, _addresses("author-email", metadata.author_email)),
+        (Unusual.DETAIL, _addresses("maintainer-email", metadata.maintainer_email)),
+        (Unusual.DETAIL, _content_type(metadata.description_content_type)),
+        (Unusual.DETAIL, _urls(metadata)),
+        (Unusual.REQUIRES_PYTHON, _requires_python(metadata.requires_python)),
+        (Unusual.REQUIREMENT, _requirements(metadata)),
+        (Unusual.DETAIL, _names(metadata)),
+        (Unusual.DETAIL, _licences(metadata)),
+    ):
+        for text in texts:
+            findings.unusual(kind, text)
     for classifier in metadata.classifiers[:REQUIREMENTS_LIMIT]:
         # Which ones exist is PyPI's business (VA-7); that `Private ::` ones do not is why people use them.
         if " :: " not in classifier:
-            yield f"{_short(classifier)} does not look like a classifier"
+            findings.warn(f"{_short(classifier)} does not look like a classifier")
     if metadata.description and not metadata.description_content_type and _MARKDOWN.search(metadata.description):
-        yield "the description looks like Markdown, but without description-content-type it is taken for reStructuredText"
+        findings.warn(
+            "the description looks like Markdown, but without description-content-type it is taken for reStructuredText"
+        )
 
 
 def license_problems(metadata: CoreMetadata, names: frozenset[str], root: str) -> Iterator[str]:
@@ -117,22 +115,50 @@ def license_problems(metadata: CoreMetadata, names: frozenset[str], root: str) -
                 yield f"the licence file {_short(path)} is not in the archive; expected {_short(root + path)}"
 
 
-def _identity(metadata: CoreMetadata, *, local_versions: bool) -> Iterator[str]:
+def _check_identity(metadata: CoreMetadata, findings: Findings) -> None:
     version = metadata.metadata_version
     if not version:
-        yield "the metadata has no metadata-version"
+        findings.unusual(Unusual.METADATA_VERSION, "the metadata has no metadata-version")
     elif version not in VERSIONS:
-        yield f"the metadata-version {_short(version)} is not one of {', '.join(VERSIONS)}"
+        known = ", ".join(VERSIONS)
+        findings.unusual(Unusual.METADATA_VERSION, f"the metadata-version {_short(version)} is not one of {known}")
     if not metadata.name:
-        yield "the metadata has no name"
+        findings.refuse("the metadata has no name")
     elif normalized_or_none(metadata.name) is None:
-        yield f"the name {_short(metadata.name)} is not a project name"
+        findings.refuse(f"the name {_short(metadata.name)} is not a project name")
     if not metadata.version:
-        yield "the metadata has no version"
+        findings.refuse("the metadata has no version")
     elif not is_pep440(metadata.version):
-        yield f"the version {_short(metadata.version)} is not a version (PEP 440)"
-    elif "+" in metadata.version and not local_versions:
-        yield f"the version {_short(metadata.version)} has a local part, which this index does not take"
+        text = f"the version {_short(metadata.version)} is not a version (PEP 440)"
+        if LEGACY_MARKS.fullmatch(metadata.version):
+            findings.unusual(Unusual.VERSION, text)
+        else:
+            findings.refuse(text)
+    elif "+" in metadata.version and not findings.rules.local_versions:
+        findings.refuse(f"the version {_short(metadata.version)} has a local part, which this index does not take")
+
+
+def _dangers(metadata: CoreMetadata, rules: UploadRules) -> Iterator[str]:
+    """What no rules take: too much, paths that leave their place, addresses that run something, and direct URLs where switched off."""
+    if len(metadata.requires_dist) > REQUIREMENTS_LIMIT:
+        yield f"the metadata has {len(metadata.requires_dist)} requirements; the limit is {REQUIREMENTS_LIMIT}"
+    for url in (metadata.home_page, metadata.download_url, *(url for _, url in metadata.project_urls)):
+        if _SCRIPT_URL.match(url):
+            yield f"the address {_short(url)} runs something instead of leading somewhere"
+    if _since_2_4(metadata):
+        for path in metadata.license_files:
+            parts = path.split("/")
+            if path.startswith("/") or ".." in parts or "" in parts or any(mark in path for mark in "\\*?:[]"):
+                yield f"license-file {_short(path)} is not a plain relative path"
+    if not rules.direct_urls:
+        yield from _direct_urls(metadata)
+
+
+def _summary(summary: str) -> Iterator[str]:
+    if len(summary) > SUMMARY_LIMIT:
+        yield f"the summary has {len(summary)} characters; the limit is {SUMMARY_LIMIT}"
+    if _LINE_END.search(summary):
+        yield "the summary has several lines; it must be one"
 
 
 def _addresses(field: str, value: str) -> Iterator[str]:
@@ -197,27 +223,37 @@ def _is_web_url(url: str) -> bool:
         return False
 
 
-def _requirements(metadata: CoreMetadata, *, direct_urls: bool) -> Iterator[str]:
-    if metadata.requires_python and not is_specifier(metadata.requires_python):
-        yield f"requires-python {_short(metadata.requires_python)} is not a version specifier (PEP 440)"
-    if len(metadata.requires_dist) > REQUIREMENTS_LIMIT:
-        yield f"the metadata has {len(metadata.requires_dist)} requirements; the limit is {REQUIREMENTS_LIMIT}"
-        return
-    for text in metadata.requires_dist:
-        requirement = _requirement(text)
-        if requirement is None:
+def _requires_python(specifier: str) -> Iterator[str]:
+    if specifier and not is_specifier(specifier):
+        yield f"requires-python {_short(specifier)} is not a version specifier (PEP 440)"
+
+
+def _requirements(metadata: CoreMetadata) -> Iterator[str]:
+    for text in metadata.requires_dist[:REQUIREMENTS_LIMIT]:
+        if _requirement(text) is None:
             yield f"requires-dist {_short(text)} is not a requirement (PEP 508)"
-        elif requirement.url and not direct_urls:
+
+
+def _direct_urls(metadata: CoreMetadata) -> Iterator[str]:
+    for text in metadata.requires_dist[:REQUIREMENTS_LIMIT]:
+        requirement = _requirement(text)
+        if requirement is not None and requirement.url:
             yield f"requires-dist {_short(text)} is a direct URL, which this index does not take"
-    if not direct_urls:
-        yield from _old_direct_urls("provides-dist", metadata.provides_dist)
-        yield from _old_direct_urls("obsoletes-dist", metadata.obsoletes_dist)
+    for field, values in (("provides-dist", metadata.provides_dist), ("obsoletes-dist", metadata.obsoletes_dist)):
+        for value in values:
+            if "@" in value.partition(";")[0]:
+                yield f"{field} {_short(value)} is a direct URL, which this index does not take"
 
 
-def _old_direct_urls(field: str, values: Iterable[str]) -> Iterator[str]:
-    for value in values:
-        if "@" in value.partition(";")[0]:
-            yield f"{field} {_short(value)} is a direct URL, which this index does not take"
+def _names(metadata: CoreMetadata) -> Iterator[str]:
+    for extra in metadata.provides_extra:
+        if normalized_or_none(extra) is None:
+            yield f"provides-extra {_short(extra)} is not a name"
+    for field in metadata.dynamic:
+        if field.lower() in {"name", "version", "metadata-version"}:
+            yield f"{field.lower()} may not be dynamic"
+        elif field.lower() not in _KNOWN:
+            yield f"dynamic names {_short(field)}, which is not a field"
 
 
 def _requirement(text: str) -> Requirement | None:
@@ -245,11 +281,6 @@ def _licences(metadata: CoreMetadata) -> Iterator[str]:
         yield "the metadata has both license and license-expression; keep the expression (PEP 639)"
     if metadata.license_expression and not _is_licence_expression(metadata.license_expression):
         yield f"license-expression {_short(metadata.license_expression)} is not a valid SPDX expression"
-    if _since_2_4(metadata):
-        for path in metadata.license_files:
-            parts = path.split("/")
-            if path.startswith("/") or ".." in parts or "" in parts or any(mark in path for mark in "\\*?:[]"):
-                yield f"license-file {_short(path)} is not a plain relative path"
 
 
 def _is_licence_expression(text: str) -> bool:
@@ -276,4 +307,5 @@ _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _ADDRESS = re.compile(r"[^@\s<>\"(),:;\x00-\x20]+@[^@\s<>\"(),:;\x00-\x20]+")
 _QUOTED_OR_COMMENT = re.compile(r'"[^"]*"|\([^()]*\)')
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f<>\"\\^`{|}]")
+_SCRIPT_URL = re.compile(r"[\x00-\x20]*(?:javascript|data|vbscript)[\x00-\x20]*:", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\A\s*#{1,6} \S", re.MULTILINE)

@@ -11,40 +11,51 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Literal, cast, get_args
+from collections.abc import Mapping
+from typing import Final, Literal, cast, get_args
 
 from msgspec import Struct
 
 from pkgindex_core.digests import HEX_LENGTHS
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats import metadata_fields
+from pkgindex_core.formats import metadata_fields, version_documents
 from pkgindex_core.formats.archives import Inspection
-from pkgindex_core.formats.core_metadata import CoreMetadata, metadata_problems
-from pkgindex_core.formats.filenames import UploadName
-from pkgindex_core.formats.versions import canonical_version, is_pep440
+from pkgindex_core.formats.core_metadata import CoreMetadata, check_metadata
+from pkgindex_core.formats.filenames import UploadKind, UploadName
+from pkgindex_core.formats.upload_rules import PYPI, Findings, Unusual, UploadRules
+from pkgindex_core.formats.versions import same_version
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import UploadForm
 
 UploadAction = Literal["file_upload", "doc_upload", "submit"]
 """Keep a file, keep documentation, or register metadata without either."""
 
+_FORM_HINT = "make the form say what the file says"
 _RETIRED = {
     "submit_pkg_info": "registering a project beforehand is not needed any more: upload its files",
 }
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
-_FILETYPES = {"wheel": "bdist_wheel", "sdist": "sdist"}
+FILETYPES: Final[Mapping[UploadKind, tuple[str, ...]]] = {
+    "wheel": ("bdist_wheel",),
+    "sdist": ("sdist",),
+    "egg": ("bdist_egg",),
+    # twine goes by the ending alone.
+    "dumb": ("bdist_dumb", "sdist"),
+    "wininst": ("bdist_wininst",),
+    "msi": ("bdist_msi",),
+    "rpm": ("bdist_rpm",),
+}
+"""What a form calls each kind of file, the usual word first. Of other kinds it may say anything."""
+_KNOWN_FIELDS: Final = frozenset(
+    {
+        *version_documents.KEYS,
+        *(alias for aliases in version_documents.ALIASES.values() for alias in aliases),
+        *_DIGEST_FIELDS,
+        *(":action", "protocol_version", "filetype", "pyversion", "attestations", "gpg_signature"),
+        *("import_name", "import_names", "import_namespace", "import_namespaces", "license_files"),
+    }
+)
 _HEX = re.compile(r"[0-9a-fA-F]+")
-
-
-class UploadRules(Struct, frozen=True, kw_only=True):
-    """What an index may be strict or lenient about."""
-
-    direct_urls: bool = True
-    """Take requirements of the form `name @ url` (VA-9)."""
-    local_versions: bool = True
-    """Take versions like `1.0+cu121` (VA-5)."""
-    complete_form: bool = True
-    """Want every field that PyPI wants (UP-4), although the archive says the same."""
 
 
 class UploadFacts(Struct, frozen=True, kw_only=True):
@@ -67,9 +78,6 @@ class RetiredAction(Refused):
     def __init__(self, action: str) -> None:
         super().__init__(f"the action {action} is no longer supported", hint=_RETIRED[action])
         self.action = action
-
-
-DEFAULT_RULES = UploadRules()
 
 
 def check_action(form: UploadForm) -> UploadAction:
@@ -115,32 +123,53 @@ def check_upload(
     filename: str,
     name: UploadName,
     inspection: Inspection,
-    rules: UploadRules = DEFAULT_RULES,
+    rules: UploadRules = PYPI,
 ) -> UploadFacts:
     """Hold form, filename and archive against each other; refuse with everything that is wrong.
 
     `warnings` are those of form and metadata; the archive's own are in `inspection`.
     """
-    metadata, found = metadata_problems(
-        inspection.metadata, direct_urls=rules.direct_urls, local_versions=rules.local_versions
+    findings = Findings(rules)
+    if inspection.metadata is None:
+        metadata = CoreMetadata(name=form.first("name") or name.name_part, version=name.version)
+    else:
+        metadata = check_metadata(inspection.metadata, findings)
+        for problem in metadata_fields.license_problems(metadata, inspection.names, inspection.license_root):
+            findings.unusual(Unusual.DETAIL, problem)
+    _check_filename(filename, name, metadata, findings)
+    of_the_archive = findings.problems
+    check_form(form, name, metadata.version, findings)
+    if inspection.metadata is not None:
+        for warning in _differing_details(form, metadata):
+            findings.warn(warning)
+    findings.raise_problems(
+        "the archive is what counts: correct the project's metadata, build it again and upload that"
+        if of_the_archive
+        else _FORM_HINT
     )
-    problems = list(found)
-    problems += metadata_fields.license_problems(metadata, inspection.names, inspection.license_root)
-    problems += _filename_problems(filename, name, metadata)
-    problems += form_problems(form, name, metadata.version, rules)
-    if problems:
-        raise Refused(
-            list(dict.fromkeys(problems)),
-            hint="the archive is what counts: correct the project's metadata, build it again and upload that",
-        )
     return UploadFacts(
         project=name.project,
         display_name=metadata.name,
         version=name.version,
-        requires_python=metadata.requires_python,
+        requires_python=metadata.requires_python if metadata_fields.is_specifier(metadata.requires_python) else "",
         metadata=metadata,
-        warnings=(*metadata_fields.field_warnings(metadata), *_form_warnings(form, metadata)),
+        warnings=findings.warnings,
     )
+
+
+def dropped_parts(form: UploadForm, *, signed: bool) -> tuple[str, ...]:
+    """What of a form is not kept, a sentence each. `signed` means that a signature came as a file."""
+    dropped = []
+    if form.first("attestations"):
+        dropped.append("the attestations were ignored: this server does not keep them yet (PEP 740)")
+    if signed or form.first("gpg_signature"):
+        dropped.append("the signature was ignored: this server keeps none, as PyPI since 2023")
+    unknown = sorted(set(form.fields) - _KNOWN_FIELDS)
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        shown = ", ".join(ascii(field[:80]) for field in unknown[:5])
+        dropped.append(f"fields that this server does not know were ignored: {shown}{more}")
+    return tuple(dropped)
 
 
 def field_values(form: UploadForm, *names: str) -> tuple[str, ...]:
@@ -170,51 +199,45 @@ def _hexadecimal(value: str, algorithm: str) -> str | None:
     return None
 
 
-def _filename_problems(filename: str, name: UploadName, metadata: CoreMetadata) -> list[str]:
-    """VA-28, and the same for source distributions: what the file is called and what it says it is."""
-    problems = []
+def _check_filename(filename: str, name: UploadName, metadata: CoreMetadata, findings: Findings) -> None:
+    """VA-28, and the same for all other kinds: what the file is called and what it says it is."""
     if filename != name.filename:
-        problems.append(f"the file is called {name.filename!a} and {filename[:200]!a}")
+        findings.refuse(f"the file is called {name.filename!a} and {filename[:200]!a}")
     inner = normalized_or_none(metadata.name)
     if inner is not None and inner != name.project:
-        problems.append(f"the filename is of the project {name.project}, the metadata inside of {inner}")
-    if is_pep440(metadata.version) and not _same_version(metadata.version, name.version):
-        problems.append(f"the filename is of version {name.version}, the metadata inside of {metadata.version}")
-    return problems
+        findings.refuse(f"the filename is of the project {name.project}, the metadata inside of {inner}")
+    if metadata.version and not same_version(metadata.version, name.version):
+        findings.refuse(f"the filename is of version {name.version}, the metadata inside of {metadata.version[:80]}")
 
 
-def form_problems(
-    form: UploadForm, name: UploadName, version: str = "", rules: UploadRules = DEFAULT_RULES
-) -> list[str]:
-    """What is wrong with the form alone, held against the filename; `version` is the archive's where it is known."""
-    problems = []
-    if rules.complete_form:
-        wanted = ["name", "version", "metadata_version", "filetype"]
-        if name.kind == "wheel":
-            wanted.append("pyversion")
-        problems += [f"the form has no field {field}" for field in wanted if not form.first(field)]
+def check_form(form: UploadForm, name: UploadName, version: str, findings: Findings) -> None:
+    """Hold the form alone against the filename; `version` is the archive's where it is known."""
+    wanted = ["name", "version", "metadata_version", "filetype", *(["pyversion"] if name.kind == "wheel" else [])]
+    missing = [field for field in wanted if not form.first(field)]
+    if missing:
+        findings.unusual(Unusual.FORM, f"the form has no field {', '.join(missing)}")
     for field in ("name", "version", "filetype", "metadata_version", "pyversion", "requires_python"):
         values = {value.strip() for value in form.fields.get(field, ())}
         if len(values) > 1:
-            problems.append(f"the form has several values of {field}; readers would differ in which one they take")
+            findings.refuse(f"the form has several values of {field}; readers would differ in which one they take")
     said = form.first("name")
     if said and normalized_or_none(said) != name.project:
-        problems.append(f"filename {name.filename!a} does not match project name {said[:80]!a}")
+        findings.refuse(f"filename {name.filename!a} does not match project name {said[:80]!a}")
     said = form.first("version")
-    if said and not _same_version(said, version or name.version):
-        problems.append(
+    if said and not same_version(said, version or name.version):
+        findings.refuse(
             f"filename {name.filename!a} does not contain version {said[:80]!a}: it is of {version or name.version}"
         )
+    filetypes = FILETYPES.get(name.kind, ())
     said = form.first("filetype")
-    if said and said != _FILETYPES[name.kind]:
-        problems.append(f"the form says filetype {said[:80]!a}, the file is a {_FILETYPES[name.kind]}")
+    if said and filetypes and said not in filetypes:
+        findings.refuse(f"the form says filetype {said[:80]!a}, the file is a {filetypes[0]}")
     said = form.first("pyversion")
-    if said and (said == "source") != (name.kind == "sdist"):
-        problems.append(f"the form says pyversion {said[:80]!a}, the file is a {_FILETYPES[name.kind]}")
-    return problems
+    if said and name.kind in {"wheel", "sdist"} and (said == "source") != (name.kind == "sdist"):
+        findings.refuse(f"the form says pyversion {said[:80]!a}, the file is a {filetypes[0]}")
 
 
-def _form_warnings(form: UploadForm, metadata: CoreMetadata) -> list[str]:
+def _differing_details(form: UploadForm, metadata: CoreMetadata) -> list[str]:
     """Where the form says something else about a detail; the archive's word is published."""
     warnings = []
     said = form.first("requires_python")
@@ -232,10 +255,6 @@ def _form_warnings(form: UploadForm, metadata: CoreMetadata) -> list[str]:
     if said_imports and set(said_imports) != set(metadata.import_names):
         warnings.append("the form names other imports than the file; the file's are published")
     return warnings
-
-
-def _same_version(one: str, other: str) -> bool:
-    return canonical_version(one) == canonical_version(other)
 
 
 def _squeezed(specifier: str) -> frozenset[str]:

@@ -20,7 +20,8 @@ from typing import Any, Final
 import msgspec
 
 from pkgindex_core.formats.core_metadata import CoreMetadata
-from pkgindex_core.formats.versions import is_pep440
+from pkgindex_core.formats.upload_rules import Findings, Unusual
+from pkgindex_core.formats.versions import LEGACY_MARKS, is_pep440
 from pkgindex_core.names import normalized_or_none
 from pkgindex_core.protocols.policies import UploadForm
 
@@ -78,7 +79,7 @@ LISTS: Final = frozenset(
 )
 """Those whose value is a list of texts."""
 
-_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "classifiers": ("classifiers", "classifier"),
     "platform": ("platform", "platforms"),
     "supported_platform": ("supported_platform", "supported_platforms"),
@@ -129,7 +130,7 @@ def from_form(form: UploadForm) -> bytes:
     """What a form says of a version that is only registered. Its name and version were looked at by `form_identity`."""
     return encode_metadata(
         {
-            key: [value for alias in _ALIASES.get(key, (key,)) for value in form.fields.get(alias, ())]
+            key: [value for alias in ALIASES.get(key, (key,)) for value in form.fields.get(alias, ())]
             if key in LISTS
             else form.first(key)
             for key in KEYS
@@ -142,19 +143,22 @@ def bare(name: str, version: str, requires_python: str = "") -> bytes:
     return encode_metadata({"name": name, "version": version, "requires_python": requires_python})
 
 
-def form_problems(form: UploadForm) -> list[str]:
+def check_registration(form: UploadForm, findings: Findings) -> None:
     """Why a form cannot register a version: its words are devpi's."""
-    problems = [
-        f'invalid metadata: Missing required field "{field}"' for field in ("name", "version") if not form.first(field)
-    ]
+    for field in ("name", "version"):
+        if not form.first(field):
+            findings.refuse(f'invalid metadata: Missing required field "{field}"')
     if form.first("protocol_version") not in {"", "1"}:
-        problems.append("Unknown protocol version.")
+        findings.refuse("Unknown protocol version.")
     name, version = form.first("name"), form.first("version")
     if name and normalized_or_none(name) is None:
-        problems.append(f"invalid metadata: {name[:80]!a} is not a project name")
+        findings.refuse(f"invalid metadata: {name[:80]!a} is not a project name")
     if version and not is_pep440(version):
-        problems.append(f"invalid metadata: {version[:80]!a} is not a version (PEP 440)")
-    return problems
+        text = f"invalid metadata: {version[:80]!a} is not a version (PEP 440)"
+        if LEGACY_MARKS.fullmatch(version):
+            findings.unusual(Unusual.VERSION, text)
+        else:
+            findings.refuse(text)
 
 
 def _of_archive(metadata: CoreMetadata) -> dict[str, Any]:

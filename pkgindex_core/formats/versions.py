@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from packaging.utils import canonicalize_version
 from packaging.version import Version
@@ -19,6 +19,8 @@ _LENGTH_LIMIT = 512
 """Characters of a version that are looked at; beyond, it is legacy. No real one comes near."""
 
 SortKey = tuple[Any, ...]
+LEGACY_MARKS: Final = re.compile(r"[A-Za-z0-9._+!~-]{1,100}")
+"""What a version older than PEP 440 may consist of to be uploaded: it stands in filenames and URLs."""
 
 
 def version_key(version: str) -> SortKey:
@@ -41,6 +43,19 @@ def canonical_version(version: str, *, strip_zeros: bool = True) -> str:
 def is_pep440(version: str) -> bool:
     """Whether a version is one in the sense of PEP 440."""
     return _parse(version) is not None
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two spellings mean one version. Filenames have `-` or `_` for whatever is no letter, digit or dot.
+
+    >>> same_version("1.0", "1.0.0"), same_version("1.0_final", "1.0-final"), same_version("1.0", "1.1")
+    (True, True, False)
+    """
+    if canonical_version(one) == canonical_version(other):
+        return True
+    if is_pep440(one) and is_pep440(other):
+        return False
+    return _as_in_filenames(one) == _as_in_filenames(other)
 
 
 def is_stable(version: str) -> bool:
@@ -72,6 +87,10 @@ def _parse(version: str) -> Version | None:
         return Version(version)
     except ValueError:
         return None
+
+
+def _as_in_filenames(version: str) -> str:
+    return canonical_version(_ESCAPED.sub("-", version.strip().lower()))
 
 
 def _pep440_key(version: Version) -> SortKey:
@@ -108,3 +127,4 @@ def _legacy_key(version: str) -> SortKey:
 
 
 _PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
+_ESCAPED = re.compile(r"[^a-z0-9.+!]+")

@@ -66,6 +66,10 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "who may add test results",
         IndexOption(parse=values.principals, default=lambda _: _INDEX_FIELDS["acl_toxresult_upload"], is_list=True),
     ),
+    "upload_rules": (
+        "lenient takes what PyPI refuses unless it is dangerous, with a warning; pypi refuses it",
+        IndexOption(parse=values.upload_rules),
+    ),
     "mirror_whitelist": (
         "projects that may come from a mirror although a hosted index has them; * for all",
         IndexOption(parse=values.project_names, default=lambda _: (), is_list=True),

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
 from pkgindex_core.names import IndexName, parse_index_name, parse_project_name, parse_user_name
 from pkgindex_core.urls import same_server, without_credentials
@@ -120,6 +121,14 @@ def absent_statuses(value: Any) -> tuple[int, ...]:
     if not statuses:
         raise Refused("'absent_statuses' option is empty", hint="write at least one status; the default is 404,410")
     return tuple(statuses)
+
+
+def upload_rules(value: Any) -> str:
+    """`lenient` or `pypi`."""
+    word = str(value).lower()
+    if word not in RULES:
+        raise Refused(f"Unknown value {word[:_SHOWN]!r} for upload_rules, must be 'lenient' or 'pypi'.")
+    return word
 
 
 _LONGEST_EXPIRY = 10**9

@@ -29,10 +29,11 @@ from pkgindex_core.errors import (
 )
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.archives import inspect_archive
-from pkgindex_core.formats.core_metadata import CoreMetadata
-from pkgindex_core.formats.filenames import UploadName, canonical_version
-from pkgindex_core.formats.upload_form import check_upload, form_problems
+from pkgindex_core.formats.archives import Inspection, inspect_archive
+from pkgindex_core.formats.core_metadata import CoreMetadata, read_metadata
+from pkgindex_core.formats.filenames import UploadName, canonical_version, parse_upload_filename, sdist_ending
+from pkgindex_core.formats.upload_form import check_form, check_upload
+from pkgindex_core.formats.upload_rules import RULES, Findings, UploadRules
 from pkgindex_core.models import Event, File, IndexConfig, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -69,6 +70,8 @@ class _Arrival(Struct, frozen=True, kw_only=True):
     file: File
     display_name: str
     metadata: CoreMetadata
+    said_inside: bool
+    """Whether the metadata is what the file says of itself, not what its name and form say of it."""
     warnings: tuple[str, ...]
 
 
@@ -92,13 +95,15 @@ class FileUploads:
         filename: str,
         *,
         config: IndexConfig,
+        rules: UploadRules,
         principal: Principal,
     ) -> Published:
         """Check the file that was received with its form, keep it, commit, and say what became of it.
 
-        `config` is the index as it was when the principal was allowed to publish this project there; the commit looks again.
+        `config` is the index as it was when the principal was allowed to publish this project there, and `rules` are those by
+        which the filename was read; the commit looks again.
         """
-        return await _FileUpload(self, form, name, filename, config, principal).publish(stage)
+        return await _FileUpload(self, form, name, filename, config, rules, principal).publish(stage)
 
 
 class _FileUpload:
@@ -111,6 +116,7 @@ class _FileUpload:
         name: UploadName,
         filename: str,
         config: IndexConfig,
+        rules: UploadRules,
         principal: Principal,
     ) -> None:
         self._store = service._store
@@ -122,10 +128,12 @@ class _FileUpload:
         self._name = name
         self._filename = filename
         self._config = config
+        self._rules = rules
         self._principal = principal
 
     async def publish(self, stage: Stage) -> Published:
         sha256 = Sha256(stage.hexdigest())
+        await self._read_name_as_known()
         taken = await self._check_name(sha256)
         if taken is not None and taken.live and taken.sha256 == sha256:
             return await self._renewed(stage)
@@ -156,6 +164,8 @@ class _FileUpload:
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=self._name.project
             )
+            if RULES[self._config.upload_rules] is not self._rules:
+                raise Conflict(f"the upload_rules of {index} were changed during the upload", hint="upload it again")
             taken = await self._check_name(sha256)
             if taken is not None and taken.live and taken.sha256 == sha256:
                 return await self._unchanged()
@@ -165,7 +175,7 @@ class _FileUpload:
                 guards.append(FileAbsent(index, arrival.file.filename))
             file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
             changes: list[Change] = [PutFile(index, self._name.project, file, arrival.display_name)]
-            release, is_said = await self._release(arrival.metadata)
+            release, is_said = await self._release(arrival)
             # What is said already may go with a version that is deleted just now. Many wheels at once do not wait for each other twice.
             relies = is_said and not turn
             if not relies:
@@ -191,25 +201,35 @@ class _FileUpload:
         count = sum(event.count for event in before.history if event.what == "overwrite") if before else 0
         return (Event(what="overwrite", at=now, count=count + 1), arrived)
 
-    async def _release(self, metadata: CoreMetadata) -> tuple[Release, bool]:
+    async def _release(self, arrival: _Arrival) -> tuple[Release, bool]:
         """What is to be said of the version from now on, and whether that is said already."""
+        metadata = arrival.metadata
         known = await self._store.release(self._config.name, self._name.project, metadata.version)
-        said = (
-            version_documents.from_sdist(metadata, known.metadata)
-            if known is not None and self._name.kind == "sdist"
-            else version_documents.from_archive(metadata)
-        )
+        if not arrival.said_inside:
+            # A form is believed where no file says anything.
+            said = known.metadata if known is not None else version_documents.from_form(self._form_for(metadata))
+        elif known is not None and self._name.kind == "sdist":
+            said = version_documents.from_sdist(metadata, known.metadata)
+        else:
+            said = version_documents.from_archive(metadata)
         release = Release(version=metadata.version, metadata=said)
         return release, release == known
+
+    def _form_for(self, metadata: CoreMetadata) -> UploadForm:
+        """The form with a name and a version in it, which it may have left out."""
+        return UploadForm(fields={**self._form.fields, "name": (metadata.name,), "version": (metadata.version,)})
 
     def _inspect(self, path: Path, size: int) -> tuple[InspectedUpload, _Arrival]:
         """Read the archive, in a worker thread; every problem of archive, form and checks at once."""
         try:
-            inspection = inspect_archive(path, self._name)
+            inspection = inspect_archive(path, self._name, rules=self._rules)
         except Refused as error:
-            # Whoever has to build the archive again should know at once what else has to change.
-            raise Refused([*error.problems, *form_problems(self._form, self._name)], hint=error.hint) from error
-        facts = check_upload(self._form, self._filename, self._name, inspection)
+            # An archive that has to be built again is not all that has to change.
+            more = Findings(self._rules)
+            check_form(self._form, self._name, "", more)
+            raise Refused([*error.problems, *more.problems], hint=error.hint) from error
+        self._name = self._named_by(inspection)
+        facts = check_upload(self._form, self._filename, self._name, inspection, self._rules)
         file = File(
             filename=self._filename,
             version=self._name.version,
@@ -222,7 +242,7 @@ class _FileUpload:
             project=self._name.project,
             file=file,
             form=self._form,
-            metadata=inspection.metadata,
+            metadata=inspection.metadata or b"",
             path=path,
         )
         problems = [problem for check in self._checks for problem in check.problems(upload)]
@@ -232,9 +252,29 @@ class _FileUpload:
             file=file,
             display_name=facts.display_name,
             metadata=facts.metadata,
-            warnings=(*inspection.warnings, *facts.warnings),
+            said_inside=inspection.metadata is not None,
+            warnings=tuple(dict.fromkeys((*self._name.warnings, *inspection.warnings, *facts.warnings))),
         )
         return upload, arrival
+
+    def _named_by(self, inspection: Inspection) -> UploadName:
+        """The filename cut into name and version as its archive says, where the form does not say how."""
+        if inspection.metadata is None or self._form.first("name"):
+            return self._name
+        said = read_metadata(inspection.metadata)
+        return parse_upload_filename(self._filename, self._rules, project=said.name, version=said.version)
+
+    async def _read_name_as_known(self) -> None:
+        """Cut the filename as it was cut when it came the first time, where the form does not say how."""
+        taken = await self._store.taken(self._config.name, self._filename)
+        if taken is None or taken.project == self._name.project or self._form.first("name"):
+            return
+        name = parse_upload_filename(self._filename, self._rules, project=taken.project)
+        if name.project == taken.project:
+            publishing_index(
+                await self._store.tree(), self._config.name, self._principal, Action.UPLOAD, project=name.project
+            )
+            self._name = name
 
     async def _check_name(self, sha256: Sha256) -> Taken | None:
         """Whether the filename may be used; the commit checks again."""
@@ -254,12 +294,13 @@ class _FileUpload:
         open_project(standing, self._name.project)
         if self._name.kind != "sdist" or not standing.file_count:
             return standing.stamp
-        # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
+        # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second. Of old
+        # times there may be one more in each other format, since `setup.py sdist` wrote several.
         page = await self._store.page(self._config.name, self._name.project)
         wanted = canonical_version(self._name.version)
         for row in page.rows if page else ():
             if (
-                row.filename.endswith(".tar.gz")
+                sdist_ending(row.filename) == sdist_ending(self._filename)
                 and row.filename != self._filename
                 and canonical_version(row.version) == wanted
             ):
@@ -272,8 +313,11 @@ class _FileUpload:
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
             await stage.flush()
-            inspection = await in_worker(self._workers, lambda: inspect_archive(stage.path, self._name))
-            await self._blobs.put(inspection.metadata)
+            inspection = await in_worker(
+                self._workers, lambda: inspect_archive(stage.path, self._name, rules=self._rules)
+            )
+            if inspection.metadata is not None:
+                await self._blobs.put(inspection.metadata)
         await stage.keep()
         return published
 

@@ -27,6 +27,7 @@ from pkgindex_core.errors import Denied, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.models import File, IndexConfig, Release, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -160,9 +161,10 @@ class Promotion:
     def _judge(self, target: IndexName, parcel: Parcel, file: File, path: Path) -> list[str]:
         """What the checks have against a file; in a worker thread."""
         try:
-            metadata = inspect_archive(path, parse_upload_filename(file.filename, any_sdist_spelling=True)).metadata
+            name = parse_upload_filename(file.filename, LENIENT, project=parcel.project)
+            metadata = inspect_archive(path, name, rules=LENIENT).metadata or b""
         except Refused:
-            metadata = b""  # a file of old times, which a mirror has and nobody could upload today
+            metadata = b""  # a mirror may have files that no index takes as uploads
         upload = InspectedUpload(
             index=target,
             project=parcel.project,

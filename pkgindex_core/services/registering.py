@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, IndexIs, ProjectAt, PutProject, PutRelease
-from pkgindex_core.errors import Refused
 from pkgindex_core.formats import version_documents
+from pkgindex_core.formats.upload_rules import PYPI, Findings, UploadRules
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
@@ -38,11 +38,13 @@ class Registering:
     def __init__(self, *, store: IndexStore) -> None:
         self._store = store
 
-    async def register(self, index: IndexName, form: UploadForm, principal: Principal) -> Registered:
+    async def register(
+        self, index: IndexName, form: UploadForm, principal: Principal, rules: UploadRules = PYPI
+    ) -> Registered:
         """Say what a version's metadata is, in place of what was registered before."""
-        problems = version_documents.form_problems(form)
-        if problems:
-            raise Refused(problems, hint="send name and version, as the project's metadata has them")
+        findings = Findings(rules)
+        version_documents.check_registration(form, findings)
+        findings.raise_problems("send name and version, as the project's metadata has them")
         name, version = form.first("name"), form.first("version")
         project = parse_project_name(name)
         wanted = canonical_version(version)
@@ -70,6 +72,8 @@ class Registering:
             await self._store.apply(
                 changes, who=principal.label, require=[IndexIs(config), ProjectAt(index, project, standing.stamp)]
             )
-            return Registered(index=index, project=project, version=version, created=bool(changes))
+            return Registered(
+                index=index, project=project, version=version, created=bool(changes), warnings=findings.warnings
+            )
 
         return await until_committed(attempt, f"{project} changes faster than it can be written", hint="send it again")

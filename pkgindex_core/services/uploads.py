@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.digests import Hasher
 from pkgindex_core.errors import (
@@ -22,7 +23,8 @@ from pkgindex_core.errors import (
 )
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import parse_upload_filename
-from pkgindex_core.formats.upload_form import check_action, expected_digests
+from pkgindex_core.formats.upload_form import check_action, dropped_parts, expected_digests
+from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -117,6 +119,7 @@ class Upload:
         self._uploads = uploads
         self._limits = uploads._limits
         self._config = config
+        self._rules = RULES[config.upload_rules]
         self._principal = principal
         self._fields: dict[str, list[str]] = {}
         self._field_bytes = 0
@@ -126,6 +129,7 @@ class Upload:
         self._filename = ""
         self._algorithms: set[str] = set()
         self._skipping = False
+        self._signed = False
 
     @property
     def limits(self) -> UploadLimits:
@@ -155,7 +159,7 @@ class Upload:
         # What the form asks for may stand behind the content; until then a zip may be documentation (see `finish`).
         asked = self._fields.get(":action") or (["doc_upload"] if filename.endswith(".zip") else ["file_upload"])
         if "doc_upload" not in asked:
-            parse_upload_filename(filename)
+            parse_upload_filename(filename, self._rules)
         # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
@@ -165,7 +169,7 @@ class Upload:
 
     async def skip_content(self) -> None:
         """Let the next file part pass unread (a detached signature, which nothing uses any more)."""
-        self._skipping = True
+        self._skipping = self._signed = True
 
     async def write(self, data: bytes | bytearray) -> None:
         """Take bytes of the file part."""
@@ -191,13 +195,18 @@ class Upload:
         """Check everything, keep it, commit, and say what became of it."""
         failpoint("upload.body_complete")
         form = self.form
+        outcome = await self._take(form)
+        dropped = dropped_parts(form, signed=self._signed)
+        return replace(outcome, warnings=(*outcome.warnings, *dropped)) if dropped else outcome
+
+    async def _take(self, form: UploadForm) -> Published | PublishedDocumentation | Registered:
         action = check_action(form)
         if action == "submit":
             if self._stage is not None:
                 raise Refused(
                     "the form registers metadata and has a file", hint="send :action=file_upload to publish it"
                 )
-            return await self._uploads._registering.register(self._config.name, form, self._principal)
+            return await self._uploads._registering.register(self._config.name, form, self._principal, self._rules)
         if self._stage is None:
             raise Refused(
                 "content file field not found", hint="send the file as the multipart part `content`, with a filename"
@@ -208,12 +217,17 @@ class Upload:
             return await self._uploads._documentation.publish(
                 stage, form, self._filename, index=self._config.name, principal=self._principal
             )
-        name = parse_upload_filename(self._filename)
+        name = parse_upload_filename(
+            self._filename,
+            self._rules,
+            project=form.first("name"),
+            version=form.first("version"),
+        )
         config = await self._uploads.may_upload(self._config.name, self._principal, name.project)
         await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
         return await self._uploads._files.publish(
-            stage, form, name, self._filename, config=config, principal=self._principal
+            stage, form, name, self._filename, config=config, rules=self._rules, principal=self._principal
         )
 
     async def _compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:

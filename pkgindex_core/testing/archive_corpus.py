@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import lzma
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from pkgindex_core.compression import compress
 from pkgindex_core.testing import tar_parts as tar
 from pkgindex_core.testing.wheels import build_sdist, core_metadata, record_of, tar_gz_of, zip_of
 from pkgindex_core.testing.zip_parts import (
@@ -47,6 +49,12 @@ class Case(Struct, frozen=True, kw_only=True):
     expected: Literal["accept", "reject"]
     because: str = ""
     """A part of the reason that a refusal must give."""
+    merely_unusual: bool = False
+    """Refused by the rules `pypi` alone; `lenient` takes it, and gives the reason as a warning."""
+
+    def expected_by(self, rules: str) -> Literal["accept", "reject"]:
+        """What must become of it under these rules."""
+        return "accept" if self.merely_unusual and rules == "lenient" else self.expected
 
     def __repr__(self) -> str:
         return f"Case({self.kind} {self.name}: {self.expected})"
@@ -92,12 +100,27 @@ def zip_cases() -> Iterator[Case]:
     for collection in (_bad_records, _bad_headers, _bad_extras, _bad_names, _bad_members, _bad_data, _bad_wheels):
         for name, data, because in collection():
             yield Case(name=name, kind="zip", filename=WHEEL, data=data, expected="reject", because=because)
+    yield from _unusual(_unusual_zips(), "zip", WHEEL)
+
+
+def _unusual(cases: Iterator[tuple[str, bytes, str]], kind: Literal["zip", "tar"], filename: str) -> Iterator[Case]:
+    for name, data, because in cases:
+        yield Case(
+            name=name,
+            kind=kind,
+            filename=filename,
+            data=data,
+            expected="reject",
+            because=because,
+            merely_unusual=True,
+        )
 
 
 def _good_zips() -> Iterator[tuple[str, bytes]]:
     members = _wheel_members()
     yield "deflated", zip_of(members)
     yield "stored", zip_of(members, stored=True)
+    yield "compressed-by-zstd", _compressed(93)
     yield "by-hand", assemble(_entries())
     entries = _entries()
     yield "directory-in-another-order", assemble(entries, directory_order=list(reversed(range(len(entries)))))
@@ -400,14 +423,58 @@ def _bad_members() -> Iterator[tuple[str, bytes, str]]:
     yield "symlink", _with_central({"attributes": 0o120777 << 16}), "symbolic link"
     yield "symlink-made-on-windows", _with_central({"attributes": 0o120777 << 16, "made_by": 0x0014}), "symbolic link"
     yield "device", _with_central({"attributes": 0o060600 << 16}), "neither a file nor a directory"
-    for method, label in ((12, "bzip2"), (14, "lzma"), (93, "zstd"), (9, "deflate64"), (0xFFFF, "unknown")):
+    for method, label in ((9, "deflate64"), (0xFFFF, "unknown")):
         yield f"compressed-by-{label}", _with_both({"method": method}), "only stored and deflated"
+    for method, label in ((12, "bzip2"), (14, "lzma"), (93, "zstd")):
+        yield f"deflated-and-called-{label}", _with_both({"method": method}), "damaged"
+        packed = _PACKERS[method](_FILES["demo/code.py"])
+        for what, body, because in (
+            ("cut-off", packed[: len(packed) // 2], "cut off"),
+            ("followed-by-bytes", packed + b"hidden", "behind its compressed data"),
+            ("followed-by-another", packed + packed, "behind its compressed data"),
+            ("empty", b"", "cut off"),
+        ):
+            yield f"{label}-{what}", _compressed(method, body), because
+    greedy = struct.pack("<BBHBI", 9, 4, 5, 0x5D, 0xFFFFFFFF) + bytes(20)
+    yield "lzma-that-wants-gigabytes", _compressed(14, greedy), "damaged"
+    yield "newer-version-without-need", _with_both({"version": 63}), "newer zip version"
     entries = _entries()
     entries[1].method = STORED
     entries[1].local = entries[1].central = {"size": len(entries[1].data) + 1}
     yield "stored-sizes-differ", assemble(entries), "its two sizes differ"
     entries = [*_entries(), Entry(b"demo/folder/", b"data", method=STORED)]
     yield "directory-with-data", assemble(entries), "has data"
+
+
+def _zip_lzma(data: bytes) -> bytes:
+    """LZMA as zips have it: version, length of the properties, properties, stream with an end mark."""
+    filters = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 16}]
+    return struct.pack("<BBHBI", 9, 4, 5, 0x5D, 1 << 16) + lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
+
+
+_PACKERS: Mapping[int, Callable[[bytes], bytes]] = {
+    12: bz2.compress,
+    14: _zip_lzma,
+    93: lambda data: compress(data, "zstd"),
+}
+
+
+def _compressed(method: int, body: bytes | None = None) -> bytes:
+    """A wheel with one member compressed in another way, properly unless a `body` says otherwise."""
+    entries = _entries()
+    entries[1].method = method
+    entries[1].body = _PACKERS[method](entries[1].data) if body is None else body
+    entries[1].local = entries[1].central = {"version": 63}
+    return assemble(entries)
+
+
+def _unusual_zips() -> Iterator[tuple[str, bytes, str]]:
+    yield "compressed-by-bzip2", _compressed(12), "compressed by bzip2"
+    yield "compressed-by-lzma", _compressed(14), "compressed by lzma"
+    moved = {name.replace("demo-1.0.dist", "Demo-1.0.0.dist"): data for name, data in _wheel_members().items()}
+    record = "Demo-1.0.0.dist-info/RECORD"
+    moved[record] = record_of({name: data for name, data in moved.items() if name != record}, record)
+    yield "dist-info-in-another-spelling", zip_of(moved), "no directory"
 
 
 def _bad_data() -> Iterator[tuple[str, bytes, str]]:
@@ -517,6 +584,7 @@ def tar_cases() -> Iterator[Case]:
     for collection in (_bad_places, _bad_tar_members, _bad_tar_headers, _bad_streams):
         for name, data, because in collection():
             yield Case(name=name, kind="tar", filename=SDIST, data=data, expected="reject", because=because)
+    yield from _unusual(_unusual_tars(), "tar", SDIST)
 
 
 _PKG_INFO = core_metadata("demo", "1.0")
@@ -569,13 +637,18 @@ def _bad_places() -> Iterator[tuple[str, bytes, str]]:
         ("climbing-first", b"../evil", "leaves the archive"),
         ("backslash", b"demo-1.0\\evil", "backslash"),
         ("drive", b"C:/evil", "drive"),
-        ("dot", b"./demo-1.0/a", "simplest form"),
+        ("dot-twice", b"././demo-1.0/a", "simplest form"),
+        ("dot-inside", b"demo-1.0/./a", "simplest form"),
+        ("dot-and-climbing", b"./../evil", "leaves the archive"),
+        ("dot-and-absolute", b".//etc/passwd", "absolute"),
+        ("dot-and-the-same-without", b"./demo-1.0/PKG-INFO", "stands twice"),
         ("empty-part", b"demo-1.0//a", "simplest form"),
         ("control-character", b"demo-1.0/a\x1b[2J", "control characters"),
         ("not-utf-8", b"demo-1.0/\xff", "not UTF-8"),
         ("no-name", b"", "no name"),
         ("another-top", b"evil-1.0/a", "one top directory"),
         ("beside-the-top", b"setup.py", "one top directory"),
+        ("top-of-another-version", b"demo-1.1/a", "one top directory"),
     ):
         yield label, _sdist(tar.header(name, b"x")), because
     yield (
@@ -599,6 +672,11 @@ def _bad_places() -> Iterator[tuple[str, bytes, str]]:
         ("symlink-nowhere", b"", "leads nowhere"),
     ):
         yield label, _sdist(tar.header(b"demo-1.0/link", kind=b"2", target=target)), because
+    code = tar.header(b"Demo-1.0/demo.py", b"x")
+    out = tar.header(b"Demo-1.0/out", kind=b"2", target=b"../../x")
+    yield "link-out-of-two-top-directories", _sdist(code, out), "leads out"
+    other = tar.header(b"Demo-1.0/PKG-INFO", core_metadata("demo", "1.0", description="other"))
+    yield "two-pieces-of-metadata", _sdist(other), "that differ"
     far = tar.gnu_long(b"../" * 80 + b"etc", b"K")
     yield "symlink-out-by-long-target", _sdist(far, tar.header(b"demo-1.0/link", kind=b"2")), "leads out"
     by_pax = tar.pax((b"linkpath", b"../../etc"))
@@ -616,6 +694,24 @@ def _bad_places() -> Iterator[tuple[str, bytes, str]]:
         yield f"hard-link-{label}", case, "impossible target" if label == "absolute" else "no file of the archive"
     hard = tar.header(b"demo-1.0/hard", kind=b"1", target=b"demo-1.0/link")
     yield "hard-link-to-symlink", _sdist(link, hard), "no file of the archive"
+
+
+def _unusual_tars() -> Iterator[tuple[str, bytes, str]]:
+    dotted = (
+        tar.header(b"./", kind=b"5"),
+        tar.header(b"./demo-1.0/", kind=b"5"),
+        tar.header(b"./demo-1.0/PKG-INFO", _PKG_INFO),
+        tar.header(b"./demo-1.0/a", kind=b"1", target=b"./demo-1.0/PKG-INFO"),
+        tar.header(b"./demo-1.0/b", kind=b"2", target=b"a"),
+    )
+    yield "dot", tar.gzipped(tar.tar_of(*dotted)), "begin with './'"
+    yield "dot-now-and-then", _sdist(tar.header(b"./demo-1.0/a", b"x")), "begin with './'"
+    code = tar.header(b"Demo-1.0/demo.py", b"x")
+    yield "metadata-in-a-top-directory-of-another-spelling", _sdist(code), "one top directory"
+    beside = tar.header(b"PKG-INFO", _PKG_INFO)
+    yield "metadata-beside-the-top-directory", tar.gzipped(tar.tar_of(beside, code)), "one top directory"
+    up = tar.header(b"Demo-1.0/up", kind=b"2", target=b"../PKG-INFO")
+    yield "link-to-metadata-beside-the-top-directory", tar.gzipped(tar.tar_of(beside, up)), "one top directory"
 
 
 def _bad_tar_members() -> Iterator[tuple[str, bytes, str]]:

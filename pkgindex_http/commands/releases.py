@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,21 +110,29 @@ async def _upload_one(
 
 
 def _fields_of(path: Path) -> dict[str, str]:
-    """What a client's form would say; the archive says the rest and is believed."""
+    """What a client's form would say. Blocks for a file with an unusual name."""
+    from pkgindex_core.formats.archives import inspect_archive
+    from pkgindex_core.formats.core_metadata import read_metadata
     from pkgindex_core.formats.filenames import parse_upload_filename
+    from pkgindex_core.formats.upload_form import FILETYPES
+    from pkgindex_core.formats.upload_rules import LENIENT
 
     stem = path.name.removesuffix(_DOCUMENTATION)
     if stem != path.name:
         project, _, version = stem.rpartition("-")
         return {":action": "doc_upload", "name": project, "version": version}
-    name = parse_upload_filename(path.name)
-    wheel = name.kind == "wheel"
+    name = parse_upload_filename(path.name, LENIENT)
+    if name.warnings:
+        # A name of old times can be cut into project and version in several ways; the archive knows which one is right.
+        with suppress(Refused):
+            said = read_metadata(inspect_archive(path, name, rules=LENIENT).metadata or b"")
+            name = parse_upload_filename(path.name, LENIENT, project=said.name, version=said.version)
     return {
         ":action": "file_upload",
         "name": name.project,
         "version": name.version,
-        "filetype": "bdist_wheel" if wheel else "sdist",
-        "pyversion": name.python_tag if wheel else "source",
+        "filetype": FILETYPES.get(name.kind, ("",))[0],
+        "pyversion": name.python_tag,
         "metadata_version": "2.1",
     }
 

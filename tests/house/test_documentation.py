@@ -1,6 +1,6 @@
 """What the documentation says of hooks and options is what the code says, and its examples run.
 
-The option tables are written by this test: `REGENERATE=1 pytest tests/house/test_documentation.py`.
+The tables are written by this test: `REGENERATE=1 pytest tests/house/test_documentation.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from msgspec.structs import fields
 
 from pkgindex_core import hookspecs
 from pkgindex_core.config import explain_options
+from pkgindex_core.formats.upload_rules import Unusual
 from pkgindex_core.plugins import HOOKS, load_plugins
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
@@ -180,13 +181,23 @@ def mirror_options() -> str:
     )
 
 
+def unusual_uploads() -> str:
+    lines = ["| lenient takes | what to do instead |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {kind.what} | {kind.advice} |" for kind in Unusual)])
+
+
 @pytest.mark.parametrize(
-    ("document", "make"), [("pkgindex_http/README.md", server_options), ("pkgindex_mirror/README.md", mirror_options)]
+    ("document", "table", "make"),
+    [
+        ("pkgindex_http/README.md", "options", server_options),
+        ("pkgindex_http/README.md", "unusual uploads", unusual_uploads),
+        ("pkgindex_mirror/README.md", "options", mirror_options),
+    ],
 )
-def test_the_option_table_is_that_of_the_code(document: str, make: Any):
+def test_the_table_is_that_of_the_code(document: str, table: str, make: Any):
     path = ROOT / document
     text = path.read_text(encoding="utf-8")
-    between = re.compile(r"(?<=^<!-- options: begin -->\n).*?(?=^<!-- options: end -->$)", re.MULTILINE | re.DOTALL)
+    between = re.compile(rf"(?<=^<!-- {table}: begin -->\n).*?(?=^<!-- {table}: end -->$)", re.MULTILINE | re.DOTALL)
     (written,) = between.findall(text)
     expected = f"{make()}\n"
     if os.environ.get("REGENERATE"):

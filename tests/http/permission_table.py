@@ -85,7 +85,6 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+ready":                                             ("anything", 200),
     "GET /+authcheck":                                         ("authcheck", 200),
     "POST /+login":                                            ("anything", 200, "command"),
-    "POST /legacy":                                            ("anything", 308),
     "POST /{user}/+token-create":                              ("own tokens", 200, "command"),
     "GET /{user}/+tokens":                                     ("own tokens", 200, "command"),
     "DELETE /{user}/+tokens/{id}":                             ("own tokens", 200, "command"),
@@ -105,6 +104,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     # the default index
     "POST /":                                                  ("upload", 200),
     "POST /legacy/":                                           ("upload", 200),
+    "POST /legacy":                                            ("upload", 200),
     "GET /simple":                                             ("slash", 301),
     "GET /simple/":                                            ("list", 200),
     "GET /simple/{project}":                                   ("slash", 301),

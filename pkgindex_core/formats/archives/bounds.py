@@ -1,7 +1,7 @@
 """How much work an archive may cause, and what is found out about it.
 
-Every reader of this package is given one `Findings` and one `Budget`: what is wrong is collected, so that an uploader
-hears of everything at once, and what costs time is counted, so that a small file cannot occupy a worker for long.
+Every reader of this package is given one `Findings` (`upload_rules`) and one `Budget`: what is wrong is collected, so that an
+uploader hears of everything at once, and what costs time is counted, so that a small file cannot occupy a worker for long.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ DEFAULT_LIMITS = ArchiveLimits()
 class Inspection(Struct, frozen=True, kw_only=True):
     """What was found in an archive that is as it should be."""
 
-    metadata: bytes
-    """The exact bytes of METADATA or PKG-INFO."""
+    metadata: bytes | None
+    """The exact bytes of METADATA or PKG-INFO. None: the file was not looked into, or says nothing of itself."""
     warnings: tuple[str, ...] = ()
     names: frozenset[str]
     """Every file in the archive, by its full path."""
@@ -70,45 +70,3 @@ class Budget:
                 f"the archive could not be read within {self._seconds:g} seconds",
                 hint="make it smaller, or raise the time limit if files this large are meant to be here",
             )
-
-
-class Findings:
-    """What is wrong with an archive (`problems`) and what is merely odd (`warnings`). Both are bounded."""
-
-    LIMIT = 40
-
-    def __init__(self) -> None:
-        self._problems: list[str] = []
-        self._warnings: list[str] = []
-        self._unsaid = 0
-
-    def refuse(self, problem: str) -> None:
-        if problem in self._problems:
-            return
-        if len(self._problems) < self.LIMIT:
-            self._problems.append(problem)
-        else:
-            self._unsaid += 1
-
-    def warn(self, warning: str) -> None:
-        if len(self._warnings) < self.LIMIT and warning not in self._warnings:
-            self._warnings.append(warning)
-
-    @property
-    def clean(self) -> bool:
-        return not self._problems
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._warnings)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        if not self._unsaid:
-            return tuple(self._problems)
-        return (*self._problems, f"and {self._unsaid} more of this kind")
-
-    def raise_problems(self, hint: str) -> None:
-        """End the inspection if anything is wrong."""
-        if self._problems:
-            raise Refused(self.problems, hint=hint)

@@ -23,10 +23,12 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, Findings
+from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget
+from pkgindex_core.formats.archives.decompressors import DEFLATED, STORED
 from pkgindex_core.formats.archives.member_names import check_tree, name_problem, shown
-from pkgindex_core.formats.archives.zip_contents import DamagedError, unpack
-from pkgindex_core.formats.archives.zip_framing import DEFLATED, STORED, is_also_tar, read_entries, read_members
+from pkgindex_core.formats.archives.zip_contents import DamagedError, method_problem, unpack
+from pkgindex_core.formats.archives.zip_framing import is_also_tar, read_entries, read_members
+from pkgindex_core.formats.upload_rules import Findings
 
 DOCUMENTATION_LIMITS = ArchiveLimits(
     uncompressed_bytes=4096 * MIB, members=50_000, directory_bytes=16 * MIB, seconds=300.0
@@ -100,6 +102,9 @@ def inspect_documentation(
         if FRONT_PAGE not in files:
             findings.warn(f"the documentation has no {FRONT_PAGE} at its top: its own URL shows nothing")
         for member in members:
+            if member.method not in {STORED, DEFLATED}:
+                findings.refuse(method_problem(member))
+                continue
             try:
                 for _ in unpack(file, member, budget):
                     pass

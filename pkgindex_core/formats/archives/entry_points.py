@@ -8,8 +8,8 @@ from __future__ import annotations
 import configparser
 import re
 
-from pkgindex_core.formats.archives.bounds import Findings
 from pkgindex_core.formats.archives.member_names import shown
+from pkgindex_core.formats.upload_rules import Findings
 
 _SCRIPT = re.compile(r"[\w.-]+")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, pairwise
 
-from pkgindex_core.formats.archives.bounds import Findings
+from pkgindex_core.formats.upload_rules import Findings
 
 NAME_LIMIT = 4096
 """Bytes of a member's whole path: PATH_MAX of the usual systems."""

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
-from pkgindex_core.formats.archives.bounds import ArchiveLimits, Findings
+from pkgindex_core.formats.archives.bounds import ArchiveLimits
 from pkgindex_core.formats.archives.member_names import shown
+from pkgindex_core.formats.upload_rules import Findings
 
 # PEP 427: sha256 or better. MD5 and SHA-1 are not permitted.
 ALGORITHMS = frozenset({"sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s"})

@@ -1,67 +1,158 @@
-"""What a source distribution must be inside (PEP 625, PEP 721; standards VA-19, VA-20, VA-23, VA-33).
+"""What a source distribution must be inside (PEP 625, PEP 721; standards VA-19, VA-20, VA-23, VA-33), and a dumb archive.
 
 One pass over the stream, nothing kept but the names and PKG-INFO. Links are judged as PEP 721's data filter does, but
 without a file system to ask: a target may climb only at its beginning, and no member may lie below a link, so that
 what a path means can be told from its text.
+
+Tar archives in three compressions and zips are read alike. A dumb archive (`bdist_dumb`) is unpacked over the root of a file
+system: it has no top directory, and what it says of itself stands in its `.egg-info`.
 """
 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Findings, Inspection
-from pkgindex_core.formats.archives.gzip_stream import GzipStream, StreamError
+from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Inspection
+from pkgindex_core.formats.archives.compressed_stream import CompressedStream, StreamError
+from pkgindex_core.formats.archives.decompressors import OF_STREAMS
 from pkgindex_core.formats.archives.member_names import check_tree, files_below, name_problem, shown
 from pkgindex_core.formats.archives.tar_framing import TarMember, padded, tar_members
-from pkgindex_core.formats.archives.zip_framing import is_also_zip
+from pkgindex_core.formats.archives.zip_contents import DamagedError, check_methods, unpack
+from pkgindex_core.formats.archives.zip_framing import is_also_tar, is_also_zip, read_members
 from pkgindex_core.formats.filenames import UploadName
+from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 HINT = "rebuild it with a standard build tool, for example `python -m build --sdist`"
+
+_COMPRESSIONS = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bzip2", ".tbz": "bzip2", ".tar.xz": "xz"}
 
 
 def inspect_sdist(
     file: BinaryIO, size: int, name: UploadName, limits: ArchiveLimits, budget: Budget, findings: Findings
 ) -> Inspection:
-    """Read a source distribution from its first to its last byte."""
-    if file.read(3) != b"\x1f\x8b\x08":
-        raise Refused("the file is not a gzipped tar archive", hint=HINT)
+    """Read a source distribution or a dumb archive from its first to its last byte."""
+    is_dumb = name.kind == "dumb"
+    contents = _Contents(_is_metadata_of_dumb if is_dumb else _is_metadata_of_sdist, limits, findings)
+    compression = next((word for end, word in _COMPRESSIONS.items() if name.filename.lower().endswith(end)), "")
+    if compression:
+        _read_tar(file, size, compression, contents, budget, said_by_tools=is_dumb)
+    else:
+        _read_zip(file, size, contents, budget)
+    top = contents.tree.check_links("") if is_dumb else contents.tree.check(name)
+    metadata = contents.found(top, name)
+    findings.raise_problems(HINT)
+    return Inspection(
+        metadata=metadata,
+        warnings=findings.warnings,
+        names=frozenset(contents.tree.files),
+        license_root=f"{top}/" if top else "",
+        uncompressed_bytes=contents.unpacked,
+    )
+
+
+class _Contents:
+    """What is kept of an archive while it is read: its names, and the metadata in it."""
+
+    def __init__(self, is_metadata: Callable[[str], bool], limits: ArchiveLimits, findings: Findings) -> None:
+        self.is_metadata = is_metadata
+        self.limits = limits
+        self.findings = findings
+        self.tree = _Tree(findings)
+        self.unpacked = 0
+        self._metadata: dict[str, bytes] = {}
+
+    def wants(self, member: TarMember) -> bool:
+        """Take a member in; say whether its data is to be kept."""
+        self.tree.add(member)
+        if member.kind != "file" or not self.is_metadata(member.name):
+            return False
+        if member.size > self.limits.metadata_bytes:
+            raise StreamError(f"PKG-INFO has {member.size} bytes; the limit is {self.limits.metadata_bytes}")
+        return True
+
+    def keep(self, name: str, data: bytes) -> None:
+        self._metadata[name] = data
+
+    def found(self, top: str, name: UploadName) -> bytes | None:
+        """The one piece of metadata. A dumb archive need not have any."""
+        kept = {path: data for path, data in self._metadata.items() if not top or path == f"{top}/PKG-INFO"}
+        if not kept and name.kind == "sdist":
+            self.findings.refuse(f"the archive has no file {shown(f'{top or name.stem}/PKG-INFO')}")
+        if len(set(kept.values())) > 1:
+            self.findings.refuse(f"the archive has several PKG-INFO that differ: {', '.join(map(shown, sorted(kept)))}")
+        return next(iter(kept.values()), None)
+
+
+def _read_tar(
+    file: BinaryIO, size: int, compression: str, contents: _Contents, budget: Budget, *, said_by_tools: bool
+) -> None:
+    begin, _ = OF_STREAMS[compression]
+    what = "gzipped" if compression == "gzip" else f"{compression}-compressed"
+    if file.read(len(begin)) != begin:
+        raise Refused(f"the file is not a {what} tar archive", hint=HINT)
     if is_also_zip(file, size):
         raise Refused("the file could be read as a zip archive too", hint=HINT)
-    stream = GzipStream(file, size, limits, budget)
-    tree = _Tree(findings)
-    metadata: dict[str, bytes] = {}
+    limits, findings = contents.limits, contents.findings
+    stream = CompressedStream(file, size, compression, limits, budget)
     try:
-        for count, member in enumerate(tar_members(stream, limits, budget), start=1):
+        for count, found in enumerate(tar_members(stream, limits, budget), start=1):
             if count > limits.members:
                 raise StreamError(f"the archive has more than the limit of {limits.members} members")
-            tree.add(member)
-            if member.kind == "file" and _is_metadata(member.name):
-                if member.size > limits.metadata_bytes:
-                    raise StreamError(f"PKG-INFO has {member.size} bytes; the limit is {limits.metadata_bytes}")
-                metadata[member.name] = stream.take(padded(member.size))[: member.size]
+            member = _without_dot(found)
+            if member is not found and not said_by_tools:
+                findings.unusual(Unusual.DOT_SLASH, "the names of members begin with './'")
+            if not member.name and found.name:
+                continue
+            if contents.wants(member):
+                contents.keep(member.name, stream.take(padded(member.size))[: member.size])
             else:
                 stream.skip(padded(member.size))
     except StreamError as error:
         findings.refuse(str(error))
         raise Refused(findings.problems, hint=HINT) from None
-    top = tree.check(name)
-    found = metadata.get(f"{top}/PKG-INFO")
-    if found is None:
-        findings.refuse(f"the archive has no file {shown(f'{top or name.stem}/PKG-INFO')}")
-    findings.raise_problems(HINT)
-    return Inspection(
-        metadata=found or b"",
-        warnings=findings.warnings,
-        names=frozenset(tree.files),
-        license_root=f"{top}/",
-        uncompressed_bytes=stream.unpacked,
-    )
+    contents.unpacked = stream.unpacked
 
 
-def _is_metadata(name: str) -> bool:
-    return name.count("/") == 1 and name.endswith("/PKG-INFO")
+def _without_dot(member: TarMember) -> TarMember:
+    """`./name` and `name` are the same place for every reader; `.` is where everything is unpacked to."""
+    name = "" if member.name == "." and member.kind == "directory" else member.name.removeprefix("./")
+    # Hard links name another member as that is named.
+    target = member.target.removeprefix("./") if member.kind == "link" else member.target
+    return member if (name, target) == (member.name, member.target) else replace(member, name=name, target=target)
+
+
+def _read_zip(file: BinaryIO, size: int, contents: _Contents, budget: Budget) -> None:
+    findings = contents.findings
+    if is_also_tar(file):
+        raise Refused("the file is a tar archive, not a zip", hint=HINT)
+    try:
+        members = read_members(file, size, contents.limits, budget, findings, descriptors=True)
+        check_methods(members, findings)
+        for member in members:
+            pieces = unpack(file, member, budget)
+            name = member.name.removesuffix("/")
+            if contents.wants(TarMember(name, "directory" if member.is_directory else "file", member.size, "")):
+                contents.keep(member.name, b"".join(pieces))
+            else:
+                for _ in pieces:
+                    pass
+            contents.unpacked += member.size
+    except (StreamError, DamagedError) as error:
+        findings.refuse(str(error))
+        raise Refused(findings.problems, hint=HINT) from None
+
+
+def _is_metadata_of_sdist(name: str) -> bool:
+    return name == "PKG-INFO" or (name.count("/") == 1 and name.endswith("/PKG-INFO"))
+
+
+def _is_metadata_of_dumb(name: str) -> bool:
+    return name.endswith((".egg-info", ".egg-info/PKG-INFO"))
 
 
 class _Tree:
@@ -89,16 +180,22 @@ class _Tree:
     def check(self, name: UploadName) -> str:
         """Compare all names with each other; return the one top directory, or "" if there is none."""
         tops = {path.partition("/")[0] for path in self.files | self._directories}
-        beside = sorted(path for path in self.files if "/" not in path)
-        if len(tops) != 1 or beside:
-            seen = ", ".join(shown(top) for top in sorted(tops)[:5])
-            self._findings.refuse(
-                f"the archive must have one top directory and nothing beside it; it has {seen or 'none'}"
-            )
-            return ""
-        top = next(iter(tops))
-        if top != name.stem:
-            self._findings.warn(f"the top directory is {shown(top)}; PEP 625 wants {shown(name.stem)}")
+        beside = {path for path in self.files if "/" not in path}
+        if len(tops) == 1 and not beside:
+            top = next(iter(tops))
+            if top != name.stem:
+                self._findings.warn(f"the top directory is {shown(top)}; PEP 625 wants {shown(name.stem)}")
+            return self.check_links(top)
+        seen = ", ".join(shown(top) for top in sorted(tops)[:5])
+        text = f"the archive must have one top directory and nothing beside it; it has {seen or 'none'}"
+        if tops and beside <= {"PKG-INFO"} and all(map(name.is_spelled, tops - beside)):
+            self._findings.unusual(Unusual.SDIST_TREE, text)
+            return self.check_links("")
+        self._findings.refuse(text)
+        return ""
+
+    def check_links(self, top: str) -> str:
+        """Whether everything stays below `top`, or where the archive is unpacked to; returns `top`."""
         check_tree(self.files, self._directories, self._findings)
         symlinks = {link.name for link in self._links if link.kind == "symlink"}
         if symlinks:
@@ -134,6 +231,7 @@ class _Tree:
                 return f"has a target that climbs behind a name: {shown(target)}"
             climbing = climbing and part == ".."
         resolved = posixpath.normpath(posixpath.join(posixpath.dirname(link.name), target))
-        if resolved != top and not resolved.startswith(f"{top}/"):
+        inside = f"{resolved}/".startswith(f"{top}/") if top else not f"{resolved}/".startswith("../")
+        if not inside:
             return f"leads out of the archive, to {shown(target)}"
         return None

@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget
-from pkgindex_core.formats.archives.gzip_stream import GzipStream, StreamError
+from pkgindex_core.formats.archives.compressed_stream import CompressedStream, StreamError
 from pkgindex_core.formats.archives.member_names import decode_name, shown
 
 _BLOCK = 512
@@ -69,7 +69,7 @@ class _Extension(Struct):
         return self.pax or self.gnu
 
 
-def tar_members(stream: GzipStream, limits: ArchiveLimits, budget: Budget) -> Iterator[TarMember]:
+def tar_members(stream: CompressedStream, limits: ArchiveLimits, budget: Budget) -> Iterator[TarMember]:
     """The members in order. The caller must take or skip exactly `padded(member.size)` bytes after each.
 
     Raises `StreamError` where the archive cannot be followed any further.

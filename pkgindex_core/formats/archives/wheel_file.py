@@ -5,9 +5,9 @@ Only warnings: installers go by the filename.
 
 from __future__ import annotations
 
-from pkgindex_core.formats.archives.bounds import Findings
 from pkgindex_core.formats.archives.member_names import shown
 from pkgindex_core.formats.filenames import UploadName
+from pkgindex_core.formats.upload_rules import Findings
 
 _TAGS_LIMIT = 2000
 

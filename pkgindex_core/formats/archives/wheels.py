@@ -13,14 +13,16 @@ from typing import BinaryIO
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import entry_points, records
-from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, Findings, Inspection
+from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, Inspection
 from pkgindex_core.formats.archives.member_names import check_tree, shown
 from pkgindex_core.formats.archives.wheel_file import check_wheel_file
-from pkgindex_core.formats.archives.zip_contents import DamagedError, unpack, unpack_whole
+from pkgindex_core.formats.archives.zip_contents import DamagedError, check_methods, unpack, unpack_whole
 from pkgindex_core.formats.archives.zip_framing import HINT, Member, is_also_tar, read_members
 from pkgindex_core.formats.filenames import UploadName
+from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 _ENTRY_POINTS_BYTES = MIB  # configparser is slow, and the largest real one has some hundred lines
+_INFO = ".dist-info"
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
 
@@ -31,6 +33,7 @@ def inspect_wheel(
     if is_also_tar(file):
         raise Refused("the file is a tar archive, not a wheel", hint=HINT)
     members = read_members(file, size, limits, budget, findings)
+    check_methods(members, findings)
     files = {member.name: member for member in members if not member.is_directory}
     check_tree(files, [member.name[:-1] for member in members if member.is_directory], findings)
     info = _find_info(files, name, findings)
@@ -58,13 +61,19 @@ def inspect_wheel(
 def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings) -> str:
     """The one `.dist-info` directory, spelled as the filename is (VA-22). Returns the expected one when it is missing."""
     tops = {path.partition("/")[0] for path in files if "/" in path}
-    found = sorted(top for top in tops if top.lower().endswith(".dist-info"))
-    expected = f"{name.stem}.dist-info"
-    if expected not in found:
-        others = f"; it has {', '.join(shown(top) for top in found[:3])}" if found else ""
-        findings.refuse(f"the wheel has no directory {shown(expected)}, which its filename asks for{others}")
-    elif len(found) > 1:
+    found = sorted(top for top in tops if top.lower().endswith(_INFO))
+    expected = f"{name.stem}{_INFO}"
+    if len(found) > 1:
         findings.refuse(f"the wheel has several .dist-info directories: {', '.join(shown(top) for top in found[:5])}")
+    elif found == [expected]:
+        pass
+    else:
+        others = f"; it has {', '.join(shown(top) for top in found)}" if found else ""
+        text = f"the wheel has no directory {shown(expected)}, which its filename asks for{others}"
+        if found and found[0].endswith(_INFO) and name.is_spelled(found[0].removesuffix(_INFO)):
+            findings.unusual(Unusual.WHEEL_DIRECTORY, text)
+            return found[0]
+        findings.refuse(text)
     return expected
 
 

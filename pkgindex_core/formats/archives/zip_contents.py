@@ -1,30 +1,50 @@
 """The data of zip members, streamed, and held against what their headers promise.
 
 A member's compressed data must end exactly where its header says, unpack to exactly the size it says and have the
-checksum it says: otherwise a reader that follows the deflate stream and one that follows the header see different files.
+checksum it says: otherwise a reader that follows the compressed stream and one that follows the header see different files.
 Bounded memory whatever the size.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from pkgindex_core.formats.archives.bounds import MIB, Budget
+from pkgindex_core.formats.archives.decompressors import BZIP2, DAMAGES, DEFLATED, LZMA, OF_ZIP_MEMBERS, STORED, ZSTD
 from pkgindex_core.formats.archives.member_names import shown
-from pkgindex_core.formats.archives.zip_framing import STORED, Member
+from pkgindex_core.formats.archives.zip_framing import Member
+from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 _PIECE = MIB // 4
+_UNUSUAL = {BZIP2: "bzip2", LZMA: "lzma"}
 
 
 class DamagedError(Exception):
     """A member is not what its header promises; the text names it."""
 
 
+def check_methods(members: Iterable[Member], findings: Findings) -> None:
+    """How members are compressed (VA-21)."""
+    for member in members:
+        if member.method in _UNUSUAL:
+            findings.unusual(
+                Unusual.COMPRESSION, f"the member {shown(member.name)} is compressed by {_UNUSUAL[member.method]}"
+            )
+        elif member.method == ZSTD:
+            findings.warn("members are compressed by zstd: pip of a Python before 3.14 cannot unpack them (PEP 777)")
+        elif member.method not in {STORED, DEFLATED}:
+            findings.refuse(method_problem(member))
+
+
+def method_problem(member: Member) -> str:
+    return f"the member {shown(member.name)} is compressed by method {member.method}; only stored and deflated members are taken"
+
+
 def unpack(file: BinaryIO, member: Member, budget: Budget) -> Iterator[bytes]:
     """The member's bytes, in pieces. Raises `DamagedError` at the end, or as soon as it is certain."""
-    pieces = _stored(file, member) if member.method == STORED else _deflated(file, member)
+    pieces = _stored(file, member) if member.method == STORED else _packed(file, member)
     size = 0
     crc = 0
     for piece in pieces:
@@ -56,37 +76,29 @@ def _stored(file: BinaryIO, member: Member) -> Iterator[bytes]:
         yield piece
 
 
-def _deflated(file: BinaryIO, member: Member) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+def _packed(file: BinaryIO, member: Member) -> Iterator[bytes]:
+    if member.method not in OF_ZIP_MEMBERS:
+        raise DamagedError(f"the member {shown(member.name)} cannot be unpacked")
+    decompressor = OF_ZIP_MEMBERS[member.method]()
     # One byte more than promised: so that the end of the stream is reached, and too much is noticed.
     most = min(member.size + 1, 4 * _PIECE)
-    for packed in _stored(file, member):
-        if inflater.eof:
+    size = 0
+    for data in _stored(file, member):
+        if decompressor.eof:
             raise DamagedError(f"the member {shown(member.name)} has bytes behind its compressed data")
-        waiting = packed
-        while waiting and not inflater.eof:
+        waiting = data
+        while not decompressor.eof:
             try:
-                piece = inflater.decompress(waiting, most)
-            except zlib.error:
+                piece = decompressor.decompress(waiting, most)
+            except DAMAGES:
                 raise DamagedError(f"the compressed data of {shown(member.name)} is damaged") from None
-            if piece:
-                yield piece
-            waiting = inflater.unconsumed_tail
-    if not inflater.eof:
-        # What was read is all there is; the rest of the output, if any, needs no further input.
-        yield from _drain(inflater, member, most)
-    if inflater.unused_data:
-        raise DamagedError(f"the member {shown(member.name)} has bytes behind its compressed data")
-
-
-def _drain(inflater: zlib._Decompress, member: Member, most: int) -> Iterator[bytes]:
-    """What the inflater still holds back after its last input."""
-    piece = b"."
-    while piece:
-        try:
-            piece = inflater.decompress(b"", most)
-        except zlib.error:
-            raise DamagedError(f"the compressed data of {shown(member.name)} is damaged") from None
-        yield piece
-    if not inflater.eof:
+            if not piece:
+                break
+            size += len(piece)
+            yield piece
+            waiting = b""
+    # APPNOTE 4.4.4: the end of an LZMA stream need not be marked; then the size tells.
+    if not decompressor.eof and not (member.method == LZMA and size == member.size):
         raise DamagedError(f"the compressed data of {shown(member.name)} is cut off")
+    if decompressor.unused_data:
+        raise DamagedError(f"the member {shown(member.name)} has bytes behind its compressed data")

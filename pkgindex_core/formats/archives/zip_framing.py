@@ -19,7 +19,8 @@ from typing import BinaryIO
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget, Findings
+from pkgindex_core.formats.archives.bounds import ArchiveLimits, Budget
+from pkgindex_core.formats.archives.decompressors import DEFLATED, STORED
 from pkgindex_core.formats.archives.member_names import decode_name, name_problem, shown
 from pkgindex_core.formats.archives.zip_descriptors import LONGEST_DESCRIPTOR, descriptor_size
 from pkgindex_core.formats.archives.zip_extras import (
@@ -31,9 +32,7 @@ from pkgindex_core.formats.archives.zip_extras import (
     local_sizes,
     split_extra,
 )
-
-STORED = 0
-DEFLATED = 8
+from pkgindex_core.formats.upload_rules import Findings
 
 HINT = "rebuild it with a standard build tool; an archive that two readers could read differently is not taken"
 
@@ -48,6 +47,7 @@ _LONGEST_COMMENT = 0xFFFF
 
 # 4.5 brought ZIP64; what came later is other compression and encryption. unzip skips members that ask for more.
 _NEWEST_VERSION = 45
+_NEWEST_WITH_OTHER_COMPRESSION = 63
 _ENCRYPTED = 1 << 0
 _DESCRIPTOR = 1 << 3
 _UTF8 = 1 << 11
@@ -230,7 +230,7 @@ def _read_directory(
             findings.refuse(f"the member {shown(name)} has a comment")
         if disk not in {0, NO_16}:
             raise _BrokenError("the zip has several disks")
-        if version & 0xFF > _NEWEST_VERSION:
+        if version & 0xFF > _newest_version(method):
             findings.refuse(f"the member {shown(name)} asks for a newer zip version ({version & 0xFF})")
         if name in seen:
             findings.refuse(f"the member {shown(name)} stands twice in the zip")
@@ -268,11 +268,6 @@ def _check_entry(
         findings.refuse(f"the member {shown(name)} is encrypted")
     if flags & ~(_KNOWN_FLAGS | _ENCRYPTED | _DESCRIPTOR):
         findings.refuse(f"the member {shown(name)} has unknown flags ({flags:#06x})")
-    if method not in {STORED, DEFLATED}:
-        # zstd (method 93) is proposed for wheels of a later version (PEP 777); no released installer reads it.
-        findings.refuse(
-            f"the member {shown(name)} is compressed by method {method}; only stored and deflated are taken"
-        )
     if method == STORED and packed != size:
         findings.refuse(f"the member {shown(name)} is stored, but its two sizes differ")
     if name.endswith("/") and size:
@@ -283,6 +278,10 @@ def _check_entry(
         findings.refuse(f"the member {shown(name)} is a symbolic link (PEP 778 is deferred)")
     elif kind not in {0, _REGULAR, _DIRECTORY} and made_by >> 8 == 3:
         findings.refuse(f"the member {shown(name)} is neither a file nor a directory")
+
+
+def _newest_version(method: int) -> int:
+    return _NEWEST_VERSION if method in {STORED, DEFLATED} else _NEWEST_WITH_OTHER_COMPRESSION
 
 
 def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
@@ -327,7 +326,7 @@ def _read_headers(file: BinaryIO, entries: list[Entry], directory: int, budget: 
                 size, packed = local_sizes(fields, size, packed, stored=method == STORED)
         except ExtraError as error:
             raise _BrokenError(f"the header of {shown(entry.name)} {error}") from None
-        if version & 0xFF > _NEWEST_VERSION:
+        if version & 0xFF > _newest_version(method):
             raise _BrokenError(f"the header of {shown(entry.name)} asks for a newer zip version ({version & 0xFF})")
         if (flags, method, crc, packed, size) != (entry.flags, entry.method, entry.crc, entry.packed, entry.size):
             raise _BrokenError(f"the header of {shown(entry.name)} differs from its directory entry")

@@ -20,6 +20,8 @@ from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.devpi.dump import DumpFile
 from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.metadata_fields import is_specifier
+from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import BlobStore, Stage
 from pkgindex_core.services.importing.directory import DevpiDirectory
@@ -105,15 +107,15 @@ def _difference(file: DumpFile, stage: Stage) -> str:
 def _look(path: Path, filename: str, project: ProjectName) -> _Seen:
     """What the archive says, as far as it can be believed. Blocks."""
     try:
-        name = parse_upload_filename(filename, any_sdist_spelling=True)
+        name = parse_upload_filename(filename, LENIENT, project=project)
         if name.project != project:
             return _Seen(odd=f"its name is that of a file of {name.project}")
-        inspection = inspect_archive(path, name)
+        inspection = inspect_archive(path, name, rules=LENIENT)
     except Refused as error:
         return _Seen(odd="; ".join(error.problems))
-    metadata = read_metadata(inspection.metadata)
+    metadata = read_metadata(inspection.metadata or b"")
     return _Seen(
         metadata=inspection.metadata if name.kind == "wheel" else None,
-        requires_python=metadata.requires_python,
+        requires_python=metadata.requires_python if is_specifier(metadata.requires_python) else "",
         display_name=metadata.name or name.name_part,
     )

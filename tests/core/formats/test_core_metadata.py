@@ -8,13 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
-from pkgindex_core.formats.core_metadata import CoreMetadata, metadata_problems, normalized_label, read_metadata
+from pkgindex_core.formats.core_metadata import CoreMetadata, check_metadata, normalized_label, read_metadata
+from pkgindex_core.formats.upload_rules import LENIENT, Findings, UploadRules
 
 HEAD = "Metadata-Version: 2.4\nName: Foo.Bar\nVersion: 1.0\n"
 
 
 def problems(more: str = "", *, head: str = HEAD, **switches: bool) -> str:
-    return " | ".join(metadata_problems((head + more).encode(), **switches)[1])
+    return " | ".join(judged((head + more).encode(), UploadRules(**switches))[1].problems)
+
+
+def judged(data: bytes, rules: UploadRules | None = None) -> tuple[CoreMetadata, Findings]:
+    findings = Findings(rules or UploadRules())
+    return check_metadata(data, findings), findings
 
 
 def test_every_field_is_read() -> None:
@@ -33,8 +39,8 @@ def test_every_field_is_read() -> None:
         "Dynamic: Summary\nImport-Name: foo\nImport-Namespace: ns\n"
         "\n# Description\n\nwith: colons\n"
     )
-    metadata, found = metadata_problems(text.encode())
-    assert found == ()
+    metadata, found = judged(text.encode())
+    assert (found.problems, found.warnings) == ((), ())
     assert metadata == CoreMetadata(
         metadata_version="2.4",
         name="Foo.Bar",
@@ -211,14 +217,79 @@ def test_what_two_readers_would_read_differently_is_refused(text: str, because: 
     assert because in problems(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Summary: " + "x" * 513,
+        "Summary: one\n        two",
+        "Author-Email: Jane Doe",
+        "Home-Page: wiki/foo",
+        f"Project-URL: {'x' * 33}, https://a",
+        "Project-URL: https://a",
+        "Dynamic: Colour",
+        "License: MIT\nLicense-Expression: MIT",
+        "License-Expression: Mine",
+        "Description-Content-Type: text/md",
+        "Requires-Dist: pytz (>dev)",
+        "Requires-Dist: torch (>=1.7.*)",
+        "Requires-Python: >=3.6.*",
+        "Provides-Extra: a b",
+        "License: a\nLicense: b",
+        "Description: one\n\ntwo",
+    ],
+)
+def test_lenient_warns_where_pypi_refuses(text: str) -> None:
+    data = f"{HEAD}{text}\n".encode()
+    strict, lenient = judged(data)[1], judged(data, LENIENT)[1]
+    assert strict.problems
+    assert (lenient.problems, lenient.warnings) == ((), (*strict.problems, *strict.warnings))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name: Other",
+        "Version: 2",
+        "Requires-Python: >=3\nRequires-Python: >=2",
+        "Summary: a\rName: evil",
+        "no header",
+        "Home-Page: javascript:alert(1)",
+        "Project-URL: x,  JavaScript :alert(1)",
+        "Download-URL: data:text/html,x",
+        "License-File: ../../etc/passwd",
+        "\n" + "x" * (10 * 1024 * 1024 + 1),
+        "Requires-Dist: a\n" * 5001,
+    ],
+)
+def test_dangers_are_refused_by_both_rules(text: str) -> None:
+    for rules in (LENIENT, UploadRules()):
+        assert judged(f"{HEAD}{text}\n".encode(), rules)[1].problems
+
+
+def test_lenient_takes_metadata_versions_of_all_times() -> None:
+    for number in ("2.0", "2.7", "3.0", "x"):
+        found = judged(f"Metadata-Version: {number}\nName: a\nVersion: 1\n".encode(), LENIENT)[1]
+        assert found.problems == ()
+        assert "metadata-version" in found.warnings[0]
+    assert judged(b"Name: a\nVersion: 2004d\n", LENIENT)[1].problems == ()
+    for version in ("20/04", "a b", "v" * 101):
+        assert judged(f"Name: a\nVersion: {version}\n".encode(), LENIENT)[1].problems
+
+
 def test_what_begins_folded_is_refused() -> None:
     assert "begins with a continuation" in problems(head=" x\n" + HEAD)
 
 
-def test_bytes_that_are_not_utf_8_are_named() -> None:
-    _, found = metadata_problems(HEAD.encode() + b"Author: J\xfcrgen\n")
-    assert found == ("the metadata is not UTF-8: byte 0xfc at offset 58",)
-    assert metadata_problems(HEAD.encode() + b"\n\xff")[1] == ("the description is not UTF-8",)
+def test_bytes_that_are_not_utf_8_are_named_and_read_as_latin_1() -> None:
+    data = HEAD.encode() + b"Author: J\xfcrgen\n"
+    metadata, found = judged(data)
+    text = "the metadata is not UTF-8: byte 0xfc at offset 58; write the metadata in UTF-8"
+    assert (metadata.author, found.problems, found.warnings) == ("Jürgen", (text,), ())
+    assert (judged(data, LENIENT)[1].problems, judged(data, LENIENT)[1].warnings) == ((), (text,))
+    assert judged(HEAD.encode() + b"\n\xff")[1].problems == (
+        "the description is not UTF-8; write the metadata in UTF-8",
+    )
+    assert read_metadata(data).author == "Jürgen"
 
 
 def test_up7_unknown_is_nothing() -> None:
@@ -229,8 +300,8 @@ def test_up7_unknown_is_nothing() -> None:
 
 def test_line_ends_and_folding() -> None:
     crlf = (HEAD + "Description: one\n        two\n       |three\n").replace("\n", "\r\n").encode()
-    metadata, found = metadata_problems(crlf)
-    assert (metadata.description, found) == ("one\ntwo\nthree", ())
+    metadata, found = judged(crlf)
+    assert (metadata.description, found.problems) == ("one\ntwo\nthree", ())
     assert read_metadata(HEAD.replace("\n", "\r\n").encode() + b"\r\nbody\r\n").description == "body\r\n"
 
 
@@ -246,7 +317,8 @@ def test_labels_are_compared_as_pep_753_says() -> None:
 @given(st.binary(max_size=500) | st.text(max_size=300).map(str.encode))
 def test_any_bytes_can_be_read(data: bytes) -> None:
     read_metadata(data)
-    metadata_problems(data)
+    judged(data)
+    judged(data, LENIENT)
 
 
 _plain = st.text(
@@ -290,7 +362,7 @@ HEAVY = {
 @pytest.mark.parametrize("label", HEAVY)
 def test_heavy_metadata_is_judged_in_time(label: str) -> None:
     start = time.process_time()
-    _, found = metadata_problems(HEAVY[label])
+    found = judged(HEAVY[label])[1].problems
     assert time.process_time() - start < 3  # a second or less on a quiet machine; what is quadratic takes minutes
     assert len(found) <= 41
     assert all(len(problem) < 1000 for problem in found)
@@ -304,4 +376,4 @@ def test_metadata_of_the_tests_own_tools_is_fine() -> None:
     assert seen
     for data in seen:
         assert read_metadata(data).name
-        assert metadata_problems(data)[1] == (), data[:200]
+        assert judged(data)[1].problems == (), data[:200]

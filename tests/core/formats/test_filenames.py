@@ -13,12 +13,13 @@ from pkgindex_core.formats.filenames import (
     parse_upload_filename,
     version_in,
 )
+from pkgindex_core.formats.upload_rules import LENIENT, PYPI
 from pkgindex_core.names import ProjectName, normalized_or_none
 
 
-def problems(filename: str, **switches: bool) -> str:
+def problems(filename: str) -> str:
     with pytest.raises(Refused) as refused:
-        parse_upload_filename(filename, **switches)
+        parse_upload_filename(filename)
     return " | ".join(refused.value.problems)
 
 
@@ -89,7 +90,8 @@ def test_va13_every_problem_is_named_at_once() -> None:
         ("Foo-1.0.tar.gz", "'foo-1.0.tar.gz'"),
         ("foo-bar-1.0.tar.gz", "'foo_bar-1.0.tar.gz'"),
         ("foo.bar-1.0.tar.gz", "'foo_bar-1.0.tar.gz'"),
-        ("foo-1.0-beta.tar.gz", "not a version"),
+        ("foo-1.0-beta.tar.gz", "'foo-1.0b0.tar.gz'"),
+        ("foo-1.0-final.tar.gz", "not a version"),
         ("foo-v1.0.tar.gz", "'foo-1.0.tar.gz'"),
         ("foo-1.0RC1.tar.gz", "'foo-1.0rc1.tar.gz'"),
         ("foo.tar.gz", "has no version"),
@@ -101,9 +103,62 @@ def test_va27_sdist_names_follow_pep_625(filename: str, because: str) -> None:
     assert because in problems(filename)
 
 
-@pytest.mark.parametrize("filename", ["Foo-1.0.tar.gz", "foo-bar-1.0.tar.gz", "foo.bar-1.0RC1.tar.gz"])
-def test_va27_the_switch_takes_older_spellings(filename: str) -> None:
-    assert parse_upload_filename(filename, any_sdist_spelling=True).filename == filename
+LENIENTLY = [
+    ("Foo-1.0.tar.gz", "foo", "1.0", "'foo-1.0.tar.gz'"),
+    ("foo-bar-1.0.tar.gz", "foo-bar", "1.0", "'foo_bar-1.0.tar.gz'"),
+    ("foo.bar-1.0RC1.tar.gz", "foo-bar", "1.0RC1", "'foo_bar-1.0rc1.tar.gz'"),
+    ("foo-1.0-1.tar.gz", "foo", "1.0-1", "'foo-1.0.post1.tar.gz'"),
+    ("my-package-1.0.zip", "my-package", "1.0", "'my_package-1.0.tar.gz'"),
+    ("pytz-2004d.tar.bz2", "pytz", "2004d", "not a .tar.gz"),
+    ("pytz-2004d.tar.gz", "pytz", "2004d", "not a version"),
+    ("my-package-2004d.tgz", "my-package", "2004d", "not a version"),
+    ("a-1.tar.xz", "a", "1", "'a-1.tar.gz'"),
+    ("a-1.tar.Z", "a", "1", "'a-1.tar.gz'"),
+    ("a-1.TAR.GZ", "a", "1", "'a-1.tar.gz'"),
+    ("Foo_Bar-1.0_final-py2.7.egg", "foo-bar", "1.0-final", "an egg"),
+    ("numpy-1.6.0.win32-py2.7.exe", "numpy", "1.6.0", "Windows installer"),
+    ("foo-1.0.win32.msi", "foo", "1.0", "Windows installer"),
+    ("foo-bar-1.0-1.noarch.rpm", "foo-bar", "1.0", "RPM"),
+    ("python-foo_1.0-1_all.deb", "python-foo", "1.0", "Debian"),
+    ("foo-1.0.linux-x86_64.tar.gz", "foo", "1.0", "dumb"),
+    ("foo-1.0_1-py3-none-any.whl", "foo", "1.0-1", "'1.0.post1'"),
+    ("foo-2004d-py2-none-any.whl", "foo", "2004d", "not a version"),
+    ("foo__bar-1.0-py2-none-any.whl", "foo-bar", "1.0", "'foo_bar'"),
+]
+
+
+@pytest.mark.parametrize(("filename", "project", "version", "because"), LENIENTLY)
+def test_va13_va27_lenient_takes_files_of_every_age_and_pypi_names_the_modern_form(
+    filename: str, project: str, version: str, because: str
+) -> None:
+    name = parse_upload_filename(filename, LENIENT)
+    assert (name.filename, name.project, name.version) == (filename, project, version)
+    assert because in " | ".join(name.warnings)
+    assert problems(filename) == " | ".join(name.warnings)
+
+
+@pytest.mark.parametrize(
+    "filename",
+    ["../a-1.tar.gz", "a-1\n.zip", "x\\a-1.egg", "\uff41-1.zip", "a-1.tar.gz.asc", "a-1.zst", "a-1.tar.zst", "a.zip",
+     "-1.exe", "a-1 final.zip", "a-1-py3-none-any.WHL", "a-1-b1-py3-none-any.whl", "a" * 250 + "-1.zip"],
+)  # fmt: skip
+def test_va13_what_is_dangerous_or_no_package_is_refused_by_all_rules(filename: str) -> None:
+    for rules in (LENIENT, PYPI):
+        with pytest.raises(Refused):
+            parse_upload_filename(filename, rules)
+
+
+def test_old_names_are_cut_as_somebody_says() -> None:
+    def cut(filename: str, project: str = "", version: str = "") -> tuple[str, str]:
+        name = parse_upload_filename(filename, LENIENT, project=project, version=version)
+        return name.project, name.version
+
+    assert cut("foo-1-2.tar.gz") == ("foo", "1-2")
+    assert cut("foo-1-2.tar.gz", "foo-1") == ("foo-1", "2")
+    assert cut("foo-one-two.zip") == ("foo", "one-two")
+    assert cut("foo-one-two.zip", "Foo_One") == ("foo-one", "two")
+    assert cut("foo-one-two.zip", version="two") == ("foo-one", "two")
+    assert cut("foo-1.0.tar.gz", "other", "9") == ("foo", "1.0")
 
 
 @pytest.mark.parametrize(

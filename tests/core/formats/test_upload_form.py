@@ -12,12 +12,12 @@ from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_form import (
     RetiredAction,
     UploadFacts,
-    UploadRules,
     check_action,
     check_upload,
     expected_digests,
     field_values,
 )
+from pkgindex_core.formats.upload_rules import LENIENT, PYPI, UploadRules
 from pkgindex_core.protocols import UploadForm
 from pkgindex_core.testing.wheels import core_metadata
 
@@ -54,15 +54,13 @@ GOOD = inspection_of(core_metadata("Foo.Bar", "1.0", requires_python=">=3.8", re
 
 
 def checked(
-    form: UploadForm, filename: str = WHEEL, inspection: Inspection = GOOD, rules: UploadRules | None = None
+    form: UploadForm, filename: str = WHEEL, inspection: Inspection = GOOD, rules: UploadRules = PYPI
 ) -> UploadFacts:
-    name = parse_upload_filename(filename, any_sdist_spelling=True)
-    return check_upload(form, filename, name, inspection, rules or UploadRules())
+    name = parse_upload_filename(filename, LENIENT)
+    return check_upload(form, filename, name, inspection, rules)
 
 
-def problems(
-    form: UploadForm, filename: str = WHEEL, inspection: Inspection = GOOD, rules: UploadRules | None = None
-) -> str:
+def problems(form: UploadForm, filename: str = WHEEL, inspection: Inspection = GOOD, rules: UploadRules = PYPI) -> str:
     with pytest.raises(Refused) as refused:
         checked(form, filename, inspection, rules)
     return " | ".join(refused.value.problems)
@@ -102,9 +100,17 @@ def test_up2_action_and_protocol_version() -> None:
 
 @pytest.mark.parametrize("field", ["name", "version", "metadata_version", "filetype", "pyversion"])
 def test_up4_required_fields(field: str) -> None:
-    assert problems(form_of(without=field)) == f"the form has no field {field}"
-    assert problems(form_of(**{field: "UNKNOWN"})) == f"the form has no field {field}"  # UP-7
-    checked(form_of(without=field), rules=UploadRules(complete_form=False))
+    text = f"the form has no field {field}; twine and `uv publish` send all fields"
+    assert problems(form_of(without=field)) == text
+    assert problems(form_of(**{field: "UNKNOWN"})) == text  # UP-7
+    assert checked(form_of(without=field), rules=LENIENT).warnings == (text,)
+
+
+def test_up4_lenient_reads_from_the_archive_what_the_form_leaves_out() -> None:
+    facts = checked(UploadForm(fields={":action": ("file_upload",)}), rules=LENIENT)
+    assert (facts.project, facts.display_name, facts.version) == ("foo-bar", "Foo.Bar", "1.0")
+    assert len(facts.warnings) == 1
+    assert "no field name, version, metadata_version, filetype, pyversion" in facts.warnings[0]
 
 
 def test_up4_pyversion_of_an_sdist_may_be_absent() -> None:

@@ -68,6 +68,13 @@ class TestDocuments:
         """devpi's client writes a document back that it has read: what is shown must be what was said."""
         assert BUILTIN.document(mirror(url))["mirror_url"] == url
 
+    def test_upload_rules_are_lenient_and_shown_only_when_they_are_not(self):
+        assert stage().upload_rules == "lenient"
+        strict = BUILTIN.changed(stage(), {"upload_rules": "pypi"}, TREE)
+        assert (strict.upload_rules, BUILTIN.document(strict)["upload_rules"]) == ("pypi", "pypi")
+        assert BUILTIN.patched(strict, ["upload_rules-="], TREE) == stage()
+        assert "must be 'lenient' or 'pypi'" in str(refusal(BUILTIN.changed, stage(), {"upload_rules": "strict"}, TREE))
+
     def test_acl_read_is_shown_only_when_it_is_not_for_everybody(self):
         assert "acl_read" not in BUILTIN.document(stage(acl_read=":anonymous:"))
         assert BUILTIN.document(stage(acl_read="bob,:devs"))["acl_read"] == ["bob", ":devs"]
@@ -97,6 +104,7 @@ GIVEN = st.fixed_dictionaries(
         "acl_toxresult_upload": st.lists(WORDS),
         "mirror_whitelist": st.lists(PROJECTS),
         "mirror_whitelist_inheritance": st.sampled_from(["union", "intersection"]),
+        "upload_rules": st.sampled_from(["lenient", "pypi", "PyPI"]),
         "title": TITLES,
         "description": TITLES,
         "custom_data": st.recursive(

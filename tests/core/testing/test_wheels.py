@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.formats.archives import inspect_archive
-from pkgindex_core.formats.core_metadata import metadata_problems
+from pkgindex_core.formats.core_metadata import check_metadata
 from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.upload_rules import Findings
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 
 FILES = [
@@ -43,7 +44,9 @@ def test_built_files_pass_our_own_inspection(built: BuiltFile, tmp_path: Path) -
     inspection = inspect_archive(path, parse_upload_filename(built.filename))
     assert inspection.metadata == built.metadata
     assert inspection.warnings == ()
-    assert metadata_problems(built.metadata)[1] == ()
+    findings = Findings()
+    check_metadata(built.metadata, findings)
+    assert findings.problems == ()
 
 
 def test_the_same_arguments_give_the_same_bytes() -> None:

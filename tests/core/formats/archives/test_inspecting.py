@@ -12,8 +12,8 @@ import pytest
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import ArchiveLimits, Inspection, inspect_archive
-from pkgindex_core.formats.archives.bounds import Findings
 from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.upload_rules import Findings
 from pkgindex_core.testing import tar_parts as tar
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, core_metadata, record_of, zip_of
 

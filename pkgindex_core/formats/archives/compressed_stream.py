@@ -1,15 +1,15 @@
-"""A gzip file as a stream of bytes that is taken piece by piece, with a bound on what comes out.
+"""A compressed file as a stream of bytes that is taken piece by piece, with a bound on what comes out.
 
-Exactly one gzip member and nothing behind it: readers differ in whether they go on after the first (RFC 1952 2.2
-allows several), and what follows is where a second archive hides.
+Exactly one compressed stream and nothing behind it: readers differ in whether they go on after the first (RFC 1952 2.2
+allows several in gzip), and what follows is where a second archive hides.
 """
 
 from __future__ import annotations
 
-import zlib
 from typing import BinaryIO
 
 from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget
+from pkgindex_core.formats.archives.decompressors import DAMAGES, OF_STREAMS
 
 _PIECE = MIB // 16
 _OUTPUT = MIB // 4
@@ -19,16 +19,16 @@ class StreamError(Exception):
     """The stream is damaged, cut off or too large; the text says which."""
 
 
-class GzipStream:
+class CompressedStream:
     """Takes bytes off the front. Every method raises `StreamError` when there are not as many as asked for."""
 
-    def __init__(self, file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget) -> None:
+    def __init__(self, file: BinaryIO, file_size: int, compression: str, limits: ArchiveLimits, budget: Budget) -> None:
+        self._compression = compression
+        self._decompressor = OF_STREAMS[compression][1]()
         self._file = file
         self._file_size = file_size
         self._limits = limits
         self._budget = budget
-        self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self._waiting = b""
         self._consumed = 0
         self._piece = b""
         self._position = 0
@@ -79,29 +79,30 @@ class GzipStream:
 
     def _fill(self) -> bool:
         """Replace the current piece by the next one; False at the end of the stream."""
-        while not self._inflater.eof:
+        data = b""
+        ended = self._decompressor.eof
+        while not ended:
             self._budget.check()
-            if not self._waiting:
-                self._waiting = self._file.read(_PIECE)
-                self._consumed += len(self._waiting)
             try:
-                # Even without further input there may be output left from the last round.
-                piece = self._inflater.decompress(self._waiting, _OUTPUT)
-            except zlib.error:
-                raise StreamError("the gzip stream is damaged") from None
-            exhausted = not self._waiting
-            self._waiting = self._inflater.unconsumed_tail
+                # Without further input too: there may be output left from the last round.
+                piece = self._decompressor.decompress(data, _OUTPUT)
+            except DAMAGES:
+                raise StreamError(f"the {self._compression} stream is damaged") from None
+            ended = self._decompressor.eof
             if piece:
                 self._count(len(piece))
                 self._piece = piece
                 self._position = 0
                 return True
-            if exhausted and not self._inflater.eof:
-                raise StreamError("the gzip stream is cut off")
+            if not ended:
+                data = self._file.read(_PIECE)
+                self._consumed += len(data)
+                if not data:
+                    raise StreamError(f"the {self._compression} stream is cut off")
         self._piece = b""
         self._position = 0
-        if self._inflater.unused_data or self._file.read(1):
-            raise StreamError("bytes follow the gzip stream")
+        if self._decompressor.unused_data or self._file.read(1):
+            raise StreamError(f"bytes follow the {self._compression} stream")
         return False
 
     def _count(self, size: int) -> None:
@@ -113,7 +114,7 @@ class GzipStream:
             return
         if (
             self.unpacked > limits.ratio * self._file_size
-            or self.unpacked > limits.steep_ratio * (self._consumed - len(self._waiting)) + _OUTPUT
+            or self.unpacked > limits.steep_ratio * self._consumed + _OUTPUT
         ):
             raise StreamError(
                 f"the archive unpacks to more than {limits.ratio} times its own size: it looks like a bomb"

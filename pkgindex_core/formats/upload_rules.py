@@ -1,0 +1,165 @@
+"""What an upload may be although PyPI refuses it, kind by kind, and what becomes of each finding under an index's rules.
+
+    dangerous    two readers could see different things, or something leaves its place     refused, whatever the rules
+    unusual      PyPI refuses it, and no installer is harmed by it                         `pypi` refuses, `lenient` warns
+    odd          worth knowing                                                             a warning, whatever the rules
+
+Whatever looks at an upload says which of the three it found. `Unusual` lists every kind of the second sort with the modern
+form, which stands in the refusal as well as in the warning.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from pkgindex_core.errors import Refused
+
+RuleSet = Literal["lenient", "pypi"]
+"""The values of the index option `upload_rules`."""
+
+
+class UploadRules(Struct, frozen=True, kw_only=True):
+    """What an index is strict about."""
+
+    lenient: bool = False
+    """Take what is merely unusual, with a warning."""
+    direct_urls: bool = True
+    """Take requirements of the form `name @ url` (VA-9)."""
+    local_versions: bool = True
+    """Take versions like `1.0+cu121` (VA-5)."""
+
+
+PYPI: Final = UploadRules()
+LENIENT: Final = UploadRules(lenient=True)
+RULES: Final[dict[str, UploadRules]] = {"lenient": LENIENT, "pypi": PYPI}
+
+
+class Unusual(Enum):
+    """What `lenient` takes with a warning and `pypi` refuses: what it is, and what to do instead."""
+
+    SDIST_NAME = (
+        "sdists named as before PEP 625: `My-Package-1.0.tar.gz`, `my.package-1.0RC1.tar.gz`",
+        "`python -m build --sdist` with setuptools 69.3 or newer names it so",
+    )
+    SDIST_FORMAT = (
+        "sdists that are no `.tar.gz`: `.zip`, `.tgz`, `.tar.bz2`, `.tbz`, `.tar.xz`, `.tar.Z`",
+        "source distributions are gzipped tar files (PEP 625): `python -m build --sdist` makes one",
+    )
+    BUILT_FORMAT = (
+        "built packages that are no wheels: `.egg`, `bdist_dumb` archives, `.exe` of `bdist_wininst`, `.msi`, `.rpm`, `.deb`, `.dmg`",
+        "today's installers pass it over: build a wheel with `python -m build`",
+    )
+    VERSION = (
+        "versions that PEP 440 does not know: `2004d`, `1.0-final`; they are listed before all others",
+        "today's installers pass it over: number releases as PEP 440 says",
+    )
+    WHEEL_NAME = (
+        "wheels with two underscores in a row in their name",
+        "write the project's name normalised, with one `_` for each `-`, `_` and `.`",
+    )
+    WHEEL_DIRECTORY = (
+        "wheels whose `.dist-info` directory spells name or version in another way than the filename",
+        "it must be spelled as in the filename: build the wheel again instead of renaming it",
+    )
+    COMPRESSION = (
+        "wheels with members compressed by bzip2 or lzma",
+        "uv refuses such wheels: compress with deflate, as every build tool does",
+    )
+    DOT_SLASH = (
+        "archives whose members begin with `./`",
+        "pack the directory itself (`tar czf x.tar.gz name-1.0`), or let `python -m build` do it",
+    )
+    SDIST_TREE = (
+        "sdists whose `PKG-INFO` lies beside their top directory, or in one of another spelling",
+        "everything belongs into one top directory called as the file: `python -m build --sdist` does so",
+    )
+    METADATA_VERSION = (
+        "metadata without a version, of the withdrawn version 2.0, or newer than this server knows",
+        "build the package again with current tools, which write metadata 2.1 to 2.6",
+    )
+    ENCODING = (
+        "metadata in Latin-1",
+        "write the metadata in UTF-8",
+    )
+    REPEATED = (
+        "fields that stand twice and may stand once, except name, version and requires-python",
+        "keep one of them",
+    )
+    REQUIREMENT = (
+        "requirements of old times: `Requires-Dist: pytz (>dev)`, `torch (>=1.7.*)`",
+        "write it as PEP 508 says, for example `pytz>=2024.1`",
+    )
+    REQUIRES_PYTHON = (
+        "a `Requires-Python` that is no version specifier, such as `>=3.6.*`",
+        "pages do not show it, since uv would pass the file over: write it as `>=3.6`",
+    )
+    DETAIL = (
+        "details: long summaries and labels, mail addresses, URLs without scheme, content types such as `text/md`, extras, licences",
+        "correct it in the project's metadata",
+    )
+    FORM = (
+        "forms that leave out what the archive says: `name`, `version`, `filetype`, `metadata_version`, `pyversion`",
+        "twine and `uv publish` send all fields",
+    )
+
+    @property
+    def what(self) -> str:
+        return self.value[0]
+
+    @property
+    def advice(self) -> str:
+        return self.value[1]
+
+
+class Findings:
+    """What was found about one upload under some rules: `problems` refuse it, `warnings` go with it. Both are bounded."""
+
+    LIMIT = 40
+
+    def __init__(self, rules: UploadRules = PYPI) -> None:
+        self.rules = rules
+        self._problems: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
+        self._advised: set[Unusual] = set()
+        self._unsaid = 0
+
+    def refuse(self, problem: str, advice: str = "") -> None:
+        """Something dangerous or contradictory: no rules take it."""
+        if problem in self._problems:
+            return
+        if len(self._problems) < self.LIMIT:
+            self._problems[problem] = f"{problem}; {advice}" if advice else problem
+        else:
+            self._unsaid += 1
+
+    def unusual(self, kind: Unusual, text: str) -> None:
+        """Something that the rules decide about. The advice is given once for each kind."""
+        advice = "" if kind in self._advised else kind.advice
+        self._advised.add(kind)
+        if self.rules.lenient:
+            self.warn(text, advice)
+        else:
+            self.refuse(text, advice)
+
+    def warn(self, warning: str, advice: str = "") -> None:
+        """Something odd: all rules take it."""
+        if len(self._warnings) < self.LIMIT and warning not in self._warnings:
+            self._warnings[warning] = f"{warning}; {advice}" if advice else warning
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._warnings.values())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        if not self._unsaid:
+            return tuple(self._problems.values())
+        return (*self._problems.values(), f"and {self._unsaid} more of this kind")
+
+    def raise_problems(self, hint: str) -> None:
+        """End the inspection if anything is wrong."""
+        if self._problems:
+            raise Refused(self.problems, hint=hint)
