@@ -122,7 +122,9 @@ class Fetch:
             if isinstance(answer, Gone):
                 if resuming:
                     raise self._broken("the file disappeared while it was fetched")
-                raise Missing("file", self._file.filename, hint="the upstream no longer has it")
+                # devpi's words, which its users' scripts look for.
+                where = f"error {answer.status} getting {urls.shown(self._file.url)}"
+                raise Missing("file", self._file.filename, message=where, hint="the upstream no longer has it")
             if isinstance(answer, Failed):
                 raise answer.error(f"{self._file.filename} could not be fetched")
             self._open(answer, limit, resuming=resuming)

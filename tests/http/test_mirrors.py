@@ -78,10 +78,21 @@ async def test_who_may_not_read_may_not_refresh(mirrored: Start) -> None:
 # mirror_use_external_urls
 
 
-async def file_of(world: Mirrored, path: str = "/root/pypi/+simple/demo/") -> tuple[aiohttp.ClientResponse, bytes]:
+async def file_of(
+    world: Mirrored, path: str = "/root/pypi/+simple/demo/", **headers: str
+) -> tuple[aiohttp.ClientResponse, bytes]:
     _, body = await world.get(path)
     (file,) = json.loads(body)["files"]
-    return await world.get(f"/{file['url'].removeprefix('../../../../')}")
+    return await world.get(f"/{file['url'].removeprefix('../../../../')}", **headers)
+
+
+async def test_a_file_that_the_upstream_lacks_is_404_in_devpi_s_words(mirrored: Start) -> None:
+    """devpi's users ask with `*/*` and look for `error 404 getting` in the message."""
+    async with mirrored() as world:
+        world.upstream.script("file", behaviours.status(404))
+        answer, body = await file_of(world, Accept="*/*")
+        assert (answer.status, answer.content_type) == (404, "application/json")
+        assert json.loads(body)["message"] == f"error 404 getting {world.upstream.file_url(WHEEL.filename)}"
 
 
 async def test_a_file_that_is_not_kept_is_fetched_from_the_upstream_by_the_client(mirrored: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -248,7 +249,7 @@ async def test_a_file_beyond_the_limit_is_not_fetched(upstream: ScriptedUpstream
 async def test_a_file_that_is_gone_upstream_is_missing(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     mirror = await mirror_of(upstream, make_mirror, 1000)
     upstream.script("file", behaviours.status(404))
-    with pytest.raises(Missing):
+    with pytest.raises(Missing, match=re.escape(f"error 404 getting {upstream.file_url(NAME)}")):
         await mirror.fetch(NAME)
 
 
