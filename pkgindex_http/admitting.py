@@ -21,7 +21,7 @@ _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 
 
 async def admit(ask: Ask, permission: Permission) -> None:
-    """Find out who asks, and let them in or not. Nothing of the index is looked at before."""
+    """Identify the principal and check the permission. Nothing of the index is looked at before; raises what the client is told."""
     if isinstance(permission, Public):
         return
     try:
@@ -52,13 +52,13 @@ async def file_project(ask: Ask, action: Action) -> ProjectName | None:
     filename = ask.values["filename"]
     if action is Action.READ:
         filename = filename.removesuffix(_SIDECAR)
-    # What is hidden is nothing to those who read; those who look after the index may name it.
+    # A hidden file is missing for a reader; a maintainer of the index may name it.
     find = ask.engine.files.describe if action in _OF_WHAT_IS_SHOWN else ask.engine.files.lookup
     return (await find(ask.index, ask.pinned, filename, principal=ask.principal)).project
 
 
 async def _identify(ask: Ask) -> Principal:
-    """Who asks: by what is presented to us, or by the word of a trusted proxy.
+    """The principal behind a request: by its credentials, or by the word of a trusted proxy.
 
     devpi's own header and our tokens are meant for us. Anything else in `Authorization` was for the proxy, if there is one that
     vouches for somebody.

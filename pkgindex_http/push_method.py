@@ -87,8 +87,9 @@ class PushingConnection(web.RequestHandler):
         stop = self._held.find(_WORD, start) if self._misses < _MISSES else -1
         if stop < 0:
             stop = len(self._held)
-            begun = next((size for size in range(len(_WORD) - 1, 0, -1) if self._held.endswith(_WORD[:size])), 0)
-            stop -= begun if begun < stop else 0
+            if self._held[-1] in _WORD:  # perhaps its beginning
+                begun = next((size for size in range(len(_WORD) - 1, 0, -1) if self._held.endswith(_WORD[:size])), 0)
+                stop -= begun if begun < stop else 0
         piece, self._held = self._held[:stop], self._held[stop:]
         return piece
 

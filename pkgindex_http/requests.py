@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from yarl import URL
 
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
@@ -17,7 +18,6 @@ from pkgindex_core.services.identity import NOBODY
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from yarl import URL
 
     from pkgindex_core.engine import Engine
     from pkgindex_http.routing import Route
@@ -30,8 +30,8 @@ class Ask(Struct, kw_only=True):
     server: Server
     request: web.BaseRequest
     route: Route
-    target: URL
-    """The URL that is asked for, or asked about."""
+    query_string: str
+    """The query of the URL that is asked for, or asked about."""
     values: Mapping[str, str]
     """What stands for the placeholders of the route."""
     segments: tuple[str, ...]
@@ -91,4 +91,6 @@ class Ask(Struct, kw_only=True):
 
     def query(self, name: str) -> str | None:
         """A query parameter, or None."""
-        return self.target.query.get(name)
+        if not self.query_string:
+            return None
+        return URL.build(path="/", query_string=self.query_string, encoded=True).query.get(name)

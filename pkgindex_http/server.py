@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from msgspec.structs import replace
-from yarl import URL
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
@@ -67,7 +66,7 @@ class Server:
         """Answer one request, whatever it is."""
         answer = await self._answer(request)
         # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
-        # nobody can tell which, so the connection ends here (RFC 9110 10.1.1). It ends too where a body is not read to its end.
+        # it cannot be told which, so the connection ends here (RFC 9110 10.1.1). It ends too where a body is not read to its end.
         connection = request.protocol
         gave_up = isinstance(connection, Connection) and connection.gave_up
         close = gave_up or is_awaiting(request) or is_misframed(request)
@@ -156,12 +155,11 @@ class Server:
             raise Denied(
                 "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
             )
-        url = URL.build(path=path, query_string=query, encoded=True)
         return Ask(
             server=self,
             request=request,
             route=route,
-            target=url,
+            query_string=query.partition("#")[0],
             values=match.values,
             segments=segments,
             envelope=route.envelope,
