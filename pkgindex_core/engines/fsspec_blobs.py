@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
@@ -40,6 +41,12 @@ from pkgindex_core.protocols import Blob, BlobStore, Span
 
 WINDOW: Final = 4 << 20
 """Bytes of one ranged read: fsspec has no stream that every medium can do."""
+
+ANSWER_SECONDS: Final = 4.0
+"""How long a question about one blob may take. A transfer may take as long as it needs."""
+
+_PART_BYTES: Final = 8 << 20
+"""Of an upload in parts. S3 takes 10,000 of them: 80 GB."""
 
 RENEW_AFTER: Final = 3600.0
 """Equal bytes that are there already are written again when they are older, in seconds: what is collected as
@@ -88,6 +95,8 @@ class FsspecBlobs:
             return await stage.keep()
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
+        if parse_sha256(key) != key:
+            raise Missing("blob", key)
         if span is None:
             blob = await self.stat(key)
             if blob is None:
@@ -105,7 +114,7 @@ class FsspecBlobs:
         if parse_sha256(key) != key:  # nothing else ever becomes part of a path
             return None
         try:
-            info = await self._medium.call("info", self._path(key))
+            info = await self._medium.ask("info", self._path(key))
         except FileNotFoundError:
             return None
         return _blob(key, info)
@@ -118,7 +127,7 @@ class FsspecBlobs:
         if await self.stat(key) is None:
             return False
         try:
-            await self._medium.call("rm_file", self._path(key))
+            await self._medium.ask("rm_file", self._path(key))
         except FileNotFoundError:
             return False
         return True
@@ -161,9 +170,18 @@ class FsspecBlobs:
 
     async def _window(self, key: Sha256, start: int, stop: int) -> bytes:
         try:
-            chunk: bytes = await self._medium.call("cat_file", self._path(key), start, stop)
+            # By name: the second parameter of s3fs's method is the version of the object.
+            chunk: bytes = await self._medium.call("cat_file", self._path(key), start=start, end=stop)
         except FileNotFoundError:
             raise Missing("blob", key) from None
+        except Unavailable as error:
+            # What lies beyond the end of an object is an error to some media. The size tells whether that is meant.
+            if not _is_beyond_the_end(error.__cause__):
+                raise
+            blob = await self.stat(key)
+            if blob is None or blob.size >= stop:
+                raise
+            return b""
         return chunk
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
@@ -184,12 +202,29 @@ class _Medium:
         self._files = files
         self._workers = workers
         self._session = session
+        parameters = inspect.signature(files._put_file).parameters if files.async_impl else {}
+        # Their own choice is parts of 50 MiB, and in s3fs ten of them at once: a large wheel lay in memory whole.
+        self._parts = {
+            name: value for name, value in (("chunksize", _PART_BYTES), ("max_concurrency", 1)) if name in parameters
+        }
 
     async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Await the coroutine twin of a method, or run the method in a worker."""
         if self._files.async_impl:
             return await _translated(getattr(self._files, f"_{name}")(*arguments, **options))
         return await self._in_worker(partial(getattr(self._files, name), *arguments, **options))
+
+    async def ask(self, name: str, *arguments: Any) -> Any:
+        """`call`, for what a medium that works answers at once. File systems try again for up to three minutes."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self.call(name, *arguments)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the blob store has not answered for {ANSWER_SECONDS:.0f} seconds",
+                retry_after=2,
+                hint="is it running?",
+            ) from error
 
     async def place(self, stage: SpooledStage, unsure: str, path: str) -> None:
         """Have the bytes of a stage under `path`, whole or not at all; by way of `unsure` if need be."""
@@ -199,7 +234,7 @@ class _Medium:
             elif (data := stage.in_memory()) is not None:
                 await self.call("pipe_file", path, data)
             else:
-                await self.call("put_file", str(stage.path), path)
+                await self.call("put_file", str(stage.path), path, **self._parts)
         except FileNotFoundError as error:  # the bucket or root itself
             raise _failure(error) from error
 
@@ -237,6 +272,10 @@ async def _connect(url: str, context: Context) -> tuple[_Medium, str]:
             f"blobs cannot be kept durably behind {scheme if scheme != url else 'this URL'!r}",
             hint="name one medium, such as s3://bucket/prefix; a local directory is file:///path",
         )
+    if scheme in {"gs", "gcs"}:
+        # gcsfs reads it when it is imported. By default it asks for the type of each bucket over gRPC, a minute each time where
+        # that port is closed (seen with 2026.10.1).
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         kind = fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as error:
@@ -281,10 +320,19 @@ def _failure(error: Exception) -> Unavailable:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull("the blob store has no room", retry_after=300, hint="free space there, or raise its quota")
     if isinstance(error, PermissionError):
-        return Unavailable("the blob store denies access", hint="check its credentials and what they permit")
+        return Unavailable(
+            "the blob store denies access", retry_after=2, hint="check its credentials and what they permit"
+        )
     if isinstance(error, FileNotFoundError):
         return Unavailable("the bucket or root of the blob store does not exist", hint="create it, or correct the URL")
-    return Unavailable(f"the blob store failed: {type(error).__name__}", hint="see the server's log for its answer")
+    return Unavailable(
+        f"the blob store failed: {type(error).__name__}", retry_after=2, hint="see the server's log for its answer"
+    )
+
+
+def _is_beyond_the_end(error: BaseException | None) -> bool:
+    """s3fs says EINVAL for the status 416, gcsfs has an error with that code."""
+    return (isinstance(error, OSError) and error.errno == errno.EINVAL) or getattr(error, "code", None) == 416
 
 
 def _seal(stage: SpooledStage) -> Sha256:
