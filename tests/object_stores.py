@@ -91,7 +91,11 @@ def seaweedfs(place: Path) -> ObjectStore | None:
     }
     store = ObjectStore(command, "s3", environment, "{}")
     store.start()
-    asyncio.run(_until_written(environment))
+    try:
+        asyncio.run(_until_written(environment))
+    except BaseException:
+        store.kill()
+        raise
     return store
 
 
@@ -143,7 +147,7 @@ async def _until_written(environment: dict[str, str]) -> None:
                         await files._mkdir(BUCKET)
                     await files._pipe_file(f"{BUCKET}/ready", b"ready")
                     return
-            except (OSError, TimeoutError):
+            except Exception:  # whatever it says while it starts: refused, no bucket, no volume yet
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
 import inspect
-import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
@@ -272,12 +272,12 @@ async def _connect(url: str, context: Context) -> tuple[_Medium, str]:
             f"blobs cannot be kept durably behind {scheme if scheme != url else 'this URL'!r}",
             hint="name one medium, such as s3://bucket/prefix; a local directory is file:///path",
         )
-    if scheme in {"gs", "gcs"}:
-        # gcsfs reads it when it is imported. By default it asks for the type of each bucket over gRPC, a minute each time where
-        # that port is closed (seen with 2026.10.1).
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         kind = fsspec.get_filesystem_class(scheme)
+        if scheme in {"gs", "gcs"}:
+            # Not the class that gcsfs registers: that one asks for the type of each bucket over gRPC, a minute each time where the
+            # port is closed (seen with 2026.10.1).
+            kind = importlib.import_module("gcsfs.core").GCSFileSystem
     except (ValueError, ImportError) as error:
         extra = _EXTRAS.get(scheme)
         hint = (

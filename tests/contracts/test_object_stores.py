@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tomllib
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ from threading import Thread
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import fsspec
+import gcsfs.core
 import pytest
+import s3fs
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
@@ -113,12 +113,9 @@ class BackDoor:
         self._loop.close()
 
     async def _connect(self, server: ObjectStore) -> tuple[Any, Any]:
-        # gcsfs reads it when it is imported; the engine sets the same.
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        files = fsspec.filesystem(
-            server.url.partition(":")[0], asynchronous=True, skip_instance_cache=True, use_listings_cache=False,
-            **tomllib.loads(f"x = {server.options}")["x"],
-        )  # fmt: skip
+        kind = s3fs.S3FileSystem if server.url.startswith("s3:") else gcsfs.core.GCSFileSystem
+        options = tomllib.loads(f"x = {server.options}")["x"]
+        files = kind(asynchronous=True, skip_instance_cache=True, use_listings_cache=False, **options)
         return files, await _session(files)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
