@@ -8,6 +8,10 @@ is raised ends a request. Foreign exceptions are translated where they enter, wi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+SOON: Final = 2
+"""Seconds after which a client should ask again. pip waits as long as it is told, five times and without a word, so it is short."""
 
 
 class PkgIndexError(Exception):
@@ -88,12 +92,19 @@ class Denied(PkgIndexError):
 class Unavailable(PkgIndexError):
     """The answer is not known now: an upstream, a store or a disk could not be asked. Never means absent.
 
-    `retry_after` is in whole seconds.
+    `retry_after` is in whole seconds; None says that no waiting mends it.
     """
 
-    def __init__(self, message: str, *, retry_after: int = 30, hint: str = "") -> None:
+    def __init__(self, message: str, *, retry_after: int | None = SOON, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class BadUpstream(Unavailable):
+    """The answer is not known, and stays so until somebody mends the upstream or how it is configured."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, retry_after=None, hint=hint)
 
 
 class StorageFull(Unavailable):

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from pkgindex_core.errors import (
+    SOON,
+    BadUpstream,
     Conflict,
     Corrupt,
     Denied,
@@ -89,6 +91,7 @@ _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
     (Conflict, 409),
     (Denied, 403),
     (StorageFull, 507),
+    (BadUpstream, 502),
     (Unavailable, 503),
     (Corrupt, 500),
     (PkgIndexError, 500),
@@ -100,6 +103,14 @@ def status_of(error: PkgIndexError) -> int:
     if isinstance(error, Denied) and error.anonymous:
         return 401
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
+
+
+def retry_headers(error: PkgIndexError) -> dict[str, str]:
+    """When to ask again. Whatever an engine says, an installer is not kept waiting for long: pip waits five times, without a word."""
+    if not isinstance(error, Unavailable) or error.retry_after is None:
+        return {}
+    seconds = error.retry_after if isinstance(error, StorageFull) else min(error.retry_after, SOON)
+    return {"Retry-After": str(seconds)}
 
 
 def error_reply(
@@ -114,8 +125,7 @@ def error_reply(
         headers["Allow"] = ", ".join(error.allowed)
     if status == 415:
         headers["Accept-Encoding"] = "identity"  # RFC 9110 15.5.16
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(error.retry_after)
+    headers |= retry_headers(error)
     problems = error.problems if isinstance(error, Refused) else (error.message,)
     reply = problem_reply(status, _title(error, status), problems, error.hint, accept, headers)
     return msgspec.structs.replace(reply, reason=_phrase_of(error, status)) if phrase else reply
@@ -174,6 +184,7 @@ def _title(error: PkgIndexError, status: int) -> str:
         413: "Too large",
         415: "Unsupported coding",
         501: "Not implemented",
+        502: "The upstream cannot be used",
         503: "Temporarily unavailable",
         507: "No space left",
     }

@@ -1,7 +1,7 @@
 """When an upstream that keeps failing is left alone.
 
-Pure: the caller passes the time. Closed: everything is asked. After `failures` in a row it is open: nothing is asked, what is known is
-served at once, and one probe per `interval` is let through. A probe that succeeds closes it again.
+Pure: the caller passes the time. Closed: everything is asked. It opens after `failures` in a row, or after one that is the whole host's.
+Open: nothing is asked but one probe now and then, first after `first` seconds, later every `interval`. A probe that succeeds closes it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 class CircuitBreaker:
     """One upstream host's state. Not persisted: a restart asks again."""
 
-    def __init__(self, *, failures: int, interval: float) -> None:
+    def __init__(self, *, failures: int, interval: float, first: float | None = None) -> None:
         self._threshold = failures
         self._interval = interval
+        self._first = interval if first is None else min(first, interval)
+        self._gap = 0.0
         self._failed = 0
         self._probe_at = 0.0
 
@@ -21,12 +23,12 @@ class CircuitBreaker:
         return self._failed >= self._threshold
 
     def permits(self, now: float) -> bool:
-        """Whether to ask. When open, True is given once per interval: the caller is the probe."""
+        """Whether to ask. When open, True is given once per gap: the caller is the probe."""
         if not self.is_open:
             return True
         if now < self._probe_at:
             return False
-        self._probe_at = now + self._interval
+        self._probe_at = now + self._gap
         return True
 
     def remaining(self, now: float) -> float:
@@ -35,9 +37,11 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         self._failed = 0
+        self._gap = self._probe_at = 0.0
 
-    def failed(self, now: float, *, retry_after: float | None = None) -> None:
-        """Count a failure. A `retry_after` beyond the interval is respected once the breaker is open."""
-        self._failed += 1
+    def failed(self, now: float, *, down: bool = False, rest: float = 0.0) -> None:
+        """Count a failure. `down`: the whole host fails; `rest`: seconds for which it wants to be left alone."""
+        self._failed = max(self._failed + 1, self._threshold if down else 0)
         if self.is_open:
-            self._probe_at = max(self._probe_at, now + max(self._interval, retry_after or 0.0))
+            self._gap = min(self._gap * 2, self._interval) if self._gap else self._first
+            self._probe_at = max(self._probe_at, now + max(self._gap, rest))

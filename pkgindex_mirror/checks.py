@@ -17,9 +17,8 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
 
-_FAILED_PAUSE = 5.0
-"""Seconds for which a failed project is not asked again, unless the upstream names another time."""
-_FAILED_PAUSE_LIMIT = 300.0
+_FAILED_PAUSE = 1.0
+"""Seconds for which a failed project is not asked again: less than a client waits, so that the end of a failure is noticed."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +31,8 @@ class Check(Struct, frozen=True, kw_only=True):
     outcome: Literal["current", "absent", "failed"]
     since: float
     """Monotonic: when the upstream was asked, or what is stored was."""
-    pause: float = 0.0
-    """For `failed`: seconds for which nothing is asked."""
+    lasting: bool = False
+    """For `failed`: no waiting mends it."""
     checked: Timestamp | None = None
     """When the upstream last answered `current` or `absent`."""
     reason: str = ""
@@ -66,7 +65,7 @@ class Checks:
         """
         match check.outcome:
             case "failed":
-                lasting = check.pause
+                lasting = _FAILED_PAUSE
             case "absent":
                 lasting = min(float(index.mirror_cache_expiry), self._absent_expiry)
             case "current":
@@ -104,16 +103,27 @@ class Checks:
         return self.put(index.name, project, check)
 
     def failed(
-        self, index: IndexConfig, project: str, reason: str, *, retry_after: float | None = None, backwards: int = 0
+        self,
+        index: IndexConfig,
+        project: str,
+        reason: str,
+        *,
+        lasting: bool = False,
+        asked: bool = True,
+        backwards: int = 0,
     ) -> Check:
-        """The upstream could not be asked, or its answer not be used. What was known before is kept."""
+        """The upstream could not be asked, or its answer not be used. What was known before is kept.
+
+        `asked` False: its host failed so lately that it was not asked; that host's failure is in the log already.
+        """
         known = self.get(index.name, project, index.mirror_url)
-        _log.warning("%s: %s is not fresh: %s", index.name, project or "the project list", reason)
+        level = logging.WARNING if asked else logging.DEBUG
+        _log.log(level, "%s: %s is not fresh: %s", index.name, project or "the project list", reason)
         check = Check(
             url=index.mirror_url,
             outcome="failed",
             since=self._clock.monotonic(),
-            pause=_FAILED_PAUSE if retry_after is None else min(max(retry_after, 1.0), _FAILED_PAUSE_LIMIT),
+            lasting=lasting,
             checked=known.checked if known else None,
             reason=reason,
             validators=known.validators if known else {},

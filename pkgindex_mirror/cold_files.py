@@ -86,6 +86,11 @@ class ArrivingFile:
         self._tell()
 
     @property
+    def error(self) -> PkgIndexError | None:
+        """What `fail` was given."""
+        return self._error
+
+    @property
     def failed(self) -> bool:
         return self._error is not None
 
@@ -172,7 +177,7 @@ class ArrivingFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unavailable("a file that is being fetched could not be read back", retry_after=5) from error
+            raise Unavailable("a file that is being fetched could not be read back") from error
 
     async def _from_file(self, descriptor: int, offset: int, end: int) -> bytes:
         loop = asyncio.get_running_loop()
@@ -180,9 +185,9 @@ class ArrivingFile:
         try:
             data = await loop.run_in_executor(self._workers, os.pread, descriptor, wanted, offset)
         except OSError as error:
-            raise Unavailable("a file that is being fetched could not be read back", retry_after=5) from error
+            raise Unavailable("a file that is being fetched could not be read back") from error
         if not data:
-            raise Unavailable("a file that is being fetched was cut off on the disk", retry_after=5)
+            raise Unavailable("a file that is being fetched was cut off on the disk")
         return data
 
     def _tell(self) -> None:

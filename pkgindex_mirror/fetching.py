@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from pkgindex_core.digests import HEX_LENGTHS
-from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File
 from pkgindex_core.protocols import Blob, BlobStore, Stage
@@ -69,13 +69,13 @@ class Fetch:
             self._arriving.fail(error)
         except OSError as error:
             _log.warning("%s was not fetched: %s", urls.shown(self._file.url), error.strerror)
-            self._arriving.fail(Unavailable("the file could not be stored", retry_after=30))
+            self._arriving.fail(Unavailable("the file could not be stored"))
         except asyncio.CancelledError:
-            self._arriving.fail(Unavailable("the server is stopping", retry_after=5))
+            self._arriving.fail(Unavailable("the server is stopping"))
             raise
         except Exception:
             _log.exception("fetching %s failed unexpectedly", urls.shown(self._file.url))
-            self._arriving.fail(Unavailable("the file could not be fetched", retry_after=60))
+            self._arriving.fail(Unavailable("the file could not be fetched"))
 
     async def _into(self, stage: Stage) -> Blob:
         failpoint("fetch.requested")
@@ -108,7 +108,7 @@ class Fetch:
             stuck = 1 if self._offset > before else stuck + 1
             resumable = bool(self._digests or self._validator)
             if stuck >= self._settings.attempts or not (broke.again and resumable):
-                raise self._broken(broke.reason)
+                raise broke.error(f"{self._file.filename} could not be fetched")
             _log.info("%s broke off at %d bytes: %s", urls.shown(self._file.url), self._offset, broke.reason)
             await self._client.pause(stuck)
         raise self._broken("the transfer broke off too often")
@@ -148,11 +148,11 @@ class Fetch:
                 self._size = answer.size
                 limit.reschedule(asyncio.get_running_loop().time() + self._patience(answer.size))
             elif answer.size != self._size:
-                raise self._broken(f"the upstream's file has {answer.size} bytes, {self._size} were expected")
+                raise self._wrong(f"the upstream's file has {answer.size} bytes, {self._size} were expected")
         elif self._size is None and not resuming:
             limit.reschedule(asyncio.get_running_loop().time() + _UNKNOWN_SIZE)
         if (self._size or 0) > self._settings.file_limit:
-            raise self._broken(f"the file is larger than {self._settings.file_limit} bytes")
+            raise self._wrong(f"the file is larger than {self._settings.file_limit} bytes")
         if resuming:
             same = bool(self._validator) and answer.validator == self._validator
             if not (same or self._digests):
@@ -166,7 +166,7 @@ class Fetch:
         first = self._offset == 0
         self._offset += len(data)
         if self._offset > (self._settings.file_limit if self._size is None else self._size):
-            raise self._broken("the upstream sent more bytes than the file has")
+            raise self._wrong("the upstream sent more bytes than the file has")
         await stage.write(data)
         if first:
             failpoint("fetch.first_bytes")
@@ -184,12 +184,13 @@ class Fetch:
                 urls.shown(self._file.url),
                 ", ".join(wrong),
             )
-            raise Unavailable(
-                f"the upstream's bytes of {self._file.filename} do not match their digest", retry_after=60
-            )
+            raise self._wrong(f"the upstream's bytes do not have the {', '.join(wrong)} of its page")
 
     def _patience(self, size: int) -> float:
         return self._settings.file_allowance + size / self._settings.slowest_file
 
     def _broken(self, reason: str) -> Unavailable:
-        return Unavailable(f"{self._file.filename} could not be fetched: {reason}", retry_after=30)
+        return Unavailable(f"{self._file.filename} could not be fetched: {reason}")
+
+    def _wrong(self, reason: str) -> BadUpstream:
+        return BadUpstream(f"{self._file.filename} cannot be had: {reason}", hint="nothing of it was kept")

@@ -2,14 +2,16 @@
 
 Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
-stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`.
+stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`, or `BadUpstream` when no waiting helps.
+
+A host that gives no answer is waited for once and not once per project (`UpstreamClient.patience`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from yarl import URL
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
@@ -36,6 +38,12 @@ from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
+_STALE_LEAST = 0.25
+_LEAST = 1.0
+"""Seconds for which even a host that others waited for in vain is waited for: an answer that comes at once is not missed."""
+_WRONG_PAUSE = 10.0
+"""Seconds for which a file whose bytes were wrong is not fetched again."""
+_WRONG_LIMIT = 1000
 _NO_SIDECARS = 3600.0
 """Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
 
@@ -77,6 +85,7 @@ class ReadThrough:
         self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
         self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
+        self._wrong: dict[Hashable, tuple[float, str]] = {}
         self._no_sidecars: dict[urls.Origin, float] = {}
 
     def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
@@ -99,14 +108,11 @@ class ReadThrough:
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, self._settings.wait, holds=standing.holds)
-        late = f"no answer within {self._settings.wait:.0f} s"
-        return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds, late=late)
+            check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
+        return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
-        # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-        patience = self._settings.wait if holds else max(self._settings.wait, self._settings.list_wait)
         check = self._checks.get(index.name, NAMES, index.mirror_url)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
@@ -115,9 +121,9 @@ class ReadThrough:
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
-            check = await self._outcome(flight, patience, holds=holds)
-        late = f"no answer within {patience:.0f} s"
-        return self._told(check, index, what=f"the project list of {index.name}", holds=holds, late=late)
+            # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
+            check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
+        return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
     def _stands(self, check: Check, index: IndexConfig, *, holds: bool) -> bool:
         """Whether an outcome is recent enough to be repeated. A page that vanished from the store is asked for again."""
@@ -125,17 +131,20 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], patience: float, *, holds: bool) -> Check | None:
-        """Wait for a flight; None when it takes too long. With a page in store nobody waits for what others waited for in vain."""
-        if holds:
-            patience -= asyncio.get_running_loop().time() - flight.started
-        return await flight.wait(patience)
-
-    def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool, late: str) -> Freshness:
-        """What an outcome means to somebody who has, or has not, something stored."""
-        now = self._clock.monotonic()
+    async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
+        """Wait for a flight, with something in store only briefly; None when it takes longer."""
+        seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
+        patience = self._client.patience(site.base, seconds, least=least)
+        check = await flight.wait(patience)
         if check is None:
-            check = Check(url=index.mirror_url, outcome="failed", since=now, pause=5.0, reason=late)
+            self._client.waited_in_vain(site.base, patience)
+        return check
+
+    def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
+        """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
+        if check is None:
+            late = "its upstream has not answered yet"
+            check = Check(url=index.mirror_url, outcome="failed", since=self._clock.monotonic(), reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)
@@ -143,25 +152,27 @@ class ReadThrough:
                 return Freshness(state="absent", checked=check.checked)
             case _ if holds:
                 return Freshness(state="stale", reason=check.reason, checked=check.checked)
-        pause = max(1, round(self._checks.until(check, index) - now))
-        raise Unavailable(f"{what} is not known: {check.reason}", retry_after=pause)
+        message = f"{what} is not known: {check.reason}"
+        raise BadUpstream(message) if check.lasting else Unavailable(message)
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
         arriving = self._fetch(index, project, file)
+        patience = self._client.patience(file.url, self._settings.file_wait, least=_LEAST)
         try:
-            async with asyncio.timeout(self._settings.file_wait):
+            async with asyncio.timeout(patience):
                 await arriving.headers()
         except TimeoutError as error:
-            raise Unavailable(
-                f"{file.filename} could not be fetched: no answer within {self._settings.file_wait:.0f} s",
-                retry_after=5,
-            ) from error
+            self._client.waited_in_vain(file.url, patience)
+            raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 
     def _fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
+        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        if self._clock.monotonic() < until:
+            raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
             site = self._site(index)
             arriving = ArrivingFile(self._blob_store, self._workers)
@@ -172,16 +183,26 @@ class ReadThrough:
 
             task = self._tasks.start(run, name=f"fetch {file.filename}")
             self._arriving[key] = arriving
-            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
+            task.add_done_callback(lambda ended: self._arrived(key, file, started, ended))
         return arriving
 
     def _arrived(
-        self, key: tuple[IndexName, ProjectName, str, str], arriving: ArrivingFile, ended: asyncio.Task[None]
+        self,
+        key: tuple[IndexName, ProjectName, str, str],
+        file: File,
+        arriving: ArrivingFile,
+        ended: asyncio.Task[None],
     ) -> None:
         if self._arriving.get(key) is arriving:
             del self._arriving[key]
+        if isinstance(arriving.error, BadUpstream):
+            # Readers whose answer had begun were cut off. When they ask again they are told why.
+            if len(self._wrong) >= _WRONG_LIMIT:
+                self._wrong.clear()
+            until = self._clock.monotonic() + _WRONG_PAUSE
+            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
         if ended.cancelled():  # perhaps before its first step
-            arriving.fail(Unavailable("the server is stopping", retry_after=5))
+            arriving.fail(Unavailable("the server is stopping"))
 
     async def _run_fetch(
         self, index: IndexConfig, site: Site, project: ProjectName, file: File, arriving: ArrivingFile
@@ -229,9 +250,9 @@ class ReadThrough:
             lambda: self._sidecar(index, site, project, file),
             name=f"sidecar {file.filename}",
         )
-        blob = await flight.wait(self._settings.file_wait)
+        blob = await flight.wait(self._client.patience(file.url, self._settings.file_wait, least=_LEAST))
         if blob is None:
-            raise Unavailable(f"the metadata of {file.filename} is not here yet", retry_after=5)
+            raise Unavailable(f"the metadata of {file.filename} is not here yet")
         return blob
 
     async def _sidecar(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> Blob:
@@ -333,9 +354,7 @@ class ReadThrough:
     def _site(self, index: IndexConfig) -> Site:
         site = site_of(index)
         if site is None:
-            raise Unavailable(
-                f"{index.name} has no usable mirror_url", retry_after=300, hint="set mirror_url to an http or https URL"
-            )
+            raise BadUpstream(f"{index.name} has no usable mirror_url", hint="set mirror_url to an http or https URL")
         return site
 
     async def close(self) -> None:

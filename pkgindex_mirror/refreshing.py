@@ -102,7 +102,7 @@ class Refreshing:
                     return self._checks.failed(index, project, reason, backwards=backwards)
         match answer:
             case Failed():
-                return self._checks.failed(index, project, answer.reason, retry_after=answer.retry_after)
+                return self._checks.failed(index, project, answer.reason, lasting=not answer.again, asked=answer.asked)
             case Gone():
                 if holds:
                     _log.warning("%s is gone upstream; what is stored is kept", urls.shown(url))
@@ -115,7 +115,7 @@ class Refreshing:
                     len(answer.body), lambda: read_page(answer.body, answer.content_type, answer.url, project)
                 )
                 if isinstance(listing, Unreadable):
-                    return self._checks.failed(index, project, listing.reason)
+                    return self._checks.failed(index, project, listing.reason, lasting=True)
                 failpoint("page.parsed")
                 for note in listing.notes:
                     _log.warning("%s: %s", urls.shown(url), note)

@@ -72,7 +72,7 @@ class RefreshingNames:
         )
         match answer:
             case Failed():
-                return self._checks.failed(index, NAMES, answer.reason, retry_after=answer.retry_after)
+                return self._checks.failed(index, NAMES, answer.reason, lasting=not answer.again, asked=answer.asked)
             case Gone():
                 return self._checks.absent(index, NAMES)
             case Unchanged():
@@ -87,7 +87,7 @@ class RefreshingNames:
             # A list that is suddenly empty is trouble, not news.
             read = Unreadable(f"the project list is empty, {listing.count} names were known")
         if isinstance(read, Unreadable):
-            return self._checks.failed(index, NAMES, read.reason)
+            return self._checks.failed(index, NAMES, read.reason, lasting=True)
         for note in read.notes:
             _log.warning("%s: %s", urls.shown(site.base), note)
         try:

@@ -6,6 +6,8 @@ operation: an attempt that could not begin in time is not made.
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
 
 from pkgindex_core.rules.freshness import backoff
@@ -19,6 +21,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     longest: float = 8.0
     deadline: float = 60.0
     """For the whole operation, from its first attempt to its last byte."""
+    patience: float = math.inf
+    """The longest `Retry-After` that is waited for; beyond it the operation is given up."""
 
     def wait(self, attempt: int, *, elapsed: float, dice: float, retry_after: float | None = None) -> float | None:
         """Seconds to wait after the `attempt`-th failure (from 1); None: give up. `dice` is uniform in [0, 1).
@@ -29,5 +33,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             return None
         pause = backoff(attempt - 1, dice, first=self.first, longest=self.longest)
         if retry_after is not None:
+            if retry_after > self.patience:
+                return None
             pause = max(pause, retry_after)
         return pause if elapsed + pause < self.deadline else None

@@ -14,15 +14,20 @@ from msgspec import Struct
 from pkgindex_core.errors import Refused
 from pkgindex_mirror.retry import RetryPolicy
 
+_PATIENCE = 2.0
+"""Seconds: a longer `Retry-After` of an upstream is the client's to wait, which asks again after 2 s anyway."""
+
 
 class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wait: float = 10.0
-    """Seconds a client waits for a page; then it gets what is stored, or a 503. The fetch goes on."""
+    """Seconds a client waits for a page of which nothing is stored; then it gets a 503. The fetch goes on."""
+    stale_wait: float = 2.0
+    """Seconds a client waits for news of a page that is stored; then it gets what is stored. The fetch goes on."""
     list_wait: float = 60.0
     """Seconds a client waits for a project list of which nothing is stored yet: PyPI's has hundreds of thousands of names."""
-    file_wait: float = 30.0
-    """Seconds a client waits for the first bytes of a file that is not stored yet, or for a metadata file."""
-    connect_timeout: float = 10.0
+    file_wait: float = 14.0
+    """Seconds a client waits for the first bytes of a file that is not stored yet, or for a metadata file; pip hangs up after 15."""
+    connect_timeout: float = 5.0
     """Seconds to establish a connection."""
     read_timeout: float = 30.0
     """Seconds: the longest silence of an upstream inside an answer."""
@@ -37,7 +42,7 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     attempts: int = 3
     """How often an upstream is asked before an answer counts as failed."""
     first_pause: float = 0.25
-    """Seconds before the second attempt; the pause doubles from there, and `Retry-After` is respected."""
+    """Seconds before the second attempt; the pause doubles from there. A `Retry-After` of more than 2 s ends the attempts."""
     page_limit: int = 64 * 1024 * 1024
     """Bytes of a page or project list, decompressed. PyPI's list has 23 MB. Reading one may take four times its size in memory."""
     file_limit: int = 20 * 1024**3
@@ -48,10 +53,10 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Files that are fetched at once, from all hosts together."""
     pending: int = 4096
     """Upstream requests under way or queued; beyond that clients are told to come back."""
-    breaker_failures: int = 5
-    """After so many failed operations in a row an upstream host is left alone, and what is stored is served at once."""
-    breaker_interval: float = 30.0
-    """Seconds between the probes by which a host that was left alone is tried again."""
+    breaker_failures: int = 3
+    """After so many failed operations in a row an upstream host is left alone: what is stored is served at once, the rest is 503. One is enough when the host cannot be reached."""
+    breaker_interval: float = 5.0
+    """Seconds between the probes by which a host that was left alone is tried again; the first comes after 1 s. A 429 with `Retry-After` is respected beyond it."""
     absent_expiry: float = 60.0
     """Seconds for which "no such project" is believed, at most as long as a page."""
     remembered: int = 100_000
@@ -70,10 +75,14 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Sent instead of `pkgindex-mirror/VERSION`. Public indexes ask for a contact in it."""
 
     def page_policy(self) -> RetryPolicy:
-        return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.page_deadline)
+        return RetryPolicy(
+            attempts=self.attempts, first=self.first_pause, deadline=self.page_deadline, patience=_PATIENCE
+        )
 
     def names_policy(self) -> RetryPolicy:
-        return RetryPolicy(attempts=self.attempts, first=self.first_pause, deadline=self.names_deadline)
+        return RetryPolicy(
+            attempts=self.attempts, first=self.first_pause, deadline=self.names_deadline, patience=_PATIENCE
+        )
 
     def hook_policy(self) -> RetryPolicy:
         return RetryPolicy(attempts=self.hook_attempts, first=1.0, longest=30.0, deadline=self.hook_deadline)

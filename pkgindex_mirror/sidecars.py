@@ -111,7 +111,7 @@ class RemoteWheel:
             return self._tail[start - begin : stop - begin]
         answer = await _part(self._client, self._site, self._url, span=(start, stop), validator=self._validator)
         if isinstance(answer, Gone):
-            return Failed(reason="the wheel disappeared while it was read")
+            return Failed(reason="the wheel disappeared while it was read", again=True)
         if isinstance(answer, Failed):
             return answer
         if answer.start != start or len(answer.data) != stop - start or answer.size not in {None, self.size}:
@@ -174,7 +174,7 @@ async def _whole(answer: Transfer, limit: int) -> bytes | Failed:
             return piece
         collected += piece
         if len(collected) > limit:
-            return Failed(reason="the upstream sent more than was asked for")
+            return Failed(reason="the upstream sent more than was asked for", again=True)
     if answer.whole and answer.size is not None and len(collected) != answer.size:
-        return Failed(reason="its answer was cut off")
+        return Failed(reason="its answer was cut off", again=True)
     return bytes(collected)

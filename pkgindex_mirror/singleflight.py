@@ -37,7 +37,7 @@ class Flight(Generic[Value]):
         if not done:
             return None
         if self.task.cancelled():
-            raise Unavailable("the server is stopping", retry_after=5)
+            raise Unavailable("the server is stopping")
         return self.task.result()
 
 
@@ -55,9 +55,9 @@ class Tasks:
     def start(self, work: Callable[[], Coroutine[Any, Any, Value]], *, name: str) -> asyncio.Task[Value]:
         """Start a task; `Unavailable` when too many run already, so that nothing queues without end."""
         if self._closed:
-            raise Unavailable("the server is stopping", retry_after=5)
+            raise Unavailable("the server is stopping")
         if len(self._running) >= self._limit:
-            raise Unavailable(f"{self._limit} upstream requests are under way already", retry_after=5)
+            raise Unavailable(f"{self._limit} upstream requests are under way already")
         task = asyncio.get_running_loop().create_task(work(), name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)

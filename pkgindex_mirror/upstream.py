@@ -20,16 +20,17 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import DefaultResolver
 from msgspec import Struct
+from msgspec.structs import replace
 from yarl import URL
 
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import Unavailable
+from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, owner
 from pkgindex_core.rules.freshness import parse_retry_after
@@ -50,6 +51,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 256 * 1024
 _VALIDATOR_LIMIT = 512
 _HOSTS_LIMIT = 1000
+_FIRST_PROBE = 1.0
+_LONGEST_REST = 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -120,13 +123,19 @@ class Failed(Struct, frozen=True, kw_only=True):
     """One clause without secrets."""
     retry_after: float | None = None
     again: bool = False
-    """Worth another attempt."""
+    """Worth another attempt, now or later. Otherwise somebody has to mend something."""
     healthy: bool | None = None
     """What this says of the host, for the circuit breaker: it works, it does not, or nothing."""
+    down: bool = False
+    """The host cannot be reached, whatever it is asked for."""
+    rest: float = 0.0
+    """Seconds for which the host wants to be left alone."""
+    asked: bool = True
+    """False when the host failed so lately that it was not asked."""
 
     def error(self, what: str) -> Unavailable:
-        seconds = 30 if self.retry_after is None else max(1, round(self.retry_after))
-        return Unavailable(f"{what}: {self.reason}", retry_after=seconds)
+        message = f"{what}: {self.reason}"
+        return Unavailable(message) if self.again else BadUpstream(message)
 
 
 class Transfer:
@@ -154,11 +163,16 @@ class Transfer:
             yield failure_of(error)
 
 
-class _Host(NamedTuple):
+class _Host:
     """What we know of one origin."""
 
-    breaker: CircuitBreaker
-    pages: asyncio.Semaphore
+    def __init__(self, breaker: CircuitBreaker, pages: int) -> None:
+        self.breaker = breaker
+        self.pages = asyncio.Semaphore(pages)
+        self.last: Failed | None = None
+        """Its last failure, when nothing has succeeded since."""
+        self.waited = 0.0
+        """Seconds that somebody waited in vain since it last answered."""
 
 
 Value = TypeVar("Value")
@@ -221,8 +235,11 @@ class UpstreamClient:
             finally:
                 response.release()
 
+        host = self._host(url)
+        if refusal := self._refused(host, url):
+            return refusal
         # Per host, so that one that answers slowly does not hold up the others.
-        async with self._host(url).pages:
+        async with host.pages:
             return await self._attempts(url, policy or self._settings.page_policy(), once)
 
     @asynccontextmanager
@@ -291,6 +308,16 @@ class UpstreamClient:
         )
         await self._sleep(wait or 0.0)
 
+    def patience(self, url: str, seconds: float, *, least: float) -> float:
+        """How long to wait for a host instead of `seconds`: what others waited in vain since its last answer is not waited again."""
+        host = self._host(url)
+        return max(0.0 if host.breaker.is_open else seconds - host.waited, min(least, seconds))
+
+    def waited_in_vain(self, url: str, seconds: float) -> None:
+        """Remember that a host gave no answer for so long."""
+        host = self._host(url)
+        host.waited = max(host.waited, seconds)
+
     async def close(self) -> None:
         for session in (self._configured, self._strangers):
             if session is not None:
@@ -302,24 +329,22 @@ class UpstreamClient:
     async def _attempts(
         self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
     ) -> Value | Failed:
-        breaker = self._host(url).breaker
+        host = self._host(url)
+        attempts = 1 if host.breaker.is_open else policy.attempts  # a probe is one question
         begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
         try:
             async with asyncio.timeout(policy.deadline):
-                for attempt in range(1, policy.attempts + 1):
-                    now = self._clock.monotonic()
-                    if not breaker.permits(now):
-                        wait = breaker.remaining(now)
-                        return Failed(
-                            reason=f"{urls.origin(url)} keeps failing; asked again in {wait:.0f} s", retry_after=wait
-                        )
+                for attempt in range(1, attempts + 1):
+                    if refusal := self._refused(host, url):
+                        return refusal
+                    host.breaker.permits(self._clock.monotonic())
                     outcome = await once()
                     if not isinstance(outcome, Failed):
-                        breaker.succeeded()
+                        self._succeeded(host, url)
                         return outcome
                     failed = outcome
-                    if not failed.again:
+                    if not failed.again or attempt == attempts:
                         break
                     pause = policy.wait(
                         attempt,
@@ -332,12 +357,30 @@ class UpstreamClient:
                     _log.info("asking %s again in %.1f s: %s", urls.shown(url), pause, failed.reason)
                     await self._sleep(pause)
         except TimeoutError:
-            failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", healthy=False)
+            failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", again=True, healthy=False)
         if failed.healthy:
-            breaker.succeeded()
+            self._succeeded(host, url)
         elif failed.healthy is not None:
-            breaker.failed(self._clock.monotonic(), retry_after=failed.retry_after)
+            was_open = host.breaker.is_open
+            host.last = failed
+            host.breaker.failed(self._clock.monotonic(), down=failed.down, rest=failed.rest)
+            if host.breaker.is_open and not was_open:
+                _log.warning("%s is left alone for a while: %s", urls.origin(url), failed.reason)
         return failed
+
+    def _refused(self, host: _Host, url: str) -> Failed | None:
+        """Why a host is not asked now."""
+        if host.last is None or not host.breaker.remaining(self._clock.monotonic()):
+            return None
+        reason = f"{urls.origin(url)} failed a moment ago: {host.last.reason}"
+        return Failed(reason=reason, again=host.last.again, asked=False)
+
+    def _succeeded(self, host: _Host, url: str) -> None:
+        if host.breaker.is_open:
+            _log.warning("%s answers again", urls.origin(url))
+        host.breaker.succeeded()
+        host.last = None
+        host.waited = 0.0
 
     def _host(self, url: str) -> _Host:
         where = urls.origin(url)
@@ -347,8 +390,10 @@ class UpstreamClient:
                 self._hosts = {origin: known for origin, known in self._hosts.items() if known.breaker.is_open}
             settings = self._settings
             host = _Host(
-                CircuitBreaker(failures=settings.breaker_failures, interval=settings.breaker_interval),
-                asyncio.Semaphore(settings.concurrent_pages),
+                CircuitBreaker(
+                    failures=settings.breaker_failures, interval=settings.breaker_interval, first=_FIRST_PROBE
+                ),
+                settings.concurrent_pages,
             )
             self._hosts[where] = host
         return host
@@ -356,6 +401,7 @@ class UpstreamClient:
     async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:
         """One request, redirects followed. The response is open; its headers have been judged only for redirects."""
         seen: set[str] = set()
+        asked = urls.origin(url)
         at_home = True
         while True:
             if url in seen or len(seen) > REDIRECTS_LIMIT:
@@ -370,7 +416,9 @@ class UpstreamClient:
                     URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                return failure_of(error)
+                failed = failure_of(error)
+                # Another host that cannot be reached does not count against the one that named it.
+                return failed if urls.origin(url) == asked else replace(failed, down=False)
             if response.status not in _REDIRECTS:
                 return response
             target = urls.cleaned(response.headers.get("Location", ""), url)
@@ -497,11 +545,14 @@ def _refusal(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> Go
         return Gone(status)
     passing = status in {408, 425, 429} or status >= 500
     ask = f" ({_ADVICE[status]})" if status in _ADVICE else ""
+    retry_after = parse_retry_after(response.headers.get("Retry-After"), now)
     return Failed(
         reason=f"it answered {status}{ask}",
-        retry_after=parse_retry_after(response.headers.get("Retry-After"), now),
+        retry_after=retry_after,
         again=passing,
         healthy=not passing,
+        # RFC 6585 4: with 429 it is us who ask too much. A 503 is about the host, and may end before it thought.
+        rest=min(retry_after or 0.0, _LONGEST_REST) if status == 429 else 0.0,
     )
 
 
@@ -531,15 +582,16 @@ def failure_of(error: BaseException) -> Failed:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
         return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)")
     if isinstance(error, TimeoutError):
-        return Failed(reason="it did not answer in time", again=True, healthy=False)
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        return Failed(reason="it did not answer in time", again=True, healthy=False, down=connecting)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Failed(reason="its TLS certificate is not valid", healthy=False)
+        return Failed(reason="its TLS certificate is not valid", healthy=False, down=True)
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return Failed(reason="TLS could not be established", again=True, healthy=False)
+        return Failed(reason="TLS could not be established", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Failed(reason="its host name could not be resolved", again=True, healthy=False)
+        return Failed(reason="its host name could not be resolved", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Failed(reason="it could not be connected to", again=True, healthy=False)
+        return Failed(reason="it could not be connected to", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientPayloadError):
         return Failed(reason="its answer was cut off", again=True, healthy=False)
     if isinstance(error, (aiohttp.InvalidURL, ValueError)):

@@ -59,9 +59,7 @@ class PasswordPool:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         if self._waiting >= WAITING_LIMIT:
-            raise Unavailable(
-                "too many log-ins at once", retry_after=5, hint="try again in a moment, or use an API token"
-            )
+            raise Unavailable("too many log-ins at once", hint="try again in a moment, or use an API token")
         self._waiting += 1
         try:
             async with self._turns:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from pkgindex_core.errors import Denied, Missing, PkgIndexError, Unavailable
+from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.services.access import NEEDS_CREDENTIALS
-from pkgindex_http.errors import status_of
+from pkgindex_http.errors import retry_headers, status_of
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 from pkgindex_http.sending import StreamedResponse
 
@@ -98,8 +98,7 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
         status = 403
     if status == 401:
         headers["WWW-Authenticate"] = _challenge(realm)
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(error.retry_after)
+    headers |= retry_headers(error)
     text = error.message
     if isinstance(error, Missing) and error.what in _MISSING:
         text = _MISSING[error.what].format(name=error.name)

@@ -604,7 +604,7 @@ async def test_a_source_that_fails_is_an_error_or_a_cut_and_never_a_short_file(
         failing = 0
         refused = await ask_raw(address, request)
         assert refused.status == 503
-        assert refused.header("Retry-After") == "3"
+        assert refused.header("Retry-After") == "2"
         failing = 2
         async with connected(address) as (reader, writer):
             writer.write(request)

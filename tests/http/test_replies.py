@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core import errors
 from pkgindex_core.errors import PkgIndexError
+from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import error_reply, problem_reply, status_of
 from pkgindex_http.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
 
@@ -105,6 +106,7 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.Denied("no", anonymous=False), 403),
     (errors.Unavailable("later", retry_after=7), 503),
     (errors.StorageFull("full"), 507),
+    (errors.BadUpstream("it is no index"), 502),
     (errors.Corrupt("rotten"), 500),
     (errors.PkgIndexError("?"), 500),
 ]
@@ -119,6 +121,14 @@ def test_every_error_has_one_status(error: PkgIndexError, status: int) -> None:
     assert error.message in reply.body.decode()
     assert ("WWW-Authenticate" in reply.headers) is (status == 401)
     assert ("Retry-After" in reply.headers) is (status in {503, 507})
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1, "1"), (2, "2"), (300, "2")])
+def test_an_installer_is_not_kept_waiting_for_long(seconds: int, told: str) -> None:
+    """pip waits for as long as `Retry-After` says, five times, and prints nothing meanwhile."""
+    error = errors.Unavailable("later", retry_after=seconds)
+    assert error_reply(error, "*/*").headers["Retry-After"] == told
+    assert refusal(error, "GET", realm="r").headers["Retry-After"] == told
 
 
 def test_every_error_of_the_library_has_a_status() -> None:

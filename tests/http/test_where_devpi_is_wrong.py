@@ -69,28 +69,30 @@ async def test_a_project_that_was_deleted_upstream_is_still_there_and_stale(mirr
 # An upstream in trouble
 
 TROUBLE = {
-    "500": behaviours.status(500),
-    "403": behaviours.status(403),
-    "no answer": behaviours.silent(),
-    "half an answer": behaviours.truncated(),
-    "an error page": behaviours.says("text/html", b"<html><body><h1>Maintenance</h1></body></html>"),
+    "500": (503, behaviours.status(500)),
+    "403": (502, behaviours.status(403)),
+    "no answer": (503, behaviours.silent()),
+    "half an answer": (503, behaviours.truncated()),
+    "an error page": (502, behaviours.says("text/html", b"<html><body><h1>Maintenance</h1></body></html>")),
 }
+"""What may pass is 503, and 502 is what somebody has to mend."""
 
 
 @pytest.mark.parametrize("index", INDEXES)
 @pytest.mark.parametrize("accept", INSTALLERS)
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
 async def test_an_outage_is_no_missing_project(
-    mirrored: MirroredStart, index: str, accept: str, trouble: Behaviour
+    mirrored: MirroredStart, index: str, accept: str, trouble: tuple[int, Behaviour]
 ) -> None:
     """devpi: 404 for a project that was not cached, so that installers take it from elsewhere, or conclude that there is none."""
     async with mirrored(attempts=1) as world:
-        world.upstream.script("page", trouble)
-        world.upstream.script("names", trouble)
+        status, behaviour = trouble
+        world.upstream.script("page", behaviour)
+        world.upstream.script("names", behaviour)
         for path in (f"/{index}/+simple/demo/", f"/{index}/+simple/"):
             answer, _ = await world.get(path, Accept=accept)
-            assert answer.status == 503
-            assert 1 <= int(answer.headers["Retry-After"]) <= 300
+            assert answer.status == status
+            assert answer.headers.get("Retry-After") == ("2" if status == 503 else None)
 
 
 @pytest.mark.parametrize("index", INDEXES)
@@ -99,7 +101,7 @@ async def test_an_upstream_that_takes_no_connections_is_no_missing_project(mirro
         await world.upstream.stop()
         answer, _ = await world.get(f"/{index}/+simple/demo/")
         assert answer.status == 503
-        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.headers["Retry-After"] == "2"
         await world.upstream.start()
 
 

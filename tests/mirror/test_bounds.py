@@ -42,6 +42,11 @@ class TestRetry:
         assert policy.wait(1, elapsed=0, dice=0, retry_after=9) == 9
         assert policy.wait(1, elapsed=2, dice=0, retry_after=9) is None
 
+    def test_what_is_too_long_is_left_to_the_client(self) -> None:
+        policy = RetryPolicy(attempts=3, deadline=60, patience=2)
+        assert policy.wait(1, elapsed=0, dice=0, retry_after=2) == 2
+        assert policy.wait(1, elapsed=0, dice=0, retry_after=3) is None
+
 
 class TestBreaker:
     def test_it_opens_probes_and_closes(self) -> None:
@@ -67,11 +72,29 @@ class TestBreaker:
             breaker.succeeded()
         assert not breaker.is_open
 
-    def test_a_longer_retry_after_is_respected(self) -> None:
+    def test_a_longer_rest_is_respected(self) -> None:
         breaker = CircuitBreaker(failures=1, interval=10)
-        breaker.failed(0, retry_after=100)
+        breaker.failed(0, rest=100)
         assert not breaker.permits(99)
         assert breaker.permits(100)
+
+    def test_one_failure_of_the_whole_host_opens_it(self) -> None:
+        breaker = CircuitBreaker(failures=5, interval=10)
+        breaker.failed(0, down=True)
+        assert breaker.is_open
+
+    def test_probes_are_soon_at_first_and_rarer_later(self) -> None:
+        breaker = CircuitBreaker(failures=1, interval=5, first=1)
+        now, gaps = 0.0, []
+        for _ in range(5):
+            breaker.failed(now)
+            gaps.append(breaker.remaining(now))
+            now += gaps[-1]
+            assert breaker.permits(now)
+        assert gaps == [1, 2, 4, 5, 5]
+        breaker.succeeded()
+        breaker.failed(now)
+        assert breaker.remaining(now) == 1
 
 
 def decoded(encoding: str, *pieces: bytes, limit: int = 1 << 20) -> bytes:

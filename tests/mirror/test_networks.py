@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.errors import BadUpstream, Refused, Unavailable
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public, parse_networks
@@ -172,7 +172,7 @@ async def test_an_allowed_network_is_reached(upstream: ScriptedUpstream, make_mi
         upstream.files_at = f"{files.root}files/"
         mirror = await make_mirror(upstream.url, attempts=1)
         await mirror.refresh()
-        with pytest.raises(Unavailable, match="allow_networks"):
+        with pytest.raises(BadUpstream, match="allow_networks"):
             await mirror.download(WHEEL.filename)
         assert not files.asked
         mirror = await make_mirror(upstream.url, allow_networks=("127.0.0.0/8", "::1/128"))
@@ -188,7 +188,7 @@ async def test_whoever_may_make_an_index_does_not_read_through_it_what_is_inside
     upstream.add("demo", WHEEL)
     theirs = {"name": IndexName("bob/mirror")}
     mirror = await make_mirror(upstream.url, config=theirs, attempts=1)
-    with pytest.raises(Unavailable, match="allow_networks"):
+    with pytest.raises(BadUpstream, match="allow_networks"):
         await (mirror.refresh() if of == "a project" else mirror.readthrough.refresh_names(mirror.index))
     assert not upstream.asked
     mirror = await make_mirror(upstream.url, config=theirs, allow_networks=("127.0.0.0/8",))
@@ -280,7 +280,7 @@ class TestCertificates:
             upstream.add("demo", WHEEL)
             trusted = {} if wrong == "unknown authority" else {"ca_file": tls.ca_file}
             mirror = await make_mirror(upstream.url, attempts=1, **trusted)
-            with pytest.raises(Unavailable, match="certificate is not valid"):
+            with pytest.raises(BadUpstream, match="certificate is not valid"):
                 await mirror.refresh()
             assert not upstream.asked
         tally("upstream behaviours", 1)

@@ -8,7 +8,7 @@ import pytest
 
 from pkgindex_core import failpoints
 from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
-from pkgindex_core.errors import Unavailable
+from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
@@ -19,6 +19,7 @@ from .conftest import DEMO, INDEX, MakeMirror
 
 WHEEL = build_wheel("demo", "1.0")
 SDIST = build_sdist("demo", "1.0")
+CLOSED = "http://127.0.0.1:9/simple/"
 
 
 async def test_everything_a_page_says_passes_through(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -186,7 +187,7 @@ async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwi
     assert asked == 3  # with its retries
     with pytest.raises(Unavailable):
         await mirror.refresh()
-    assert upstream.count("page") == asked  # for five seconds nobody asks again
+    assert upstream.count("page") == asked  # for a second nobody asks again
     upstream.behave()
     mirror.clock.advance(6)
     assert (await mirror.refresh()).state == "fresh"
@@ -197,13 +198,27 @@ async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwi
     assert freshness.checked is not None
 
 
-async def test_retry_after_reaches_the_client(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
-    upstream.script("page", behaviours.status(429, headers={"Retry-After": "77"}))
-    mirror = await make_mirror(upstream.url)
-    with pytest.raises(Unavailable) as caught:
+@pytest.mark.parametrize(("status", "pause"), [(503, 5), (429, 77)])
+async def test_a_long_retry_after_is_not_the_clients(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, status: int, pause: int
+) -> None:
+    """pip would wait as long as it is told, five times. A 503 may end sooner than it says; a 429 is respected."""
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(status, headers={"Retry-After": "77"}))
+    mirror = await make_mirror(upstream.url, breaker_failures=1)
+    mirror.clock.advance(10)
+    for name in ("demo", "other", "third"):
+        with pytest.raises(Unavailable, match=f"it answered {status}") as caught:
+            await mirror.refresh(ProjectName(name))
+        assert caught.value.retry_after == 2
+    assert upstream.count("page") == 1
+    upstream.behave()
+    mirror.clock.advance(pause - 0.1 if status == 429 else 0.9)
+    with pytest.raises(Unavailable):
         await mirror.refresh()
-    assert caught.value.retry_after == 77
-    assert upstream.count("page") == 1  # 77 seconds are beyond the deadline
+    assert upstream.count("page") == 1
+    mirror.clock.advance(1.1)
+    assert (await mirror.refresh()).state == "fresh"
 
 
 async def test_a_short_retry_after_is_waited(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -228,7 +243,7 @@ async def test_an_impatient_caller_leaves_and_the_fetch_goes_on(
     upstream.add("demo", WHEEL)
     upstream.script("page", behaviours.dripping_body(0.004, size=8))
     mirror = await make_mirror(upstream.url, wait=0.01)
-    with pytest.raises(Unavailable, match="no answer within"):
+    with pytest.raises(Unavailable, match="has not answered yet"):
         await mirror.refresh()
     caller = asyncio.ensure_future(mirror.refresh())
     await asyncio.sleep(0)
@@ -245,7 +260,7 @@ async def test_the_first_project_list_is_waited_for_longer_than_a_page(
     upstream.add("demo", WHEEL)
     upstream.script("names", behaviours.dripping_body(0.004, size=8))
     impatient = await make_mirror(upstream.url, wait=0.01, list_wait=0.0)
-    with pytest.raises(Unavailable, match="no answer within"):
+    with pytest.raises(Unavailable, match="has not answered yet"):
         await impatient.readthrough.refresh_names(impatient.index)
     patient = await make_mirror(upstream.url, wait=0.01, list_wait=30.0)
     assert (await patient.readthrough.refresh_names(patient.index)).state == "fresh"
@@ -281,6 +296,47 @@ async def test_the_breaker_answers_at_once_and_one_probe_closes_it(
     mirror.clock.advance(31)
     assert (await mirror.refresh()).state == "fresh"
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
+    make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror = await make_mirror(CLOSED)
+    with pytest.raises(Unavailable, match="it could not be connected to"):
+        await mirror.refresh()
+    caplog.clear()
+    for name in ("other", "third"):
+        with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 failed a moment ago: it could not"):
+            await mirror.refresh(ProjectName(name))
+    with pytest.raises(Unavailable, match="failed a moment ago"):
+        await mirror.readthrough.refresh_names(mirror.index)
+    assert not caplog.messages  # the host's failure was logged, once
+
+
+async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.silent())
+    mirror = await make_mirror(upstream.url, wait=0.05)
+    client = mirror.readthrough._client
+    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await mirror.refresh()
+    assert client.patience(upstream.url, 10.0, least=1.0) == 9.95
+    client.waited_in_vain(upstream.url, 9.5)
+    assert client.patience(upstream.url, 10.0, least=1.0) == 1
+    assert client.patience(upstream.url, 0.5, least=1.0) == 0.5
+    upstream.behave()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+
+
+async def test_what_is_stored_waits_less_than_what_is_not(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, wait=1000.0, stale_wait=0.05, read_timeout=20.0, page_deadline=20.0)
+    await mirror.refresh()
+    mirror.clock.advance(2000)
+    upstream.script("page", behaviours.silent())
+    assert (await mirror.refresh()).state == "stale"
 
 
 async def test_a_serial_that_goes_back_keeps_the_newer_page_three_times(
@@ -483,7 +539,7 @@ async def test_a_page_that_fails_at_any_step_is_whole_or_not_there(
 async def test_an_index_without_usable_url_is_unavailable(make_mirror: MakeMirror) -> None:
     for url in ("", "ftp://example.org/simple/", "file:///etc"):
         mirror = await make_mirror(url)
-        with pytest.raises(Unavailable, match="no usable mirror_url"):
+        with pytest.raises(BadUpstream, match="no usable mirror_url"):
             await mirror.refresh()
 
 

@@ -2,11 +2,13 @@
 
 One table; each row is asked five questions, each with an upstream and stores of its own:
 
-page      nothing is stored        fresh | absent | unknown (Unavailable)
+page      nothing is stored        fresh | absent | unknown (Unavailable) | unusable (BadUpstream)
 again     a page is stored         fresh | stale
-file      a cold wheel             bytes | missing | unavailable
-sidecar   only sidecars misbehave  bytes | missing | unavailable
-neither   the wheel does too       bytes | missing | unavailable
+file      a cold wheel             bytes | missing | unavailable | unusable
+sidecar   only sidecars misbehave  bytes | missing | unavailable | unusable
+neither   the wheel does too       bytes | missing | unavailable | unusable
+
+A failure that may pass is unknown or unavailable: clients come back in a moment. What somebody has to mend is unusable.
 
 Whatever the answer: nothing is stored that is not exactly what was built.
 """
@@ -22,7 +24,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
@@ -51,8 +53,13 @@ class Row(NamedTuple):
 
 
 def broken(name: str, behaviour: Behaviour) -> Row:
-    """No answer at all can be had."""
+    """No answer at all can be had now."""
     return Row(name, behaviour, "unknown", "stale", "unavailable", "bytes", "unavailable")
+
+
+def wrong(name: str, behaviour: Behaviour, *, page: str = "unusable") -> Row:
+    """No waiting helps."""
+    return Row(name, behaviour, page, "stale", "unusable", "bytes", "unusable")
 
 
 def resumed(name: str, behaviour: Behaviour) -> Row:
@@ -84,76 +91,85 @@ def set_size(value: str) -> Callable[[dict[str, Any]], bytes]:
 
 
 TABLE = [
-    *(broken(f"status {code}", behaviours.status(code)) for code in (400, 401, 402, 403, 405, 406, 407, 408, 418, 425)),
-    *(broken(f"status {code}", behaviours.status(code)) for code in (451, 500, 501, 502, 504, 520, 599, 204, 205, 300)),
+    *(wrong(f"status {code}", behaviours.status(code)) for code in (400, 401, 402, 403, 405, 406, 407, 418, 451)),
+    *(wrong(f"status {code}", behaviours.status(code)) for code in (204, 205, 300)),
+    *(broken(f"status {code}", behaviours.status(code)) for code in (408, 425, 500, 501, 502, 504, 520, 599)),
     broken("503 with Retry-After", behaviours.status(503, headers={"Retry-After": "120"})),
     broken("503 with a Retry-After that is none", behaviours.status(503, headers={"Retry-After": "soon"})),
     broken("429 with Retry-After", behaviours.status(429, headers={"Retry-After": "120"})),
-    broken(
+    wrong(
         "401 with a challenge",
         behaviours.status(401, headers={"WWW-Authenticate": 'Basic realm="elsewhere"'}, body=b"log in"),
     ),
     Row("404", behaviours.status(404), "absent", "stale", "missing", "bytes", "missing"),
     Row("410", behaviours.status(410), "absent", "stale", "missing", "bytes", "missing"),
-    Row("304 to everything", behaviours.status(304), "unknown", "fresh", "unavailable", "bytes", "unavailable"),
-    broken("206 without a range", behaviours.status(206, body=b"{}")),
-    broken("200 with an error page", behaviours.says("text/html", b"<html><body>Internal error</body></html>")),
-    broken("an error page that is called JSON", behaviours.says("application/json", b"<html>nope</html>")),
-    broken("a captive portal", behaviours.redirect("/portal")),
-    broken("an empty 200", behaviours.with_body(lambda _: b"")),
-    broken("blanks only", behaviours.with_body(lambda _: b" \n ")),
+    Row("304 to everything", behaviours.status(304), "unknown", "fresh", "unusable", "bytes", "unusable"),
+    wrong("206 without a range", behaviours.status(206, body=b"{}")),
+    wrong("200 with an error page", behaviours.says("text/html", b"<html><body>Internal error</body></html>")),
+    wrong("an error page that is called JSON", behaviours.says("application/json", b"<html>nope</html>")),
+    wrong("a captive portal", behaviours.redirect("/portal")),
+    wrong("an empty 200", behaviours.with_body(lambda _: b""), page="unknown"),
+    wrong("blanks only", behaviours.with_body(lambda _: b" \n "), page="unknown"),
     resumed("cut off, with length", behaviours.truncated(0.5)),
-    resumed("cut off, without length", behaviours.truncated(0.5, length=False)),
+    Row(
+        "cut off, without length",
+        behaviours.truncated(0.5, length=False),
+        "unusable",
+        "stale",
+        "bytes",
+        "bytes",
+        "bytes",
+    ),
     resumed("cut off inside a chunk", behaviours.cut_chunked(0.5)),
     resumed("reset inside the body", behaviours.reset(0.5)),
     resumed("falls silent inside the body", behaviours.silent_after(0.9)),
     broken("reset before an answer", behaviours.reset(0)),
-    broken("a promised length that is too large", behaviours.length_off_by(10)),
+    wrong("a promised length that is too large", behaviours.length_off_by(10), page="unknown"),
     broken("a promised length that is too small", behaviours.length_off_by(-10)),
-    broken("other bytes of the same length", behaviours.with_body(lambda body: b"x" * len(body))),
+    wrong("other bytes of the same length", behaviours.with_body(lambda body: b"x" * len(body))),
     broken("never answers", behaviours.silent()),
     broken("drips its head", behaviours.dripping_head(0.05)),
     harmless("drips its body, but gets there", behaviours.dripping_body(0.001, size=400)),
     broken("no HTTP", behaviours.garbage()),
     harmless("a body that ends by closing", behaviours.until_close()),
     broken("a header that never ends", behaviours.with_headers(X_Long="x" * 20_000)),
-    broken(
+    wrong(
         "a gzip bomb",
         behaviours.says("application/json", gzip.compress(b"[" * 20_000_000, 9), headers={"Content-Encoding": "gzip"}),
     ),
-    Row("gzip", behaviours.gzipped(), "fresh", "fresh", "unavailable", "bytes", "unavailable"),
-    broken("called gzip, but is not", behaviours.with_headers(Content_Encoding="gzip")),
-    broken("an encoding nobody asked for", behaviours.with_headers(Content_Encoding="br")),
+    Row("gzip", behaviours.gzipped(), "fresh", "fresh", "unusable", "bytes", "unusable"),
+    wrong("called gzip, but is not", behaviours.with_headers(Content_Encoding="gzip")),
+    wrong("an encoding nobody asked for", behaviours.with_headers(Content_Encoding="br")),
     harmless("an unknown charset", behaviours.with_headers(Content_Type="text/plain; charset=klingon")),
     Row(
         "JSON that is called HTML",
         behaviours.with_headers(Content_Type="text/html; charset=latin-1"),
-        *("fresh", "fresh", "unavailable", "bytes", "unavailable"),
+        *("fresh", "fresh", "unusable", "bytes", "unusable"),
     ),
     harmless("no media type worth the name", behaviours.with_headers(Content_Type="application/octet-stream")),
-    broken("redirects in a circle", behaviours.redirect_to_itself()),
-    broken("redirects to nowhere", behaviours.status(302)),
-    broken("redirects to a file: URL", behaviours.redirect("file:///etc/passwd")),
+    wrong("redirects in a circle", behaviours.redirect_to_itself()),
+    wrong("redirects to nowhere", behaviours.status(302)),
+    wrong("redirects to a file: URL", behaviours.redirect("file:///etc/passwd")),
     broken("redirects to a port that is closed", behaviours.redirect("http://127.0.0.1:9/")),
     harmless("an X-PyPI-Last-Serial that is none", behaviours.with_headers(X_PyPI_Last_Serial="-4e9")),
     harmless("an ETag that never changes", behaviours.with_headers(ETag='"same"')),
-    page_only("a page beyond the limit", "unknown", lambda page: {**page, "_padding": "x" * 100_000}),
-    page_only("api-version 2.0", "unknown", lambda page: {**page, "meta": {"api-version": "2.0"}}),
+    page_only("a page beyond the limit", "unusable", lambda page: {**page, "_padding": "x" * 100_000}),
+    page_only("api-version 2.0", "unusable", lambda page: {**page, "meta": {"api-version": "2.0"}}),
     page_only("api-version 1.99", "fresh", lambda page: {**page, "meta": {"api-version": "1.99"}}),
     page_only("api-version of no kind", "fresh", lambda page: {**page, "meta": {"api-version": [1]}}),
     page_only("no meta", "fresh", lambda page: {"files": page["files"]}),
-    page_only("no files", "unknown", lambda page: {"meta": page["meta"], "name": "demo"}),
-    page_only("files that are no list", "unknown", lambda page: {**page, "files": {"demo": 1}}),
-    page_only("a list instead of an object", "unknown", lambda _: b"[]"),
-    page_only("an error document", "unknown", lambda _: b'{"message": "not authorised"}'),
-    page_only("half a document", "unknown", lambda page: json.dumps(page).encode()[:-20]),
+    page_only("no files", "unusable", lambda page: {"meta": page["meta"], "name": "demo"}),
+    page_only("files that are no list", "unusable", lambda page: {**page, "files": {"demo": 1}}),
+    page_only("a list instead of an object", "unusable", lambda _: b"[]"),
+    page_only("an error document", "unusable", lambda _: b'{"message": "not authorised"}'),
+    page_only("half a document", "unusable", lambda page: json.dumps(page).encode()[:-20]),
     page_only("a key twice", "fresh", lambda page: b'{"files": 3,' + json.dumps(page).encode()[1:]),
     page_only("a size that is NaN", "fresh", set_size("NaN")),
     page_only("a size beyond all numbers", "fresh", set_size("1e400")),
     page_only("a size that is text", "fresh", set_size('"12"')),
     page_only("entries of every kind", "fresh", lambda page: {**page, "files": [None, 3, "x", {}, *page["files"]]}),
-    page_only("deeply nested", "unknown", lambda _: b'{"files":' + b"[" * 30_000),
-    page_only("bytes that are no UTF-8", "unknown", lambda _: b'{"files": "\xff\xfe"}'),
+    page_only("deeply nested", "unusable", lambda _: b'{"files":' + b"[" * 30_000),
+    page_only("bytes that are no UTF-8", "unusable", lambda _: b'{"files": "\xff\xfe"}'),
     page_only("a byte order mark", "fresh", lambda page: b"\xef\xbb\xbf" + json.dumps(page).encode()),
 ]
 QUESTIONS = ("page", "again", "file", "sidecar", "neither")
@@ -202,7 +218,7 @@ async def ask_page(mirror: Mirror) -> str:
     try:
         freshness = await mirror.refresh()
     except Unavailable as error:
-        return "unknown" if error.retry_after >= 1 else "unknown, and no word of when to come back"
+        return "unusable" if isinstance(error, BadUpstream) else "unknown"
     if freshness.state == "fresh":
         assert list(await mirror.files()) == [WHEEL.filename]
     if freshness.state == "stale":
@@ -222,5 +238,5 @@ async def ask_file(mirror: Mirror, question: str) -> str:
     except Missing:
         return "missing"
     except Unavailable as error:
-        return "unavailable" if error.retry_after >= 1 else "unavailable, and no word of when to come back"
+        return "unusable" if isinstance(error, BadUpstream) else "unavailable"
     return "bytes"

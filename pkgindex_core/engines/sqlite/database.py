@@ -113,7 +113,6 @@ def translation(error: apsw.Error, path: Path) -> PkgIndexError:
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(
                 f"the index database {path} is locked by another process",
-                retry_after=5,
                 hint="see which other process has the file open; several may, unless one of them never finishes",
             )
         case apsw.NotADBError():
