@@ -152,6 +152,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """PEP 658: digest of the core-metadata sidecar."""
     metadata_offered: bool = False
     """PEP 658: a sidecar is served although its digest is not known (yet)."""
+    metadata_refuted: Sha256 | None = None
+    """Mirrored files: the digest that the upstream announces for the sidecar and that the wheel's own metadata does not have."""
     provenance: str = ""
     """PEP 740: absolute https URL."""
     gpg_sig: bool | None = None

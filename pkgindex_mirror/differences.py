@@ -79,6 +79,9 @@ def digest_alarm(known: File, listed: File) -> str:
 
 def _merge(known: File, listed: File) -> File:
     """What the upstream says now, and what only we know."""
+    refuted = known.metadata_refuted
+    if refuted and listed.metadata_sha256 in {None, refuted}:
+        listed = replace(listed, metadata_sha256=known.metadata_sha256, metadata_refuted=refuted)
     return replace(
         listed,
         # Of one algorithm both have the same value here; sha256 first, as everywhere.

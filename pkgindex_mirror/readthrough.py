@@ -266,16 +266,11 @@ class ReadThrough:
             blob = await self._blob_store.put(data)
             failpoint("sidecar.kept")
         except OSError as error:
-            raise Unavailable(f"the metadata of {file.filename} could not be stored", retry_after=30) from error
-        if not file.metadata_sha256:
-            await self._refreshing.amend(
-                index,
-                project,
-                file.filename,
-                lambda now: (
-                    now if now.url != file.url else replace(now, metadata_sha256=blob.sha256, metadata_offered=False)
-                ),
-            )
+            raise Unavailable(f"the metadata of {file.filename} could not be stored") from error
+        if blob.sha256 != file.metadata_sha256:
+            if file.metadata_sha256:
+                _log.error("%s.metadata: the page announced another digest; it is corrected", urls.shown(file.url))
+            await self._refreshing.amend(index, project, file.filename, lambda now: _with_sidecar(now, file, blob))
         return blob
 
     async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
@@ -297,7 +292,7 @@ class ReadThrough:
                 return remote
             if isinstance(remote, Gone):
                 return self._judge(remote, file, failures)
-            # No ranges, or bytes that make no sense and that nothing vouches for: the whole wheel, which is verified.
+            # No ranges, or bytes that make no sense or are not those announced: the whole wheel, which is verified.
             wheel = await self._fetch(index, project, file).finished()
             local = await self._from_store(wheel, project, file)
         return self._judge(local, file, failures)
@@ -309,14 +304,9 @@ class ReadThrough:
         return found
 
     def _judge(self, found: bytes | Gone | Odd, file: File, failures: Sequence[Failed]) -> bytes:
-        """The last source has spoken."""
+        """The last source has spoken. What the wheel itself holds is right, whatever was announced (PEP 658)."""
         if isinstance(found, bytes):
-            if _is_announced(found, file):
-                return found
-            raise Unavailable(
-                f"the metadata of {file.filename} does not match the digest that the upstream announces",
-                retry_after=300,
-            )
+            return found
         if failures:
             raise failures[0].error(f"the metadata of {file.filename}")
         reason = found.reason if isinstance(found, Odd) else "the upstream no longer has it"
@@ -367,6 +357,14 @@ def _with_sha256(now: File, fetched: File, blob: Blob) -> File:
     if now.url != fetched.url or now.sha256:
         return now
     return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size)
+
+
+def _with_sidecar(now: File, read: File, blob: Blob) -> File:
+    """Record the digest of a sidecar, and which announced one it proved wrong."""
+    if now.url != read.url or now.metadata_sha256 != read.metadata_sha256:
+        return now
+    wrong = read.metadata_sha256 or now.metadata_refuted
+    return replace(now, metadata_sha256=blob.sha256, metadata_offered=False, metadata_refuted=wrong)
 
 
 def _is_announced(data: bytes, file: File) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core import failpoints
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_mirror.sidecars import describes, metadata_in
@@ -24,6 +24,7 @@ from pkgindex_mirror.zip_parts import Odd
 from .conftest import DEMO, MakeMirror
 
 WHEEL = build_wheel("demo", "1.0", description="café\r\n" * 20)
+OTHER = build_wheel("demo", "3.0")
 BIG = build_wheel("demo", "2.0", files={"demo.bin": bytes(range(256)) * 4000}, stored=True)
 
 
@@ -120,15 +121,47 @@ async def test_a_wheel_that_is_stored_is_read_and_not_asked_for(
     assert len(upstream.asked) == asked
 
 
-async def test_a_wrong_announced_digest_is_unavailable_and_not_guessed(
-    upstream: ScriptedUpstream, make_mirror: MakeMirror
+@pytest.mark.parametrize("served", [True, False], ids=["with a sidecar", "without one"])
+async def test_a_wrong_announced_digest_is_corrected_from_the_verified_wheel(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, served: bool
 ) -> None:
+    """Installers compare: with the wrong digest no version of the wheel could ever be installed."""
     upstream.add("demo", WHEEL, core_metadata={"sha256": "0" * 64})
+    if not served:
+        upstream.script("sidecar", behaviours.status(404))
     mirror = await make_mirror(upstream.url)
     await mirror.refresh()
-    with pytest.raises(Unavailable, match="announces"):
+    assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
+    corrected = await mirror.file(WHEEL.filename)
+    assert corrected.metadata_sha256 == sha256_of(WHEEL.metadata)
+    # It stays so while the upstream announces the same, whatever else changes.
+    upstream.add("demo", OTHER)
+    mirror.clock.advance(10_000)
+    assert (await mirror.refresh()).state == "fresh"
+    assert len(await mirror.files()) == 2
+    assert await mirror.file(WHEEL.filename) == corrected
+    # What it announces later is believed again.
+    upstream.projects["demo"].clear()
+    upstream.add("demo", WHEEL, core_metadata={"sha256": "1" * 64})
+    mirror.clock.advance(10_000)
+    await mirror.refresh()
+    assert (await mirror.file(WHEEL.filename)).metadata_sha256 == "1" * 64
+
+
+async def test_a_sidecar_is_not_corrected_from_bytes_that_nothing_verified(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    """What ranges gave is compared with the announcement alone: the whole wheel and its digest decide."""
+    wheel = build_wheel("demo", "1.0", stored=True)
+    upstream.add("demo", wheel, core_metadata={"sha256": "0" * 64})
+    upstream.script("sidecar", behaviours.status(404))
+    upstream.script("file", behaviours.with_body(lambda body: body.replace(b"Version: 1.0", b"Version: 6.6")))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    with pytest.raises(BadUpstream, match="do not have the sha256"):
         await mirror.sidecar(WHEEL.filename)
-    assert sha256_of(WHEEL.metadata) not in mirror.blobs.blobs
+    assert (await mirror.file(WHEEL.filename)).metadata_sha256 == "0" * 64
+    assert not mirror.blobs.blobs
 
 
 async def test_a_wheel_without_metadata_is_missing_its_sidecar(
