@@ -6,8 +6,6 @@ project exists (standards SI-5).
 
 from __future__ import annotations
 
-from typing import Final
-
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
@@ -17,10 +15,6 @@ from pkgindex_http.errors import problem_reply
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.welcome import is_browser, search_page
-
-MIRRORED_SECONDS: Final = 600
-"""How long clients may keep a page that comes from mirrors alone; PyPI's figure. Pages with hosted files are asked for each
-time (a 304 costs next to nothing): publish-then-install must work within one CI run."""
 
 _ENDPOINTS = {"v1+json": JSON_V1, "v1+html": HTML_V1}
 
@@ -94,7 +88,9 @@ def _page_reply(answer: PageAnswer, serial: Serial) -> Reply:
         "Content-Type": answer.media_type,
         "ETag": answer.etag,
         "Vary": "Accept, Accept-Encoding" if answer.public else "Accept, Accept-Encoding, Authorization",
-        "Cache-Control": _cache_control(answer),
+        # A client asks each time, mostly for a 304, which costs next to nothing: what it may keep hides from it what we know, such
+        # as a release that was published, or found at an upstream, a minute ago.
+        "Cache-Control": f"{'public' if answer.public else 'private'}, max-age=0, must-revalidate",
         "X-PyPI-Last-Serial": str(answer.serial),
         "X-Devpi-Serial": str(serial),
         "Access-Control-Allow-Origin": "*",
@@ -115,13 +111,6 @@ def _page_reply(answer: PageAnswer, serial: Serial) -> Reply:
     if answer.coding != "identity":
         headers["Content-Encoding"] = answer.coding
     return Reply(headers=headers, body=answer.body)
-
-
-def _cache_control(answer: PageAnswer) -> str:
-    scope = "public" if answer.public else "private"
-    if answer.stale or not answer.mirrored:
-        return f"{scope}, max-age=0, must-revalidate"
-    return f"{scope}, max-age={MIRRORED_SECONDS}"
 
 
 def _not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:

@@ -164,7 +164,6 @@ class Listings:
             serial=await self._store.head(),
             body=body,
             public=public,
-            mirrored=bool(mirrors) and not hosted,
             stale=tuple(stale),
             partial=tuple(partial),
         )

@@ -77,8 +77,6 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     body: bytes | None
     public: bool
     """Whether everybody gets the same, with and without credentials."""
-    mirrored: bool
-    """Whether all of it comes from mirrors."""
     stale: tuple[tuple[IndexName, str], ...] = ()
     """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
     partial: tuple[IndexName, ...] = ()
@@ -161,7 +159,6 @@ class Pages:
                 serial=Serial(max(standing.stamp for standing in decision.standings)),
                 body=body,
                 public=decision.public,
-                mirrored=all(decision.tree.indexes[standing.index].is_mirror for standing in decision.standings),
                 stale=decision.stale,
             )
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
