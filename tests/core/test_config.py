@@ -72,6 +72,7 @@ class TestPrecedence:
             "default_index": "a/b",
             "trusted_proxies": "10.0.0.0/8",
             "log_format": "text",
+            "max_user_option_bytes": "65536",
         }
         texts |= {
             "log_level": "error",
