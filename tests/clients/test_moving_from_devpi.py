@@ -255,7 +255,7 @@ async def test_the_same_pages_links_hashes_metadata_and_lock(
     said = await run(executable("pkgindex-serve"), "import", "devpi", dump, "--json", "--data", server.data)
     assert said.status == 0, said.output
     assert '"complete": true' in said.output
-    assert "file alice/base demo-0.9.zip: an upload of it would be refused" in said.output
+    assert "would be refused" not in said.output  # what is merely of another age is taken as an upload too
     await server.start()
     try:
         after = await look(server.url)
