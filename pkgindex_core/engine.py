@@ -20,14 +20,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.config import Settings
-from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
@@ -51,6 +49,7 @@ from pkgindex_core.services.importing.devpi import DevpiImport
 from pkgindex_core.services.listing import Listings
 from pkgindex_core.services.locating import Locating
 from pkgindex_core.services.overview import Overview
+from pkgindex_core.services.ownership import Ownership, identity_of
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.parcels import Parcels
 from pkgindex_core.services.passwords import PasswordPool
@@ -62,7 +61,7 @@ from pkgindex_core.services.results import Results
 from pkgindex_core.services.uploads import UploadLimits, Uploads
 from pkgindex_core.services.versions import Versions
 from pkgindex_core.services.workers import in_worker
-from pkgindex_core.urls import without_credentials
+from pkgindex_core.urls import masked, without_credentials
 
 T = TypeVar("T")
 
@@ -87,6 +86,7 @@ class Engine:
         refreshers: dict[str, Refresher],
         publishers: Sequence[Publisher],
         context: Context,
+        ownership: Ownership,
     ) -> None:
         self.settings = settings
         self.plugins = plugins
@@ -95,6 +95,7 @@ class Engine:
         self.blobs = blobs
         self.workers = workers
         self._context = context
+        self._ownership = ownership
         self._uuid = ""
         self._last_commit = (Serial(0), Timestamp(0))
         filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
@@ -221,8 +222,15 @@ class Engine:
         clock: Clock | None = None,
         mirrors: bool = True,
         followers: bool = False,
+        create: bool = True,
+        new_store: bool = False,
+        restoring: str = "",
     ) -> AsyncIterator[Engine]:
         """Open the stores that the settings name and everything on top of them.
+
+        Without `create` a store that is not there, or has no commit, is `Missing`, and nothing is made. A new store is not begun
+        beside the blobs of another one (`services.ownership`), unless `new_store` insists; `restoring` is the identity of a
+        dump that is going to fill an empty store.
 
         Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
         With `followers` everything that plugins do about commits is done, as a server does it.
@@ -230,15 +238,33 @@ class Engine:
         plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
         clock = clock or SystemClock()
         data = Path(settings.data)
-        _make_private(data)
+        if create:
+            _make_private(data)
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
             context = Context(data=data, clock=clock, workers=workers, public_url=_public_url(settings))
-            store: IndexStore = await plugins.index_store(settings.store).make(settings.store, context)
-            stack.push_async_callback(store.close)
+            make_store = partial(plugins.index_store(settings.store).make, settings.store)
+            only_existing = replace(context, may_create=False)
+            store: IndexStore | None = None
+            with suppress(Missing):
+                store = await make_store(only_existing)
+                stack.push_async_callback(store.close)
+            if not create and (store is None or not await store.head()):
+                raise _no_store(settings)
+            _make_private(data)
             blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
             stack.push_async_callback(blobs.close)
+            ownership = Ownership(blobs, place=_place(settings), insist=new_store, restoring=restoring)
+            if store is None:
+                free = await ownership.is_free()
+                try:
+                    # Another process may have begun the store meanwhile: then it is there, and so is its mark.
+                    store = await make_store(context if free else only_existing)
+                except Missing as error:
+                    raise ownership.refusal() from error
+                stack.push_async_callback(store.close)
+            await ownership.settle(store)
             with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
                 await blobs.sweep(older_than=_ABANDONED_SECONDS)
             context = replace(context, index_store=store, blob_store=blobs)
@@ -265,6 +291,7 @@ class Engine:
                 refreshers=refreshers,
                 publishers=publishers,
                 context=context,
+                ownership=ownership,
             )
 
     async def prepare(self) -> Path | None:
@@ -287,21 +314,17 @@ class Engine:
         try:
             await self.store.apply(first, who="[start]", require=[UserAbsent(ROOT)])
         except RequirementFailed:
-            return None  # another process started at the same moment, with the same password
+            place = None  # another process started at the same moment, with the same password
+        await self._ownership.settle(self.store)
         return place
 
     async def uuid(self) -> str:
         """The identity of the store: the same for every server over it, and for one that replayed its commits.
 
-        Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
+        All zeros while it has no commit.
         """
-        if not self._uuid:
-            first = await self.store.commits(Serial(0), limit=1)
-            if not first:
-                return UUID(int=0).hex
-            digest = sha256_of(msgspec.msgpack.encode(first[0]))
-            self._uuid = UUID(digest[:32]).hex
-        return self._uuid
+        self._uuid = self._uuid or await identity_of(self.store)
+        return self._uuid or UUID(int=0).hex
 
     @asynccontextmanager
     async def other_blobs(self, url: str) -> AsyncIterator[BlobStore]:
@@ -357,6 +380,21 @@ def _public_url(settings: Settings) -> str:
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104  # what listens everywhere is also here
     netloc = f"[{host}]" if ":" in host else host
     return settings.outside_url.rstrip("/") or f"http://{netloc}:{settings.port}"
+
+
+def _place(settings: Settings) -> str:
+    return f"database: {masked(settings.store)}, files: {masked(settings.blobs)}"
+
+
+def _no_store(settings: Settings) -> Missing:
+    data = Path(settings.data).absolute()
+    return Missing(
+        "store",
+        str(data),
+        message=f"there is no store in {data} (database: {masked(settings.store)})",
+        hint="check --data, --store and the configuration; a store is made by"
+        f" `pkgindex-serve run --data {data}`, or by `import`",
+    )
 
 
 def _make_private(directory: Path) -> None:

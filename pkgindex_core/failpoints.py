@@ -42,6 +42,10 @@ POINTS: Final[frozenset[str]] = frozenset(
         "blob.file_synced",
         "blob.renamed",
         "blob.directory_synced",
+        # the mark that says whose the blobs are
+        "owner.written",
+        "owner.renamed",
+        "owner.kept",
         # a commit in SQLite
         "commit.begun",
         "commit.written",

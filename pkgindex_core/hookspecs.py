@@ -49,6 +49,8 @@ class Context(Struct, frozen=True, kw_only=True):
     clock: Clock
     workers: Executor
     """The engine's bounded threads for disk, hashing and compression."""
+    may_create: bool = True
+    """False: an index store that is not there is not made; `make` raises `Missing` and changes nothing."""
     settings: Mapping[str, Any] = {}
     """The table `[plugins.NAME]` of the configuration file, for the provider's name."""
     public_url: str = ""
@@ -71,7 +73,7 @@ class Provider(Struct, Generic[Role], frozen=True, kw_only=True):
 
 @hookspec
 def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
-    """Index stores by URL scheme. `await make(url, context)` opens one, creating or migrating it if need be."""
+    """Index stores by URL scheme. `await make(url, context)` opens one, creating (`Context.may_create`) or migrating it if need be."""
     raise NotImplementedError
 
 

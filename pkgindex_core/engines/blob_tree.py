@@ -6,6 +6,7 @@ Every part of a path is ours, from a digest or random:
       sha256/
         ab/                             a shard
           abcdef01…                     a blob, whole, 0600: 64 hexadecimal digits that begin with the shard's two
+      owner                             the identity of the index that the blobs belong to: 32 hexadecimal digits
       staging/
         0f3c…(32 digits).part           bytes on their way, locked while their stage lives; swept when abandoned
 
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +43,7 @@ from msgspec import Struct
 
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.engines.file_operations import FileOperations
+from pkgindex_core.engines.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.spooling import HOP, SpooledStage
 from pkgindex_core.errors import Refused
 from pkgindex_core.failpoints import failpoint
@@ -103,6 +106,52 @@ class BlobTree:
                 return status is not None and stat.S_ISREG(status.st_mode)
         except FileNotFoundError:
             return False
+
+    def owner(self) -> str:
+        """The identity of the index that the blobs belong to; empty when there is no mark."""
+        try:
+            descriptor = self._operations.open(self._root / OWNER)
+        except FileNotFoundError:
+            return ""
+        try:
+            return owner_of(self._operations.read(descriptor, HOP, 0))
+        finally:
+            self.close(descriptor)
+
+    def claim(self, identity: str, *, instead: bool) -> str:
+        """Write the mark unless there is one, durably; return what it says afterwards.
+
+        The root is locked meanwhile, against threads and other servers. The mark appears whole: a draft is synced and renamed.
+        """
+        root = self._operations.open_directory(self._root)
+        try:
+            self._operations.lock(root)
+            there = self.owner()
+            if there and (there == identity or not instead):
+                self._operations.sync_directory(root)  # its writer may have died before that
+                return there
+            self._replace_owner(identity, root)
+            return identity
+        finally:
+            self.close(root)
+
+    def _replace_owner(self, identity: str, root: int) -> None:
+        draft = self.staging / f"{secrets.token_hex(16)}.part"
+        descriptor = self._operations.create(draft)
+        try:
+            self._operations.write(descriptor, f"{identity}\n".encode())
+            self._operations.sync(descriptor)
+            failpoint("owner.written")
+            self._operations.rename(draft, OWNER, root)
+            failpoint("owner.renamed")
+            self._operations.sync_directory(root)
+            failpoint("owner.kept")
+        except OSError:
+            with suppress(OSError):  # what cannot be removed is swept later
+                self._operations.unlink(draft)
+            raise
+        finally:
+            self.close(descriptor)
 
     def find(self, key: Sha256) -> Blob | None:
         try:

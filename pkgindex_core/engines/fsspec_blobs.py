@@ -4,6 +4,7 @@ fsspec is used for what it is good at, naming and configuring media, and through
 is the local store's, so one can be copied onto the other:
 
     ROOT/sha256/ab/abcdef01…              a blob
+    ROOT/owner                            the identity of the index that the blobs belong to
     ROOT/staging/SECONDS-RANDOM.part      an upload on a medium whose writes are not atomic; swept by its SECONDS
 
 Two kinds of medium, and nothing else depends on which it is (`_Medium`):
@@ -34,8 +35,10 @@ import fsspec
 from pkgindex_core.clock import Clock, from_rfc3339
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.engines.file_operations import FileOperations, in_worker, submit
+from pkgindex_core.engines.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.spooling import SpooledStage, sweep_stages
 from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Refused, StorageFull, Unavailable
+from pkgindex_core.failpoints import failpoint
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
 
@@ -140,6 +143,23 @@ class FsspecBlobs:
                 if key == _name(info) and key.startswith(shard) and (blob := _blob(key, info)):
                     yield blob
 
+    async def owner(self) -> str:
+        try:
+            return owner_of(await self._medium.call("cat_file", f"{self._root}/{OWNER}"))
+        except FileNotFoundError:
+            return ""
+
+    async def claim(self, identity: str, *, instead: bool = False) -> str:
+        # Few media can write a name only if it is free, so the mark is read again: the last of several that write it has it.
+        there = await self.owner()
+        if there and (there == identity or not instead):
+            return there
+        async with self.stage() as stage:
+            await stage.write(f"{identity}\n".encode())
+            await self._medium.place(stage, self._unsure(), f"{self._root}/{OWNER}")
+        failpoint("owner.kept")
+        return await self.owner()
+
     async def sweep(self, *, older_than: float) -> int:
         spooled = partial(sweep_stages, self._spool, older_than=older_than)
         swept = await in_worker(
@@ -161,8 +181,7 @@ class FsspecBlobs:
         key = await in_worker(self._workers, "spooling new bytes", _seal, stage)
         there = await self.stat(key)
         if there is None or there.size != stage.size or self._clock.now() / 1e6 - there.modified > RENEW_AFTER:
-            unsure = f"{self._root}/staging/{self._clock.now() // 1_000_000}-{secrets.token_hex(16)}.part"
-            await self._medium.place(stage, unsure, self._path(key))
+            await self._medium.place(stage, self._unsure(), self._path(key))
             there = await self.stat(key)
         if there is None or there.size != stage.size:
             raise Unavailable("the blob store took new bytes but does not show them", hint="send them again")
@@ -190,6 +209,9 @@ class FsspecBlobs:
         except FileNotFoundError:
             return []
         return listed
+
+    def _unsure(self) -> str:
+        return f"{self._root}/staging/{self._clock.now() // 1_000_000}-{secrets.token_hex(16)}.part"
 
     def _path(self, key: Sha256) -> str:
         return f"{self._root}/sha256/{key[:2]}/{key}"

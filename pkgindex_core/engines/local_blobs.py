@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -113,6 +114,14 @@ class LocalBlobs:
         for shard in await in_worker(self._workers, "listing blobs", self._tree.shards):
             for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
                 yield blob
+
+    async def owner(self) -> str:
+        return await in_worker(self._workers, "reading whose the blobs are", self._tree.owner)
+
+    async def claim(self, identity: str, *, instead: bool = False) -> str:
+        return await in_worker(
+            self._workers, "claiming the blobs", partial(self._tree.claim, identity, instead=instead)
+        )
 
     async def sweep(self, *, older_than: float) -> int:
         return await in_worker(self._workers, "sweeping abandoned stages", self._sweep, older_than)

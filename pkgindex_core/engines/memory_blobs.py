@@ -36,6 +36,7 @@ class MemoryBlobs:
         """Bytes and when they were stored. Tests may reach in."""
         self._clock = clock
         self._staging = staging
+        self._owner = ""
 
     def stage(self, *algorithms: str) -> MemoryStage:
         return MemoryStage(self, self._staging / f"{secrets.token_hex(16)}.part", algorithms)
@@ -72,6 +73,14 @@ class MemoryBlobs:
             blob = await self.stat(key)
             if blob is not None:
                 yield blob
+
+    async def owner(self) -> str:
+        return self._owner
+
+    async def claim(self, identity: str, *, instead: bool = False) -> str:
+        if instead or not self._owner:
+            self._owner = identity
+        return self._owner
 
     async def sweep(self, *, older_than: float) -> int:
         """A killed process leaves the files of its stages; its blobs are gone anyway."""

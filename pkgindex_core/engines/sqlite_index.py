@@ -21,7 +21,7 @@ from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import queries
-from pkgindex_core.engines.sqlite.database import NOW, closed, prepare
+from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, require_content
 from pkgindex_core.engines.sqlite.queries import serial_of
 from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.engines.sqlite.writer import Writer
@@ -52,8 +52,10 @@ POLL_SECONDS: Final = 0.1
 class SqliteIndex:
     """An `IndexStore` in a SQLite file. Used from one event loop; made by `open`."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, may_create: bool = True) -> None:
         """Open a file; blocks. Says exactly why when it cannot."""
+        if not may_create:
+            require_content(path)
         prepare(path, clock)
         self._moved = _Moved()
         self._readers = Readers(path)
@@ -67,9 +69,9 @@ class SqliteIndex:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> SqliteIndex:
+    async def open(cls, path: Path, clock: Clock, *, may_create: bool = True) -> SqliteIndex:
         """Open a file, creating or migrating it if need be."""
-        return await asyncio.to_thread(cls, path, clock)
+        return await asyncio.to_thread(cls, path, clock, may_create=may_create)
 
     # Reading. `here` is this thread's connection: for what is bounded and takes less than handing it to a thread.
 
@@ -261,7 +263,7 @@ class _Moved:
 
 async def open_sqlite(url: str, context: Context) -> SqliteIndex:
     """Open `sqlite:///absolute/path.db`, or `index.db` in the server's own directory for `sqlite://`."""
-    return await SqliteIndex.open(_path(url, context.data), context.clock)
+    return await SqliteIndex.open(_path(url, context.data), context.clock, may_create=context.may_create)
 
 
 def _path(url: str, data: Path) -> Path:

@@ -111,6 +111,19 @@ class BlobStore(Protocol):
         """Every blob, in no particular order. Blobs that come or go meanwhile may be missed."""
         ...
 
+    async def owner(self) -> str:
+        """The identity of the index that these blobs belong to; empty when no index has claimed them."""
+        ...
+
+    async def claim(self, identity: str, *, instead: bool = False) -> str:
+        """Write down, durably, that these blobs belong to an index; return whose they are afterwards.
+
+        Blobs that belong to another index stay that index's, unless `instead`. The mark lies beside the blobs and is none:
+        `walk` does not yield it, and no key leads to it. Of several that claim at once, one gets the blobs, where the
+        medium can tell.
+        """
+        ...
+
     async def sweep(self, *, older_than: float) -> int:
         """Remove leftovers of stages that were abandoned more than `older_than` seconds ago; return how many."""
         ...

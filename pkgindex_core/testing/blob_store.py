@@ -641,6 +641,38 @@ class BlobStoreContract:
         assert await keys_of(store) == set()
         await store.sweep(older_than=0)
 
+    # Whose the blobs are.
+
+    async def test_the_first_index_that_claims_the_blobs_has_them(self, store: BlobStore) -> None:
+        mine, other = "1" * 32, "abcdef0123456789" * 2
+        assert await store.owner() == ""
+        assert await store.claim(mine) == mine
+        assert await store.claim(mine) == mine
+        assert await store.claim(other) == mine
+        assert await store.owner() == mine
+        assert await store.claim(other, instead=True) == other
+        assert await store.owner() == other
+
+    async def test_the_mark_of_the_owner_is_no_blob(self, store: BlobStore) -> None:
+        blob = await store.put(b"a blob")
+        await store.claim("1" * 32)
+        assert await keys_of(store) == {blob.sha256}
+        await store.sweep(older_than=0)
+        assert await store.owner() == "1" * 32
+
+    async def test_the_owner_survives_reopening(self, store: BlobStore) -> None:
+        await store.claim("1" * 32)
+        await store.close()
+        again = await self.open_store(self.context)
+        assert await again.owner() == ("1" * 32 if self.survives_reopening else "")
+        await again.close()
+
+    async def test_of_many_that_claim_at_once_all_are_told_of_one(self, store: BlobStore) -> None:
+        told = await asyncio.gather(*(store.claim("1" * 32) for _ in range(8)))
+        assert set(told) == {"1" * 32}
+        rivals = await asyncio.gather(*(store.claim(f"{number:032x}") for number in range(2, 8)))
+        assert set(rivals) == {"1" * 32}
+
     async def test_close_may_be_called_again(self, store: BlobStore) -> None:
         await store.put(b"last")
         await store.close()

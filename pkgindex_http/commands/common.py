@@ -58,15 +58,17 @@ def settings_from(config: Path | None, **flags: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, mirrors: bool = False, prepare: bool = True) -> AsyncIterator[Engine]:
+async def opened(
+    settings: Settings, *, mirrors: bool = False, create: bool = False, restoring: str = ""
+) -> AsyncIterator[Engine]:
     """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded.
 
-    Without `prepare` an empty store stays empty.
+    With `create` a store that is not there is made; `restoring` is the identity of the dump that is going to fill it.
     """
     from pkgindex_core.engine import Engine
 
-    async with Engine.open(settings, mirrors=mirrors) as engine:
-        if prepare:
+    async with Engine.open(settings, mirrors=mirrors, create=create, restoring=restoring) as engine:
+        if create and not restoring:
             await engine.prepare()
         yield engine
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.errors import Refused
 from pkgindex_core.services.administration import PASSWORD_FILE, ROOT
 from pkgindex_core.services.dumps.directory import DumpDirectory
 from pkgindex_http.commands.common import (
@@ -64,11 +64,7 @@ async def export(directory: Path, without_cached: bool, as_json: bool, config: P
     A server may go on working meanwhile. The directory holds password and token hashes: it is made for its owner only.
     """
     dump = DumpDirectory(directory)
-    async with opened(settings_from(config, **flags), prepare=False) as engine:
-        if not await engine.store.head():
-            raise Missing(
-                "commit in the store", str(engine.settings.data), hint="choose the store with --data or --store"
-            )
+    async with opened(settings_from(config, **flags)) as engine:
         identity = await engine.uuid()
         with dump.writing():
             await engine.in_worker(lambda: dump.begin(identity))
@@ -102,13 +98,14 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
     Serials, times and people stay as they were, and so does the store's identity. Every file is compared with its digest.
     """
     dump = DumpDirectory(directory)
-    if dump.manifest() is None:
+    manifest = dump.manifest()
+    if manifest is None:
         raise Refused(
             f"{directory} holds no dump",
             hint="name the directory that `pkgindex-serve export` wrote; a dump of devpi: pkgindex-serve import devpi DIR",
         )
     async with (
-        opened(settings_from(config, **flags), prepare=False) as engine,
+        opened(settings_from(config, **flags), create=True, restoring=manifest.store) as engine,
         engine.other_blobs(dump.blobs_url) as source,
     ):
         with progress_bar("Restoring") as progress:
@@ -134,7 +131,7 @@ async def import_devpi(directory: Path, as_json: bool, config: Path | None, **fl
     What is here already is left alone, so the same command goes on after it was stopped. Names that collide with other things
     in the store end it before anything is changed.
     """
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings_from(config, **flags), create=True) as engine:
         with progress_bar("Importing") as progress:
             report = await engine.devpi_import.run(directory, progress=progress)
         password = await _outdated_password_file(engine)

@@ -23,7 +23,7 @@ from pkgindex_http.commands.logs import configure_logging
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("-p", "--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3141]")
 @click.option("--data", metavar="DIR", help="Where everything is kept.  [default: the user's data directory]")
-@click.option("--upstream", metavar="URL", help="What a fresh store's root/pypi mirrors.  [default: PyPI]")
+@click.option("--upstream", metavar="URL", help="What root/pypi of a new store mirrors.  [default: PyPI]")
 @click.option("--outside-url", metavar="URL", help="How this server is reached from outside, prefix and all.")
 @click.option(
     "--trusted-proxies", metavar="NETWORK", multiple=True, help="Proxies whose X-Forwarded-* headers count; repeatable."
@@ -45,13 +45,16 @@ from pkgindex_http.commands.logs import configure_logging
     help="Who alone may manage users and indexes, instead of root and owners.",
 )
 @click.option("--max-upload-bytes", metavar="SIZE", help="Largest file that may be uploaded, such as 3GiB.")
+@click.option(
+    "--new-store", is_flag=True, help="Begin a new index, or go on, even where the files of another index are."
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), help="How it is logged.")
 @click.option("--access-log/--no-access-log", default=None, help="One line a request on stderr.")
 @config_option
 @store_option
 @blobs_option
-def run(config: Path | None, **flags: Any) -> None:
+def run(config: Path | None, new_store: bool, **flags: Any) -> None:
     """Serve the index: 127.0.0.1:3141, everything under the user's data directory, PyPI behind it."""
     try:
         settings = settings_from(config, **flags)
@@ -60,25 +63,28 @@ def run(config: Path | None, **flags: Any) -> None:
         return
     configure_logging(settings)
     try:
-        _run_loop(settings)
+        _run_loop(settings, new_store=new_store)
     except PkgIndexError as error:
         fail(error)
     except OSError as error:
         fail(cannot_listen(error, settings.host, settings.port))
 
 
-def _run_loop(settings: Settings) -> None:
+def _run_loop(settings: Settings, *, new_store: bool) -> None:
     if sys.platform == "win32":
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, new_store=new_store))
         return
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, new_store=new_store))
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until a signal says stop; a second one stops at once."""
+async def serve(settings: Settings, *, new_store: bool = False) -> None:
+    """Serve until a signal says stop; a second one stops at once.
+
+    `new_store`: also where the files of another index are (`Engine.open`).
+    """
     from pkgindex_core.engine import Engine
     from pkgindex_http.server import Server
 
@@ -86,7 +92,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stopped, number)
-    async with Engine.open(settings, followers=True) as engine:
+    async with Engine.open(settings, followers=True, new_store=new_store) as engine:
         password_file = await engine.prepare()
         server = Server(engine)
         addresses = await server.start(settings.host, settings.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -48,6 +49,16 @@ def loaded_plugins() -> Plugins:
 def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
     """HTTP Basic credentials, as a header."""
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+def make_store(data: Path) -> None:
+    """Make a store there, as `run` does."""
+
+    async def prepare() -> None:
+        async with Engine.open(Settings(data=data), mirrors=False) as engine:
+            await engine.prepare()
+
+    asyncio.run(prepare())
 
 
 class Served:

@@ -7,6 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pkgindex_http.cli import main
+from tests.http.conftest import make_store
 
 
 def test_the_list_of_tokens_says_every_limit(tmp_path: Path) -> None:
@@ -20,6 +21,7 @@ def test_the_list_of_tokens_says_every_limit(tmp_path: Path) -> None:
         "one": (["--project", "demo*"], "projects=demo*"),
         "open": ([], "all"),
     }
+    make_store(tmp_path)
     for name, (words, _) in wanted.items():
         made = CliRunner().invoke(main, ["token", "create", "root", "--name", name, *words, "--data", str(tmp_path)])
         assert made.exit_code == 0, made.output

@@ -23,6 +23,7 @@ from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.run import _stopping
 from pkgindex_http.pasting import lines_to_paste
 from tests.clients.running import clean_environment, executable
+from tests.http.conftest import make_store
 
 
 def helped(*words: str) -> str:
@@ -150,6 +151,30 @@ def uploaded(*words: str | Path, data: Path) -> tuple[int, str, str]:
     return ran.exit_code, ran.stdout, ran.stderr
 
 
+def test_a_mistyped_data_directory_is_told_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `run` and `import` make a store."""
+    monkeypatch.chdir(tmp_path)
+    wheel = build_wheel("demo", "1.0")
+    (tmp_path / wheel.filename).write_bytes(wheel.data)
+    commands = (
+        ("user", "list"), ("user", "create", "anna", "--password-stdin"), ("user", "password", "root", "--password-stdin"),
+        ("index", "list"), ("index", "create", "root/more"), ("index", "modify", "root/dev", "volatile=True"),
+        ("token", "list", "root"), ("token", "create", "root"), ("upload", wheel.filename), ("explain", "demo"),
+        ("history", "demo"), ("delete", wheel.filename), ("yank", wheel.filename), ("project", "delete", "demo"),
+        ("export", "dump"),
+    )  # fmt: skip
+    before = sorted(tmp_path.iterdir())
+    for words in commands:
+        ran = CliRunner().invoke(main, [*words, "--data", "mistyped"], input="secret-words\n")
+        assert (ran.exit_code, ran.stdout) == (1, ""), words
+        assert f"error: there is no store in {tmp_path / 'mistyped'} (database: " in ran.stderr, words
+        assert (
+            f"hint: check --data, --store and the configuration; a store is made by `pkgindex-serve run --data {tmp_path}/mistyped`"
+            in (ran.stderr)
+        ), words
+        assert sorted(tmp_path.iterdir()) == before, words
+
+
 def test_an_upload_of_many_tells_each_files_fate(tmp_path: Path) -> None:
     dist, data = tmp_path / "dist", tmp_path / "data"
     dist.mkdir()
@@ -201,13 +226,3 @@ def test_a_project_is_deleted_with_its_name(tmp_path: Path) -> None:
     assert "root/dev (stage): holds" not in ran("explain", "demo")[1]
     assert ran("project", "delete", "demo", "--force") == (1, "error: project not found\n")
     assert ran("project", "delete", "no name!")[0] == 1
-
-
-def make_store(data: Path) -> None:
-    """Make a store there, as `run` does."""
-
-    async def prepare() -> None:
-        async with Engine.open(Settings(data=data), mirrors=False) as engine:
-            await engine.prepare()
-
-    asyncio.run(prepare())

@@ -20,7 +20,7 @@ import apsw
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.engines.sql.migrations import Migration, migrations
-from pkgindex_core.errors import Conflict, Corrupt, PkgIndexError, Refused, StorageFull, Unavailable
+from pkgindex_core.errors import Conflict, Corrupt, Missing, PkgIndexError, Refused, StorageFull, Unavailable
 
 OLDEST_SQLITE: Final = (3, 51, 3)
 """3.7.0 to 3.51.2 can corrupt a WAL database when two connections write or checkpoint at once."""
@@ -59,6 +59,19 @@ def prepare(path: Path, clock: Clock, steps: Sequence[Migration] | None = None) 
             _quick_check(connection, path)
         _enter_wal_mode(connection, path)
         _migrate(connection, path, clock, migrations("sqlite") if steps is None else steps)
+
+
+def require_content(path: Path) -> None:
+    """Refuse a file that is missing or empty."""
+    try:
+        if path.stat().st_size:
+            return
+        state = "is empty"
+    except (FileNotFoundError, NotADirectoryError):
+        state = "does not exist"
+    except OSError as error:
+        raise os_translation(error, path) from error
+    raise Missing("index database", str(path), message=f"the index database {path} {state}")
 
 
 def open_writer(path: Path) -> apsw.Connection:

@@ -58,6 +58,7 @@ class Restoring:
         goal = segments[-1].last
         gone = {one.sha256: one for one in await in_worker(self._workers, dump.gone)}
         head = await self._agreed_head(dump, segments)
+        await self._claim_blobs(dump)
         done = Restored(head=head, lost=[one for one in gone.values() if one.lost])
         for segment in segments:
             if segment.last <= head:
@@ -74,6 +75,15 @@ class Restoring:
                 progress("commits", done.head, goal)
         await self._keep_rest(source, done, progress)
         return done
+
+    async def _claim_blobs(self, dump: DumpDirectory) -> None:
+        """Mark the blobs before the first arrives: a restore that was killed does not look like a new store."""
+        manifest = await in_worker(self._workers, dump.manifest)
+        if manifest is not None and await self._blobs.claim(manifest.store) != manifest.store:
+            raise Conflict(
+                "the blob store belongs to another index than the dump",
+                hint="restore into an empty store: give --data a new directory, and --blobs a new place",
+            )
 
     async def _agreed_head(self, dump: DumpDirectory, segments: tuple[Segment, ...]) -> Serial:
         """Where to go on: the head of a store whose commits are the dump's, as far as both go."""

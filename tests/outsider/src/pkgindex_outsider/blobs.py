@@ -1,6 +1,7 @@
 """A blob store: one flat directory with a file for each blob, named by its sha256.
 
     {directory}/{sha256}          a blob; whole, because it was renamed into its place
+    {directory}/owner             the identity of the index that the blobs belong to
     {directory}/staging/{random}  bytes on their way
 
 URL: `outsider:///absolute/directory`. Everything that touches the disk runs in the engine's worker threads.
@@ -100,6 +101,30 @@ class FlatBlobs:
             blob = await self.stat(key) if key else None
             if blob is not None:
                 yield blob
+
+    async def owner(self) -> str:
+        try:
+            return await self.in_worker((self.directory / "owner").read_text)
+        except Missing:
+            return ""
+
+    async def claim(self, identity: str, *, instead: bool = False) -> str:
+        def write() -> None:
+            draft = self.staging / secrets.token_hex(16)
+            with draft.open("x") as stream:
+                stream.write(identity)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if instead:
+                draft.replace(self.directory / "owner")
+            else:
+                with suppress(FileExistsError):
+                    (self.directory / "owner").hardlink_to(draft)
+                draft.unlink()
+            _sync_directory(self.directory)
+
+        await self.in_worker(write)
+        return await self.owner()
 
     async def sweep(self, *, older_than: float) -> int:
         oldest = self._context.clock.now() / 1_000_000 - older_than

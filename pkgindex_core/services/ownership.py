@@ -1,0 +1,125 @@
+"""Which index the blobs belong to: neither half of a store is used with another half than its own.
+
+An empty database beside the blobs of an index is not a new store: the private names of that index would be asked of an upstream.
+So the blob store has a mark with the identity of the index. The identity comes from the index's first commit, so the mark is
+written after it and before any blob:
+
+    database       mark           what it is
+    has commits    the same       the store
+    has commits    none           a store from before there were marks, or one that was killed before it wrote its own: it is written
+    has commits    another        the database of another index: refused
+    empty          none           a new store, if there are no blobs; refused if there are
+    empty          any            the database is lost: refused, unless a dump of that index is being restored
+
+`insist` (`pkgindex-serve run --new-store`) overrules every refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.models import Serial
+from pkgindex_core.protocols import BlobStore, IndexStore
+
+_log = logging.getLogger(__name__)
+
+_SAMPLE: Final = 50
+"""Files of an index that are looked for in a blob store without a mark."""
+
+
+async def identity_of(store: IndexStore) -> str:
+    """The identity of an index, 32 hexadecimal digits; empty while it has no commit.
+
+    Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
+    """
+    first = await store.commits(Serial(0), limit=1)
+    return UUID(sha256_of(msgspec.msgpack.encode(first[0]))[:32]).hex if first else ""
+
+
+class Ownership:
+    """Compares a blob store with an index store, and marks it. `place` tells the operator where both are."""
+
+    def __init__(self, blobs: BlobStore, *, place: str, insist: bool = False, restoring: str = "") -> None:
+        """`restoring` is the identity of the dump that is about to fill the index store."""
+        self._blobs = blobs
+        self._place = place
+        self._insist = insist
+        self._restoring = restoring
+
+    async def is_free(self) -> bool:
+        """Whether a new store may begin here: there are no blobs, or they may be taken over."""
+        if self._insist:
+            return True
+        owner = await self._blobs.owner()
+        if self._restoring and owner in {"", self._restoring}:
+            return True
+        return not owner and not await self._any_blob()
+
+    def refusal(self) -> Refused:
+        """The error when a new store may not begin."""
+        return Refused(
+            f"the index database is empty or missing, but files of an index are there ({self._place})",
+            hint="put the database back (from a backup, or mount its disk), or restore a dump: pkgindex-serve import DIR;"
+            " to lose that index and begin a new one over its files: pkgindex-serve run --new-store",
+        )
+
+    async def settle(self, store: IndexStore) -> None:
+        """Compare both, and mark blobs that have no mark."""
+        mine = await identity_of(store)
+        if not mine:
+            if await self.is_free():
+                return
+            mine = await identity_of(
+                store
+            )  # another process may have begun the store meanwhile: its mark came after its commit
+            if not mine:
+                raise self.refusal()
+        owner = await self._blobs.owner()
+        if not owner:
+            await self._require_files(store)
+            owner = await self._claim(mine)
+        elif owner != mine and self._insist:
+            owner = await self._claim(mine)
+        if owner != mine:
+            raise Refused(
+                f"the index database and the files belong to different indexes ({self._place})",
+                hint="choose --data, --store and --blobs of one index;"
+                " to take these files for this index all the same: pkgindex-serve run --new-store",
+            )
+
+    async def _claim(self, identity: str) -> str:
+        try:
+            return await self._blobs.claim(identity, instead=self._insist)
+        except Unavailable as error:  # a store that cannot be written now can perhaps be read
+            _log.warning("the blob store cannot be marked as this index's: %s", error.message)
+            return identity
+
+    async def _any_blob(self) -> bool:
+        async for _ in self._blobs.walk():
+            return True
+        return False
+
+    async def _require_files(self, store: IndexStore) -> None:
+        """Refuse a blob store without a mark that has none of the index's files: another place was mounted there."""
+        if self._insist:
+            return
+        looked_for = 0
+        async for batch in store.blobs_in_use():
+            for digest in batch[: _SAMPLE - looked_for]:
+                if await self._blobs.stat(digest) is not None:
+                    return
+                looked_for += 1
+            if looked_for == _SAMPLE:
+                break
+        if looked_for:
+            raise Refused(
+                f"the index lists files, but the blob store has none of them ({self._place})",
+                hint="mount or restore the blob store, or name it with --blobs;"
+                " to go on without the files: pkgindex-serve run --new-store",
+            )

@@ -1,0 +1,178 @@
+"""A database and blobs of one index stay together: what is refused, what goes on, what insists."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pkgindex_core.changes import PutFile
+from pkgindex_core.config import Settings
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Missing, Refused, Unavailable
+from pkgindex_core.models import File
+from pkgindex_core.names import parse_project_name
+from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_core.testing.faults import everything_under
+from pkgindex_core.testing.wheels import build_wheel
+from tests.crash.oracle import HOSTED
+
+
+async def begun(data: Path, *, blobs: str = "", new_store: bool = False, upload: str = "") -> str:
+    """Start as `run` does, perhaps upload a file, stop; return the identity."""
+    async with Engine.open(Settings(data=data, blobs=blobs), mirrors=False, new_store=new_store) as engine:
+        await engine.prepare()
+        if upload:
+            built = build_wheel("demo", upload)
+            blob = await engine.blobs.put(built.data)
+            file = File(filename=built.filename, version=upload, digests={"sha256": blob.sha256}, size=blob.size)
+            await engine.store.apply([PutFile(HOSTED, parse_project_name("demo"), file, "demo")], who="[test]")
+        return await engine.uuid()
+
+
+def remove_database(data: Path) -> None:
+    for path in data.glob("index.sqlite*"):
+        path.unlink()
+
+
+def empty_database(data: Path) -> None:
+    remove_database(data)
+    (data / "index.sqlite").touch()
+
+
+LOSSES: dict[str, Callable[[Path], None]] = {"missing": remove_database, "empty": empty_database}
+
+
+@pytest.fixture(params=LOSSES)
+def lose(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    return LOSSES[request.param]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_a_lost_database_is_no_new_store(lose: Callable[[Path], None], marked: bool, tmp_path: Path) -> None:
+    await begun(tmp_path, upload="1.0")
+    if not marked:  # a store from before there were marks
+        (tmp_path / "blobs" / "owner").unlink()
+    lose(tmp_path)
+    before = everything_under(tmp_path)
+    with pytest.raises(Refused, match="empty or missing, but files of an index are there") as refused:
+        await begun(tmp_path)
+    for advice in ("import DIR", "--new-store", "backup"):
+        assert advice in refused.value.hint
+    assert everything_under(tmp_path) == before
+
+
+async def test_a_lost_database_without_any_upload_is_no_new_store_either(tmp_path: Path) -> None:
+    await begun(tmp_path)
+    remove_database(tmp_path)
+    with pytest.raises(Refused, match="empty or missing"):
+        await begun(tmp_path)
+
+
+async def test_insisting_begins_anew_and_takes_the_files_over(lose: Callable[[Path], None], tmp_path: Path) -> None:
+    before = await begun(tmp_path, upload="1.0")
+    lose(tmp_path)
+    after = await begun(tmp_path, new_store=True)
+    assert after != before
+    assert await begun(tmp_path) == after
+
+
+async def test_a_store_from_before_there_were_marks_gets_its_own(tmp_path: Path) -> None:
+    identity = await begun(tmp_path, upload="1.0")
+    (tmp_path / "blobs" / "owner").unlink()
+    assert await begun(tmp_path) == identity
+    assert (tmp_path / "blobs" / "owner").read_text() == f"{identity}\n"
+
+
+async def test_a_database_of_another_index(tmp_path: Path) -> None:
+    await begun(tmp_path / "one", upload="1.0")
+    other = await begun(tmp_path / "two")
+    blobs = (tmp_path / "one" / "blobs").as_uri()
+    with pytest.raises(Refused, match="belong to different indexes"):
+        await begun(tmp_path / "two", blobs=blobs)
+    with pytest.raises(Refused, match="empty or missing"):
+        await begun(tmp_path / "three", blobs=blobs)
+    assert await begun(tmp_path / "two", blobs=blobs, new_store=True) == other
+    assert await begun(tmp_path / "two", blobs=blobs) == other
+
+
+async def test_a_backup_of_the_database_fits(tmp_path: Path) -> None:
+    identity = await begun(tmp_path)
+    shutil.copy(tmp_path / "index.sqlite", tmp_path / "backup")
+    await begun(tmp_path, upload="1.0")
+    remove_database(tmp_path)
+    (tmp_path / "backup").rename(tmp_path / "index.sqlite")
+    assert await begun(tmp_path) == identity
+
+
+async def test_another_place_is_mounted_where_the_blobs_were(tmp_path: Path) -> None:
+    await begun(tmp_path, upload="1.0")
+    shutil.rmtree(tmp_path / "blobs")
+    with pytest.raises(Refused, match="the blob store has none of them"):
+        await begun(tmp_path)
+    await begun(tmp_path, new_store=True)
+    await begun(tmp_path)
+
+
+async def test_a_restore_marks_the_blobs_before_the_first_arrives(tmp_path: Path) -> None:
+    identity = await begun(tmp_path / "one", upload="1.0")
+    dump = DumpDirectory(tmp_path / "dump")
+    async with Engine.open(Settings(data=tmp_path / "one"), mirrors=False) as engine:
+        with dump.writing():
+            dump.begin(identity)
+            async with engine.other_blobs(dump.blobs_url) as target:
+                await engine.exporting.export(dump, target, progress=lambda *_: None)
+    settings = Settings(data=tmp_path / "two")
+    async with Engine.open(settings, mirrors=False, restoring=identity) as engine:
+        await engine.blobs.claim(identity)  # and then it was killed
+    with pytest.raises(Refused, match="empty or missing"):
+        await begun(tmp_path / "two")
+    with pytest.raises(Refused, match="empty or missing"):
+        async with Engine.open(settings, mirrors=False, restoring="f" * 32):
+            pass
+    async with (
+        Engine.open(settings, mirrors=False, restoring=identity) as engine,
+        engine.other_blobs(dump.blobs_url) as source,
+    ):
+        await engine.restoring.restore(dump, source, progress=lambda *_: None)
+    assert await begun(tmp_path / "two") == identity
+
+
+async def test_a_damaged_mark_is_told(tmp_path: Path) -> None:
+    await begun(tmp_path)
+    (tmp_path / "blobs" / "owner").write_bytes(b"")
+    with pytest.raises(Exception, match="which index the blobs belong to is damaged"):
+        await begun(tmp_path)
+
+
+async def test_blobs_that_cannot_be_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = await begun(tmp_path, upload="1.0")
+    (tmp_path / "blobs" / "owner").unlink()
+
+    async def refused(*_: object, **__: object) -> str:
+        raise Unavailable("storage failed claiming the blobs: Read-only file system")
+
+    monkeypatch.setattr("pkgindex_core.engines.local_blobs.LocalBlobs.claim", refused)
+    assert await begun(tmp_path) == identity
+    assert "cannot be marked as this index's: storage failed" in caplog.text
+
+
+async def test_what_only_uses_a_store_makes_none(tmp_path: Path) -> None:
+    place = tmp_path / "mistyped"
+    for path in (place, tmp_path):
+        with pytest.raises(Missing, match="there is no store in") as missing:
+            async with Engine.open(Settings(data=path), mirrors=False, create=False):
+                pass
+        assert str(path) in missing.value.message
+        assert f"pkgindex-serve run --data {path}" in missing.value.hint
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "index.sqlite").touch()
+    with pytest.raises(Missing, match="there is no store in"):
+        async with Engine.open(Settings(data=tmp_path), mirrors=False, create=False):
+            pass
+    assert (tmp_path / "index.sqlite").stat().st_size == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["index.sqlite"]
