@@ -17,6 +17,7 @@ from pkgindex_http.commands.greeting import greet
 from pkgindex_http.commands.helping import command
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.logs import configure_logging
+from pkgindex_http.commands.new_store_options import unused_options
 
 
 @command()
@@ -97,6 +98,8 @@ async def serve(settings: Settings, *, new_store: bool = False) -> None:
         server = Server(engine)
         addresses = await server.start(settings.host, settings.port)
         greet(settings, addresses[0], password_file)
+        for line in await unused_options(engine):
+            talk(line)
         if server.default_index not in (await engine.store.tree()).indexes:
             talk(
                 f"The default index {server.default_index} does not exist yet; make it: pkgindex-serve index create {server.default_index}"

@@ -20,6 +20,7 @@ from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.cli import main
 from pkgindex_http.commands.greeting import greet
 from pkgindex_http.commands.listening import cannot_listen
+from pkgindex_http.commands.new_store_options import unused_options
 from pkgindex_http.commands.run import _stopping
 from pkgindex_http.pasting import lines_to_paste
 from tests.clients.running import clean_environment, executable
@@ -173,6 +174,26 @@ def test_a_mistyped_data_directory_is_told_and_nothing_is_made(tmp_path: Path, m
             in (ran.stderr)
         ), words
         assert sorted(tmp_path.iterdir()) == before, words
+
+
+def test_options_of_a_new_store_are_not_ignored_in_silence(tmp_path: Path) -> None:
+    async def told(**options: str) -> list[str]:
+        async with Engine.open(Settings(data=tmp_path, **options), mirrors=False) as engine:
+            await engine.prepare()
+            return await unused_options(engine)
+
+    upstream = (
+        "--upstream is for a new store and was not used: root/pypi mirrors https://one.example/simple/. To change it:"
+    )
+    password = "--root-password is for a new store and was not used: root has another password. To change it:"
+    first = {"upstream": "https://one.example/simple/", "root_password": "first words"}
+    assert asyncio.run(told(**first)) == []
+    assert asyncio.run(told(**first)) == []
+    assert asyncio.run(told()) == []
+    assert asyncio.run(told(upstream="https://anna:secret@two.example/simple/", root_password="other words")) == [
+        f"{upstream} pkgindex-serve index modify root/pypi mirror_url=https://two.example/simple/ --data {tmp_path}",
+        f"{password} pkgindex-serve user password root --data {tmp_path}",
+    ]
 
 
 def test_an_upload_of_many_tells_each_files_fate(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What `run` says of options that only a new store heeds, when the store is not new."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pkgindex_core.config import Settings
+from pkgindex_core.services.administration import ROOT
+from pkgindex_core.urls import without_credentials
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
+
+_MIRROR = "root/pypi"
+
+
+async def unused_options(engine: Engine) -> list[str]:
+    """A line for each option that says something else than the store does; it tells the command that changes the store."""
+    settings = engine.settings
+    where = f"--data {shlex.quote(str(Path(settings.data).absolute()))}"
+    lines = []
+    upstream = without_credentials(settings.upstream)[0]
+    mirror = next((config for name, config in (await engine.store.tree()).indexes.items() if name == _MIRROR), None)
+    if settings.upstream != Settings(data=settings.data).upstream and (mirror is None or mirror.mirror_url != upstream):
+        verb, state = ("modify", f"mirrors {mirror.mirror_url}") if mirror else ("create", "does not exist")
+        kind = "" if mirror else " type=mirror"
+        lines.append(
+            f"--upstream is for a new store and was not used: {_MIRROR} {state}."
+            f" To change it: pkgindex-serve index {verb} {_MIRROR}{kind} mirror_url={shlex.quote(upstream)} {where}"
+        )
+    root = await engine.store.user(ROOT)
+    if (
+        settings.root_password is not None
+        and root is not None
+        and not await engine.passwords.verify(root.password_hash, settings.root_password)
+    ):
+        lines.append(
+            "--root-password is for a new store and was not used: root has another password."
+            f" To change it: pkgindex-serve user password {ROOT} {where}"
+        )
+    return lines
