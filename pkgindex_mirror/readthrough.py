@@ -134,10 +134,9 @@ class ReadThrough:
     async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
         """Wait for a flight, with something in store only briefly; None when it takes longer."""
         seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
-        patience = self._client.patience(site.base, seconds, least=least)
-        check = await flight.wait(patience)
+        check = await flight.wait(self._client.patience(site.base, seconds, least=least))
         if check is None:
-            self._client.waited_in_vain(site.base, patience)
+            self._client.waited_in_vain(site.base, seconds)
         return check
 
     def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
@@ -157,12 +156,12 @@ class ReadThrough:
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
         arriving = self._fetch(index, project, file)
-        patience = self._client.patience(file.url, self._settings.file_wait, least=_LEAST)
+        wait = self._settings.file_wait
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._client.patience(file.url, wait, least=_LEAST)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, patience)
+            self._client.waited_in_vain(file.url, wait)
             raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 

@@ -314,7 +314,7 @@ class UpstreamClient:
         return max(0.0 if host.breaker.is_open else seconds - host.waited, min(least, seconds))
 
     def waited_in_vain(self, url: str, seconds: float) -> None:
-        """Remember that a host gave no answer for so long."""
+        """Remember that a host gave no answer for so long, the waits before included."""
         host = self._host(url)
         host.waited = max(host.waited, seconds)
 
