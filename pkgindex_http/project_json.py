@@ -9,6 +9,7 @@ from __future__ import annotations
 from pkgindex_core.rules.stamping import matches
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.unasked import unasked_headers
 
 
 async def document(ask: Ask) -> Reply:
@@ -43,9 +44,7 @@ async def _document(ask: Ask, *, packages: bool) -> Reply:
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
     }
-    if found.stale:
-        headers["Warning"] = '110 - "Response is Stale"'
-        headers["X-PkgIndex-Stale"] = "; ".join(f"{index}: {reason}" for index, reason in found.stale)[:1000]
+    headers |= unasked_headers(found.stale)
     if matches(ask.request.headers.get("If-None-Match"), headers["ETag"]):
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)

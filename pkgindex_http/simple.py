@@ -14,6 +14,7 @@ from pkgindex_core.services.pages import PageAnswer, PageRequest, View
 from pkgindex_http.errors import problem_reply
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.unasked import unasked_headers
 from pkgindex_http.welcome import is_browser, search_page
 
 _ENDPOINTS = {"v1+json": JSON_V1, "v1+html": HTML_V1}
@@ -97,10 +98,7 @@ def _page_reply(answer: PageAnswer, serial: Serial) -> Reply:
         "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
         **SECURITY_HEADERS,
     }
-    if answer.stale:
-        # RFC 9111 retired Warning, but caches and people still read it; ours says which mirror and why.
-        headers["Warning"] = '110 - "Response is Stale"'
-        headers["X-PkgIndex-Stale"] = "; ".join(f"{index}: {reason}" for index, reason in answer.stale)[:1000]
+    headers |= unasked_headers(answer.stale, answer.unknown)
     if answer.partial:
         headers["X-PkgIndex-Partial"] = "; ".join(
             f"{index}: only projects that were asked for (mirror_no_project_list)" for index in answer.partial

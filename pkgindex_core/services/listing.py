@@ -52,6 +52,8 @@ class OwnNames(Struct, frozen=True, kw_only=True):
     """Together one JSON array of normalised names, sorted."""
     stale: str = ""
     """Why these are the names of some time ago: the upstream could not be asked."""
+    unknown: str = ""
+    """Why there are none: the upstream could not be asked, and no list of it is stored."""
     partial: bool = False
     """Only what somebody asked for: the mirror fetches no list."""
 
@@ -97,7 +99,10 @@ class Listings:
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
     ) -> PageAnswer:
-        """The names of all projects in an index and what it inherits."""
+        """The names of all projects in an index and what it inherits.
+
+        A mirror of which no list is known is left out and named in the answer. Raises `Unavailable` when nothing else is known.
+        """
         tree = await self._store.tree()
         allowed_index(tree, start, principal, Action.READ)
         order = self._pages.order(tree, start).order
@@ -111,6 +116,7 @@ class Listings:
         hosted: dict[ProjectName, ProjectRow] = {}
         mirrors: list[tuple[IndexName, Serial]] = []
         stale: list[tuple[IndexName, str]] = []
+        unknown: list[tuple[IndexName, Unavailable]] = []
         partial: list[IndexName] = []
         for layer in order:
             if layer not in readable:
@@ -123,10 +129,16 @@ class Listings:
                     if not withheld(layer, row.name):
                         hosted[row.name] = joined(hosted.get(row.name), row)
                 continue
-            freshness = await self._refreshed(config)
+            try:
+                freshness = await self._refreshed(config)
+            except Unavailable as error:
+                unknown.append((layer, error))
+                continue
             if freshness.state == "stale":
                 stale.append((layer, freshness.reason))
             mirrors.append((layer, (await self._store.listing(layer)).stamp))
+        if unknown and not hosted and not mirrors:
+            raise unknown[0][1]
         renderer = self._renderers[media_type]
         own = [hosted[name] for name in sorted(hosted)]
         # Of our own names the tag takes what this format shows: a list without serials outlives an upload to a listed project.
@@ -165,6 +177,7 @@ class Listings:
             body=body,
             public=public,
             stale=tuple(stale),
+            unknown=tuple((layer, error.message) for layer, error in unknown),
             partial=tuple(partial),
         )
 
@@ -220,13 +233,16 @@ class Listings:
         return found[:limit]
 
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
-        """The names of an index itself. Raises `Unavailable` before the first piece when a mirror's are not known."""
+        """The names of an index itself."""
         config = allowed_index(await self._store.tree(), index, principal, Action.READ)
         if not config.is_mirror or config.mirror_no_project_list:
             rows = await self._store.projects(index)
             stream = held(rows)
             return OwnNames(pieces=_json_array(stream), partial=config.is_mirror)
-        freshness = await self._refreshed(config)
+        try:
+            freshness = await self._refreshed(config)
+        except Unavailable as error:
+            return OwnNames(pieces=_json_array(held([])), unknown=error.message)
         stale = freshness.reason if freshness.state == "stale" else ""
         return OwnNames(pieces=_json_array(listed(self._store, index)), stale=stale)
 

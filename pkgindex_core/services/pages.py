@@ -79,6 +79,8 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     """Whether everybody gets the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...] = ()
     """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+    unknown: tuple[tuple[IndexName, str], ...] = ()
+    """Lists only: mirrors that could not be asked and of which nothing is stored, with the reason."""
     partial: tuple[IndexName, ...] = ()
     """Lists only: mirrors of which only the projects are listed that somebody asked for."""
 
@@ -96,6 +98,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Of the layers that join and hold the project, in order."""
     public: bool
     stale: tuple[tuple[IndexName, str], ...]
+    unknown: tuple[tuple[IndexName, str], ...]
+    """Layers that would have a say, could not be asked, and of which nothing is stored; only of a decision for what is `known`."""
     tags: dict[tuple[str, str], str]
     """ETags by (media type, root), as far as they were asked for; none where a filter looks at the time."""
 
@@ -197,12 +201,19 @@ class Pages:
         return len(self.readable(tree, order, Principal())) == len(order)
 
     async def decide(
-        self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool = False
+        self,
+        start: IndexName,
+        project: ProjectName,
+        principal: Principal,
+        *,
+        alone: bool = False,
+        known_only: bool = False,
     ) -> Decision:
         """Which layers give an index's page of a project, for this principal, as fresh as they can be.
 
-        Raises as `project` does, except that nobody having the project is an answer too. With `alone` nothing is inherited. What
-        was decided before holds while nothing it depends on has changed.
+        Raises as `project` does, except that nobody having the project is an answer too. With `alone` nothing is inherited. With
+        `known_only` a layer that could not be asked is left out and named, as long as another one has the project: for people, not for
+        installers, to which a page without it would be whole. What was decided before holds while nothing it depends on has changed.
         """
         key = (start, project, principal, alone)
         known = self._decisions.get(key)
@@ -212,8 +223,8 @@ class Pages:
             and all(refresher.is_fresh(config, project, standing) for refresher, config, standing in known.mirrors)
         ):
             return known
-        decision = await self._decide(start, project, principal, alone=alone)
-        if not decision.stale:
+        decision = await self._decide(start, project, principal, alone=alone, known_only=known_only)
+        if not decision.stale and not decision.unknown:
             self._decisions[key] = decision
             if len(self._decisions) > _DECISIONS:
                 self._decisions.popitem(last=False)
@@ -227,13 +238,14 @@ class Pages:
         *,
         alone: bool = False,
         again: bool = False,
+        known_only: bool = False,
     ) -> Decision:
         """Admit, refresh, and admit again if anything was committed meanwhile.
 
         Asking an upstream takes a while. A private package that is published in that while has its say, and so has a list of
         readers that was narrowed: what was decided before is not what is shown. A mirror is asked once.
         """
-        news: dict[IndexName, Freshness] = {}
+        news: dict[IndexName, Freshness | Unavailable] = {}
         for _ in range(_DECIDE_TURNS):
             generation = self._store.generation()
             tree = await self._store.tree()
@@ -256,6 +268,11 @@ class Pages:
                 news.update(await self._refresh(project, unasked, again=again))
             if self._store.generation() == generation:
                 break
+        shown = tuple(standing for _, standing in joining if standing.holds)
+        told = [(config.name, news[config.name]) for config, _ in joining if config.name in news]
+        failed = [(name, error) for name, error in told if isinstance(error, Unavailable)]
+        if failed and not (known_only and shown):
+            raise failed[0][1]
         return Decision(
             generation=generation,
             mirrors=tuple(
@@ -264,26 +281,25 @@ class Pages:
                 if config.type in self._refreshers
             ),
             tree=tree,
-            standings=tuple(standing for _, standing in joining if standing.holds),
+            standings=shown,
             public=self.is_public(tree, order),
             stale=tuple(
-                (config.name, news[config.name].reason)
-                for config, _ in joining
-                if config.name in news and news[config.name].state == "stale"
+                (name, each.reason) for name, each in told if isinstance(each, Freshness) and each.state == "stale"
             ),
+            unknown=tuple((name, error.message) for name, error in failed),
             tags={},
         )
 
     async def _refresh(
         self, project: ProjectName, mirrors: Sequence[tuple[IndexConfig, Standing]], *, again: bool
-    ) -> dict[IndexName, Freshness]:
-        """Make mirrors fresh, all at once. One that cannot say fails the page: without it, it would be quietly shorter."""
+    ) -> dict[IndexName, Freshness | Unavailable]:
+        """Make mirrors fresh, all at once. One that cannot say is an error, not absent: without it, a page would be quietly shorter."""
         answers = await asyncio.gather(
             *(self._ask(config, project, standing, again=again) for config, standing in mirrors), return_exceptions=True
         )
-        news: dict[IndexName, Freshness] = {}
+        news: dict[IndexName, Freshness | Unavailable] = {}
         for (config, _), answer in zip(mirrors, answers, strict=True):
-            if isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
                 raise answer
             news[config.name] = answer
         return news

@@ -1,8 +1,8 @@
 """What is known of a project's versions, as devpi's client asks for it: metadata, links to files, documentation, test results.
 
 Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
-here, not by the histories of files that were pushed from it either; a private name is not asked of a mirror, and a mirror that could
-not be asked is an error, never a shorter document.
+here, not by the histories of files that were pushed from it either, and a private name is not asked of a mirror. A mirror that could
+not be asked is named beside what is known.
 
     decision -> outline, packed (built once for all who ask, few at a time) -> piece by piece, one version's metadata at a time
 
@@ -20,8 +20,10 @@ from itertools import compress
 from typing import Final
 from weakref import WeakValueDictionary
 
+from msgspec import Struct
+
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.project_documents import DocumentWriter
 from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, outline
 from pkgindex_core.formats.versions import canonical_version
@@ -41,6 +43,15 @@ _MANY_FILES: Final = 500
 """From here on a project waits for one of the few turns that large ones have."""
 _TURNS: Final = 16
 _TURNS_OF_LARGE: Final = 2
+
+
+class VersionsDocument(Struct, frozen=True, kw_only=True):
+    """A JSON object on its way, and of whom it is not whole."""
+
+    pieces: AsyncGenerator[bytes, None]
+    stale: tuple[tuple[IndexName, str], ...]
+    unknown: tuple[tuple[IndexName, str], ...]
+    """Mirrors that would have a say, could not be asked, and of which nothing is stored, with the reason."""
 
 
 class Versions:
@@ -66,35 +77,42 @@ class Versions:
 
     async def project(
         self, start: IndexName, project: ProjectName, *, principal: Principal, root: str, alone: bool = False
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> VersionsDocument:
         """All versions, by version. With `alone` those of this index only. `root` is the server's URL, without a slash.
 
-        Raises `Missing` when no layer has the project, `Unavailable` when one that would have a say cannot be asked.
+        Raises `Missing` when no layer has the project, `Unavailable` when none is known to and one could not be asked.
         """
         decision = await self._decide(start, project, principal, alone=alone)
         serial = await self._store.head()
         found = await self._outline(decision, start, project, None, serial)
         writer = DocumentWriter(project, root, _named(decision.tree, principal))
-        return self._written(found, project, writer, serial)
+        return VersionsDocument(
+            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+        )
 
     async def version(
         self, start: IndexName, project: ProjectName, version: str, *, principal: Principal, root: str
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> VersionsDocument:
         """One version, in any spelling."""
         decision = await self._decide(start, project, principal, alone=False)
         serial = await self._store.head()
         found = await self._outline(decision, start, project, canonical_version(version), serial)
         if not found.chunks:
+            if decision.unknown:
+                index, reason = decision.unknown[0]
+                raise Unavailable(f"whether {index} has {project} {version} is not known: {reason}")
             raise Missing(
                 "version",
                 f"{project} {version}",
                 message=f"The version {version} of project {project} does not exist.",
             )
         writer = DocumentWriter(project, root, _named(decision.tree, principal), alone=True)
-        return self._written(found, project, writer, serial)
+        return VersionsDocument(
+            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+        )
 
     async def _decide(self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool) -> Decision:
-        decision = await self._pages.decide(start, project, principal, alone=alone)
+        decision = await self._pages.decide(start, project, principal, alone=alone, known_only=True)
         if not decision.standings:
             raise Missing("project", project)
         return decision

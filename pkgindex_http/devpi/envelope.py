@@ -14,6 +14,7 @@ from contextlib import aclosing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
@@ -46,14 +47,20 @@ def document(result: Any, kind: str, *, message: str = "", status: int = 200) ->
 
 
 async def spliced(
-    pieces: AsyncGenerator[bytes, None], kind: str, engine: Engine, headers: Mapping[str, str] | None = None
+    pieces: AsyncGenerator[bytes, None],
+    kind: str,
+    engine: Engine,
+    headers: Mapping[str, str] | None = None,
+    *,
+    message: str = "",
 ) -> Reply | web.StreamResponse:
     """The same with a value that is JSON already and comes piece by piece. A large one is sent as it comes.
 
     Nothing is promised before the value is there as a whole, or its beginning.
     """
     headers = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}
-    behind = b',"type":"' + kind.encode() + b'"}\n'
+    rest = {"type": kind, "message": message} if message else {"type": kind}
+    behind = b"," + msgspec.json.encode(rest)[1:] + b"\n"
     start = bytearray(b'{"result":')
     async for piece in pieces:
         start += piece

@@ -27,6 +27,7 @@ from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
 from pkgindex_http.sending import StreamedResponse
+from pkgindex_http.unasked import unasked_headers, unknown_message
 
 _OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 _AT_ONCE = 64 * 1024
@@ -49,14 +50,17 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")
     names = await ask.engine.listings.names(ask.index, principal=ask.principal)
-    headers = {"Vary": VARY, **({"X-PkgIndex-Stale": names.stale[:1000]} if names.stale else {})}
+    stale = [(ask.index, names.stale)] if names.stale else []
+    unknown = [(ask.index, names.unknown)] if names.unknown else []
+    headers = {"Vary": VARY, **unasked_headers(stale, unknown)}
     start = bytearray()
     async for piece in names.pieces:
         start += piece
         if len(start) > _AT_ONCE:
             break
     else:
-        reply = document({**options, "projects": msgspec.Raw(bytes(start))}, "indexconfig")
+        found = {**options, "projects": msgspec.Raw(bytes(start))}
+        reply = document(found, "indexconfig", message=unknown_message(unknown))
         return msgspec.structs.replace(reply, headers={**reply.headers, **headers})
     headers |= {"Content-Type": JSON, "Cache-Control": "no-store", **SECURITY_HEADERS, **await marks(ask.engine)}
     body = _around(options, bytes(start), names.pieces)

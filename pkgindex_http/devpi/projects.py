@@ -10,11 +10,13 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from pkgindex_core.services.versions import VersionsDocument
 from pkgindex_http import simple
 from pkgindex_http.devpi.envelope import spliced
 from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
 from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.unasked import unasked_headers, unknown_message
 
 
 async def project(ask: Ask) -> Reply | web.StreamResponse:
@@ -31,7 +33,7 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
         root=ask.server.origin.url(ask.request),
         alone=ask.query("ignore_bases") is not None,
     )
-    return await spliced(result, "projectconfig", ask.engine, {"Vary": VARY})
+    return await _answered(ask, result, "projectconfig", {"Vary": VARY})
 
 
 async def version(ask: Ask) -> Reply | web.StreamResponse:
@@ -45,7 +47,14 @@ async def version(ask: Ask) -> Reply | web.StreamResponse:
         principal=ask.principal,
         root=ask.server.origin.url(ask.request),
     )
-    return await spliced(result, "versiondata", ask.engine)
+    return await _answered(ask, result, "versiondata", {})
+
+
+async def _answered(
+    ask: Ask, found: VersionsDocument, kind: str, headers: dict[str, str]
+) -> Reply | web.StreamResponse:
+    headers |= unasked_headers(found.stale, found.unknown)
+    return await spliced(found.pieces, kind, ask.engine, headers, message=unknown_message(found.unknown))
 
 
 def _to_normalized(ask: Ask) -> Reply:

@@ -7,13 +7,18 @@ import json
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
+from pkgindex_core.changes import PutIndex
+from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_mirror import checks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from tests.http.conftest import MIRRORED_WHEEL as WHEEL
 from tests.http.conftest import Mirrored
 from tests.http.conftest import MirroredStart as Start
 
+DEV = IndexName("root/dev")
 JSON = "application/vnd.pypi.simple.v1+json"
 NEWER = build_wheel("demo", "2.0")
 REFRESH = "/root/pypi/+simple/demo/refresh"
@@ -210,3 +215,64 @@ async def test_a_mirror_without_list_shows_what_was_asked_for_and_says_so(mirror
         assert (await world.names())[1] == ["demo"]
         assert (await world.names("/root/dev/+simple/"))[1] == ["demo", "ours"]
         assert world.upstream.count("names") == 0
+
+
+# What could not be asked is said, with what is known
+
+
+async def test_a_list_holds_what_is_known_and_names_the_mirror_that_is_not(
+    mirrored: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_FAILED_PAUSE", 0.0)
+    async with mirrored(attempts=1, breaker_failures=1000) as world:
+        await world.served.put(build_wheel("ours", "1.0"))
+        world.upstream.script("names", behaviours.status(500))
+        for accept in ("application/vnd.pypi.simple.v1+json", "text/html"):
+            answer, body = await world.get("/root/dev/+simple/", Accept=accept)
+            assert answer.status == 200
+            assert answer.headers["X-PkgIndex-Unknown"].startswith(
+                "root/pypi: the project list of root/pypi is not known: it"
+            )
+            assert b"ours" in body
+            again, _ = await world.get("/root/dev/+simple/", Accept=accept, **{"If-None-Match": answer.headers["ETag"]})
+            assert (again.status, "X-PkgIndex-Unknown" in again.headers) == (304, True)
+        # Where nothing is known there is nothing to show.
+        assert (await world.get("/root/pypi/+simple/"))[0].status == 503
+        world.upstream.behave()
+        whole, names = await world.names("/root/dev/+simple/")
+        assert names == ["demo", "ours"]
+        assert "X-PkgIndex-Unknown" not in whole.headers
+        assert whole.headers["ETag"] != answer.headers["ETag"]
+
+
+async def test_an_index_is_described_although_its_projects_are_not_known(mirrored: Start) -> None:
+    async with mirrored(attempts=1) as world:
+        world.upstream.script("names", behaviours.status(500))
+        answer, body = await world.get("/root/pypi", Accept="application/json")
+        document = json.loads(body)
+        assert (answer.status, document["type"], document["result"]["projects"]) == (200, "indexconfig", [])
+        assert document["result"]["type"] == "mirror"
+        assert "it answered 500" in document["message"]
+        assert "it answered 500" in answer.headers["X-PkgIndex-Unknown"]
+
+
+async def test_versions_are_told_beside_a_mirror_that_could_not_be_asked(mirrored: Start) -> None:
+    """`devpi list` shows them to a person. To an installer the page would be whole: it gets none."""
+    async with mirrored(attempts=1) as world:
+        await world.served.put(build_wheel("demo", "7.0"))
+        stage = replace((await world.served.engine.store.tree()).indexes[DEV], mirror_whitelist=("demo",))
+        await world.served.engine.store.apply([PutIndex(stage)], who="[test]")
+        world.upstream.script("page", behaviours.status(500))
+        answer, body = await world.get("/root/dev/demo", Accept="application/json")
+        document = json.loads(body)
+        assert (answer.status, list(document["result"])) == (200, ["7.0"])
+        assert "demo in root/pypi is not known: it answered 500" in document["message"]
+        assert "X-PkgIndex-Unknown" in answer.headers
+        assert (await world.get("/root/dev/demo/7.0", Accept="application/json"))[0].status == 200
+        missing, _ = await world.get("/root/dev/demo/8.0", Accept="application/json")
+        assert missing.status == 503  # the mirror may have it
+        assert (await world.get("/root/dev/+simple/demo/"))[0].status == 503
+        assert (await world.get("/root/dev/other", Accept="application/json"))[0].status == 503
+        explained = json.loads((await world.get("/+explain?index=root/dev&project=demo", Accept="application/json"))[1])
+        layer = next(each for each in explained["layers"] if each["index"] == "root/pypi")
+        assert (layer["state"], layer["detail"]) == ("unavailable", "demo in root/pypi is not known: it answered 500")

@@ -47,10 +47,10 @@ async def names(world: World, index: str) -> list[str]:
 
 
 async def documents(world: World, index: str, project: str) -> dict[str, Any]:
-    pieces = await world.engine.versions.project(
+    found = await world.engine.versions.project(
         IndexName(index), ProjectName(project), principal=Principal(), root="http://host"
     )
-    document = json.loads(b"".join([piece async for piece in pieces]))
+    document = json.loads(b"".join([piece async for piece in found.pieces]))
     assert isinstance(document, dict)
     return document
 

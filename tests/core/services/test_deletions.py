@@ -47,8 +47,8 @@ async def attach(world: World, filename: str, about: str = "") -> None:
 
 
 async def told(world: World, index: IndexName) -> bytes:
-    pieces = await world.engine.versions.project(index, DEMO, principal=ROOT, root="")
-    return b"".join([piece async for piece in pieces])
+    found = await world.engine.versions.project(index, DEMO, principal=ROOT, root="")
+    return b"".join([piece async for piece in found.pieces])
 
 
 async def left(world: World) -> tuple[list[str], list[str], list[str]]:

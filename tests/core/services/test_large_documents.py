@@ -44,7 +44,7 @@ async def large_project(data: Path) -> AsyncIterator[Engine]:
 
 
 async def asked(engine: Engine) -> AsyncGenerator[bytes, None]:
-    return await engine.versions.project(INDEX, BIG, principal=Principal(), root="http://host")
+    return (await engine.versions.project(INDEX, BIG, principal=Principal(), root="http://host")).pieces
 
 
 async def test_a_document_is_never_held_whole_whoever_reads_it_how(tmp_path: Path) -> None:

@@ -77,11 +77,16 @@ async def test_a_json_list_says_when_each_project_changed(open_world: Open) -> N
         assert second.serial >= max(after.values())
 
 
-async def test_a_list_without_one_of_its_mirrors_is_unknown(open_world: Open) -> None:
+async def test_a_list_of_which_nothing_is_known_is_unknown_and_otherwise_says_what_lacks(open_world: Open) -> None:
     async with open_world() as world:
         world.mirror.down = True
         with pytest.raises(Unavailable):
             await listing(world)
+        await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
+        answer = await listing(world)
+        assert answer.body is not None
+        assert [each["name"] for each in json.loads(answer.body)["projects"]] == ["numpy"]
+        assert [index for index, _ in answer.unknown] == [PYPI]
 
 
 async def test_a_list_leaves_out_what_may_not_be_read(open_world: Open) -> None:
@@ -185,8 +190,9 @@ async def test_the_names_of_an_index_alone_come_in_pieces_of_json(open_world: Op
         empty = await world.index("root/few", type="mirror", mirror_url="https://x/", mirror_no_project_list=True)
         assert await own_names(world, empty) == (b"[]", True, "")
         world.mirror.down = True
-        with pytest.raises(Unavailable):
-            await own_names(world, PYPI)
+        unknown = await world.engine.listings.names(PYPI, principal=Principal())
+        assert [piece async for piece in unknown.pieces] == [b"[", b"]"]
+        assert unknown.unknown
 
 
 async def test_of_two_mirrors_and_our_own_every_name_is_listed_once_as_the_first_spells_it(open_world: Open) -> None:
