@@ -72,9 +72,12 @@ def read_metadata(data: bytes) -> CoreMetadata:
     return _fields(_split(data, Findings()))
 
 
-def check_metadata(data: bytes, findings: Findings) -> CoreMetadata:
-    """Read metadata that is to be published, and say everything that is wrong with it."""
-    split = _split(data, findings)
+def check_metadata(data: bytes, findings: Findings, *, installed_by: bool = True) -> CoreMetadata:
+    """Read metadata that is to be published, and say everything that is wrong with it.
+
+    `installed_by` means that installers go by it, as they do for wheels: then all must read the same fields.
+    """
+    split = _split(data, findings, installed_by=installed_by)
     metadata = _fields(split)
     if split.readable:
         _check_repeated(split, findings)
@@ -101,7 +104,7 @@ class _Split(Struct):
     """False when so much is wrong that field by field only more noise would come."""
 
 
-def _split(data: bytes, findings: Findings) -> _Split:
+def _split(data: bytes, findings: Findings, *, installed_by: bool = True) -> _Split:
     head, body = _parts(data)
     readable = True
     try:
@@ -128,7 +131,7 @@ def _split(data: bytes, findings: Findings) -> _Split:
         findings.refuse(f"the metadata has {len(lines)} header lines; the limit is {HEADER_LIMIT}")
         readable = False
         del lines[HEADER_LIMIT:]
-    return _Split(_headers(lines, findings), description, readable)
+    return _Split(_headers(lines, findings, installed_by=installed_by), description, readable)
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes]:
@@ -137,7 +140,7 @@ def _parts(data: bytes) -> tuple[bytes, bytes]:
     return (data[: found.start()], data[found.end() :]) if found else (data, b"")
 
 
-def _headers(lines: list[str], findings: Findings) -> dict[str, list[str]]:
+def _headers(lines: list[str], findings: Findings, *, installed_by: bool) -> dict[str, list[str]]:
     folded: list[tuple[str, list[str]]] = []
     for number, line in enumerate(lines, start=1):
         if not line:
@@ -150,7 +153,12 @@ def _headers(lines: list[str], findings: Findings) -> dict[str, list[str]]:
             continue
         name, colon, value = line.partition(":")
         if not colon or not _HEADER_NAME.fullmatch(name):
-            findings.refuse(f"line {number} of the metadata is no header: {line[:60]!a}")
+            text = f"line {number} of the metadata is no header: {line[:60]!a}"
+            if installed_by:
+                # Python's email takes it for the beginning of the body.
+                findings.refuse(text)
+            else:
+                findings.unusual(Unusual.NO_HEADER, text)
             continue
         folded.append((name.lower(), [value]))
     headers: dict[str, list[str]] = {}

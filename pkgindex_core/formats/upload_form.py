@@ -133,7 +133,7 @@ def check_upload(
     if inspection.metadata is None:
         metadata = CoreMetadata(name=form.first("name") or name.name_part, version=name.version)
     else:
-        metadata = check_metadata(inspection.metadata, findings)
+        metadata = check_metadata(inspection.metadata, findings, installed_by=name.kind == "wheel")
         for problem in metadata_fields.license_problems(metadata, inspection.names, inspection.license_root):
             findings.unusual(Unusual.DETAIL, problem)
     _check_filename(filename, name, metadata, findings)

@@ -46,7 +46,7 @@ class Unusual(Enum):
     )
     SDIST_FORMAT = (
         "sdists that are no `.tar.gz`: `.zip`, `.tgz`, `.tar.bz2`, `.tbz`, `.tar.xz`, `.tar.Z`",
-        "source distributions are gzipped tar files (PEP 625): `python -m build --sdist` makes one",
+        "uv takes `.tar.gz` and `.zip` alone, PEP 625 the first: `python -m build --sdist` makes one",
     )
     BUILT_FORMAT = (
         "built packages that are no wheels: `.egg`, `bdist_dumb` archives, `.exe` of `bdist_wininst`, `.msi`, `.rpm`, `.deb`, `.dmg`",
@@ -70,11 +70,15 @@ class Unusual(Enum):
     )
     DOT_SLASH = (
         "archives whose members begin with `./`",
-        "pack the directory itself (`tar czf x.tar.gz name-1.0`), or let `python -m build` do it",
+        "pip does not find the top directory then: pack it as `tar czf x.tar.gz name-1.0`, or let `python -m build --sdist` do it",
     )
     SDIST_TREE = (
         "sdists whose `PKG-INFO` lies beside their top directory, or in one of another spelling",
-        "everything belongs into one top directory called as the file: `python -m build --sdist` does so",
+        "neither pip nor uv finds the top directory then: put everything into one, as `python -m build --sdist` does",
+    )
+    SDIST_METADATA = (
+        "sdists without `PKG-INFO`, such as archives of a repository",
+        "name and version are those of its filename: let `python -m build --sdist` pack it",
     )
     METADATA_VERSION = (
         "metadata without a version, of the withdrawn version 2.0, or newer than this server knows",
@@ -82,7 +86,11 @@ class Unusual(Enum):
     )
     ENCODING = (
         "metadata in Latin-1",
-        "write the metadata in UTF-8",
+        "pip refuses wheels with it: write the metadata in UTF-8",
+    )
+    NO_HEADER = (
+        "lines in the `PKG-INFO` of sdists and eggs that are no headers, such as the second line of a licence",
+        "indent the further lines of a field, as current tools do",
     )
     REPEATED = (
         "fields that stand twice and may stand once, except name, version and requires-python",
@@ -90,11 +98,11 @@ class Unusual(Enum):
     )
     REQUIREMENT = (
         "requirements of old times: `Requires-Dist: pytz (>dev)`, `torch (>=1.7.*)`",
-        "write it as PEP 508 says, for example `pytz>=2024.1`",
+        "pip passes versions with it over since 24.1: write it as PEP 508 says, for example `pytz>=2024.1`",
     )
     REQUIRES_PYTHON = (
         "a `Requires-Python` that is no version specifier, such as `>=3.6.*`",
-        "pages do not show it, since uv would pass the file over: write it as `>=3.6`",
+        "pages do not show it, since uv passes files over for `python3` and its like: write it as `>=3.6`",
     )
     DETAIL = (
         "details: long summaries and labels, mail addresses, URLs without scheme, content types such as `text/md`, extras, licences",

@@ -710,6 +710,9 @@ def _unusual_tars() -> Iterator[tuple[str, bytes, str]]:
     yield "metadata-in-a-top-directory-of-another-spelling", _sdist(code), "one top directory"
     beside = tar.header(b"PKG-INFO", _PKG_INFO)
     yield "metadata-beside-the-top-directory", tar.gzipped(tar.tar_of(beside, code)), "one top directory"
+    yield "metadata-missing", tar.gzipped(tar.tar_of(tar.header(b"demo-1.0/demo.py", b"x"))), "has no file"
+    deep = tar.header(b"demo-1.0/demo.egg-info/PKG-INFO", _PKG_INFO)
+    yield "metadata-too-deep", tar.gzipped(tar.tar_of(deep)), "has no file"
     up = tar.header(b"Demo-1.0/up", kind=b"2", target=b"../PKG-INFO")
     yield "link-to-metadata-beside-the-top-directory", tar.gzipped(tar.tar_of(beside, up)), "one top directory"
 
@@ -734,9 +737,6 @@ def _bad_tar_members() -> Iterator[tuple[str, bytes, str]]:
     yield "metadata-twice", _sdist(tar.header(b"demo-1.0/PKG-INFO", b"Name: evil")), "stands twice"
     link = tar.header(b"demo-1.0/PKG-INFO", kind=b"2", target=b"other")
     yield "metadata-is-a-link", tar.gzipped(tar.tar_of(link, tar.header(b"demo-1.0/other", _PKG_INFO))), "has no file"
-    yield "metadata-missing", tar.gzipped(tar.tar_of(tar.header(b"demo-1.0/demo.py", b"x"))), "has no file"
-    deep = tar.header(b"demo-1.0/demo.egg-info/PKG-INFO", _PKG_INFO)
-    yield "metadata-too-deep", tar.gzipped(tar.tar_of(deep)), "has no file"
     yield "directory-with-data", _sdist(tar.header(b"demo-1.0/sub", b"x", kind=b"5")), "has data"
     yield "link-with-data", _sdist(tar.header(b"demo-1.0/l", b"x", kind=b"2", target=b"PKG-INFO")), "has data"
     yield "file-with-slash", _sdist(tar.header(b"demo-1.0/sub/", b"x")), "ends with a slash"

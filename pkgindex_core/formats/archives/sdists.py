@@ -82,7 +82,12 @@ class _Contents:
         """The one piece of metadata. A dumb archive need not have any."""
         kept = {path: data for path, data in self._metadata.items() if not top or path == f"{top}/PKG-INFO"}
         if not kept and name.kind == "sdist":
-            self.findings.refuse(f"the archive has no file {shown(f'{top or name.stem}/PKG-INFO')}")
+            wanted = f"{top}/PKG-INFO" if top else "PKG-INFO"
+            text = f"the archive has no file {shown(wanted if top else f'{name.stem}/PKG-INFO')}"
+            if wanted in self.tree.files:  # a link
+                self.findings.refuse(text)
+            else:
+                self.findings.unusual(Unusual.SDIST_METADATA, text)
         if len(set(kept.values())) > 1:
             self.findings.refuse(f"the archive has several PKG-INFO that differ: {', '.join(map(shown, sorted(kept)))}")
         return next(iter(kept.values()), None)

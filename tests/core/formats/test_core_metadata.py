@@ -266,6 +266,16 @@ def test_dangers_are_refused_by_both_rules(text: str) -> None:
         assert judged(f"{HEAD}{text}\n".encode(), rules)[1].problems
 
 
+def test_lines_that_are_no_headers_are_unusual_where_no_installer_goes_by_them() -> None:
+    data = f"{HEAD}License: mine\nAll rights reserved.\nPlatform: any\n".encode()
+    for rules, problems_found in ((LENIENT, 0), (UploadRules(), 1)):
+        findings = Findings(rules)
+        assert check_metadata(data, findings, installed_by=False).platforms == ("any",)
+        assert len(findings.problems) == problems_found
+        assert "line 5 of the metadata is no header" in " ".join((*findings.problems, *findings.warnings))
+        assert judged(data, rules)[1].problems
+
+
 def test_lenient_takes_metadata_versions_of_all_times() -> None:
     for number in ("2.0", "2.7", "3.0", "x"):
         found = judged(f"Metadata-Version: {number}\nName: a\nVersion: 1\n".encode(), LENIENT)[1]
@@ -283,11 +293,11 @@ def test_what_begins_folded_is_refused() -> None:
 def test_bytes_that_are_not_utf_8_are_named_and_read_as_latin_1() -> None:
     data = HEAD.encode() + b"Author: J\xfcrgen\n"
     metadata, found = judged(data)
-    text = "the metadata is not UTF-8: byte 0xfc at offset 58; write the metadata in UTF-8"
+    text = "the metadata is not UTF-8: byte 0xfc at offset 58; pip refuses wheels with it: write the metadata in UTF-8"
     assert (metadata.author, found.problems, found.warnings) == ("Jürgen", (text,), ())
     assert (judged(data, LENIENT)[1].problems, judged(data, LENIENT)[1].warnings) == ((), (text,))
     assert judged(HEAD.encode() + b"\n\xff")[1].problems == (
-        "the description is not UTF-8; write the metadata in UTF-8",
+        "the description is not UTF-8; pip refuses wheels with it: write the metadata in UTF-8",
     )
     assert read_metadata(data).author == "Jürgen"
 

@@ -269,13 +269,18 @@ def mutated_tar(plain: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def as_tarfile(plain: bytes) -> tuple[frozenset[str], bytes]:
+def as_tarfile(plain: bytes) -> tuple[frozenset[str], bytes | None]:
+    """The names of all files, and PKG-INFO, which lenient rules do without."""
     with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
         members = [member for member in archive.getmembers() if not member.isdir()]
-        (info,) = [member for member in members if member.name.count("/") == 1 and member.name.endswith("/PKG-INFO")]
+        names = frozenset(member.name.removeprefix("./") for member in members)
+        found = [member for member in members if member.name.count("/") == 1 and member.name.endswith("/PKG-INFO")]
+        if not found:
+            return names, None
+        (info,) = found
         stream = archive.extractfile(info)
         assert stream is not None
-        return frozenset(member.name for member in members), stream.read()
+        return names, stream.read()
 
 
 @pytest.mark.parametrize("part", range(PARTS))
