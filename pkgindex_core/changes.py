@@ -10,6 +10,8 @@ Never change the meaning of a stored tag.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from msgspec import Struct
 
@@ -156,6 +158,10 @@ class MirrorPage(Struct, frozen=True, tag=True):
     head: PageHead
     put: tuple[File, ...] = ()
     drop: tuple[str, ...] = ()
+    part: Literal["whole", "first", "middle", "last"] = "whole"
+    """A long difference comes in parts, of a commit each. Until the last one a project that was not held is not held, so that no
+    short page is seen, and one that was held keeps its head: any mixture of old and new files may be seen. A first part begins
+    anew: what is left of one whose last part never came goes."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):

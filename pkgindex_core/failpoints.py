@@ -53,6 +53,7 @@ POINTS: Final[frozenset[str]] = frozenset(
         # proxy fetch
         "page.fetched",
         "page.parsed",
+        "page.part_committed",
         "page.committed",
         "names.part_committed",
         "fetch.requested",

@@ -6,7 +6,7 @@ Wire formats have their own types in `formats`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NewType
 
 import msgspec
@@ -221,14 +221,15 @@ class PageRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """One project in one index, as stored. Rows are in no particular order."""
+    """One project in one index, as stored."""
 
     index: IndexName
     project: ProjectName
     stamp: Serial
     """The serial that last changed this page."""
     head: PageHead
-    rows: tuple[PageRow, ...]
+    rows: Collection[PageRow]
+    """A tuple in no particular order, or, of a long mirrored page, rows by filename that are decoded while they are taken."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):

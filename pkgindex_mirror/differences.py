@@ -1,13 +1,15 @@
-"""How an upstream's page differs from the one that is stored, as a `MirrorPage`. Pure.
+"""How an upstream's page differs from the one that is stored, as `MirrorPage`s. Pure.
 
 What we learned ourselves (a sha256 from fetching, a sidecar's digest from the wheel) survives an upstream that does not know it.
 What identifies bytes is trusted on first use: an upstream that changes a file's digest under the same name is
-never followed, the first digests stay, and the alarm is handed back for the log (reliability 2.4).
+never followed, the first digests stay, and the alarm is handed back for the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,57 +17,95 @@ from packaging.utils import canonicalize_version
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.models import File, Page, PageHead, ProjectRow, decode_file, encode_file
+from pkgindex_core.models import File, Page, PageHead, PageRow, ProjectRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror.pages import PageListing
 
-
-class PageDifference(Struct, frozen=True, kw_only=True):
-    change: MirrorPage | None
-    """None: what is stored says the same."""
-    alarms: tuple[str, ...]
-    """One sentence for each file whose bytes the upstream claims to have changed."""
+PART: Final = 10_000
+"""Files of one commit."""
+_ALARMS: Final = 100
 
 
-def page_difference(
-    index: IndexName,
-    project: ProjectName,
-    *,
-    stored: Page | None,
-    listing: PageListing,
-    validators: Mapping[str, str],
-    fetched: Timestamp,
-) -> PageDifference:
-    """Compare a page with the stored one; validators and times alone are no difference."""
-    rows = {row.filename: row for row in stored.rows} if stored else {}
-    put: list[File] = []
-    alarms: list[str] = []
-    for listed in listing.files:
-        row = rows.pop(listed.filename, None)
-        if row is None:
-            put.append(listed)
-            continue
-        if row.body == encode_file(listed):
-            continue  # the usual case, without decoding
-        known = decode_file(row.body)
+class PageDifference:
+    """Compares a page with the stored one; validators and times alone are no difference.
+
+    Both are read by filename, side by side, so that neither is ever there as a whole. `alarms` has one sentence for each file whose
+    bytes the upstream claims to have changed; it is whole when `changes` were all taken.
+    """
+
+    def __init__(self, *, stored: Page | None, listing: PageListing, part: int) -> None:
+        self._stored = stored
+        self._listing = listing
+        self._part = part
+        self.alarms: list[str] = []
+
+    def changes(
+        self, index: IndexName, project: ProjectName, *, validators: Mapping[str, str], fetched: Timestamp
+    ) -> Iterator[MirrorPage]:
+        """What makes the stored page the upstream's: nothing, one change, or parts of one in a row."""
+        listing, stored = self._listing, self._stored
+        head = PageHead(
+            display_name=listing.display_name,
+            versions=_versions_without_files(listing),
+            status=listing.status,
+            status_reason=listing.status_reason,
+            validators=dict(validators),
+            fetched=fetched,
+        )
+        waiting: MirrorPage | None = None
+        for put, drop in self._parts():
+            if waiting is not None:
+                yield waiting
+            waiting = MirrorPage(index, project, head, put, drop, part="first" if waiting is None else "middle")
+        if waiting is not None:
+            yield replace(waiting, part="whole" if waiting.part == "first" else "last")
+        elif stored is None or not _same_head(stored.head, head):
+            yield MirrorPage(index, project, head)
+
+    def _parts(self) -> Iterator[tuple[tuple[File, ...], tuple[str, ...]]]:
+        put: list[File] = []
+        drop: list[str] = []
+        for row, filename, body in self._pairs():
+            if body is None:
+                drop.append(filename)
+            elif row is None:
+                put.append(decode_file(body))
+            elif row.body != body:  # mostly they are equal, and nothing is decoded
+                put.extend(self._changed(decode_file(row.body), decode_file(body)))
+            if len(put) + len(drop) >= self._part:
+                yield tuple(put), tuple(drop)
+                put, drop = [], []
+        if put or drop:
+            yield tuple(put), tuple(drop)
+
+    def _pairs(self) -> Iterator[tuple[PageRow | None, str, bytes | None]]:
+        """Each filename that either has: the stored row, and the file that is listed, encoded."""
+        rows = iter(_by_filename(self._stored.rows if self._stored else ()))
+        row = next(rows, None)
+        for filename, body in self._listing.files.bodies():
+            while row is not None and row.filename < filename:
+                yield row, row.filename, None
+                row = next(rows, None)
+            if row is not None and row.filename == filename:
+                yield row, filename, body
+                row = next(rows, None)
+            else:
+                yield None, filename, body
+        while row is not None:
+            yield row, row.filename, None
+            row = next(rows, None)
+
+    def _changed(self, known: File, listed: File) -> Iterator[File]:
         alarm = digest_alarm(known, listed)
-        if alarm:
-            alarms.append(alarm)
+        if alarm and len(self.alarms) < _ALARMS:
+            self.alarms.append(alarm)
         merged = _merge_marks(known, listed) if alarm else _merge(known, listed)
         if merged != known:
-            put.append(merged)
-    head = PageHead(
-        display_name=listing.display_name,
-        versions=_versions_without_files(listing),
-        status=listing.status,
-        status_reason=listing.status_reason,
-        validators=dict(validators),
-        fetched=fetched,
-    )
-    if stored and not put and not rows and _same_head(stored.head, head):
-        return PageDifference(change=None, alarms=tuple(alarms))
-    change = MirrorPage(index, project, head, tuple(put), tuple(sorted(rows)))
-    return PageDifference(change=change, alarms=tuple(alarms))
+            yield merged
+
+
+def _by_filename(rows: Collection[PageRow]) -> Iterable[PageRow]:
+    return sorted(rows, key=attrgetter("filename")) if isinstance(rows, tuple) else rows
 
 
 def digest_alarm(known: File, listed: File) -> str:
@@ -104,6 +144,8 @@ def _sha256_first(digests: Mapping[str, str]) -> dict[str, str]:
 
 def _versions_without_files(listing: PageListing) -> tuple[str, ...]:
     """PEP 700 lists versions that have no files; those that have some are told by the files (`PageHead.versions`)."""
+    if not listing.versions:
+        return ()
     spelled = {file.version for file in listing.files}
     rest = [version for version in listing.versions if version not in spelled]
     if not rest:

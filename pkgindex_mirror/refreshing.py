@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
@@ -22,7 +23,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
-from pkgindex_mirror.differences import PageDifference, page_difference
+from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
@@ -111,48 +112,42 @@ class Refreshing:
                 return self._checks.current(index, project, validators)
             case Document():
                 failpoint("page.fetched")
-                listing = await self._compute(
-                    len(answer.body), lambda: read_page(answer.body, answer.content_type, answer.url, project)
-                )
-                if isinstance(listing, Unreadable):
-                    return self._checks.failed(index, project, listing.reason, lasting=True)
-                failpoint("page.parsed")
-                for note in listing.notes:
-                    _log.warning("%s: %s", urls.shown(url), note)
-                await self._commit_page(index, project, listing, answer)
-                failpoint("page.committed")
-                return self._checks.current(index, project, answer.validators)
+                return await self._take(index, project, answer)
+
+    async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
+        """Read a page and commit what is new in it."""
+        url, validators, size = answer.url, answer.validators, len(answer.body)
+        listing = await self._compute(size, partial(read_page, answer.take(), answer.content_type, url, project))
+        if isinstance(listing, Unreadable):
+            return self._checks.failed(index, project, listing.reason, lasting=True)
+        failpoint("page.parsed")
+        for note in listing.notes:
+            _log.warning("%s: %s", urls.shown(url), note)
+        for alarm in await self._commit_page(index, project, listing, validators, size):
+            _log.error("%s: %s", urls.shown(url), alarm)
+        failpoint("page.committed")
+        return self._checks.current(index, project, validators)
 
     async def _commit_page(
-        self, index: IndexConfig, project: ProjectName, listing: PageListing, answer: Document
-    ) -> None:
+        self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
+    ) -> Sequence[str]:
+        """Commit the difference, a long one in parts; return the alarms."""
         fetched = self._clock.now()
         for _ in range(_CONFLICTS_LIMIT):
             stamp, page = await self._stored(index, project)
-
-            def compare(page: Page | None = page) -> PageDifference:
-                return page_difference(
-                    index.name,
-                    project,
-                    stored=page,
-                    listing=listing,
-                    validators=answer.validators,
-                    fetched=fetched,
-                )
-
-            difference = await self._compute(len(answer.body), compare)
-            for alarm in difference.alarms:
-                _log.error("%s: %s", urls.shown(answer.url), alarm)
-            if difference.change is None:
-                return
-            same = await same_upstream(self._store, index)
+            difference = PageDifference(stored=page, listing=listing, part=PART)
+            changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             try:
-                await self._store.apply(
-                    [difference.change], who=WHO, require=[same, ProjectAt(index.name, project, stamp)]
-                )
+                while (change := await self._compute(size, partial(next, changes, None))) is not None:
+                    same = await same_upstream(self._store, index)
+                    require = (same, ProjectAt(index.name, project, stamp))
+                    commit = await self._store.apply([change], who=WHO, require=require)
+                    stamp = commit.serial if commit is not None else stamp
+                    if change.part in {"first", "middle"}:
+                        failpoint("page.part_committed")
             except RequirementFailed:
                 continue
-            return
+            return difference.alarms
         raise Unavailable(f"the page of {project} is changed by somebody else all the time")
 
     async def amend(

@@ -93,7 +93,7 @@ def site_of(index: IndexConfig) -> Site | None:
     )
 
 
-class Document(Struct, frozen=True, kw_only=True):
+class Document(Struct, kw_only=True):
     """A page or project list, decoded, not yet read."""
 
     body: bytes
@@ -104,6 +104,11 @@ class Document(Struct, frozen=True, kw_only=True):
     """To ask again with: `etag`, `last-modified`; `serial`; `url`, the URL that was asked: they mean nothing at another."""
     received: int
     """Bytes on the wire."""
+
+    def take(self) -> bytes:
+        """The body, which is not kept: a large one is gone once it was read."""
+        body, self.body = self.body, b""
+        return body
 
 
 class Unchanged(Struct, frozen=True):

@@ -82,7 +82,7 @@ class MemoryIndex:
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
     ) -> File | None:
         found = self._project(index, project, at)
-        row = found.rows.get(filename) if found is not None else None
+        row = found.rows.get(filename) if found is not None and found.holds else None
         return decode_file(row.body) if row is not None else None
 
     async def taken(self, index: IndexName, filename: str) -> Taken | None:

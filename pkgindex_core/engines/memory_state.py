@@ -192,7 +192,8 @@ def _change_tree(state: State, change: PutIndex | DropIndex, serial: Serial) -> 
             if index.config is None:
                 raise Missing("index", name)
             projects = {
-                project: dropped(found, serial) if found.holds else found for project, found in index.projects.items()
+                project: dropped(found, serial) if found.holds or found.rows else found
+                for project, found in index.projects.items()
             }
             return _with_index(state, name, IndexState(projects=projects))
 
@@ -281,14 +282,18 @@ def _change_mirrored(
             old = index.projects.get(project)
             known = old if old is not None and old.mirrored else None
             gone = set(drop)
-            rows = {name: row for name, row in (known.rows if known else {}).items() if name not in gone}
+            held = known is not None and known.holds
+            begun = known.rows if known is not None and (held or change.part in {"middle", "last"}) else {}
+            rows = {name: row for name, row in begun.items() if name not in gone}
             rows |= {file.filename: page_row(file) for file in put}
             unseen = known and known.holds and not put and not drop and change_rules.looks_the_same(known.head, head)
+            is_last = change.part in {"whole", "last"}
             page = ProjectState(
                 stamp=known.stamp if known and unseen else serial,
                 since=known.since if known else serial,
                 mirrored=True,
-                head=head,
+                holds=is_last or held,
+                head=head if is_last else known.head if known is not None and held else PageHead(),
                 rows=rows,
             )
             return msgspec.structs.replace(index, projects={**index.projects, project: page})

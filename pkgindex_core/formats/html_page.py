@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pkgindex_core.digests import PUBLISHED_IN_HTML
+from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 
 REPOSITORY_VERSION = "1.4"
 
+_SIGNED = b',"gpg-sig":'
+"""In a fragment only where the key is: in a text the quotes are escaped."""
 _is_hexadecimal = re.compile("[0-9A-Fa-f]+").fullmatch
 
 # WHATWG HTML 13.2.5.80: references to these are parse errors, dropped, or read as something else.
@@ -51,17 +54,23 @@ class HtmlRenderer:
 
     def page(self, page: MergedPage) -> bytes:
         title = f"Links for {_text(page.head.display_name or page.project)}"
-        files = [decode_file(entry.row.body) for entry in page.entries]
-        # HT-9: whoever uses the attribute puts it on every link. No signature is served where none is known.
-        signs = any(file.gpg_sig is not None for file in files)
-        prefixes = {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in page.entries}}
-        lines = [_start(title, _status(page.head))]
-        lines += [
-            _anchor(prefixes[entry.prefix], entry.row.fragment, file, signs=signs)
-            for entry, file in zip(page.entries, files, strict=True)
-        ]
-        lines.append(_end(page.serial))
-        return _ascii("".join(lines))
+        # Whoever uses the attribute puts it on every link. No signature is served where none is known.
+        signs = any(_SIGNED in entry.row.fragment for entry in page.entries)
+
+        def lines(before: bytes, entries: Sequence[PageEntry]) -> bytes:
+            prefixes = {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in entries}}
+            return before + _ascii(
+                "".join(
+                    [
+                        _anchor(prefixes[entry.prefix], entry.row.fragment, decode_file(entry.row.body), signs=signs)
+                        for entry in entries
+                    ]
+                )
+            )
+
+        return written_in_batches(
+            _ascii(_start(title, _status(page.head))), lines, page.entries, end=_ascii(_end(page.serial))
+        )
 
     def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # said at the end, where PyPI says it
         return _ascii(_start("Simple index", ""))

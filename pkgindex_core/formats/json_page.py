@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, field
 
+from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -40,7 +41,7 @@ class JsonRenderer:
         if page.head.status:
             head["project-status"] = _status(page.head)
         head["versions"] = page.versions
-        return _with_files(_encode(head)[:-1] + b',"files":[', page.entries)
+        return written_in_batches(_encode(head)[:-1] + b',"files":[', _files, page.entries, joint=b",", end=b"]}")
 
     def list_start(self, serial: Serial) -> bytes:
         return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
@@ -76,10 +77,8 @@ def _status(head: PageHead) -> dict[str, str]:
     return status
 
 
-def _with_files(start: bytes, entries: Sequence[PageEntry]) -> bytes:
-    """The page from its start on: one join, since copying is what writing megabytes costs."""
-    if not entries:
-        return start + b"]}"
+def _files(start: bytes, entries: Sequence[PageEntry]) -> bytes:
+    """Some files behind what comes before them: one join, since copying is what writing megabytes costs."""
     openings = {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
     if len(openings) == 1:
         (opening,) = openings.values()
@@ -90,7 +89,7 @@ def _with_files(start: bytes, entries: Sequence[PageEntry]) -> bytes:
         joint = b"},"
         parts = [openings[entry.prefix] + entry.row.fragment for entry in entries]
         parts[0] = start + parts[0]
-    parts[-1] += b"}]}"
+    parts[-1] += b"}"
     return joint.join(parts)
 
 

@@ -5,7 +5,7 @@ None of them waits or reads anything; each has a fingerprint that is part of eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -99,8 +99,8 @@ class MergedPage(Struct, frozen=True, kw_only=True):
     """Of the first layer that joins and has anything to say; `versions` and `status` are the page's."""
     versions: tuple[str, ...]
     """Every version, with or without files, once, in version order."""
-    entries: Sequence[PageEntry]
-    """In order of version, then filename; each filename once."""
+    entries: Collection[PageEntry]
+    """In order of version, then filename; each filename once. Of a long page by filename, and made while they are taken."""
     serial: Serial
     """The newest stamp of any joining layer."""
 

@@ -156,6 +156,7 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         _heads,
         st.lists(_mirrored_files, max_size=4).map(tuple),
         st.lists(_filenames, max_size=3).map(tuple),
+        st.sampled_from(["whole", "whole", "first", "middle", "last"]),
     ),
     st.builds(MirrorPage, _mirrors, _projects, _heads),
     st.builds(DropMirrorPage, _mirrors, _projects),

@@ -15,8 +15,8 @@ KILLED = {
     *test_kill_moving.IMPORT_STEPS,
 }
 """Each of these is a case at least, and a case only passes when its process died of SIGKILL at that point."""
-FAILED = {"webhook.delivered", "names.part_committed"}
-"""What is done in the background fails there, and goes on: tests/mirror/test_webhooks.py, tests/mirror/test_readthrough.py."""
+FAILED = {"webhook.delivered", "names.part_committed", "page.part_committed"}
+"""What is done in the background fails there, and goes on: tests/mirror: test_webhooks.py, test_readthrough.py, test_long_pages.py."""
 
 
 def test_every_failpoint_there_is_has_a_case() -> None:

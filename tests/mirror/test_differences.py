@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -12,7 +15,9 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_mirror.differences import NamesMerge, NamesPart, PageDifference, page_difference
+from pkgindex_mirror import file_piles
+from pkgindex_mirror.differences import NamesMerge, NamesPart, PageDifference
+from pkgindex_mirror.file_piles import FilePile
 from pkgindex_mirror.pages import PageListing
 
 INDEX, DEMO = IndexName("root/mirror"), ProjectName("demo")
@@ -20,11 +25,33 @@ A, B = "a" * 64, "b" * 64
 
 
 def listing(*files: File, versions: tuple[str, ...] = (), status: str = "") -> PageListing:
-    return PageListing(display_name="demo", files=files, versions=versions, status=status, status_reason="", notes=())
+    return PageListing(
+        display_name="demo", files=pile(*files), versions=versions, status=status, status_reason="", notes=()
+    )
 
 
-def compare(stored: Page | None, listed: PageListing) -> PageDifference:
-    return page_difference(INDEX, DEMO, stored=stored, listing=listed, validators={"etag": '"x"'}, fetched=Timestamp(5))
+def pile(*files: File) -> FilePile:
+    made = FilePile(files)
+    assert list(made.settle()) == []
+    return made
+
+
+class Compared(NamedTuple):
+    change: MirrorPage | None
+    alarms: list[str]
+
+
+def compare(stored: Page | None, listed: PageListing) -> Compared:
+    changes, alarms = parts(stored, listed, 100)
+    assert len(changes) <= 1
+    assert all(change.part == "whole" for change in changes)
+    return Compared(next(iter(changes), None), alarms)
+
+
+def parts(stored: Page | None, listed: PageListing, size: int) -> tuple[list[MirrorPage], list[str]]:
+    difference = PageDifference(stored=stored, listing=listed, part=size)
+    changes = difference.changes(INDEX, DEMO, validators={"etag": '"x"'}, fetched=Timestamp(5))
+    return list(changes), difference.alarms
 
 
 def applied(stored: Page | None, change: MirrorPage) -> Page:
@@ -57,7 +84,7 @@ listings = st.builds(
     status=st.sampled_from(["", "archived"]),
 ).flatmap(
     lambda base: st.lists(files, unique_by=lambda file: file.filename, max_size=4).map(
-        lambda found: replace(base, files=tuple(found))
+        lambda found: replace(base, files=pile(*found))
     )
 )
 
@@ -75,6 +102,36 @@ def test_a_difference_leads_to_the_upstreams_page_and_then_there_is_none(
         assert {row.filename for row in page.rows} == {file.filename for file in listed.files}
         assert page.head.status == listed.status
         assert compare(page, listed).change is None
+
+
+@given(listings, listings, st.integers(1, 3))
+def test_the_parts_of_a_difference_are_the_difference(first: PageListing, second: PageListing, size: int) -> None:
+    page: Page | None = None
+    for listed in (first, second):
+        whole, alarms = compare(page, listed)
+        some, some_alarms = parts(page, listed, size)
+        assert some_alarms == alarms
+        assert [file for change in some for file in change.put] == list(whole.put if whole else ())
+        assert [name for change in some for name in change.drop] == list(whole.drop if whole else ())
+        names = [change.part for change in some]
+        assert names in ([], ["whole"], ["first", *["middle"] * (len(some) - 2), "last"])
+        assert all(len(change.put) + len(change.drop) <= size for change in some)
+        page = applied(page, whole) if whole is not None else page
+
+
+@given(st.lists(files, max_size=30), st.integers(1, 4), st.integers(1, 4))
+def test_a_pile_is_the_sorted_dictionary_of_first_files(found: list[File], buffer: int, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_piles, "_BUFFER", buffer)
+        patch.setattr(file_piles, "_BLOCK", block)
+        made = FilePile(found)
+        twice = set(made.settle())
+    expected: dict[str, File] = {}
+    for file in found:
+        expected.setdefault(file.filename, file)
+    assert list(made) == [expected[name] for name in sorted(expected)]
+    assert len(made) == len(expected)
+    assert twice == {file.filename for file in found if file != expected[file.filename]}
 
 
 def test_a_first_page_without_files_is_a_change() -> None:

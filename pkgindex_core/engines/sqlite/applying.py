@@ -209,7 +209,7 @@ class Applying:
         # What has no past, or was born in this very commit, changes in place …
         self._tables.run(
             "UPDATE standings SET holds = 0, stamp = ?1, file_count = 0, status = '', head = ?2"
-            " WHERE index_id = ?3 AND died = ?4 AND holds AND (mirrored OR born = ?1)",
+            " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND (mirrored OR born = ?1)",
             (self._tables.serial, nothing, index.id, LIVE),
         )
         # … and what was held until now stays on record as that, followed by a row that says no.

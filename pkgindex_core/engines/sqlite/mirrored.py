@@ -26,8 +26,7 @@ def change_mirrored(tables: Tables, index_id: int, change: MirrorPage | DropMirr
             held = tables.held(index_id, project)
             if held is None or not held.holds:
                 raise Missing("project", project)
-            for table in ("segments", "strays"):
-                tables.run(f"DELETE FROM {table} WHERE index_id = ? AND project = ?", (index_id, project))  # noqa: S608 - constants, just above
+            _forget_files(tables, index_id, project)
             tables.restand(index_id, project, tables.serial, None, 0)
             tables.count(index_id, held, holds=False)
         case MirrorNames():
@@ -38,6 +37,11 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
     project, head = change.project, change.head
     before = tables.held(index_id, project)
     known = before if before is not None and before.mirrored else None
+    held = known is not None and known.holds
+    count = known.file_count if known is not None else 0
+    if count and not held and change.part in {"whole", "first"}:
+        _forget_files(tables, index_id, project)
+        count = 0
     unseen = (
         known is not None
         and known.holds
@@ -46,16 +50,22 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
         and change_rules.looks_the_same(known.head, head)
     )
     stamp = known.stamp if known is not None and unseen else tables.serial
-    count = known.file_count if known is not None else 0
     if change.put or change.drop:
         count += _edit_segments(tables, index_id, project, change)
+    is_last = change.part in {"whole", "last"}
+    kept = head if is_last else known.head if known is not None and held else None
     if known is not None:
-        tables.restand(index_id, project, stamp, head, count)
+        tables.restand(index_id, project, stamp, kept, count)
     else:
         if before is not None:
             tables.end("standings", "index_id = ? AND project = ?", (index_id, project))
-        tables.insert_standing(index_id, project, stamp, head, count, mirrored=True)
-    tables.count(index_id, before, holds=True)
+        tables.insert_standing(index_id, project, stamp, kept, count, mirrored=True)
+    tables.count(index_id, before, holds=kept is not None)
+
+
+def _forget_files(tables: Tables, index_id: int, project: ProjectName) -> None:
+    for table in ("segments", "strays"):
+        tables.run(f"DELETE FROM {table} WHERE index_id = ? AND project = ?", (index_id, project))  # noqa: S608 - constants, just above
 
 
 def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: MirrorPage) -> int:

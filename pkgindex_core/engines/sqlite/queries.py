@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -160,24 +160,28 @@ def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, mos
         stamp, mirrored, file_count, encoded_head = row
         if file_count > most:
             return TooLong(file_count)
-        rows = _mirrored_rows(reader, index_id, project) if mirrored else _hosted_rows(reader, index_id, project, at)
-    return Page(
-        index=index, project=project, stamp=Serial(stamp), head=_head_decoder.decode(encoded_head), rows=tuple(rows)
-    )
+        if mirrored:
+            rows = _mirrored_rows(reader, index_id, project, file_count)
+        else:
+            rows = _hosted_rows(reader, index_id, project, at)
+    return Page(index=index, project=project, stamp=Serial(stamp), head=_head_decoder.decode(encoded_head), rows=rows)
 
 
-def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -> Sequence[PageRow]:
+def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -> Collection[PageRow]:
     found = reader.connection.execute(
         "SELECT filename, version, fragment, body FROM files"
         " WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",
         (index_id, project, at, at),
     )
-    return [PageRow(*row) for row in found]
+    return tuple([PageRow(*row) for row in found])
 
 
-def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName) -> Sequence[PageRow]:
-    packed = reader.rows("SELECT rows FROM segments WHERE index_id = ? AND project = ?", (index_id, project))
-    return [row for (data,) in packed for row in segments.unpack(data)]
+def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName, count: int) -> Collection[PageRow]:
+    found = reader.rows(
+        "SELECT rows FROM segments WHERE index_id = ? AND project = ? ORDER BY low", (index_id, project)
+    )
+    packed = segments.PackedRows([data for (data,) in found], count)
+    return packed if count >= segments.LONG else tuple(packed)
 
 
 def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, at: int) -> File | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -29,6 +29,8 @@ else:
 ROWS_AT_FIRST: Final = 128
 ROWS_AT_MOST: Final = 256
 _LEVEL: Final = 3
+LONG: Final = 20_000
+"""Rows from which on a page stays packed in memory."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[PageRow])
@@ -48,6 +50,24 @@ def pack(rows: Sequence[PageRow]) -> bytes:
 
 def unpack(packed: bytes) -> list[PageRow]:
     return _decoder.decode(decompress(packed))
+
+
+class PackedRows(Collection[PageRow]):
+    """Rows of a long page by filename, unpacked while they are taken: a million of them would be a gigabyte."""
+
+    def __init__(self, packed: Sequence[bytes], count: int) -> None:
+        self._packed = packed
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[PageRow]:
+        for data in self._packed:
+            yield from unpack(data)
+
+    def __contains__(self, row: object) -> bool:
+        return any(each == row for each in self)
 
 
 def row_named(rows: Sequence[PageRow], filename: str) -> PageRow | None:

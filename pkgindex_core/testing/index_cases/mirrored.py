@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import pytest
 
-from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
+from pkgindex_core.changes import DropIndex, DropMirrorPage, MirrorNames, MirrorPage, ProjectAt, PutIndex
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Conflict, Missing
+from pkgindex_core.errors import Conflict, Missing, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, ProjectRow, Serial
@@ -93,6 +94,61 @@ class MirrorPageCases(IndexStoreCases):
         shown = await self.commit(MirrorPage(MIRROR, DEMO, head("Demo", status="archived", fetched=START + 2)))
         assert (await self.standing(MIRROR, DEMO)).stamp == shown
         assert await self.files(MIRROR, DEMO) == {"a": mirrored("a")}
+
+    async def test_a_first_page_in_parts_is_held_with_its_last(self) -> None:
+        seeded = await self.seed()
+        said = head("Demo", validators={"etag": "1"}, fetched=START)
+        first = await self.commit(MirrorPage(MIRROR, DEMO, said, put=(mirrored("a"),), part="first"))
+        standing = await self.standing(MIRROR, DEMO)
+        assert (standing.stamp, standing.holds) == (first, False)
+        assert await self.files(MIRROR, DEMO) is None
+        assert await self.store.file(MIRROR, DEMO, "a") is None
+        assert [row.name for row in await self.store.projects(MIRROR)] == []
+        await self.commit(MirrorPage(MIRROR, DEMO, said, put=(mirrored("b"),), part="middle"))
+        assert await self.files(MIRROR, DEMO) is None
+        last = await self.commit(MirrorPage(MIRROR, DEMO, said, put=(mirrored("c"),), part="last"))
+        assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b", "c"}
+        page = await self.page(MIRROR, DEMO)
+        assert (page.stamp, page.head) == (last, said)
+        assert (await self.standing(MIRROR, DEMO)).file_count == 3
+        assert await self.files(MIRROR, DEMO, at=seeded) is None
+
+    @pytest.mark.parametrize("part", ["first", "whole"])
+    async def test_what_is_left_of_a_page_without_its_last_part_goes(self, part: Literal["first", "whole"]) -> None:
+        await self.seed()
+        odd = mirrored("odd.exe")
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"), odd), part="first"))
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),), part=part))
+        if part == "first":
+            await self.commit(MirrorPage(MIRROR, DEMO, head(), part="last"))
+        assert await self.files(MIRROR, DEMO) == {"b": mirrored("b")}
+        assert (await self.standing(MIRROR, DEMO)).file_count == 1
+        assert await self.store.find_file(MIRROR, "odd.exe", []) is None
+
+    async def test_a_held_page_stays_held_while_parts_of_a_difference_come(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo", validators={"etag": "1"}), put=(mirrored("a"),)))
+        new = head("DEMO", validators={"etag": "2"})
+        await self.commit(MirrorPage(MIRROR, DEMO, new, put=(mirrored("b"),), part="first"))
+        page = await self.page(MIRROR, DEMO)
+        assert page.head == head("Demo", validators={"etag": "1"})
+        assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b"}
+        await self.commit(MirrorPage(MIRROR, DEMO, new, drop=("a",), part="last"))
+        assert (await self.page(MIRROR, DEMO)).head == new
+        assert await self.files(MIRROR, DEMO) == {"b": mirrored("b")}
+
+    async def test_an_index_that_is_made_again_has_nothing_of_a_page_in_parts(self) -> None:
+        await self.seed()
+        config = (await self.store.tree()).indexes[MIRROR]
+        first = await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), part="first"))
+        await self.commit(DropIndex(MIRROR), PutIndex(config))
+        with pytest.raises(RequirementFailed):
+            await self.commit(
+                MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),), part="last"),
+                require=[ProjectAt(MIRROR, DEMO, first)],
+            )
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("c"),)))
+        assert await self.files(MIRROR, DEMO) == {"c": mirrored("c")}
 
     async def test_the_past_knows_whether_but_not_what(self) -> None:
         seeded = await self.seed()
