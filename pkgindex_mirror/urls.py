@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 from typing import NewType
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
@@ -20,10 +21,27 @@ _CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*/[!\"$->@-~]*")
 """What taking apart and joining again gives back as it was: plain host, no port, a path, no query, no fragment."""
 
 
+_BESIDE_OTHERS = re.compile(r"((?:[^?#]*/(?<!//))?)(?!\.{1,2}\Z)([A-Za-z0-9_.+~=,@!-]+)")
+"""A plain last segment behind a directory that other links of the page have too."""
+
+
 def cleaned(url: str, base: str = "") -> str | None:
     """An absolute http(s) URL without userinfo and fragment; None when this is not something to fetch."""
     if len(url) <= URL_LIMIT and _CLEAN.fullmatch(url):
         return url  # nearly every link of a large page; taking it apart costs ten times as much
+    if base and (parts := _BESIDE_OTHERS.fullmatch(url)):
+        directory = _directory(parts[1] or "./", base)
+        joined = f"{directory}{parts[2]}" if directory is not None else ""
+        return joined if 0 < len(joined) <= URL_LIMIT else None
+    return _cleaned(url, base)
+
+
+@lru_cache(maxsize=1024)
+def _directory(url: str, base: str) -> str | None:
+    return _cleaned(url, base)
+
+
+def _cleaned(url: str, base: str) -> str | None:
     url = url.strip().replace(" ", "%20")
     if not _is_plain(url):
         return None  # judged before urljoin, which drops tabs and newlines silently

@@ -22,6 +22,16 @@ def test_the_short_cut_is_no_other_way(url: str) -> None:
     assert urls.cleaned(url) == url
 
 
+links = st.lists(
+    st.sampled_from(["..", ".", "", "a", "f", "x.whl", "a%2Fb", " ", "\n", "é", "?", "#", ":", "@", ";p", "//", "http:", "https://h:8"])
+).map("/".join)  # fmt: skip
+
+
+@given(links | links.map(lambda link: link.replace("/", "", 1)), plain)
+def test_links_beside_others_are_joined_as_any(link: str, base: str) -> None:
+    assert urls.cleaned(link, base) == urls._cleaned(link, base)
+
+
 @given(st.text(max_size=60), plain)
 def test_a_cleaned_url_is_safe_and_stays_as_it_is(text: str, base: str) -> None:
     for url in (text, f"https://{text}", f"http://example.org/{text}", f"https://u:p@example.org{text}"):
