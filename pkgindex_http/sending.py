@@ -88,7 +88,7 @@ class FileResponse(web.StreamResponse):
     def _refuse(self, request: web.BaseRequest, transport: Any, error: OSError) -> None:
         """Answer that the file cannot be read now, instead of it."""
         failure = storage_failure(error, "reading a file")
-        _log.warning("%s", failure, exc_info=error)
+        _log.warning("%s: %s", failure, error)
         reply = error_reply(failure, request.headers.get("Accept", ""))
         self.set_status(reply.status)
         self._eof_sent = True

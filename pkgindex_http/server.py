@@ -36,6 +36,7 @@ from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.requests import Ask
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import RouteTable
+from pkgindex_http.troubles import Troubles
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -58,6 +59,7 @@ class Server:
         self.remote_users = RemoteUsers(settings, self.origin)
         self.stopping = False
         self.routes = RouteTable(ROUTES)
+        self._troubles = Troubles(engine.clock, logger)
         self._probed = 0.0
         self._probe: asyncio.Task[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None
@@ -179,6 +181,8 @@ class Server:
             await admit(ask, ask.route.permission)
             await check_change(ask)
             answer = await check_read(ask, await ask.route.handler(ask))
+            if request.method not in {"GET", "HEAD"} and answer.status < 300:
+                self._troubles.wrote()
             return await self._marked(answer) if ask.envelope else answer
         except PkgIndexError as error:
             return await self._failure(error, request, ask)
@@ -214,7 +218,7 @@ class Server:
         """Tell the client what is wrong, and the log what the client is not told: the cause of what is the server's trouble."""
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
-            logger.log(logging.ERROR if isinstance(error, Corrupt) else logging.WARNING, "%s", error, exc_info=cause)
+            self._troubles.happened(error, cause)
         if ask is not None and ask.envelope:
             agent = request.headers.get("User-Agent", "")
             answer = refusal(error, request.method, realm=self.engine.settings.realm, agent=agent)
