@@ -51,6 +51,8 @@ class Context(Struct, frozen=True, kw_only=True):
     """The engine's bounded threads for disk, hashing and compression."""
     may_create: bool = True
     """False: an index store that is not there is not made; `make` raises `Missing` and changes nothing."""
+    renew_checksums: bool = False
+    """True: an index store that compares checksums of what it keeps writes them anew before it is opened."""
     settings: Mapping[str, Any] = {}
     """The table `[plugins.NAME]` of the configuration file, for the provider's name."""
     public_url: str = ""

@@ -21,7 +21,7 @@ from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import queries
-from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, require_content
+from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, renew, require_content
 from pkgindex_core.engines.sqlite.queries import serial_of
 from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.engines.sqlite.writer import Writer
@@ -263,7 +263,10 @@ class _Moved:
 
 async def open_sqlite(url: str, context: Context) -> SqliteIndex:
     """Open `sqlite:///absolute/path.db`, or `index.db` in the server's own directory for `sqlite://`."""
-    return await SqliteIndex.open(_path(url, context.data), context.clock, may_create=context.may_create)
+    path = _path(url, context.data)
+    if context.renew_checksums and path.exists():
+        await asyncio.to_thread(renew, path)
+    return await SqliteIndex.open(path, context.clock, may_create=context.may_create)
 
 
 def _path(url: str, data: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Callable
@@ -92,6 +93,42 @@ async def test_a_mirrored_file_is_fetched_again(
             DAMAGE[damage](blob_at(tmp_path, WHEEL.sha256))
     await examine_files(tmp_path / "data", files=0)
     tally("damaged files made good", 1)
+
+
+async def test_damaged_pages_of_the_database_are_errors_and_no_other_answer(
+    serve: Serve, upstream: ScriptedUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture, tally: Tally
+) -> None:
+    """One bit of each page changes under a running server. No answer is broken, and no private name is asked of the upstream."""
+    private = [build_wheel(f"private{number}", "1.0") for number in range(100)]
+    async with serve(store="", blobs="", mirrors=True, upstream=upstream.url) as served:
+        for built in private:
+            await served.put(built)
+    asked = upstream.count("page")
+    async with serve(store="", blobs="", mirrors=True, upstream=upstream.url) as served:
+        database = tmp_path / "data" / "index.sqlite"
+        chance = random.Random(3)
+        with database.open("r+b") as file:
+            for page in range(1, database.stat().st_size // 4096):
+                place = page * 4096 + chance.randrange(4096)
+                (byte,) = os.pread(file.fileno(), 1, place)
+                os.pwrite(file.fileno(), bytes([byte ^ (1 << chance.randrange(8))]), place)
+        refused = 0
+        paths = ["/", "/root", "/root/dev", "/root/dev/", "/+status", "/simple/", "/root/dev/+simple/"]
+        paths += [path for built in private for path in (f"/simple/{built.filename.split('-')[0]}/", file_path(built))]
+        for path in paths:
+            answer = await ask(served.address, path, Accept="application/json")
+            assert answer.is_whole
+            if answer.status == 200 and "+f" not in path:
+                json.loads(answer.body)
+            elif answer.status != 200:
+                assert (answer.status, b"is damaged" in answer.body) == (500, True), (path, answer.body)
+                refused += 1
+        assert refused >= 2 * len(private)
+    assert upstream.count("page") == asked
+    told = [record for record in caplog.records if "is damaged" in record.getMessage()]
+    assert 1 <= len(told) <= 3
+    assert not any(record.exc_info for record in told)
+    tally("answers from damaged pages refused", refused)
 
 
 def blobs(tmp_path: Path) -> list[Path]:

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from pkgindex_core.clock import Clock
+from pkgindex_core.compression import ZstdError
 from pkgindex_core.engines.sql.migrations import Migration, migrations
+from pkgindex_core.engines.sqlite.checksums import file_system, have_checksums, renew_checksums, require_comparing
 from pkgindex_core.errors import Conflict, Corrupt, Missing, PkgIndexError, Refused, StorageFull, Unavailable
 
 OLDEST_SQLITE: Final = (3, 51, 3)
@@ -32,8 +35,11 @@ NOW: Final = LIVE - 1
 
 WRITER_PATIENCE_MS: Final = 10_000
 READER_PATIENCE_MS: Final = 2_000
-QUICK_CHECK_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of database up to which an unclean stop is followed by a check; beyond it, that is left to `check`."""
+CHECK_SECONDS: Final = 0.2
+"""How long each start checks the database. What a check does not reach in its time is left to `verify`."""
+CHECK_SECONDS_AFTER_UNCLEAN_STOP: Final = 2.0
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, ZstdError)
+"""What a row raises when its bytes are not those that were written, in a database without page checksums."""
 _WAL_SIZE_KEPT: Final = 64 * 1024 * 1024
 
 
@@ -52,13 +58,26 @@ def prepare(path: Path, clock: Clock, steps: Sequence[Migration] | None = None) 
     """Create or migrate a database file, and make sure that this program may use it."""
     require_safe_sqlite(apsw.sqlite_lib_version())
     _create_private(path)
+    require_comparing(path)
     unclean = _size(path.with_name(path.name + "-wal")) > 0
     with translated(path), contextlib.closing(connect(path, patience_ms=WRITER_PATIENCE_MS)) as connection:
         _identify(connection, path)
-        if unclean and _size(path) <= QUICK_CHECK_LIMIT:
-            _quick_check(connection, path)
+        have_checksums(connection)
+        _quick_check(connection, path, CHECK_SECONDS_AFTER_UNCLEAN_STOP if unclean else CHECK_SECONDS)
         _enter_wal_mode(connection, path)
         _migrate(connection, path, clock, migrations("sqlite") if steps is None else steps)
+
+
+def renew(path: Path) -> None:
+    """Write a database that is whole anew, with page checksums."""
+    require_comparing(path)
+    with translated(path), contextlib.closing(connect(path, patience_ms=0)) as connection:
+        connection.pragma("checksum_verification", False)
+        _identify(connection, path)
+        problems = [text for (text,) in connection.execute("PRAGMA integrity_check(3)") if text != "ok"]
+        if problems:
+            raise damaged(path, "; ".join(problems))
+        renew_checksums(connection)
 
 
 def require_content(path: Path) -> None:
@@ -99,7 +118,7 @@ def open_reader(path: Path) -> apsw.Connection:
 
 
 def connect(path: Path, *, patience_ms: int) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=file_system())
     connection.set_busy_timeout(patience_ms)
     return connection
 
@@ -109,14 +128,16 @@ def translated(path: Path) -> Iterator[None]:
     """The border: no apsw exception passes."""
     try:
         yield
-    except apsw.Error as error:
+    except (apsw.Error, *UNREADABLE) as error:
         raise translation(error, path) from error
     except OSError as error:
         raise os_translation(error, path) from error
 
 
-def translation(error: apsw.Error, path: Path) -> PkgIndexError:
-    """What an error of SQLite means to a caller."""
+def translation(error: Exception, path: Path) -> PkgIndexError:
+    """What an error of SQLite, or of a row that it read, means to a caller."""
+    if isinstance(error, UNREADABLE):
+        return damaged(path, f"a row cannot be read: {error}")
     match error:
         case apsw.FullError():
             return StorageFull(
@@ -133,11 +154,10 @@ def translation(error: apsw.Error, path: Path) -> PkgIndexError:
                 f"{path} is not a SQLite database (or it is encrypted or overwritten)",
                 hint="check the path; if it was the index, restore it from a backup",
             )
+        case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            return damaged(path, "a page is not what was written")
         case apsw.CorruptError():
-            return Corrupt(
-                f"the index database {path} is damaged: {error}",
-                hint="stop the server, keep a copy of the file and of its -wal, and restore from a backup",
-            )
+            return damaged(path, str(error))
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return Unavailable(
                 f"the index database {path} cannot be written: {error}",
@@ -165,6 +185,14 @@ def os_translation(error: OSError, path: Path) -> PkgIndexError:
         )
     return Unavailable(
         f"the index database {path} failed: {error.strerror or error}", hint="look at the disk and its log"
+    )
+
+
+def damaged(path: Path, how: str) -> Corrupt:
+    return Corrupt(
+        f"the index database {path} is damaged: {how}",
+        hint="stop the server, keep a copy of the file and of its -wal, and restore from a backup. Another program that wrote to it (the tools of"
+        " SQLite do when they make a backup) left pages without checksums: pkgindex-serve verify --renew-checksums",
     )
 
 
@@ -210,13 +238,18 @@ def _identify(connection: apsw.Connection, path: Path) -> None:
         )
 
 
-def _quick_check(connection: apsw.Connection, path: Path) -> None:
-    problems = [text for (text,) in connection.execute("PRAGMA quick_check(3)") if text != "ok"]
+def _quick_check(connection: apsw.Connection, path: Path, seconds: float) -> None:
+    """Read pages for so long, their checksums and their structure."""
+    end = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        problems = [text for (text,) in connection.execute("PRAGMA quick_check(3)") if text != "ok"]
+    except apsw.InterruptError:
+        return
+    finally:
+        connection.set_progress_handler(None)
     if problems:
-        raise Corrupt(
-            f"the index database {path} is damaged: {'; '.join(problems)}",
-            hint="keep a copy of the file and of its -wal, and restore from a backup",
-        )
+        raise damaged(path, "; ".join(problems))
 
 
 def _enter_wal_mode(connection: apsw.Connection, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import apsw
 
-from pkgindex_core.engines.sqlite.database import closed, open_reader, translated, translation
+from pkgindex_core.engines.sqlite.database import UNREADABLE, closed, open_reader, translated, translation
 from pkgindex_core.engines.sqlite.queries import Reader
 
 THREADS: Final = 3
@@ -40,7 +40,7 @@ class Readers:
             raise closed()
         try:
             return read(self._here)
-        except apsw.Error as error:
+        except (apsw.Error, *UNREADABLE) as error:
             raise translation(error, self._path) from error
 
     async def in_thread(self, read: Callable[[Reader], _Result]) -> _Result:

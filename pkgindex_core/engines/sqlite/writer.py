@@ -30,7 +30,7 @@ from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite.applying import Applying
-from pkgindex_core.engines.sqlite.database import closed, open_writer, os_translation, translation
+from pkgindex_core.engines.sqlite.database import UNREADABLE, closed, open_writer, os_translation, translation
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
 from pkgindex_core.failpoints import failpoint
 
@@ -191,7 +191,7 @@ class Writer:
                     self._connection.execute("RELEASE caller")
                 raise
             self._connection.execute("RELEASE caller")
-        except (apsw.ConstraintError, apsw.TooBigError) as error:
+        except (apsw.ConstraintError, apsw.TooBigError, *UNREADABLE) as error:
             return translation(error, self._path)
         except apsw.Error:
             raise
