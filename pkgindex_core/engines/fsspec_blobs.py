@@ -46,7 +46,13 @@ WINDOW: Final = 4 << 20
 """Bytes of one ranged read: fsspec has no stream that every medium can do."""
 
 ANSWER_SECONDS: Final = 4.0
-"""How long a question about one blob may take. A transfer may take as long as it needs."""
+"""How long a question about one blob may take. A transfer may take as long as it needs, while the store answers questions."""
+
+_PAUSE_SECONDS: Final = 2.0
+"""Between two questions during a transfer."""
+
+_SILENCES: Final = 2
+"""So many questions in a row without an answer end a transfer. One alone may be lost behind the transfer's own bytes."""
 
 _PART_BYTES: Final = 8 << 20
 """Of an upload in parts. S3 takes 10,000 of them: 80 GB."""
@@ -170,9 +176,9 @@ class FsspecBlobs:
             begun, dash, _ = _name(info).partition("-")
             if dash and begun.isdecimal() and int(begun) <= horizon:
                 with suppress(FileNotFoundError):
-                    await self._medium.call("rm_file", info["name"])
+                    await self._medium.ask("rm_file", info["name"])
                     swept += 1
-        return swept
+        return swept + await self._medium.abort_parts(f"{self._root}/sha256/", horizon)
 
     async def close(self) -> None:
         await self._medium.close()
@@ -190,7 +196,9 @@ class FsspecBlobs:
     async def _window(self, key: Sha256, start: int, stop: int) -> bytes:
         try:
             # By name: the second parameter of s3fs's method is the version of the object.
-            chunk: bytes = await self._medium.call("cat_file", self._path(key), start=start, end=stop)
+            chunk: bytes = await self._medium.transfer(
+                self._path(key), "cat_file", self._path(key), start=start, end=stop
+            )
         except FileNotFoundError:
             raise Missing("blob", key) from None
         except Unavailable as error:
@@ -205,7 +213,7 @@ class FsspecBlobs:
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
         try:
-            listed: list[dict[str, Any]] = await self._medium.call("ls", path, detail=True)
+            listed: list[dict[str, Any]] = await self._medium.transfer(path, "ls", path, detail=True)
         except FileNotFoundError:
             return []
         return listed
@@ -236,11 +244,11 @@ class _Medium:
             return await _translated(getattr(self._files, f"_{name}")(*arguments, **options))
         return await self._in_worker(partial(getattr(self._files, name), *arguments, **options))
 
-    async def ask(self, name: str, *arguments: Any) -> Any:
+    async def ask(self, name: str, *arguments: Any, **options: Any) -> Any:
         """`call`, for what a medium that works answers at once. File systems try again for up to three minutes."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self.call(name, *arguments)
+                return await self.call(name, *arguments, **options)
         except TimeoutError as error:
             raise Unavailable(
                 f"the blob store has not answered for {ANSWER_SECONDS:.0f} seconds",
@@ -248,17 +256,72 @@ class _Medium:
                 hint="is it running?",
             ) from error
 
+    async def transfer(self, path: str, name: str, *arguments: Any, **options: Any) -> Any:
+        """`call`, for what takes as long as its bytes: it ends when the medium no longer answers questions about `path`.
+
+        The time-outs of the libraries do not do that. aiohttp waits without end for the "100 Continue" that botocore asks for
+        before each PUT, and neither has one for bytes that the other side does not take.
+        """
+        if not self._files.async_impl:
+            return await self.call(name, *arguments, **options)
+        moving = asyncio.ensure_future(self.call(name, *arguments, **options))
+        silence = asyncio.ensure_future(self._silence(path))
+        try:
+            await asyncio.wait({moving, silence}, return_when=asyncio.FIRST_COMPLETED)
+            if not moving.done():
+                raise silence.result()
+            return moving.result()
+        finally:
+            moving.cancel()
+            silence.cancel()
+            await asyncio.gather(moving, silence, return_exceptions=True)
+
+    async def _silence(self, path: str) -> Unavailable:
+        """Return when the medium does not answer any more: what the last question met."""
+        unanswered = 0
+        while True:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            try:
+                await self.ask("info", path)
+            except FileNotFoundError:
+                unanswered = 0
+            except Unavailable as error:
+                unanswered += 1
+                if unanswered == _SILENCES:
+                    return error
+            else:
+                unanswered = 0
+
     async def place(self, stage: SpooledStage, unsure: str, path: str) -> None:
         """Have the bytes of a stage under `path`, whole or not at all; by way of `unsure` if need be."""
         try:
             if not self._files.async_impl:
                 await self._in_worker(partial(self._place_and_move, stage, unsure, path))
             elif (data := stage.in_memory()) is not None:
-                await self.call("pipe_file", path, data)
+                await self.transfer(path, "pipe_file", path, data)
             else:
-                await self.call("put_file", str(stage.path), path, **self._parts)
+                await self.transfer(path, "put_file", str(stage.path), path, **self._parts)
         except FileNotFoundError as error:  # the bucket or root itself
             raise _failure(error) from error
+
+    async def abort_parts(self, below: str, horizon: float) -> int:
+        """Abort uploads in parts that were begun before `horizon`, in seconds since the epoch; how many.
+
+        S3 keeps their parts until then. s3fs aborts an upload that fails, but not one that is cancelled. The other media forget
+        such uploads after a week.
+        """
+        if not hasattr(self._files, "_abort_mpu"):
+            return 0
+        bucket, _, prefix = below.partition("/")
+        aborted = 0
+        # At most a thousand are listed; the next sweep sees the others.
+        listed = await self.ask("call_s3", "list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+        for upload in listed.get("Uploads", []):
+            if upload["Key"].startswith(prefix) and upload["Initiated"].timestamp() <= horizon:
+                with suppress(FileNotFoundError):
+                    await self.ask("abort_mpu", bucket, upload["Key"], upload["UploadId"])
+                    aborted += 1
+        return aborted
 
     async def close(self) -> None:
         closing = getattr(self._session, "close", None)
@@ -325,7 +388,7 @@ async def _session(files: Any) -> Any:
         opening = getattr(files, name, None)
         if opening is not None:
             return await opening()
-    return None
+    return getattr(files, "service_client", None)  # adlfs
 
 
 async def _translated(answer: Awaitable[Any]) -> Any:

@@ -19,7 +19,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.fsspec_blobs import _session, open_fsspec
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
-from pkgindex_core.testing.blob_store import BlobStoreContract
+from pkgindex_core.testing.blob_store import UNKNOWN, BlobStoreContract
 from tests.contracts.test_blob_stores import _abandon, _names
 from tests.object_stores import ObjectStore, fake_gcs_server, seaweedfs
 
@@ -129,6 +129,18 @@ class TestSeaweedFS(OnAnObjectStore):
     def _server(self, s3: Running) -> None:
         self.server, self.back_door = s3
         self.prefix = uuid4().hex
+
+    async def test_sweep_aborts_uploads_in_parts_that_were_abandoned(self, store: BlobStore) -> None:
+        """s3fs leaves one behind when a put is cancelled, and so does a process that is killed."""
+        bucket, path = self.server.url.partition("://")[2], self._path(UNKNOWN).partition("/")[2]
+        self._aside(lambda files: files._call_s3("create_multipart_upload", Bucket=bucket, Key=path))
+        self._aside(lambda files: files._call_s3("create_multipart_upload", Bucket=bucket, Key=f"other-{path}"))
+        assert await store.sweep(older_than=3600) == 0
+        assert await store.sweep(older_than=-10) == 1
+        listed = self._aside(lambda files: files._call_s3("list_multipart_uploads", Bucket=bucket))
+        keys = [upload["Key"] for upload in listed.get("Uploads", [])]
+        assert path not in keys
+        assert f"other-{path}" in keys, "what is not below the store's root is not its own"
 
 
 # gcsfs hands the parts of an upload over as bytes, which aiohttp remarks on.

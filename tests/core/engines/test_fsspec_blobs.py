@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -13,9 +16,12 @@ from fsspec.registry import register_implementation
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.fsspec_blobs import open_fsspec
+from pkgindex_core.engines import fsspec_blobs
+from pkgindex_core.engines.fsspec_blobs import FsspecBlobs, open_fsspec
 from pkgindex_core.errors import Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.testing.blob_store import collect, some_bytes
+from tests.contracts.test_blob_stores import ObjectFiles
 
 
 class FailingFiles(MemoryFileSystem):  # type: ignore[misc]  # fsspec ships no type information
@@ -101,3 +107,82 @@ async def test_young_equal_bytes_are_not_sent_again(context: Context) -> None:
     blob = await store.put(b"a blob")
     FailingFiles.error, FailingFiles.method = AssertionError(), "pipe_file"
     assert await store.put(b"a blob") == blob
+
+
+class StallingFiles(ObjectFiles):
+    """An object store whose transfers wait for `go_on`; `answers` says whether it still answers questions."""
+
+    protocol = "stalling"
+    buckets: dict[str, tuple[bytes, datetime]] = {}  # noqa: RUF012 - one store for all instances, as a real one is
+    answers = True
+    go_on: asyncio.Event
+    questions = 0
+
+    async def _info(self, path: str, **options: Any) -> dict[str, Any]:
+        type(self).questions += 1
+        if not self.answers:
+            await asyncio.Event().wait()
+        return await super()._info(path, **options)
+
+    async def _cat_file(self, *arguments: Any, **options: Any) -> bytes:
+        await self.go_on.wait()
+        return await super()._cat_file(*arguments, **options)
+
+    async def _pipe_file(self, *arguments: Any, **options: Any) -> None:
+        await self.go_on.wait()
+        await super()._pipe_file(*arguments, **options)
+
+    async def _put_file(self, *arguments: Any, **options: Any) -> None:
+        await self.go_on.wait()
+        await super()._put_file(*arguments, **options)
+
+
+@pytest.fixture
+async def stalling(context: Context, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FsspecBlobs]:
+    monkeypatch.setattr(fsspec_blobs, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(fsspec_blobs, "_PAUSE_SECONDS", 0.001)
+    register_implementation("stalling", StallingFiles, clobber=True)
+    StallingFiles.answers, StallingFiles.go_on = True, asyncio.Event()
+    store = await open_fsspec("stalling://bucket", context)
+    yield store
+    await store.close()
+    StallingFiles.buckets.clear()
+
+
+async def _questioned(times: int) -> None:
+    """Wait until the store has been asked so many more times."""
+    enough = StallingFiles.questions + times
+    while StallingFiles.questions < enough:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+async def test_an_upload_may_stand_still_while_the_store_answers_questions(size: int, stalling: FsspecBlobs) -> None:
+    data = some_bytes(size)
+    async with asyncio.TaskGroup() as tasks:
+        putting = tasks.create_task(stalling.put(data))
+        await _questioned(20)
+        assert not putting.done()
+        StallingFiles.go_on.set()
+    assert await collect(stalling.read(putting.result().sha256)) == data
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+async def test_an_upload_ends_when_the_store_answers_nothing_any_more(size: int, stalling: FsspecBlobs) -> None:
+    putting = asyncio.ensure_future(stalling.put(some_bytes(size)))
+    await _questioned(5)
+    StallingFiles.answers = False
+    with pytest.raises(Unavailable, match="has not answered"):
+        await putting
+    assert not StallingFiles.buckets
+
+
+async def test_a_download_ends_when_the_store_answers_nothing_any_more(stalling: FsspecBlobs) -> None:
+    StallingFiles.go_on.set()
+    blob = await stalling.put(b"a blob")
+    StallingFiles.go_on.clear()
+    reading = asyncio.ensure_future(collect(stalling.read(blob.sha256)))
+    await _questioned(5)
+    StallingFiles.answers = False
+    with pytest.raises(Unavailable, match="has not answered"):
+        await reading
