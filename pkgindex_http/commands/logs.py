@@ -25,6 +25,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+    if root.level >= logging.INFO:  # the Azure client writes a line for each request and each answer
+        logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     access_handler = logging.StreamHandler()
     if as_text:
         access_handler.setFormatter(AccessTextFormatter())

@@ -9,7 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.testing.blob_store import MIB, some_bytes
+from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.conftest import Installers, ServerProcess
 from tests.clients.running import executable, run
@@ -36,12 +37,7 @@ async def test_a_package_goes_in_and_out_of_an_object_store(
         await server.start()
         large = build_wheel("large", "1.0", files={"large/data.bin": bytes(9_000_000)})
         for built in (build_wheel("demo", "1.0"), large):
-            (tmp_path / built.filename).write_bytes(built.data)
-            ran = await run(
-                executable("twine"), "upload", "--non-interactive", "--disable-progress-bar", "--repository-url",
-                f"{server.url}/legacy/", "-u", "root", "-p", server.password, tmp_path / built.filename,
-            )  # fmt: skip
-            assert ran.status == 0, ran.output
+            await _upload(built, server, tmp_path)
         for client in ("pip", "uv"):
             ran, found = await installers.install(client, f"{server.url}/simple/", "demo", "large", "six")
             assert found == ["demo-1.0", "large-1.0", "six-1.17.0"], ran.output + server.log
@@ -53,6 +49,8 @@ async def test_a_package_goes_in_and_out_of_an_object_store(
                 assert (answer.status, await answer.read()) == (206, large.data[-7:])
             async with client.get(f"{path}.metadata") as answer:
                 assert await answer.read() == large.metadata
+            huge = build_wheel("huge", "1.0", files={"huge/data.bin": some_bytes(130 * MIB)})
+            await _upload(huge, server, tmp_path)
             store.kill()
             async with client.get("/+ready", timeout=aiohttp.ClientTimeout(5)) as answer:
                 assert answer.status == 503
@@ -61,6 +59,26 @@ async def test_a_package_goes_in_and_out_of_an_object_store(
                 assert int(answer.headers["Retry-After"]) <= 2
             async with client.get("/simple/demo/") as answer:
                 assert answer.status == 200
+            store.start()
+            async with asyncio.timeout(90):
+                while not await _is_ready(client):
+                    await asyncio.sleep(0.2)
+            async with client.get(f"/root/dev/+f/{huge.sha256[:3]}/{huge.sha256[3:16]}/{huge.filename}") as answer:
+                assert await answer.read() == huge.data, "what was acknowledged is there after the store was killed"
     finally:
         await server.kill()
         store.kill()
+
+
+async def _upload(built: BuiltFile, server: ServerProcess, directory: Path) -> None:
+    (directory / built.filename).write_bytes(built.data)
+    ran = await run(
+        executable("twine"), "upload", "--non-interactive", "--disable-progress-bar", "--repository-url",
+        f"{server.url}/legacy/", "-u", "root", "-p", server.password, directory / built.filename,
+    )  # fmt: skip
+    assert ran.status == 0, ran.output
+
+
+async def _is_ready(client: aiohttp.ClientSession) -> bool:
+    async with client.get("/+ready") as answer:
+        return answer.status == 200
