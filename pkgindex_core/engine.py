@@ -38,6 +38,7 @@ from pkgindex_core.services.documentation import Documentation
 from pkgindex_core.services.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.dumps.exporting import Exporting
 from pkgindex_core.services.dumps.restoring import Restoring
+from pkgindex_core.services.examining import Examining
 from pkgindex_core.services.explaining import Explaining
 from pkgindex_core.services.file_uploads import FileUploads
 from pkgindex_core.services.files import Files
@@ -203,6 +204,7 @@ class Engine:
             empty_passwords=settings.devpi_defaults,
             limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
         )
+        self.examining = Examining(store=store, refreshers=refreshers)
         self.explaining = Explaining(
             store=store,
             pages=self.pages,

@@ -26,7 +26,9 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
+from pkgindex_core.protocols.mirrors import Examiner
 from pkgindex_mirror import sidecars, urls
+from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.fetching import Fetch
@@ -41,6 +43,8 @@ from pkgindex_mirror.zip_parts import Odd
 _STALE_LEAST = 0.25
 _LEAST = 1.0
 """Seconds for which even a host that others waited for in vain is waited for: an answer that comes at once is not missed."""
+_EXAMINATION = 5.0
+"""Seconds for a look at an upstream: somebody who makes an index waits for it."""
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
 _WRONG_LIMIT = 1000
@@ -124,6 +128,16 @@ class ReadThrough:
             # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
             check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
+
+    async def examine(self, index: IndexConfig) -> str:
+        site = site_of(index)
+        if site is None:
+            return "it has no usable mirror_url: set mirror_url to an http or https URL"
+        try:
+            async with asyncio.timeout(_EXAMINATION):
+                return await base_problem(self._client, site, without_list=index.mirror_no_project_list)
+        except TimeoutError:
+            return f"its upstream {urls.shown(site.base)} gave no answer within {_EXAMINATION:.0f} s"
 
     def _stands(self, check: Check, index: IndexConfig, *, holds: bool) -> bool:
         """Whether an outcome is recent enough to be repeated. A page that vanished from the store is asked for again."""
@@ -372,3 +386,4 @@ def _is_announced(data: bytes, file: File) -> bool:
 
 if TYPE_CHECKING:
     _: type[Refresher] = ReadThrough
+    _also: type[Examiner] = ReadThrough

@@ -51,6 +51,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 256 * 1024
 _VALIDATOR_LIMIT = 512
 _HOSTS_LIMIT = 1000
+GLIMPSE = 64 * 1024
+"""Bytes of a page that a glimpse takes."""
 _FIRST_PROBE = 1.0
 _LONGEST_REST = 300.0
 
@@ -184,6 +186,13 @@ Value = TypeVar("Value")
 FileAnswer = Transfer | Gone | Failed
 
 
+class Glimpse(Struct, frozen=True, kw_only=True):
+    """The beginning of a page."""
+
+    body: bytes
+    content_type: str
+
+
 class UpstreamClient:
     """The one client of a program. Opened lazily inside the loop, closed by its owner."""
 
@@ -246,6 +255,28 @@ class UpstreamClient:
         # Per host, so that one that answers slowly does not hold up the others.
         async with host.pages:
             return await self._attempts(url, policy or self._settings.page_policy(), once)
+
+    async def glimpse(self, site: Site, url: str) -> Glimpse | Gone | Failed:
+        """Ask once for the beginning of a page."""
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
+
+        async def once() -> Glimpse | Gone | Failed:
+            response = await self._send(site, url, headers)
+            if isinstance(response, Failed):
+                return response
+            try:
+                if response.status != 200:
+                    return _refusal(response, site, self._clock.now())
+                body = bytearray()
+                while len(body) < GLIMPSE and (data := await response.content.read(GLIMPSE)):
+                    body += data
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                return failure_of(error)
+            finally:
+                response.close()
+            return Glimpse(body=bytes(body), content_type=response.headers.get("Content-Type", "")[:200])
+
+        return await self._attempts(url, replace(self._settings.page_policy(), attempts=1), once)
 
     @asynccontextmanager
     async def file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -85,3 +85,15 @@ class Refresher(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """What a refresher may do besides: look at the upstream of an index before anybody asks it for something."""
+
+    async def examine(self, index: IndexConfig) -> str:
+        """What is wrong with the upstream and what to do, in one sentence without secrets; empty when it looks right.
+
+        Takes a bounded time. Raises nothing.
+        """
+        ...

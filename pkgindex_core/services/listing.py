@@ -52,7 +52,7 @@ class OwnNames(Struct, frozen=True, kw_only=True):
     """Together one JSON array of normalised names, sorted."""
     stale: str = ""
     """Why these are the names of some time ago: the upstream could not be asked."""
-    unknown: str = ""
+    unknown: Unavailable | None = None
     """Why there are none: the upstream could not be asked, and no list of it is stored."""
     partial: bool = False
     """Only what somebody asked for: the mirror fetches no list."""
@@ -242,7 +242,7 @@ class Listings:
         try:
             freshness = await self._refreshed(config)
         except Unavailable as error:
-            return OwnNames(pieces=_json_array(held([])), unknown=error.message)
+            return OwnNames(pieces=_json_array(held([])), unknown=error)
         stale = freshness.reason if freshness.state == "stale" else ""
         return OwnNames(pieces=_json_array(listed(self._store, index)), stale=stale)
 

@@ -34,9 +34,10 @@ def index() -> None:
 @asynchronous
 async def create_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
         made = await engine.administration.create_index(name, parse_options(options), principal=ADMINISTRATOR)
         talk(f"index {name} created")
+        await _warn(engine, made)
         print_json(_document(engine, made))
 
 
@@ -47,9 +48,10 @@ async def create_index(name: str, options: tuple[str, ...], config: Path | None,
 @asynchronous
 async def modify_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Change options of an index: KEY=VALUE; of lists also KEY+=VALUE and KEY-=VALUE; KEY-= drops one."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
         changed = await engine.administration.modify_index(parse_index_name(name), options, principal=ADMINISTRATOR)
         talk(f"index {name} changed")
+        await _warn(engine, changed)
         print_json(_document(engine, changed))
 
 
@@ -94,3 +96,14 @@ async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None
 def _document(engine: Any, config: IndexConfig) -> dict[str, Any]:
     """An index as devpi would show it, with its name."""
     return {"name": config.name, **engine.index_options.document(config)}
+
+
+def _names_upstream(options: tuple[str, ...]) -> bool:
+    return any(option.startswith("mirror_url=") for option in options)
+
+
+async def _warn(engine: Any, index: IndexConfig) -> None:
+    """Say what is wrong with the upstream, if the engine can ask it."""
+    problem = await engine.examining.index(index)
+    if problem:
+        talk(f"warning: {index.name}: {problem}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,11 @@ from pkgindex_http.commands.helping import command
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.commands.new_store_options import unused_options
+
+if TYPE_CHECKING:
+    from pkgindex_core.engine import Engine
+
+_log = logging.getLogger(__name__)
 
 
 @command()
@@ -104,9 +110,17 @@ async def serve(settings: Settings, *, new_store: bool = False) -> None:
             talk(
                 f"The default index {server.default_index} does not exist yet; make it: pkgindex-serve index create {server.default_index}"
             )
+        examination = loop.create_task(_examine(engine))  # whatever an upstream does, the server runs
         await stopped.wait()
+        examination.cancel()
         talk(_stopping(server.busy))
         await server.stop()
+
+
+async def _examine(engine: Engine) -> None:
+    """Log what is wrong with the upstreams of mirrors."""
+    for name, problem in (await engine.examining.all()).items():
+        _log.warning("%s: %s", name, problem)
 
 
 def _stopping(busy: int) -> str:

@@ -34,7 +34,8 @@ _VERSION: Final = version("pkgindex")
 
 _AT_ONCE: Final = 64 * 1024
 """Bytes up to which a value is answered whole."""
-_CLIENT: Final = "devpi-client/"
+CLIENT: Final = "devpi-client/"
+"""In the `User-Agent` of devpi's own client."""
 _MISSING: Final[Mapping[str, str]] = {
     "index": "The stage {name} could not be found.",
 }
@@ -101,7 +102,7 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     """
     status = status_of(error)
     headers: dict[str, str] = {}
-    if status == 401 and (method not in {"GET", "HEAD"} or _CLIENT in agent):
+    if status == 401 and (method not in {"GET", "HEAD"} or CLIENT in agent):
         status = 403
     if status == 401:
         headers["WWW-Authenticate"] = _challenge(realm)
@@ -109,7 +110,7 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     text = error.message
     if isinstance(error, Missing) and error.what in _MISSING:
         text = _MISSING[error.what].format(name=error.name)
-    if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and _CLIENT in agent:
+    if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and CLIENT in agent:
         # Its users see no hint, and ours is about other ways to log in.
         text = f"{text}: devpi login USER"
     return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)

@@ -11,6 +11,7 @@ upstream has: they are sent as they come out of the store.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -19,9 +20,11 @@ import msgspec
 from aiohttp import web
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import IndexName
 from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import document, marks, said
+from pkgindex_http.devpi.envelope import CLIENT, document, marks, said
 from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
@@ -29,6 +32,7 @@ from pkgindex_http.routing import About
 from pkgindex_http.sending import StreamedResponse
 from pkgindex_http.unasked import unasked_headers, unknown_message
 
+_log = logging.getLogger(__name__)
 _OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 _AT_ONCE = 64 * 1024
 """Bytes of names up to which a list is answered whole."""
@@ -51,7 +55,11 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
         return document(options, "indexconfig")
     names = await ask.engine.listings.names(ask.index, principal=ask.principal)
     stale = [(ask.index, names.stale)] if names.stale else []
-    unknown = [(ask.index, names.unknown)] if names.unknown else []
+    unknown: list[tuple[IndexName, str]] = []
+    if names.unknown is not None:
+        if CLIENT in ask.request.headers.get("User-Agent", ""):
+            raise names.unknown  # `devpi list` prints the projects and no message: it would say that there are none
+        unknown = [(ask.index, names.unknown.message)]
     headers = {"Vary": VARY, **unasked_headers(stale, unknown)}
     start = bytearray()
     async for piece in names.pieces:
@@ -59,7 +67,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
         if len(start) > _AT_ONCE:
             break
     else:
-        found = {**options, "projects": msgspec.Raw(bytes(start))}
+        found = options if unknown else {**options, "projects": msgspec.Raw(bytes(start))}
         reply = document(found, "indexconfig", message=unknown_message(unknown))
         return msgspec.structs.replace(reply, headers={**reply.headers, **headers})
     headers |= {"Content-Type": JSON, "Cache-Control": "no-store", **SECURITY_HEADERS, **await marks(ask.engine)}
@@ -78,18 +86,30 @@ async def create(ask: Ask) -> Reply:
     if isinstance(given, list):
         raise Refused("an index is made from an object of options, not from a list")
     made = await ask.engine.administration.create_index(_name(ask), given, principal=ask.principal)
-    return document(ask.engine.overview.options(made), "indexconfig")
+    return await _told(ask, made, given)
 
 
 async def modify(ask: Ask) -> Reply:
     """Change some options of an index."""
+    given = await _options(ask)
     changed = await ask.engine.administration.modify_index(
         ask.index,
-        await _options(ask),
+        given,
         principal=ask.principal,
         must_change=ask.query("error_on_noop") is not None,
     )
-    return document(ask.engine.overview.options(changed), "indexconfig")
+    return await _told(ask, changed, given)
+
+
+async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any]) -> Reply:
+    """An index as it is now. With a new upstream a warning may stand beside it: a wrong URL makes every project absent."""
+    problem = ""
+    if any(str(option).startswith("mirror_url") for option in given) and index.is_mirror:
+        problem = await ask.engine.examining.index(index)
+    if problem:
+        _log.warning("%s: %s", index.name, problem)
+        problem = f"warning: {index.name}: {problem}"
+    return document(ask.engine.overview.options(index), "indexconfig", message=problem)
 
 
 async def may_delete(ask: Ask) -> None:

@@ -145,7 +145,11 @@ async def test_a_mirrors_projects_are_all_that_its_upstream_has(serve: Serve, co
 async def test_a_mirrors_projects_that_are_not_known_are_not_none(serve: Serve) -> None:
     async with serve() as served:
         await served.index("root/up", type="mirror", mirror_url="https://pkgs.example.test/")
-        assert (await ask(served, "GET", "/root/up"))[0] == 503
+        status, document = await ask(served, "GET", "/root/up")
+        assert (status, document["result"]["type"], "projects" in document["result"]) == (200, "mirror", False)
+        assert document["message"].startswith("not known: root/up: the project list of root/up")
+        async with served.get("/root/up", headers={"User-Agent": "devpi-client/7.3.0"}) as answer:
+            assert answer.status == 503
         assert (await ask(served, "GET", "/root/up?no_projects="))[0] == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror import checks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from tests.clients.running import clean_environment, executable
 from tests.http.conftest import MIRRORED_WHEEL as WHEEL
 from tests.http.conftest import Mirrored
 from tests.http.conftest import MirroredStart as Start
@@ -250,7 +252,7 @@ async def test_an_index_is_described_although_its_projects_are_not_known(mirrore
         world.upstream.script("names", behaviours.status(500))
         answer, body = await world.get("/root/pypi", Accept="application/json")
         document = json.loads(body)
-        assert (answer.status, document["type"], document["result"]["projects"]) == (200, "indexconfig", [])
+        assert (answer.status, document["type"], "projects" in document["result"]) == (200, "indexconfig", False)
         assert document["result"]["type"] == "mirror"
         assert "it answered 500" in document["message"]
         assert "it answered 500" in answer.headers["X-PkgIndex-Unknown"]
@@ -276,3 +278,63 @@ async def test_versions_are_told_beside_a_mirror_that_could_not_be_asked(mirrore
         explained = json.loads((await world.get("/+explain?index=root/dev&project=demo", Accept="application/json"))[1])
         layer = next(each for each in explained["layers"] if each["index"] == "root/pypi")
         assert (layer["state"], layer["detail"]) == ("unavailable", "demo in root/pypi is not known: it answered 500")
+
+
+# An upstream that is none
+
+
+async def test_an_index_with_a_wrong_upstream_is_made_with_a_warning(
+    mirrored: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the `/simple/` forgotten every project would be 404, without a word."""
+    async with mirrored(allow_networks=["127.0.0.0/8"]) as world:
+        wrong = world.upstream.url.removesuffix("simple/")
+        who = await world.served.user("anna")
+        options = {"type": "mirror", "mirror_url": wrong}
+        async with world.served.request("PUT", "/anna/other", json=options, headers=who) as answer:
+            made = await answer.json()
+        said = f"warning: anna/other: its upstream {wrong} is no simple index, {wrong}simple/ is one"
+        assert answer.status == 200
+        assert made["result"]["mirror_url"] == wrong
+        assert made["message"].startswith(said)
+        assert said.removeprefix("warning: ") in caplog.text
+        assert await world.served.engine.examining.all() == {
+            "anna/other": made["message"].partition(": anna/other: ")[2]
+        }
+        async with world.served.request(
+            "PATCH", "/anna/other", json=[f"mirror_url={world.upstream.url}"], headers=who
+        ) as answer:
+            assert "message" not in await answer.json()
+
+
+async def test_a_start_warns_of_a_wrong_upstream_and_waits_for_none(tmp_path: Path) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.add("demo", WHEEL)
+        wrong = upstream.url.removesuffix("simple/")
+        program = await asyncio.create_subprocess_exec(
+            *(executable("pkgindex-serve"), "run", "--data", tmp_path / "data", "--port", "0", "--upstream", wrong),
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(),
+        )
+        assert program.stderr is not None
+        try:
+            async with asyncio.timeout(60):
+                async for line in program.stderr:
+                    if b"is no simple index" in line:
+                        break
+            assert f"set mirror_url={wrong}simple/".encode() in line
+        finally:
+            program.terminate()
+            await program.communicate()
+        # The command that mends it says nothing more; one that does not is warned.
+        for url, warned in ((wrong, True), (upstream.url, False)):
+            program = await asyncio.create_subprocess_exec(
+                *(executable("pkgindex-serve"), "index", "modify", "root/pypi", f"mirror_url={url}", "title=x"),
+                *("--data", tmp_path / "data"),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=clean_environment(),
+            )
+            _, said = await program.communicate()
+            assert program.returncode == 0
+            assert (b"warning: root/pypi: its upstream" in said) is warned

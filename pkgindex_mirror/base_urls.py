@@ -1,0 +1,54 @@
+"""Whether the URL of an upstream is the base of a simple index, and which one probably is.
+
+A base with the `/simple/` forgotten answers 404 for every project, or something that is no page: to clients all projects are absent, and
+nothing is wrong in the log. So the base is looked at when it is given. Only its beginning is read: PyPI's list has 23 MB.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pkgindex_mirror import urls
+from pkgindex_mirror.name_lists import NameListing, read_names
+from pkgindex_mirror.pages import is_json
+from pkgindex_mirror.upstream import GLIMPSE, Failed, Glimpse, Gone, Site, UpstreamClient
+
+_PLACES = ("simple/", "+simple/")
+_MARK = b"pypi:repository-version"
+
+
+async def base_problem(client: UpstreamClient, site: Site, *, without_list: bool = False) -> str:
+    """What is wrong with an upstream's URL, and what to do; empty when it looks right.
+
+    `without_list`: it is known to have no list of projects, so that nothing follows from an absent one.
+    """
+    shown = urls.shown(site.base)
+    found = await client.glimpse(site, site.base)
+    if isinstance(found, Failed):
+        return f"its upstream {shown} could not be asked: {found.reason}"
+    verdict = "no" if isinstance(found, Gone) else _verdict(found)
+    if verdict == "yes":
+        return ""
+    for place in _PLACES:
+        other = await client.glimpse(site, site.base + place)
+        if isinstance(other, Glimpse) and _verdict(other) != "no":
+            return f"its upstream {shown} is no simple index, {shown}{place} is one: set mirror_url={shown}{place}"
+    if verdict == "unclear" or without_list:
+        return ""
+    what = f"it answered {found.status}" if isinstance(found, Gone) else "it answered with no list of projects"
+    return (
+        f"its upstream {shown} does not look like a simple index: {what}. If it has pages of projects all the same, "
+        "set mirror_no_project_list=True; otherwise correct mirror_url"
+    )
+
+
+def _verdict(found: Glimpse) -> Literal["yes", "no", "unclear"]:
+    """Whether this is the beginning of a list of projects."""
+    if is_json(found.body, found.content_type):
+        return "yes" if b'"projects"' in found.body else "no"
+    if _MARK in found.body.lower():
+        return "yes"
+    if len(found.body) >= GLIMPSE:
+        return "unclear"
+    names = read_names(found.body, found.content_type)
+    return "unclear" if isinstance(names, NameListing) and names.names else "no"
