@@ -437,6 +437,8 @@ def _bad_members() -> Iterator[tuple[str, bytes, str]]:
             yield f"{label}-{what}", _compressed(method, body), because
     greedy = struct.pack("<BBHBI", 9, 4, 5, 0x5D, 0xFFFFFFFF) + bytes(20)
     yield "lzma-that-wants-gigabytes", _compressed(14, greedy), "damaged"
+    far = b"\x28\xb5\x2f\xfd\0" + bytes([(30 - 10) << 3]) + (1).to_bytes(3, "little")
+    yield "zstd-that-wants-gigabytes", _compressed(93, far), "damaged"
     yield "newer-version-without-need", _with_both({"version": 63}), "newer zip version"
     entries = _entries()
     entries[1].method = STORED

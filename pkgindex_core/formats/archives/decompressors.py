@@ -17,8 +17,8 @@ from typing import Final, Protocol
 from pkgindex_core.compression import ZstdError, zstd_decompressor
 from pkgindex_core.formats.archives.bounds import MIB
 
-MEMORY_BYTES: Final = 64 * MIB
-"""A stream says how far back it refers; some may say gigabytes."""
+MEMORY_BYTES: Final = 96 * MIB
+"""A stream says how far back it refers; some may say gigabytes. The most that `xz -9` asks for is 65 MiB."""
 
 STORED = 0
 DEFLATED = 8

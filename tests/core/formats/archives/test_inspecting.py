@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import ArchiveLimits, Inspection, inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
-from pkgindex_core.formats.upload_rules import Findings
+from pkgindex_core.formats.upload_rules import LENIENT, Findings
 from pkgindex_core.testing import tar_parts as tar
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, core_metadata, record_of, zip_of
 
@@ -62,6 +64,18 @@ def test_va19_the_name_decides_what_the_file_must_be(tmp_path: Path) -> None:
         inspect(wheel.data, tmp_path, filename=sdist.filename)
     with pytest.raises(Refused, match="not a zip file"):
         inspect(sdist.data, tmp_path, filename=wheel.filename)
+
+
+@pytest.mark.parametrize("preset", [0, 9, 9 | lzma.PRESET_EXTREME])
+def test_every_preset_of_xz_is_taken_and_a_larger_dictionary_is_not(preset: int, tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    plain = gzip.decompress(build_sdist("demo", "1.0").data)
+    name = parse_upload_filename("demo-1.0.tar.xz", LENIENT)
+    path.write_bytes(lzma.compress(plain, preset=preset))
+    assert inspect_archive(path, name, rules=LENIENT).metadata
+    path.write_bytes(lzma.compress(plain, filters=[{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": 1 << 28}]))
+    with pytest.raises(Refused, match="xz stream is damaged"):
+        inspect_archive(path, name, rules=LENIENT)
 
 
 def test_va21_both_usual_compressions_are_taken(tmp_path: Path) -> None:
