@@ -271,6 +271,9 @@ def _parse_other(filename: str, kind: UploadKind, findings: Findings, project: s
     if not LEGACY_MARKS.fullmatch(spelled):
         findings.refuse(f"{spelled!r} in {filename!r} is not a version (PEP 440)")
         return None
+    if not _MARKS.fullmatch(filename):
+        findings.refuse(f"{filename!r} has characters other than letters, digits and '.', '_', '-', '+', '!', '~'")
+        return None
     found = normalized_or_none(name_part)
     if found is None:
         return None
@@ -381,6 +384,7 @@ _NO_LONGER: dict[FileKind, str] = {
 }
 
 _VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 would let white space pass
+_MARKS = re.compile(r"[A-Za-z0-9._+!~-]+")
 _BUILD = re.compile(r"[0-9][A-Za-z0-9_.]*")
 _TAG = re.compile(r"[A-Za-z0-9_]+")
 # `.linux-x86_64`, `.macosx-10.9-x86_64`, `.win32`, `.win-amd64`: what bdist_dumb and the Windows installers append.

@@ -23,7 +23,7 @@ from pkgindex_core.formats.archives import Inspection
 from pkgindex_core.formats.core_metadata import CoreMetadata, check_metadata
 from pkgindex_core.formats.filenames import UploadKind, UploadName
 from pkgindex_core.formats.upload_rules import PYPI, Findings, Unusual, UploadRules
-from pkgindex_core.formats.versions import same_version
+from pkgindex_core.formats.versions import is_pep440, same_version
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import UploadForm
 
@@ -65,7 +65,7 @@ class UploadFacts(Struct, frozen=True, kw_only=True):
     display_name: str
     """The name as the metadata spells it."""
     version: str
-    """As the filename spells it."""
+    """As the filename spells it, or as the metadata does if PEP 440 does not know it."""
     requires_python: str
     """From the archive, which is what installers read."""
     metadata: CoreMetadata
@@ -150,7 +150,7 @@ def check_upload(
     return UploadFacts(
         project=name.project,
         display_name=metadata.name,
-        version=name.version,
+        version=name.version if is_pep440(name.version) else metadata.version,
         requires_python=metadata.requires_python if metadata_fields.is_specifier(metadata.requires_python) else "",
         metadata=metadata,
         warnings=findings.warnings,

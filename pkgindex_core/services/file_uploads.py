@@ -232,7 +232,7 @@ class _FileUpload:
         facts = check_upload(self._form, self._filename, self._name, inspection, self._rules)
         file = File(
             filename=self._filename,
-            version=self._name.version,
+            version=facts.version,
             size=size,
             upload_time=self._clock.now(),
             requires_python=facts.requires_python,

@@ -68,6 +68,7 @@ OLD: list[tuple[str, bytes, str, str, str]] = [
     ("foo-1.0.tar.xz", tar_of(tree("foo", "1.0"), "xz"), "foo", "1.0", "'foo-1.0.tar.gz'"),
     ("foo-1.0.tar.Z", b"\x1f\x9d\x90", "foo", "1.0", "'foo-1.0.tar.gz'"),
     ("pytz-2004d.tar.gz", tar_of(tree("pytz", "2004d"), "gz"), "pytz", "2004d", "PEP 440"),
+    ("foo-1.0_final.tar.gz", tar_of(tree("foo", "1.0_final"), "gz"), "foo", "1.0_final", "PEP 440"),
     ("a-b-one-two.tar.gz", tar_of(tree("a-b-one", "two"), "gz"), "a-b-one", "two", "PEP 440"),
     ("Old.Egg-1.0_final-py2.7.egg", EGG, "old-egg", "1.0-final", "build a wheel"),
     ("old-1.0.linux-x86_64.tar.gz", DUMB, "old", "1.0", "build a wheel"),

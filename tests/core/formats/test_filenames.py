@@ -140,7 +140,7 @@ def test_va13_va27_lenient_takes_files_of_every_age_and_pypi_names_the_modern_fo
 @pytest.mark.parametrize(
     "filename",
     ["../a-1.tar.gz", "a-1\n.zip", "x\\a-1.egg", "\uff41-1.zip", "a-1.tar.gz.asc", "a-1.zst", "a-1.tar.zst", "a.zip",
-     "-1.exe", "a-1 final.zip", "a-1-py3-none-any.WHL", "a-1-b1-py3-none-any.whl", "a" * 250 + "-1.zip"],
+     "-1.exe", "a-1 final.zip", "a-1-py2.7-<b>.egg", 'a-1-py2.7-".egg', "a-1.win32 (1).exe", "a-1-py3-none-any.WHL", "a-1-b1-py3-none-any.whl", "a" * 250 + "-1.zip"],
 )  # fmt: skip
 def test_va13_what_is_dangerous_or_no_package_is_refused_by_all_rules(filename: str) -> None:
     for rules in (LENIENT, PYPI):
