@@ -58,8 +58,10 @@ from pkgindex_core.services.project_information import ProjectInformation
 from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
+from pkgindex_core.services.repairing import Repairing
 from pkgindex_core.services.results import Results
 from pkgindex_core.services.uploads import UploadLimits, Uploads
+from pkgindex_core.services.verifying import Verifying
 from pkgindex_core.services.versions import Versions
 from pkgindex_core.services.workers import in_worker
 from pkgindex_core.urls import masked, without_credentials
@@ -194,6 +196,10 @@ class Engine:
             store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
         )
         self.forwarding = Forwarding(parcels=parcels, publishers=publishers)
+        self.verifying = Verifying(store=store, blobs=blobs, clock=clock)
+        self.repairing = Repairing(
+            store=store, blobs=blobs, refreshers=refreshers, verifying=self.verifying, workers=workers
+        )
         self.overview = Overview(store=store, options=self.index_options)
         self.administration = Administration(
             store=store,
@@ -227,12 +233,13 @@ class Engine:
         create: bool = True,
         new_store: bool = False,
         restoring: str = "",
+        renew_checksums: bool = False,
     ) -> AsyncIterator[Engine]:
         """Open the stores that the settings name and everything on top of them.
 
         Without `create` a store that is not there, or has no commit, is `Missing`, and nothing is made. A new store is not begun
         beside the blobs of another one (`services.ownership`), unless `new_store` insists; `restoring` is the identity of a
-        dump that is going to fill an empty store.
+        dump that is going to fill an empty store. `renew_checksums` has the index store write its checksums anew first.
 
         Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
         With `followers` everything that plugins do about commits is done, as a server does it.
@@ -245,7 +252,13 @@ class Engine:
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
-            context = Context(data=data, clock=clock, workers=workers, public_url=_public_url(settings))
+            context = Context(
+                data=data,
+                clock=clock,
+                workers=workers,
+                public_url=_public_url(settings),
+                renew_checksums=renew_checksums,
+            )
             make_store = partial(plugins.index_store(settings.store).make, settings.store)
             only_existing = replace(context, may_create=False)
             store: IndexStore | None = None

@@ -46,6 +46,12 @@ POINTS: Final[frozenset[str]] = frozenset(
         "owner.written",
         "owner.renamed",
         "owner.kept",
+        # damaged blobs: found, set aside, made again
+        "verify.noted",
+        "aside.moved",
+        "aside.kept",
+        "repair.set_aside",
+        "repair.made",
         # a commit in SQLite
         "commit.begun",
         "commit.written",

@@ -17,6 +17,7 @@ from pkgindex_http.commands.plugins import plugins
 from pkgindex_http.commands.projects import project
 from pkgindex_http.commands.releases import delete, explain, mark, upload, yank
 from pkgindex_http.commands.run import run
+from pkgindex_http.commands.verifying import verify
 
 
 class _RunByDefault(Group):
@@ -48,6 +49,7 @@ main.section("Serve", run, index, explain, plugins)
 main.section("People", user, token)
 main.section("Packages", upload, yank, delete, project, mark, history)
 main.section("Moving", import_, export)
+main.section("Looking after it", verify)
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,8 @@ Every part of a path is ours, from a digest or random:
       sha256/
         ab/                             a shard
           abcdef01…                     a blob, whole, 0600: 64 hexadecimal digits that begin with the shard's two
+      damaged/
+        abcdef01….89abcdef              what had a blob's name and other bytes than its own; for the operator
       owner                             the identity of the index that the blobs belong to: 32 hexadecimal digits
       staging/
         0f3c…(32 digits).part           bytes on their way, locked while their stage lives; swept when abandoned
@@ -59,6 +61,7 @@ class BlobTree:
         self.staging = root / "staging"
         self._root = root
         self._blobs = root / "sha256"
+        self._damaged = root / "damaged"
         self._operations = operations
         self._durable: set[str] = set()  # shards whose own name was synced by this process
         self._doubtful: set[Path] = set()  # directories whose name a sync failed on
@@ -68,6 +71,7 @@ class BlobTree:
         """Make what is missing; refuse what is not safe."""
         self._root = self._root.resolve()  # the way to the root may lead over symlinks; nothing below it does
         self._blobs, self.staging = self._root / "sha256", self._root / "staging"
+        self._damaged = self._root / "damaged"
         missing = [path for path in self._root.parents if self._operations.status(path) is None]
         for path in (*reversed(missing), self._root, self._blobs, self.staging):
             self._have_directory(path)
@@ -81,7 +85,7 @@ class BlobTree:
     def keep(self, stage: SpooledStage, modified: float) -> Blob:
         """Have the bytes of a stage under their digest, durably, or raise and have changed nothing."""
         blob = Blob(stage.sha256(), stage.size, modified)
-        there = self._examine(blob)
+        there = self._examine(blob.sha256, blob.size)
         if there is not None and there.whole and self._renew(blob, there):
             return blob
         path, descriptor = stage.spill()
@@ -152,6 +156,31 @@ class BlobTree:
             raise
         finally:
             self.close(descriptor)
+
+    def set_aside(self, key: Sha256) -> bool:
+        """Move a blob to `damaged/` if its bytes are not its own, durably; False when there is nothing to move.
+
+        Compared under the lock of its shard: bytes that are kept meanwhile are not moved away.
+        """
+        try:
+            with self._locked(key) as directory:
+                there = self._examine(key, None)
+                if there is None or there.whole:
+                    return False
+                self._have_directory(self._damaged)
+                beside = self._operations.open_directory(self._damaged)
+                try:
+                    name = f"{key}.{secrets.token_hex(4)}"
+                    self._operations.rename(self.path(key), name, beside)
+                    failpoint("aside.moved")
+                    self._operations.sync_directory(beside)
+                    self._operations.sync_directory(directory)
+                    failpoint("aside.kept")
+                finally:
+                    self.close(beside)
+                return True
+        except FileNotFoundError:
+            return False
 
     def find(self, key: Sha256) -> Blob | None:
         try:
@@ -287,18 +316,19 @@ class BlobTree:
         finally:
             self.close(descriptor)
 
-    def _examine(self, blob: Blob) -> _Found | None:
-        """What has the blob's name, and whether it is the blob."""
+    def _examine(self, key: Sha256, size: int | None) -> _Found | None:
+        """What has a blob's name, and whether it is the blob."""
         try:
-            descriptor = self._operations.open(self.path(blob.sha256))
+            descriptor = self._operations.open(self.path(key))
         except OSError as error:
             if error.errno in _NOTHING_OF_OURS:
                 return None
             raise
         try:
             status = self._operations.opened_status(descriptor)
-            candidate = _may_be(blob, status) and blob.sha256 not in self._suspect
-            return _Found(status.st_ino, candidate and self._digest(descriptor) == blob.sha256)
+            regular = stat.S_ISREG(status.st_mode) and size in {None, status.st_size}
+            candidate = regular and key not in self._suspect
+            return _Found(status.st_ino, candidate and self._digest(descriptor) == key)
         finally:
             self.close(descriptor)
 

@@ -4,6 +4,7 @@ fsspec is used for what it is good at, naming and configuring media, and through
 is the local store's, so one can be copied onto the other:
 
     ROOT/sha256/ab/abcdef01…              a blob
+    ROOT/damaged/abcdef01….89abcdef       what had a blob's name and other bytes than its own
     ROOT/owner                            the identity of the index that the blobs belong to
     ROOT/staging/SECONDS-RANDOM.part      an upload on a medium whose writes are not atomic; swept by its SECONDS
 
@@ -148,6 +149,21 @@ class FsspecBlobs:
                 key = parse_sha256(_name(info))
                 if key == _name(info) and key.startswith(shard) and (blob := _blob(key, info)):
                     yield blob
+
+    async def set_aside(self, key: Sha256) -> bool:
+        # No medium moves an object on condition: one that is replaced between the reading and the removal goes too.
+        if parse_sha256(key) != key or (blob := await self.stat(key)) is None:
+            return False
+        async with self.stage() as stage:
+            with suppress(Corrupt, Missing):  # what can be read of it
+                async for chunk in self.read(key, Span(0, blob.size) if blob.size else None):
+                    await stage.write(chunk)
+            if await in_worker(self._workers, "reading a damaged blob", _seal, stage) == key:
+                return False
+            aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
+            await self._medium.place(stage, self._unsure(), aside)
+            failpoint("aside.moved")
+            return await self.drop(key)
 
     async def owner(self) -> str:
         try:

@@ -115,6 +115,9 @@ class LocalBlobs:
             for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
                 yield blob
 
+    async def set_aside(self, key: Sha256) -> bool:
+        return await in_worker(self._workers, "setting a damaged blob aside", self._tree.set_aside, key)
+
     async def owner(self) -> str:
         return await in_worker(self._workers, "reading whose the blobs are", self._tree.owner)
 

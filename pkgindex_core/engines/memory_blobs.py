@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Hasher, Sha256
+from pkgindex_core.digests import Hasher, Sha256, sha256_of
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
@@ -37,6 +37,8 @@ class MemoryBlobs:
         self._clock = clock
         self._staging = staging
         self._owner = ""
+        self.damaged: dict[Sha256, bytes] = {}
+        """What was set aside."""
 
     def stage(self, *algorithms: str) -> MemoryStage:
         return MemoryStage(self, self._staging / f"{secrets.token_hex(16)}.part", algorithms)
@@ -67,6 +69,12 @@ class MemoryBlobs:
 
     async def drop(self, key: Sha256) -> bool:
         return self.blobs.pop(key, None) is not None
+
+    async def set_aside(self, key: Sha256) -> bool:
+        if key not in self.blobs or sha256_of(self.blobs[key][0]) == key:
+            return False
+        self.damaged[key] = self.blobs.pop(key)[0]
+        return True
 
     async def walk(self) -> AsyncIterator[Blob]:
         for key in list(self.blobs):

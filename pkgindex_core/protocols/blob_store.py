@@ -107,6 +107,14 @@ class BlobStore(Protocol):
         """Remove the bytes; False when they were not there. Durable when it returns."""
         ...
 
+    async def set_aside(self, key: Sha256) -> bool:
+        """Take damaged bytes out of the blobs without deleting them; False when there are none, or they are those of the key.
+
+        Bytes that cannot be read count as damaged. Afterwards the key is not there, durably, and the bytes lie beside the blobs,
+        where an operator finds them. Right bytes that are stored meanwhile stay, where the medium can tell.
+        """
+        ...
+
     def walk(self) -> AsyncIterator[Blob]:
         """Every blob, in no particular order. Blobs that come or go meanwhile may be missed."""
         ...

@@ -123,7 +123,9 @@ class Files:
         known = await self._named(tree, config, pinned, filename, principal)
         self._offer(tree, config, known, f"{index}/{pinned}/{filename}")
         stored = known.sidecar if sidecar else known.bytes
-        if stored is not None:
+        if (
+            stored is not None and isinstance(stored.place, Path) and stored.place.exists()
+        ):  # damaged bytes are set aside
             return stored
         public = permits(Principal(), Action.READ, index=config).allowed
         if sidecar:

@@ -641,6 +641,28 @@ class BlobStoreContract:
         assert await keys_of(store) == set()
         await store.sweep(older_than=0)
 
+    async def test_damaged_bytes_are_set_aside_and_may_come_back(self, store: BlobStore) -> None:
+        for data in (b"a blob that the disk will change", some_bytes(300 * KIB)):
+            blob = await store.put(data)
+            self.poke(blob.sha256, data[:-1] + bytes([data[-1] ^ 1]))
+            assert await store.set_aside(blob.sha256) is True
+            assert await store.stat(blob.sha256) is None
+            assert self.peek(blob.sha256) is None
+            assert await keys_of(store) == set()
+            await store.sweep(older_than=0)
+            assert await store.set_aside(blob.sha256) is False
+            await store.put(data)
+            assert self.peek(blob.sha256) == data
+            await store.drop(blob.sha256)
+
+    async def test_whole_bytes_and_what_is_not_there_are_not_set_aside(self, store: BlobStore) -> None:
+        for data in (b"whole", b"", some_bytes(300 * KIB)):
+            blob = await store.put(data)
+            assert await store.set_aside(blob.sha256) is False
+            assert self.peek(blob.sha256) == data
+        assert await store.set_aside(UNKNOWN) is False
+        assert await store.set_aside(Sha256("../etc/passwd")) is False
+
     # Whose the blobs are.
 
     async def test_the_first_index_that_claims_the_blobs_has_them(self, store: BlobStore) -> None:

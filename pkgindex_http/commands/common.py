@@ -59,15 +59,23 @@ def settings_from(config: Path | None, **flags: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, mirrors: bool = False, create: bool = False, restoring: str = ""
+    settings: Settings,
+    *,
+    mirrors: bool = False,
+    create: bool = False,
+    restoring: str = "",
+    renew_checksums: bool = False,
 ) -> AsyncIterator[Engine]:
     """An engine for the time of one command. Without `mirrors` nothing can be fetched, and no HTTP client is loaded.
 
-    With `create` a store that is not there is made; `restoring` is the identity of the dump that is going to fill it.
+    With `create` a store that is not there is made; `restoring` is the identity of the dump that is going to fill it. `renew_checksums`: see
+    `Engine.open`.
     """
     from pkgindex_core.engine import Engine
 
-    async with Engine.open(settings, mirrors=mirrors, create=create, restoring=restoring) as engine:
+    async with Engine.open(
+        settings, mirrors=mirrors, create=create, restoring=restoring, renew_checksums=renew_checksums
+    ) as engine:
         if create and not restoring:
             await engine.prepare()
         yield engine

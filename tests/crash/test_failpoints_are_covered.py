@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pkgindex_core.failpoints import POINTS
-from tests.crash import test_kill_fetch, test_kill_moving, test_kill_push, test_kill_start, test_kill_upload
+from tests.crash import (
+    test_kill_fetch,
+    test_kill_moving,
+    test_kill_push,
+    test_kill_start,
+    test_kill_upload,
+    test_kill_verify,
+)
 
 KILLED = {
     *test_kill_upload.PASSES,
     *test_kill_fetch.STEPS,
     *test_kill_push.STEPS,
     *test_kill_start.STEPS,
+    *test_kill_verify.STEPS,
     *test_kill_moving.EXPORT_STEPS,
     *test_kill_moving.RESTORE_STEPS,
     *test_kill_moving.IMPORT_STEPS,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,8 @@ from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import Serial
 from pkgindex_core.testing.wheels import build_wheel
 from tests.core.services.devpi_dumps import DevpiDumpBuilder
+from tests.crash.conftest import Command
 from tests.crash.oracle import prepare_data
-from tests.crash.processes import PATIENCE_SECONDS, Starter, clean_environment
-
-Command = Callable[..., "asyncio.Future[int]"]
 
 
 def steps(group: str) -> list[str]:
@@ -26,22 +22,6 @@ def steps(group: str) -> list[str]:
 
 
 EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export."), steps("restore."), steps("import.")
-
-
-@pytest.fixture
-def command(starter: Starter, tmp_path: Path) -> Callable[..., object]:
-    """Run `pkgindex-serve …` to its end; return its status, negative for a signal."""
-
-    async def run(*words: str | Path, failpoints: str = "") -> int:
-        env = clean_environment() | ({"PKGINDEX_FAILPOINTS": failpoints} if failpoints else {})
-        with (tmp_path / "output").open("ab") as output:
-            pid = starter.fork([*map(str, words)], env, output.fileno(), output.fileno())
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (status := starter.status(pid)) is None:
-                await asyncio.sleep(0.005)
-        return status
-
-    return run
 
 
 async def commits_of(data: Path) -> object:

@@ -39,7 +39,7 @@ def completed(*words: str, incomplete: str) -> list[str]:
 def test_commands_stand_in_groups_and_no_summary_is_cut() -> None:
     text = helped("-h")
     assert [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
-        "Options:", "Serve:", "People:", "Packages:", "Moving:",
+        "Options:", "Serve:", "People:", "Packages:", "Moving:", "Looking after it:",
     ]  # fmt: skip
     assert "..." not in text.partition("Options:")[2]
     assert text == helped("--help")

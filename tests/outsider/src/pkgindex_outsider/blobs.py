@@ -1,6 +1,7 @@
 """A blob store: one flat directory with a file for each blob, named by its sha256.
 
     {directory}/{sha256}          a blob; whole, because it was renamed into its place
+    {directory}/damaged/          what had a blob's name and other bytes than its own
     {directory}/owner             the identity of the index that the blobs belong to
     {directory}/staging/{random}  bytes on their way
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pkgindex_core.digests import Hasher, Sha256, parse_sha256
+from pkgindex_core.digests import Hasher, Sha256, parse_sha256, sha256_of
 from pkgindex_core.errors import Corrupt, Missing, Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span, Stage
@@ -94,6 +95,26 @@ class FlatBlobs:
         except Missing:
             return False
         return True
+
+    async def set_aside(self, key: Sha256) -> bool:
+        path = self._path(key)
+        if path is None:
+            return False
+
+        def move() -> bool:
+            data = path.read_bytes()
+            if sha256_of(data) == key:
+                return False
+            (self.directory / "damaged").mkdir(mode=0o700, exist_ok=True)
+            path.rename(self.directory / "damaged" / f"{key}.{secrets.token_hex(4)}")
+            _sync_directory(self.directory / "damaged")
+            _sync_directory(self.directory)
+            return True
+
+        try:
+            return await self.in_worker(move)
+        except Missing:
+            return False
 
     async def walk(self) -> AsyncIterator[Blob]:
         for path in await self.in_worker(lambda: [*self.directory.iterdir()]):

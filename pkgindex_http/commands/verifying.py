@@ -1,0 +1,120 @@
+"""`pkgindex-serve verify`: whether the store is whole, and what can be done about what is not.
+
+Exit status: 0 when everything is whole or was repaired; 3 when something is damaged or lost; 1 when it stopped. The same command then
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pkgindex_core.services.verified_record import open_record
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
+from pkgindex_http.commands.helping import command
+from pkgindex_http.commands.moving import NOT_ALL
+from pkgindex_http.commands.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pkgindex_core.services.verifying import Trouble, Verified
+
+_MIB = 1 << 20
+
+
+@command()
+@settings_options
+@click.option("--repair", is_flag=True, help="Fetch or make again what can be; set aside what is damaged.")
+@click.option(
+    "--rate",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    metavar="MIB",
+    help="MiB to read a second; 0 is no limit.",
+)
+@click.option("--anew", is_flag=True, help="Do not go on where an earlier verification was stopped.")
+@click.option(
+    "--renew-checksums",
+    is_flag=True,
+    help="First write the page checksums of the database anew, with the server stopped: after another program has written to it, or"
+    " where it has none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
+@asynchronous
+async def verify(
+    repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, config: Path | None, **flags: Any
+) -> None:
+    """Read everything in the store, and compare it with its digests and with the database.
+
+    A server may go on working. What is damaged is never deleted: `--repair` moves it to `damaged` in the blob store, fetches mirrored files
+    again, makes metadata from its wheel, and tells which uploads are to be sent again.
+    """
+    settings = settings_from(config, **flags)
+    async with opened(settings, mirrors=repair, renew_checksums=renew_checksums) as engine:
+        with open_record(Path(settings.data), anew=anew) as record, progress_bar("Verifying") as progress:
+            if len(record):
+                talk(f"going on: {len(record)} files were found whole by an earlier verification")
+            found = await engine.verifying.verify(record, rate=rate * _MIB, pause=asyncio.sleep, progress=progress)
+            if repair:
+                await engine.repairing.repair(found, progress=progress)
+            record.end()
+    _tell(found)
+    if as_json:
+        print_json(_document(found))
+    if not found.whole:
+        sys.exit(NOT_ALL)
+
+
+def _tell(found: Verified) -> None:
+    for problem in found.database:
+        talk(f"database: {problem}")
+    for trouble in found.troubles:
+        outcome = f", {trouble.outcome}" if trouble.outcome else ""
+        talk(f"{trouble.state}{outcome}: {_owners(trouble)} (sha256 {trouble.sha256})")
+        if trouble.reason and trouble.outcome != "repaired":
+            talk(f"  {trouble.reason}")
+    left = sum(trouble.outcome != "repaired" for trouble in found.troubles)
+    talk(
+        f"{found.blobs} files ({found.bytes} bytes) were read, {len(found.troubles)} are damaged or lost, {left} of them still;"
+        f" {found.unused} files ({found.unused_bytes} bytes) are named by no index"
+    )
+    if any(not trouble.outcome for trouble in found.troubles):
+        talk("hint: pkgindex-serve verify --repair makes good what can be fetched or made again")
+
+
+def _owners(trouble: Trouble) -> str:
+    return "; ".join(owner.told() for owner in trouble.owners) or "named by no index"
+
+
+def _document(found: Verified) -> dict[str, Any]:
+    return {
+        "whole": found.whole,
+        "database": found.database,
+        "files": found.blobs,
+        "bytes": found.bytes,
+        "skipped": found.skipped,
+        "unused": {"files": found.unused, "bytes": found.unused_bytes},
+        "troubles": [
+            {
+                "sha256": trouble.sha256,
+                "state": trouble.state,
+                "outcome": trouble.outcome or None,
+                "reason": trouble.reason or None,
+                "belongs_to": [
+                    {
+                        "index": owner.index,
+                        "project": owner.project,
+                        "filename": owner.file.filename,
+                        "role": owner.role,
+                        "told": owner.told(),
+                    }
+                    for owner in trouble.owners
+                ],
+            }
+            for trouble in found.troubles
+        ],
+    }
