@@ -55,6 +55,7 @@ from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.parcels import Parcels
 from pkgindex_core.services.passwords import PasswordPool
 from pkgindex_core.services.project_information import ProjectInformation
+from pkgindex_core.services.project_options import ProjectOptions
 from pkgindex_core.services.promotion import Promotion
 from pkgindex_core.services.registering import Registering
 from pkgindex_core.services.releases import Releases
@@ -218,6 +219,9 @@ class Engine:
             filters=filters,
             refreshers=refreshers,
             clock=clock,
+        )
+        self.project_options = ProjectOptions(
+            store=store, administration=self.administration, explaining=self.explaining
         )
 
     @classmethod

@@ -199,7 +199,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/{user}/{index}[/]",
         OnIndex(Action.READ, about=indexes.about_shown),
         indexes.show,
-        "an index: its options and projects; ?no_projects",
+        "an index: its options and projects; ?no_projects, ?v=2",
         envelope=True,
     ),
     Route(
@@ -340,7 +340,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/{user}/{index}/{project}[/]",
         _READ_PROJECT,
         projects.project,
-        "a project's versions with their links; ?ignore_bases: of this index only; for installers the simple page",
+        "a project's versions with their links; ?ignore_bases: of this index only; ?v=2; for installers the simple page",
+        envelope=True,
+    ),
+    Route(
+        "PATCH",
+        "/{user}/{index}/{project}[/]",
+        OnIndex(Action.INDEX_MODIFY, about="index"),
+        projects.modify,
+        'whether a project may come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop',
         envelope=True,
     ),
     Route(

@@ -48,3 +48,8 @@ class IndexOption(Struct, frozen=True, kw_only=True):
     """Never shown, to anybody. Who writes a whole document back that lacks it does not lose it."""
     write: Callable[[IndexConfig, Any], IndexConfig] | None = None
     """Keeps the value in another way than by its name."""
+    spells: str = ""
+    """The option of which this is another name, perhaps with other words for its values. The value is kept under that one, and documents
+    show this one only where devpi 7's names are asked for."""
+    read: Callable[[IndexConfig], Any] | None = None
+    """The value in this option's words, where they are others than those of the option that it `spells`."""

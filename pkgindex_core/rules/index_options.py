@@ -19,6 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
+from pkgindex_core.rules import devpi7_options
 from pkgindex_core.rules import option_values as values
 from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
@@ -29,7 +30,15 @@ LEGACY: Final = frozenset({"bases", "acl_upload", "mirror_whitelist", "pypi_whit
 """What devpi once kept: taken and passed over where it is no option of the type."""
 _NOT_OPTIONS: Final = frozenset({"type", "projects"})
 """Keys of a whole document that are read, but changed in other ways."""
-_BEQUEATHED: Final = frozenset({"bases", "mirror_whitelist", "mirror_whitelist_inheritance"})
+_BEQUEATHED: Final = frozenset(
+    {
+        "bases",
+        "mirror_whitelist",
+        "mirror_whitelist_inheritance",
+        devpi7_options.INDEX_RULES,
+        devpi7_options.TRUST,
+    }
+)
 """Options that mean something only where there are bases."""
 _GUARDED: Final = frozenset({"name", "type", "read_only", "mirror_credentials", "options"})
 """Fields of a configuration that no option writes by its name."""
@@ -44,8 +53,8 @@ BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
     ),
 }
 
-_SPELLINGS: Final[Mapping[str, str]] = {"remote": "mirror"}
-"""Types by other names: devpi 7 calls a mirror `remote`."""
+_SPELLINGS: Final[Mapping[str, str]] = {theirs: ours for ours, theirs in devpi7_options.TYPES.items()}
+"""Types by devpi 7's names."""
 
 _ALL = ("stage", "mirror")
 BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
@@ -110,6 +119,47 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "taken for devpi's sake: metadata is always offered",
         IndexOption(parse=values.boolean, types=("mirror",), write=lambda config, _: config),
     ),
+    "project_inheritance_rules": (
+        "devpi 7's words for * in mirror_whitelist: `allow all` or `block type:remote if local_exists`",
+        IndexOption(
+            parse=devpi7_options.index_rules,
+            default=lambda _: (devpi7_options.BLOCK_REMOTE,),
+            is_list=True,
+            write=devpi7_options.with_index_rules,
+            read=devpi7_options.rules_of_index,
+            spells="mirror_whitelist",
+        ),
+    ),
+    "trust_inheritance_rules_from": (
+        "devpi 7's words for mirror_whitelist_inheritance: none (intersection) or type:not remote (union)",
+        IndexOption(
+            parse=devpi7_options.trusted,
+            read=devpi7_options.trust_of_index,
+            spells="mirror_whitelist_inheritance",
+        ),
+    ),
+    "remote_url": (
+        "devpi 7's name of mirror_url",
+        IndexOption(
+            parse=values.mirror_url, types=("mirror",), required=True, write=values.with_mirror_url, spells="mirror_url"
+        ),
+    ),
+    "remote_refresh_delay": (
+        "devpi 7's name of mirror_cache_expiry",
+        IndexOption(parse=values.expiry, types=("mirror",), spells="mirror_cache_expiry"),
+    ),
+    "remote_use_external_urls": (
+        "devpi 7's name of mirror_use_external_urls",
+        IndexOption(parse=values.boolean, types=("mirror",), spells="mirror_use_external_urls"),
+    ),
+    "remote_no_project_list": (
+        "devpi 7's name of mirror_no_project_list",
+        IndexOption(parse=values.boolean, types=("mirror",), spells="mirror_no_project_list"),
+    ),
+    "remote_web_url_fmt": (
+        "devpi 7's name of mirror_web_url_fmt",
+        IndexOption(parse=values.web_url, types=("mirror",), spells="mirror_web_url_fmt"),
+    ),
     "title": ("one line for people", IndexOption(parse=values.text, types=_ALL)),
     "description": ("text for people", IndexOption(parse=values.text, types=_ALL)),
     "custom_data": ("anything", IndexOption(parse=values.anything, types=_ALL)),
@@ -146,7 +196,7 @@ class IndexOptions:
         config = IndexConfig(name=name, type=kind, read_only=not self.types[kind].takes_uploads)
         options = self._options_of(kind)
         for key, option in options.items():
-            if option.default is not None:
+            if option.default is not None and not option.spells:
                 config = _written(config, key, option, self._defaults.get(key, option.default(name)))
         return self._changed(config, given, tree)
 
@@ -196,18 +246,26 @@ class IndexOptions:
             try:
                 config = _written(config, key, option, _parsed(key, option, value, remarks))
             except Refused as error:
-                if key not in _INDEX_FIELDS and option.default is not None:
+                if (option.spells or key) not in _INDEX_FIELDS and option.default is not None:
                     raise Refused(f"its {key} cannot be read: {'; '.join(error.problems)}") from error
                 remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
         return config, remarks
 
-    def document(self, config: IndexConfig) -> dict[str, Any]:
-        """What may be shown of an index to those who may read it. Without its projects; never a secret."""
-        shown: dict[str, Any] = {"type": config.type, "volatile": config.volatile}
-        for key, option in self._options_of(config.type).items():
-            value = _value(config, key)
-            if not option.secret and (option.default is not None or value != _INDEX_FIELDS.get(key)):
-                shown[key] = _as_json(value)
+    def document(self, config: IndexConfig, *, of_devpi_7: bool = False) -> dict[str, Any]:
+        """What may be shown of an index to those who may read it. Without its projects; never a secret.
+
+        Under devpi 6's names, or under those of devpi 7 where it has others.
+        """
+        options = self._options_of(config.type)
+        renamed = {option.spells for option in options.values()}
+        kind = devpi7_options.TYPES.get(config.type, config.type) if of_devpi_7 else config.type
+        shown: dict[str, Any] = {"type": kind, "volatile": config.volatile}
+        for key, option in options.items():
+            if option.secret or (key in renamed if of_devpi_7 else option.spells):
+                continue
+            kept_as = option.spells or key
+            if option.default is not None or _value(config, kept_as) != _INDEX_FIELDS.get(kept_as):
+                shown[key] = _as_json(_told(config, key, option))
         return shown
 
     def _options_of(self, kind: str) -> dict[str, IndexOption]:
@@ -228,17 +286,22 @@ class IndexOptions:
         changed = config
         for key, value in given.items():
             option = options.get(key)
+            if option is not None and option.spells in given:
+                problems.append(f"{option.spells} and {key} are two names of one option: give one of them")
+                continue
             try:
                 if value is DROP or (value is None and option is not None):
                     changed = _dropped(changed, key, option)
                 elif option is not None:
-                    self._bounded(key, option, value, _value(config, key))
+                    self._bounded(key, option, value, _told(config, key, option))
                     changed = _written(changed, key, option, option.parse(value))
                 elif key not in _NOT_OPTIONS and key not in LEGACY:
                     unexpected[key] = value
             except Refused as error:
-                problems.extend(error.problems)
+                spelled = option.spells if option is not None else ""
+                problems.extend(text.replace(spelled, key) if spelled else text for text in error.problems)
                 hint = f"{key}: {error.hint}" if error.hint else f"this is about the option {key}"
+        named = {option.spells or key for key, option in options.items() if key in given}
         problems.extend(
             f"base index {base!r} does not exist"
             for base in changed.bases
@@ -247,7 +310,7 @@ class IndexOptions:
         problems.extend(
             f"an index of type {config.type} needs the option {key}"
             for key, option in options.items()
-            if option.required and key not in given and not _value(changed, key)
+            if option.required and not option.spells and key not in named and not _value(changed, key)
         )
         if unexpected:
             told = ", ".join(f"{key[:_SHOWN]}={masked(str(value))[:_SHOWN]}" for key, value in unexpected.items())
@@ -290,7 +353,7 @@ class IndexOptions:
             return key, word  # refused with all that is unexpected
         if not option.is_list:
             raise Refused(f"the '{key}' setting is not a list; write {key}=VALUE")
-        before = given.get(key, _value(config, key))
+        before = given.get(key, _told(config, key, option))
         present = option.parse(() if before is DROP or before is None else before)
         self._bounded(key, option, word, ())
         parts = option.parse(word)
@@ -311,9 +374,15 @@ def _value(config: IndexConfig, key: str) -> Any:
     return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key)
 
 
+def _told(config: IndexConfig, key: str, option: IndexOption) -> Any:
+    """The value of an option in its own words."""
+    return option.read(config) if option.read is not None else _value(config, option.spells or key)
+
+
 def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> IndexConfig:
     if option.write is not None:
         return option.write(config, value)
+    key = option.spells or key
     if key in _INDEX_FIELDS:
         return replace(config, **{key: value})
     return replace(config, options={**config.options, key: _as_json(value)})
@@ -339,6 +408,8 @@ def _dropped(config: IndexConfig, key: str, option: IndexOption | None) -> Index
     """Without the option. One that is not known here may be dropped, so that what a plugin left behind can be cleared away."""
     if option is not None and (option.default is not None or option.required):
         raise Refused("Default values can't be removed.")
+    if option is not None and option.spells:
+        key = option.spells
     if option is not None and key in _INDEX_FIELDS:
         return replace(config, **{key: _INDEX_FIELDS[key]})
     return replace(config, options={name: value for name, value in config.options.items() if name != key})

@@ -248,8 +248,12 @@ class Administration:
         *,
         principal: Principal,
         must_change: bool = False,
+        beside: Callable[[], Awaitable[tuple[Sequence[Change], Sequence[Requirement]]]] | None = None,
     ) -> IndexConfig:
-        """Change some options of an index: those of a mapping, or `key=value`, `key+=value`, `key-=value` and `key-=` in a list."""
+        """Change some options of an index: those of a mapping, or `key=value`, `key+=value`, `key-=value` and `key-=` in a list.
+
+        `beside` tells what else goes into the commit, under which conditions; it is asked again for each attempt.
+        """
 
         async def attempt() -> IndexConfig:
             tree = await self._store.tree()
@@ -259,12 +263,15 @@ class Administration:
                 changed = await in_worker(self._workers, self._options.changed, config, options, seen)
             else:
                 changed = await in_worker(self._workers, self._options.patched, config, options, seen)
-            if changed == config:
+            changes, require = await beside() if beside is not None else ((), ())
+            if changed == config and not changes:
                 if must_change:
                     raise Refused("The requested modifications resulted in no changes")
                 return config
-            self._bounded(tree, changed, config)
-            await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
+            if changed != config:
+                self._bounded(tree, changed, config)
+                changes = (PutIndex(changed), *changes)
+            await self._store.apply(changes, who=principal.label, require=[IndexIs(config), *require])
             return changed
 
         return await _retried(attempt)

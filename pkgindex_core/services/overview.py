@@ -63,14 +63,15 @@ class Overview:
         owned = [tree.indexes[index] for index in sorted(tree.indexes) if owner(index) == name]
         return self._document(user, self._owned(_readable(owned, principal), tree, principal), principal)
 
-    async def index(self, name: IndexName, principal: Principal) -> dict[str, Any]:
-        """The options of one index, without its projects."""
+    async def index(self, name: IndexName, principal: Principal, *, of_devpi_7: bool = False) -> dict[str, Any]:
+        """The options of one index, without its projects; perhaps under devpi 7's names."""
         tree = await self._store.tree()
-        return self._shown(allowed_index(tree, name, principal, Action.READ, some_project=True), tree, principal)
+        config = allowed_index(tree, name, principal, Action.READ, some_project=True)
+        return self._shown(config, tree, principal, of_devpi_7=of_devpi_7)
 
-    def options(self, config: IndexConfig) -> dict[str, Any]:
+    def options(self, config: IndexConfig, *, of_devpi_7: bool = False) -> dict[str, Any]:
         """The options of an index, for who has just made or changed it."""
-        return self._options.document(config)
+        return self._options.document(config, of_devpi_7=of_devpi_7)
 
     def made(self, user: User) -> dict[str, Any]:
         """A user who was just made, for who made them and has said all of it."""
@@ -79,9 +80,11 @@ class Overview:
     def _owned(self, configs: Iterable[IndexConfig], tree: Tree, principal: Principal) -> dict[str, Any]:
         return {config.name.partition("/")[2]: self._shown(config, tree, principal) for config in configs}
 
-    def _shown(self, config: IndexConfig, tree: Tree, principal: Principal) -> dict[str, Any]:
+    def _shown(
+        self, config: IndexConfig, tree: Tree, principal: Principal, *, of_devpi_7: bool = False
+    ) -> dict[str, Any]:
         """The options of an index that the principal may read."""
-        document = self._options.document(config)
+        document = self._options.document(config, of_devpi_7=of_devpi_7)
         if "bases" in document and not permits(principal, Action.INDEX_MODIFY, index=config):
             named = [(base, tree.indexes.get(base)) for base in config.bases]
             document["bases"] = [

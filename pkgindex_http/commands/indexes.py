@@ -99,7 +99,7 @@ def _document(engine: Any, config: IndexConfig) -> dict[str, Any]:
 
 
 def _names_upstream(options: tuple[str, ...]) -> bool:
-    return any(option.startswith("mirror_url=") for option in options)
+    return any(option.startswith(("mirror_url=", "remote_url=")) for option in options)
 
 
 async def _warn(engine: Any, index: IndexConfig) -> None:

@@ -1,12 +1,12 @@
 """Indexes, as devpi's client makes, changes, shows and removes them.
 
-    GET    /{user}/{index}[?no_projects=]
+    GET    /{user}/{index}[?no_projects=][&v=2]
     PUT    /{user}/{index}     options: {"bases": "root/pypi", "volatile": "True", "type": "stage" …}
     PATCH  /{user}/{index}     some options, the whole document (bare, or in its envelope), or a list: ["acl_upload+=anna", "title-="]
     DELETE /{user}/{index}
 
 What options there are and what is said of wrong ones is the rules' business (`rules.index_options`). A mirror's projects are all that its
-upstream has: they are sent as they come out of the store.
+upstream has: they are sent as they come out of the store. `?v=2` shows options under devpi 7's names (see `result_versions`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import CLIENT, document, marks, said
 from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
+from pkgindex_http.devpi.result_versions import of_devpi_7
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
@@ -50,7 +51,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
     if wants_simple_pages(ask):
         ask.envelope = False
         return for_installers(await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask))
-    options = await ask.engine.overview.index(ask.index, ask.principal)
+    options = await ask.engine.overview.index(ask.index, ask.principal, of_devpi_7=of_devpi_7(ask))
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")
     names = await ask.engine.listings.names(ask.index, principal=ask.principal)
@@ -82,15 +83,17 @@ async def may_create(ask: Ask) -> None:
 
 async def create(ask: Ask) -> Reply:
     """Make an index."""
+    form = of_devpi_7(ask)
     given = await _options(ask)
     if isinstance(given, list):
         raise Refused("an index is made from an object of options, not from a list")
     made = await ask.engine.administration.create_index(_name(ask), given, principal=ask.principal)
-    return await _told(ask, made, given)
+    return await _told(ask, made, given, of_devpi_7=form)
 
 
 async def modify(ask: Ask) -> Reply:
     """Change some options of an index."""
+    form = of_devpi_7(ask)
     given = await _options(ask)
     changed = await ask.engine.administration.modify_index(
         ask.index,
@@ -98,18 +101,18 @@ async def modify(ask: Ask) -> Reply:
         principal=ask.principal,
         must_change=ask.query("error_on_noop") is not None,
     )
-    return await _told(ask, changed, given)
+    return await _told(ask, changed, given, of_devpi_7=form)
 
 
-async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any]) -> Reply:
+async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any], *, of_devpi_7: bool) -> Reply:
     """An index as it is now. With a new upstream a warning may stand beside it: a wrong URL makes every project absent."""
     problem = ""
-    if any(str(option).startswith("mirror_url") for option in given) and index.is_mirror:
+    if any(str(option).startswith(("mirror_url", "remote_url")) for option in given) and index.is_mirror:
         problem = await ask.engine.examining.index(index)
     if problem:
         _log.warning("%s: %s", index.name, problem)
         problem = f"warning: {index.name}: {problem}"
-    return document(ask.engine.overview.options(index), "indexconfig", message=problem)
+    return document(ask.engine.overview.options(index, of_devpi_7=of_devpi_7), "indexconfig", message=problem)
 
 
 async def may_delete(ask: Ask) -> None:

@@ -135,6 +135,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "POST /{user}/{index}[/]":                                 ("upload", 200),
     "PUSH /{user}/{index}[/]":                                 ("push", 200, "command"),
     "GET /{user}/{index}/{project}[/]":                        ("read", 200, "command"),
+    "PATCH /{user}/{index}/{project}[/]":                      ("configure", 200, "command"),
     "DELETE /{user}/{index}/{project}[/]":                     ("delete", 200, "command"),
     "GET /{user}/{index}/{project}/{version}[/]":              ("read", 200, "command"),
     "DELETE /{user}/{index}/{project}/{version}[/]":           ("delete", 200, "command"),

@@ -132,6 +132,7 @@ def _body(name: str, index: str) -> dict[str, Any]:
         "PATCH /{user}[/]": {"title": "A title"},
         "PUT /{user}/{index}[/]": {"bases": ""},
         "PATCH /{user}/{index}[/]": ["title=A title"],
+        "PATCH /{user}/{index}/{project}[/]": ["inheritance_rules=allow all"],
         "POST /{user}/+token-create": {"allowed": ["pkg_read"], "projects": ["demo"]},
         "PATCH /{user}/{index}/+f/{a}/{b}/{filename}": {"yanked": True},
         "POST /{user}/{index}/+f/{a}/{b}/{filename}": {"reportversion": "1", "testenvs": {}},

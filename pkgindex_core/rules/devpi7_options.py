@@ -1,0 +1,136 @@
+"""devpi 7's names for options of an index, and its words for which projects may come from a mirror.
+
+    devpi 7                                     here, as in devpi 6
+    type=local, type=remote                     type=stage, type=mirror
+    remote_url and other remote_*               mirror_url and other mirror_*; remote_refresh_delay is mirror_cache_expiry
+    project_inheritance_rules=allow all         mirror_whitelist has *
+    inheritance_rules=allow all, of a project   mirror_whitelist has the project
+    trust_inheritance_rules_from                mirror_whitelist_inheritance: none is intersection, type:not remote is union
+
+Both columns are one setting, and mean the same. devpi 7 looks at the rules of the index that is asked, or, where that one trusts others,
+at those of every hosted index of the order, each for itself; a project's own rules come before those of its index. `allow all` is the
+only rule that opens anything, so what is opened is a list of names, with `*` for all: the whitelist.
+
+One thing differs. In devpi 7 a project's rules go when the project is deleted; an entry of the whitelist stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from pkgindex_core.errors import Refused
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName, normalized_or_none
+from pkgindex_core.rules.admission import EVERY_NAME
+from pkgindex_core.rules.option_values import words
+
+TYPES: Final = {"stage": "local", "mirror": "remote"}
+"""devpi 7's names of types, by ours."""
+INDEX_RULES: Final = "project_inheritance_rules"
+PROJECT_RULES: Final = "inheritance_rules"
+TRUST: Final = "trust_inheritance_rules_from"
+ALLOW_ALL: Final = "allow all"
+BLOCK_REMOTE: Final = "block type:remote if local_exists"
+TRUST_NOT_REMOTE: Final = "type:not remote"
+_TRUSTED: Final = {"none": "intersection", TRUST_NOT_REMOTE: "union"}
+_SHOWN: Final = 80
+
+
+def index_rules(value: Any) -> tuple[str, ...]:
+    """The rules of an index: one of the two that devpi 7.0 knows."""
+    rules = words(value)
+    if rules not in {(ALLOW_ALL,), (BLOCK_REMOTE,)}:
+        raise Refused(f"Unknown value {_shown(rules)} for {INDEX_RULES}, must be {[ALLOW_ALL]} or {[BLOCK_REMOTE]}.")
+    return rules
+
+
+def project_rules(value: Any) -> tuple[str, ...]:
+    """The rules of a project: the only one that devpi 7.0 knows."""
+    rules = words(value)
+    if rules != (ALLOW_ALL,):
+        raise Refused(f"Unknown value {_shown(rules)} for {PROJECT_RULES}, must be {[ALLOW_ALL]} or left unset.")
+    return rules
+
+
+def trusted(value: Any) -> str:
+    """Whose rules count, as `mirror_whitelist_inheritance` says it."""
+    word = str(value).lower()
+    if word not in _TRUSTED:
+        raise Refused(
+            f"Unknown value {word[:_SHOWN]!r} for {TRUST}, must be 'none', {TRUST_NOT_REMOTE!r} or left unset."
+        )
+    return _TRUSTED[word]
+
+
+def with_index_rules(config: IndexConfig, rules: tuple[str, ...]) -> IndexConfig:
+    """The index with these rules. What single projects are allowed stays."""
+    names = tuple(name for name in config.mirror_whitelist if name != EVERY_NAME)
+    return replace(config, mirror_whitelist=(EVERY_NAME, *names) if rules == (ALLOW_ALL,) else names)
+
+
+def with_open_project(config: IndexConfig, project: ProjectName, *, is_open: bool = True) -> IndexConfig:
+    """The index whose project may come from mirrors too, or no more by a rule of its own."""
+    if (project in config.mirror_whitelist) == is_open:
+        return config
+    others = tuple(name for name in config.mirror_whitelist if name != project)
+    return replace(config, mirror_whitelist=(*others, project) if is_open else others)
+
+
+def rules_of_index(config: IndexConfig) -> tuple[str, ...]:
+    """The rules of an index in devpi 7's words."""
+    return (ALLOW_ALL,) if EVERY_NAME in config.mirror_whitelist else (BLOCK_REMOTE,)
+
+
+def trust_of_index(config: IndexConfig) -> str:
+    """Whose rules count, in devpi 7's words."""
+    return TRUST_NOT_REMOTE if config.mirror_whitelist_inheritance == "union" else "none"
+
+
+def project_document(config: IndexConfig, project: ProjectName, display_name: str) -> dict[str, Any]:
+    """What is set for one project of an index, as devpi 7 shows it."""
+    own = {PROJECT_RULES: [ALLOW_ALL]} if project in config.mirror_whitelist else {}
+    return {**own, "name": display_name}
+
+
+def changed_project(
+    config: IndexConfig, project: ProjectName, options: Mapping[str, Any] | Sequence[Any]
+) -> Sequence[str]:
+    """The changes of an index that change these options of one of its projects.
+
+    As devpi 7 has them: an object, or `inheritance_rules=allow all` and `inheritance_rules-=` in a list; null drops a rule too.
+    """
+    given = options if isinstance(options, Mapping) else dict(_patch(config, project, patch) for patch in options)
+    unexpected = {key: value for key, value in given.items() if key not in {"name", PROJECT_RULES}}
+    problems = []
+    if unexpected:
+        told = ", ".join(f"{key}={value}"[:_SHOWN] for key, value in unexpected.items())
+        problems.append(f"project config got unexpected keyword arguments: {told}")
+    if normalized_or_none(str(given.get("name", project))) != project:
+        problems.append("the 'name' of a project can't be changed")
+    if problems:
+        raise Refused(problems, hint=f"the option of a project is {PROJECT_RULES}, and its value {ALLOW_ALL!r}")
+    is_open = project in config.mirror_whitelist
+    if PROJECT_RULES not in given:
+        return ()
+    wanted = given[PROJECT_RULES] is not None and bool(project_rules(given[PROJECT_RULES]))
+    return () if wanted == is_open else (f"mirror_whitelist{'+' if wanted else '-'}={project}",)
+
+
+def _patch(config: IndexConfig, project: ProjectName, patch: Any) -> tuple[str, Any]:
+    """One `key=value`, `key+=value`, `key-=value` or `key-=` as the key and what it then is; None: nothing."""
+    key, sign, value = patch.partition("=") if isinstance(patch, str) else ("", "", "")
+    if not sign:
+        raise Refused(f"cannot read the change {str(patch)[:_SHOWN]!r}; write key=value, key+=value or key-=value")
+    if not key.endswith("-"):
+        return key.removesuffix("+"), value
+    key = key[:-1]
+    if value and (value != ALLOW_ALL or project not in config.mirror_whitelist):
+        raise Refused(f"The {key[:_SHOWN]!r} setting doesn't have value {value[:_SHOWN]!r}")
+    return key, None
+
+
+def _shown(rules: tuple[str, ...]) -> str:
+    return str(list(rules))[:_SHOWN]
