@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-import subprocess
 import sys
-import zipfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from socket import socket
-from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.conftest import ServerProcess
-from tests.clients.running import Ran, clean_environment, executable, run
+from tests.clients.moving import SIMPLE, Client, commands_of, docs_zip, document, look, sdist_zip, served
+from tests.clients.running import executable, run
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -28,64 +20,12 @@ REQUIREMENTS = ("devpi-server==6.20.3", "devpi-client==7.3.0")
 PASSWORDS = {"root": "secret-of-root", "alice": "secret-of-alice", "bob": "secret-of-bob"}
 INDEXES = ("alice/base", "alice/left", "bob/right", "bob/top")
 PROJECTS = ("demo", "odd-name", "six", "idna")
-SIMPLE = {"Accept": "application/vnd.pypi.simple.v1+json", "User-Agent": "pip/25.0"}
-QUICK = ("--argon2-memory-cost", "1024", "--argon2-time-cost", "1", "--argon2-parallelism", "1")
-"""For the key that devpi derives at its start."""
 
 
 @pytest.fixture(scope="session")
 def devpi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The commands of a clean environment with devpi's server and client."""
-    place = tmp_path_factory.mktemp("devpi")
-    uv = executable("uv")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, place / "venv"], check=True)
-    python = place / "venv" / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS], check=True)
-    return python.parent
-
-
-class Client:
-    """devpi's client with a state of its own."""
-
-    def __init__(self, commands: Path, place: Path) -> None:
-        self._command = commands / "devpi"
-        self._state = place / "client"
-        self._home = place
-
-    async def __call__(self, command: str, *words: str | Path) -> Ran:
-        said = await run(
-            self._command, command, "--clientdir", self._state, *words, env={"HOME": str(self._home)}, cwd=self._home
-        )
-        assert said.status == 0, f"devpi {command} {' '.join(map(str, words))}\n{said.output}"
-        return said
-
-
-@asynccontextmanager
-async def served(commands: Path, data: Path) -> AsyncIterator[str]:
-    """devpi-server over a directory; stopped at the end, as an export wants it."""
-    with closing(socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with (data.parent / "devpi.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            commands / "devpi-server", "--serverdir", data, "--port", str(port), *QUICK,
-            stdout=log, stderr=log, env=clean_environment(),
-        )  # fmt: skip
-    try:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-            while True:
-                assert process.returncode is None, (data.parent / "devpi.log").read_text()
-                try:
-                    async with session.get(f"{url}/+api"):
-                        break
-                except aiohttp.ClientConnectionError:
-                    await asyncio.sleep(0.1)
-        yield url
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    return commands_of(tmp_path_factory.mktemp("devpi"), *REQUIREMENTS)
 
 
 async def fill(devpi: Client, url: str, upstream: ScriptedUpstream, place: Path) -> None:
@@ -132,82 +72,6 @@ async def fill(devpi: Client, url: str, upstream: ScriptedUpstream, place: Path)
     await devpi("index", "-c", "bob/top", "bases=alice/left,bob/right,root/pypi", "mirror_whitelist=*")
 
 
-def sdist_zip(name: str, version: str) -> bytes:
-    """A source distribution as they were: a zip."""
-    information = f"Metadata-Version: 1.1\nName: {name}\nVersion: {version}\nSummary: old\n"
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr(f"{name}-{version}/PKG-INFO", information)
-        archive.writestr(f"{name}-{version}/setup.py", "from setuptools import setup; setup()\n")
-    return data.getvalue()
-
-
-def docs_zip(text: str) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("index.html", text)
-    return data.getvalue()
-
-
-class Seen(msgspec.Struct, kw_only=True):
-    """Everything that two servers are compared by."""
-
-    pages: dict[str, Any]
-    documents: dict[str, Any]
-    files: dict[str, bytes]
-
-
-async def look(url: str) -> Seen:
-    """Ask a server for everything that stays when it moves."""
-    seen = Seen(pages={}, documents={}, files={})
-    async with aiohttp.ClientSession() as session:
-        for index in INDEXES:
-            for project in PROJECTS:
-                place = f"{url}/{index}/+simple/{project}/"
-                async with session.get(place, headers=SIMPLE) as answer:
-                    if answer.status == 404:
-                        seen.pages[f"{index} {project}"] = None
-                        continue
-                    assert answer.status == 200, (place, await answer.text())
-                    page = await answer.json(content_type=None)
-                seen.pages[f"{index} {project}"] = {
-                    file["filename"]: (
-                        file["hashes"]["sha256"],
-                        file.get("requires-python") or "",
-                        file.get("yanked") or False,
-                    )
-                    for file in page["files"]
-                }
-                for file in page["files"] if index == "bob/top" else ():
-                    async with session.get(answer.url.join(type(answer.url)(file["url"]))) as fetched:
-                        assert fetched.status == 200, file
-                        seen.files[file["filename"]] = await fetched.read()
-            for project in ("demo", "odd-name"):
-                told = await document(session, f"{url}/{index}/{project}?ignore_bases=")
-                if told is not None and told["result"]:  # of a project that only bases have: {} there, 404 here
-                    seen.documents[f"{index} {project}"] = {
-                        version: comparable(one, url) for version, one in told["result"].items()
-                    }
-    return seen
-
-
-async def document(session: aiohttp.ClientSession, url: str) -> Any:
-    async with session.get(url, headers={"Accept": "application/json"}) as answer:
-        return await answer.json() if answer.status == 200 else None
-
-
-def comparable(version: Mapping[str, Any], url: str) -> dict[str, Any]:
-    """A version's document, its links without host and in an order."""
-    links = []
-    for link in version.get("+links", ()):
-        href = link["href"].removeprefix(url)
-        log = [{key: value or None for key, value in entry.items() if value} for entry in link.get("log", ())]
-        about = link.get("for_href", "").removeprefix(url)
-        links.append((link["rel"], href, link["hash_spec"], about, log))
-    kept = {key: value for key, value in version.items() if key not in {"+links", "+shadowing"}}
-    return {**kept, "+links": sorted(links, key=str)}
-
-
 async def locked(url: str, place: Path) -> str:
     """What uv resolves, hashes and all."""
     wanted, lock = place / "requirements.in", place / "requirements.txt"
@@ -244,7 +108,7 @@ async def test_the_same_pages_links_hashes_metadata_and_lock(
             async with session.post(tested, json={"testenvs": {}}) as answer:
                 assert answer.status == 200
             options = {index: (await document(session, f"{url}/{index}?no_projects="))["result"] for index in INDEXES}
-        before = await look(url)
+        before = await look(url, INDEXES, PROJECTS, files_of=("bob/top",))
         lock = await locked(url, tmp_path)
         assert all(name in lock for name in ("demo==1.1", "idna==3.10", "odd-name==2.0", "six==1.17.0")), lock
         names = await installed(url, tmp_path / "installed-before")
@@ -258,7 +122,7 @@ async def test_the_same_pages_links_hashes_metadata_and_lock(
     assert "would be refused" not in said.output  # what is merely of another age is taken as an upload too
     await server.start()
     try:
-        after = await look(server.url)
+        after = await look(server.url, INDEXES, PROJECTS, files_of=("bob/top",))
         assert after.pages == before.pages
         assert after.files == before.files
         assert after.documents == before.documents

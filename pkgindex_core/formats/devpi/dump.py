@@ -1,12 +1,14 @@
 """`dataindex.json` of `devpi-export`, read part by part.
 
     {"users": {NAME: {…}},
-     "indexes": {"user/index": {"indexconfig": {…}, "projects": {NAME: {VERSION: {…}}}, "files": [{…}]}},
+     "indexes": {"user/index": {"indexconfig": {…}, "projects": {NAME: PROJECT}, "files": [{…}]}},
      "dumpversion": "2", "pythonversion": […], "devpi_server": "6.20.3"}
 
+A PROJECT is `{VERSION: {…}}` in formats 1 and 2, and `{"config": {…}, "versions": {VERSION: {…}}}` in format 3, which devpi-server 7 writes.
+
 The file may be larger than memory (every description of every version is in it), so it is mapped, scanned for where the parts lie
-(`formats.json_spans`), and one version or one file is decoded at a time. Version 1 of the format lacks versions of files and may lack
-their hashes; both versions have several ways to say a hash. Users and the options of indexes are few, and are held.
+(`formats.json_spans`), and one version or one file is decoded at a time. Format 1 lacks versions of files and may lack
+their hashes; 1 and 2 have several ways to say a hash. Users, the options of indexes and those of projects are few, and are held.
 
 Pure: works on a buffer that somebody else opened.
 """
@@ -24,7 +26,8 @@ from pkgindex_core.digests import clean_digests
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.json_spans import Buffer, elements, members
 
-VERSIONS: Final = ("1", "2")
+FORMATS: Final = ("1", "2", "3")
+_OF_DEVPI_7: Final = "3"
 
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _DIGEST_DIRECTORY = re.compile(r"\A([a-z0-9_]+)=([0-9a-f]+)\Z")
@@ -41,7 +44,7 @@ class DumpVersion(Struct, frozen=True, kw_only=True):
     """The metadata of one version of a project."""
 
     project: str
-    """The project's name as the dump has it; normalised as devpi does since version 2."""
+    """The project's name as the dump has it; normalised as devpi does since format 2."""
     version: str
     metadata: Mapping[str, Any]
 
@@ -66,11 +69,26 @@ class DumpFile(Struct, frozen=True, kw_only=True):
     log: tuple[Mapping[str, Any], ...] = ()
 
 
+class DumpProject(Struct, frozen=True, kw_only=True):
+    """One project of an index: its name, and where its versions lie."""
+
+    name: str
+    """Normalised as devpi does since format 2."""
+    display_name: str = ""
+    """As it was first spelled; "" when the dump does not say."""
+    versions_at: int = -1
+    """-1: it has none."""
+
+
 class DumpIndex(Struct, frozen=True, kw_only=True):
     """One index: its options, and where the rest of it lies."""
 
     name: str
     config: Mapping[str, Any]
+    projects: Mapping[str, Mapping[str, Any]] = {}
+    """The configurations of those projects that have more than a name."""
+    of_devpi_7: bool = False
+    """Whether its options have the names, and missing ones the meaning, of devpi 7."""
     projects_at: int = -1
     files_at: int = -1
     """-1: the dump has none, as of a mirror whose files were not included."""
@@ -93,10 +111,12 @@ class DevpiDump:
                 f"dataindex.json has no {' and no '.join(missing)}", hint="name a directory that devpi-export wrote"
             )
         self.format = str(self._decoded(*top["dumpversion"]))
-        if self.format not in VERSIONS:
+        if self.format not in FORMATS:
             raise Refused(
-                f"the dump has version {self.format!r}; known are {' and '.join(VERSIONS)}",
-                hint="export with a devpi-server whose dumps have a known version (6.x has 2)",
+                f"the dump has format {self.format[:80]!r}, which this version of pkgindex does not know"
+                f" (it knows {', '.join(FORMATS)}: devpi-server up to 7.0)",
+                hint="upgrade pkgindex and import again; or let an index here mirror each index of the running devpi-server:"
+                " pkgindex-serve index create USER/INDEX type=mirror mirror_url=http://DEVPI/USER/INDEX/+simple/",
             )
         self.server = str(self._decoded(*top["devpi_server"])) if "devpi_server" in top else ""
         for name, start, stop in members(buffer, top["users"][0]):
@@ -112,20 +132,61 @@ class DevpiDump:
             self.indexes[name] = DumpIndex(
                 name=name,
                 config=config,
+                projects=self._project_configs(name, parts["projects"][0]) if "projects" in parts else {},
+                of_devpi_7=self.of_devpi_7,
                 projects_at=parts.get("projects", (-1, -1))[0],
                 files_at=parts.get("files", (-1, -1))[0],
             )
 
-    def projects(self, index: DumpIndex) -> Iterator[tuple[str, int]]:
-        """Every project of an index by name, and where its versions lie."""
-        if index.projects_at >= 0:
-            for name, place, _ in members(self._buffer, index.projects_at):
-                yield name, place
+    @property
+    def of_devpi_7(self) -> bool:
+        """Whether options have devpi 7's names, and projects have configurations."""
+        return self.format == _OF_DEVPI_7
 
-    def versions(self, project: str, place: int) -> Iterator[DumpVersion | Unreadable]:
-        """The metadata of each version of a project that lies there."""
-        for version, start, stop in members(self._buffer, place):
-            name = f"{project} {version}"
+    def _project_configs(self, index: str, place: int) -> dict[str, Mapping[str, Any]]:
+        """What is set for single projects of an index."""
+        configs: dict[str, Mapping[str, Any]] = {}
+        if not self.of_devpi_7:
+            return configs
+        for name, start, _ in members(self._buffer, place):
+            span = self._part(start, "config")
+            config = self._object(f"project {index} {name}", *span) if span is not None else None
+            if config is not None and set(config) - {"name"}:
+                configs[name] = config
+        return configs
+
+    def projects(self, index: DumpIndex) -> Iterator[DumpProject]:
+        """Every project of an index."""
+        if index.projects_at < 0:
+            return
+        for name, place, _ in members(self._buffer, index.projects_at):
+            if not self.of_devpi_7:
+                yield DumpProject(name=name, versions_at=place)
+                continue
+            span = self._part(place, "versions")
+            yield DumpProject(
+                name=name,
+                display_name=self._display_name(place),
+                versions_at=span[0] if span is not None else -1,
+            )
+
+    def _part(self, place: int, name: str) -> tuple[int, int] | None:
+        return next(((start, stop) for key, start, stop in members(self._buffer, place) if key == name), None)
+
+    def _display_name(self, place: int) -> str:
+        span = self._part(place, "config")
+        try:
+            config = self._decoded(*span) if span is not None else {}
+        except msgspec.DecodeError:  # told when the dump was opened
+            return ""
+        return str(config.get("name") or "") if isinstance(config, dict) else ""
+
+    def versions(self, project: DumpProject) -> Iterator[DumpVersion | Unreadable]:
+        """The metadata of each version of a project."""
+        if project.versions_at < 0:
+            return
+        for version, start, stop in members(self._buffer, project.versions_at):
+            name = f"{project.name} {version}"
             try:
                 metadata = self._decoded(start, stop)
             except msgspec.DecodeError as error:
@@ -134,12 +195,12 @@ class DevpiDump:
             if not isinstance(metadata, dict):
                 yield Unreadable(name, "its metadata is no object")
                 continue
-            yield DumpVersion(project=project, version=str(metadata.get("version") or version), metadata=metadata)
+            yield DumpVersion(project=project.name, version=str(metadata.get("version") or version), metadata=metadata)
 
     def version(self, index: DumpIndex, file: DumpFile) -> Mapping[str, Any]:
         """The metadata of the version that a file belongs to; empty when the dump has none."""
         if index.name not in self._places:
-            self._places[index.name] = dict(self.projects(index))
+            self._places[index.name] = {one.name: one.versions_at for one in self.projects(index)}
         place = self._places[index.name].get(file.project, -1)
         found = self._versions_at(place).get(file.version) if place >= 0 else None
         if found is None:

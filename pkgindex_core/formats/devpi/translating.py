@@ -15,7 +15,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pkgindex_core.clock import Timestamp, from_rfc3339
-from pkgindex_core.formats.devpi.dump import DumpFile, normalized
+from pkgindex_core.errors import Refused
+from pkgindex_core.formats.devpi.dump import DumpFile, DumpIndex, normalized
 from pkgindex_core.formats.password_hashes import from_devpi
 from pkgindex_core.models import ANONYMOUS, Event, IndexConfig, User
 from pkgindex_core.names import (
@@ -25,6 +26,16 @@ from pkgindex_core.names import (
     owner,
     parse_index_name,
     parse_user_name,
+)
+from pkgindex_core.rules.admission import EVERY_NAME
+from pkgindex_core.rules.devpi7_options import (
+    ALLOW_ALL,
+    BLOCK_REMOTE,
+    INDEX_RULES,
+    PROJECT_RULES,
+    project_rules,
+    with_index_rules,
+    with_open_project,
 )
 from pkgindex_core.rules.index_options import IndexOptions
 
@@ -36,6 +47,8 @@ _USER_FIELDS: Final = frozenset({"email", "title", "description", "custom_data",
 _IGNORED_USER_FIELDS: Final = frozenset({"username", "indexes"})
 _UNSET_WHEN_EMPTY: Final = frozenset({"uploadtrigger_jenkins"})
 """Options of plugins that devpi wrote for every index once, set or not."""
+_ROOT: Final = "root"
+"""Has a password here already, and in devpi 7 perhaps none."""
 _FILENAME_LIMIT: Final = 255
 
 
@@ -49,6 +62,8 @@ def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]
         remarks.append(
             "the password hash is of a kind that cannot be verified, or costs too much to: set a new password"
         )
+    if not pwhash and name != _ROOT:
+        remarks.append("the dump has no password of it: it cannot log in until one is set")
     unknown = sorted(set(raw) - _USER_FIELDS - _SECRETS - _IGNORED_USER_FIELDS)
     if unknown:
         remarks.append(f"unknown fields were left out: {', '.join(unknown)}")
@@ -65,28 +80,55 @@ def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]
     return user, remarks
 
 
-def translated_index(name: str, raw: Mapping[str, Any], known: IndexOptions) -> tuple[IndexConfig, list[str]]:
+def translated_index(found: DumpIndex, known: IndexOptions) -> tuple[IndexConfig, list[str]]:
     """An index with every option that is known here; the others are kept beside them."""
-    index = parse_index_name(name)
+    name, raw = parse_index_name(found.name), found.config
     kind = known.kind(str(raw.get("type") or "stage"))
     given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
     if "pypi_whitelist" in given:  # its name before devpi 3
         given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))
     defaults: dict[str, Any] = {}
-    if kind != "mirror":
-        # What a missing key means to devpi (reference 1.2).
-        defaults = {
-            "acl_upload": (owner(index),),
-            "acl_toxresult_upload": (ANONYMOUS,),
-            "mirror_whitelist_inheritance": "union",
-        }
-    config = IndexConfig(name=index, type=kind, read_only=kind not in known.types, acl_read=(ANONYMOUS,), **defaults)
+    if kind != "mirror":  # what a missing key means to devpi
+        defaults = {"acl_upload": (owner(name),), "acl_toxresult_upload": (ANONYMOUS,)}
+        if not found.of_devpi_7:
+            defaults["mirror_whitelist_inheritance"] = "union"
+    config = IndexConfig(name=name, type=kind, read_only=kind not in known.types, acl_read=(ANONYMOUS,), **defaults)
     if kind in known.types:
         config = replace(config, read_only=not known.types[kind].takes_uploads)
     config, remarks = known.taken_over(config, given)
+    config = _with_project_rules(config, found.projects, remarks)
     if kind not in known.types:
         remarks.insert(0, f"its type {kind!r} is not known here: it is kept with its files and takes no uploads")
+    if config.is_mirror and not config.mirror_url:
+        remarks.append("it names no upstream: set mirror_url, until then only the files that came along are served")
     return config, remarks
+
+
+def _with_project_rules(
+    config: IndexConfig, projects: Mapping[str, Mapping[str, Any]], remarks: list[str]
+) -> IndexConfig:
+    """The index with what devpi 7 says of single projects: `allow all` is an entry of the whitelist.
+
+    devpi 7.0 knows no other rule. Of one that it does not know the stricter reading counts: nothing is opened.
+    """
+    for raw, own in projects.items():
+        left = sorted(set(own) - {"name", PROJECT_RULES})
+        if left:
+            remarks.append(f"options of the project {raw} that are not known here were left out: {', '.join(left)}")
+        if PROJECT_RULES not in own or config.is_mirror:
+            continue
+        project = translated_project(raw)
+        try:
+            opened = project_rules(own[PROJECT_RULES])
+        except Refused as error:
+            remarks.append(f"the rules of the project {raw} were left out: {'; '.join(error.problems)}")
+            if EVERY_NAME in config.mirror_whitelist:
+                config = with_index_rules(config, (BLOCK_REMOTE,))
+                remarks.append(f"{INDEX_RULES}={ALLOW_ALL} was left out: it would open the project {raw} as well")
+            continue
+        if opened and project is not None:
+            config = with_open_project(config, project)
+    return config
 
 
 def translated_project(name: str) -> ProjectName | None:
@@ -112,6 +154,9 @@ def translated_log(file: DumpFile, index: IndexName, fallback: Timestamp) -> tup
 
 def file_time(file: DumpFile) -> Timestamp | None:
     """When a file was uploaded: what devpi gives as Last-Modified, or its history's last word."""
+    written = from_rfc3339(file.last_modified)  # devpi 7
+    if written is not None:
+        return written
     try:
         moment = parsedate_to_datetime(file.last_modified)
     except (TypeError, ValueError, IndexError):
@@ -136,7 +181,7 @@ def unsafe_filename(filename: str) -> str:
 
 
 def _moment(value: Any) -> Timestamp | None:
-    """Devpi's time tuples (UTC), and the strings of its next version."""
+    """Tuples of UTC, as devpi up to 6 writes times, and the texts of devpi 7."""
     if isinstance(value, str):
         return from_rfc3339(value)
     if isinstance(value, Sequence) and len(value) >= 6 and all(isinstance(part, int) for part in value):

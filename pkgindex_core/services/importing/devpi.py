@@ -29,6 +29,7 @@ from pkgindex_core.services.importing.directory import DevpiDirectory
 from pkgindex_core.services.importing.hosted_files import bring_hosted
 from pkgindex_core.services.importing.intake import Intake
 from pkgindex_core.services.importing.mirrored_files import bring_mirrored
+from pkgindex_core.services.importing.orders import compare_orders
 from pkgindex_core.services.importing.report import Report
 from pkgindex_core.services.importing.run import TURNS, WORDS, Run
 from pkgindex_core.services.importing.settlement import Settlement, Settling
@@ -92,6 +93,8 @@ class DevpiImport:
             failpoint("import.settled")
             for name, config in settlement.indexes.items():
                 await course.bring(dump.indexes[name], config, total)
+            if dump.of_devpi_7:
+                await compare_orders(run, settlement.indexes.values())
             progress("files", total, total)
         return report
 
@@ -140,8 +143,8 @@ class _Course:
             return
         projects = self._run.dump.projects(index)
         while some := await self._run.next(projects):
-            for name, place in some:
-                await bring_versions(self._run, config.name, name, place)
+            for one in some:
+                await bring_versions(self._run, config.name, one)
         async for batch in self._batches(index, attachments=True, total=total):
             await bring_attachments(self._run, config.name, batch)
             failpoint("import.attachments_kept")

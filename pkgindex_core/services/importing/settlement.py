@@ -115,7 +115,7 @@ class Settling:
                 self._report.left_out("index", name, "its user did not come along; none of its files did")
                 continue
             try:
-                configs[name], remarks = translated_index(name, index.config, self._options)
+                configs[name], remarks = translated_index(index, self._options)
             except Refused as error:
                 self._report.left_out("index", name, f"{error.message}; none of its files came along")
                 continue
@@ -139,13 +139,14 @@ class Settling:
             settlement.require.append(UserAbsent(user.name))
             self._report.users += 1
             return
+        if user.name == ROOT and not user.password_hash:  # devpi 7 gives root none at first
+            user = replace(user, password_hash=existing.password_hash)
         if existing == user:
             return
         started, imported = await self._made_by(_STARTER), await self._made_by(IMPORTER)
         before = imported.users.get(user.name)
         if before is None and started.users.get(user.name) == existing:
             before = existing
-            user = replace(user, password_hash=user.password_hash or existing.password_hash)
         if before is None:
             if user.name == ROOT:
                 self._report.changed("user", ROOT, "root of the store stays as it is, with its password")

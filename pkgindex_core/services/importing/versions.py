@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, ProjectAt, PutProject, PutRelease
 from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.devpi.dump import DumpVersion, Unreadable
+from pkgindex_core.formats.devpi.dump import DumpProject, DumpVersion, Unreadable
 from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.formats.versions import canonical_version
@@ -19,20 +19,20 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.services.importing.run import DELETED, TURNS, Run
 
 
-async def bring_versions(run: Run, index: IndexName, raw: str, place: int) -> None:
+async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None:
     """What the versions of one project say, and the versions that have no files."""
-    project = translated_project(raw)
+    project = translated_project(found.name)
     if project is None:
-        run.report.left_out("project", f"{index} {raw}", "no project can be called so")
+        run.report.left_out("project", f"{index} {found.name}", "no project can be called so")
         return
     (standing,) = await run.store.standings(project, [index])
     if standing.stamp and not standing.holds:
         run.report.changed("project", f"{index} {project}", DELETED)
         return
-    versions = run.dump.versions(raw, place)
+    versions = run.dump.versions(found)
     batch = await run.next(versions)
     if not batch and not standing.holds:
-        await _commit_releases(run, index, project, [])
+        await _commit_releases(run, index, project, [], found.display_name)
     while batch:
         readable = []
         for one in batch:
@@ -42,13 +42,26 @@ async def bring_versions(run: Run, index: IndexName, raw: str, place: int) -> No
                 if await run.store.release(index, project, one.version) is None:
                     run.report.changed("version", f"{index} {project} {one.version}", DELETED)
             else:
-                readable.append(one)
-        await _commit_releases(run, index, project, readable)
+                told = isinstance(one.metadata.get("description", ""), str)
+                readable.append(one if told else _without_description(run, index, one))
+        await _commit_releases(run, index, project, readable, found.display_name)
         failpoint("import.releases_kept")
         batch = await run.next(versions)
 
 
-async def _commit_releases(run: Run, index: IndexName, project: ProjectName, versions: list[DumpVersion]) -> None:
+def _without_description(run: Run, index: IndexName, version: DumpVersion) -> DumpVersion:
+    """A version whose description devpi 7 kept in a file that it had not got (yet), as a replica may."""
+    run.report.changed(
+        "version",
+        f"{index} {version.project} {version.version}",
+        "the dump does not have its long description, only where a file with it should be",
+    )
+    return replace(version, metadata={**version.metadata, "description": ""})
+
+
+async def _commit_releases(
+    run: Run, index: IndexName, project: ProjectName, versions: list[DumpVersion], display_name: str
+) -> None:
     """Some versions of a project. Of two that are the same version (1.0 and 1.0.0) the first counts."""
     for _ in range(TURNS):
         page = await run.store.page(index, project)
@@ -57,7 +70,8 @@ async def _commit_releases(run: Run, index: IndexName, project: ProjectName, ver
         for one in versions:
             if await run.store.release(index, project, one.version) is None:
                 new.setdefault(canonical_version(one.version), one)
-        name = next((str(one.metadata["name"]) for one in versions if one.metadata.get("name")), project)
+        told = (str(one.metadata["name"]) for one in versions if one.metadata.get("name"))
+        name = display_name or next(told, project)
         head = page.head if page else PageHead(display_name=name)
         if head.display_name == project:  # which stands for a name that nobody knew
             head = replace(head, display_name=name)

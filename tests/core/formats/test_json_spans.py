@@ -43,19 +43,22 @@ def test_what_is_cut_off_is_refused(text: str) -> None:
         list(members(text.encode(), 0))
 
 
-def test_a_large_dump_is_read_in_little_memory() -> None:
+@pytest.mark.parametrize("dumpversion", ["2", "3"])
+def test_a_large_dump_is_read_in_little_memory(dumpversion: str) -> None:
     """Twenty megabytes of metadata, of which one version is in memory at a time."""
     metadata = {"name": "demo", "description": 'a line with "quotes"\n' * 1000}
-    projects = {f"p{number}": {"1.0": metadata, "2.0": metadata} for number in range(400)}
+    versions = {"1.0": metadata, "2.0": metadata}
+    project = versions if dumpversion == "2" else {"config": {"name": "Demo"}, "versions": versions}
+    projects = {f"p{number}": project for number in range(400)}
     index = {"indexconfig": {"type": "stage"}, "projects": projects, "files": []}
-    text = json.dumps({"users": {}, "indexes": {"a/b": index}, "dumpversion": "2"}, indent=2).encode()
+    text = json.dumps({"users": {}, "indexes": {"a/b": index}, "dumpversion": dumpversion}, indent=2).encode()
     assert len(text) > 15_000_000
     tracemalloc.start()
     try:
         dump = DevpiDump(text)
         names = 0
-        for name, place in dump.projects(dump.indexes["a/b"]):
-            names += sum(isinstance(one, DumpVersion) for one in dump.versions(name, place))
+        for project in dump.projects(dump.indexes["a/b"]):
+            names += sum(isinstance(one, DumpVersion) for one in dump.versions(project))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

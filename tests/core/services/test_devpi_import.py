@@ -556,7 +556,7 @@ async def test_the_first_version_of_the_format_is_read_too(store: Store, dump: D
         assert (await bring(engine, dump)).present == 4
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"users": {}, "indexes": {}, "dumpversion": "3"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"users": {}, "indexes": {}, "dumpversion": "4"}'])
 async def test_what_is_no_dump_is_refused(store: Store, dump: DevpiDumpBuilder, text: str) -> None:
     path = dump.write()
     (path / "dataindex.json").write_text(text)
