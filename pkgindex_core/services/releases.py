@@ -36,7 +36,7 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import deletable_index, hosted_index
 from pkgindex_core.services.committing import until_committed
 
-_FORCE = "say ?force= (or -f, --force) if people who have pinned it may break"
+_FORCE = "if people who have pinned it may break: --force, or ?force in the URL"
 
 
 class Releases:

@@ -21,8 +21,9 @@ import click
 import msgspec
 
 from pkgindex_core.config import Settings, load_settings
-from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.protocols import Principal
+from pkgindex_core.spelling import suggestion
 from pkgindex_http.commands.helping import SettingsOption
 
 if TYPE_CHECKING:
@@ -78,7 +79,12 @@ async def opened(
     ) as engine:
         if create and not restoring:
             await engine.prepare()
-        yield engine
+        try:
+            yield engine
+        except Missing as error:
+            if error.what == "index" and not error.hint:
+                error.hint = suggestion(error.name, (await engine.store.tree()).indexes)
+            raise
 
 
 def asynchronous(function: Callable[P, Awaitable[T]]) -> Callable[P, T | None]:

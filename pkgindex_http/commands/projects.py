@@ -28,7 +28,7 @@ def project() -> None:
 @settings_options
 @click.argument("name", metavar="PROJECT")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("--force", is_flag=True, help="Also from an index that is not volatile.")
+@click.option("-f", "--force", is_flag=True, help="Also from an index that is not volatile.")
 @asynchronous
 async def delete_project(name: str, index_name: str | None, force: bool, config: Path | None, **flags: Any) -> None:
     """Delete a project with all its versions, and give its name up.

@@ -161,7 +161,7 @@ async def yank(
 @settings_options
 @click.argument("filename")
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("--force", is_flag=True, help="Also from an index that is not volatile.")
+@click.option("-f", "--force", is_flag=True, help="Also from an index that is not volatile.")
 @asynchronous
 async def delete(filename: str, index_name: str | None, force: bool, config: Path | None, **flags: Any) -> None:
     """Delete a file. Its name stays taken: no other bytes will ever have it."""
@@ -215,6 +215,9 @@ def explanation_text(story: Explanation) -> str:
     """An explanation for a person."""
     lines = [f"{story.project} in {story.index}"]
     for layer in story.layers:
+        if layer.state == "empty" and layer.joins:
+            lines.append(f"  - {layer.index} ({layer.type}): does not have {story.project}")
+            continue
         mark = "+" if layer.joins and story.shown.get(layer.index) else "-"
         state = f"{layer.state}, {layer.detail}" if layer.detail else layer.state
         lines.append(

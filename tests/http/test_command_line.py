@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -241,9 +242,41 @@ def test_a_project_is_deleted_with_its_name(tmp_path: Path) -> None:
     assert ran("delete", built.filename, "--force")[0] == 0
     assert "root/dev (stage): holds" in ran("explain", "demo")[1]
     status, said = ran("project", "delete", "Demo")
-    assert (status, "non-volatile index root/dev" in said, "hint: say" in said) == (1, True, True)
+    assert (status, "non-volatile index root/dev" in said, "--force" in said) == (1, True, True)
     status, said = ran("project", "delete", "Demo", "--force")
     assert (status, said) == (0, "Demo deleted from root/dev; its name is free for what bases of the index have\n")
     assert "root/dev (stage): holds" not in ran("explain", "demo")[1]
     assert ran("project", "delete", "demo", "--force") == (1, "error: project not found\n")
     assert ran("project", "delete", "no name!")[0] == 1
+
+
+@pytest.mark.parametrize("words", [("index", "show", "root/dve"), ("explain", "demo", "--index", "root/dve")])
+def test_an_index_that_does_not_exist_is_answered_with_the_one_that_was_meant(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    make_store(tmp_path / "data")
+    ran = CliRunner().invoke(main, [*words, "--data", str(tmp_path / "data")])
+    assert ran.exit_code == 1
+    assert ran.stderr.splitlines() == ["error: no index 'root/dve'", "hint: did you mean 'root/dev'?"]
+
+
+def test_every_option_that_a_hint_names_is_one_of_the_command(tmp_path: Path) -> None:
+    data, built = tmp_path / "data", build_wheel("demo", "1.0")
+    make_store(data)
+    (tmp_path / built.filename).write_bytes(built.data)
+    assert uploaded(tmp_path / built.filename, data=data)[0] == 0
+    for command in (["delete", built.filename], ["project", "delete", "demo"]):
+        ran = CliRunner().invoke(main, [*command, "--data", str(data)])
+        assert "hint: " in ran.stderr
+        named = set(re.findall(r"--[a-z-]+", ran.stderr))
+        assert named
+        assert all(name in helped(*[word for word in command if word in {"delete", "project"}], "-h") for name in named)
+    ran = CliRunner().invoke(main, ["delete", built.filename, "-f", "--data", str(data)])
+    assert ran.exit_code == 0
+
+
+def test_explain_says_of_an_index_without_the_project_that_it_does_not_have_it(tmp_path: Path) -> None:
+    make_store(tmp_path / "data")
+    ran = CliRunner().invoke(main, ["explain", "demo", "--index", "root/dev", "--data", str(tmp_path / "data")])
+    assert "root/dev (stage): does not have demo" in ran.output
+    assert "joins" not in ran.output.partition("root/pypi")[0]
