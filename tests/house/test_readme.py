@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pkgindex_core.config import load_settings
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("pkgindex_core", "pkgindex_http", "pkgindex_mirror", "benchmarks", "tests")
 DOCUMENTS = [
@@ -63,6 +65,21 @@ def test_modules_and_files_that_are_named_exist(document: str, root: Path):
         if "*" not in name and not any(place.exists() for place in there):
             missing.append(name)
     assert not missing, "\n".join(missing)
+
+
+def test_the_configuration_that_is_there_to_copy_is_taken(readme: str, tmp_path: Path):
+    (block,) = re.findall(r"^<!-- configuration -->\n```toml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "pkgindex.toml"
+    file.write_text(block, encoding="utf-8")
+    settings = load_settings(file=file, environ={})
+    assert (settings.host, settings.outside_url) == ("0.0.0.0", "https://packages.example.com")
+
+
+def test_nothing_that_is_there_to_paste_has_to_be_filled_in(readme: str):
+    """Except for words in capitals, as everywhere."""
+    assert [
+        block for block in re.findall(r"^```\w*\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL) if "…" in block
+    ] == []
 
 
 def test_the_line_that_starts_a_server_starts_the_command(readme: str):
