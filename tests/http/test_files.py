@@ -525,7 +525,7 @@ async def test_a_blob_that_vanished_is_no_success(serve: Serve, tmp_path: Path) 
 async def test_a_file_that_cannot_be_opened_is_503_and_not_a_cut_connection(serve: Serve, tmp_path: Path) -> None:
     """It was there when it was looked for, and is not when it is opened."""
     for size in (10, ONE_WRITE + 10):
-        async with serve(blobs=(tmp_path / "blobs").as_uri(), data=tmp_path / str(size)) as served:
+        async with serve(blobs=(tmp_path / f"blobs{size}").as_uri(), data=tmp_path / str(size)) as served:
             file = await served.put(build_wheel("demo", f"{size}.0", files={"a": b"x" * size}, stored=True))
             sha256 = file.digests["sha256"]
             path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
