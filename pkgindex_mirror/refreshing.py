@@ -18,6 +18,7 @@ from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
@@ -118,6 +119,7 @@ class Refreshing:
         """Read a page and commit what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
         listing = await self._compute(size, partial(read_page, answer.take(), answer.content_type, url, project))
+        await self._give_back(size)
         if isinstance(listing, Unreadable):
             return self._checks.failed(index, project, listing.reason, lasting=True)
         failpoint("page.parsed")
@@ -126,6 +128,8 @@ class Refreshing:
         for alarm in await self._commit_page(index, project, listing, validators, size):
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.committed")
+        del listing
+        await self._give_back(size)
         return self._checks.current(index, project, validators)
 
     async def _commit_page(
@@ -176,6 +180,10 @@ class Refreshing:
         (standing,) = await self._store.standings(project, [index.name])
         page = await self._store.page(index.name, project) if standing.holds else None
         return standing.stamp, page
+
+    async def _give_back(self, size: int) -> None:
+        if size >= LARGE:
+            await asyncio.get_running_loop().run_in_executor(self._workers, give_back)
 
     async def _compute(self, size: int, function: Callable[[], Value]) -> Value:
         if size < _LARGE:

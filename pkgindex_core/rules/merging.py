@@ -27,7 +27,7 @@ PROJECT_STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"}
 """PEP 792's markers. A page shows no other (FI-12)."""
 QUARANTINED = "quarantined"
 RANKED = 50_000
-"""Versions of a long page that are put in order; more of them are listed by their spelling."""
+"""Versions of a long page that are put in order; more of them are listed as their files come. Sorting them would stop all threads."""
 
 _by_filename = attrgetter("filename")
 
@@ -39,12 +39,12 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
     offering = [layer for layer, offers in zip(layers, offered([head.status for head in heads]), strict=True) if offers]
 
-    spelled = {row.version for _, _, page in offering for row in page.rows}
-    spelled.update(version for _, _, page in offering for version in page.head.versions)
+    spelled = dict.fromkeys(row.version for _, _, page in offering for row in page.rows)
+    spelled |= dict.fromkeys(version for _, _, page in offering for version in page.head.versions)
     entries: Collection[PageEntry]
     if len(offering) == 1 and not isinstance(offering[0][2].rows, tuple):
         ((index, prefix, page),) = offering
-        versions = _listed(version_ranks(spelled)) if len(spelled) <= RANKED else _by_spelling(spelled)
+        versions = _listed(version_ranks(spelled)) if len(spelled) <= RANKED else _as_they_come(spelled)
         entries = LongEntries(prefix, index, page.rows)
     else:
         ranks = version_ranks(spelled)
@@ -95,9 +95,8 @@ def _listed(ranks: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spellings.values()))
 
 
-def _by_spelling(versions: Iterable[str]) -> tuple[str, ...]:
-    spellings = (canonical_version(version, strip_zeros=False) for version in sorted(versions) if version)
-    return tuple(dict.fromkeys(spellings))
+def _as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
 
 
 class LongEntries(Collection[PageEntry]):

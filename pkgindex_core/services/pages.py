@@ -19,6 +19,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.compression import compress
 from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
+from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import IndexConfig, Page, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -348,7 +349,8 @@ class Pages:
             body = await asyncio.shield(task)
         except _Overtaken:
             return None
-        self.cache.put(key, body)
+        if len(body) < LARGE:  # clients take such a page compressed
+            self.cache.put(key, body)
         return body
 
     def _forget(self, key: tuple[str, str], done: asyncio.Task[bytes]) -> None:
@@ -367,11 +369,17 @@ class Pages:
             parts.append((standing.index, request.view.prefix(standing.index), page))
         build = Build(tree=decision.tree, start=request.view.start, project=request.project, moment=moment)
 
-        def write() -> bytes:
+        def write() -> tuple[bytes, int]:
             merged, _ = apply_filters(merge(request.project, parts), self._filters, build)
-            return compress(renderer.page(merged), request.coding)
+            page = renderer.page(merged)
+            return compress(page, request.coding), len(page)
 
-        return await in_worker(self._workers, write)
+        body, size = await in_worker(self._workers, write)
+        parts.clear()
+        if size >= LARGE:
+            del pages, page
+            await in_worker(self._workers, give_back)
+        return body
 
 
 class _Overtaken(PkgIndexError):

@@ -22,6 +22,7 @@ FLOORS = {
     "pkgindex_core.digests": NOUNS,
     "pkgindex_core.errors": NOUNS,
     "pkgindex_core.failpoints": NOUNS,
+    "pkgindex_core.memory": NOUNS,
     "pkgindex_core.models": NOUNS,
     "pkgindex_core.names": NOUNS,
     "pkgindex_core.spelling": NOUNS,
