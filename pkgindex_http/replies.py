@@ -70,6 +70,7 @@ class WholeResponse(web.StreamResponse):
             transport.write(body)
         self._body_length = len(body)
         self._eof_sent = True
+        self._reply = Reply(status=self._reply.status)  # a request and its response hold each other for a while
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
