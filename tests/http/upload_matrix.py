@@ -1,7 +1,7 @@
 """Every kind of archive, with metadata of every age, in the form of every client; and what each rule says to it.
 
 The expectation of a cell is the union of three short tables, written by hand: what `pypi` finds unusual about its kind, its age and its form.
-It shares no code with the product. A cell with nothing unusual is taken in silence by both rules.
+The expectation shares no code with the product. Both rules take a cell with nothing unusual without a warning.
 """
 
 from __future__ import annotations
