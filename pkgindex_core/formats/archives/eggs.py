@@ -27,7 +27,11 @@ def inspect_egg(
     """Read an egg from its first to its last byte."""
     if is_also_tar(file):
         raise Refused("the file is a tar archive, not an egg", hint=HINT)
-    members = read_members(file, size, limits, budget, findings, descriptors=True)
+    members = read_members(file, size, limits, budget, findings, descriptors=True, script=True)
+    file.seek(0)
+    if file.read(2) == b"#!":
+        # setuptools' bdist_egg writes it for an entry point `eggsecutable`.
+        findings.warn("the egg begins with a shell script")
     check_methods(members, findings)
     files = {member.name: member for member in members if not member.is_directory}
     check_tree(files, [member.name[:-1] for member in members if member.is_directory], findings)

@@ -6,7 +6,7 @@ a reviewer one package and installs another. So this module accepts only
 
     header data header data … directory [ZIP64 end, ZIP64 locator] end [comment]
 
-with nothing before, between or after, where each header and its directory entry agree in every field that a reader
+with nothing before (but the script of an egg), between or after, where each header and its directory entry agree in every field that a reader
 acts on. Rules: APPNOTE 4.3-4.5 and what PyPI refuses (standards VA-20, VA-21, VA-24). Knows nothing about wheels, and
 reads headers only: whether the data is what they promise is `zip_contents`' business.
 """
@@ -44,6 +44,7 @@ _LOCATOR64 = struct.Struct("<4sIQI")
 
 _END_SIGNATURE = b"PK\x05\x06"
 _LONGEST_COMMENT = 0xFFFF
+_LONGEST_SCRIPT = 4096
 
 # 4.5 brought ZIP64; what came later is other compression and encryption. unzip skips members that ask for more.
 _NEWEST_VERSION = 45
@@ -93,18 +94,20 @@ def read_members(
     findings: Findings,
     *,
     descriptors: bool = False,
+    script: bool = False,
 ) -> list[Member]:
     """Read the framing; return the members in the order in which they stand.
 
     `descriptors` takes members whose sizes stand behind their data (as in every zip that a Mac's Finder makes); what
-    stands there must be what the directory says. Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
+    stands there must be what the directory says. `script` takes a shell script before the first member. Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
     `Refused` at once, with what was found until then.
     """
     try:
         start, end, count = _find_directory(file, file_size, limits)
         entries = _read_directory(file, start, end - start, count, budget, findings, descriptors=descriptors)
         _check_total(entries, file_size, limits, findings)
-        members = _read_headers(file, entries, start, budget)
+        first = _script_size(file, entries) if script else 0
+        members = _read_headers(file, entries, first, start, budget)
     except _BrokenError as broken:
         findings.refuse(str(broken))
         raise Refused(findings.problems, hint=HINT) from None
@@ -297,10 +300,23 @@ def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, fi
         findings.refuse("a member claims to be larger than the file")
 
 
-def _read_headers(file: BinaryIO, entries: list[Entry], directory: int, budget: Budget) -> list[Member]:
-    """Walk through the members as a streaming reader does, and compare each with its directory entry."""
+def _script_size(file: BinaryIO, entries: list[Entry]) -> int:
+    """The size of the shell script before the first member; 0 if something else stands there.
+
+    The script is printable text, so that it holds no signature of a zip: all readers find the same first member.
+    """
+    first = min((entry.offset for entry in entries), default=0)
+    if first > _LONGEST_SCRIPT:
+        return 0
+    file.seek(0)
+    text = file.read(first).decode("latin-1")
+    is_text = text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
+    return first if is_text and text.startswith("#!/bin/sh\n") and text.endswith("\n") else 0
+
+
+def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory: int, budget: Budget) -> list[Member]:
+    """Walk through the members from `position` as a streaming reader does, and compare each with its directory entry."""
     members = []
-    position = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset != position:
             what = "overlap" if entry.offset < position else "have bytes before or between them"
