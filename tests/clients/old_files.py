@@ -11,6 +11,7 @@ The status is 1 if a file is not taken, listed and served, or if a wheel is not 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -63,10 +64,10 @@ async def fetch(files: list[OldFile], place: Path, server: ServerProcess) -> Non
 
 
 async def upload(file: OldFile, place: Path, tools: Path, server: ServerProcess) -> tuple[str, str]:
-    """Upload a file; return what it was taken from (or that it was not), and what was said."""
+    """Upload a file; return what it was taken from, and why it was not taken or twine did not send it."""
     path = place / file.filename
     twine = await run(
-        tools / "twine", "upload", "--verbose", "--non-interactive", "--repository-url", f"{server.url}/legacy/",
+        tools / "twine", "upload", "--verbose", "--non-interactive", "--config-file", os.devnull, "--repository-url", f"{server.url}/legacy/",
         "-u", "root", "-p", server.password, path, env={"COLUMNS": "500"},
     )  # fmt: skip
     if twine.status == 0:
@@ -77,7 +78,9 @@ async def upload(file: OldFile, place: Path, tools: Path, server: ServerProcess)
         "curl", "-sS", "-u", f"root:{server.password}", "-F", ":action=file_upload", "-F", f"content=@{path}",
         "-w", "%{http_code}", f"{server.url}/legacy/",
     )  # fmt: skip
-    return "curl" if curl.output.endswith("200") else "refused", curl.output
+    if curl.output.endswith("200"):
+        return "curl", twine.output
+    return "refused", curl.output
 
 
 async def is_served(file: OldFile, server: ServerProcess) -> bool:
@@ -157,7 +160,9 @@ async def show(tools: Path, place: Path, names: list[str]) -> int:
                 counts.update((file.kind, what) for what in ("files", *came))
                 failed += not served or (file.kind == ".whl" and installed.status != 0)
                 print(f"{file.filename}: {', '.join(came)}")
-                print("".join(f"    {line}\n" for line in _reasons(said if not served else "", installed)), end="")
+                print(
+                    "".join(f"    {line}\n" for line in _reasons(said if taken != "twine" else "", installed)), end=""
+                )
         finally:
             await server.stop()
     for (kind, what), count in sorted(counts.items()):
@@ -169,7 +174,7 @@ async def show(tools: Path, place: Path, names: list[str]) -> int:
 
 def _reasons(refusal: str, installed: Ran) -> list[str]:
     """The last lines that say why something did not work."""
-    lines = [*refusal.splitlines()[-3:]]
+    lines = [line.strip() for line in refusal.splitlines() if line.strip()][-3:]
     if installed.status:
         told = [line.strip() for line in installed.output.splitlines() if "error" in line.lower()]
         lines += told[:3]
