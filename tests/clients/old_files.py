@@ -3,9 +3,10 @@
     uv venv --python 3.11 /tmp/old && uv pip install --python /tmp/old twine==5.1.1 "importlib-metadata<8" pip setuptools==57.5.0 wheel==0.37.1
     .venv/bin/python -m tests.clients.old_files /tmp/old/bin /tmp/old-files [FILE…]
 
-The files are fetched into the directory unless they are there, through this server's mirror of the index that pip is configured with. They are then uploaded with twine to a
-fresh server whose upstream does not answer. What twine refuses on its own is sent with curl. pip installs from there alone; the setuptools named above is the last one that translates Python 2.
-The status is 1 if a file is not taken, listed and served, or if a wheel is not installed.
+The files are fetched into the directory unless they are there, through this server's mirror of the index that pip is configured with. They are then
+uploaded with twine to a fresh server whose upstream does not answer. What twine refuses on its own is sent with curl. pip installs from there alone, and uv
+the wheels that pip passes over; the setuptools named above is the last one that translates Python 2. The status is 1 if a file is not taken, listed and
+served, or if a wheel is not installed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from msgspec import Struct
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from tests.clients.conftest import ServerProcess
-from tests.clients.running import Ran, run
+from tests.clients.running import executable, run
 
 _LIST = Path(__file__).with_name("old_files.txt")
 _NO_UPSTREAM = "http://127.0.0.1:9/simple/"
@@ -91,8 +92,8 @@ async def is_served(file: OldFile, server: ServerProcess) -> bool:
             return digest == file.sha256 == sha256_of(await answer.read())
 
 
-async def install(file: OldFile, tools: Path, server: ServerProcess) -> Ran:
-    """Install exactly this file with pip, from the server alone."""
+async def install(file: OldFile, tools: Path, server: ServerProcess) -> tuple[str, str]:
+    """Install exactly this file from the server alone: with pip, and with uv what pip passes over. Return the installer, or nothing, and what pip said."""
     words: list[str | Path] = [
         "--no-deps",
         "--no-cache-dir",
@@ -109,7 +110,15 @@ async def install(file: OldFile, tools: Path, server: ServerProcess) -> Ran:
         requirement = f"{file.project}=={file.version} --hash=sha256:{file.sha256}\n"
         (Path(target) / "requirements.txt").write_text(requirement)
         words += ["--target", Path(target) / "installed", "-r", Path(target) / "requirements.txt"]
-        return await run(tools / "python", "-m", "pip", "install", *words)
+        pip = await run(tools / "python", "-m", "pip", "install", *words)
+        if pip.status == 0 or file.kind != ".whl":
+            return "" if pip.status else "pip", pip.output
+        uv = await run(
+            executable("uv"), "pip", "install", "--no-cache", "--no-deps", "--python", sys.executable,
+            "--target", Path(target) / "installed", "--default-index", f"{server.url}/simple/",
+            "--require-hashes", "-r", Path(target) / "requirements.txt",
+        )  # fmt: skip
+        return "" if uv.status else "uv", pip.output
 
 
 async def _listed(session: aiohttp.ClientSession, page: str) -> dict[str, tuple[str, str]]:
@@ -151,17 +160,21 @@ async def show(tools: Path, place: Path, names: list[str]) -> int:
             for file in files:
                 taken, said = await upload(file, place, tools, server)
                 served = taken != "refused" and await is_served(file, server)
-                installed = await install(file, tools, server)
+                installer, output = await install(file, tools, server)
                 came = [
                     f"taken from {taken}" if taken != "refused" else taken,
                     *(["listed and served"] if served else []),
                 ]
-                came.append("installed" if installed.status == 0 else "not installed")
+                came.append(f"installed by {installer}" if installer else "not installed")
                 counts.update((file.kind, what) for what in ("files", *came))
-                failed += not served or (file.kind == ".whl" and installed.status != 0)
+                failed += not served or (file.kind == ".whl" and not installer)
                 print(f"{file.filename}: {', '.join(came)}")
                 print(
-                    "".join(f"    {line}\n" for line in _reasons(said if taken != "twine" else "", installed)), end=""
+                    "".join(
+                        f"    {line}\n"
+                        for line in _reasons(said if taken != "twine" else "", output if installer != "pip" else "")
+                    ),
+                    end="",
                 )
         finally:
             await server.stop()
@@ -172,12 +185,10 @@ async def show(tools: Path, place: Path, names: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _reasons(refusal: str, installed: Ran) -> list[str]:
-    """The last lines that say why something did not work."""
-    lines = [line.strip() for line in refusal.splitlines() if line.strip()][-3:]
-    if installed.status:
-        told = [line.strip() for line in installed.output.splitlines() if "error" in line.lower()]
-        lines += told[:3]
+def _reasons(sending: str, installing: str) -> list[str]:
+    """The lines that say why something did not work."""
+    lines = [line.strip() for line in sending.splitlines() if line.strip()][-3:]
+    lines += [line.strip() for line in installing.splitlines() if "error" in line.lower()][:3]
     return [line[:160] for line in lines]
 
 
