@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.config import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pkgindex.http")
 
+_DOCUMENT: Final = Path(__file__).with_name("README.md")  # it is installed too
 _NAME: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9-]*\Z")
 _TAKEN: Final = frozenset({"authorization", "cookie", "host", "x-devpi-auth", "x-forwarded-for", "x-forwarded-host"})
 _SECRET_LENGTH: Final = 16
@@ -39,7 +41,7 @@ class RemoteUsers:
         self._origin = origin
         problems = _problems(settings)
         if problems:
-            raise Refused(problems, hint="pkgindex_http/README.md shows the whole of it, with nginx")
+            raise Refused(problems, hint=f"{_DOCUMENT} shows the whole of it, with nginx")
 
     def principal(self, request: web.BaseRequest) -> Principal | None:
         """Whom a proxy that may say so has named; None when nobody has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,9 +163,10 @@ async def test_a_log_in_through_the_proxy_needs_no_password(serve: Serve) -> Non
     ],
 )
 async def test_half_a_configuration_does_not_start(serve: Serve, options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(Refused, match=problem):
+    with pytest.raises(Refused, match=problem) as caught:
         async with serve(**options):
             pass
+    assert Path(caught.value.hint.partition(" ")[0]).is_file()  # the document that it names, wherever it is installed
 
 
 async def test_the_secret_does_not_show_itself(serve: Serve) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -24,6 +25,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.spelling import suggestion
 
 _URL = re.compile(r"\A(?:ldaps?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?/?|ldapi://\S+)\Z")
+_DOCUMENT: Final = Path(__file__).parents[2] / "README.md"  # it is installed too
 _VALIDATIONS: Final = {0: "none", 1: "optional", 2: "required"}  # how YAML files write Python's ssl.CERT_… constants
 
 Table = TypeVar("Table", bound=Struct)
@@ -113,7 +115,7 @@ def read_settings(raw: Mapping[str, Any]) -> LdapSettings:
     user_search = _search(raw, written.user_search, "user_search", ("{username}",), problems)
     group_search = _search(raw, written.group_search, "group_search", ("{userdn}", "{username}"), problems)
     if problems:
-        raise Refused(problems, hint="the options are those of devpi-ldap; pkgindex_core/README.md lists them")
+        raise Refused(problems, hint=f"the options are those of devpi-ldap; {_DOCUMENT} lists them")
     return LdapSettings(
         servers=servers,
         user_template=template,
