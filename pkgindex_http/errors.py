@@ -141,17 +141,19 @@ def problem_reply(
 ) -> Reply:
     """Write one error in the form the client asked for."""
     accept = accept.lower()
+    # uv prints the title and the detail beside each other, and a browser shows both.
+    details = tuple(problem.removeprefix(f"{title}: ") for problem in problems)
     if "json" in accept:
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": title,
             "status": status,
-            "detail": "; ".join(problems),
+            "detail": "; ".join(details),
         }
         if hint:
             document["hint"] = hint
         if len(problems) > 1:
-            document["errors"] = list(problems)
+            document["errors"] = list(details)
         body = msgspec.json.encode(document) + b"\n"
         return Reply(
             status=status,
@@ -159,7 +161,7 @@ def problem_reply(
             body=body,
         )
     if "text/html" in accept:
-        lines = "".join(f"<p>{html.escape(problem)}</p>\n" for problem in problems)
+        lines = "".join(f"<p>{html.escape(problem)}</p>\n" for problem in details)
         advice = f"<p><em>{html.escape(hint)}</em></p>\n" if hint else ""
         text = (
             f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{status} {html.escape(title)}</title></head>\n'

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core import errors
-from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.errors import Conflict, PkgIndexError
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import error_reply, problem_reply, status_of
 from pkgindex_http.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
@@ -185,3 +185,14 @@ def test_a_problem_names_every_problem() -> None:
         "detail": "one; two",
         "errors": ["one", "two"],
     }
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_title_is_not_said_twice(accept: str) -> None:
+    error = Conflict("File already exists: demo-1.0.tar.gz has other bytes")
+    body = error_reply(error, accept, status=400).body.decode()
+    assert body.count("File already exists") == (
+        2 if accept == "text/html" else 1
+    )  # HTML has it as the page's title, too
+    assert "demo-1.0.tar.gz has other bytes" in body
+    assert error_reply(error, "*/*", status=400).body.startswith(b"File already exists: demo")
