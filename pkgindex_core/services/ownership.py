@@ -17,20 +17,21 @@ written after it and before any blob:
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from pkgindex_core.digests import sha256_of
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Refused, Unavailable
-from pkgindex_core.models import Serial
+from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, IndexStore
 
 _log = logging.getLogger(__name__)
 
 _SAMPLE: Final = 50
-"""Files of an index that are looked for in a blob store without a mark."""
+"""Uploaded files that are looked for in a blob store without a mark."""
 
 
 async def identity_of(store: IndexStore) -> str:
@@ -110,11 +111,10 @@ class Ownership:
         if self._insist:
             return
         looked_for = 0
-        async for batch in store.blobs_in_use():
-            for digest in batch[: _SAMPLE - looked_for]:
-                if await self._blobs.stat(digest) is not None:
-                    return
-                looked_for += 1
+        async for digest in _uploaded(store):
+            if await self._blobs.stat(digest) is not None:
+                return
+            looked_for += 1
             if looked_for == _SAMPLE:
                 break
         if looked_for:
@@ -123,3 +123,14 @@ class Ownership:
                 hint="mount or restore the blob store, or name it with --blobs;"
                 " to go on without the files: pkgindex-serve run --new-store",
             )
+
+
+async def _uploaded(store: IndexStore) -> AsyncIterator[Sha256]:
+    """Digests of files that were uploaded. A mirror lists files that nobody has fetched: their blobs need not be there."""
+    for name, config in sorted((await store.tree()).indexes.items()):
+        for row in () if config.read_only else await store.projects(name):
+            page = await store.page(name, row.name)
+            for each in page.rows if page is not None else ():
+                digest = decode_file(each.body).sha256
+                if digest is not None:
+                    yield digest

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pkgindex_core.changes import PutFile
+from pkgindex_core.changes import MirrorPage, PutFile
 from pkgindex_core.config import Settings
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, Refused, Unavailable
-from pkgindex_core.models import File
-from pkgindex_core.names import parse_project_name
+from pkgindex_core.models import File, PageHead
+from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.services.dumps.directory import DumpDirectory
 from pkgindex_core.testing.faults import everything_under
 from pkgindex_core.testing.wheels import build_wheel
@@ -104,6 +105,21 @@ async def test_a_backup_of_the_database_fits(tmp_path: Path) -> None:
     await begun(tmp_path, upload="1.0")
     remove_database(tmp_path)
     (tmp_path / "backup").rename(tmp_path / "index.sqlite")
+    assert await begun(tmp_path) == identity
+
+
+async def test_a_store_from_before_marks_that_only_mirrors_is_claimed(tmp_path: Path) -> None:
+    """A mirrored page lists files that nobody has fetched: that their bytes are not here says nothing."""
+    identity = await begun(tmp_path)
+    files = tuple(
+        File(filename=f"demo-{number}.tar.gz", version=str(number), digests={"sha256": sha256_of(b"%d" % number)})
+        for number in range(100)
+    )
+    async with Engine.open(Settings(data=tmp_path), mirrors=False) as engine:
+        page = MirrorPage(IndexName("root/pypi"), ProjectName("demo"), PageHead(), files)
+        await engine.store.apply([page], who="[mirror]")
+    shutil.rmtree(tmp_path / "blobs")
+    assert await begun(tmp_path) == identity
     assert await begun(tmp_path) == identity
 
 
