@@ -7,7 +7,6 @@ again, mostly for a 304. Bounded; the projects that were asked about least recen
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _FAILED_PAUSE = 1.0
 """Seconds for which a failed project is not asked again: less than a client waits, so that the end of a failure is noticed."""
@@ -46,10 +46,9 @@ class Checks:
     """`absent_expiry`: seconds for which "no such project" is believed, at most as long as a page."""
 
     def __init__(self, limit: int, clock: Clock, *, absent_expiry: float) -> None:
-        self._limit = limit
         self._clock = clock
         self._absent_expiry = absent_expiry
-        self._checks: OrderedDict[tuple[IndexName, str], Check] = OrderedDict()
+        self._checks: BoundedCache[tuple[IndexName, str], Check] = BoundedCache(limit)
 
     def __len__(self) -> int:
         return len(self._checks)
@@ -133,8 +132,5 @@ class Checks:
 
     def put(self, index: IndexName, project: str, check: Check) -> Check:
         """Remember an outcome."""
-        self._checks[index, project] = check
-        self._checks.move_to_end((index, project))
-        if len(self._checks) > self._limit:
-            self._checks.popitem(last=False)
+        self._checks.put((index, project), check)
         return check

@@ -8,8 +8,6 @@ and not the zip. What a page's bytes are is promised by the zip's directory; one
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -40,6 +38,8 @@ from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.documentation_uploads import KIND
 from pkgindex_core.services.pages import Pages
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.building import Building
 
 LATEST, STABLE = "latest", "stable"
 _TAIL_BYTES = 256 * 1024
@@ -95,9 +95,14 @@ class Documentation:
         self._filters = filters
         self._clock = clock
         self._workers = workers
-        self._found: OrderedDict[tuple[IndexName, ProjectName, str, Principal], tuple[int, Found]] = OrderedDict()
-        self._directories: OrderedDict[Sha256, Directory] = OrderedDict()
-        self._reading: dict[Sha256, asyncio.Task[Directory]] = {}
+        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], tuple[int, Found]] = BoundedCache(
+            _FOUND
+        )
+        # A directory that is larger than all that may be kept is kept alone: its pages are asked for one after another.
+        self._directories: BoundedCache[Sha256, Directory] = BoundedCache(
+            _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
+        )
+        self._reading: Building[Directory] = Building()
 
     async def find(self, index: IndexName, project: ProjectName, version: str, *, principal: Principal) -> Found:
         """The documentation of a version, `latest` or `stable`, of the first layer that has any of these.
@@ -112,10 +117,7 @@ class Documentation:
         found = await self._look(index, project, version, principal)
         if any(each.rounding for each in self._filters.values()):
             return found  # what is shown changes with the time
-        self._found[key] = (generation, found)
-        self._found.move_to_end(key)
-        if len(self._found) > _FOUND:
-            self._found.popitem(last=False)
+        self._found.put(key, (generation, found))
         return found
 
     async def open(
@@ -198,23 +200,10 @@ class Documentation:
         """The directory of a zip, read once for all who want it."""
         key = attachment.sha256
         known = self._directories.get(key)
-        if known is not None:
-            self._directories.move_to_end(key)
-            return known
-        task = self._reading.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._read_directory(attachment))
-            self._reading[key] = task
-            task.add_done_callback(lambda done: self._remember(key, done))
-        return await asyncio.shield(task)
-
-    def _remember(self, key: Sha256, done: asyncio.Task[Directory]) -> None:
-        self._reading.pop(key, None)
-        if done.cancelled() or done.exception() is not None:
-            return
-        self._directories[key] = done.result()
-        while len(self._directories) > 1 and sum(len(each.pages) for each in self._directories.values()) > _PAGES_KEPT:
-            self._directories.popitem(last=False)
+        if known is None:
+            known = await self._reading.get(key, lambda: self._read_directory(attachment))
+            self._directories.put(key, known)
+        return known
 
     async def _read_directory(self, attachment: Attachment) -> Directory:
         size = attachment.size

@@ -28,8 +28,8 @@ from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import Blob, IndexStore, Principal, Stage, UploadForm
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
-from pkgindex_core.services.committing import until_committed
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.committing import until_committed
 
 KIND = "doczip"
 

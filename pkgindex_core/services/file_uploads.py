@@ -49,8 +49,8 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
-from pkgindex_core.services.committing import until_committed
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.committing import until_committed
 
 
 class Published(Struct, frozen=True, kw_only=True):

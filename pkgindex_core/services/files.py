@@ -8,7 +8,6 @@ is fetched first.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import allowed_index
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _KNOWN = 4096
 _CANDIDATES = 3
@@ -108,7 +108,7 @@ class Files:
         self._filters = filters
         self._refreshers = refreshers
         self._clock = clock
-        self._known: OrderedDict[tuple[IndexName, str, str], _Known] = OrderedDict()
+        self._known: BoundedCache[tuple[IndexName, str, str], _Known] = BoundedCache(_KNOWN)
 
     async def open(
         self, index: IndexName, pinned: str, filename: str, *, sidecar: bool, principal: Principal
@@ -191,10 +191,7 @@ class Files:
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
         (standing,) = await self._store.standings(found.project, [config.name])
         known = _Known(generation=generation, found=found, quarantined=standing.status == QUARANTINED)
-        self._known[key] = known
-        self._known.move_to_end(key)
-        if len(self._known) > _KNOWN:
-            self._known.popitem(last=False)
+        self._known.put(key, known)
         return known
 
     async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> Found | None:

@@ -8,7 +8,6 @@ and never held whole, unless it is small enough to be kept for the next one who 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 
@@ -27,6 +26,7 @@ from pkgindex_core.rules.stamping import etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.pages import Pages, View
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _BATCH_FILES = 2_000
 """Written at a time by a worker."""
@@ -79,7 +79,7 @@ class FindLinks:
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._named: OrderedDict[tuple[IndexName, Principal, str], tuple[int, str, bool]] = OrderedDict()
+        self._named: BoundedCache[tuple[IndexName, Principal, str], tuple[int, str, bool]] = BoundedCache(_NAMED)
 
     async def page(self, start: IndexName, *, principal: Principal, root: str, if_none_match: str | None) -> FlatPage:
         """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root.
@@ -120,9 +120,7 @@ class FindLinks:
         tag = await in_worker(self._workers, lambda: self._tag(view, stamps))
         public = self._pages.is_public(tree, order)
         if not any(each.rounding for each in self._filters.values()):
-            self._named[key] = (generation, tag, public)
-            if len(self._named) > _NAMED:
-                self._named.popitem(last=False)
+            self._named.put(key, (generation, tag, public))
         if matches(if_none_match, tag):
             return FlatPage(etag=tag, body=None, public=public)
         kept = self._pages.cache.get((tag, "identity"))

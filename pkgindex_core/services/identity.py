@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
@@ -29,6 +28,7 @@ from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, IndexStore, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText, new_token
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _LOGIN_TURNS: Final = 5
 
@@ -76,7 +76,7 @@ class Identity:
         self._authenticators = authenticators
         self._clock = clock
         self._most_tokens = most_tokens
-        self._kept: OrderedDict[Sha256, _Kept] = OrderedDict()
+        self._kept: BoundedCache[Sha256, _Kept] = BoundedCache(_VERDICTS)
         self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
 
     def at_home(self, principal: Principal) -> Principal:
@@ -96,10 +96,7 @@ class Identity:
             if kept is None or kept.grounds != grounds or kept.until <= self._clock.monotonic():
                 kept = await self._judged_once(key, credentials, token_text, grounds, generation)
             kept.generation = generation
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        if len(self._kept) > _VERDICTS:
-            self._kept.popitem(last=False)
+        self._kept.put(key, kept)
         token = kept.grounds.token
         if kept.principal is None:
             raise _wrong(token_text)

@@ -12,7 +12,6 @@ A mirror that fetches no list (`mirror_no_project_list`) has the names that some
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -43,6 +42,7 @@ from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.name_streams import Names, Part, held, joined, listed, side_by_side, united, without
 from pkgindex_core.services.pages import PageAnswer, Pages
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.building import Building
 
 
 class OwnNames(Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class Listings:
         self._renderers = renderers
         self._refreshers = refreshers
         self._workers = workers
-        self._writing: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._writing: Building[bytes] = Building()
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
@@ -267,19 +267,9 @@ class Listings:
         serial: Serial,
     ) -> bytes:
         """Write a list once for all who wait for it."""
-        task = self._writing.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._write(own, mirrored, renderer, coding, serial))
-            self._writing[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
-        body = await asyncio.shield(task)
+        body = await self._writing.get(key, lambda: self._write(own, mirrored, renderer, coding, serial))
         self._pages.cache.put(key, body)
         return body
-
-    def _forget(self, key: tuple[str, str], done: asyncio.Task[bytes]) -> None:
-        self._writing.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # seen, even if everybody who waited has gone
 
     async def _write(
         self,

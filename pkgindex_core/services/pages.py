@@ -10,7 +10,6 @@ freshness check per mirror, and a dictionary look-up.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 
@@ -39,6 +38,8 @@ from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.access import allowed_index
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.building import Building
 
 _BUILD_TURNS = 5
 _DECIDE_TURNS = 5
@@ -132,10 +133,13 @@ class Pages:
         self._refreshers = refreshers
         self._workers = workers
         self._clock = clock
-        self.cache = BodyCache(cache_bytes)
-        self._decisions: OrderedDict[tuple[IndexName, ProjectName, Principal, bool], Decision] = OrderedDict()
+        self.cache: BoundedCache[tuple[str, str], bytes] = BoundedCache(cache_bytes, size_of=len)
+        """Bodies by (ETag, coding)."""
+        self._decisions: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], Decision] = BoundedCache(
+            _DECISIONS
+        )
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
-        self._building: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._building: Building[bytes] = Building()
 
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.
@@ -226,9 +230,7 @@ class Pages:
             return known
         decision = await self._decide(start, project, principal, alone=alone, known_only=known_only)
         if not decision.stale and not decision.unknown:
-            self._decisions[key] = decision
-            if len(self._decisions) > _DECISIONS:
-                self._decisions.popitem(last=False)
+            self._decisions.put(key, decision)
         return decision
 
     async def _decide(
@@ -340,23 +342,13 @@ class Pages:
     ) -> bytes | None:
         """Build the body once for all who wait for it; None when what was read is newer than its name."""
         key = (tag, request.coding)
-        task = self._building.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._build(request, decision, renderer, moment))
-            self._building[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
         try:
-            body = await asyncio.shield(task)
+            body = await self._building.get(key, lambda: self._build(request, decision, renderer, moment))
         except _Overtaken:
             return None
         if len(body) < LARGE:  # clients take such a page compressed
             self.cache.put(key, body)
         return body
-
-    def _forget(self, key: tuple[str, str], done: asyncio.Task[bytes]) -> None:
-        self._building.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # seen, even if everybody who waited has gone
 
     async def _build(self, request: PageRequest, decision: Decision, renderer: Renderer, moment: Timestamp) -> bytes:
         pages = await asyncio.gather(
@@ -384,27 +376,3 @@ class Pages:
 
 class _Overtaken(PkgIndexError):
     """What was read is newer than what was named."""
-
-
-class BodyCache:
-    """Bodies by (ETag, coding), the least recently used go first. Keys name bytes, so an entry can never be wrong."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._bodies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self.size = 0
-
-    def get(self, key: tuple[str, str]) -> bytes | None:
-        body = self._bodies.get(key)
-        if body is not None:
-            self._bodies.move_to_end(key)
-        return body
-
-    def put(self, key: tuple[str, str], body: bytes) -> None:
-        if len(body) > self._limit or key in self._bodies:
-            return
-        self._bodies[key] = body
-        self.size += len(body)
-        while self.size > self._limit:
-            _, dropped = self._bodies.popitem(last=False)
-            self.size -= len(dropped)

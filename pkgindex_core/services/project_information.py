@@ -7,7 +7,6 @@ few are built at a time, and what was built lately is kept while nothing was com
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
@@ -26,9 +25,10 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
 from pkgindex_core.rules.filtering import apply_filters, fingerprints
 from pkgindex_core.rules.merging import merge, offered
-from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages, View
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.building import Building
 
 _TURNS: Final = 2
 _LATEST: Final = 8
@@ -67,7 +67,7 @@ class ProjectInformation:
         self._workers = workers
         self._clock = clock
         self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
-        self._latest: OrderedDict[Hashable, tuple[bytes, str]] = OrderedDict()
+        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(_LATEST)
 
     async def document(
         self,
@@ -107,9 +107,7 @@ class ProjectInformation:
                     decision, start, project, version, root=root, packages=packages, serial=serial, moment=moment
                 ),
             )
-            self._latest[key] = built
-            if len(self._latest) > _LATEST:
-                self._latest.popitem(last=False)
+            self._latest.put(key, built)
         body, digest = built
         return ProjectDocument(body=body, digest=digest, serial=serial, public=decision.public, stale=decision.stale)
 

@@ -42,10 +42,10 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Moved, Push, plan_push
 from pkgindex_core.services.access import open_project, publishing_index
-from pkgindex_core.services.committing import until_committed
 from pkgindex_core.services.parcels import Parcel, Parcels
 from pkgindex_core.services.workers import in_worker
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.committing import until_committed
 
 
 class NotAdmittedError(Denied):

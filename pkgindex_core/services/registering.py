@@ -18,7 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.protocols import IndexStore, Principal, UploadForm
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import open_project, publishing_index
-from pkgindex_core.services.committing import until_committed
+from pkgindex_core.tools.committing import until_committed
 
 
 class Registered(Struct, frozen=True, kw_only=True):

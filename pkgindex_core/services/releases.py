@@ -34,7 +34,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.access import deletable_index, hosted_index
-from pkgindex_core.services.committing import until_committed
+from pkgindex_core.tools.committing import until_committed
 
 _FORCE = "if people who have pinned it may break: --force, or ?force in the URL"
 

@@ -27,8 +27,8 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.access import hosted_index
-from pkgindex_core.services.committing import until_committed
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.committing import until_committed
 
 KIND = "toxresult"
 FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."

@@ -33,9 +33,9 @@ from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
 from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
 from pkgindex_core.rules.merging import offered
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.building import Building
 from pkgindex_core.services.pages import Decision, Pages
 from pkgindex_core.services.workers import in_worker
+from pkgindex_core.tools.building import Building
 
 PIECE: Final = 64 * 1024
 """Bytes from which what is written is handed on."""

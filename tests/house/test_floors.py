@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-NOUNS, ROLES, PURE, ROOMS, COMPOSITION, PROGRAMS, TESTING = range(7)
+NOUNS, ROLES, PURE, TOOLS, ROOMS, COMPOSITION, PROGRAMS, TESTING = range(8)
 
 FLOORS = {
     "pkgindex_core": NOUNS,
@@ -33,6 +33,7 @@ FLOORS = {
     "pkgindex_core.formats.*": PURE,
     "pkgindex_core.rules.*": PURE,
     "pkgindex_core.hookspecs": PURE,
+    "pkgindex_core.tools.*": TOOLS,
     "pkgindex_core.engines.*": ROOMS,
     "pkgindex_core.services.*": ROOMS,
     "pkgindex_core.builtin": COMPOSITION,
@@ -169,15 +170,15 @@ def test_every_line_of_the_table_is_needed(modules):
     ("module", "source", "complaint"),
     [
         ("pkgindex_core.names", "import pkgindex_core.rules.lineage", "from floor 0 up to floor 2"),
-        ("pkgindex_core.protocols.identity", "from pkgindex_core.engine import Engine", "from floor 1 up to floor 4"),
-        ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 4"),
+        ("pkgindex_core.protocols.identity", "from pkgindex_core.engine import Engine", "from floor 1 up to floor 5"),
+        ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 5"),
         ("pkgindex_core.engines.x", "from pkgindex_core.services.pages import P", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_core.engines import memory_index", "do not know each other"),
         ("pkgindex_http.x", "from pkgindex_mirror.upstream import U", "do not know each other"),
         ("pkgindex_mirror.x", "import pkgindex_http", "do not know each other"),
-        ("pkgindex_http.x", "import pkgindex_core.testing.wheels", "from floor 5 up to floor 6"),
+        ("pkgindex_http.x", "import pkgindex_core.testing.wheels", "from floor 6 up to floor 7"),
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
-        ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 3 up to floor 5"),
+        ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 4 up to floor 6"),
         ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
         ("pkgindex_core.engines.local_blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec_blobs"),
         ("pkgindex_core.engines.memory_index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 Built = TypeVar("Built")
@@ -18,8 +19,9 @@ Built = TypeVar("Built")
 class Building(Generic[Built]):
     """Builds values by key. The key names all that the value depends on."""
 
-    def __init__(self, *, turns: int) -> None:
-        self._turns = asyncio.Semaphore(turns)
+    def __init__(self, *, turns: int | None = None) -> None:
+        """`turns`: how many are built at a time; None is all."""
+        self._turns: AbstractAsyncContextManager[None] = nullcontext() if turns is None else asyncio.Semaphore(turns)
         self._under_way: dict[Hashable, asyncio.Task[Built]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[Built]]) -> Built:

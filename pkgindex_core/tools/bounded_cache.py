@@ -1,0 +1,53 @@
+"""Values by key, as many as fit: the least recently used go first.
+
+The cache knows nothing of validity. A key that names all that its value depends on is never wrong; otherwise the value says
+when it holds, and the reader looks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class BoundedCache(Generic[Key, Value]):
+    """Keeps values up to a limit: of their number, or of what `size_of` counts, such as bytes."""
+
+    def __init__(self, limit: int, *, size_of: Callable[[Value], int] = lambda _: 1) -> None:
+        self._limit = limit
+        self._size_of = size_of
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self.size = 0
+        """What all kept values come to, in the unit of the limit."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Key) -> Value | None:
+        """The value, which is the last to go now; None when it is not kept."""
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep a value, in the place of another one under this key. A value larger than the limit is not kept."""
+        self.drop(key)
+        size = self._size_of(value)
+        if size > self._limit:
+            return
+        self._values[key] = value
+        self.size += size
+        while self.size > self._limit:
+            _, dropped = self._values.popitem(last=False)
+            self.size -= self._size_of(dropped)
+
+    def drop(self, key: Key) -> None:
+        """Keep the value under this key no longer, if there is one."""
+        value = self._values.pop(key, None)
+        if value is not None:
+            self.size -= self._size_of(value)
