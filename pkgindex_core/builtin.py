@@ -69,7 +69,7 @@ def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
     yield Provider(
         name=OWN_USERS,
         summary="the index's own users and their passwords",
-        make=_lazy("pkgindex_core.services.user_passwords:UserPasswords"),
+        make=_lazy("pkgindex_core.services.administering.user_passwords:UserPasswords"),
     )
     yield Provider(
         name="ldap",

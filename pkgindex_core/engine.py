@@ -33,38 +33,38 @@ from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
-from pkgindex_core.services.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
-from pkgindex_core.services.documentation import Documentation
-from pkgindex_core.services.documentation_uploads import DocumentationUploads
-from pkgindex_core.services.dumps.exporting import Exporting
-from pkgindex_core.services.dumps.restoring import Restoring
-from pkgindex_core.services.examining import Examining
-from pkgindex_core.services.explaining import Explaining
-from pkgindex_core.services.file_uploads import FileUploads
-from pkgindex_core.services.files import Files
-from pkgindex_core.services.findlinks import FindLinks
-from pkgindex_core.services.following import following
-from pkgindex_core.services.forwarding import Forwarding
-from pkgindex_core.services.identity import Identity
-from pkgindex_core.services.importing.devpi import DevpiImport
-from pkgindex_core.services.listing import Listings
-from pkgindex_core.services.locating import Locating
-from pkgindex_core.services.overview import Overview
-from pkgindex_core.services.ownership import Ownership, identity_of
-from pkgindex_core.services.pages import Pages
-from pkgindex_core.services.parcels import Parcels
-from pkgindex_core.services.passwords import PasswordPool
-from pkgindex_core.services.project_information import ProjectInformation
-from pkgindex_core.services.project_options import ProjectOptions
-from pkgindex_core.services.promotion import Promotion
-from pkgindex_core.services.registering import Registering
-from pkgindex_core.services.releases import Releases
-from pkgindex_core.services.repairing import Repairing
-from pkgindex_core.services.results import Results
-from pkgindex_core.services.uploads import UploadLimits, Uploads
-from pkgindex_core.services.verifying import Verifying
-from pkgindex_core.services.versions import Versions
-from pkgindex_core.services.workers import in_worker
+from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
+from pkgindex_core.services.administering.examining import Examining
+from pkgindex_core.services.administering.identity import Identity
+from pkgindex_core.services.administering.ownership import Ownership, identity_of
+from pkgindex_core.services.administering.project_options import ProjectOptions
+from pkgindex_core.services.administering.repairing import Repairing
+from pkgindex_core.services.administering.verifying import Verifying
+from pkgindex_core.services.moving.dumps.exporting import Exporting
+from pkgindex_core.services.moving.dumps.restoring import Restoring
+from pkgindex_core.services.moving.following import following
+from pkgindex_core.services.moving.forwarding import Forwarding
+from pkgindex_core.services.moving.importing.devpi import DevpiImport
+from pkgindex_core.services.moving.parcels import Parcels
+from pkgindex_core.services.moving.promotion import Promotion
+from pkgindex_core.services.reading.documentation import Documentation
+from pkgindex_core.services.reading.explaining import Explaining
+from pkgindex_core.services.reading.files import Files
+from pkgindex_core.services.reading.findlinks import FindLinks
+from pkgindex_core.services.reading.listing import Listings
+from pkgindex_core.services.reading.locating import Locating
+from pkgindex_core.services.reading.overview import Overview
+from pkgindex_core.services.reading.pages import Pages
+from pkgindex_core.services.reading.project_information import ProjectInformation
+from pkgindex_core.services.reading.versions import Versions
+from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
+from pkgindex_core.services.writing.file_uploads import FileUploads
+from pkgindex_core.services.writing.registering import Registering
+from pkgindex_core.services.writing.releases import Releases
+from pkgindex_core.services.writing.results import Results
+from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
+from pkgindex_core.tools.passwords import PasswordPool
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import masked, without_credentials
 
 T = TypeVar("T")
@@ -242,7 +242,7 @@ class Engine:
         """Open the stores that the settings name and everything on top of them.
 
         Without `create` a store that is not there, or has no commit, is `Missing`, and nothing is made. A new store is not begun
-        beside the blobs of another one (`services.ownership`), unless `new_store` insists; `restoring` is the identity of a
+        beside the blobs of another one (`services.administering.ownership`), unless `new_store` insists; `restoring` is the identity of a
         dump that is going to fill an empty store. `renew_checksums` has the index store write its checksums anew first.
 
         Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pkgindex_core.errors import Denied
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.access import allowed_index
 from pkgindex_http.access_log import WHO
 from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.requests import Ask

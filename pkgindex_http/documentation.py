@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.documentation import Below, DocumentationPage
+from pkgindex_core.services.reading.documentation import Below, DocumentationPage
 from pkgindex_http.content_types import content_type
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask

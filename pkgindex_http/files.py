@@ -16,7 +16,7 @@ from aiohttp import web
 
 from pkgindex_core.protocols import SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.files import ArrivingFile, ElsewhereFile, StoredFile
+from pkgindex_core.services.reading.files import ArrivingFile, ElsewhereFile, StoredFile
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi import file_documents
 from pkgindex_http.preconditions import Validators

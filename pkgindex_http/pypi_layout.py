@@ -18,8 +18,8 @@ from pkgindex_core.formats.fragments import file_path
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, normalized_or_none
+from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.access import allowed_index
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 

@@ -14,7 +14,7 @@ from yarl import URL
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.identity import NOBODY
+from pkgindex_core.services.administering.identity import NOBODY
 
 if TYPE_CHECKING:
     from aiohttp import web

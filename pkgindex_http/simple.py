@@ -10,7 +10,7 @@ from pkgindex_core.errors import Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, choose_coding, choose_format
-from pkgindex_core.services.pages import PageAnswer, PageRequest, View
+from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from pkgindex_http.errors import problem_reply
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl
 
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.services.documentation_uploads import DocumentationTaken, PublishedDocumentation
-from pkgindex_core.services.file_uploads import Published
-from pkgindex_core.services.registering import Registered
-from pkgindex_core.services.uploads import UploadLimits
+from pkgindex_core.services.writing.documentation_uploads import DocumentationTaken, PublishedDocumentation
+from pkgindex_core.services.writing.file_uploads import Published
+from pkgindex_core.services.writing.registering import Registered
+from pkgindex_core.services.writing.uploads import UploadLimits
 from pkgindex_http.bodies import chunks, read_bytes
 from pkgindex_http.devpi.envelope import marks
 from pkgindex_http.errors import BodyStalled, error_reply

@@ -42,7 +42,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     log_in: str = ""
     """The id of the log-in by which they ask; empty when they gave a password or an API token."""
     house: HouseRules = HouseRules()
-    """Under which rules. Set where principals are told from credentials (`services.identity`), so that no decision can be taken without."""
+    """Under which rules. Set where principals are told from credentials (`services.administering.identity`), so that no decision can be taken without."""
 
     @property
     def label(self) -> str:

@@ -13,7 +13,7 @@ from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_core.services.administration import PASSWORD_FILE
+from pkgindex_core.services.administering.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,

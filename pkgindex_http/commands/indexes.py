@@ -9,7 +9,7 @@ import click
 
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
-from pkgindex_core.services.administration import parse_options
+from pkgindex_core.services.administering.administration import parse_options
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,

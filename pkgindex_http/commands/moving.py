@@ -14,8 +14,8 @@ import click
 import msgspec
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.services.administration import PASSWORD_FILE, ROOT
-from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT
+from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_http.commands.common import (
     asynchronous,
     opened,
@@ -30,7 +30,7 @@ from pkgindex_http.commands.progress import progress_bar
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.formats.store_dump import Gone
-    from pkgindex_core.services.importing.report import Report
+    from pkgindex_core.services.moving.importing.report import Report
 
 NOT_ALL: Final = 3
 """Exit status: done, but not everything came along."""

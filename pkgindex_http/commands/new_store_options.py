@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pkgindex_core.config import Settings
-from pkgindex_core.services.administration import ROOT
+from pkgindex_core.services.administering.administration import ROOT
 from pkgindex_core.urls import without_credentials
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.administration import STATUSES
+from pkgindex_core.services.administering.administration import STATUSES
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -30,10 +30,10 @@ from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-    from pkgindex_core.services.documentation_uploads import PublishedDocumentation
-    from pkgindex_core.services.explaining import Explanation
-    from pkgindex_core.services.file_uploads import Published
-    from pkgindex_core.services.registering import Registered
+    from pkgindex_core.services.reading.explaining import Explanation
+    from pkgindex_core.services.writing.documentation_uploads import PublishedDocumentation
+    from pkgindex_core.services.writing.file_uploads import Published
+    from pkgindex_core.services.writing.registering import Registered
 
 _CHUNK = 1024 * 1024
 _DOCUMENTATION = ".doc.zip"

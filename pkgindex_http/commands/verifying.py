@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pkgindex_core.services.verified_record import open_record
+from pkgindex_core.services.administering.verified_record import open_record
 from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
 from pkgindex_http.commands.helping import command
 from pkgindex_http.commands.moving import NOT_ALL
 from pkgindex_http.commands.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pkgindex_core.services.verifying import Trouble, Verified
+    from pkgindex_core.services.administering.verifying import Trouble, Verified
 
 _MIB = 1 << 20
 

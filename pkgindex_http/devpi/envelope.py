@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
-from pkgindex_core.services.access import NEEDS_CREDENTIALS
+from pkgindex_core.rules.access import NEEDS_CREDENTIALS
 from pkgindex_http.errors import retry_headers, status_of
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 from pkgindex_http.sending import StreamedResponse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pkgindex_core.errors import Denied, Refused
-from pkgindex_core.services.identity import LOGIN_SECONDS
+from pkgindex_core.services.administering.identity import LOGIN_SECONDS
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure, said
 from pkgindex_http.replies import Reply

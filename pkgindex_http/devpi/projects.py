@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 from msgspec.structs import replace
 
-from pkgindex_core.services.versions import VersionsDocument
+from pkgindex_core.services.reading.versions import VersionsDocument
 from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, spliced

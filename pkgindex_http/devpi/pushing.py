@@ -1,4 +1,4 @@
-"""Pushes: a release goes to another index here, in one commit (see `services.promotion`), or to another server.
+"""Pushes: a release goes to another index here, in one commit (see `services.moving.promotion`), or to another server.
 
     PUSH /{user}/{index}   {"name": …, "version": …, "targetindex": "user/index"[, "no_docs": true | "only_docs": true]}
     PUSH /{user}/{index}   {"name": …, "version": …, "posturl": …, "username": …, "password": …[, "register_project": true]}
@@ -21,10 +21,10 @@ from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Delivery, Destination
+from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Moved
-from pkgindex_core.services.access import allowed_index
-from pkgindex_core.services.promotion import NotAdmittedError, Promoted
+from pkgindex_core.services.moving.promotion import NotAdmittedError, Promoted
 from pkgindex_http import uploads
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure

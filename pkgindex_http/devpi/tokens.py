@@ -11,8 +11,8 @@ from typing import Any
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.macaroons import write_macaroon
 from pkgindex_core.formats.token_restrictions import read_restrictions, write_restrictions
+from pkgindex_core.rules.access import require_user_right
 from pkgindex_core.rules.permissions import ROOT, Action
-from pkgindex_core.services.access import require_user_right
 from pkgindex_core.tokens import parse_token
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, said

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.errors import StorageFull
-from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
 from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, staged, upload

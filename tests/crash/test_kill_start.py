@@ -12,7 +12,7 @@ from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.failpoints import POINTS
-from pkgindex_core.services.ownership import identity_of
+from pkgindex_core.services.administering.ownership import identity_of
 from tests.crash.oracle import staged
 from tests.crash.processes import ServerProcess, Starter, running
 

@@ -13,7 +13,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.models import File
 from pkgindex_core.names import parse_project_name
-from pkgindex_core.services.verified_record import RECORD
+from pkgindex_core.services.administering.verified_record import RECORD
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.commands.moving import NOT_ALL
 from tests.crash.conftest import Command

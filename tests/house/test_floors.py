@@ -71,7 +71,7 @@ THIRD_PARTY = {
     "fsspec": ("pkgindex_core.engines.fsspec_blobs",),
     "apsw": ("pkgindex_core.engines.sqlite.*",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
-    "argon2": ("pkgindex_core.services.passwords",),
+    "argon2": ("pkgindex_core.tools.passwords",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
     "compression": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
     "backports": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
@@ -172,7 +172,7 @@ def test_every_line_of_the_table_is_needed(modules):
         ("pkgindex_core.names", "import pkgindex_core.rules.lineage", "from floor 0 up to floor 2"),
         ("pkgindex_core.protocols.identity", "from pkgindex_core.engine import Engine", "from floor 1 up to floor 5"),
         ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 5"),
-        ("pkgindex_core.engines.x", "from pkgindex_core.services.pages import P", "do not know each other"),
+        ("pkgindex_core.engines.x", "from pkgindex_core.services.reading.pages import P", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_core.engines import memory_index", "do not know each other"),
         ("pkgindex_http.x", "from pkgindex_mirror.upstream import U", "do not know each other"),
         ("pkgindex_mirror.x", "import pkgindex_http", "do not know each other"),

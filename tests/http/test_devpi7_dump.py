@@ -16,7 +16,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.services.importing.report import Report
+from pkgindex_core.services.moving.importing.report import Report
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.devpi7 import GOLDEN, HOSTED, OTHER_ORDER, REMOTES, UPSTREAMS, options, recorded, seen, supply
 from tests.http.conftest import Serve

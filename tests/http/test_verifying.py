@@ -15,8 +15,8 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Unavailable
 from pkgindex_core.names import parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.verified_record import open_record
-from pkgindex_core.services.verifying import Verified
+from pkgindex_core.services.administering.verified_record import open_record
+from pkgindex_core.services.administering.verifying import Verified
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.cli import main
 from pkgindex_mirror.testing import ScriptedUpstream

@@ -14,8 +14,8 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.file_uploads import Published
-from pkgindex_core.services.pages import PageRequest, View
+from pkgindex_core.services.reading.pages import PageRequest, View
+from pkgindex_core.services.writing.file_uploads import Published
 from pkgindex_core.testing.wheels import build_wheel
 
 DEV = IndexName("root/dev")

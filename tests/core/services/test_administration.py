@@ -12,7 +12,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal, TokenScope
-from pkgindex_core.services.administration import parse_options
+from pkgindex_core.services.administering.administration import parse_options
 from tests.core.services.conftest import DEV, PYPI, Open
 
 ROOT = Principal(name="root")

@@ -13,7 +13,7 @@ from pkgindex_core.models import Attachment, Release
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import JSON_V1
-from pkgindex_core.services.pages import PageAnswer, PageRequest, View
+from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from tests.core.services.conftest import PYPI, Open, World, hosted_file
 
 ROOT = Principal(name="root")

@@ -29,7 +29,7 @@ from pkgindex_core.models import Event, File, IndexConfig, Serial, User, decode_
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Credentials, Principal, UploadForm
-from pkgindex_core.services.importing.report import Report
+from pkgindex_core.services.moving.importing.report import Report
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from tests.core.services.devpi_dumps import MOMENT, DevpiDumpBuilder
 

@@ -20,10 +20,10 @@ from pkgindex_core.errors import Conflict, Corrupt, PkgIndexError, Refused
 from pkgindex_core.models import Attachment, Event, File, IndexConfig, PageHead, Release, Serial, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.services.dumps import exporting, restoring
-from pkgindex_core.services.dumps.directory import DumpDirectory
-from pkgindex_core.services.dumps.exporting import Exported
-from pkgindex_core.services.dumps.restoring import Restored
+from pkgindex_core.services.moving.dumps import exporting, restoring
+from pkgindex_core.services.moving.dumps.directory import DumpDirectory
+from pkgindex_core.services.moving.dumps.exporting import Exported
+from pkgindex_core.services.moving.dumps.restoring import Restored
 
 DEV, PYPI, DEMO = IndexName("anna/dev"), IndexName("root/pypi"), ProjectName("demo")
 PLUGINS = load_plugins(disabled=["pkgindex"])

@@ -12,7 +12,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Follower
-from pkgindex_core.services import following
+from pkgindex_core.services.moving import following
 
 
 class _Failing:

@@ -10,9 +10,9 @@ from pkgindex_core.changes import DropToken
 from pkgindex_core.errors import Denied, Refused, Unavailable
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_core.services import passwords
-from pkgindex_core.services.identity import LOGIN_SECONDS, NOBODY
+from pkgindex_core.services.administering.identity import LOGIN_SECONDS, NOBODY
 from pkgindex_core.tokens import new_token, parse_token
+from pkgindex_core.tools import passwords
 from tests.core.services.conftest import PASSWORD, Open
 
 

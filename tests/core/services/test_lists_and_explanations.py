@@ -11,7 +11,7 @@ from pkgindex_core.errors import Denied, Unavailable
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
-from pkgindex_core.services.pages import PageAnswer
+from pkgindex_core.services.reading.pages import PageAnswer
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
 NUMPY = ProjectName("numpy")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pkgindex_core.compression import CODINGS, Compressor, compress, decompress
 from pkgindex_core.models import ProjectRow, Serial
 from pkgindex_core.names import ProjectName
-from pkgindex_core.services.name_streams import Names, side_by_side, united
+from pkgindex_core.services.reading.name_streams import Names, side_by_side, united
 
 LISTS = st.lists(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.text("xyz", max_size=2)), max_size=4)
 

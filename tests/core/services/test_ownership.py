@@ -15,7 +15,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
-from pkgindex_core.services.dumps.directory import DumpDirectory
+from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.faults import everything_under
 from pkgindex_core.testing.wheels import build_wheel
 from tests.crash.oracle import HOSTED

@@ -11,7 +11,7 @@ from pkgindex_core.models import AUTHENTICATED
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.rules.negotiation import JSON_V1
-from pkgindex_core.services.pages import PageAnswer, PageRequest, View
+from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
 NUMPY = ProjectName("numpy")

@@ -27,7 +27,7 @@ from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import Attachment, Event, File, PageHead, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, InspectedUpload, Principal, Span, UploadCheck
-from pkgindex_core.services.promotion import Promoted
+from pkgindex_core.services.moving.promotion import Promoted
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import PYPI, Open, World
 

@@ -1,0 +1,46 @@
+"""The built-in authenticator: users of the store and their passwords.
+
+A hash that came from devpi, or was made with other parameters, is replaced when its owner is here with the password.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import PutUser, UserIs
+from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.models import User
+from pkgindex_core.protocols import Credentials, Principal
+from pkgindex_core.tools.passwords import PasswordPool
+
+
+class UserPasswords:
+    """Knows the passwords of users that are kept here."""
+
+    def __init__(self, context: Context) -> None:
+        if context.index_store is None:
+            raise LookupError("users need an index store")
+        self._store = context.index_store
+        self._passwords = PasswordPool(context.workers)
+
+    async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
+        user = await self._store.user(credentials.username)
+        if await self._passwords.verify(user.password_hash if user else "", credentials.secret):
+            if user is not None and self._passwords.outdated(user.password_hash):
+                await self._renew(user, credentials.secret)
+            return Principal(name=credentials.username)
+        # A user without a password of ours may belong to another authenticator.
+        return "refused" if user and user.password_hash else None
+
+    async def _renew(self, user: User, password: str) -> None:
+        """Replace a hash that came from elsewhere by one of ours, unless the user was changed meanwhile.
+
+        Only a favour: whoever knows the password gets in, whether or not the store takes writes now.
+        """
+        with suppress(RequirementFailed, Unavailable, Refused):  # refused: an empty password, which nobody can set anew
+            renewed = replace(user, password_hash=await self._passwords.hash(password))
+            await self._store.apply([PutUser(renewed)], who="[login]", require=[UserIs(user)])

@@ -1,0 +1,197 @@
+"""A whole store written down: blobs first, then the commits that name them.
+
+The head is read once, at the start; what a server commits meanwhile is for the next export. Bytes never change under
+their digest, so nothing has to stand still. Each segment of commits is written when every blob that it names is in the dump, so
+whatever is there at any moment can be restored, and an export that was killed goes on from the last segment. A
+second export into the same directory adds what is new.
+
+A blob that a commit names may be gone: its file was deleted and the bytes cleared away. That is written down. When
+the index still lists the file, it is lost: also written down, told, and everything else is exported all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.changes import Commit
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Conflict, Corrupt, Missing
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.store_dump import Gone, Named, blobs_named
+from pkgindex_core.models import Serial, decode_file
+from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.services.moving.dumps.copying import copy_blob, side_by_side
+from pkgindex_core.services.moving.dumps.directory import DumpDirectory
+from pkgindex_core.tools.workers import in_worker
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it is done, and of how much; 0 when nobody knows."""
+
+_BATCH: Final = 32
+"""Commits that are asked for at once: one may hold a page of thousands of files."""
+_SEGMENT_COMMITS: Final = 1000
+_SEGMENT_BYTES: Final = 8 << 20
+
+
+class Exported(Struct, kw_only=True):
+    """What an export came to."""
+
+    head: Serial
+    commits: int = 0
+    """New ones."""
+    blobs: int = 0
+    bytes: int = 0
+    gone: int = 0
+    lost: list[Gone] = []
+
+
+class Exporting:
+    """Writes the commits and blobs of a store into a dump."""
+
+    def __init__(self, *, store: IndexStore, blobs: BlobStore, workers: Executor) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._workers = workers
+
+    async def export(
+        self, dump: DumpDirectory, target: BlobStore, *, cached: bool = True, progress: Progress
+    ) -> Exported:
+        """Bring a dump up to the head. Without `cached`, what mirrors have fetched stays out: it can be fetched again."""
+        head = await self._store.head()
+        last = await in_worker(self._workers, dump.last_commit)
+        if last is not None:
+            await self._same_history(last)
+        done = Exported(head=head)
+        known = {one.sha256: one for one in await in_worker(self._workers, dump.gone)}
+        copying = _Copying(self._blobs, target, done)
+        serial = last.serial if last else Serial(0)
+        pending: list[Commit] = []
+        pending_bytes = 0
+        while serial < head:
+            progress("commits", serial, head)
+            batch = [one for one in await self._store.commits(serial, limit=_BATCH) if one.serial <= head]
+            if not batch:
+                raise Corrupt(f"the store's log ends at commit {serial}, its head is {head}")
+            for commit in batch:
+                pending.append(commit)
+                pending_bytes += len(msgspec.msgpack.encode(commit))
+                if len(pending) >= _SEGMENT_COMMITS or pending_bytes >= _SEGMENT_BYTES:
+                    await self._segment(dump, copying, pending, known)
+                    pending, pending_bytes = [], 0
+            serial = batch[-1].serial
+        if pending:
+            await self._segment(dump, copying, pending, known)
+        if cached:
+            await copying.everything(progress)
+        else:
+            # Segments of earlier exports are not read again; what was removed from the dump because it was damaged comes back here.
+            async for digests in self._hosted():
+                await copying.copy(digests)
+        found = [sha256 for sha256 in known if await target.stat(sha256) is not None]
+        if found:
+            for sha256 in found:
+                del known[sha256]
+            await in_worker(self._workers, lambda: dump.write_gone(list(known.values())))
+        done.gone = sum(not one.lost for one in known.values())
+        done.lost = [one for one in known.values() if one.lost]
+        progress("commits", head, head)
+        return done
+
+    async def _hosted(self) -> AsyncIterator[set[Sha256]]:
+        """The blobs that hosted indexes list now, project by project."""
+        for index, config in (await self._store.tree()).indexes.items():
+            for row in () if config.is_mirror else await self._store.projects(index):
+                page = await self._store.page(index, row.name)
+                files = [decode_file(each.body) for each in page.rows] if page else []
+                found = {digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest}
+                yield found | {each.sha256 for each in await self._store.attachments(index, row.name)}
+
+    async def _segment(
+        self,
+        dump: DumpDirectory,
+        copying: _Copying,
+        commits: list[Commit],
+        known: dict[Sha256, Gone],
+    ) -> None:
+        """Blobs, then what is gone of them, then the commits."""
+        named: dict[Sha256, list[Named]] = {}
+        for commit in commits:
+            for one in blobs_named(commit):
+                named.setdefault(one.sha256, []).append(one)
+        missing = await copying.copy(named)
+        failpoint("export.blobs_kept")
+        if missing:
+            for sha256 in missing:
+                known[sha256] = await self._judged(named[sha256])
+            await in_worker(self._workers, lambda: dump.write_gone(list(known.values())))
+        await in_worker(self._workers, lambda: dump.write_segment(commits))
+        failpoint("export.segment_written")
+        copying.done.commits += len(commits)
+
+    async def _judged(self, named: list[Named]) -> Gone:
+        """Whether anything that the index still lists needs these bytes."""
+        for one in named:
+            if one.kind == "attachment":
+                found = await self._store.attachments(one.index, one.project)
+                lost = any(each.sha256 == one.sha256 and each.filename == one.filename for each in found)
+            else:
+                file = await self._store.file(one.index, one.project, one.filename)
+                lost = file is not None and one.sha256 in {file.sha256, file.metadata_sha256}
+            if lost:
+                return Gone(sha256=one.sha256, filename=one.filename, index=one.index, lost=True)
+        return Gone(sha256=named[0].sha256, filename=named[0].filename, index=named[0].index, lost=False)
+
+    async def _same_history(self, last: Commit) -> None:
+        """The dump's newest commit is the store's commit of that serial, or the two have parted."""
+        ours = await self._store.commits(Serial(last.serial - 1), limit=1)
+        if not ours or ours[0] != last:
+            raise Conflict(
+                f"commit {last.serial} of the dump is not that of the store",
+                hint="the store was restored from an older state since: export into a new directory",
+            )
+
+
+class _Copying:
+    """Copies blobs that the target does not have, and compares while it copies."""
+
+    def __init__(self, source: BlobStore, target: BlobStore, done: Exported) -> None:
+        self._source = source
+        self._target = target
+        self.done = done
+
+    async def copy(self, keys: Iterable[Sha256]) -> list[Sha256]:
+        """Copy; return those that the source does not have, or has damaged."""
+        missing: list[Sha256] = []
+
+        async def copy(key: Sha256) -> None:
+            if await self._target.stat(key) is not None:
+                return
+            try:
+                size = await copy_blob(self._source, self._target, key)
+            except (Missing, Corrupt):
+                missing.append(key)
+                return
+            self.done.blobs += 1
+            self.done.bytes += size
+
+        await side_by_side(keys, copy)
+        return missing
+
+    async def everything(self, progress: Progress) -> None:
+        """Copy what is left: files of mirrors, which are fetched without a commit."""
+        seen = 0
+        waiting: list[Sha256] = []
+        async for blob in self._source.walk():
+            seen += 1
+            if await self._target.stat(blob.sha256) is None:
+                waiting.append(blob.sha256)
+            if len(waiting) >= _SEGMENT_COMMITS:
+                progress("files", seen, 0)
+                await self.copy(waiting)
+                waiting = []
+        await self.copy(waiting)

@@ -1,0 +1,49 @@
+"""What the parts of one import share: the dump, the store it goes into, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.formats.devpi.dump import DevpiDump
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.services.moving.importing.intake import Intake
+from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.settlement import Deleted
+
+T = TypeVar("T")
+
+BATCH: Final = 50
+"""Files in a commit, and versions."""
+TURNS: Final = 5
+DELETED: Final = "was deleted here since the last import, and stays so"
+WORDS: Final = {"doczip": "documentation", "toxresult": "test result"}
+"""What a person calls the kinds of attachments."""
+
+
+class Run(Struct, kw_only=True):
+    """One import of one dump."""
+
+    store: IndexStore
+    blobs: BlobStore
+    clock: Clock
+    dump: DevpiDump
+    intake: Intake
+    report: Report
+    deleted: Deleted
+    replaced: set[tuple[IndexName, str]] = msgspec.field(default_factory=set)
+    """Files that have other bytes here: test results of the dump are not about them."""
+
+    async def next(self, iterator: Iterator[T]) -> list[T]:
+        """The next of something that is read from the dump, which blocks; none at its end."""
+        return await self.intake.in_worker(lambda: list(islice(iterator, BATCH)))
+
+    def was_deleted(self, index: IndexName, project: ProjectName, name: str) -> bool:
+        """Whether a version or an attachment was deleted here since the last import."""
+        return (project, name) in self.deleted.get(index, ())

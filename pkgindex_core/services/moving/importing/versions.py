@@ -1,0 +1,94 @@
+"""What a dump says of versions: metadata, and the versions that have no files.
+
+Of a version that is here already nothing changes, and one that was deleted here since the last import stays deleted.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import Change, ProjectAt, PutProject, PutRelease
+from pkgindex_core.errors import RequirementFailed, Unavailable
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.devpi.dump import DumpProject, DumpVersion, Unreadable
+from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project
+from pkgindex_core.formats.version_documents import encode_metadata
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import PageHead, Release
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.services.moving.importing.run import DELETED, TURNS, Run
+
+
+async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None:
+    """What the versions of one project say, and the versions that have no files."""
+    project = translated_project(found.name)
+    if project is None:
+        run.report.left_out("project", f"{index} {found.name}", "no project can be called so")
+        return
+    (standing,) = await run.store.standings(project, [index])
+    if standing.stamp and not standing.holds:
+        run.report.changed("project", f"{index} {project}", DELETED)
+        return
+    versions = run.dump.versions(found)
+    batch = await run.next(versions)
+    if not batch and not standing.holds:
+        await _commit_releases(run, index, project, [], found.display_name)
+    while batch:
+        readable = []
+        for one in batch:
+            if isinstance(one, Unreadable):
+                run.report.left_out("version", f"{index} {one.name}", one.reason)
+            elif run.was_deleted(index, project, canonical_version(one.version)):
+                if await run.store.release(index, project, one.version) is None:
+                    run.report.changed("version", f"{index} {project} {one.version}", DELETED)
+            else:
+                told = isinstance(one.metadata.get("description", ""), str)
+                readable.append(one if told else _without_description(run, index, one))
+        await _commit_releases(run, index, project, readable, found.display_name)
+        failpoint("import.releases_kept")
+        batch = await run.next(versions)
+
+
+def _without_description(run: Run, index: IndexName, version: DumpVersion) -> DumpVersion:
+    """A version whose description devpi 7 kept in a file that it had not got (yet), as a replica may."""
+    run.report.changed(
+        "version",
+        f"{index} {version.project} {version.version}",
+        "the dump does not have its long description, only where a file with it should be",
+    )
+    return replace(version, metadata={**version.metadata, "description": ""})
+
+
+async def _commit_releases(
+    run: Run, index: IndexName, project: ProjectName, versions: list[DumpVersion], display_name: str
+) -> None:
+    """Some versions of a project. Of two that are the same version (1.0 and 1.0.0) the first counts."""
+    for _ in range(TURNS):
+        page = await run.store.page(index, project)
+        with_files = {canonical_version(row.version) for row in page.rows} if page else set()
+        new: dict[str, DumpVersion] = {}
+        for one in versions:
+            if await run.store.release(index, project, one.version) is None:
+                new.setdefault(canonical_version(one.version), one)
+        told = (str(one.metadata["name"]) for one in versions if one.metadata.get("name"))
+        name = display_name or next(told, project)
+        head = page.head if page else PageHead(display_name=name)
+        if head.display_name == project:  # which stands for a name that nobody knew
+            head = replace(head, display_name=name)
+        listed = {canonical_version(version) for version in head.versions} | with_files
+        bare = tuple(one.version for canonical, one in new.items() if canonical not in listed)
+        head = replace(head, versions=(*head.versions, *bare))
+        changes: list[Change] = [] if page and page.head == head else [PutProject(index, project, head)]
+        changes += [PutRelease(index, project, _release(one)) for one in new.values()]
+        stamp = page.stamp if page else (await run.store.standings(project, [index]))[0].stamp
+        try:
+            await run.store.apply(changes, who=IMPORTER, require=[ProjectAt(index, project, stamp)])
+        except RequirementFailed:
+            continue
+        run.report.versions += len(new)
+        return
+    raise Unavailable(f"{project} in {index} changes faster than it can be imported", hint="run the import again")
+
+
+def _release(version: DumpVersion) -> Release:
+    return Release(version=version.version, metadata=encode_metadata(version.metadata))

@@ -1,0 +1,212 @@
+"""A release as one index has it, ready to be sent: to another index here, or to another server.
+
+    rights -> is it known, shown, not quarantined -> its files, documentation, test results, metadata -> every blob is stored
+
+What a mirror lists without having stored it is fetched and verified, a wheel's metadata too. What a page filter hides is not there to
+be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Corrupt, Missing, Unavailable
+from pkgindex_core.formats import version_documents
+from pkgindex_core.formats.core_metadata import read_metadata
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import File, IndexConfig, Release, Serial, Tree, decode_file
+from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
+from pkgindex_core.protocols import (
+    BlobStore,
+    Build,
+    IndexStore,
+    PageFilter,
+    Principal,
+    Refresher,
+)
+from pkgindex_core.rules.access import allowed_index
+from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.merging import QUARANTINED
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.promoting import Holding
+
+_FETCHES = 8
+"""Files of one push that are fetched, or looked for, at once."""
+_RESTORE = "restore the blob from a backup, or upload the same file to the source again"
+
+
+class Parcel(Struct, frozen=True, kw_only=True):
+    """A release as one index has it. Once it was completed, every blob that it names is stored."""
+
+    source: IndexConfig
+    project: ProjectName
+    stamp: Serial
+    holding: Holding
+
+
+class Parcels:
+    """Makes up parcels of what indexes have."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        blobs: BlobStore,
+        refreshers: Mapping[str, Refresher],
+        filters: Mapping[str, PageFilter],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._refreshers = refreshers
+        self._filters = filters
+        self._clock = clock
+
+    async def whole(
+        self,
+        source: IndexName,
+        project: ProjectName,
+        version: str,
+        *,
+        principal: Principal,
+        files: bool = True,
+        docs: bool = True,
+    ) -> Parcel:
+        """A release as it would be pushed, for those who send it somewhere else."""
+        tree = await self._store.tree()
+        return await self.complete(await self.select(tree, source, project, version, principal, files=files, docs=docs))
+
+    async def select(
+        self,
+        tree: Tree,
+        source: IndexName,
+        project: ProjectName,
+        version: str,
+        principal: Principal,
+        *,
+        files: bool,
+        docs: bool,
+    ) -> Parcel:
+        """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
+        config = allowed_index(tree, source, principal, Action.PUSH, project=project)
+        (standing,) = await self._store.standings(project, [source])
+        if config.is_mirror:
+            await self._refresher(config).refresh(config, project, standing)
+            (standing,) = await self._store.standings(project, [source])
+        if not standing.holds or standing.status == QUARANTINED:
+            raise Missing("version", f"{project} {version}"[:160])
+        holding = await self.holding(config, project, version, holds=True)
+        if not holding.knows(version):
+            raise Missing("version", f"{project} {version}"[:160])
+        part = holding.of(version)
+        shown = tuple(file for file in part.files if files and not self._hides(tree, config, project, file))
+        names = {file.filename for file in shown}
+        attachments = tuple(
+            each for each in part.attachments if (docs if each.kind == "doczip" else each.about in names)
+        )
+        if not shown and not attachments:
+            raise Missing("release", f"{project} {version}"[:160])
+        part = replace(part, files=shown, attachments=attachments)
+        return Parcel(source=config, project=project, stamp=standing.stamp, holding=part)
+
+    async def holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
+        """What an index has of one version; of a project with thousands of files no other is decoded."""
+        page = await self._store.page(config.name, project) if holds else None
+        if page is None:
+            return Holding(index=config.name)
+        hosted = not config.is_mirror
+        release = await self._store.release(config.name, project, version) if hosted else None
+        wanted = canonical_version(version)
+        return Holding(
+            index=config.name,
+            holds=True,
+            head=page.head,
+            files=tuple(decode_file(row.body) for row in page.rows if canonical_version(row.version) == wanted),
+            attachments=tuple(await self._store.attachments(config.name, project)) if hosted else (),
+            releases=(release,) if release is not None else (),
+        )
+
+    def _hides(self, tree: Tree, config: IndexConfig, project: ProjectName, file: File) -> bool:
+        filters = applying(self._filters, tree, config.name)
+        if not filters:
+            return False
+        build = Build(tree=tree, start=config.name, project=project, moment=self._clock.now())
+        return bool(why_hidden(config.name, file, filters, build))
+
+    async def complete(self, parcel: Parcel) -> Parcel:
+        """Make sure that every blob of a parcel is stored; what that taught of its files stands in the one returned."""
+        files = await _all(self._complete_file(parcel, file) for file in parcel.holding.files)
+        for attachment in parcel.holding.attachments:
+            blob = await self._blobs.stat(attachment.sha256)
+            if blob is None or blob.size != attachment.size:
+                raise Corrupt(
+                    f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
+                )
+        holding = replace(parcel.holding, files=files)
+        if parcel.source.is_mirror:
+            holding = replace(holding, releases=(await self._described(holding, parcel.project),))
+        return replace(parcel, holding=holding)
+
+    async def _described(self, holding: Holding, project: ProjectName) -> Release:
+        """What a mirror's files say of their release: a wheel if there is one, otherwise no more than the page."""
+        for sidecar in (file.metadata_sha256 for file in holding.files):
+            if sidecar is not None:
+                data = b"".join([chunk async for chunk in self._blobs.read(sidecar)])
+                metadata = read_metadata(data)
+                if normalized_or_none(metadata.name) != project or not holding.of(metadata.version).files:
+                    continue  # it speaks of something else
+                return Release(version=metadata.version, metadata=version_documents.from_archive(metadata))
+        version = holding.files[0].version
+        requires_python = next((file.requires_python for file in holding.files if file.requires_python), "")
+        name = holding.head.display_name or project
+        return Release(version=version, metadata=version_documents.bare(name, version, requires_python))
+
+    async def _complete_file(self, parcel: Parcel, file: File) -> File:
+        config = parcel.source
+        blob = await self._blobs.stat(file.sha256) if file.sha256 else None
+        if blob is None or file.size not in {None, blob.size}:
+            if not config.is_mirror:
+                raise Corrupt(f"the bytes of {file.filename} are not in the blob store, or damaged", hint=_RESTORE)
+            arriving = await self._refresher(config).fetch(config, parcel.project, file)
+            blob = await arriving.finished()
+        file = replace(file, digests={**file.digests, "sha256": blob.sha256}, size=blob.size)
+        if not file.filename.endswith(".whl"):
+            return file
+        sidecar = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
+        if sidecar is not None:
+            return file
+        if not config.is_mirror:
+            if file.metadata_sha256:
+                raise Corrupt(f"the metadata of {file.filename} is not in the blob store", hint=_RESTORE)
+            return file
+        try:
+            sidecar = await self._refresher(config).sidecar(config, parcel.project, file)
+        except Missing:
+            return replace(file, metadata_sha256=None)  # a wheel of old times, which says nothing of itself
+        return replace(file, metadata_sha256=sidecar.sha256)
+
+    def _refresher(self, config: IndexConfig) -> Refresher:
+        refresher = self._refreshers.get(config.type)
+        if refresher is None:
+            raise Unavailable(f"nothing here can fetch for {config.name}", hint="ask a running server")
+        return refresher
+
+
+async def _all(jobs: Iterable[Awaitable[File]]) -> tuple[File, ...]:
+    """Run jobs, a few at once; the first failure, after all have ended."""
+    gate = asyncio.Semaphore(_FETCHES)
+
+    async def one(job: Awaitable[File]) -> File:
+        async with gate:
+            return await job
+
+    outcomes = await asyncio.gather(*(one(job) for job in jobs), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return tuple(outcome for outcome in outcomes if isinstance(outcome, File))

@@ -1,0 +1,241 @@
+"""Documentation goes out: which zip a version's pages come from, and the pages, unpacked one by one.
+
+    order of indexes -> first layer that has it and may be read -> zip -> its directory (kept) -> one page's span of bytes
+
+Nothing is ever extracted, so nothing has to be tidied up, and a blob store that is far away sends the pages that are read
+and not the zip. What a page's bytes are is promised by the zip's directory; one that differs is an error, never a short page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import compress
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Corrupt, Missing, Refused
+from pkgindex_core.formats.archives.documentation import (
+    FRONT_PAGE,
+    Directory,
+    Place,
+    TooShortError,
+    Unpacking,
+    read_directory,
+)
+from pkgindex_core.formats.archives.zip_contents import DamagedError
+from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
+from pkgindex_core.models import Attachment, File
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import AdmissionPolicy, BlobStore, Build, IndexStore, PageFilter, Principal, Span
+from pkgindex_core.rules.access import allowed_index
+from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.merging import offered
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.reading.pages import Pages
+from pkgindex_core.services.writing.documentation_uploads import KIND
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.workers import in_worker
+
+LATEST, STABLE = "latest", "stable"
+_TAIL_BYTES = 256 * 1024
+"""Read from the end of a zip at first: the directory of two thousand pages, and the longest comment."""
+_PAGES_KEPT = 200_000
+"""In all the directories that are remembered; a page's entry takes some two hundred bytes."""
+_FOUND = 2048
+_SMALL_BYTES = 64 * 1024
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """The documentation that answers for a version of a project, seen from an index."""
+
+    index: IndexName
+    """The layer it comes from."""
+    attachment: Attachment
+    public: bool
+    """Whether everybody gets the same, with and without credentials."""
+
+
+class DocumentationPage(Struct, frozen=True, kw_only=True):
+    """One page, not read yet."""
+
+    found: Found
+    path: str
+    """Its path in the zip."""
+    size: int
+    place: Place
+
+
+class Below(Struct, frozen=True, kw_only=True):
+    """A directory that has a front page: its URL ends with a slash."""
+
+
+class Documentation:
+    """Finds and reads documentation for those who may read it."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        blobs: BlobStore,
+        pages: Pages,
+        admission: AdmissionPolicy,
+        filters: Mapping[str, PageFilter],
+        workers: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._pages = pages
+        self._admission = admission
+        self._filters = filters
+        self._clock = clock
+        self._workers = workers
+        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], tuple[int, Found]] = BoundedCache(
+            _FOUND
+        )
+        # A directory that is larger than all that may be kept is kept alone: its pages are asked for one after another.
+        self._directories: BoundedCache[Sha256, Directory] = BoundedCache(
+            _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
+        )
+        self._reading: Building[Directory] = Building()
+
+    async def find(self, index: IndexName, project: ProjectName, version: str, *, principal: Principal) -> Found:
+        """The documentation of a version, `latest` or `stable`, of the first layer that has any of these.
+
+        A layer that the principal may not read is left out. No documentation anywhere is `Missing`.
+        """
+        key = (index, project, version, principal)
+        generation = self._store.generation()
+        known = self._found.get(key)
+        if known is not None and known[0] == generation:
+            return known[1]
+        found = await self._look(index, project, version, principal)
+        if any(each.rounding for each in self._filters.values()):
+            return found  # what is shown changes with the time
+        self._found.put(key, (generation, found))
+        return found
+
+    async def open(
+        self, index: IndexName, project: ProjectName, version: str, path: str, *, principal: Principal
+    ) -> DocumentationPage | Below:
+        """A page by its path; one that ends with a slash, or is empty, means the front page of that directory."""
+        found = await self.find(index, project, version, principal=principal)
+        attachment = found.attachment
+        pages = (await self._directory(attachment)).pages
+        name = f"{path}{FRONT_PAGE}" if not path or path.endswith("/") else path
+        place = pages.get(name)
+        if place is None and f"{name}/{FRONT_PAGE}" in pages:
+            return Below()
+        if place is None:
+            raise Missing(
+                "page",
+                name,
+                hint=f"the documentation of {project} {attachment.version} has {len(pages)} files, and no such one",
+            )
+        return DocumentationPage(found=found, path=name, size=place.size, place=place)
+
+    async def read(self, page: DocumentationPage) -> AsyncIterator[bytes]:
+        """A page's bytes. The last piece comes when all of them were found to be as they should be: `Corrupt` before it."""
+        attachment = page.found.attachment
+        unpacking = Unpacking(page.place)
+        held = b""
+        try:
+            async for data in self._blobs.read(attachment.sha256, Span(page.place.start, page.place.stop)):
+                pieces = unpacking.feed(data)
+                # A hop to a worker costs more than unpacking a small page.
+                while piece := (
+                    next(pieces, b"")
+                    if page.size <= _SMALL_BYTES
+                    else await in_worker(self._workers, partial(next, pieces, b""))
+                ):
+                    if held:
+                        yield held
+                    held = piece
+            unpacking.finish()
+        except DamagedError as damage:
+            raise _corrupt(attachment, str(damage)) from damage
+        except Missing as missing:
+            raise _corrupt(attachment, "its bytes are not in the blob store") from missing
+        if held:
+            yield held
+
+    async def _look(self, index: IndexName, project: ProjectName, version: str, principal: Principal) -> Found:
+        tree = await self._store.tree()
+        allowed_index(tree, index, principal, Action.READ, project=project)
+        order = self._pages.order(tree, index).order
+        readable = self._pages.readable(tree, order, principal, project)
+        standings = await self._store.standings(project, order)
+        verdicts = self._admission.admit(tree, order, standings, project)
+        joining = [
+            standing
+            for standing, verdict in zip(standings, verdicts, strict=True)
+            if verdict.joins and standing.holds and standing.index in readable
+        ]
+        filters = applying(self._filters, tree, index)
+        build = Build(tree=tree, start=index, project=project, moment=self._clock.now())
+
+        def shown(origin: IndexName, attachment: Attachment) -> bool:
+            return not why_hidden(origin, File(filename="", version=attachment.version), filters, build)
+
+        offers = offered([standing.status for standing in joining])
+        if joining and not any(offers):
+            raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
+        for standing in compress(joining, offers):
+            if tree.indexes[standing.index].is_mirror:
+                continue
+            attachments = await self._store.attachments(standing.index, project)
+            attachment = _chosen([each for each in attachments if shown(standing.index, each)], version)
+            if attachment is not None:
+                return Found(index=standing.index, attachment=attachment, public=self._pages.is_public(tree, order))
+        raise Missing(
+            "documentation", f"{project} {version[:80]}", hint="upload some: devpi upload NAME-VERSION.doc.zip"
+        )
+
+    async def _directory(self, attachment: Attachment) -> Directory:
+        """The directory of a zip, read once for all who want it."""
+        key = attachment.sha256
+        known = self._directories.get(key)
+        if known is None:
+            known = await self._reading.get(key, lambda: self._read_directory(attachment))
+            self._directories.put(key, known)
+        return known
+
+    async def _read_directory(self, attachment: Attachment) -> Directory:
+        size = attachment.size
+        start = max(0, size - _TAIL_BYTES)
+        try:
+            for _ in range(2):
+                span = Span(start, size) if size else None
+                tail = b"".join([data async for data in self._blobs.read(attachment.sha256, span)])
+                try:
+                    return await in_worker(self._workers, partial(read_directory, tail, size))
+                except TooShortError as short:
+                    start = short.start
+        except Missing as missing:
+            raise _corrupt(attachment, "its bytes are not in the blob store") from missing
+        except Refused as refused:
+            raise _corrupt(attachment, refused.message) from refused
+        raise _corrupt(attachment, "its directory is not where it says")
+
+
+def _chosen(attachments: Sequence[Attachment], version: str) -> Attachment | None:
+    """The documentation of a version, of the newest one, or of the newest stable one."""
+    documentation = [each for each in attachments if each.kind == KIND]
+    if version == STABLE:
+        documentation = [each for each in documentation if is_stable(each.version)]
+    elif version != LATEST:
+        wanted = canonical_version(version)
+        documentation = [each for each in documentation if canonical_version(each.version) == wanted]
+    return max(documentation, key=lambda each: version_key(each.version), default=None)
+
+
+def _corrupt(attachment: Attachment, why: str) -> Corrupt:
+    return Corrupt(
+        f"the documentation {attachment.filename} cannot be read: {why}",
+        hint="restore the blob from a backup, or upload the same zip again",
+    )

@@ -1,0 +1,60 @@
+"""Which index a file comes from that is known by its name alone, as in PyPI's URLs of files.
+
+Decided as the page of the file's project is: the same layers in the same order. The index that is found guards the file by its
+own rules when it is asked for the bytes.
+"""
+
+from __future__ import annotations
+
+from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.package_paths import package_directories
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.services.reading.pages import Pages
+
+_CANDIDATES = 3
+"""Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
+
+
+class Locating:
+    """Finds files by name."""
+
+    def __init__(self, *, store: IndexStore, pages: Pages) -> None:
+        self._store = store
+        self._pages = pages
+
+    async def locate(
+        self,
+        start: IndexName,
+        filename: str,
+        *,
+        principal: Principal,
+        project: ProjectName | None = None,
+        directory: str | None = None,
+    ) -> tuple[IndexName, File]:
+        """The file that the page of its project lists under this name, and the index that it comes from.
+
+        Without `project`, the filename tells which projects it may belong to. `directory` is the part of the file's path that names its bytes (see `formats.package_paths`); a file with other bytes is
+        `Missing`. Raises `Unavailable` when a mirror that may have the file cannot be asked.
+        """
+        doubt: Unavailable | None = None
+        for candidate in (project,) if project else candidate_projects(filename)[:_CANDIDATES]:
+            try:
+                decision = await self._pages.decide(start, candidate, principal)
+            except Unavailable as error:
+                doubt = doubt or error
+                continue
+            for standing in decision.standings:
+                file = await self._store.file(standing.index, candidate, filename)
+                if file is None:
+                    continue
+                if directory is None or directory in package_directories(file):
+                    return standing.index, file
+                break  # the page lists these other bytes, and they hide a base's file of the same name
+            if any(not decision.tree.indexes[standing.index].is_mirror for standing in decision.standings):
+                break  # the other candidates are parts of a private file's name, and no upstream is told of them
+        if doubt is not None:
+            raise doubt
+        raise Missing("file", filename)

@@ -1,0 +1,177 @@
+"""A project and one of its versions, read together for documents about it: what its page shows, and the version's metadata.
+
+Decided as the page is, in the same place: the same layers, the same filters, and a mirror that could not be asked is an error
+and never a shorter document. Of a project with thousands of files a document is megabytes: equal requests get the same one, a
+few are built at a time, and what was built lately is kept while nothing was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from hashlib import blake2b
+from itertools import compress
+from typing import Final
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.project_json import ProjectFacts, newest, project_json
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import Page, Serial
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
+from pkgindex_core.rules.filtering import apply_filters, fingerprints
+from pkgindex_core.rules.merging import merge, offered
+from pkgindex_core.services.reading.pages import Decision, Pages, View
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.workers import in_worker
+
+_TURNS: Final = 2
+_LATEST: Final = 8
+"""Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
+
+
+class ProjectDocument(Struct, frozen=True, kw_only=True):
+    """A document about a project."""
+
+    body: bytes
+    digest: str
+    """Of the body: metadata has no stamp of its own, and URLs in it depend on how the server is reached."""
+    serial: Serial
+    """The newest commit that the document can have seen: at least that of any project list that was read before."""
+    public: bool
+    """Whether everybody gets the same, with and without credentials."""
+    stale: tuple[tuple[IndexName, str], ...]
+    """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+
+
+class ProjectInformation:
+    """Answers with PyPI's JSON."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        pages: Pages,
+        filters: Mapping[str, PageFilter],
+        workers: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._pages = pages
+        self._filters = filters
+        self._workers = workers
+        self._clock = clock
+        self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
+        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(_LATEST)
+
+    async def document(
+        self,
+        start: IndexName,
+        project: ProjectName,
+        version: str | None,
+        *,
+        principal: Principal,
+        root: str,
+        packages: bool = False,
+    ) -> ProjectDocument:
+        """A project, or one version of it in any spelling. `root` is the server's URL, with a slash at its end.
+
+        With `packages`, URLs of files are in PyPI's layout where that is possible (`formats.package_paths`).
+
+        Raises `Missing` when no layer has it, `Unavailable` when one that would have a say cannot be asked.
+        """
+        decision = await self._pages.decide(start, project, principal)
+        if not decision.standings:
+            raise Missing("project", project)
+        serial, moment = await self._store.head(), self._clock.now()
+        key = (
+            start,
+            project,
+            None if version is None else canonical_version(version),
+            root,
+            packages,
+            serial,
+            decision.key,
+            fingerprints(self._filters, moment),
+        )
+        built = self._latest.get(key)
+        if built is None:
+            built = await self._building.get(
+                key,
+                lambda: self._built(
+                    decision, start, project, version, root=root, packages=packages, serial=serial, moment=moment
+                ),
+            )
+            self._latest.put(key, built)
+        body, digest = built
+        return ProjectDocument(body=body, digest=digest, serial=serial, public=decision.public, stale=decision.stale)
+
+    async def _built(
+        self,
+        decision: Decision,
+        start: IndexName,
+        project: ProjectName,
+        version: str | None,
+        *,
+        root: str,
+        packages: bool,
+        serial: Serial,
+        moment: Timestamp,
+    ) -> tuple[bytes, str]:
+        page = await self._page(decision, start, project, root, serial, moment)
+        chosen = version if version is not None else await in_worker(self._workers, partial(newest, page))
+        wanted = canonical_version(chosen)
+        spelled = next((each for each in page.versions if canonical_version(each) == wanted), None)
+        if spelled is None:
+            raise Missing("version", f"{project} {chosen[:80]}".strip())
+        facts = ProjectFacts(
+            page=page,
+            version=spelled,
+            metadata=await self._metadata(decision, project, spelled, serial),
+            root=f"{root}{start}/",
+            packages=root if packages else "",
+        )
+
+        def write() -> tuple[bytes, str]:
+            body = project_json(facts, releases=version is None)
+            return body, blake2b(body, digest_size=16).hexdigest()
+
+        return await in_worker(self._workers, write)
+
+    async def _page(
+        self,
+        decision: Decision,
+        start: IndexName,
+        project: ProjectName,
+        root: str,
+        serial: Serial,
+        moment: Timestamp,
+    ) -> MergedPage:
+        parts: list[tuple[IndexName, str, Page]] = []
+        for standing in decision.standings:
+            mirrored = decision.tree.indexes[standing.index].is_mirror
+            page = await self._store.page(standing.index, project, at=None if mirrored else serial)
+            if page is not None:
+                parts.append((standing.index, View(start=start, root=root).prefix(standing.index), page))
+        build = Build(tree=decision.tree, start=start, project=project, moment=moment)
+
+        def merged() -> MergedPage:
+            return apply_filters(merge(project, parts), self._filters, build)[0]
+
+        return await in_worker(self._workers, merged)
+
+    async def _metadata(self, decision: Decision, project: ProjectName, version: str, serial: Serial) -> bytes:
+        """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
+        offers = offered([standing.status for standing in decision.standings])
+        for standing in compress(decision.standings, offers):
+            if decision.tree.indexes[standing.index].is_mirror:
+                continue
+            release = await self._store.release(standing.index, project, version, at=serial)
+            if release is not None:
+                return release.metadata
+        return b"{}"

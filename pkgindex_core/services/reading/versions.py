@@ -1,0 +1,233 @@
+"""What is known of a project's versions, as devpi's client asks for it: metadata, links to files, documentation, test results.
+
+Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
+here, not by the histories of files that were pushed from it either, and a private name is not asked of a mirror. A mirror that could
+not be asked is named beside what is known.
+
+    decision -> outline, packed (built once for all who ask, few at a time) -> piece by piece, one version's metadata at a time
+
+Descriptions of thousands of versions are hundreds of megabytes. So a document is never there as a whole: who reads it slowly, or not
+at all, holds an outline, which equal requests share, and one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from itertools import compress
+from typing import Final
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.formats.project_documents import DocumentWriter
+from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, outline
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import File, Serial, Standing, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
+from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
+from pkgindex_core.rules.merging import offered
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.reading.pages import Decision, Pages
+from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.workers import in_worker
+
+PIECE: Final = 64 * 1024
+"""Bytes from which what is written is handed on."""
+_MANY_FILES: Final = 500
+"""From here on a project waits for one of the few turns that large ones have."""
+_TURNS: Final = 16
+_TURNS_OF_LARGE: Final = 2
+
+
+class VersionsDocument(Struct, frozen=True, kw_only=True):
+    """A JSON object on its way, and of whom it is not whole."""
+
+    pieces: AsyncGenerator[bytes, None]
+    stale: tuple[tuple[IndexName, str], ...]
+    unknown: tuple[tuple[IndexName, str], ...]
+    """Mirrors that would have a say, could not be asked, and of which nothing is stored, with the reason."""
+
+
+class Versions:
+    """Answers with JSON objects, in pieces. What can be wrong with a request is raised before the first of them."""
+
+    def __init__(
+        self,
+        *,
+        store: IndexStore,
+        pages: Pages,
+        filters: Mapping[str, PageFilter],
+        workers: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._pages = pages
+        self._filters = filters
+        self._workers = workers
+        self._clock = clock
+        self._building: Building[Outline] = Building(turns=_TURNS)
+        self._building_large: Building[Outline] = Building(turns=_TURNS_OF_LARGE)
+        self._outlines: WeakValueDictionary[Hashable, Outline] = WeakValueDictionary()
+
+    async def project(
+        self, start: IndexName, project: ProjectName, *, principal: Principal, root: str, alone: bool = False
+    ) -> VersionsDocument:
+        """All versions, by version. With `alone` those of this index only. `root` is the server's URL, without a slash.
+
+        Raises `Missing` when no layer has the project, `Unavailable` when none is known to and one could not be asked.
+        """
+        decision = await self._decide(start, project, principal, alone=alone)
+        serial = await self._store.head()
+        found = await self._outline(decision, start, project, None, serial)
+        writer = DocumentWriter(project, root, _named(decision.tree, principal))
+        return VersionsDocument(
+            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+        )
+
+    async def version(
+        self, start: IndexName, project: ProjectName, version: str, *, principal: Principal, root: str
+    ) -> VersionsDocument:
+        """One version, in any spelling."""
+        decision = await self._decide(start, project, principal, alone=False)
+        serial = await self._store.head()
+        found = await self._outline(decision, start, project, canonical_version(version), serial)
+        if not found.chunks:
+            if decision.unknown:
+                index, reason = decision.unknown[0]
+                raise Unavailable(f"whether {index} has {project} {version} is not known: {reason}")
+            raise Missing(
+                "version",
+                f"{project} {version}",
+                message=f"The version {version} of project {project} does not exist.",
+            )
+        writer = DocumentWriter(project, root, _named(decision.tree, principal), alone=True)
+        return VersionsDocument(
+            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+        )
+
+    async def _decide(self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool) -> Decision:
+        decision = await self._pages.decide(start, project, principal, alone=alone, known_only=True)
+        if not decision.standings:
+            raise Missing("project", project)
+        return decision
+
+    async def _outline(
+        self, decision: Decision, start: IndexName, project: ProjectName, version: str | None, serial: Serial
+    ) -> Outline:
+        """Every version, or one. Whoever asks for the same while somebody has it gets the same."""
+        moment = self._clock.now()
+        key = (
+            start,
+            project,
+            version,
+            serial,
+            decision.key,
+            fingerprints(self._filters, moment),
+        )
+        known = self._outlines.get(key)
+        if known is None:
+            many = sum(standing.file_count for standing in decision.standings) >= _MANY_FILES
+            building = self._building_large if many else self._building
+            shown = self._shown(decision.tree, start, project, moment)
+            known = await building.get(key, partial(self._outlined, decision, project, version, serial, shown))
+            self._outlines[key] = known
+        return known
+
+    async def _outlined(
+        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial, shown: Shown
+    ) -> Outline:
+        layers = await self._layers(decision, project, version, serial)
+        return await in_worker(self._workers, outline, layers, shown, version)
+
+    async def _layers(
+        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial
+    ) -> list[Layer]:
+        """What each layer has, as of one moment; a quarantined one has nothing (PEP 792), as on the page."""
+        offers = offered([standing.status for standing in decision.standings])
+        found = await asyncio.gather(
+            *(
+                self._layer(
+                    standing, project, version, serial, mirrored=decision.tree.indexes[standing.index].is_mirror
+                )
+                for standing in compress(decision.standings, offers)
+            )
+        )
+        return [layer for layer in found if layer is not None]
+
+    async def _layer(
+        self, standing: Standing, project: ProjectName, version: str | None, serial: Serial, *, mirrored: bool
+    ) -> Layer | None:
+        index = standing.index
+        page = await self._store.page(index, project, at=None if mirrored else serial)
+        if page is None or mirrored:
+            return None if page is None else Layer(page=page, mirrored=True)
+        return Layer(
+            page=page,
+            mirrored=False,
+            released=await self._released(index, project, version, serial),
+            attachments=await self._store.attachments(index, project, at=serial),
+        )
+
+    async def _released(
+        self, index: IndexName, project: ProjectName, version: str | None, serial: Serial
+    ) -> tuple[str, ...]:
+        if version is None:
+            return tuple(await self._store.released(index, project, at=serial))
+        release = await self._store.release(index, project, version, at=serial)
+        return () if release is None else (release.version,)
+
+    async def _written(
+        self, found: Outline, project: ProjectName, writer: DocumentWriter, serial: Serial
+    ) -> AsyncGenerator[bytes, None]:
+        """The document in pieces. Metadata is read when its turn has come, as of the same commit as all else.
+
+        Where it is not there any more (a past that was thinned out), the version is told without it.
+        """
+        piece = bytearray()
+        for record in found.records():
+            if isinstance(record, Part):
+                release = None
+                if record.released:
+                    release = await self._store.release(record.index, project, record.spelled, at=serial)
+                piece += writer.part(record, release)
+            else:
+                piece += writer.link(record)
+            if len(piece) >= PIECE:
+                yield bytes(piece)
+                piece.clear()
+                await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
+        yield bytes(piece) + writer.end()
+
+    def _shown(self, tree: Tree, start: IndexName, project: ProjectName, moment: Timestamp) -> Shown:
+        filters = applying(self._filters, tree, start)
+        if not filters:
+            return _everything
+        build = Build(tree=tree, start=start, project=project, moment=moment)
+
+        def shown(index: IndexName, file: File) -> bool:
+            return not why_hidden(index, file, filters, build)
+
+        return shown
+
+
+def _named(tree: Tree, principal: Principal) -> Callable[[str], bool]:
+    """Which indexes a history may name: not those that there are and this principal may not read."""
+    judged: dict[str, bool] = {}
+
+    def named(index: str) -> bool:
+        if index not in judged:
+            there = tree.indexes.get(IndexName(index))
+            judged[index] = there is None or bool(permits(principal, Action.READ, index=there, some_project=True))
+        return judged[index]
+
+    return named
+
+
+def _everything(_index: IndexName, _file: File) -> bool:
+    return True

@@ -1,0 +1,191 @@
+"""What happens to files after they were published: yanked, deleted. Every method asks for the right it needs.
+
+A deletion is one commit. A version goes whole: files with their test results, documentation, metadata; a file that is the last
+of its version takes the version along. The project stays, though nothing of it may be left: its name is not open to a public
+namesake before somebody deletes the project itself.
+
+On a mirror nothing can be deleted but what is remembered: the stored page goes, and the upstream is asked again when
+somebody next wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import (
+    Change,
+    DropAttachment,
+    DropFile,
+    DropMirrorPage,
+    DropProject,
+    DropRelease,
+    IndexIs,
+    ProjectAt,
+    PutProject,
+    Requirement,
+    YankFile,
+)
+from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.formats.filenames import canonical_version
+from pkgindex_core.models import Attachment, IndexConfig, Page
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.rules.access import deletable_index, hosted_index
+from pkgindex_core.rules.permissions import Action
+from pkgindex_core.tools.committing import until_committed
+
+_FORCE = "if people who have pinned it may break: --force, or ?force in the URL"
+
+
+class Releases:
+    """Yanks and deletions."""
+
+    def __init__(self, *, store: IndexStore) -> None:
+        self._store = store
+
+    async def yank(
+        self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
+    ) -> None:
+        """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
+        hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
+        await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+
+    async def may_delete(
+        self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
+    ) -> IndexConfig:
+        """Let a principal delete from an index, or say why not; `project` may not be known yet. An index that is not volatile wants `force`."""
+        config = deletable_index(await self._store.tree(), index, principal, project=project)
+        if not config.volatile and not force:
+            raise Denied("cannot delete version on non-volatile index", anonymous=False, hint=_FORCE)
+        return config
+
+    async def delete_file(
+        self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
+    ) -> None:
+        """Remove a file, documentation or a test result. A file's name stays taken, and the last of a version takes the version along."""
+
+        async def attempt(_turn: int) -> None:
+            config = await self.may_delete(index, principal=principal, force=force, project=project)
+            page = await self._page(config, project)
+            row = next((row for row in page.rows if row.filename == filename), None)
+            changes: list[Change]
+            if config.is_mirror and row is not None:
+                changes = [DropMirrorPage(index, project)]
+            else:
+                attachments = await self._store.attachments(index, project)
+                changes = await self._without(page, filename, row.version if row else "", attachments)
+            if not changes:
+                raise Missing("file", filename, hint=f"see the project's page in {index}")
+            await self._commit(changes, config, page, principal)
+
+        await until_committed(attempt, _restless(project), hint="try again")
+
+    async def delete_release(
+        self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
+    ) -> tuple[str, ...]:
+        """Remove everything of one version (by PEP 440 equality) in one commit; return the names of its files."""
+        wanted = canonical_version(version)
+
+        async def attempt(_turn: int) -> tuple[str, ...]:
+            config = await self.may_delete(index, principal=principal, force=force, project=project)
+            page = await self._page(config, project)
+            names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
+            changes: list[Change] = [DropMirrorPage(index, project)] if names and config.is_mirror else []
+            if not config.is_mirror:
+                changes += [DropFile(index, project, name) for name in names]
+                changes += await self._metadata(page, version, await self._store.attachments(index, project))
+            if not changes:
+                raise Missing(
+                    "version",
+                    f"{project} {version}",
+                    message=f"version {version!r} of project {str(project)!r} not found on stage {str(index)!r}",
+                    hint=f"see the project's page in {index}",
+                )
+            await self._commit(changes, config, page, principal)
+            return names
+
+        return await until_committed(attempt, _restless(project), hint="try again")
+
+    async def delete_project(
+        self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
+    ) -> None:
+        """Remove a project with all that it has; the names of its files stay taken, the project's own is free."""
+        config = await self.may_delete_project(index, project, principal=principal, force=force)
+        (standing,) = await self._store.standings(project, [index])
+        if not standing.holds:
+            raise Missing("project", project, message="project not found")
+        change = DropMirrorPage(index, project) if config.is_mirror else DropProject(index, project)
+        await self._store.apply([change], who=principal.label, require=[IndexIs(config)])
+
+    async def may_delete_project(
+        self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool
+    ) -> IndexConfig:
+        """Let a principal delete a project, or say why not."""
+        config = deletable_index(await self._store.tree(), index, principal, project=project)
+        if not config.volatile and not force:
+            raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
+        return config
+
+    async def _page(self, config: IndexConfig, project: ProjectName) -> Page:
+        page = await self._store.page(config.name, project)
+        if page is None:
+            raise Missing(
+                "project", project, message=f"project {str(project)!r} not found on stage {str(config.name)!r}"
+            )
+        return page
+
+    async def _without(
+        self, page: Page, filename: str, version: str, attachments: Sequence[Attachment]
+    ) -> list[Change]:
+        """The changes that take one file (of this version) or attachment away; none when there is neither."""
+        index, project = page.index, page.project
+        attachment = next((each for each in attachments if each.filename == filename), None)
+        gone: Change
+        if version or attachment is None:
+            if all(row.filename != filename for row in page.rows):
+                return []
+            gone = DropFile(index, project, filename)
+        else:
+            gone, version = DropAttachment(index, project, filename), attachment.version
+        wanted = canonical_version(version)
+        others = [row for row in page.rows if canonical_version(row.version) == wanted and row.filename != filename]
+        docs = [
+            each
+            for each in attachments
+            if not each.about and canonical_version(each.version) == wanted and each != attachment
+        ]
+        if attachment is not None and attachment.about:
+            return [gone]
+        if others or docs:
+            # Documentation goes under a new stamp: who keeps or drops a version because of it looks again.
+            return [gone, PutProject(index, project, page.head)] if attachment is not None else [gone]
+        return [gone, *await self._metadata(page, version, (), documented=isinstance(gone, DropAttachment))]
+
+    async def _metadata(
+        self, page: Page, version: str, attachments: Sequence[Attachment], *, documented: bool = False
+    ) -> list[Change]:
+        """The changes that take away what is not a file: documentation, metadata, the mention on the page. Results go with files."""
+        index, project, wanted = page.index, page.project, canonical_version(version)
+        changes: list[Change] = [
+            DropAttachment(index, project, each.filename)
+            for each in attachments
+            if not each.about and canonical_version(each.version) == wanted
+        ]
+        documented = documented or bool(changes)
+        if await self._store.release(index, project, version) is not None:
+            changes.append(DropRelease(index, project, version))
+        kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
+        if kept != page.head.versions or documented:
+            changes.append(PutProject(index, project, replace(page.head, versions=kept)))
+        return changes
+
+    async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
+        """Commit under what was looked at; when that has changed nothing happens, and it has to be looked at again."""
+        guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp)]
+        await self._store.apply(changes, who=principal.label, require=guards)
+
+
+def _restless(project: ProjectName) -> str:
+    return f"{project} changes faster than it can be written"

@@ -1,0 +1,139 @@
+"""Test results: what somebody's tests said of one file, kept beside it and gone with it.
+
+Who may add them is the index's `acl_toxresult_upload`; they decide nothing and stand on no page. A result is kept as it came in,
+after a look at whether it is JSON at all, under a name that says what was tested and when. Where devpi's defaults are set anybody may
+add one, so none is ever held in memory: it is staged as it comes in, and looked at where it lies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import mmap
+from collections.abc import AsyncIterable
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pkgindex_core.changes import AttachmentAbsent, ProjectAt, PutAttachment, Requirement
+from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Denied, Missing, Refused, TooLarge
+from pkgindex_core.formats.project_outlines import attachment_path
+from pkgindex_core.models import Attachment, Event, File
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
+from pkgindex_core.rules.access import hosted_index
+from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.workers import in_worker
+
+KIND = "toxresult"
+FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."
+"""devpi's words; its client looks for the first of them."""
+RESULT_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one test result. tox writes the output of every command into it."""
+_LOOKS: Final = 2
+"""So many are looked at at once."""
+_PART: Final = 256 * 1024
+
+
+class Results:
+    """Keeps test results."""
+
+    def __init__(self, *, store: IndexStore, blobs: BlobStore, workers: Executor, clock: Clock) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._workers = workers
+        self._clock = clock
+        self._looks = asyncio.Semaphore(_LOOKS)
+
+    async def may_add(self, index: IndexName, *, principal: Principal, project: ProjectName | None = None) -> None:
+        """Let a principal add results to an index that it may read, or refuse in the words that devpi's client knows."""
+        tree = await self._store.tree()
+        config = tree.indexes.get(index)
+        if config is None:
+            raise Missing("index", index)
+        decision = permits(
+            principal, Action.UPLOAD_RESULTS, index=config, project=project, some_project=project is None
+        )
+        if config.is_mirror or not decision.allowed:
+            reason = "a mirror keeps no test results" if config.is_mirror else decision.reason
+            raise Denied(FORBIDDEN, anonymous=principal.name is None, hint=reason)
+        hosted_index(tree, index, principal, Action.UPLOAD_RESULTS, project=project, some_project=project is None)
+
+    async def add(
+        self,
+        index: IndexName,
+        project: ProjectName,
+        tested: File,
+        document: AsyncIterable[bytes],
+        *,
+        principal: Principal,
+    ) -> str:
+        """Keep a result, which comes in parts; return its path below the index, with its digest behind a `#`."""
+        await self.may_add(index, principal=principal, project=project)
+        blob = await self._kept(document)
+
+        async def attempt(turn: int) -> str:
+            (standing,) = await self._store.standings(project, [index])
+            file = await self._store.file(index, project, tested.filename)
+            if file is None or file.sha256 != tested.sha256:
+                raise Missing("file", tested.filename, hint="it was deleted or overwritten meanwhile")
+            known = await self._store.attachments(index, project)
+            number = sum(each.about == tested.filename for each in known) + turn
+            now = self._clock.now()
+            moment = datetime.fromtimestamp(now // 1_000_000, UTC)
+            attachment = Attachment(
+                kind=KIND,
+                filename=f"{tested.filename}.toxresult-{moment:%Y%m%d%H%M%S}-{number}",
+                version=tested.version,
+                about=tested.filename,
+                sha256=blob.sha256,
+                size=blob.size,
+                added=now,
+                history=(Event(what="upload", at=now, who=principal.name or "", target=index),),
+            )
+            guards: list[Requirement] = [
+                ProjectAt(index, project, standing.stamp),
+                AttachmentAbsent(index, project, attachment.filename),
+            ]
+            await self._store.apply([PutAttachment(index, project, attachment)], who=principal.label, require=guards)
+            return f"{attachment_path(attachment, tested)}#sha256={attachment.sha256}"
+
+        return await until_committed(attempt, f"{tested.filename} is tested faster than it can be written down")
+
+    async def _kept(self, document: AsyncIterable[bytes]) -> Blob:
+        async with self._blobs.stage() as stage:
+            async for data in document:
+                if stage.size + len(data) > RESULT_LIMIT:
+                    raise TooLarge("the document", RESULT_LIMIT)
+                await stage.write(data)
+            await stage.flush()
+            async with self._looks:
+                await in_worker(self._workers, _check, stage.path)
+            return await stage.keep()
+
+
+def _check(path: Path) -> None:
+    """Refuse what is no JSON, without building anything of it."""
+    with path.open("rb") as file:
+        if not file.seek(0, 2):
+            raise Refused("Bad request: could not decode json: there is nothing")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as document:
+            _check_mapped(document)
+
+
+def _check_mapped(document: mmap.mmap) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        msgspec.json.decode(document, type=msgspec.Raw)
+        for start in range(0, len(document), _PART):
+            decoder.decode(document[start : start + _PART])
+        decoder.decode(b"", final=True)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"Bad request: could not decode json: {error}") from error
+    except RecursionError:
+        raise Refused("Bad request: could not decode json: it is nested too deeply") from None
