@@ -3,7 +3,7 @@
     async with Engine.open(settings) as engine:
         answer = await engine.pages.project(PageRequest(...))
 
-An `Engine` owns what it opens (stores, worker threads, refreshers) and closes it in reverse order. Programs and embedding
+An `Engine` owns what it opens (stores, worker threads, sources) and closes it in reverse order. Programs and embedding
 code talk to its services; nothing else constructs them.
 """
 
@@ -25,12 +25,14 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.hosted_source import HostedSource
+from pkgindex_core.engines.unreachable_source import UnreachableSource
 from pkgindex_core.errors import Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
+from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Source
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
@@ -47,6 +49,7 @@ from pkgindex_core.services.moving.forwarding import Forwarding
 from pkgindex_core.services.moving.importing.devpi import DevpiImport
 from pkgindex_core.services.moving.parcels import Parcels
 from pkgindex_core.services.moving.promotion import Promotion
+from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.documentation import Documentation
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
@@ -54,8 +57,9 @@ from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.listing import Listings
 from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.services.reading.overview import Overview
-from pkgindex_core.services.reading.pages import Pages
+from pkgindex_core.services.reading.pages import Bodies, Pages
 from pkgindex_core.services.reading.project_information import ProjectInformation
+from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.services.reading.versions import Versions
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
@@ -63,7 +67,10 @@ from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
 from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency
 from pkgindex_core.tools.passwords import PasswordPool
+from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import masked, without_credentials
 
@@ -87,7 +94,7 @@ class Engine:
         store: IndexStore,
         blobs: BlobStore,
         workers: ThreadPoolExecutor,
-        refreshers: dict[str, Refresher],
+        sources: dict[str, Source],
         publishers: Sequence[Publisher],
         context: Context,
         ownership: Ownership,
@@ -127,43 +134,66 @@ class Engine:
             house=house,
             most_tokens=settings.max_user_tokens,
         )
+        self.sources = Sources(
+            sources,
+            hosted=HostedSource(store=store, blobs=blobs),
+            absent=UnreachableSource(store=store, blobs=blobs),
+        )
+        self.currency = currency = Currency(store)
+        self.bodies: Bodies = BoundedCache(settings.page_cache_bytes, size_of=len)
+        resolving = Resolving(store=store, sources=self.sources, admission=admission, currency=currency)
+        assembling = Assembling(store=store, filters=filters)
         self.pages = Pages(
-            store=store,
+            resolving=resolving,
+            assembling=assembling,
             admission=admission,
             filters=filters,
             renderers=renderers,
-            refreshers=refreshers,
+            bodies=self.bodies,
             workers=workers,
             clock=clock,
-            cache_bytes=settings.page_cache_bytes,
         )
         self.listings = Listings(
             store=store,
-            pages=self.pages,
+            resolving=resolving,
+            sources=self.sources,
             admission=admission,
             filters=filters,
             renderers=renderers,
-            refreshers=refreshers,
+            bodies=self.bodies,
             workers=workers,
         )
-        self.files = Files(store=store, blobs=blobs, filters=filters, refreshers=refreshers, clock=clock)
+        self.files = Files(
+            store=store, blobs=blobs, sources=self.sources, currency=currency, filters=filters, clock=clock
+        )
         self.findlinks = FindLinks(
-            store=store, pages=self.pages, admission=admission, filters=filters, workers=workers, clock=clock
+            store=store,
+            resolving=resolving,
+            assembling=assembling,
+            currency=currency,
+            admission=admission,
+            filters=filters,
+            bodies=self.bodies,
+            workers=workers,
+            clock=clock,
         )
         self.information = ProjectInformation(
-            store=store, pages=self.pages, filters=filters, workers=workers, clock=clock
+            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
         )
-        self.locating = Locating(store=store, pages=self.pages)
+        self.locating = Locating(store=store, resolving=resolving)
         self.documentation = Documentation(
             store=store,
             blobs=blobs,
-            pages=self.pages,
-            admission=admission,
+            resolving=resolving,
+            currency=currency,
             filters=filters,
             workers=workers,
             clock=clock,
         )
-        self.versions = Versions(store=store, pages=self.pages, filters=filters, workers=workers, clock=clock)
+        self.versions = Versions(
+            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+        )
+        self.explaining = Explaining(resolving=resolving, assembling=assembling, clock=clock)
         self.releases = Releases(store=store)
         self.results = Results(store=store, blobs=blobs, workers=workers, clock=clock)
         checks = [provider.make(context) for provider in plugins.upload_checks()]
@@ -192,14 +222,14 @@ class Engine:
             workers=workers,
             clock=clock,
         )
-        parcels = Parcels(store=store, blobs=blobs, refreshers=refreshers, filters=filters, clock=clock)
+        parcels = Parcels(store=store, blobs=blobs, sources=self.sources, filters=filters, clock=clock)
         self.promotion = Promotion(
             store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
         )
         self.forwarding = Forwarding(parcels=parcels, publishers=publishers)
         self.verifying = Verifying(store=store, blobs=blobs, clock=clock)
         self.repairing = Repairing(
-            store=store, blobs=blobs, refreshers=refreshers, verifying=self.verifying, workers=workers
+            store=store, blobs=blobs, sources=self.sources, verifying=self.verifying, workers=workers
         )
         self.overview = Overview(store=store, options=self.index_options)
         self.administration = Administration(
@@ -211,15 +241,7 @@ class Engine:
             empty_passwords=settings.devpi_defaults,
             limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
         )
-        self.examining = Examining(store=store, refreshers=refreshers)
-        self.explaining = Explaining(
-            store=store,
-            pages=self.pages,
-            admission=admission,
-            filters=filters,
-            refreshers=refreshers,
-            clock=clock,
-        )
+        self.examining = Examining(store=store, sources=self.sources)
         self.project_options = ProjectOptions(
             store=store, administration=self.administration, explaining=self.explaining
         )
@@ -287,10 +309,10 @@ class Engine:
             with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
                 await blobs.sweep(older_than=_ABANDONED_SECONDS)
             context = replace(context, index_store=store, blob_store=blobs)
-            refreshers: dict[str, Refresher] = {}
-            for kind, provider in plugins.refreshers().items() if mirrors else ():
-                refreshers[kind] = await provider.make(context)
-                stack.push_async_callback(refreshers[kind].close)
+            sources: dict[str, Source] = {}
+            for kind, provider in plugins.sources().items() if mirrors else ():
+                sources[kind] = await provider.make(context)
+                stack.push_async_callback(sources[kind].close)
             publishers: list[Publisher] = []
             for publisher in plugins.publishers() if mirrors else ():
                 publishers.append(await publisher.make(context))
@@ -307,7 +329,7 @@ class Engine:
                 store=store,
                 blobs=blobs,
                 workers=workers,
-                refreshers=refreshers,
+                sources=sources,
                 publishers=publishers,
                 context=context,
                 ownership=ownership,

@@ -29,8 +29,8 @@ from pkgindex_core.protocols import (
     IndexType,
     PageFilter,
     Publisher,
-    Refresher,
     Renderer,
+    Source,
     UploadCheck,
 )
 
@@ -86,8 +86,10 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 
 
 @hookspec
-def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
-    """What makes mirror indexes fresh, by index type (`mirror`). `await make(context)`; both stores are set."""
+def pkgindex_sources() -> Iterable[Provider[Source]]:
+    """Where the content of indexes comes from, by index type (`mirror`). `await make(context)`; both stores are set. A type without one has
+    what is uploaded, or, when its type says `mirrored`, what is stored already.
+    """
     raise NotImplementedError
 
 

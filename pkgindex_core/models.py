@@ -108,6 +108,10 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_mirror(self) -> bool:
         return self.type == "mirror"
 
+    @property
+    def mirrored(self) -> bool:
+        return self.type == "mirror"
+
 
 class Tree(Struct, frozen=True, kw_only=True):
     """Every index there is, as of one moment."""
@@ -243,6 +247,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     file_count: int = 0
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
+    content: str = ""
+    """Names what a mirrored page says, where the stamp alone does not; empty otherwise."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):

@@ -1,4 +1,4 @@
-"""`ReadThrough`, the `Refresher` of mirror indexes: who waits for what, for how long, and what they are told.
+"""`ReadThrough`, the `Source` of mirror indexes: who waits for what, for how long, and what they are told.
 
 Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,14 +19,26 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from yarl import URL
 
+from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import BadUpstream, Missing, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, ReadOnly, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.models import File, IndexConfig, Standing
+from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
-from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.protocols import (
+    Arriving,
+    Blob,
+    BlobStore,
+    Freshness,
+    IndexStore,
+    Names,
+    OnDisk,
+    Opened,
+    Redirect,
+    Source,
+)
+from pkgindex_core.protocols.sources import Examiner
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -92,7 +104,7 @@ class ReadThrough:
         self._wrong: dict[Hashable, tuple[float, str]] = {}
         self._no_sidecars: dict[urls.Origin, float] = {}
 
-    def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         check = self._checks.get(index.name, project, index.mirror_url)
         return (
             check is not None
@@ -115,7 +127,22 @@ class ReadThrough:
             check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
-    async def refresh_names(self, index: IndexConfig) -> Freshness:
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
+        if index.mirror_no_project_list:
+
+            async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+                yield [row for row in await self._store.projects(index.name) if row.name > after]
+
+            return Names(read=asked_for, is_partial=True)
+        freshness = await self._refresh_names(index) if ask else Freshness(state="fresh")
+        listing = await self._store.listing(index.name)
+
+        def listed(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+            return self._store.listed_names(index.name, after=after)
+
+        return Names(read=listed, stamp=listing.stamp, freshness=freshness, is_whole=listing.is_whole)
+
+    async def _refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
         check = self._checks.get(index.name, NAMES, index.mirror_url)
         if check is None or not self._stands(check, index, holds=holds):
@@ -168,7 +195,15 @@ class ReadThrough:
         message = f"{what} is not known: {check.reason}"
         raise BadUpstream(message) if check.lasting else Unavailable(message)
 
-    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
+    async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
+        blob = await self._blob_store.stat(file.sha256) if file.sha256 else None
+        if blob is not None and file.size in {None, blob.size}:  # what is shorter was damaged, and is replaced
+            return OnDisk(blob)
+        url = await self._external_url(index, file) if elsewhere and index.mirror_use_external_urls else None
+        return Redirect(url) if url is not None else Arriving(await self.fetch(index, project, file))
+
+    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
+        """Fetch a file that is not stored. Returns once the upstream has answered with it."""
         arriving = self._fetch(index, project, file)
         wait = self._settings.file_wait
         try:
@@ -252,11 +287,15 @@ class ReadThrough:
             return None  # damaged on the disk: what is fetched replaces it
         return blob
 
-    async def external_url(self, index: IndexConfig, file: File) -> str | None:
+    async def _external_url(self, index: IndexConfig, file: File) -> str | None:
+        """Where a client may fetch a file itself; None when it could not, or should not be sent there."""
         allowed = await self._client.leads_out(self._site(index), file.url)
         return str(URL(file.url, encoded=file.url.isascii())) if allowed else None
 
-    async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+        stored = await self._blob_store.stat(file.metadata_sha256) if file.metadata_sha256 else None
+        if stored is not None:
+            return stored
         site = self._site(index)
         flight = self._sidecar_flights.join(
             (index.name, project, file.filename),
@@ -360,6 +399,16 @@ class ReadThrough:
             raise BadUpstream(f"{index.name} has no usable mirror_url", hint="set mirror_url to an http or https URL")
         return site
 
+    async def put(
+        self,
+        index: IndexConfig,
+        changes: Sequence[Change],  # noqa: ARG002
+        *,
+        who: str,  # noqa: ARG002
+        require: Iterable[Requirement] = (),  # noqa: ARG002
+    ) -> Commit | None:
+        raise ReadOnly(index.name, index.type)
+
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
@@ -385,5 +434,5 @@ def _is_announced(data: bytes, file: File) -> bool:
 
 
 if TYPE_CHECKING:
-    _: type[Refresher] = ReadThrough
+    _: type[Source] = ReadThrough
     _also: type[Examiner] = ReadThrough

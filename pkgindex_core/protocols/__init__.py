@@ -24,7 +24,6 @@ from pkgindex_core.protocols.index_store import (
     Taken,
 )
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
-from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
 from pkgindex_core.protocols.policies import (
     AdmissionPolicy,
     Build,
@@ -39,10 +38,12 @@ from pkgindex_core.protocols.policies import (
     Verdict,
 )
 from pkgindex_core.protocols.publishers import Consignment, Delivery, Destination, Publisher
+from pkgindex_core.protocols.sources import Arriving, ColdFile, Freshness, Names, OnDisk, Opened, Redirect, Source
 
 __all__ = [
     "PARTIAL",
     "AdmissionPolicy",
+    "Arriving",
     "Authenticator",
     "Blob",
     "BlobStore",
@@ -64,15 +65,19 @@ __all__ = [
     "InspectedUpload",
     "Listing",
     "MergedPage",
+    "Names",
+    "OnDisk",
+    "Opened",
     "PageEntry",
     "PageFilter",
     "Principal",
     "ProjectList",
     "Publisher",
-    "Refresher",
+    "Redirect",
     "Renderer",
     "Replaying",
     "SignedUrl",
+    "Source",
     "Span",
     "Stage",
     "Taken",

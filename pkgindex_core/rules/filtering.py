@@ -9,7 +9,7 @@ told it as coarsely as it asked for, so that no decision depends on more than th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,6 +59,18 @@ class Withholding:
         verdicts = self._policy.admit(tree, order, standings, project)
         active = applying(self._filters, tree, order[0]) if order else {}
         return tuple(_withheld(each, active, tree, order[0], project) for each in verdicts) if active else verdicts
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],
+        standings: Sequence[Standing],
+        verdicts: Sequence[Verdict],
+        project: ProjectName,
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """What the policy says: a layer that was taken out has no standing to come back by."""
+        return self._policy.settle(tree, order, standings, verdicts, project, unknown)
 
 
 def _withheld(

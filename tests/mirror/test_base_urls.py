@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.protocols.sources import Examiner
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 

@@ -88,13 +88,13 @@ async def test_pages_files_and_sidecars(upstream: ScriptedUpstream, mirror: Mirr
     upstream.algorithms = ("md5",)
     upstream.add("demo", WHEEL)
     assert (await mirror.refresh()).state == "fresh"
-    blob = await mirror.readthrough.sidecar(mirror.index, "demo", await mirror.file(WHEEL.filename))
+    blob = await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
     assert b"".join([data async for data in mirror.blobs.read(blob.sha256)]) == WHEEL.metadata
     assert await mirror.download(WHEEL.filename) == WHEEL.data
     await (await mirror.fetch(WHEEL.filename)).finished()
     file = await mirror.file(WHEEL.filename)
     assert (file.sha256, file.metadata_sha256) == (WHEEL.sha256, blob.sha256)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ async def test_a_client_that_has_a_whole_wheel_gets_its_metadata_from_it(
     upstream.add("demo", WHEEL)
     await mirror.refresh()
     assert await mirror.download(WHEEL.filename) == WHEEL.data
-    await mirror.readthrough.sidecar(mirror.index, "demo", await mirror.file(WHEEL.filename))
+    await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
     assert upstream.count("sidecar") == 0
     assert WHEEL.sha256 in await blobs_of(mirror)

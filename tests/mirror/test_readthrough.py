@@ -261,9 +261,9 @@ async def test_the_first_project_list_is_waited_for_longer_than_a_page(
     upstream.script("names", behaviours.dripping_body(0.004, size=8))
     impatient = await make_mirror(upstream.url, wait=0.01, list_wait=0.0)
     with pytest.raises(Unavailable, match="has not answered yet"):
-        await impatient.readthrough.refresh_names(impatient.index)
+        await impatient.readthrough.names(impatient.index)
     patient = await make_mirror(upstream.url, wait=0.01, list_wait=30.0)
-    assert (await patient.readthrough.refresh_names(patient.index)).state == "fresh"
+    assert (await patient.readthrough.names(patient.index)).freshness.state == "fresh"
 
 
 async def test_with_a_page_in_store_nobody_waits_twice_for_a_slow_upstream(
@@ -309,7 +309,7 @@ async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
         with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 failed a moment ago: it could not"):
             await mirror.refresh(ProjectName(name))
     with pytest.raises(Unavailable, match="failed a moment ago"):
-        await mirror.readthrough.refresh_names(mirror.index)
+        await mirror.readthrough.names(mirror.index)
     assert not caplog.messages  # the host's failure was logged, once
 
 
@@ -412,19 +412,19 @@ async def test_names_are_kept_as_a_difference(upstream: ScriptedUpstream, make_m
     upstream.add("Demo.One", WHEEL)
     upstream.add("two", SDIST)
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert [(row.name, row.display_name) for row in listed] == [("demo-one", "Demo.One"), ("two", "two")]
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     assert upstream.count("names") == 1
     mirror.clock.advance(11)
     del upstream.projects["two"]
     upstream.add("three")
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert [row.name for row in listed] == ["demo-one", "three"]
     mirror.clock.advance(11)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     assert upstream.asked[-1].headers["If-None-Match"]
 
 
@@ -436,20 +436,20 @@ async def test_a_list_that_was_stored_in_part_is_not_the_one_that_was_there_befo
     for number in range(3):
         upstream.add(f"p{number}")
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     for number in range(3, 9):
         upstream.add(f"p{number}")
     mirror.clock.advance(11)
     point = "names.part_committed"
     failpoints.arm(f"{point}=raise:ENOSPC@1")
     try:
-        assert (await mirror.readthrough.refresh_names(mirror.index)).state == "stale"
+        assert (await mirror.readthrough.names(mirror.index)).freshness.state == "stale"
     finally:
         failpoints.disarm()
     for number in range(3, 9):
         del upstream.projects[f"p{number}"]
     mirror.clock.advance(11)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert listed == ["p0", "p1", "p2"]
 
@@ -465,7 +465,7 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     failpoints.arm(f"{point}=raise:ENOSPC@2")
     try:
         with pytest.raises(Unavailable, match="could not be stored"):
-            await mirror.readthrough.refresh_names(mirror.index)
+            await mirror.readthrough.names(mirror.index)
     finally:
         failpoints.disarm()
     assert (await mirror.store.listing(INDEX)).count == 6
@@ -473,10 +473,10 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     upstream.script("names", behaviours.status(500))
     second = await make_mirror(upstream.url, of=mirror, attempts=1)
     with pytest.raises(Unavailable):
-        await second.readthrough.refresh_names(second.index)
+        await second.readthrough.names(second.index)
     upstream.behave()
     second.clock.advance(6)
-    assert (await second.readthrough.refresh_names(second.index)).state == "fresh"
+    assert (await second.readthrough.names(second.index)).freshness.state == "fresh"
     listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert listed == [f"p{number}" for number in range(10)]
     commits = await mirror.store.commits(Serial(0))
@@ -490,21 +490,21 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     second.clock.advance(2000)
     failpoints.arm(f"{point}=raise:ENOSPC@2")
     try:
-        assert (await second.readthrough.refresh_names(second.index)).state == "stale"
+        assert (await second.readthrough.names(second.index)).freshness.state == "stale"
     finally:
         failpoints.disarm()
     second.clock.advance(6)
     third = await make_mirror(upstream.url, of=mirror)
-    assert (await third.readthrough.refresh_names(third.index)).state == "fresh"
+    assert (await third.readthrough.names(third.index)).freshness.state == "fresh"
     assert [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch] == sorted(upstream.projects)
 
 
 async def test_a_list_that_is_suddenly_empty_is_trouble(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     upstream.projects.clear()
-    freshness = await mirror.readthrough.refresh_names(mirror.index)
+    freshness = (await mirror.readthrough.names(mirror.index)).freshness
     assert freshness.state == "stale"
     assert (await mirror.store.listing(INDEX)).count == 1
 
@@ -514,7 +514,7 @@ async def test_names_of_an_unreachable_upstream_are_unknown(make_mirror: MakeMir
         url = upstream.url
     mirror = await make_mirror(url)
     with pytest.raises(Unavailable):
-        await mirror.readthrough.refresh_names(mirror.index)
+        await mirror.readthrough.names(mirror.index)
 
 
 @pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.committed"])

@@ -25,15 +25,17 @@ from pkgindex_core.protocols import (
     BlobStore,
     Build,
     IndexStore,
+    OnDisk,
     PageFilter,
     Principal,
-    Refresher,
+    Redirect,
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding
+from pkgindex_core.tools.sources import Sources
 
 _FETCHES = 8
 """Files of one push that are fetched, or looked for, at once."""
@@ -57,13 +59,13 @@ class Parcels:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        refreshers: Mapping[str, Refresher],
+        sources: Sources,
         filters: Mapping[str, PageFilter],
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._refreshers = refreshers
+        self._sources = sources
         self._filters = filters
         self._clock = clock
 
@@ -95,9 +97,8 @@ class Parcels:
         """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
         config = allowed_index(tree, source, principal, Action.PUSH, project=project)
         (standing,) = await self._store.standings(project, [source])
-        if config.is_mirror:
-            await self._refresher(config).refresh(config, project, standing)
-            (standing,) = await self._store.standings(project, [source])
+        await self._sources.of(config).refresh(config, project, standing)
+        (standing,) = await self._store.standings(project, [source])
         if not standing.holds or standing.status == QUARANTINED:
             raise Missing("version", f"{project} {version}"[:160])
         holding = await self.holding(config, project, version, holds=True)
@@ -119,7 +120,7 @@ class Parcels:
         page = await self._store.page(config.name, project) if holds else None
         if page is None:
             return Holding(index=config.name)
-        hosted = not config.is_mirror
+        hosted = not config.mirrored
         release = await self._store.release(config.name, project, version) if hosted else None
         wanted = canonical_version(version)
         return Holding(
@@ -148,7 +149,7 @@ class Parcels:
                     f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
                 )
         holding = replace(parcel.holding, files=files)
-        if parcel.source.is_mirror:
+        if parcel.source.mirrored:
             holding = replace(holding, releases=(await self._described(holding, parcel.project),))
         return replace(parcel, holding=holding)
 
@@ -167,34 +168,19 @@ class Parcels:
         return Release(version=version, metadata=version_documents.bare(name, version, requires_python))
 
     async def _complete_file(self, parcel: Parcel, file: File) -> File:
-        config = parcel.source
-        blob = await self._blobs.stat(file.sha256) if file.sha256 else None
-        if blob is None or file.size not in {None, blob.size}:
-            if not config.is_mirror:
-                raise Corrupt(f"the bytes of {file.filename} are not in the blob store, or damaged", hint=_RESTORE)
-            arriving = await self._refresher(config).fetch(config, parcel.project, file)
-            blob = await arriving.finished()
+        config, project = parcel.source, parcel.project
+        source = self._sources.of(config)
+        opened = await source.open(config, project, file, elsewhere=False)
+        if isinstance(opened, Redirect):
+            raise Unavailable(f"the bytes of {file.filename} cannot be had here")
+        blob = opened.blob if isinstance(opened, OnDisk) else await opened.file.finished()
         file = replace(file, digests={**file.digests, "sha256": blob.sha256}, size=blob.size)
         if not file.filename.endswith(".whl"):
             return file
-        sidecar = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
-        if sidecar is not None:
-            return file
-        if not config.is_mirror:
-            if file.metadata_sha256:
-                raise Corrupt(f"the metadata of {file.filename} is not in the blob store", hint=_RESTORE)
-            return file
         try:
-            sidecar = await self._refresher(config).sidecar(config, parcel.project, file)
+            return replace(file, metadata_sha256=(await source.metadata(config, project, file)).sha256)
         except Missing:
-            return replace(file, metadata_sha256=None)  # a wheel of old times, which says nothing of itself
-        return replace(file, metadata_sha256=sidecar.sha256)
-
-    def _refresher(self, config: IndexConfig) -> Refresher:
-        refresher = self._refreshers.get(config.type)
-        if refresher is None:
-            raise Unavailable(f"nothing here can fetch for {config.name}", hint="ask a running server")
-        return refresher
+            return replace(file, metadata_sha256=None)  # a wheel without core metadata
 
 
 async def _all(jobs: Iterable[Awaitable[File]]) -> tuple[File, ...]:

@@ -1,9 +1,8 @@
 """Files and their sidecars: from a URL's parts to bytes, wherever those are.
 
-A path names a file by digest and filename, so what it answers never changes. Hosted bytes are in the blob store. A
-mirrored file may be there too; if not, it streams to the client while it is fetched, checked and kept, and any number
-of clients share one fetch. A lock file may name a file of a project that nobody has asked for yet: the page of that project
-is fetched first.
+A path names a file by digest and filename, so what it answers never changes. The index's source opens it: bytes that are in the blob
+store, that stream to the client while they are fetched, checked and kept, or that the client is sent to. A lock file may name a file of a
+project that nobody has asked for yet: the source looks for that project first.
 """
 
 from __future__ import annotations
@@ -15,21 +14,23 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Corrupt, Gone, Missing, Unavailable
+from pkgindex_core.errors import Gone, Missing, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import directory, former_directories
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, File, IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
+    Arriving,
     Blob,
     BlobStore,
     Build,
     ColdFile,
     IndexStore,
+    OnDisk,
     PageFilter,
     Principal,
-    Refresher,
+    Redirect,
     SignedUrl,
     Span,
 )
@@ -38,10 +39,11 @@ from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency
+from pkgindex_core.tools.sources import Sources
 
 _KNOWN = 4096
 _CANDIDATES = 3
-_RESTORE = "restore the blob from a backup, or upload the same file again"
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):
@@ -56,7 +58,7 @@ class StoredFile(Struct, frozen=True, kw_only=True):
 
 
 class ArrivingFile(Struct, frozen=True, kw_only=True):
-    """Bytes that are on their way from an upstream."""
+    """Bytes that are on their way here."""
 
     file: File
     arriving: ColdFile
@@ -64,7 +66,7 @@ class ArrivingFile(Struct, frozen=True, kw_only=True):
 
 
 class ElsewhereFile(Struct, frozen=True, kw_only=True):
-    """A file that is not kept here and that clients fetch from the upstream (`mirror_use_external_urls`)."""
+    """A file that is not kept here and that clients fetch elsewhere themselves."""
 
     file: File
     url: str
@@ -82,9 +84,9 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class _Known(Struct, kw_only=True):
-    """What was found under a path. Holds while the generation does: bytes that a row names are not taken away."""
+    """What was found under a path. Holds while neither its project nor the index was touched: bytes that a row names are not taken away."""
 
-    generation: int
+    moment: int
     found: Found
     quarantined: bool
     bytes: StoredFile | None = None
@@ -99,14 +101,16 @@ class Files:
         *,
         store: IndexStore,
         blobs: BlobStore,
+        sources: Sources,
+        currency: Currency,
         filters: Mapping[str, PageFilter],
-        refreshers: Mapping[str, Refresher],
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
+        self._sources = sources
+        self._currency = currency
         self._filters = filters
-        self._refreshers = refreshers
         self._clock = clock
         self._known: BoundedCache[tuple[IndexName, str, str], _Known] = BoundedCache(_KNOWN)
 
@@ -172,25 +176,28 @@ class Files:
         return known
 
     async def _find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> _Known:
+        await self._currency.catch_up()
         key = (config.name, pinned, filename)
-        generation = self._store.generation()
         known = self._known.get(key)
-        if known is not None and known.generation == generation:
+        if known is not None and self._currency.holds(
+            known.moment, tree=True, keys=((config.name, known.found.project),)
+        ):
             return known
+        moment = self._currency.moment()
         candidates = candidate_projects(filename)
         pair = await self._store.find_file(config.name, filename, candidates)
-        if pair is None and config.is_mirror and asking:
-            pair = await self._find_upstream(config, filename, candidates)
+        if pair is None and asking:
+            pair = await self._find_asking(config, filename, candidates)
         found: Found | None = None
         if pair is not None and _pins(pinned, pair[1]):
             found = Found(project=pair[0], file=pair[1])
-        elif not config.is_mirror:
+        else:
             found = await self._find_attachment(config.name, pinned, filename)
         if found is None:
             await self._find_former(config.name, pinned, filename)
             raise Missing("file", f"{config.name}/{pinned}/{filename}")
         (standing,) = await self._store.standings(found.project, [config.name])
-        known = _Known(generation=generation, found=found, quarantined=standing.status == QUARANTINED)
+        known = _Known(moment=moment, found=found, quarantined=standing.status == QUARANTINED)
         self._known.put(key, known)
         return known
 
@@ -219,17 +226,17 @@ class Files:
             if pinned == f"+f/{former.sha256[:3]}/{former.sha256[3:16]}":
                 raise Gone("file", f"{index}/{pinned}/{filename}", former.project)
 
-    async def _find_upstream(
+    async def _find_asking(
         self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
     ) -> tuple[ProjectName, File] | None:
-        """Fetch the pages of the projects a filename may belong to, the likeliest first, until one has it."""
-        refresher = self._refresher(config)
+        """Have the source look for the projects a filename may belong to, the likeliest first, until one has it."""
+        source = self._sources.of(config)
         doubt = ""
         for project in candidates[:_CANDIDATES]:
             (standing,) = await self._store.standings(project, [config.name])
-            if standing.holds and refresher.is_fresh(config, project, standing):
+            if source.is_current(config, project, standing):
                 continue  # its page was just looked at
-            freshness = await refresher.refresh(config, project, standing)
+            freshness = await source.refresh(config, project, standing)
             if freshness.state == "absent":
                 continue
             file = await self._store.file(config.name, project, filename)
@@ -245,40 +252,21 @@ class Files:
         self, config: IndexConfig, known: _Known, *, public: bool
     ) -> StoredFile | ArrivingFile | ElsewhereFile:
         file = known.found.file
-        sha256 = file.sha256
-        blob = await self._blobs.stat(sha256) if sha256 else None
-        if blob is not None and file.size not in {None, blob.size}:
-            blob = None  # damaged on the disk: a shorter file must not look whole
-        if blob is None and config.is_mirror:
-            refresher = self._refresher(config)
-            url = await refresher.external_url(config, file) if config.mirror_use_external_urls else None
-            if url is not None:
+        match await self._sources.of(config).open(config, known.found.project, file):
+            case Redirect(url):
                 return ElsewhereFile(file=file, url=url)
-            arriving = await refresher.fetch(config, known.found.project, file)
-            return ArrivingFile(file=file, arriving=arriving, public=public)
-        if blob is None:
-            raise Corrupt(
-                f"{file.filename} is listed in {config.name}, but its bytes are not in the blob store, or damaged",
-                hint=_RESTORE,
-            )
-        stored = await self._placed(file, blob, file.filename, public=public)
-        known.bytes = stored if isinstance(stored.place, Path) else None
-        return stored
+            case Arriving(arriving):
+                return ArrivingFile(file=file, arriving=arriving, public=public)
+            case OnDisk(blob):
+                stored = await self._placed(file, blob, file.filename, public=public)
+                known.bytes = stored if isinstance(stored.place, Path) else None
+                return stored
 
     async def _sidecar(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile:
         file = known.found.file
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
-        blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
-        if blob is None and config.is_mirror:
-            blob = await self._refresher(config).sidecar(config, known.found.project, file)
-        if blob is None and file.metadata_sha256:
-            raise Corrupt(
-                f"the metadata of {file.filename} is announced in {config.name}, but it is not in the blob store",
-                hint=_RESTORE,
-            )
-        if blob is None:
-            raise Missing("metadata file", f"{file.filename}.metadata")
+        blob = await self._sources.of(config).metadata(config, known.found.project, file)
         stored = await self._placed(file, blob, f"{file.filename}.metadata", public=public)
         known.sidecar = stored if isinstance(stored.place, Path) else None
         return stored
@@ -299,12 +287,6 @@ class Files:
         reasons = why_hidden(config.name, found.tested or found.file, filters, build)
         if reasons:
             raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].reason}")
-
-    def _refresher(self, config: IndexConfig) -> Refresher:
-        refresher = self._refreshers.get(config.type)
-        if refresher is None:
-            raise Unavailable(f"nothing here can fetch for {config.name}", hint="ask a running server")
-        return refresher
 
 
 def _pins(pinned: str, file: File) -> bool:
