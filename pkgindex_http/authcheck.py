@@ -4,6 +4,8 @@ For nginx's `auth_request`, as devpi-lockdown offers it. The answer is what the 
 handler, by the same functions: 200, 401 with the challenge, or 403. nginx understands nothing else, so what is missing
 or hidden is 403 too, and so is a path that is no URL of ours: nothing is let through because nobody knows it.
 
+nginx passes on the headers of the client: its preconditions and ranges are about the page and count for nothing here (see the route).
+
 The method is `X-Original-Method`. When nginx does not say (devpi-lockdown did not ask it to) it is GET, or what the URL has instead, as
 that of the log-in has POST. What stands in a body is not seen here; the server itself checks it.
 

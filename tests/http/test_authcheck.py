@@ -301,3 +301,25 @@ async def test_a_proxy_that_does_not_say_the_method_lets_the_log_in_through(serv
         assert await checked(served, "/legacy/") == 401
         assert await checked(served, "/legacy/", basic("root")) == 200
         assert await checked(served, "/+login", method="GET") == 403
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"If-Match": '"x"'},
+        {"If-Match": "*"},
+        {"If-None-Match": "*"},
+        {"If-None-Match": '"x"'},
+        {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"},
+        {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"},
+        {"Range": "bytes=0-0", "If-Range": '"x"'},
+        {"Range": "bytes=100-"},
+    ],
+)
+async def test_preconditions_are_about_the_page(serve: Serve, condition: dict[str, str]) -> None:
+    """nginx passes the client's on, and understands 200, 401 and 403 alone."""
+    async with serve() as served:
+        anna, ben = await served.user("anna"), await served.user("ben")
+        await served.index("anna/private", acl_read=("anna",))
+        for who, expected in ((anna, 200), (ben, 403), ({}, 401)):
+            assert await checked(served, "/anna/private/+simple/", who | condition) == expected
