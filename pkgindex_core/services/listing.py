@@ -225,8 +225,9 @@ class Listings:
     async def _beginning(self, index: IndexName, prefix: ProjectName, limit: int) -> list[ProjectRow]:
         """The first names of a mirror that begin with a text."""
         found: list[ProjectRow] = []
-        # The name that is the text itself sorts behind the text without its last character.
-        async for rows in self._store.listed_names(index, after=prefix[:-1]):
+        # Nothing sorts between this and the name that is the text itself: a name has no character as high as DEL.
+        before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\x7f"
+        async for rows in self._store.listed_names(index, after=before):
             found += [row for row in rows if row.name.startswith(prefix)]
             if len(found) >= limit or (rows[-1].name > prefix and not rows[-1].name.startswith(prefix)):
                 break
