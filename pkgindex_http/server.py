@@ -72,7 +72,11 @@ class Server:
         connection = request.protocol
         gave_up = isinstance(connection, Connection) and connection.gave_up
         close = gave_up or is_awaiting(request) or is_misframed(request)
-        return WholeResponse(answer, close=close) if isinstance(answer, Reply) else answer
+        if isinstance(answer, Reply):
+            return WholeResponse(answer, close=close)
+        if close:
+            answer.force_close()
+        return answer
 
     async def blob_probe(self) -> None:
         """Write and read a blob, so that a full or read-only disk is seen before an upload is.

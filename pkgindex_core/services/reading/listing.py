@@ -174,8 +174,9 @@ class Listings:
             if not names.is_whole or names.is_partial:
                 unknown.append(config.name)
             if prefix is not None:
-                # The name that is the text itself sorts behind the text without its last character.
-                stream = _shown(names.read(prefix[:-1]), seen, config.name, filters)
+                # Nothing sorts between this and the name that is the text itself: a name has no character as high as DEL.
+                before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\x7f"
+                stream = _shown(names.read(before), seen, config.name, filters)
                 mirrored.update(await _beginning(stream, prefix, limit + 1))
         return FoundNames(
             own=tuple(sorted(own.values(), key=str.lower)[:limit]),
