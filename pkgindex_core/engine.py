@@ -53,6 +53,7 @@ from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.documentation import Documentation
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
+from pkgindex_core.services.reading.finding import Finding
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.listing import Listings
 from pkgindex_core.services.reading.locating import Locating
@@ -60,6 +61,7 @@ from pkgindex_core.services.reading.overview import Overview
 from pkgindex_core.services.reading.pages import Bodies, Pages
 from pkgindex_core.services.reading.project_information import ProjectInformation
 from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.services.reading.searching import Searching
 from pkgindex_core.services.reading.versions import Versions
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
@@ -163,8 +165,10 @@ class Engine:
             bodies=self.bodies,
             workers=workers,
         )
+        self.searching = Searching(resolving=resolving, sources=self.sources, filters=filters)
+        finding = Finding(store=store, sources=self.sources, currency=currency)
         self.files = Files(
-            store=store, blobs=blobs, sources=self.sources, currency=currency, filters=filters, clock=clock
+            store=store, blobs=blobs, finding=finding, sources=self.sources, filters=filters, clock=clock
         )
         self.findlinks = FindLinks(
             store=store,
@@ -222,7 +226,9 @@ class Engine:
             workers=workers,
             clock=clock,
         )
-        parcels = Parcels(store=store, blobs=blobs, sources=self.sources, filters=filters, clock=clock)
+        parcels = Parcels(
+            store=store, blobs=blobs, resolving=resolving, sources=self.sources, filters=filters, clock=clock
+        )
         self.promotion = Promotion(
             store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
         )

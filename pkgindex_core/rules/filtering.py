@@ -9,7 +9,7 @@ told it as coarsely as it asked for, so that no decision depends on more than th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,6 +35,15 @@ class Hidden(Struct, frozen=True):
 def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) -> dict[str, PageFilter]:
     """The filters that could hide anything in pages of an index."""
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
+
+
+def withheld(
+    filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, origin: IndexName
+) -> Callable[[ProjectName], bool] | None:
+    """Of which projects a layer is taken to have nothing. `filters` are those that apply; None when there are none."""
+    if not filters:
+        return None
+    return lambda project: any(each.withheld(tree, start, origin, project) is not None for each in filters.values())
 
 
 class Withholding:

@@ -19,7 +19,7 @@ from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import File, IndexConfig, Release, Serial, Tree, decode_file
+from pkgindex_core.models import File, IndexConfig, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import (
     BlobStore,
@@ -30,11 +30,11 @@ from pkgindex_core.protocols import (
     Principal,
     Redirect,
 )
-from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
-from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding
+from pkgindex_core.rules.resolution import Resolution
+from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.sources import Sources
 
 _FETCHES = 8
@@ -59,12 +59,14 @@ class Parcels:
         *,
         store: IndexStore,
         blobs: BlobStore,
+        resolving: Resolving,
         sources: Sources,
         filters: Mapping[str, PageFilter],
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
+        self._resolving = resolving
         self._sources = sources
         self._filters = filters
         self._clock = clock
@@ -80,12 +82,10 @@ class Parcels:
         docs: bool = True,
     ) -> Parcel:
         """A release as it would be pushed, for those who send it somewhere else."""
-        tree = await self._store.tree()
-        return await self.complete(await self.select(tree, source, project, version, principal, files=files, docs=docs))
+        return await self.complete(await self.select(source, project, version, principal, files=files, docs=docs))
 
     async def select(
         self,
-        tree: Tree,
         source: IndexName,
         project: ProjectName,
         version: str,
@@ -95,17 +95,17 @@ class Parcels:
         docs: bool,
     ) -> Parcel:
         """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
-        config = allowed_index(tree, source, principal, Action.PUSH, project=project)
-        (standing,) = await self._store.standings(project, [source])
-        await self._sources.of(config).refresh(config, project, standing)
-        (standing,) = await self._store.standings(project, [source])
-        if not standing.holds or standing.status == QUARANTINED:
+        resolution = await self._resolving.resolve(source, project, principal, action=Action.PUSH, alone=True)
+        resolution.require_whole()
+        if not resolution.offering:
             raise Missing("version", f"{project} {version}"[:160])
+        (layer,) = resolution.offering
+        config = layer.config
         holding = await self.holding(config, project, version, holds=True)
         if not holding.knows(version):
             raise Missing("version", f"{project} {version}"[:160])
         part = holding.of(version)
-        shown = tuple(file for file in part.files if files and not self._hides(tree, config, project, file))
+        shown = tuple(file for file in part.files if files and not self._hides(resolution, file))
         names = {file.filename for file in shown}
         attachments = tuple(
             each for each in part.attachments if (docs if each.kind == "doczip" else each.about in names)
@@ -113,7 +113,7 @@ class Parcels:
         if not shown and not attachments:
             raise Missing("release", f"{project} {version}"[:160])
         part = replace(part, files=shown, attachments=attachments)
-        return Parcel(source=config, project=project, stamp=standing.stamp, holding=part)
+        return Parcel(source=config, project=project, stamp=layer.standing.stamp, holding=part)
 
     async def holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
         """What an index has of one version; of a project with thousands of files no other is decoded."""
@@ -132,12 +132,14 @@ class Parcels:
             releases=(release,) if release is not None else (),
         )
 
-    def _hides(self, tree: Tree, config: IndexConfig, project: ProjectName, file: File) -> bool:
-        filters = applying(self._filters, tree, config.name)
+    def _hides(self, resolution: Resolution, file: File) -> bool:
+        filters = applying(self._filters, resolution.tree, resolution.start)
         if not filters:
             return False
-        build = Build(tree=tree, start=config.name, project=project, moment=self._clock.now())
-        return bool(why_hidden(config.name, file, filters, build))
+        build = Build(
+            tree=resolution.tree, start=resolution.start, project=resolution.project, moment=self._clock.now()
+        )
+        return bool(why_hidden(resolution.start, file, filters, build))
 
     async def complete(self, parcel: Parcel) -> Parcel:
         """Make sure that every blob of a parcel is stored; what that taught of its files stands in the one returned."""

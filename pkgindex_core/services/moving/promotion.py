@@ -105,7 +105,7 @@ class Promotion:
         async def attempt(_turn: int) -> Promoted:
             tree = await self._store.tree()
             goal = _target(tree, target, principal, project)
-            parcel = await self._parcels.select(tree, source, project, version, principal, files=files, docs=docs)
+            parcel = await self._parcels.select(source, project, version, principal, files=files, docs=docs)
             (standing,) = await self._store.standings(project, [target])
             open_project(standing, project)
             there = await self._parcels.holding(goal, project, version, holds=standing.holds)

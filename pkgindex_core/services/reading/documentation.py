@@ -172,9 +172,8 @@ class Documentation:
         self, index: IndexName, project: ProjectName, version: str, principal: Principal
     ) -> tuple[Found, Sequence[IndexName]]:
         """The documentation, and the layers that had a say."""
-        seen = await self._resolving.chain(index, principal, project=project)
-        standings = await self._store.standings(project, seen.order)
-        resolution = self._resolving.admitted(seen, project, standings)
+        resolution = await self._resolving.stored(index, project, principal)
+        seen = resolution.chain
         filters = applying(self._filters, seen.tree, index)
         build = Build(tree=seen.tree, start=index, project=project, moment=self._clock.now())
 

@@ -7,18 +7,15 @@ project that nobody has asked for yet: the source looks for that project first.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Gone, Missing, Unavailable
-from pkgindex_core.formats.filenames import candidate_projects
-from pkgindex_core.formats.fragments import directory, former_directories
-from pkgindex_core.formats.project_outlines import attachment_path
-from pkgindex_core.models import Attachment, File, IndexConfig, Tree
+from pkgindex_core.errors import Gone, Missing
+from pkgindex_core.models import File, IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Arriving,
@@ -36,14 +33,12 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
-from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.services.reading.finding import Finding, Found
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency
 from pkgindex_core.tools.sources import Sources
 
-_KNOWN = 4096
-_CANDIDATES = 3
+_PLACED = 4096
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):
@@ -72,47 +67,27 @@ class ElsewhereFile(Struct, frozen=True, kw_only=True):
     url: str
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What a path names."""
-
-    project: ProjectName
-    file: File
-    """For an attachment: its name, digest and size as those of a file."""
-    attachment: Attachment | None = None
-    tested: File | None = None
-    """For a test result: the file that it is about, which hides it when it is hidden."""
-
-
-class _Known(Struct, kw_only=True):
-    """What was found under a path. Holds while neither its project nor the index was touched: bytes that a row names are not taken away."""
-
-    moment: int
-    found: Found
-    quarantined: bool
-    bytes: StoredFile | None = None
-    sidecar: StoredFile | None = None
-
-
 class Files:
-    """Finds files for those who may read them."""
+    """Opens files for those who may read them."""
 
     def __init__(
         self,
         *,
         store: IndexStore,
         blobs: BlobStore,
+        finding: Finding,
         sources: Sources,
-        currency: Currency,
         filters: Mapping[str, PageFilter],
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
+        self._finding = finding
         self._sources = sources
-        self._currency = currency
         self._filters = filters
         self._clock = clock
-        self._known: BoundedCache[tuple[IndexName, str, str], _Known] = BoundedCache(_KNOWN)
+        self._placed: BoundedCache[tuple[IndexName, str, str], tuple[Found, StoredFile]] = BoundedCache(_PLACED)
+        """Where local files lie, by index, path and name, as long as the same was found there."""
 
     async def open(
         self, index: IndexName, pinned: str, filename: str, *, sidecar: bool, principal: Principal
@@ -122,19 +97,18 @@ class Files:
         `pinned` is the part of the path before the filename, such as `+f/b9b/94088c1a2fe8f`; a path that pins other bytes than
         the index has is `Missing`, like one that never existed.
         """
-        tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
-        known = await self._named(tree, config, pinned, filename, principal)
-        self._offer(tree, config, known, f"{index}/{pinned}/{filename}")
-        stored = known.sidecar if sidecar else known.bytes
-        if (
-            stored is not None and isinstance(stored.place, Path) and stored.place.exists()
-        ):  # damaged bytes are set aside
-            return stored
+        tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
+        self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
+        key = (index, pinned, f"{filename}.metadata" if sidecar else filename)
+        known = self._placed.get(key)
+        # What was dropped, evicted or set aside as damaged is not answered from a remembered path.
+        if known is not None and known[0] is found and isinstance(known[1].place, Path) and known[1].place.exists():
+            return known[1]
         public = permits(Principal(), Action.READ, index=config).allowed
-        if sidecar:
-            return await self._sidecar(config, known, public=public)
-        return await self._bytes(config, known, public=public)
+        opened = await (self._sidecar if sidecar else self._bytes)(config, found, public=public)
+        if isinstance(opened, StoredFile) and isinstance(opened.place, Path):
+            self._placed.put(key, (found, opened))
+        return opened
 
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, for places that are neither paths nor URLs."""
@@ -144,141 +118,55 @@ class Files:
         """What a path names, as far as it is known here, for somebody who looks after the index: what is hidden or
         quarantined is named too.
         """
-        tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
-        return (await self._named(tree, config, pinned, filename, principal, asking=False)).found
+        _, _, found = await self._named(index, pinned, filename, principal, asking=False)
+        return found
 
     async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> Found:
         """What is known of a file that may be fetched, without fetching it."""
-        tree = await self._store.tree()
-        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
-        known = await self._named(tree, config, pinned, filename, principal)
-        self._offer(tree, config, known, f"{index}/{pinned}/{filename}")
-        return known.found
+        tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
+        self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
+        return found
 
     async def _named(
-        self,
-        tree: Tree,
-        config: IndexConfig,
-        pinned: str,
-        filename: str,
-        principal: Principal,
-        *,
-        asking: bool = True,
-    ) -> _Known:
+        self, index: IndexName, pinned: str, filename: str, principal: Principal, *, asking: bool
+    ) -> tuple[Tree, IndexConfig, Found]:
         """What a path names, for who may read the project. What was deleted is told of only to them, too."""
+        tree = await self._store.tree()
+        config = allowed_index(tree, index, principal, Action.READ, some_project=True)
         try:
-            known = await self._find(config, pinned, filename, asking=asking)
+            found = await self._finding.find(config, pinned, filename, asking=asking)
         except Gone as gone:
-            allowed_index(tree, config.name, principal, Action.READ, project=ProjectName(gone.project))
+            allowed_index(tree, index, principal, Action.READ, project=ProjectName(gone.project))
             raise
-        allowed_index(tree, config.name, principal, Action.READ, project=known.found.project)
-        return known
-
-    async def _find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> _Known:
-        await self._currency.catch_up()
-        key = (config.name, pinned, filename)
-        known = self._known.get(key)
-        if known is not None and self._currency.holds(
-            known.moment, tree=True, keys=((config.name, known.found.project),)
-        ):
-            return known
-        moment = self._currency.moment()
-        candidates = candidate_projects(filename)
-        pair = await self._store.find_file(config.name, filename, candidates)
-        if pair is None and asking:
-            pair = await self._find_asking(config, filename, candidates)
-        found: Found | None = None
-        if pair is not None and _pins(pinned, pair[1]):
-            found = Found(project=pair[0], file=pair[1])
-        else:
-            found = await self._find_attachment(config.name, pinned, filename)
-        if found is None:
-            await self._find_former(config.name, pinned, filename)
-            raise Missing("file", f"{config.name}/{pinned}/{filename}")
-        (standing,) = await self._store.standings(found.project, [config.name])
-        known = _Known(moment=moment, found=found, quarantined=standing.status == QUARANTINED)
-        self._known.put(key, known)
-        return known
-
-    async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> Found | None:
-        """Documentation or a test result, which lies beside the file that was tested."""
-        pair = await self._store.find_attachment(index, filename)
-        if pair is None:
-            return None
-        project, attachment = pair
-        tested = await self._store.file(index, project, attachment.about) if attachment.about else None
-        if attachment_path(attachment, tested).rpartition("/")[0] != pinned:
-            return None
-        file = File(
-            filename=filename,
-            version=attachment.version,
-            digests={"sha256": attachment.sha256},
-            size=attachment.size,
-            upload_time=attachment.added,
-            history=attachment.history,
-        )
-        return Found(project=project, file=file, attachment=attachment, tested=tested)
-
-    async def _find_former(self, index: IndexName, pinned: str, filename: str) -> None:
-        """Say so when exactly this file was here, and was deleted or replaced."""
-        for former in await self._store.former(index, filename):
-            if pinned == f"+f/{former.sha256[:3]}/{former.sha256[3:16]}":
-                raise Gone("file", f"{index}/{pinned}/{filename}", former.project)
-
-    async def _find_asking(
-        self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
-    ) -> tuple[ProjectName, File] | None:
-        """Have the source look for the projects a filename may belong to, the likeliest first, until one has it."""
-        source = self._sources.of(config)
-        doubt = ""
-        for project in candidates[:_CANDIDATES]:
-            (standing,) = await self._store.standings(project, [config.name])
-            if source.is_current(config, project, standing):
-                continue  # its page was just looked at
-            freshness = await source.refresh(config, project, standing)
-            if freshness.state == "absent":
-                continue
-            file = await self._store.file(config.name, project, filename)
-            if file is not None:
-                return project, file
-            if freshness.state == "stale":
-                doubt = freshness.reason
-        if doubt:
-            raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
-        return None
+        allowed_index(tree, index, principal, Action.READ, project=found.project)
+        return tree, config, found
 
     async def _bytes(
-        self, config: IndexConfig, known: _Known, *, public: bool
+        self, config: IndexConfig, found: Found, *, public: bool
     ) -> StoredFile | ArrivingFile | ElsewhereFile:
-        file = known.found.file
-        match await self._sources.of(config).open(config, known.found.project, file):
+        file = found.file
+        match await self._sources.of(config).open(config, found.project, file):
             case Redirect(url):
                 return ElsewhereFile(file=file, url=url)
             case Arriving(arriving):
                 return ArrivingFile(file=file, arriving=arriving, public=public)
             case OnDisk(blob):
-                stored = await self._placed(file, blob, file.filename, public=public)
-                known.bytes = stored if isinstance(stored.place, Path) else None
-                return stored
+                return await self._stored(file, blob, file.filename, public=public)
 
-    async def _sidecar(self, config: IndexConfig, known: _Known, *, public: bool) -> StoredFile:
-        file = known.found.file
+    async def _sidecar(self, config: IndexConfig, found: Found, *, public: bool) -> StoredFile:
+        file = found.file
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
-        blob = await self._sources.of(config).metadata(config, known.found.project, file)
-        stored = await self._placed(file, blob, f"{file.filename}.metadata", public=public)
-        known.sidecar = stored if isinstance(stored.place, Path) else None
-        return stored
+        blob = await self._sources.of(config).metadata(config, found.project, file)
+        return await self._stored(file, blob, f"{file.filename}.metadata", public=public)
 
-    async def _placed(self, file: File, blob: Blob, filename: str, *, public: bool) -> StoredFile:
+    async def _stored(self, file: File, blob: Blob, filename: str, *, public: bool) -> StoredFile:
         place = await self._blobs.locate(blob.sha256, filename=filename)
         return StoredFile(file=file, blob=blob, place=place, public=public)
 
-    def _offer(self, tree: Tree, config: IndexConfig, known: _Known, path: str) -> None:
+    def _offer(self, tree: Tree, config: IndexConfig, found: Found, path: str) -> None:
         """What hides a file from pages hides its URL too, also when its bytes are here already."""
-        found = known.found
-        if known.quarantined:  # PEP 792: no distributions are offered, by URL neither
+        if not found.offers:
             raise Missing("file", path, hint=f"the project {found.project} is quarantined")
         filters = applying(self._filters, tree, config.name)
         if not filters:
@@ -287,13 +175,3 @@ class Files:
         reasons = why_hidden(config.name, found.tested or found.file, filters, build)
         if reasons:
             raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].reason}")
-
-
-def _pins(pinned: str, file: File) -> bool:
-    """Whether a path's directory is this file's, or was.
-
-    Valid stay, for lock files: the one from before its sha256 was known, and those that devpi gave to mirrored files.
-    """
-    if pinned == directory(file):
-        return True
-    return bool(file.url) and pinned in former_directories(file)

@@ -22,7 +22,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.compression import CODINGS, Compressor, decompress
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, ProjectRow, Serial
-from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     AdmissionPolicy,
     IndexStore,
@@ -33,9 +33,8 @@ from pkgindex_core.protocols import (
     Renderer,
 )
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.filtering import applying, withheld
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.pages import Bodies, PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
@@ -56,21 +55,6 @@ class OwnNames(Struct, frozen=True, kw_only=True):
     """Why there are none: the upstream could not be asked, and no list of it is stored."""
     partial: bool = False
     """Only what somebody asked for: the mirror fetches no list."""
-
-
-class FoundNames(Struct, frozen=True, kw_only=True):
-    """What a person who looks for a project is shown."""
-
-    own: tuple[str, ...]
-    """Display names of hosted projects."""
-    mirrored: tuple[ProjectName, ...]
-    """Names of mirrored projects that are not among our own."""
-    more: bool
-    """Whether there are others that did not fit."""
-    mirrors: tuple[IndexName, ...]
-    """The mirrors that were looked at."""
-    unknown: tuple[IndexName, ...]
-    """Those of them whose list is not known here (yet): they may have any name."""
 
 
 class Listings:
@@ -114,7 +98,7 @@ class Listings:
             if names.stamp is not None:
                 long.append((layer, names))
                 continue
-            async for rows in _shown(names.read(""), seen, layer, filters):
+            async for rows in without(names.read(""), withheld(filters, seen.tree, start, layer)):
                 for row in rows:
                     own[row.name] = joined(own.get(row.name), row)
         if found.unknown and not own and not long:
@@ -136,7 +120,7 @@ class Listings:
         if not matches(if_none_match, name):
             # Only what the tag names may stand in the bytes: a commit elsewhere must not change a list.
             serial = Serial(max([seen.tree.serial, *(stamp for _, stamp in stamps)]))
-            streams = [_shown(names.read(""), seen, layer, filters) for layer, names in long]
+            streams = [without(names.read(""), withheld(filters, seen.tree, start, layer)) for layer, names in long]
             body = await self._body(tag, coding, renderer, serial, [held(ours), *streams])
         return PageAnswer(
             etag=name,
@@ -148,42 +132,6 @@ class Listings:
             stale=found.stale,
             unknown=tuple((layer, error.message) for layer, error in found.unknown),
             partial=tuple(layer for layer, names in found.known if names.is_partial),
-        )
-
-    async def search(self, start: IndexName, text: str, *, principal: Principal, limit: int) -> FoundNames:
-        """The names for a person who looks for some: our own that contain a text, and mirrored ones that begin with it.
-
-        No upstream is asked. Without a text no mirrored name is found: there are too many for a page.
-        """
-        seen = await self._resolving.chain(start, principal)
-        filters = applying(self._filters, seen.tree, start)
-        wanted, prefix = text.lower(), normalized_or_none(text)
-        own: dict[ProjectName, str] = {}
-        mirrored: set[ProjectName] = set()
-        mirrors: list[IndexName] = []
-        unknown: list[IndexName] = []
-        for config in seen.layers:
-            names = await self._sources.of(config).names(config, ask=False)
-            if not config.mirrored:
-                async for rows in _shown(names.read(""), seen, config.name, filters):
-                    for row in rows:
-                        if wanted in row.name or wanted in row.display_name.lower():
-                            own.setdefault(row.name, row.display_name)
-                continue
-            mirrors.append(config.name)
-            if not names.is_whole or names.is_partial:
-                unknown.append(config.name)
-            if prefix is not None:
-                # Nothing sorts between this and the name that is the text itself: a name has no character as high as DEL.
-                before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\x7f"
-                stream = _shown(names.read(before), seen, config.name, filters)
-                mirrored.update(await _beginning(stream, prefix, limit + 1))
-        return FoundNames(
-            own=tuple(sorted(own.values(), key=str.lower)[:limit]),
-            mirrored=tuple(sorted(mirrored - own.keys())[:limit]),
-            more=max(len(own), len(mirrored)) > limit,
-            mirrors=tuple(mirrors),
-            unknown=tuple(unknown),
         )
 
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
@@ -250,26 +198,3 @@ class _Layers(Struct):
     @property
     def stale(self) -> tuple[tuple[IndexName, str], ...]:
         return tuple((layer, names.freshness.reason) for layer, names in self.known if names.freshness.state == "stale")
-
-
-def _shown(
-    stream: AsyncIterator[Rows], seen: Chain, layer: IndexName, filters: Mapping[str, PageFilter]
-) -> AsyncIterator[Rows]:
-    """A layer's names less those that a filter withholds as a whole."""
-    if not filters:
-        return stream
-
-    def withheld(project: ProjectName) -> bool:
-        return any(each.withheld(seen.tree, seen.start, layer, project) is not None for each in filters.values())
-
-    return without(stream, withheld)
-
-
-async def _beginning(stream: AsyncIterator[Rows], prefix: ProjectName, limit: int) -> list[ProjectName]:
-    """The first names of a sorted stream that begin with a text."""
-    found: list[ProjectName] = []
-    async for rows in stream:
-        found += [row.name for row in rows if row.name.startswith(prefix)]
-        if len(found) >= limit or (rows[-1].name > prefix and not rows[-1].name.startswith(prefix)):
-            break
-    return found[:limit]

@@ -85,6 +85,11 @@ class Resolving:
         """
         return (await self._resolve(start, project, principal, Action.REFRESH, alone=False, again=True)).resolution
 
+    async def stored(self, start: IndexName, project: ProjectName, principal: Principal) -> Resolution:
+        """One project as it is known here: nobody is asked."""
+        seen = await self.chain(start, principal, project=project)
+        return self.admitted(seen, project, await self._store.standings(project, seen.order))
+
     def admitted(self, seen: Chain, project: ProjectName, standings: Sequence[Standing]) -> Resolution:
         """A project of which the standings are at hand, as a list sees it: nobody is asked."""
         verdicts = self._admission.admit(seen.tree, seen.order, standings, project)
