@@ -14,14 +14,17 @@ from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span,
 from pkgindex_core.protocols.followers import Follower
 from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
+    EVERYTHING,
     PARTIAL,
     ChangeLog,
+    Everything,
     IndexReader,
     IndexStore,
     IndexWriter,
     Listing,
     Replaying,
     Taken,
+    Touched,
 )
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
@@ -41,6 +44,7 @@ from pkgindex_core.protocols.policies import (
 from pkgindex_core.protocols.publishers import Consignment, Delivery, Destination, Publisher
 
 __all__ = [
+    "EVERYTHING",
     "PARTIAL",
     "AdmissionPolicy",
     "Authenticator",
@@ -53,6 +57,7 @@ __all__ = [
     "Credentials",
     "Delivery",
     "Destination",
+    "Everything",
     "Follower",
     "Freshness",
     "HouseRules",
@@ -77,6 +82,7 @@ __all__ = [
     "Stage",
     "Taken",
     "TokenScope",
+    "Touched",
     "UploadCheck",
     "UploadForm",
     "Verdict",
