@@ -36,13 +36,16 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
+from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
 BATCH = 5_000
 
 
 class MemoryIndex:
     """An `IndexStore` that forgets everything when it is closed."""
+
+    lag = 0.0
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -190,6 +193,15 @@ class MemoryIndex:
                 yield [attachment.sha256 for attachment in project.attachments.values()]
 
     # The log.
+
+    def seen(self) -> Serial:
+        return self.now.serial
+
+    async def touched(self, after: Serial) -> Touched | Everything:
+        news = self._commits[max(after, 0) :]
+        if len(news) > MOST_COMMITS:
+            return EVERYTHING
+        return together((touched_by(commit.changes, commit.serial) for commit in news), self.seen())
 
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
         return self._commits[max(after, 0) :][: max(limit, 0)]

@@ -14,14 +14,17 @@ from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span,
 from pkgindex_core.protocols.followers import Follower
 from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
+    EVERYTHING,
     PARTIAL,
     ChangeLog,
+    Everything,
     IndexReader,
     IndexStore,
     IndexWriter,
     Listing,
     Replaying,
     Taken,
+    Touched,
 )
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.protocols.policies import (
@@ -41,6 +44,7 @@ from pkgindex_core.protocols.publishers import Consignment, Delivery, Destinatio
 from pkgindex_core.protocols.sources import Arriving, ColdFile, Freshness, Names, OnDisk, Opened, Redirect, Source
 
 __all__ = [
+    "EVERYTHING",
     "PARTIAL",
     "AdmissionPolicy",
     "Arriving",
@@ -54,6 +58,7 @@ __all__ = [
     "Credentials",
     "Delivery",
     "Destination",
+    "Everything",
     "Follower",
     "Freshness",
     "HouseRules",
@@ -82,6 +87,7 @@ __all__ = [
     "Stage",
     "Taken",
     "TokenScope",
+    "Touched",
     "UploadCheck",
     "UploadForm",
     "Verdict",

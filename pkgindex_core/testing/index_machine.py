@@ -60,7 +60,7 @@ from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.index_store import EVERYTHING, IndexStore
 from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
@@ -286,9 +286,16 @@ class IndexMachine(RuleBasedStateMachine):
         assert self._run(_past(self._store, None)) == self._run(_past(self._model, None))
         assert self._run(_present(self._store)) == self._run(_present(self._model))
 
+    @rule(back=st.integers(0, 12))
+    def compare_what_was_touched(self, back: int) -> None:
+        """A store may say that it is too much to tell."""
+        after = Serial(self._run(self._model.head()) - back)
+        touched = self._run(self._store.touched(after))
+        assert touched == EVERYTHING or touched == self._run(self._model.touched(after))
+
     @invariant()
     def heads_agree(self) -> None:
-        assert self._run(self._store.head()) == self._run(self._model.head())
+        assert self._run(self._store.head()) == self._run(self._model.head()) == self._store.seen()
 
     def teardown(self) -> None:
         try:

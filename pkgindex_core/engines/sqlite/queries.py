@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from pkgindex_core.changes import Commit, decode_changes
+from pkgindex_core.changes import Change, Commit, decode_changes
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
@@ -404,10 +404,15 @@ def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
             serial=Serial(serial),
             at=Timestamp(at),
             who=who,
-            changes=decode_changes(segments.decompress(data) if packed else data),
+            changes=changes_of(packed, data),
         )
         for serial, at, who, packed, data in found
     ]
+
+
+def changes_of(packed: int, data: bytes) -> tuple[Change, ...]:
+    """What a row of the log holds."""
+    return decode_changes(segments.decompress(data) if packed else data)
 
 
 def problems(reader: Reader) -> Sequence[str]:
