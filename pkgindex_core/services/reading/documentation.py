@@ -35,7 +35,7 @@ from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.services.writing.documentation_uploads import KIND
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.building import Building
-from pkgindex_core.tools.currency import Currency
+from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
@@ -61,7 +61,7 @@ class _Known(Struct, frozen=True):
     """What was found, and what it holds by."""
 
     found: Found
-    moment: int
+    moment: Moment
     touchable: tuple[tuple[IndexName, ProjectName], ...]
 
 

@@ -20,7 +20,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.rules.merging import offered
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency
+from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.sources import Sources
 
 _KNOWN = 4096
@@ -43,7 +43,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 class _Known(Struct, frozen=True):
     found: Found
-    moment: int
+    moment: Moment
 
 
 class Finding:

@@ -27,7 +27,7 @@ from pkgindex_core.services.reading.assembling import Assembling, Parts
 from pkgindex_core.services.reading.pages import Bodies
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency
+from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.workers import in_worker
 
 _BATCH_FILES = 2_000
@@ -176,7 +176,7 @@ class FindLinks:
 class _Named(Struct, frozen=True):
     """The name of a page, and what it holds by."""
 
-    moment: int
+    moment: Moment
     order: tuple[IndexName, ...]
     tag: str
     public: bool

@@ -22,7 +22,7 @@ from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.resolution import Chain, Resolution, chain, resolve
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency
+from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.sources import Sources
 
 _TURNS = 5
@@ -33,7 +33,7 @@ class _Kept(Struct, frozen=True):
     """A resolution and what it holds by."""
 
     resolution: Resolution
-    moment: int
+    moment: Moment
     touchable: tuple[tuple[IndexName, ProjectName], ...]
     asked: tuple[tuple[Source, IndexConfig, Standing], ...]
 
