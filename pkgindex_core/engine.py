@@ -205,7 +205,9 @@ class Engine:
         self.uploads = Uploads(
             store=store,
             blobs=blobs,
-            files=FileUploads(store=store, blobs=blobs, checks=checks, workers=workers, clock=clock),
+            files=FileUploads(
+                store=store, blobs=blobs, sources=self.sources, checks=checks, workers=workers, clock=clock
+            ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             registering=self.registering,
             limits=UploadLimits(
@@ -230,7 +232,7 @@ class Engine:
             store=store, blobs=blobs, resolving=resolving, sources=self.sources, filters=filters, clock=clock
         )
         self.promotion = Promotion(
-            store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
+            store=store, blobs=blobs, sources=self.sources, parcels=parcels, checks=checks, workers=workers, clock=clock
         )
         self.forwarding = Forwarding(parcels=parcels, publishers=publishers)
         self.verifying = Verifying(store=store, blobs=blobs, clock=clock)

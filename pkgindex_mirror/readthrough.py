@@ -402,10 +402,10 @@ class ReadThrough:
     async def put(
         self,
         index: IndexConfig,
-        changes: Sequence[Change],  # noqa: ARG002
+        changes: Sequence[Change],  # noqa: ARG002  # the role's signature
         *,
-        who: str,  # noqa: ARG002
-        require: Iterable[Requirement] = (),  # noqa: ARG002
+        who: str,  # noqa: ARG002  # the role's signature
+        require: Iterable[Requirement] = (),  # noqa: ARG002  # the role's signature
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 
