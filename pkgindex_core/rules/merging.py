@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from pkgindex_core.formats.versions import canonical_version, version_key
+from pkgindex_core.formats.versions import as_they_come, listed_versions, version_ranks
 from pkgindex_core.models import Page, PageHead, PageRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
@@ -44,11 +44,11 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     entries: Collection[PageEntry]
     if len(offering) == 1 and not isinstance(offering[0][2].rows, tuple):
         ((index, prefix, page),) = offering
-        versions = _listed(version_ranks(spelled)) if len(spelled) <= RANKED else _as_they_come(spelled)
+        versions = listed_versions(version_ranks(spelled)) if len(spelled) <= RANKED else as_they_come(spelled)
         entries = LongEntries(prefix, index, page.rows)
     else:
         ranks = version_ranks(spelled)
-        versions = _listed(ranks)
+        versions = listed_versions(ranks)
         entries = _entries(offering, ranks)
     return MergedPage(
         project=project,
@@ -68,35 +68,6 @@ def offered(statuses: Sequence[str]) -> Sequence[bool]:
     """Which layers offer anything, by what each of them says of the project, most important first (PEP 792)."""
     spoken = next((status for status in statuses if status in PROJECT_STATUSES), "")
     return [QUARANTINED not in {spoken, status} for status in statuses]
-
-
-def version_ranks(versions: Iterable[str]) -> dict[str, int]:
-    """Number versions in their order; equal ones (1.0, 1.0.0) share a number. Unparsable ones have a place too."""
-    keyed = sorted((version_key(version), version) for version in versions)
-    ranks: dict[str, int] = {}
-    rank = -1
-    last_key: object = None
-    for key, version in keyed:
-        if rank < 0 or key != last_key:
-            rank, last_key = rank + 1, key
-        ranks[version] = rank
-    return ranks
-
-
-def _listed(ranks: Mapping[str, int]) -> tuple[str, ...]:
-    """One spelling a version, in order. A file whose version cannot be told adds none.
-
-    PEP 700: normalised where possible. Zeros stay, since 1.0 is how its author calls it.
-    """
-    spellings: dict[int, str] = {}
-    for version, rank in ranks.items():  # ranks stand in order, and equal versions in that of their spelling
-        if version:
-            spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
-    return tuple(dict.fromkeys(spellings.values()))
-
-
-def _as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
 
 
 class LongEntries(Collection[PageEntry]):
