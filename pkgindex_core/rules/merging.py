@@ -10,6 +10,7 @@ nothing else: not on the order of their rows, so that the ETag that was computed
 * PEP 792: a quarantined project offers no distributions. A layer that is quarantined contributes nothing, and when the
   page's own status is `quarantined` the page is empty, whoever else has files. A hosted project that must not follow
   its upstream's status is given one of its own: `active`.
+* A page of one layer that is kept in one piece passes through as it is: it was put in order when it was stored.
 * A long page of one layer stays as it is stored, by filename: putting a million files in order of their versions takes a gigabyte.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
+from pkgindex_core.formats.kept_pages import KeptEntries, KeptRows
 from pkgindex_core.formats.versions import as_they_come, listed_versions, version_ranks
 from pkgindex_core.models import Page, PageHead, PageRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
@@ -39,17 +41,7 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
     offering = [layer for layer, offers in zip(layers, offered([head.status for head in heads]), strict=True) if offers]
 
-    spelled = dict.fromkeys(row.version for _, _, page in offering for row in page.rows)
-    spelled |= dict.fromkeys(version for _, _, page in offering for version in page.head.versions)
-    entries: Collection[PageEntry]
-    if len(offering) == 1 and not isinstance(offering[0][2].rows, tuple):
-        ((index, prefix, page),) = offering
-        versions = listed_versions(version_ranks(spelled)) if len(spelled) <= RANKED else as_they_come(spelled)
-        entries = LongEntries(prefix, index, page.rows)
-    else:
-        ranks = version_ranks(spelled)
-        versions = listed_versions(ranks)
-        entries = _entries(offering, ranks)
+    versions, entries = _laid_over(offering)
     return MergedPage(
         project=project,
         head=PageHead(
@@ -62,6 +54,22 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
         entries=entries,
         serial=serial,
     )
+
+
+def _laid_over(layers: Sequence[tuple[IndexName, str, Page]]) -> tuple[tuple[str, ...], Collection[PageEntry]]:
+    """The versions and the files of the layers that offer anything."""
+    alone = layers[0] if len(layers) == 1 else None
+    if alone is not None and isinstance(alone[2].rows, KeptRows):
+        index, prefix, page = alone
+        return alone[2].rows.versions(page.head.versions), KeptEntries(prefix, index, alone[2].rows)
+    spelled = dict.fromkeys(row.version for _, _, page in layers for row in page.rows)
+    spelled |= dict.fromkeys(version for _, _, page in layers for version in page.head.versions)
+    if alone is not None and not isinstance(alone[2].rows, tuple):
+        index, prefix, page = alone
+        versions = listed_versions(version_ranks(spelled)) if len(spelled) <= RANKED else as_they_come(spelled)
+        return versions, LongEntries(prefix, index, page.rows)
+    ranks = version_ranks(spelled)
+    return listed_versions(ranks), _entries(layers, ranks)
 
 
 def offered(statuses: Sequence[str]) -> Sequence[bool]:
