@@ -57,6 +57,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
@@ -95,6 +96,7 @@ _files = st.builds(
     metadata_sha256=st.sampled_from([None, sha256_of(b"m")]),
 )
 _mirrored_files = _files | st.builds(unfetched, _filenames)
+_kept = st.builds(lambda files: keep(PROJECTS[0], files).kept, st.lists(_mirrored_files, max_size=4))
 _heads = st.builds(
     PageHead,
     display_name=st.sampled_from(["", "Demo"]),
@@ -158,6 +160,7 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         st.lists(_filenames, max_size=3).map(tuple),
         st.sampled_from(["whole", "whole", "first", "middle", "last"]),
     ),
+    st.builds(MirrorPage, _mirrors, st.just(PROJECTS[0]), _heads, kept=_kept),
     st.builds(MirrorPage, _mirrors, _projects, _heads),
     st.builds(DropMirrorPage, _mirrors, _projects),
     st.builds(
