@@ -63,6 +63,7 @@ from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
 from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
+from pkgindex_core.tools.currency import Currency
 from pkgindex_core.tools.passwords import PasswordPool
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import masked, without_credentials
@@ -120,8 +121,10 @@ class Engine:
             restrict_modify=settings.restrict_modify or None,
             index_types=frozenset(types),
         )
+        self.currency = Currency(store)
         self.identity = Identity(
             store=store,
+            currency=self.currency,
             authenticators=authenticators,
             clock=clock,
             house=house,
