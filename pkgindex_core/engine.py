@@ -129,8 +129,10 @@ class Engine:
             restrict_modify=settings.restrict_modify or None,
             index_types=frozenset(types),
         )
+        self.currency = currency = Currency(store)
         self.identity = Identity(
             store=store,
+            currency=self.currency,
             authenticators=authenticators,
             clock=clock,
             house=house,
@@ -141,7 +143,7 @@ class Engine:
             hosted=HostedSource(store=store, blobs=blobs),
             absent=UnreachableSource(store=store, blobs=blobs),
         )
-        self.currency = currency = Currency(store)
+
         self.bodies: Bodies = BoundedCache(settings.page_cache_bytes, size_of=len)
         resolving = Resolving(store=store, sources=self.sources, admission=admission, currency=currency)
         assembling = Assembling(store=store, filters=filters)
