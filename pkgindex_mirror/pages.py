@@ -60,6 +60,8 @@ class PageListing(Struct, frozen=True, kw_only=True):
     status_reason: str
     notes: tuple[str, ...]
     """What was left out and why, for the log."""
+    doubt: str = ""
+    """Why it may be no page of this project, since it shows no files; known files are not given up for it."""
 
 
 def read_page(body: bytes | bytearray, content_type: str, url: str, project: ProjectName) -> PageListing | Unreadable:
@@ -285,4 +287,5 @@ def _read_html_page(
         status=_status(page.meta.get("pypi:project-status"), notes),
         status_reason=text(page.meta.get("pypi:project-status-reason")),
         notes=notes.lines(),
+        doubt=page.doubt,
     )

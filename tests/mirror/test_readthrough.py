@@ -175,6 +175,30 @@ async def test_what_is_stored_survives_an_upstream_that_dropped_it(
     assert list(await mirror.files()) == [WHEEL.filename]
 
 
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [
+        (b"<title>demo</title><div id=root></div><script src=app.js></script>", True),
+        (b"<!DOCTYPE html><title>My packages</title><body></body>", True),
+        (b"<title>Log in</title><form><input name=password></form>", True),
+        (b"<title>Links for demo</title>", False),
+    ],
+    ids=["an application", "nothing", "a login", "a listing"],
+)
+async def test_html_without_files_takes_known_files_away_only_as_a_listing(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, page: bytes, kept: bool
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    mirror.clock.advance(2000)
+    upstream.script("page", behaviours.says("text/html", page))
+    freshness = await mirror.refresh()
+    assert freshness.state == ("stale" if kept else "fresh")
+    assert ("lists nothing" in freshness.reason) is kept
+    assert list(await mirror.files()) == ([WHEEL.filename] if kept else [])
+
+
 async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwise(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
