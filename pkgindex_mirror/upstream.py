@@ -39,7 +39,8 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, too_large
 from pkgindex_mirror.breaker import CircuitBreaker
-from pkgindex_mirror.markup import is_empty, may_be_cut_off
+from pkgindex_mirror.markup import is_empty, says_its_end
+from pkgindex_mirror.pages import is_json
 from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings
 
@@ -531,11 +532,13 @@ class UpstreamClient:
             return failure_of(error)
         if is_empty(body):
             return Failed(reason="it answered with an empty page", again=True)
-        if not _is_delimited(response) and may_be_cut_off(body):
+        content_type = response.headers.get("Content-Type", "")[:200]
+        # JSON that was cut off is no JSON.
+        if not _is_delimited(response) and not is_json(body, content_type) and not says_its_end(body):
             return Failed(reason="its answer may be cut off: it has no length, and its HTML does not end", again=True)
         return Document(
             body=body,
-            content_type=response.headers.get("Content-Type", "")[:200],
+            content_type=content_type,
             url=str(response.url),
             validators=_validators(response, asked),
             received=decoder.received,
@@ -544,7 +547,9 @@ class UpstreamClient:
 
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
     """Whether a body that broke off could be told from a whole one (RFC 9112 8)."""
-    return any(name in response.headers for name in ("Content-Length", "Transfer-Encoding", "Content-Encoding"))
+    headers = response.headers
+    compressed = headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
+    return compressed or "Content-Length" in headers or "Transfer-Encoding" in headers
 
 
 def user_agent() -> str:

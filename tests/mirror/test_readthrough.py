@@ -599,18 +599,32 @@ async def test_a_status_that_the_operator_calls_absent_is_absent(
 
 
 HTML = b"<html><title>demo</title><body><a href='../../files/demo-1.0.tar.gz'>demo-1.0.tar.gz</a>"
+BARE = HTML.removeprefix(b"<html>")
+
+
+def until_close(body: bytes, **headers: str) -> Behaviour:
+    says = behaviours.says(
+        "text/html", body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    return lambda asked, answer: behaviours.until_close()(asked, says(asked, answer))
 
 
 @pytest.mark.parametrize(
     ("behaviour", "whole"),
     [
         (behaviours.says("text/html", HTML), True),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML)(_, answer)), False),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), True),
+        (until_close(HTML), False),
+        (until_close(BARE), False),
+        (until_close(BARE, Content_Encoding="identity"), False),
+        (until_close(HTML + b"</html>"), True),
+        (until_close(BARE + b"</BODY>"), True),
         (lambda _, answer: behaviours.gzipped()(_, behaviours.says("text/html", HTML)(_, answer)), True),
         (lambda _, answer: behaviours.cut_chunked(1)(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), False),
     ],
-    ids=["with a length", "ends by closing", "ends by closing and closed", "gzip", "chunks without an end"],
+    ids=[
+        "with a length", "ends by closing", "fragment that ends by closing", "called identity", "ends by closing and closed",
+        "ends by closing, body closed", "gzip", "chunks without an end",
+    ],
 )  # fmt: skip
 async def test_html_without_an_end_is_whole_when_its_transfer_is(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, whole: bool
