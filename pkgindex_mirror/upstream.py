@@ -183,6 +183,14 @@ class _Host:
         """Seconds that somebody waited in vain since it last answered."""
 
 
+class _Trail:
+    """Where the redirects of one request have led."""
+
+    def __init__(self) -> None:
+        self.left = False
+        """The asked origin has answered: with a redirect to another origin, which was asked last."""
+
+
 Value = TypeVar("Value")
 FileAnswer = Transfer | Gone | Failed
 
@@ -241,8 +249,8 @@ class UpstreamClient:
         elif known.get("last-modified"):
             headers["If-Modified-Since"] = known["last-modified"]
 
-        async def once() -> Document | Unchanged | Gone | Failed:
-            response = await self._send(site, url, headers)
+        async def once(trail: _Trail) -> Document | Unchanged | Gone | Failed:
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             try:
@@ -261,8 +269,8 @@ class UpstreamClient:
         """Ask once for the beginning of a page."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
 
-        async def once() -> Glimpse | Gone | Failed:
-            response = await self._send(site, url, headers)
+        async def once(trail: _Trail) -> Glimpse | Gone | Failed:
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             try:
@@ -297,9 +305,9 @@ class UpstreamClient:
                 headers["If-Range"] = validator
         opened: aiohttp.ClientResponse | None = None
 
-        async def once() -> FileAnswer:
+        async def once(trail: _Trail) -> FileAnswer:
             nonlocal opened
-            response = await self._send(site, url, headers)
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             answer = _file_answer(response, site, url, self._clock.now())
@@ -364,19 +372,21 @@ class UpstreamClient:
         self._configured = self._strangers = self._own_resolver = None
 
     async def _attempts(
-        self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
+        self, url: str, policy: RetryPolicy, once: Callable[[_Trail], Awaitable[Value | Failed]]
     ) -> Value | Failed:
         host = self._host(url)
         attempts = 1 if host.breaker.is_open else policy.attempts  # a probe is one question
         begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
+        trail = _Trail()
         try:
             async with asyncio.timeout(policy.deadline):
                 for attempt in range(1, attempts + 1):
                     if refusal := self._refused(host, url):
                         return refusal
                     host.breaker.permits(self._clock.monotonic())
-                    outcome = await once()
+                    trail = _Trail()
+                    outcome = await once(trail)
                     if not isinstance(outcome, Failed):
                         self._succeeded(host, url)
                         return outcome
@@ -395,7 +405,10 @@ class UpstreamClient:
                     await self._sleep(pause)
         except TimeoutError:
             failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", again=True, healthy=False)
-        if failed.healthy:
+        if trail.left and failed.healthy is not True:
+            # The asked host works, and where it led may not. What others waited for it stays, so that they do not wait again.
+            self._works(host, url)
+        elif failed.healthy:
             self._succeeded(host, url)
         elif failed.healthy is not None:
             was_open = host.breaker.is_open
@@ -413,11 +426,14 @@ class UpstreamClient:
         return Failed(reason=reason, again=host.last.again, asked=False)
 
     def _succeeded(self, host: _Host, url: str) -> None:
+        self._works(host, url)
+        host.waited = 0.0
+
+    def _works(self, host: _Host, url: str) -> None:
         if host.breaker.is_open:
             _log.warning("%s answers again", urls.origin(url))
         host.breaker.succeeded()
         host.last = None
-        host.waited = 0.0
 
     def _host(self, url: str) -> _Host:
         where = urls.origin(url)
@@ -435,7 +451,9 @@ class UpstreamClient:
             self._hosts[where] = host
         return host
 
-    async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:
+    async def _send(
+        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail
+    ) -> aiohttp.ClientResponse | Failed:
         """One request, redirects followed. The response is open; its headers have been judged only for redirects."""
         seen: set[str] = set()
         asked = urls.origin(url)
@@ -444,6 +462,7 @@ class UpstreamClient:
             if url in seen or len(seen) > REDIRECTS_LIMIT:
                 return Failed(reason=f"redirects in a circle at {urls.shown(url)}")
             seen.add(url)
+            trail.left = urls.origin(url) != asked
             at_home = at_home and urls.origin(url) == urls.origin(site.base)
             sent = dict(headers)
             if at_home and site.authorization:
@@ -453,9 +472,7 @@ class UpstreamClient:
                     URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                failed = failure_of(error)
-                # Another host that cannot be reached does not count against the one that named it.
-                return failed if urls.origin(url) == asked else replace(failed, down=False)
+                return failure_of(error)
             if response.status not in _REDIRECTS:
                 return response
             target = urls.cleaned(response.headers.get("Location", ""), url)

@@ -322,6 +322,41 @@ async def test_the_breaker_answers_at_once_and_one_probe_closes_it(
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
 
 
+@pytest.mark.parametrize(
+    "there",
+    [None, behaviours.status(502), behaviours.status(429, headers={"Retry-After": "60"}), behaviours.truncated(0.5), behaviours.silent()],
+    ids=["closed", "502", "429", "cut off", "silent"],
+)  # fmt: skip
+async def test_where_a_host_redirects_to_does_not_count_against_it(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, there: Behaviour | None
+) -> None:
+    async with ScriptedUpstream() as other:
+        other.add("demo", WHEEL)
+        mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+        upstream.script("/simple/demo/", behaviours.redirect(f"{other.url}demo/"))
+        if there is None:
+            await other.stop()
+        else:
+            other.script("page", there)
+        with pytest.raises(Unavailable):
+            await mirror.refresh()
+        assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_a_probe_that_is_redirected_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviours.redirect(CLOSED))
+    with pytest.raises(Unavailable, match="could not be connected to"):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
 async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
 ) -> None:
