@@ -460,7 +460,7 @@ class UpstreamClient:
         at_home = True
         while True:
             if url in seen or len(seen) > REDIRECTS_LIMIT:
-                return Failed(reason=f"redirects in a circle at {urls.shown(url)}")
+                return _unusable(f"redirects in a circle at {urls.shown(url)}")
             seen.add(url)
             trail.left = urls.origin(url) != asked
             at_home = at_home and urls.origin(url) == urls.origin(site.base)
@@ -478,9 +478,9 @@ class UpstreamClient:
             target = urls.cleaned(response.headers.get("Location", ""), url)
             response.release()
             if target is None:
-                return Failed(reason=f"{urls.shown(url)} redirects to nowhere")
+                return _unusable(f"{urls.shown(url)} redirects to nowhere")
             if url.startswith("https:") and target.startswith("http:"):
-                return Failed(reason=f"{urls.shown(url)} redirects from https to http, which is not followed")
+                return _unusable(f"{urls.shown(url)} redirects from https to http, which is not followed")
             url = target
 
     def _is_home(self, site: Site, url: str) -> bool:
@@ -530,9 +530,7 @@ class UpstreamClient:
         self, response: aiohttp.ClientResponse, site: Site, asked: str, *, conditional: bool
     ) -> Document | Unchanged | Gone | Failed:
         if response.status == 304:
-            return (
-                Unchanged() if conditional else Failed(reason="it answered 304 to an unconditional request", again=True)
-            )
+            return Unchanged() if conditional else _unusable("it answered 304 to an unconditional request", again=True)
         if response.status != 200:
             return _refusal(response, site, self._clock.now())
         try:
@@ -544,15 +542,15 @@ class UpstreamClient:
             body = decoder.finish()
         except BodyRefusedError as error:
             response.close()
-            return Failed(reason=str(error))
+            return _unusable(str(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return failure_of(error)
         if is_empty(body):
-            return Failed(reason="it answered with an empty page", again=True)
+            return _unusable("it answered with an empty page", again=True)
         content_type = response.headers.get("Content-Type", "")[:200]
         # JSON that was cut off is no JSON.
         if not _is_delimited(response) and not is_json(body, content_type) and not says_its_end(body):
-            return Failed(reason="its answer may be cut off: it has no length, and its HTML does not end", again=True)
+            return _unusable("its answer may be cut off: it has no length, and its HTML does not end", again=True)
         return Document(
             body=body,
             content_type=content_type,
@@ -560,6 +558,11 @@ class UpstreamClient:
             validators=_validators(response, asked),
             received=decoder.received,
         )
+
+
+def _unusable(reason: str, *, again: bool = False) -> Failed:
+    """A whole answer that is none: the host works, so that its breaker closes."""
+    return Failed(reason=reason, again=again, healthy=True)
 
 
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
@@ -620,18 +623,18 @@ def _file_answer(response: aiohttp.ClientResponse, site: Site, url: str, now: Ti
         return _refusal(response, site, now)
     name = urls.last_segment(url).lower()
     if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
-        return Failed(reason="it answered with an HTML page instead of the file")
+        return _unusable("it answered with an HTML page instead of the file")
     coding = headers.get("Content-Encoding", "").strip().lower()
     # Some servers label a .tar.gz, whose bytes are gzip, as gzip-encoded. The bytes are the file's; the digest decides.
     if coding not in {"", "identity"} and not (coding in {"gzip", "x-gzip"} and name.endswith(("gz", ".tar.z"))):
-        return Failed(reason=f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
+        return _unusable(f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
     if response.status == 200:
         return Transfer(response, start=0, size=response.content_length)
     match = re.fullmatch(
         r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", headers.get("Content-Range", "").strip()
     )
     if match is None:
-        return Failed(reason="it answered with a part and does not say which")
+        return _unusable("it answered with a part and does not say which")
     return Transfer(response, start=int(match[1]), size=None if match[3] == "*" else int(match[3]))
 
 

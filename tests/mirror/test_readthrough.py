@@ -357,6 +357,50 @@ async def test_a_probe_that_is_redirected_closes_the_breaker(
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (behaviours.with_body(lambda _: b""), "an empty page"),
+        (behaviours.with_body(lambda body: body + b" " * 70_000), "larger than 65536 bytes"),
+        (behaviours.with_headers(Content_Encoding="br"), "was not asked for"),
+        (lambda asked, answer: until_close(HTML)(asked, answer), "may be cut off"),
+        (behaviours.redirect_to_itself(), "in a circle"),
+        (behaviours.redirect("file:///etc/passwd"), "redirects to nowhere"),
+        (behaviours.status(304), "unconditional"),
+    ],
+    ids=["empty", "too large", "encoding", "cut off", "circle", "nowhere", "304"],
+)
+async def test_a_whole_answer_that_is_of_no_use_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, reason: str
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1, page_limit=64 * 1024)
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviour)
+    with pytest.raises(Unavailable, match=reason):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_html_in_the_place_of_a_file_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.add("demo", WHEEL)
+    await mirror.refresh()
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh(ProjectName("other"))
+    mirror.clock.advance(1.1)
+    upstream.script("file", behaviours.says("text/html", HTML))
+    with pytest.raises(BadUpstream, match="HTML page instead of the file"):
+        await mirror.download(WHEEL.filename)
+    assert (await mirror.refresh(ProjectName("third"))).state == "absent"
+
+
 async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
 ) -> None:
