@@ -245,6 +245,19 @@ async def test_a_long_retry_after_is_not_the_clients(
     assert (await mirror.refresh()).state == "fresh"
 
 
+async def test_one_429_with_retry_after_leaves_the_host_alone(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.script("page", behaviours.status(429, headers={"Retry-After": "77"}), times=1)
+    mirror = await make_mirror(upstream.url, breaker_failures=1000)
+    for name in ("demo", "other"):
+        with pytest.raises(Unavailable, match="it answered 429"):
+            await mirror.refresh(ProjectName(name))
+    assert upstream.count("page") == 1
+    mirror.clock.advance(77)
+    assert (await mirror.refresh()).state == "absent"
+
+
 async def test_a_short_retry_after_is_waited(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     upstream.script("page", behaviours.status(503, headers={"Retry-After": "0"}), times=2)
