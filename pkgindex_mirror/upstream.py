@@ -346,12 +346,12 @@ class UpstreamClient:
         async with self._files:
             yield
 
-    async def pause(self, attempt: int) -> None:
-        """Wait before a broken transfer is taken up again."""
+    async def pause(self, url: str, attempt: int) -> None:
+        """Wait before a broken transfer is taken up again, at least until its host may be asked."""
         wait = self._settings.page_policy().wait(
             min(attempt, self._settings.attempts - 1), elapsed=0.0, dice=self._dice()
         )
-        await self._sleep(wait or 0.0)
+        await self._sleep(max(wait or 0.0, self._host(url).breaker.remaining(self._clock.monotonic())))
 
     def patience(self, url: str, seconds: float, *, least: float) -> float:
         """How long to wait for a host instead of `seconds`: what others waited in vain since its last answer is not waited again."""

@@ -196,6 +196,43 @@ async def test_a_broken_transfer_is_taken_up_where_it_broke(
     assert second.headers["If-Range"].startswith('"')
 
 
+class FakeSleep:
+    """Lets the test's clock pass in the place of time."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._clock = mirror.clock
+        self.pauses: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self._clock.advance(seconds)
+
+
+@pytest.mark.parametrize("at", [0.5, 0.0], ids=["in the middle", "before the first byte"])
+async def test_a_failure_while_it_is_taken_up_again_is_one_more_break(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, at: float
+) -> None:
+    """Nor does a host that is left alone meanwhile end it: the next probe is waited for."""
+    mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
+    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    answers = [behaviours.truncated(at), *[behaviours.status(503)] * 3]
+    upstream.script("file", lambda asked, answer: answers.pop(0)(asked, answer) if answers else answer)
+    assert await mirror.download(NAME) == blob_of(BIG).data
+    assert upstream.count("file") == 5
+    assert sleep.pauses[-1] == 1  # until the first probe
+
+
+async def test_a_host_that_stays_down_ends_a_transfer(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
+    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    answers = [behaviours.truncated(0.5)]
+    unwell = behaviours.status(503)
+    upstream.script("file", lambda asked, answer: (answers.pop(0) if answers else unwell)(asked, answer))
+    with pytest.raises(Unavailable, match="it answered 503"):
+        await mirror.download(NAME)
+    assert [pause for pause in sleep.pauses if pause >= 1] == [1]
+
+
 async def test_an_upstream_without_ranges_is_read_past_what_is_there(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
