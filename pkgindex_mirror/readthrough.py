@@ -112,7 +112,8 @@ class ReadThrough:
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
+            url = site.project_url(project)
+            check = await self._outcome(flight, url, self._settings.wait, holds=standing.holds)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
@@ -126,7 +127,8 @@ class ReadThrough:
                 name="refresh project list",
             )
             # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-            check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
+            wait = max(self._settings.wait, self._settings.list_wait)
+            check = await self._outcome(flight, site.base, wait, holds=holds)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
     async def examine(self, index: IndexConfig) -> str:
@@ -145,13 +147,20 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
+    async def _outcome(self, flight: Flight[Check], url: str, wait: float, *, holds: bool) -> Check | None:
         """Wait for a flight, with something in store only briefly; None when it takes longer."""
         seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
-        check = await flight.wait(self._client.patience(site.base, seconds, least=least))
+        begun = self._clock.monotonic()
+        check = await flight.wait(self._client.patience(url, seconds, least=least))
         if check is None:
-            self._client.waited_in_vain(site.base, seconds)
+            self._waited_in_vain(url, seconds, begun)
         return check
+
+    def _waited_in_vain(self, url: str, seconds: float, begun: float) -> None:
+        """Count it against a host that it gave no answer, from when it was asked: our own queue and our store are not its fault."""
+        sent = self._client.sent(url)
+        if sent is not None:
+            self._client.waited_in_vain(url, seconds - max(sent - begun, 0.0))
 
     def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
@@ -171,11 +180,12 @@ class ReadThrough:
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
         arriving = self._fetch(index, project, file)
         wait = self._settings.file_wait
+        begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._client.patience(file.url, wait, least=_LEAST)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, wait)
+            self._waited_in_vain(file.url, wait, begun)
             raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 

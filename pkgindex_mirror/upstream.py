@@ -181,6 +181,8 @@ class _Host:
         """Its last failure, when nothing has succeeded since."""
         self.waited = 0.0
         """Seconds that somebody waited in vain since it last answered."""
+        self.sent: dict[str, float] = {}
+        """When the requests that are under way were sent, by URL; monotonic."""
 
 
 class _Trail:
@@ -358,6 +360,10 @@ class UpstreamClient:
         host = self._host(url)
         return max(0.0 if host.breaker.is_open else seconds - host.waited, min(least, seconds))
 
+    def sent(self, url: str) -> float | None:
+        """When the request for a URL that is under way was sent (monotonic); None when none is: it is queued, or was answered."""
+        return self._host(url).sent.get(url)
+
     def waited_in_vain(self, url: str, seconds: float) -> None:
         """Remember that a host gave no answer for so long, the waits before included."""
         host = self._host(url)
@@ -379,6 +385,7 @@ class UpstreamClient:
         begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
         trail = _Trail()
+        host.sent.setdefault(url, begun)
         try:
             async with asyncio.timeout(policy.deadline):
                 for attempt in range(1, attempts + 1):
@@ -405,6 +412,8 @@ class UpstreamClient:
                     await self._sleep(pause)
         except TimeoutError:
             failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", again=True, healthy=False)
+        finally:
+            host.sent.pop(url, None)
         if trail.left and failed.healthy is not True:
             # The asked host works, and where it led may not. What others waited for it stays, so that they do not wait again.
             self._works(host, url)

@@ -303,6 +303,19 @@ async def test_a_client_does_not_wait_for_ever_for_headers(upstream: ScriptedUps
         await mirror.fetch(NAME)
 
 
+async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", blob_of(1000), blob_of(1000, "demo-2.0.tar.gz"))
+    mirror = await make_mirror(upstream.url, concurrent_files=1, file_wait=0.2, read_timeout=20.0)
+    await mirror.refresh()
+    client = mirror.readthrough._client
+    upstream.script("file", behaviours.silent_after(0.5))
+    await mirror.fetch(NAME)
+    with pytest.raises(Unavailable, match="has not answered"):
+        await mirror.fetch("demo-2.0.tar.gz")
+    assert upstream.count("file") == 1
+    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+
+
 async def test_only_so_many_files_are_fetched_at_once(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     names = [f"demo-{number}.tar.gz" for number in range(6)]
     upstream.add("demo", *(blob_of(2000 + number, name) for number, name in enumerate(names)))

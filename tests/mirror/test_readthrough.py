@@ -446,6 +446,42 @@ async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUps
     assert client.patience(upstream.url, 10.0, least=1.0) == 10
 
 
+async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("page", behaviours.silent())
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    client = mirror.readthrough._client
+    async with client._host(upstream.url).pages:
+        for _ in range(31):  # of 32 places
+            await client._host(upstream.url).pages.acquire()
+        with pytest.raises(Unavailable, match="has not answered yet"):
+            await mirror.refresh()
+        assert client.patience(upstream.url, 10.0, least=1.0) == 10
+        caller = asyncio.ensure_future(mirror.refresh())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        mirror.clock.advance(0.15)
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await caller
+    assert client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.95)
+
+
+async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    original, gate = mirror.store.apply, asyncio.Event()
+
+    async def apply(changes, *, who, require=()):
+        await gate.wait()
+        return await original(changes, who=who, require=require)
+
+    mirror.store.apply = apply
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await mirror.refresh()
+    assert upstream.count("page") == 1
+    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == 10
+    gate.set()
+
+
 async def test_what_is_stored_waits_less_than_what_is_not(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url, wait=1000.0, stale_wait=0.05, read_timeout=20.0, page_deadline=20.0)
