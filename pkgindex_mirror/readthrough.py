@@ -273,8 +273,12 @@ class ReadThrough:
             lambda: self._sidecar(index, site, project, file),
             name=f"sidecar {file.filename}",
         )
-        blob = await flight.wait(self._client.patience(file.url, self._settings.file_wait, least=_LEAST))
+        wait = self._settings.file_wait
+        begun = self._clock.monotonic()
+        blob = await flight.wait(self._client.patience(file.url, wait, least=_LEAST))
         if blob is None:
+            for url in (urls.with_suffix(file.url, ".metadata"), file.url):
+                self._waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} is not here yet")
         return blob
 
