@@ -56,6 +56,8 @@ class Fetch:
         self._validator = ""
         self._answered = False
         """The transfer has begun: readers may have an answer, which a failure would break off."""
+        self.wrong = ""
+        """What was wrong with the upstream's bytes; empty when nothing was, or when none came."""
 
     async def run(self) -> None:
         """Fetch to the end. Whatever happens is told to the readers; nothing is raised but cancellation."""
@@ -198,4 +200,5 @@ class Fetch:
         return Unavailable(f"{self._file.filename} could not be fetched: {reason}")
 
     def _wrong(self, reason: str) -> BadUpstream:
-        return BadUpstream(f"{self._file.filename} cannot be had: {reason}", hint="nothing of it was kept")
+        self.wrong = f"{self._file.filename} cannot be had: {reason}"
+        return BadUpstream(self.wrong, hint="nothing of it was kept")

@@ -193,7 +193,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        until, wrong = self._wrong.get(_identity(index, project, file), (0.0, ""))
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -206,24 +206,17 @@ class ReadThrough:
 
             task = self._tasks.start(run, name=f"fetch {file.filename}")
             self._arriving[key] = arriving
-            task.add_done_callback(lambda ended: self._arrived(key, file, started, ended))
+            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
         return arriving
 
     def _arrived(
         self,
         key: tuple[IndexName, ProjectName, str, str],
-        file: File,
         arriving: ArrivingFile,
         ended: asyncio.Task[None],
     ) -> None:
         if self._arriving.get(key) is arriving:
             del self._arriving[key]
-        if isinstance(arriving.error, BadUpstream):
-            # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
-            until = self._clock.monotonic() + _WRONG_PAUSE
-            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping"))
 
@@ -247,6 +240,11 @@ class ReadThrough:
             commit=commit,
         )
         await fetch.run()
+        if fetch.wrong:
+            # Readers whose answer had begun were cut off. When they ask again they are told why.
+            if len(self._wrong) >= _WRONG_LIMIT:
+                self._wrong.clear()
+            self._wrong[_identity(index, project, file)] = (self._clock.monotonic() + _WRONG_PAUSE, fetch.wrong)
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
         arriving = self._arriving.get((index.name, project, file.filename, file.url))
@@ -377,6 +375,11 @@ class ReadThrough:
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
+
+
+def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
+    """A file and what its page says of its bytes: when the page says something else, it may be right."""
+    return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

@@ -15,7 +15,7 @@ from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.cold_files import WINDOW
-from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, MakeMirror, Mirror
 
@@ -294,6 +294,27 @@ async def test_a_file_that_is_gone_upstream_is_missing(upstream: ScriptedUpstrea
     upstream.script("file", behaviours.status(404))
     with pytest.raises(Missing, match=re.escape(f"error 404 getting {upstream.file_url(NAME)}")):
         await mirror.fetch(NAME)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (behaviours.status(403), "it answered 403"),
+        (behaviours.says("text/html", b"<title>log in</title>"), "HTML page"),
+    ],
+    ids=["403", "HTML"],
+)
+async def test_a_refusal_is_over_with_the_next_request(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, reason: str
+) -> None:
+    """Only bytes that were wrong are not fetched again for some seconds: none came here."""
+    mirror = await mirror_of(upstream, make_mirror, 1000)
+    upstream.script("file", behaviour, times=1)
+    with pytest.raises(BadUpstream, match=reason):
+        await mirror.fetch(NAME)
+    while mirror.readthrough._arriving:
+        await asyncio.sleep(0)
+    assert await mirror.download(NAME) == blob_of(1000).data
 
 
 async def test_a_client_does_not_wait_for_ever_for_headers(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
