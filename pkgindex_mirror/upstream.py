@@ -278,14 +278,19 @@ class UpstreamClient:
             try:
                 if response.status != 200:
                     return _refusal(response, site, self._clock.now())
-                body = bytearray()
-                while len(body) < GLIMPSE and (data := await response.content.read(GLIMPSE)):
-                    body += data
+                # Some servers compress although they were asked not to.
+                decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
+                while len(decoder.beginning()) < GLIMPSE and (data := await response.content.read(GLIMPSE)):
+                    decoder.feed(data)
+            except BodyRefusedError as error:
+                return _unusable(str(error))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 return failure_of(error)
             finally:
                 response.close()
-            return Glimpse(body=bytes(body), content_type=response.headers.get("Content-Type", "")[:200])
+            return Glimpse(
+                body=decoder.beginning()[:GLIMPSE], content_type=response.headers.get("Content-Type", "")[:200]
+            )
 
         return await self._attempts(url, replace(self._settings.page_policy(), attempts=1), once)
 
