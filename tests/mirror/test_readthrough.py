@@ -429,6 +429,19 @@ async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     assert not caplog.messages  # the host's failure was logged, once
 
 
+async def test_hosts_that_are_left_alone_are_bounded_in_number(make_mirror: MakeMirror) -> None:
+    mirror = await make_mirror(CLOSED)
+    client = mirror.readthrough._client
+    for number in range(1500):
+        client._host(f"http://host{number}.example.org/").breaker.failed(0.0, down=True)
+        client._host(CLOSED).breaker.failed(0.0, down=True)
+    assert len(client._hosts) == 1000
+    # What is asked all the time stays.
+    assert client._host(CLOSED).breaker.is_open
+    assert client._host("http://host1499.example.org/").breaker.is_open
+    assert not client._host("http://host0.example.org/").breaker.is_open
+
+
 async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     upstream.script("page", behaviours.silent())
