@@ -86,11 +86,6 @@ class ArrivingFile:
         self._tell()
 
     @property
-    def error(self) -> PkgIndexError | None:
-        """What `fail` was given."""
-        return self._error
-
-    @property
     def failed(self) -> bool:
         return self._error is not None
 

@@ -124,7 +124,8 @@ class ReadThrough:
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
+            url = site.project_url(project)
+            check = await self._outcome(flight, url, self._settings.wait, holds=standing.holds)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
@@ -153,7 +154,8 @@ class ReadThrough:
                 name="refresh project list",
             )
             # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-            check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
+            wait = max(self._settings.wait, self._settings.list_wait)
+            check = await self._outcome(flight, site.base, wait, holds=holds)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
     async def examine(self, index: IndexConfig) -> str:
@@ -172,13 +174,20 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
+    async def _outcome(self, flight: Flight[Check], url: str, wait: float, *, holds: bool) -> Check | None:
         """Wait for a flight, with something in store only briefly; None when it takes longer."""
         seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
-        check = await flight.wait(self._client.patience(site.base, seconds, least=least))
+        begun = self._clock.monotonic()
+        check = await flight.wait(self._client.patience(url, seconds, least=least))
         if check is None:
-            self._client.waited_in_vain(site.base, seconds)
+            self._waited_in_vain(url, seconds, begun)
         return check
+
+    def _waited_in_vain(self, url: str, seconds: float, begun: float) -> None:
+        """Count it against a host that it gave no answer, from when it was asked: our own queue and our store are not its fault."""
+        sent = self._client.sent(url)
+        if sent is not None:
+            self._client.waited_in_vain(url, seconds - max(sent - begun, 0.0))
 
     def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
@@ -206,11 +215,12 @@ class ReadThrough:
         """Fetch a file that is not stored. Returns once the upstream has answered with it."""
         arriving = self._fetch(index, project, file)
         wait = self._settings.file_wait
+        begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._client.patience(file.url, wait, least=_LEAST)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, wait)
+            self._waited_in_vain(file.url, wait, begun)
             raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 
@@ -218,7 +228,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        until, wrong = self._wrong.get(_identity(index, project, file), (0.0, ""))
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -231,24 +241,17 @@ class ReadThrough:
 
             task = self._tasks.start(run, name=f"fetch {file.filename}")
             self._arriving[key] = arriving
-            task.add_done_callback(lambda ended: self._arrived(key, file, started, ended))
+            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
         return arriving
 
     def _arrived(
         self,
         key: tuple[IndexName, ProjectName, str, str],
-        file: File,
         arriving: ArrivingFile,
         ended: asyncio.Task[None],
     ) -> None:
         if self._arriving.get(key) is arriving:
             del self._arriving[key]
-        if isinstance(arriving.error, BadUpstream):
-            # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
-            until = self._clock.monotonic() + _WRONG_PAUSE
-            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping"))
 
@@ -272,6 +275,11 @@ class ReadThrough:
             commit=commit,
         )
         await fetch.run()
+        if fetch.wrong:
+            # Readers whose answer had begun were cut off. When they ask again they are told why.
+            if len(self._wrong) >= _WRONG_LIMIT:
+                self._wrong.clear()
+            self._wrong[_identity(index, project, file)] = (self._clock.monotonic() + _WRONG_PAUSE, fetch.wrong)
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
         arriving = self._arriving.get((index.name, project, file.filename, file.url))
@@ -302,8 +310,12 @@ class ReadThrough:
             lambda: self._sidecar(index, site, project, file),
             name=f"sidecar {file.filename}",
         )
-        blob = await flight.wait(self._client.patience(file.url, self._settings.file_wait, least=_LEAST))
+        wait = self._settings.file_wait
+        begun = self._clock.monotonic()
+        blob = await flight.wait(self._client.patience(file.url, wait, least=_LEAST))
         if blob is None:
+            for url in (urls.with_suffix(file.url, ".metadata"), file.url):
+                self._waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} is not here yet")
         return blob
 
@@ -412,6 +424,11 @@ class ReadThrough:
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
+
+
+def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
+    """A file and what its page says of its bytes: when the page says something else, it may be right."""
+    return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

@@ -125,7 +125,10 @@ class Refreshing:
         failpoint("page.parsed")
         for note in listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        for alarm in await self._commit_page(index, project, listing, validators, size):
+        alarms = await self._commit_page(index, project, listing, validators, size)
+        if isinstance(alarms, Unreadable):
+            return self._checks.failed(index, project, alarms.reason, lasting=True)
+        for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.committed")
         del listing
@@ -134,11 +137,13 @@ class Refreshing:
 
     async def _commit_page(
         self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
-    ) -> Sequence[str]:
-        """Commit the difference, a long one in parts; return the alarms."""
+    ) -> Sequence[str] | Unreadable:
+        """Commit the difference, a long one in parts; return the alarms. `Unreadable`: files are known, and the page may be no listing."""
         fetched = self._clock.now()
         for _ in range(_CONFLICTS_LIMIT):
             stamp, page = await self._stored(index, project)
+            if listing.doubt and page is not None and page.rows:
+                return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
             difference = PageDifference(stored=page, listing=listing, part=PART)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             try:

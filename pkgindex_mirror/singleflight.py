@@ -22,10 +22,8 @@ _log = logging.getLogger(__name__)
 class Flight(Generic[Value]):
     """One piece of work that is under way."""
 
-    def __init__(self, task: asyncio.Task[Value], started: float) -> None:
+    def __init__(self, task: asyncio.Task[Value]) -> None:
         self.task = task
-        self.started = started
-        """By the loop's clock."""
 
     @property
     def done(self) -> bool:
@@ -96,7 +94,7 @@ class SingleFlight(Generic[Key, Value]):
         flight = self._flights.get(key)
         if flight is None or flight.done:
             task = self._tasks.start(work, name=name)
-            flight = Flight(task, asyncio.get_running_loop().time())
+            flight = Flight(task)
             self._flights[key] = flight
             # A callback and not `finally` inside the work: a task that is cancelled before its first step runs no line of it.
             task.add_done_callback(lambda ended: self._landed(key, ended))
