@@ -1,6 +1,6 @@
 """`ReadThrough`, the `Refresher` of mirror indexes: who waits for what, for how long, and what they are told.
 
-Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
+Work is done in flights that nobody's cancellation touches. The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
 stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`, or `BadUpstream` when no waiting helps.
 
@@ -27,6 +27,8 @@ from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
 from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
+from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -36,7 +38,6 @@ from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import StoredWheel
-from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
@@ -85,9 +86,9 @@ class ReadThrough:
             settings=self._settings,
             checks=self._checks,
         )
-        self._tasks = Tasks(self._settings.pending)
-        self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
-        self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
+        self._tasks = Tasks(self._settings.pending, full=self._busy)
+        self._flights: SingleFlight[Check] = SingleFlight(self._tasks)
+        self._sidecar_flights: SingleFlight[Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
         self._wrong: dict[Hashable, tuple[float, str]] = {}
         self._no_sidecars: dict[urls.Origin, float] = {}
@@ -359,6 +360,9 @@ class ReadThrough:
         if site is None:
             raise BadUpstream(f"{index.name} has no usable mirror_url", hint="set mirror_url to an http or https URL")
         return site
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"{self._settings.pending} upstream requests are under way already")
 
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)

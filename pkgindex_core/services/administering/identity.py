@@ -8,13 +8,13 @@ looked at every time. Wrong credentials are remembered the same way: a misconfig
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -29,6 +29,7 @@ from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, Inde
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText, new_token
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.single_flight import SingleFlight
 
 _LOGIN_TURNS: Final = 5
 
@@ -77,7 +78,7 @@ class Identity:
         self._clock = clock
         self._most_tokens = most_tokens
         self._kept: BoundedCache[Sha256, _Kept] = BoundedCache(_VERDICTS)
-        self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
+        self._judging: SingleFlight[_Kept] = SingleFlight()
 
     def at_home(self, principal: Principal) -> Principal:
         """A principal under the rules of the house: for whoever learned in another way who asks."""
@@ -219,20 +220,12 @@ class Identity:
         self, key: Sha256, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int
     ) -> _Kept:
         """One verdict for all who present the same at once: a farm that starts cold costs one slow hash, not one a request."""
-        same = self._judging.get(key)
-        if same is None or same[0] != grounds:
-            judging = self._judged(credentials, text, grounds, generation)
-            same = (grounds, asyncio.get_running_loop().create_task(judging))
-            self._judging[key] = same
-            same[1].add_done_callback(lambda task: self._forget_judging(key, task))
-        # A client that goes away takes nobody's verdict with it. Each has its own copy: the generation is each one's own.
-        return replace(await asyncio.shield(same[1]))
-
-    def _forget_judging(self, key: Sha256, task: asyncio.Task[_Kept]) -> None:
-        if self._judging.get(key, (None, None))[1] is task:
-            del self._judging[key]
-        if not task.cancelled():
-            task.exception()  # seen, even if everybody who waited has gone
+        same = (
+            key,
+            msgspec.msgpack.encode(grounds),
+        )  # a user has details of any kind, so grounds are no key themselves
+        kept = await self._judging.get(same, lambda: self._judged(credentials, text, grounds, generation))
+        return replace(kept)  # each has its own copy: the generation is each one's own
 
     async def _judged(
         self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int

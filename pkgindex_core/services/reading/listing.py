@@ -41,7 +41,7 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.name_streams import Names, Part, held, joined, listed, side_by_side, united, without
 from pkgindex_core.services.reading.pages import PageAnswer, Pages
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 
@@ -94,7 +94,7 @@ class Listings:
         self._renderers = renderers
         self._refreshers = refreshers
         self._workers = workers
-        self._writing: Building[bytes] = Building()
+        self._writing: SingleFlight[bytes] = SingleFlight()
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None

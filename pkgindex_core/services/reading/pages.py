@@ -38,7 +38,7 @@ from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _BUILD_TURNS = 5
@@ -139,7 +139,7 @@ class Pages:
             _DECISIONS
         )
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
-        self._building: Building[bytes] = Building()
+        self._building: SingleFlight[bytes] = SingleFlight()
 
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.

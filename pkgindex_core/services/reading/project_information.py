@@ -27,7 +27,7 @@ from pkgindex_core.rules.filtering import apply_filters, fingerprints
 from pkgindex_core.rules.merging import merge, offered
 from pkgindex_core.services.reading.pages import Decision, Pages, View
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _TURNS: Final = 2
@@ -66,7 +66,7 @@ class ProjectInformation:
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
+        self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
         self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(_LATEST)
 
     async def document(
