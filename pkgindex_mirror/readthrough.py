@@ -27,6 +27,7 @@ from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
 from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import sidecars, urls
@@ -48,7 +49,8 @@ _EXAMINATION = 5.0
 """Seconds for a look at an upstream: somebody who makes an index waits for it."""
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
-_WRONG_LIMIT = 1000
+_REMEMBERED = 1000
+"""Files with wrong bytes, and hosts without sidecars, that are remembered."""
 _NO_SIDECARS = 3600.0
 """Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
 
@@ -90,8 +92,8 @@ class ReadThrough:
         self._flights: SingleFlight[Check] = SingleFlight(self._tasks)
         self._sidecar_flights: SingleFlight[Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
-        self._wrong: dict[Hashable, tuple[float, str]] = {}
-        self._no_sidecars: dict[urls.Origin, float] = {}
+        self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
+        self._no_sidecars: BoundedCache[urls.Origin, float] = BoundedCache(_REMEMBERED)
 
     def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         check = self._checks.get(index.name, project, index.mirror_url)
@@ -184,7 +186,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        until, wrong = self._wrong.get(_wrong_key(key, file)) or (0.0, "")
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -211,10 +213,8 @@ class ReadThrough:
             del self._arriving[key]
         if isinstance(arriving.error, BadUpstream):
             # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
             until = self._clock.monotonic() + _WRONG_PAUSE
-            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
+            self._wrong.put(_wrong_key(key, file), (until, arriving.error.message))
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping"))
 
@@ -330,13 +330,11 @@ class ReadThrough:
         """The upstream's own sidecar. Whether it was announced without a digest is not recorded, so such upstreams are tried."""
         where = urls.origin(file.url)
         now = self._clock.monotonic()
-        if not file.metadata_sha256 and now < self._no_sidecars.get(where, 0.0):
+        if not file.metadata_sha256 and now < (self._no_sidecars.get(where) or 0.0):
             return Gone(404)
         found = await sidecars.offered(self._client, site, file.url)
         if isinstance(found, Gone) and not file.metadata_sha256:
-            if len(self._no_sidecars) > 1000:
-                self._no_sidecars.clear()
-            self._no_sidecars[where] = now + _NO_SIDECARS
+            self._no_sidecars.put(where, now + _NO_SIDECARS)
         if not isinstance(found, bytes):
             return found
         if not _is_announced(found, file):
@@ -367,6 +365,11 @@ class ReadThrough:
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
+
+
+def _wrong_key(fetched: Hashable, file: File) -> Hashable:
+    """What wrong bytes are remembered by: a page that announces others is believed again."""
+    return (fetched, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

@@ -35,6 +35,7 @@ from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, owner
 from pkgindex_core.rules.freshness import parse_retry_after
 from pkgindex_core.rules.permissions import ROOT
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, too_large
@@ -212,7 +213,7 @@ class UpstreamClient:
         self._sleep = sleep
         self._clock = clock
         self._dice = dice
-        self._hosts: dict[urls.Origin, _Host] = {}
+        self._hosts: BoundedCache[urls.Origin, _Host] = BoundedCache(_HOSTS_LIMIT)  # pages name hosts as they like
         self._configured: aiohttp.ClientSession | None = None
         self._strangers: aiohttp.ClientSession | None = None
         self._files = asyncio.Semaphore(settings.concurrent_files)
@@ -422,8 +423,6 @@ class UpstreamClient:
         where = urls.origin(url)
         host = self._hosts.get(where)
         if host is None:
-            if len(self._hosts) >= _HOSTS_LIMIT:  # pages name hosts as they like
-                self._hosts = {origin: known for origin, known in self._hosts.items() if known.breaker.is_open}
             settings = self._settings
             host = _Host(
                 CircuitBreaker(
@@ -431,7 +430,7 @@ class UpstreamClient:
                 ),
                 settings.concurrent_pages,
             )
-            self._hosts[where] = host
+            self._hosts.put(where, host)
         return host
 
     async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:

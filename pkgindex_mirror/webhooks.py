@@ -36,6 +36,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import Follower, IndexStore
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.notices import Notice, has_receivers, notices
@@ -83,7 +84,7 @@ class Webhooks:
         self._sleep = sleep
         self._dice = dice
         self._session: aiohttp.ClientSession | None = None
-        self._breakers: dict[urls.Origin, CircuitBreaker] = {}
+        self._breakers: BoundedCache[urls.Origin, CircuitBreaker] = BoundedCache(_RECEIVERS_LIMIT)
         self._kept: tuple[Serial, float] = (Serial(-1), 0.0)
 
     async def follow(self) -> None:
@@ -131,9 +132,8 @@ class Webhooks:
     async def _deliver_all(self, where: urls.Origin, queue: Sequence[Notice]) -> None:
         breaker = self._breakers.get(where)
         if breaker is None:
-            if len(self._breakers) >= _RECEIVERS_LIMIT:
-                self._breakers.clear()
-            breaker = self._breakers[where] = CircuitBreaker(failures=1, interval=_GIVEN_UP_SECONDS)
+            breaker = CircuitBreaker(failures=1, interval=_GIVEN_UP_SECONDS)
+            self._breakers.put(where, breaker)
         for notice in queue:
             if not breaker.permits(self._clock.monotonic()):
                 _log.error("%s was told nothing of %s: it failed a moment ago", where, notice.about)
