@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
@@ -29,6 +29,7 @@ from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, Inde
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText, new_token
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.single_flight import SingleFlight
 
 _LOGIN_TURNS: Final = 5
@@ -112,16 +113,18 @@ class Identity:
         if read_token(username) or read_token(password):
             # A token that renewed itself would outlive every expiry and every change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
-        for _ in range(_LOGIN_TURNS):
+
+        async def attempt(_: int) -> str:
             user = await self._store.user(username)
             principal = await self.identify(Credentials(username=username, secret=password))
             if principal.name is None or principal.scope is not None:
                 raise Denied("a login needs a user name and a password", anonymous=True)
             # A password that is changed meanwhile ends every log-in, and this one would begin after that.
             same = [UserIs(user)] if user is not None and user.name == principal.name else []
-            with suppress(RequirementFailed):
-                return await self.issue_login(principal, require=same), LOGIN_SECONDS
-        raise Unavailable(f"user {username!r} changes faster than they can log in", retry_after=1)
+            return await self.issue_login(principal, require=same)
+
+        restless = f"user {username!r} changes faster than they can log in"
+        return await until_committed(attempt, restless, turns=_LOGIN_TURNS), LOGIN_SECONDS
 
     async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
         """The text of a log-in for somebody whose identity is established, as long as `require` holds.
