@@ -87,6 +87,7 @@ class Engine:
         store: IndexStore,
         blobs: BlobStore,
         workers: ThreadPoolExecutor,
+        passwords: PasswordPool,
         refreshers: dict[str, Refresher],
         publishers: Sequence[Publisher],
         context: Context,
@@ -106,7 +107,7 @@ class Engine:
         admission = Withholding(plugins.admission(settings.admission).make(context), filters)
         renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
         authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
-        self.passwords = PasswordPool(workers)
+        self.passwords = passwords
         types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
         self.index_options = IndexOptions(
             types,
@@ -256,10 +257,12 @@ class Engine:
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
+            passwords = PasswordPool(workers)
             context = Context(
                 data=data,
                 clock=clock,
                 workers=workers,
+                passwords=passwords,
                 public_url=_public_url(settings),
                 renew_checksums=renew_checksums,
             )
@@ -307,6 +310,7 @@ class Engine:
                 store=store,
                 blobs=blobs,
                 workers=workers,
+                passwords=passwords,
                 refreshers=refreshers,
                 publishers=publishers,
                 context=context,

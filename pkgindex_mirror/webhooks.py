@@ -20,6 +20,7 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.protocols import Follower, IndexStore
 from pkgindex_core.rules.freshness import parse_retry_after
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.notices import Notice, has_receivers, notices
@@ -71,6 +73,7 @@ class Webhooks:
         store: IndexStore,
         data: Path,
         clock: Clock,
+        workers: Executor,
         settings: MirrorSettings,
         public_url: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -79,6 +82,7 @@ class Webhooks:
         self._store = store
         self._data = data
         self._clock = clock
+        self._workers = workers
         self._settings = settings
         self._public_url = public_url
         self._sleep = sleep
@@ -219,7 +223,7 @@ class Webhooks:
     async def _begin(self) -> Serial:
         """Where to go on. The first time, and where the store is another one: here and now."""
         head = await self._store.head()
-        place = await asyncio.to_thread(_read_place, self._data / PLACE)
+        place = await in_worker(self._workers, _read_place, self._data / PLACE)
         if place is not None and place <= head:
             self._kept = (place, self._clock.monotonic())
             return place
@@ -232,7 +236,7 @@ class Webhooks:
         if serial == kept or (not told and now - moment < _LAZY_SECONDS):
             return
         try:
-            await asyncio.to_thread(_write_place, self._data / PLACE, serial)
+            await in_worker(self._workers, _write_place, self._data / PLACE, serial)
         except OSError as error:
             # Going on from here tells everything once; only a kill now tells some of it again. Beginning again would tell it for ever.
             _log.warning("the place in the log cannot be kept: %s", error.strerror or type(error).__name__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -35,7 +35,7 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import IndexStore, Passwords, Principal
 from pkgindex_core.rules import option_values
 from pkgindex_core.rules.access import (
     allowed_index,
@@ -48,9 +48,6 @@ from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
-
-if TYPE_CHECKING:  # what hashes is heavy, and commands want the constants
-    from pkgindex_core.tools.passwords import PasswordPool
 
 ROOT: Final = "root"
 PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
@@ -74,7 +71,7 @@ class Administration:
         self,
         *,
         store: IndexStore,
-        passwords: PasswordPool,
+        passwords: Passwords,
         options: IndexOptions,
         workers: Executor,
         clock: Clock,

@@ -21,7 +21,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.devpi.dump import DevpiDump, DumpIndex, Unreadable
 from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import IndexConfig
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, IndexStore, Passwords
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.moving.dumps.exporting import Progress
 from pkgindex_core.services.moving.importing.attachments import bring_attachments
@@ -35,7 +35,6 @@ from pkgindex_core.services.moving.importing.run import WORDS, Run
 from pkgindex_core.services.moving.importing.settlement import Settlement, Settling
 from pkgindex_core.services.moving.importing.versions import bring_versions
 from pkgindex_core.tools.committing import until_committed
-from pkgindex_core.tools.passwords import PasswordPool
 
 _COLLISIONS_SHOWN: Final = 20
 
@@ -49,7 +48,7 @@ class DevpiImport:
         store: IndexStore,
         blobs: BlobStore,
         options: IndexOptions,
-        passwords: PasswordPool,
+        passwords: Passwords,
         workers: Executor,
         clock: Clock,
     ) -> None:
