@@ -1,6 +1,6 @@
 """`ReadThrough`, the `Source` of mirror indexes: who waits for what, for how long, and what they are told.
 
-Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
+Work is done in flights that nobody's cancellation touches. The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
 stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`, or `BadUpstream` when no waiting helps.
 
@@ -39,6 +39,9 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.protocols.sources import Examiner
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
+from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -48,7 +51,6 @@ from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import StoredWheel
-from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
@@ -59,7 +61,8 @@ _EXAMINATION = 5.0
 """Seconds for a look at an upstream: somebody who makes an index waits for it."""
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
-_WRONG_LIMIT = 1000
+_REMEMBERED = 1000
+"""Files with wrong bytes, and hosts without sidecars, that are remembered."""
 _NO_SIDECARS = 3600.0
 """Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
 
@@ -97,12 +100,12 @@ class ReadThrough:
             settings=self._settings,
             checks=self._checks,
         )
-        self._tasks = Tasks(self._settings.pending)
-        self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
-        self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
+        self._tasks = Tasks(self._settings.pending, full=self._busy)
+        self._flights: SingleFlight[Check] = SingleFlight(self._tasks)
+        self._sidecar_flights: SingleFlight[Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
-        self._wrong: dict[Hashable, tuple[float, str]] = {}
-        self._no_sidecars: dict[urls.Origin, float] = {}
+        self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
+        self._no_sidecars: BoundedCache[urls.Origin, float] = BoundedCache(_REMEMBERED)
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         check = self._checks.get(index.name, project, index.mirror_url)
@@ -228,7 +231,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get(_identity(index, project, file), (0.0, ""))
+        until, wrong = self._wrong.get(_identity(index, project, file)) or (0.0, "")
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -277,9 +280,8 @@ class ReadThrough:
         await fetch.run()
         if fetch.wrong:
             # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
-            self._wrong[_identity(index, project, file)] = (self._clock.monotonic() + _WRONG_PAUSE, fetch.wrong)
+            until = self._clock.monotonic() + _WRONG_PAUSE
+            self._wrong.put(_identity(index, project, file), (until, fetch.wrong))
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
         arriving = self._arriving.get((index.name, project, file.filename, file.url))
@@ -380,13 +382,11 @@ class ReadThrough:
         """The upstream's own sidecar. Whether it was announced without a digest is not recorded, so such upstreams are tried."""
         where = urls.origin(file.url)
         now = self._clock.monotonic()
-        if not file.metadata_sha256 and now < self._no_sidecars.get(where, 0.0):
+        if not file.metadata_sha256 and now < (self._no_sidecars.get(where) or 0.0):
             return Gone(404)
         found = await sidecars.offered(self._client, site, file.url)
         if isinstance(found, Gone) and not file.metadata_sha256:
-            if len(self._no_sidecars) > 1000:
-                self._no_sidecars.clear()
-            self._no_sidecars[where] = now + _NO_SIDECARS
+            self._no_sidecars.put(where, now + _NO_SIDECARS)
         if not isinstance(found, bytes):
             return found
         if not _is_announced(found, file):
@@ -421,6 +421,9 @@ class ReadThrough:
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"{self._settings.pending} upstream requests are under way already")
+
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
@@ -429,6 +432,11 @@ class ReadThrough:
 def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
     """A file and what its page says of its bytes: when the page says something else, it may be right."""
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
+
+
+def _wrong_key(fetched: Hashable, file: File) -> Hashable:
+    """What wrong bytes are remembered by: a page that announces others is believed again."""
+    return (fetched, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

@@ -16,12 +16,13 @@ from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
@@ -32,7 +33,6 @@ from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, Up
 WHO = "[mirror]"
 _LARGE = 64 * 1024
 """Pages beyond this are read in a worker: about a millisecond of the loop's time."""
-_CONFLICTS_LIMIT = 8
 _BACKWARDS_LIMIT = 3
 
 Value = TypeVar("Value")
@@ -140,30 +140,30 @@ class Refreshing:
     ) -> Sequence[str] | Unreadable:
         """Commit the difference, a long one in parts; return the alarms. `Unreadable`: files are known, and the page may be no listing."""
         fetched = self._clock.now()
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> Sequence[str] | Unreadable:
             stamp, page = await self._stored(index, project)
             if listing.doubt and page is not None and page.rows:
                 return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
             difference = PageDifference(stored=page, listing=listing, part=PART)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
-            try:
-                while (change := await self._compute(size, partial(next, changes, None))) is not None:
-                    same = await same_upstream(self._store, index)
-                    require = (same, ProjectAt(index.name, project, stamp))
-                    commit = await self._store.apply([change], who=WHO, require=require)
-                    stamp = commit.serial if commit is not None else stamp
-                    if change.part in {"first", "middle"}:
-                        failpoint("page.part_committed")
-            except RequirementFailed:
-                continue
+            while (change := await self._compute(size, partial(next, changes, None))) is not None:
+                same = await same_upstream(self._store, index)
+                require = (same, ProjectAt(index.name, project, stamp))
+                commit = await self._store.apply([change], who=WHO, require=require)
+                stamp = commit.serial if commit is not None else stamp
+                if change.part in {"first", "middle"}:
+                    failpoint("page.part_committed")
             return difference.alarms
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+        return await until_committed(attempt, _restless(project))
 
     async def amend(
         self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
     ) -> None:
         """Record what we learned of one file. A file that is no longer listed needs nothing."""
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> None:
             stamp, page = await self._stored(index, project)
             row = next((row for row in page.rows if row.filename == filename), None) if page else None
             if page is None or row is None:
@@ -173,12 +173,9 @@ class Refreshing:
             if changed == file:
                 return
             learned = MirrorPage(index.name, project, page.head, (changed,))
-            try:
-                await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
-            except RequirementFailed:
-                continue
-            return
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+            await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+
+        await until_committed(attempt, _restless(project))
 
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
         """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
@@ -194,6 +191,10 @@ class Refreshing:
         if size < _LARGE:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+
+def _restless(project: ProjectName) -> str:
+    return f"the page of {project} is changed by somebody else all the time"
 
 
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:

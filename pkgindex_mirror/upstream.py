@@ -224,8 +224,7 @@ class UpstreamClient:
         self._sleep = sleep
         self._clock = clock
         self._dice = dice
-        # Pages name hosts as they like.
-        self._hosts: BoundedCache[urls.Origin, _Host] = BoundedCache(_HOSTS_LIMIT)
+        self._hosts: BoundedCache[urls.Origin, _Host] = BoundedCache(_HOSTS_LIMIT)  # pages name hosts as they like
         self._configured: aiohttp.ClientSession | None = None
         self._strangers: aiohttp.ClientSession | None = None
         self._files = asyncio.Semaphore(settings.concurrent_files)

@@ -8,20 +8,20 @@ looked at every time. Wrong credentials are remembered the same way: a misconfig
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
@@ -29,7 +29,9 @@ from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, Inde
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText, new_token
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.single_flight import SingleFlight
 
 _LOGIN_TURNS: Final = 5
 
@@ -81,7 +83,7 @@ class Identity:
         self._clock = clock
         self._most_tokens = most_tokens
         self._kept: BoundedCache[Sha256, _Kept] = BoundedCache(_VERDICTS)
-        self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
+        self._judging: SingleFlight[_Kept] = SingleFlight()
 
     def at_home(self, principal: Principal) -> Principal:
         """A principal under the rules of the house: for whoever learned in another way who asks."""
@@ -120,16 +122,18 @@ class Identity:
         if read_token(username) or read_token(password):
             # A token that renewed itself would outlive every expiry and every change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
-        for _ in range(_LOGIN_TURNS):
+
+        async def attempt(_: int) -> str:
             user = await self._store.user(username)
             principal = await self.identify(Credentials(username=username, secret=password))
             if principal.name is None or principal.scope is not None:
                 raise Denied("a login needs a user name and a password", anonymous=True)
             # A password that is changed meanwhile ends every log-in, and this one would begin after that.
             same = [UserIs(user)] if user is not None and user.name == principal.name else []
-            with suppress(RequirementFailed):
-                return await self.issue_login(principal, require=same), LOGIN_SECONDS
-        raise Unavailable(f"user {username!r} changes faster than they can log in", retry_after=1)
+            return await self.issue_login(principal, require=same)
+
+        restless = f"user {username!r} changes faster than they can log in"
+        return await until_committed(attempt, restless, turns=_LOGIN_TURNS), LOGIN_SECONDS
 
     async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
         """The text of a log-in for somebody whose identity is established, as long as `require` holds.
@@ -228,20 +232,12 @@ class Identity:
         self, key: Sha256, credentials: Credentials, text: TokenText | None, grounds: _Grounds, moment: Moment
     ) -> _Kept:
         """One verdict for all who present the same at once: a farm that starts cold costs one slow hash, not one a request."""
-        same = self._judging.get(key)
-        if same is None or same[0] != grounds:
-            judging = self._judged(credentials, text, grounds, moment)
-            same = (grounds, asyncio.get_running_loop().create_task(judging))
-            self._judging[key] = same
-            same[1].add_done_callback(lambda task: self._forget_judging(key, task))
-        # A client that goes away takes nobody's verdict with it. Each has its own copy: the moment is each one's own.
-        return replace(await asyncio.shield(same[1]))
-
-    def _forget_judging(self, key: Sha256, task: asyncio.Task[_Kept]) -> None:
-        if self._judging.get(key, (None, None))[1] is task:
-            del self._judging[key]
-        if not task.cancelled():
-            task.exception()  # seen, even if everybody who waited has gone
+        same = (
+            key,
+            msgspec.msgpack.encode(grounds),
+        )  # a user has details of any kind, so grounds are no key themselves
+        kept = await self._judging.get(same, lambda: self._judged(credentials, text, grounds, moment))
+        return replace(kept)  # each has its own copy: the moment is each one's own
 
     async def _judged(
         self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, moment: Moment
