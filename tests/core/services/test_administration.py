@@ -245,7 +245,7 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
     async with open_world() as world:
         desk, store = world.engine.administration, world.engine.store
         await desk.create_user("anna", "secret", principal=ROOT)
-        await world.engine.identity.login("anna", "secret")
+        await world.engine.tokens.login("anna", "secret")
         (token,) = await store.tokens("anna")
         apply = store.apply
 
@@ -256,7 +256,7 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
 
         monkeypatch.setattr(store, "apply", late)
         await desk.modify_user("anna", principal=ANNA, password="another")
-        await world.engine.identity.login("anna", "another")
+        await world.engine.tokens.login("anna", "another")
 
 
 async def test_what_documents_repeat_for_everybody_is_bounded(open_world: Open) -> None:
