@@ -434,11 +434,6 @@ def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
-def _wrong_key(fetched: Hashable, file: File) -> Hashable:
-    """What wrong bytes are remembered by: a page that announces others is believed again."""
-    return (fetched, file.size, *sorted(file.digests.items()))
-
-
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:
     """Record what the bytes turned out to be, if the page still means the same bytes."""
     if now.url != fetched.url or now.sha256:
