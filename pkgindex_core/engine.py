@@ -373,6 +373,7 @@ class Engine:
             name=parse_index_name(MIRROR_NAME),
             type="mirror",
             read_only=True,
+            mirrored=True,
             volatile=False,
             acl_read=(ANONYMOUS,),
             mirror_url=url,

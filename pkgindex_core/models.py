@@ -68,6 +68,9 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     read_only: bool = False
     """Whether the index takes no files of its own. Set from its type when it is made, so that it holds even where the plugin
     that knows the type is missing."""
+    mirrored: bool = False
+    """Its pages are copies of what its source has elsewhere: kept without a past, asked for last, and only for names that no index of one's
+    own has. Such an index inherits nothing. Set from its type when it is made, and never changed."""
     bases: tuple[IndexName, ...] = ()
     """Indexes to inherit from, most important first. A base that does not exist (yet) is named, not an error."""
     volatile: bool = True
@@ -103,10 +106,6 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     custom_data: Any = None
     options: Mapping[str, Any] = {}
     """Options that plugins added, by name."""
-
-    @property
-    def is_mirror(self) -> bool:
-        return self.type == "mirror"
 
 
 class Tree(Struct, frozen=True, kw_only=True):

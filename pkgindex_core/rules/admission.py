@@ -41,7 +41,7 @@ class MirrorWhitelist:
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
         configs = [tree.indexes[name] for name in order]
-        hosted = [config for config in configs if not config.is_mirror]
+        hosted = [config for config in configs if not config.mirrored]
         holding = {standing.index for standing in standings if standing.holds}
         claimed_by = next((config.name for config in hosted if config.name in holding), None)
         deciding = _deciding(configs, hosted)
@@ -51,7 +51,7 @@ class MirrorWhitelist:
         mirror_reason = _mirror_reason(project, claimed_by, opened_by, deciding)
         return tuple(
             Verdict(index=config.name, joins=mirrors_join, reason=mirror_reason)
-            if config.is_mirror
+            if config.mirrored
             else Verdict(index=config.name, joins=True, reason=_hosted_reason(config.name, project, holding))
             for config in configs
         )

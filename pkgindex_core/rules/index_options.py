@@ -40,7 +40,7 @@ _BEQUEATHED: Final = frozenset(
     }
 )
 """Options that mean something only where there are bases."""
-_GUARDED: Final = frozenset({"name", "type", "read_only", "mirror_credentials", "options"})
+_GUARDED: Final = frozenset({"name", "type", "read_only", "mirrored", "mirror_credentials", "options"})
 """Fields of a configuration that no option writes by its name."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
 _SHOWN: Final = 200
@@ -49,7 +49,7 @@ BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
     "stage": ("takes uploads and inherits from its bases", IndexType()),
     "mirror": (
         "a read-through cache of another index",
-        IndexType(takes_uploads=False, has_bases=False, options_of="mirror"),
+        IndexType(takes_uploads=False, has_bases=False, mirrored=True, options_of="mirror"),
     ),
 }
 
@@ -193,12 +193,18 @@ class IndexOptions:
         kind = _kind(given.get("type", "stage"), self.types)
         if kind not in self.types:
             raise Refused(f"unknown index type {kind[:_SHOWN]!r}", hint=suggestion(kind, self.types))
-        config = IndexConfig(name=name, type=kind, read_only=not self.types[kind].takes_uploads)
+        config = self.blank(name, kind)
         options = self._options_of(kind)
         for key, option in options.items():
             if option.default is not None and not option.spells:
                 config = _written(config, key, option, self._defaults.get(key, option.default(name)))
         return self._changed(config, given, tree)
+
+    def blank(self, name: IndexName, kind: str) -> IndexConfig:
+        """An index of a type with nothing set. One of a type that is not known here can only be read."""
+        declared = self.types.get(kind, IndexType(takes_uploads=False))
+        read_only = declared.mirrored or not declared.takes_uploads
+        return IndexConfig(name=name, type=kind, read_only=read_only, mirrored=declared.mirrored)
 
     def changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
         """The index with these options changed and all others as they are (see `DROP`)."""
@@ -272,10 +278,11 @@ class IndexOptions:
         """The options of a type, by key; of one that is not known here, those of a stage."""
         declared = self.types.get(kind, IndexType())
         wanted = {kind, declared.options_of}
+        inherits = declared.has_bases and not declared.mirrored
         return {
             key: option
             for key, option in self._options.items()
-            if wanted.intersection(option.types) and (declared.has_bases or key not in _BEQUEATHED)
+            if wanted.intersection(option.types) and (inherits or key not in _BEQUEATHED)
         }
 
     def _changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:

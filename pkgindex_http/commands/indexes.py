@@ -89,7 +89,7 @@ async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None
             print_json([_document(engine, each) for each in configs])
             return
     for each in configs:
-        origin = each.mirror_url if each.is_mirror else ",".join(each.bases)
+        origin = each.mirror_url if each.mirrored else ",".join(each.bases)
         click.echo(f"{each.name}\t{each.type}\t{'volatile' if each.volatile else 'permanent'}\t{origin}")
 
 

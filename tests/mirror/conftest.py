@@ -19,6 +19,7 @@ from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import ColdFile, Freshness
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
@@ -120,7 +121,7 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
     ) -> Mirror:
         store = of.store if of else MemoryIndex(clock)
         blobs = of.blobs if of else MemoryBlobs(clock=clock, staging=tmp_path / "staging")
-        index = IndexConfig(**{"name": INDEX, "type": "mirror", "mirror_url": url, **(config or {})})
+        index = mirror_config(**{"name": INDEX, "url": url, **(config or {})})
         await store.apply([PutUser(User(name=owner(index.name))), PutIndex(index)], who="test")
         decoded = MirrorSettings(**{**QUICK, **settings})
         readthrough = ReadThrough(

@@ -87,19 +87,17 @@ def translated_index(found: DumpIndex, known: IndexOptions) -> tuple[IndexConfig
     given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
     if "pypi_whitelist" in given:  # its name before devpi 3
         given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))
+    config = known.blank(name, kind)
     defaults: dict[str, Any] = {}
-    if kind != "mirror":  # what a missing key means to devpi
+    if not config.mirrored:  # what a missing key means to devpi
         defaults = {"acl_upload": (owner(name),), "acl_toxresult_upload": (ANONYMOUS,)}
         if not found.of_devpi_7:
             defaults["mirror_whitelist_inheritance"] = "union"
-    config = IndexConfig(name=name, type=kind, read_only=kind not in known.types, acl_read=(ANONYMOUS,), **defaults)
-    if kind in known.types:
-        config = replace(config, read_only=not known.types[kind].takes_uploads)
-    config, remarks = known.taken_over(config, given)
+    config, remarks = known.taken_over(replace(config, **defaults), given)
     config = _with_project_rules(config, found.projects, remarks)
     if kind not in known.types:
         remarks.insert(0, f"its type {kind!r} is not known here: it is kept with its files and takes no uploads")
-    if config.is_mirror and not config.mirror_url:
+    if config.mirrored and not config.mirror_url:
         remarks.append("it names no upstream: set mirror_url, until then only the files that came along are served")
     return config, remarks
 
@@ -115,7 +113,7 @@ def _with_project_rules(
         left = sorted(set(own) - {"name", PROJECT_RULES})
         if left:
             remarks.append(f"options of the project {raw} that are not known here were left out: {', '.join(left)}")
-        if PROJECT_RULES not in own or config.is_mirror:
+        if PROJECT_RULES not in own or config.mirrored:
             continue
         project = translated_project(raw)
         try:

@@ -95,7 +95,7 @@ class Parcels:
         """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
         config = allowed_index(tree, source, principal, Action.PUSH, project=project)
         (standing,) = await self._store.standings(project, [source])
-        if config.is_mirror:
+        if config.mirrored:
             await self._refresher(config).refresh(config, project, standing)
             (standing,) = await self._store.standings(project, [source])
         if not standing.holds or standing.status == QUARANTINED:
@@ -119,7 +119,7 @@ class Parcels:
         page = await self._store.page(config.name, project) if holds else None
         if page is None:
             return Holding(index=config.name)
-        hosted = not config.is_mirror
+        hosted = not config.mirrored
         release = await self._store.release(config.name, project, version) if hosted else None
         wanted = canonical_version(version)
         return Holding(
@@ -148,7 +148,7 @@ class Parcels:
                     f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
                 )
         holding = replace(parcel.holding, files=files)
-        if parcel.source.is_mirror:
+        if parcel.source.mirrored:
             holding = replace(holding, releases=(await self._described(holding, parcel.project),))
         return replace(parcel, holding=holding)
 
@@ -170,7 +170,7 @@ class Parcels:
         config = parcel.source
         blob = await self._blobs.stat(file.sha256) if file.sha256 else None
         if blob is None or file.size not in {None, blob.size}:
-            if not config.is_mirror:
+            if not config.mirrored:
                 raise Corrupt(f"the bytes of {file.filename} are not in the blob store, or damaged", hint=_RESTORE)
             arriving = await self._refresher(config).fetch(config, parcel.project, file)
             blob = await arriving.finished()
@@ -180,7 +180,7 @@ class Parcels:
         sidecar = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if sidecar is not None:
             return file
-        if not config.is_mirror:
+        if not config.mirrored:
             if file.metadata_sha256:
                 raise Corrupt(f"the metadata of {file.filename} is not in the blob store", hint=_RESTORE)
             return file

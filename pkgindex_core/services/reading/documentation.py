@@ -186,7 +186,7 @@ class Documentation:
         if joining and not any(offers):
             raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
         for standing in compress(joining, offers):
-            if tree.indexes[standing.index].is_mirror:
+            if tree.indexes[standing.index].mirrored:
                 continue
             attachments = await self._store.attachments(standing.index, project)
             attachment = _chosen([each for each in attachments if shown(standing.index, each)], version)

@@ -179,12 +179,12 @@ class Files:
             return known
         candidates = candidate_projects(filename)
         pair = await self._store.find_file(config.name, filename, candidates)
-        if pair is None and config.is_mirror and asking:
+        if pair is None and config.mirrored and asking:
             pair = await self._find_upstream(config, filename, candidates)
         found: Found | None = None
         if pair is not None and _pins(pinned, pair[1]):
             found = Found(project=pair[0], file=pair[1])
-        elif not config.is_mirror:
+        elif not config.mirrored:
             found = await self._find_attachment(config.name, pinned, filename)
         if found is None:
             await self._find_former(config.name, pinned, filename)
@@ -249,7 +249,7 @@ class Files:
         blob = await self._blobs.stat(sha256) if sha256 else None
         if blob is not None and file.size not in {None, blob.size}:
             blob = None  # damaged on the disk: a shorter file must not look whole
-        if blob is None and config.is_mirror:
+        if blob is None and config.mirrored:
             refresher = self._refresher(config)
             url = await refresher.external_url(config, file) if config.mirror_use_external_urls else None
             if url is not None:
@@ -270,7 +270,7 @@ class Files:
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
-        if blob is None and config.is_mirror:
+        if blob is None and config.mirrored:
             blob = await self._refresher(config).sidecar(config, known.found.project, file)
         if blob is None and file.metadata_sha256:
             raise Corrupt(

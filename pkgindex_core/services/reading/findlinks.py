@@ -104,7 +104,7 @@ class FindLinks:
         allowed_index(tree, start, principal, Action.READ)
         order = self._pages.order(tree, start).order
         readable = self._pages.readable(tree, order, principal)
-        hosted = [layer for layer in order if layer in readable and not tree.indexes[layer].is_mirror]
+        hosted = [layer for layer in order if layer in readable and not tree.indexes[layer].mirrored]
         rows = [(layer, row) for layer in hosted for row in await self._store.projects(layer, at=serial)]
         view = _View(
             tree=tree,

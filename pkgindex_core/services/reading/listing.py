@@ -122,9 +122,9 @@ class Listings:
             if layer not in readable:
                 continue
             config = tree.indexes[layer]
-            if config.is_mirror and config.mirror_no_project_list:
+            if config.mirrored and config.mirror_no_project_list:
                 partial.append(layer)
-            if not config.is_mirror or config.mirror_no_project_list:
+            if not config.mirrored or config.mirror_no_project_list:
                 for row in await self._store.projects(layer):
                     if not withheld(layer, row.name):
                         hosted[row.name] = joined(hosted.get(row.name), row)
@@ -203,7 +203,7 @@ class Listings:
         for layer in order:
             if layer not in readable:
                 continue
-            if not tree.indexes[layer].is_mirror:
+            if not tree.indexes[layer].mirrored:
                 for row in await self._store.projects(layer):
                     if (wanted in row.name or wanted in row.display_name.lower()) and shown(layer, row):
                         own.setdefault(row.name, row.display_name)
@@ -235,10 +235,10 @@ class Listings:
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
         """The names of an index itself."""
         config = allowed_index(await self._store.tree(), index, principal, Action.READ)
-        if not config.is_mirror or config.mirror_no_project_list:
+        if not config.mirrored or config.mirror_no_project_list:
             rows = await self._store.projects(index)
             stream = held(rows)
-            return OwnNames(pieces=_json_array(stream), partial=config.is_mirror)
+            return OwnNames(pieces=_json_array(stream), partial=config.mirrored)
         try:
             freshness = await self._refreshed(config)
         except Unavailable as error:

@@ -53,7 +53,7 @@ class Locating:
                 if directory is None or directory in package_directories(file):
                     return standing.index, file
                 break  # the page lists these other bytes, and they hide a base's file of the same name
-            if any(not decision.tree.indexes[standing.index].is_mirror for standing in decision.standings):
+            if any(not decision.tree.indexes[standing.index].mirrored for standing in decision.standings):
                 break  # the other candidates are parts of a private file's name, and no upstream is told of them
         if doubt is not None:
             raise doubt

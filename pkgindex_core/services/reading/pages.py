@@ -265,7 +265,7 @@ class Pages:
                 if verdict.joins and standing.index in readable
             ]
             unasked = [
-                (config, standing) for config, standing in joining if config.is_mirror and config.name not in news
+                (config, standing) for config, standing in joining if config.mirrored and config.name not in news
             ]
             if unasked:
                 news.update(await self._refresh(project, unasked, again=again))

@@ -154,7 +154,7 @@ class ProjectInformation:
     ) -> MergedPage:
         parts: list[tuple[IndexName, str, Page]] = []
         for standing in decision.standings:
-            mirrored = decision.tree.indexes[standing.index].is_mirror
+            mirrored = decision.tree.indexes[standing.index].mirrored
             page = await self._store.page(standing.index, project, at=None if mirrored else serial)
             if page is not None:
                 parts.append((standing.index, View(start=start, root=root).prefix(standing.index), page))
@@ -169,7 +169,7 @@ class ProjectInformation:
         """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
         offers = offered([standing.status for standing in decision.standings])
         for standing in compress(decision.standings, offers):
-            if decision.tree.indexes[standing.index].is_mirror:
+            if decision.tree.indexes[standing.index].mirrored:
                 continue
             release = await self._store.release(standing.index, project, version, at=serial)
             if release is not None:

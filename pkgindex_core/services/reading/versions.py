@@ -152,9 +152,7 @@ class Versions:
         offers = offered([standing.status for standing in decision.standings])
         found = await asyncio.gather(
             *(
-                self._layer(
-                    standing, project, version, serial, mirrored=decision.tree.indexes[standing.index].is_mirror
-                )
+                self._layer(standing, project, version, serial, mirrored=decision.tree.indexes[standing.index].mirrored)
                 for standing in compress(decision.standings, offers)
             )
         )

@@ -201,7 +201,28 @@ class TreeCases(IndexStoreCases):
         await self.seed()
         with pytest.raises(Conflict):
             await self.commit(PutIndex(mirror(DEV)))
-        assert not (await self.store.tree()).indexes[DEV].is_mirror
+        assert not (await self.store.tree()).indexes[DEV].mirrored
+
+    async def test_an_index_never_becomes_mirrored_or_hosted(self) -> None:
+        await self.commit(
+            PutUser(user("ann")), PutIndex(stage(DEV, type="own")), PutIndex(stage(PROD, type="own", mirrored=True))
+        )
+        for config in (stage(DEV, type="own", mirrored=True), stage(PROD, type="own")):
+            with pytest.raises(Conflict):
+                await self.commit(PutIndex(config))
+        indexes = (await self.store.tree()).indexes
+        assert (indexes[DEV].mirrored, indexes[PROD].mirrored) == (False, True)
+
+    async def test_what_an_index_holds_goes_by_what_is_stored_of_it_and_not_by_its_type(self) -> None:
+        await self.commit(
+            PutUser(user("ann")), PutIndex(stage(DEV, type="own")), PutIndex(stage(PROD, type="own", mirrored=True))
+        )
+        for index, page in ((DEV, PutFile(DEV, DEMO, hosted("demo-1.zip"))), (PROD, MirrorPage(PROD, DEMO, head()))):
+            await self.commit(page)
+            assert await self.store.page(index, DEMO) is not None
+        for change in (PutFile(PROD, DEMO, hosted("demo-2.zip")), MirrorPage(DEV, DEMO, head())):
+            with pytest.raises(Conflict):
+                await self.commit(change)
 
     async def test_dropping_no_index_is_missing(self) -> None:
         await self.seed()

@@ -126,5 +126,5 @@ class TestDumps:
     def test_a_remote_without_an_upstream_is_kept_and_told(self) -> None:
         """devpi 7 makes them."""
         found, remarks = self.told(config={"type": "remote", "volatile": True})
-        assert (found.is_mirror, found.mirror_url) == (True, "")
+        assert (found.mirrored, found.mirror_url) == (True, "")
         assert remarks == ["it names no upstream: set mirror_url, until then only the files that came along are served"]

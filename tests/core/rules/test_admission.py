@@ -11,6 +11,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import Verdict
 from pkgindex_core.rules.admission import MirrorWhitelist
 from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.testing.configs import index_config, mirror_config
 
 DEMO = ProjectName("demo")
 HOSTED = [IndexName(f"h/{number}") for number in range(6)]
@@ -25,17 +26,15 @@ def trees(draw: st.DrawFn) -> Tree:
     whitelist = st.lists(st.sampled_from(["*", "demo", "other"]), max_size=2, unique=True)
     inheritance = st.sampled_from(["intersection", "union"])
     indexes = {
-        name: IndexConfig(
-            name=name,
+        name: index_config(
+            name,
             bases=tuple(draw(bases)),
             mirror_whitelist=tuple(draw(whitelist)),
             mirror_whitelist_inheritance=draw(inheritance),
         )
         for name in HOSTED
     }
-    indexes |= {
-        name: IndexConfig(name=name, type="mirror", mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS
-    }
+    indexes |= {name: mirror_config(name, mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS}
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -108,9 +107,9 @@ def mirror_verdict(
     tree = Tree(
         serial=Serial(1),
         indexes={
-            DEV: IndexConfig(name=DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode),
-            BASE: IndexConfig(name=BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
-            PYPI: IndexConfig(name=PYPI, type="mirror"),
+            DEV: index_config(DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode),
+            BASE: index_config(BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
+            PYPI: mirror_config(PYPI),
         },
     )
     order = (DEV, BASE, PYPI)

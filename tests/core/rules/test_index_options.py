@@ -278,7 +278,12 @@ class TestPluginsOptions:
     """What a plugin declares is an option like any other."""
 
     OWN = IndexOptions(
-        {**TYPES, "constrained": IndexType(takes_uploads=False), "island": IndexType(has_bases=False)},
+        {
+            **TYPES,
+            "constrained": IndexType(takes_uploads=False),
+            "island": IndexType(has_bases=False),
+            "copies": IndexType(mirrored=True),
+        },
         {
             **OPTIONS,
             "constraints": IndexOption(parse=lambda value: tuple(value.split()) if isinstance(value, str) else tuple(value), types=("constrained",), default=lambda _: (), is_list=True),
@@ -295,6 +300,13 @@ class TestPluginsOptions:
 
     def test_a_type_without_bases_has_no_options_about_them(self):
         assert "bases" not in self.OWN.document(self.OWN.made(NAME, {"type": "island"}, TREE))
+
+    def test_a_type_may_be_mirrored_and_then_takes_and_inherits_nothing(self):
+        made = self.OWN.made(NAME, {"type": "copies"}, TREE)
+        assert (made.mirrored, made.read_only) == (True, True)
+        assert {"bases", "mirror_whitelist"}.isdisjoint(self.OWN.document(made))
+        for other in ("stage", "constrained", "island"):
+            assert not self.OWN.made(NAME, {"type": other}, TREE).mirrored
 
     def test_a_secret_is_kept_and_never_shown(self):
         made = self.OWN.made(NAME, {"hook": "https://hooks.test/secret"}, TREE)

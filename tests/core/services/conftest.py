@@ -22,6 +22,7 @@ from pkgindex_core.models import File, IndexConfig, PageHead, Standing, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Blob, ColdFile, Freshness, Refresher
+from pkgindex_core.testing.configs import index_config
 
 PYPI = IndexName("root/pypi")
 DEV = IndexName("root/dev")
@@ -126,7 +127,7 @@ class World:
         self.mirror = mirror
 
     async def index(self, name: str, **options: Any) -> IndexName:
-        config = IndexConfig(name=IndexName(name), **options)
+        config = index_config(name, **options)
         await self.engine.store.apply([PutIndex(config)], who="[test]")
         return config.name
 

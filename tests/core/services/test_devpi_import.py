@@ -349,7 +349,7 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
             ("foo-bar",),
             "union",
         )
-        assert tree[IndexName("alice/far")].is_mirror
+        assert tree[IndexName("alice/far")].mirrored
         assert report.complete
         remarks = [f"{one.kind} {one.name}: {one.reason}" for one in report.remarks]
         for word in (
