@@ -5,7 +5,7 @@ it needs to be true beforehand; a store checks that in the transaction that appl
 `Conflict`, and then nothing of the list has happened.
 
 Adding a change: a tagged Struct here, one branch in each engine's `_apply`, one rule in the contract suite.
-Never change the meaning of a stored tag.
+Never change the meaning of a stored tag. What earlier programs wrote of an index in another way is read by `stored_configs`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.kept_options import with_options
 from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
 from pkgindex_core.services.administering.examining import Examining
 from pkgindex_core.services.administering.identity import Identity
@@ -369,17 +370,19 @@ class Engine:
     def _first_indexes(self) -> list[IndexConfig]:
         url, credentials = without_credentials(self.settings.upstream)
         is_pypi = urlsplit(url).hostname == "pypi.org"
-        mirror = IndexConfig(
-            name=parse_index_name(MIRROR_NAME),
-            type="mirror",
-            read_only=True,
-            mirrored=True,
-            volatile=False,
-            acl_read=(ANONYMOUS,),
+        mirror = with_options(
+            IndexConfig(
+                name=parse_index_name(MIRROR_NAME),
+                type="mirror",
+                read_only=True,
+                mirrored=True,
+                volatile=False,
+                acl_read=(ANONYMOUS,),
+                title="PyPI" if is_pypi else "",
+            ),
             mirror_url=url,
             mirror_credentials=credentials,
             mirror_cache_expiry=self.settings.mirror.expiry,
-            title="PyPI" if is_pypi else "",
             mirror_web_url_fmt="https://pypi.org/project/{name}/" if is_pypi else "",
         )
         default = parse_index_name(self.settings.default_index)

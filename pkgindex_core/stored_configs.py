@@ -6,8 +6,10 @@ once as what it is today, and once for the fields that are no more; one that has
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from pkgindex_core.models import IndexConfig
@@ -17,13 +19,27 @@ class FormerConfig(Struct, frozen=True, kw_only=True):
     """The part of a stored configuration that earlier programs wrote in another way."""
 
     type: str = "stage"
+    mirror_whitelist: Any = UNSET
+    mirror_whitelist_inheritance: Any = UNSET
+    mirror_url: Any = UNSET
+    mirror_credentials: Any = UNSET
+    mirror_cache_expiry: Any = UNSET
+    mirror_use_external_urls: Any = UNSET
+    mirror_no_project_list: Any = UNSET
+    mirror_ignore_serial_header: Any = UNSET
+    absent_statuses: Any = UNSET
+    mirror_web_url_fmt: Any = UNSET
 
     def brought_up(self, config: IndexConfig) -> IndexConfig:
         """The same configuration as this program writes it."""
         # Being a mirror was no field once, but what an index of this type was.
-        if self.type == "mirror" and not config.mirrored:
-            return replace(config, mirrored=True)
-        return config
+        mirrored = config.mirrored or self.type == "mirror"
+        # Once fields beside the options, now options of the same names.
+        moved = msgspec.to_builtins(self)
+        moved.pop("type", None)
+        if not moved and mirrored == config.mirrored:
+            return config
+        return replace(config, mirrored=mirrored, options={**moved, **config.options})
 
 
 def decode_config(data: bytes) -> IndexConfig:

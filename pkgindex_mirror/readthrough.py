@@ -27,6 +27,7 @@ from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
 from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -93,7 +94,7 @@ class ReadThrough:
         self._no_sidecars: dict[urls.Origin, float] = {}
 
     def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         return (
             check is not None
             and check.outcome == ("current" if standing.holds else "absent")
@@ -103,12 +104,12 @@ class ReadThrough:
     async def refresh(
         self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
     ) -> Freshness:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         if again or check is None or not self._stands(check, index, holds=standing.holds):
             site = self._site(index)
             # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
             flight = self._flights.join(
-                (index.name, project, index.mirror_url, again),
+                (index.name, project, mirror_options(index).url, again),
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
@@ -117,11 +118,11 @@ class ReadThrough:
 
     async def refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
-        check = self._checks.get(index.name, NAMES, index.mirror_url)
+        check = self._checks.get(index, NAMES)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
             flight = self._flights.join(
-                (index.name, NAMES, index.mirror_url, False),
+                (index.name, NAMES, mirror_options(index).url, False),
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
@@ -135,7 +136,7 @@ class ReadThrough:
             return "it has no usable mirror_url: set mirror_url to an http or https URL"
         try:
             async with asyncio.timeout(_EXAMINATION):
-                return await base_problem(self._client, site, without_list=index.mirror_no_project_list)
+                return await base_problem(self._client, site, without_list=mirror_options(index).no_project_list)
         except TimeoutError:
             return f"its upstream {urls.shown(site.base)} gave no answer within {_EXAMINATION:.0f} s"
 
@@ -157,7 +158,7 @@ class ReadThrough:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
         if check is None:
             late = "its upstream has not answered yet"
-            check = Check(url=index.mirror_url, outcome="failed", since=self._clock.monotonic(), reason=late)
+            check = Check(url=mirror_options(index).url, outcome="failed", since=self._clock.monotonic(), reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, Verdict
+from pkgindex_core.rules.kept_options import unites_whitelists, whitelist
 
 EVERY_NAME = "*"
 
@@ -59,11 +60,12 @@ class MirrorWhitelist:
 
 def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
     """The indexes whose whitelists can open a name. An unknown mode is read as the stricter one."""
-    return hosted if configs and configs[0].mirror_whitelist_inheritance == "union" else hosted[:1]
+    return hosted if configs and unites_whitelists(configs[0]) else hosted[:1]
 
 
 def _names(config: IndexConfig, project: ProjectName) -> bool:
-    return project in config.mirror_whitelist or EVERY_NAME in config.mirror_whitelist
+    names = whitelist(config)
+    return project in names or EVERY_NAME in names
 
 
 def _hosted_reason(index: IndexName, project: ProjectName, holding: set[IndexName]) -> str:
@@ -81,7 +83,7 @@ def _mirror_reason(
     if claimed_by is None:
         return f"joins: no hosted index in the order has {project}"
     if opened_by is not None:
-        entry = project if project in opened_by.mirror_whitelist else EVERY_NAME
+        entry = project if project in whitelist(opened_by) else EVERY_NAME
         return f"joins: the mirror_whitelist of {opened_by.name} has {entry}, although {claimed_by} has {project}"
     names = [config.name for config in deciding]
     if len(names) == 1:

@@ -19,7 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
-from pkgindex_core.rules import devpi7_options
+from pkgindex_core.rules import devpi7_options, kept_options
 from pkgindex_core.rules import option_values as values
 from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
@@ -43,6 +43,8 @@ _BEQUEATHED: Final = frozenset(
 _GUARDED: Final = frozenset({"name", "type", "read_only", "mirrored", "mirror_credentials", "options"})
 """Fields of a configuration that no option writes by its name."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
+_UNSET: Final = {**_INDEX_FIELDS, **kept_options.DEFAULTS}
+"""What an option of this program is where nothing is set."""
 _SHOWN: Final = 200
 
 BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
@@ -236,8 +238,8 @@ class IndexOptions:
     def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
         """The index with what can be taken of another program's options, and a sentence about each that could not.
 
-        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option is called is
-        kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
+        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option of any type is called
+        is kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
         through what it should not, such as constraints.
         """
         options = self._options_of(config.type)
@@ -245,14 +247,19 @@ class IndexOptions:
         for key, value in given.items():
             option = options.get(key)
             if option is None:
-                if key not in LEGACY and key not in _NOT_OPTIONS:
+                if key in LEGACY or key in _NOT_OPTIONS:
+                    continue
+                if key in _GUARDED or key in self._options or key in kept_options.DEFAULTS:
+                    # A value that nobody has read must not lie where one is believed.
+                    remarks.append(f"{key} is no option of an index of type {config.type}; it was left out")
+                else:
                     config = replace(config, options={**config.options, key: _as_json(value)})
                     remarks.append(f"{key} is no option of this program; it is kept in case a plugin knows it")
                 continue
             try:
                 config = _written(config, key, option, _parsed(key, option, value, remarks))
             except Refused as error:
-                if (option.spells or key) not in _INDEX_FIELDS and option.default is not None:
+                if (option.spells or key) not in _UNSET and option.default is not None:
                     raise Refused(f"its {key} cannot be read: {'; '.join(error.problems)}") from error
                 remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
         return config, remarks
@@ -270,7 +277,7 @@ class IndexOptions:
             if option.secret or (key in renamed if of_devpi_7 else option.spells):
                 continue
             kept_as = option.spells or key
-            if option.default is not None or _value(config, kept_as) != _INDEX_FIELDS.get(kept_as):
+            if option.default is not None or _value(config, kept_as) != _UNSET.get(kept_as):
                 shown[key] = _as_json(_told(config, key, option))
         return shown
 
@@ -378,7 +385,7 @@ def _kind(said: Any, types: Mapping[str, IndexType]) -> str:
 
 
 def _value(config: IndexConfig, key: str) -> Any:
-    return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key)
+    return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key, _UNSET.get(key))
 
 
 def _told(config: IndexConfig, key: str, option: IndexOption) -> Any:
@@ -392,7 +399,7 @@ def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> 
     key = option.spells or key
     if key in _INDEX_FIELDS:
         return replace(config, **{key: value})
-    return replace(config, options={**config.options, key: _as_json(value)})
+    return kept_options.with_options(config, **{key: _as_json(value)})
 
 
 def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> Any:
@@ -400,7 +407,7 @@ def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> An
     try:
         return option.parse(value)
     except Refused:
-        if not option.is_list or key not in _INDEX_FIELDS:
+        if not option.is_list or key not in _UNSET:
             raise
     kept: list[Any] = []
     for word in values.words(value):

@@ -35,6 +35,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -251,7 +252,7 @@ class Files:
             blob = None  # damaged on the disk: a shorter file must not look whole
         if blob is None and config.mirrored:
             refresher = self._refresher(config)
-            url = await refresher.external_url(config, file) if config.mirror_use_external_urls else None
+            url = await refresher.external_url(config, file) if mirror_options(config).use_external_urls else None
             if url is not None:
                 return ElsewhereFile(file=file, url=url)
             arriving = await refresher.fetch(config, known.found.project, file)

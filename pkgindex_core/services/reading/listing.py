@@ -37,6 +37,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.name_streams import Names, Part, held, joined, listed, side_by_side, united, without
@@ -122,9 +123,10 @@ class Listings:
             if layer not in readable:
                 continue
             config = tree.indexes[layer]
-            if config.mirrored and config.mirror_no_project_list:
+            unlisted = config.mirrored and mirror_options(config).no_project_list
+            if unlisted:
                 partial.append(layer)
-            if not config.mirrored or config.mirror_no_project_list:
+            if unlisted or not config.mirrored:
                 for row in await self._store.projects(layer):
                     if not withheld(layer, row.name):
                         hosted[row.name] = joined(hosted.get(row.name), row)
@@ -235,7 +237,7 @@ class Listings:
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
         """The names of an index itself."""
         config = allowed_index(await self._store.tree(), index, principal, Action.READ)
-        if not config.mirrored or config.mirror_no_project_list:
+        if not config.mirrored or mirror_options(config).no_project_list:
             rows = await self._store.projects(index)
             stream = held(rows)
             return OwnNames(pieces=_json_array(stream), partial=config.mirrored)

@@ -10,6 +10,7 @@ from pkgindex_core.changes import (
     DropToken,
     DropUser,
     FileAbsent,
+    IndexIs,
     MirrorNames,
     MirrorPage,
     PutFile,
@@ -150,17 +151,23 @@ class TreeCases(IndexStoreCases):
             volatile=False,
             acl_read=(),
             acl_upload=("ann", ":AUTHENTICATED:"),
-            mirror_whitelist=("*",),
-            mirror_whitelist_inheritance="union",
             title="Ünïcode",
             description="…",
             custom_data=[1, "two"],
-            options={"plugin": {"x": 1}},
+            options={"mirror_whitelist": ["*"], "mirror_whitelist_inheritance": "union", "plugin": {"x": 1}},
         )
         serial = await self.commit(PutUser(user("ann")), PutIndex(config))
         tree = await self.store.tree()
         assert tree.indexes == {DEV: config}
         assert tree.serial == serial
+
+    async def test_a_configuration_made_with_tuples_is_what_is_stored(self) -> None:
+        config = stage(DEV, options={"mirror_whitelist": ("*", "six"), "plugin": {"x": [(1, (2,))]}})
+        await self.commit(PutUser(user("ann")), PutIndex(config))
+        assert (await self.store.tree()).indexes == {DEV: config}
+        serial = await self.commit(PutIndex(config), require=[IndexIs(config)])
+        (commit,) = await self.store.commits(Serial(serial - 1))
+        assert commit.changes == (PutIndex(config),)
 
     async def test_the_tree_changes_with_configurations_only(self) -> None:
         serial = await self.seed()

@@ -26,10 +26,12 @@ from pkgindex_core.errors import RequirementFailed
 from pkgindex_core.formats.store_dump import Segment, SegmentReader
 from pkgindex_core.models import Attachment, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.rules.kept_options import MirrorOptions, mirror_options, whitelist
 from pkgindex_core.testing.index_cases.values import ManualClock, hosted
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-DEV, MIRROR = IndexName("ann/dev"), IndexName("root/mirror")
+DEV, MIRROR, SECOND = IndexName("ann/dev"), IndexName("root/mirror"), IndexName("root/second")
+URL = "https://example.org/simple/"
 DEMO, OTHER, SIX = ProjectName("demo"), ProjectName("other"), ProjectName("six")
 
 
@@ -60,7 +62,8 @@ async def test_everything_of_schema_1_is_there(path: Path) -> None:
         assert [token.name for token in await store.tokens("ann")] == ["ci"]
         tree = await store.tree()
         assert tree.indexes[DEV].bases == (MIRROR,)
-        assert tree.indexes[MIRROR].mirror_credentials == "a:b"
+        assert mirror_options(tree.indexes[MIRROR]).credentials == "a:b"
+        assert (whitelist(tree.indexes[DEV]), mirror_options(tree.indexes[MIRROR]).url) == (["six"], URL)
         assert (tree.indexes[DEV].mirrored, tree.indexes[MIRROR].mirrored) == (False, True)
         page = await store.page(DEV, DEMO)
         assert page is not None
@@ -136,7 +139,26 @@ async def test_everything_of_schema_2_is_there(tmp_path: Path) -> None:
         assert await store.check() == []
         assert await store.head() == 8
         tree = await store.tree()
-        assert {name for name, config in tree.indexes.items() if config.mirrored} == {MIRROR, IndexName("root/second")}
+        assert {name for name, config in tree.indexes.items() if config.mirrored} == {MIRROR, SECOND}
+        assert mirror_options(tree.indexes[MIRROR]) == MirrorOptions(
+            url=URL,
+            credentials="a:b",
+            cache_expiry=60,
+            use_external_urls=True,
+            no_project_list=True,
+            ignore_serial_header=True,
+            absent_statuses=(404, 410, 403),
+            web_url_fmt="https://example.org/project/{name}/",
+        )
+        assert mirror_options(tree.indexes[SECOND]) == MirrorOptions()
+        assert tree.indexes[DEV].options == {
+            "mirror_whitelist": ["six", "*"],
+            "mirror_whitelist_inheritance": "union",
+            "plugin": {"x": [1, "two"]},
+        }
+        assert tree.indexes[IndexName("ann/gate")].options == {"constraints": ["six<2", "*"]}
+        before = (await store.tree(at=Serial(5))).indexes[MIRROR]
+        assert (before.mirrored, mirror_options(before).url) == (True, "https://first.example.org/simple/")
         (release,) = await store.releases(DEV, DEMO)
         assert (release.version, release.metadata) == ("1.0", b'{"summary": "one"}')
         assert [each.filename for each in await store.attachments(DEV, DEMO)] == ["demo-1.0.doc.zip"]

@@ -50,7 +50,7 @@ def devpi_loop(tree: Tree, order: Sequence[IndexName], holding: set[IndexName], 
     whitelisted = None
     private_hit = False
     whitelist: set[str] | None = None
-    mode = tree.indexes[order[0]].mirror_whitelist_inheritance
+    mode = tree.indexes[order[0]].options.get("mirror_whitelist_inheritance", "intersection")
     asked = {}
     for stage in order:
         config = tree.indexes[stage]
@@ -59,7 +59,7 @@ def devpi_loop(tree: Tree, order: Sequence[IndexName], holding: set[IndexName], 
                 asked[stage] = False
                 continue
         else:
-            own = set(config.mirror_whitelist)
+            own = set(config.options.get("mirror_whitelist", ()))
             if whitelist is None:
                 whitelist = own
             elif mode == "intersection":
