@@ -58,6 +58,8 @@ async def metadata_in(source: ByteSource, project: ProjectName) -> bytes | Odd |
     member = zip_parts.find_metadata(listing, project)
     if isinstance(member, Odd):
         return member
+    if member.start >= source.size:
+        return Odd("its metadata lies beyond its end")
     # The local header's name and extra field may differ in length from the directory's: read a little more than needed.
     room = member.start + zip_parts.LOCAL_SIZE + len(member.name) + member.compressed + 256
     around = await source.read(member.start, min(room, source.size))
