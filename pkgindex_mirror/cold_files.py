@@ -19,7 +19,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pkgindex_core.errors import PkgIndexError, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable, afresh
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Span
 
 WINDOW = 1024 * 1024
@@ -196,15 +196,7 @@ class ArrivingFile:
 
     def _raise_failure(self) -> None:
         if self._error is not None:
-            raise _again(self._error)
-
-
-def _again(error: PkgIndexError) -> PkgIndexError:
-    """A fresh exception for each reader: one object raised in many tasks would collect their tracebacks."""
-    copy = type(error).__new__(type(error), *error.args)
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error.__cause__
-    return copy
+            raise afresh(self._error)
 
 
 if TYPE_CHECKING:
