@@ -230,6 +230,8 @@ class Page(Struct, frozen=True, kw_only=True):
     head: PageHead
     rows: Collection[PageRow]
     """A tuple in no particular order, or, of a long mirrored page, rows by filename that are decoded while they are taken."""
+    content: str = ""
+    """As `Standing.content`."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -243,6 +245,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     file_count: int = 0
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
+    content: str = ""
+    """Names what a mirrored page says, where the stamp alone does not; empty otherwise."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):
