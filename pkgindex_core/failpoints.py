@@ -71,6 +71,12 @@ POINTS: Final[frozenset[str]] = frozenset(
         "fetch.committed",
         "sidecar.read",
         "sidecar.kept",
+        # what was learned, on its way into the stores behind the answers
+        "behind.learned",
+        "behind.gathered",
+        "behind.committed",
+        "behind.blob_learned",
+        "behind.blob_kept",
         # dumps and moving in
         "export.blobs_kept",
         "export.segment_written",
