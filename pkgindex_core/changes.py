@@ -148,7 +148,7 @@ class DropAttachment(Struct, frozen=True, tag=True):
 class MirrorPage(Struct, frozen=True, tag=True):
     """How a mirrored project's page differs from the one that is stored (all of it, when none is).
 
-    Carries the difference, not the page, so that the log grows with what changed and not with page sizes.
+    Carries the difference, so that the log grows with what changed and not with page sizes; or, of a page of ordinary size, `kept`.
     `put` replaces files of the same name; `drop` names may be absent and go before `put`. The head replaces the stored one.
     A change of nothing but `head.validators` and `head.fetched` keeps the page's stamp: what is shown did not change.
     """
@@ -162,6 +162,9 @@ class MirrorPage(Struct, frozen=True, tag=True):
     """A long difference comes in parts, of a commit each. Until the last one a project that was not held is not held, so that no
     short page is seen, and one that was held keeps its head: any mixture of old and new files may be seen. A first part begins
     anew: what is left of one whose last part never came goes."""
+    kept: bytes = b""
+    """All files of the page in one piece (`formats.kept_pages`); it replaces what is stored of them. It comes alone: nothing in `put`
+    and `drop`, and not in parts. Empty: the change is a difference."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):
