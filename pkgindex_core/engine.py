@@ -25,12 +25,14 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.errors import Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Refresher
+from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
@@ -84,8 +86,8 @@ class Engine:
         settings: Settings,
         plugins: Plugins,
         clock: Clock,
-        store: IndexStore,
-        blobs: BlobStore,
+        store: LearningIndex,
+        blobs: LearningBlobs,
         workers: ThreadPoolExecutor,
         refreshers: dict[str, Refresher],
         publishers: Sequence[Publisher],
@@ -286,6 +288,9 @@ class Engine:
             await ownership.settle(store)
             with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
                 await blobs.sweep(older_than=_ABANDONED_SECONDS)
+            store, blobs = _behind(store, blobs, clock)
+            stack.push_async_callback(blobs.finish)
+            stack.push_async_callback(store.finish)
             context = replace(context, index_store=store, blob_store=blobs)
             refreshers: dict[str, Refresher] = {}
             for kind, provider in plugins.refreshers().items() if mirrors else ():
@@ -354,6 +359,11 @@ class Engine:
         finally:
             await blobs.close()
 
+    async def settle(self) -> None:
+        """Wait until everything that was learned from upstreams so far is stored. Closing does so too."""
+        await self.blobs.settle()
+        await self.store.settle()
+
     async def last_commit(self) -> tuple[Serial, Timestamp]:
         """The head and when it was committed. A commit is read once, however large it is and whoever asks."""
         head = await self.store.head()
@@ -393,6 +403,12 @@ class Engine:
             acl_toxresult_upload=(ANONYMOUS,) if self.settings.devpi_defaults else (AUTHENTICATED,),
         )
         return [mirror, stage]
+
+
+def _behind(store: IndexStore, blobs: BlobStore, clock: Clock) -> tuple[IndexBehind, BlobsBehind]:
+    """The stores as everything above them has them: what was learned from upstreams is shown at once and stored behind."""
+    blobs_behind = BlobsBehind(blobs, clock=clock)
+    return IndexBehind(store, blobs=blobs_behind), blobs_behind
 
 
 def _public_url(settings: Settings) -> str:

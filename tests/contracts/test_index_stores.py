@@ -67,6 +67,10 @@ class TestSqliteIndex(IndexStoreContract):
             connection.close()
 
 
+LONG = 60.0
+"""Seconds for which nothing that was learned is stored by itself: a test says when."""
+
+
 class Behind(LearnedPageCases):
     """A store of another kind, with what is learned before it."""
 
@@ -88,9 +92,9 @@ class Behind(LearnedPageCases):
 
 class TestMemoryIndexBehind(Behind, TestMemoryIndex):
     async def open_store(self, context: Context) -> IndexStore:
-        return IndexBehind(await open_memory("memory://", context))
+        return IndexBehind(await open_memory("memory://", context), linger=LONG)
 
 
 class TestSqliteIndexBehind(Behind, TestSqliteIndex):
     async def open_store(self, context: Context) -> IndexStore:
-        return IndexBehind(await open_sqlite("sqlite://", context))
+        return IndexBehind(await open_sqlite("sqlite://", context), linger=LONG)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.engines.behind.storing import Storing
+from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.learning import LearningBlobs
@@ -29,11 +29,11 @@ _AT_ONCE: Final = 4
 class BlobsBehind:
     """A `LearningBlobs`. Used from one event loop; `close` stores what is pending and closes the store within."""
 
-    def __init__(self, inner: BlobStore, *, clock: Clock, limit: int = LIMIT) -> None:
+    def __init__(self, inner: BlobStore, *, clock: Clock, limit: int = LIMIT, linger: float = LINGER) -> None:
         self.inner = inner
         self._clock = clock
         self._pending: dict[Sha256, tuple[bytes, Blob]] = {}
-        self._storing = Storing(self._store, what="metadata files", limit=limit)
+        self._storing = Storing(self._store, what="metadata files", limit=limit, linger=linger)
 
     async def learn(self, data: bytes) -> Blob:
         blob = Blob(sha256_of(data), len(data), self._clock.now() / 1_000_000)
@@ -103,8 +103,12 @@ class BlobsBehind:
     async def sweep(self, *, older_than: float) -> int:
         return await self.inner.sweep(older_than=older_than)
 
-    async def close(self) -> None:
+    async def finish(self) -> None:
+        """Store what is pending, and take nothing more."""
         await self._storing.close()
+
+    async def close(self) -> None:
+        await self.finish()
         await self.inner.close()
 
     # Storing behind.

@@ -29,9 +29,9 @@ from pkgindex_core.changes import (
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.behind.blobs import BlobsBehind
-from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_one, weighed
+from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
-from pkgindex_core.engines.behind.storing import Storing
+from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, Standing
@@ -50,12 +50,14 @@ _ASKED_SINGLY: Final = 16
 class IndexBehind(PassingIndex):
     """A `LearningIndex`. Used from one event loop; `close` stores what is pending and closes the store within."""
 
-    def __init__(self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT) -> None:
+    def __init__(
+        self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT, linger: float = LINGER
+    ) -> None:
         """`blobs`: where bytes may be pending, which are stored before an upload that names them is committed."""
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
-        self._storing = Storing(self._store, what="pages", limit=limit)
+        self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
         self._turns = 0
 
     # Learning.
@@ -69,13 +71,13 @@ class IndexBehind(PassingIndex):
         await self._storing.room(weight)
         (now,) = await self.standings(change.project, [change.index])
         before = self._pending.get(key)
-        unseen = await self._is_unseen(change, now)
+        unseen = await self._is_unseen(change, now, content)
         count = count_after(change, now.file_count, await self._known(change, now))
         stamp = now.stamp if unseen else max(now.stamp, await self.inner.head())
         if now != seen or self._pending.get(key) is not before:
             raise change_rules.failed(ProjectAt(*key, seen.stamp))
         page = LearnedPage(
-            change if before is None else in_one(before.change, change),
+            (change,) if before is None else in_a_row(before.changes, change),
             base=now if before is None else before.base,
             standing=Standing(
                 index=change.index,
@@ -102,7 +104,10 @@ class IndexBehind(PassingIndex):
     async def settle(self) -> None:
         await self._storing.settle()
 
-    async def _is_unseen(self, change: MirrorPage, now: Standing) -> bool:
+    async def _is_unseen(self, change: MirrorPage, now: Standing, content: str) -> bool:
+        """Whether nothing that is shown changes, so that a commit keeps the stamp."""
+        if change.kept:
+            return now.holds and now.content == content
         if not now.holds or change.put or change.drop:
             return False
         page = await self.page(change.index, change.project)
@@ -111,7 +116,7 @@ class IndexBehind(PassingIndex):
     async def _known(self, change: MirrorPage, now: Standing) -> set[str]:
         """Those of the files that a change names which the page has."""
         names = {*change.drop, *(file.filename for file in change.put)}
-        if not now.holds:
+        if not now.holds or change.kept:
             return set()
         if len(names) > _ASKED_SINGLY:
             page = await self.page(change.index, change.project)
@@ -153,7 +158,7 @@ class IndexBehind(PassingIndex):
 
     async def _page(self, key: Key) -> Page | None:
         while (pending := self._pending.get(key)) is not None:
-            if not pending.base.holds:
+            if pending.is_whole:
                 (shown,) = await self._standings(key[1], [key[0]])
                 if shown is pending.standing:
                     return pending.page(None)
@@ -201,12 +206,12 @@ class IndexBehind(PassingIndex):
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         rows = await self.inner.projects(index, at=at)
-        pending = [page for page in self._pending.values() if page.change.index == index] if at is None else []
+        pending = [page for page in self._pending.values() if page.key[0] == index] if at is None else []
         if not pending:
             return rows
         shown = {row.name: row for row in rows}
         for page in pending:
-            project, head = page.change.project, page.change.head
+            project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
             if standing == page.standing:
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
@@ -248,8 +253,12 @@ class IndexBehind(PassingIndex):
         await self.settle()
         await self.inner.replay(commits)
 
-    async def close(self) -> None:
+    async def finish(self) -> None:
+        """Store what is pending, and take nothing more."""
         await self._storing.close()
+
+    async def close(self) -> None:
+        await self.finish()
         await self.inner.close()
 
     def _concerned(self, changes: Sequence[Change], require: Sequence[Requirement] = ()) -> Sequence[LearnedPage]:
@@ -290,7 +299,7 @@ class IndexBehind(PassingIndex):
             page.state = State.STORING
         try:
             commit = await self.inner.apply(
-                [page.change for page in pages], who=pages[0].who, require=_unchanged(pages)
+                [change for page in pages for change in page.changes], who=pages[0].who, require=_unchanged(pages)
             )
             failpoint("behind.committed")
         except BaseException as error:

@@ -27,11 +27,12 @@ _log = logging.getLogger(__name__)
 class Storing:
     """Calls `store` until nothing is pending; counts the bytes that are."""
 
-    def __init__(self, store: Callable[[], Awaitable[None]], *, what: str, limit: int) -> None:
-        """`store` makes one pass; it raises when the medium fails. `limit`: bytes that may be pending."""
+    def __init__(self, store: Callable[[], Awaitable[None]], *, what: str, limit: int, linger: float) -> None:
+        """`store` makes one pass; it raises when the medium fails. `limit`: bytes that may be pending; `linger`: seconds before a pass."""
         self._store = store
         self._what = what
         self._limit = limit
+        self._linger = linger
         self._pending = 0
         self._trouble: PkgIndexError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -86,11 +87,11 @@ class Storing:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        pause = LINGER
+        pause = self._linger
         while self._pending:
             await self._wait(pause)
             trouble = await self._pass()
-            pause = LINGER if trouble is None else RETRY
+            pause = self._linger if trouble is None else RETRY
             if trouble is not None and self._trouble is None:
                 _log.warning("%s that were learned from upstreams cannot be stored now: %s", self._what, trouble)
             self._trouble = trouble

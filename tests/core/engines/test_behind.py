@@ -33,6 +33,7 @@ from pkgindex_core.testing.index_cases.values import (
 
 DATA = b"Metadata-Version: 2.1\nName: demo\n"
 KEY = sha256_of(DATA)
+LONG = 60.0
 SEED = (PutUser(user("ann")), PutUser(user("root")), PutIndex(stage(DEV)), PutIndex(mirror(MIRROR)))
 
 
@@ -64,7 +65,7 @@ async def read(blobs: BlobsBehind, span: Span | None = None) -> bytes:
 
 
 async def test_a_blob_is_read_from_memory_until_it_is_stored(disk: SlowBlobs) -> None:
-    blobs = BlobsBehind(disk, clock=ManualClock())
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
     blob = await blobs.learn(DATA)
     assert (blob.sha256, blob.size) == (KEY, len(DATA))
     assert disk.blobs == {}
@@ -82,7 +83,7 @@ async def test_a_blob_is_read_from_memory_until_it_is_stored(disk: SlowBlobs) ->
 
 
 async def test_what_is_put_does_not_go_this_way(disk: SlowBlobs) -> None:
-    blobs = BlobsBehind(disk, clock=ManualClock())
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
     disk.go.clear()
     putting = asyncio.create_task(blobs.put(DATA))
     await asyncio.sleep(0)
@@ -94,9 +95,9 @@ async def test_what_is_put_does_not_go_this_way(disk: SlowBlobs) -> None:
 
 async def test_an_upload_that_names_pending_bytes_waits_for_them(disk: SlowBlobs) -> None:
     """Committed metadata never refers to a blob that is not durably stored."""
-    blobs = BlobsBehind(disk, clock=ManualClock())
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
     store = MemoryIndex(ManualClock())
-    index = IndexBehind(store, blobs=blobs)
+    index = IndexBehind(store, blobs=blobs, linger=LONG)
     await index.apply(SEED, who="ann")
     await blobs.learn(DATA)
     disk.go.clear()
@@ -113,7 +114,7 @@ async def test_an_upload_that_names_pending_bytes_waits_for_them(disk: SlowBlobs
 
 
 async def test_what_is_dropped_or_set_aside_is_not_stored_afterwards(disk: SlowBlobs) -> None:
-    blobs = BlobsBehind(disk, clock=ManualClock())
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
     await blobs.learn(DATA)
     assert await blobs.drop(KEY) is True
     await blobs.settle()
@@ -124,7 +125,7 @@ async def test_what_is_dropped_or_set_aside_is_not_stored_afterwards(disk: SlowB
 
 
 async def test_what_is_pending_is_bounded(disk: SlowBlobs) -> None:
-    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000)
+    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000, linger=LONG)
     disk.go.clear()
     for number in range(3):
         await blobs.learn(b"%d" % number)
@@ -143,7 +144,7 @@ async def test_a_full_disk_serves_what_is_pending_and_refuses_what_is_beyond_the
 ) -> None:
     monkeypatch.setattr(storing, "RETRY", 0.001)
     disk.trouble = StorageFull("no room")
-    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000)
+    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000, linger=LONG)
     await blobs.learn(DATA)
     with pytest.raises(StorageFull):
         await blobs.settle()
@@ -164,7 +165,7 @@ async def test_a_full_disk_serves_what_is_pending_and_refuses_what_is_beyond_the
 
 async def test_what_cannot_be_stored_at_the_end_is_told(disk: SlowBlobs, caplog: pytest.LogCaptureFixture) -> None:
     disk.trouble = StorageFull("no room")
-    blobs = BlobsBehind(disk, clock=ManualClock())
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
     await blobs.learn(DATA)
     await blobs.close()
     assert "are forgotten: no room" in caplog.text
@@ -174,7 +175,7 @@ async def test_what_cannot_be_stored_at_the_end_is_told(disk: SlowBlobs, caplog:
 
 async def test_pages_beyond_the_bound_wait_for_the_store() -> None:
     store = MemoryIndex(ManualClock())
-    index = IndexBehind(store, limit=2000)
+    index = IndexBehind(store, limit=20_000, linger=LONG)
     await index.apply(SEED, who="ann")
     for number in range(50):
         project = ProjectName(f"p{number}")
@@ -212,7 +213,7 @@ def test_a_mirror_that_is_stored_behind_reads_as_one_that_is_stored_at_once(
 
 
 async def _compare(steps: list[MirrorPage | list[Change] | None]) -> None:
-    behind, plain = IndexBehind(MemoryIndex(ManualClock())), MemoryIndex(ManualClock())
+    behind, plain = IndexBehind(MemoryIndex(ManualClock()), linger=LONG), MemoryIndex(ManualClock())
     for store in (behind, plain):
         await store.apply(SEED, who="ann")
     for step in steps:
