@@ -108,6 +108,10 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_mirror(self) -> bool:
         return self.type == "mirror"
 
+    @property
+    def mirrored(self) -> bool:
+        return self.type == "mirror"
+
 
 class Tree(Struct, frozen=True, kw_only=True):
     """Every index there is, as of one moment."""

@@ -62,7 +62,7 @@ async def welcome(ask: Ask) -> Reply:
 async def search_page(ask: Ask) -> Reply | None:
     """The projects of an index for a person; None when no mirror is among its layers, and the plain list will do."""
     text = (ask.query("q") or "").strip()[:_TEXT_LIMIT]
-    found = await ask.engine.listings.search(ask.index, text, principal=ask.principal, limit=_SHOWN)
+    found = await ask.engine.searching.search(ask.index, text, principal=ask.principal, limit=_SHOWN)
     if not found.mirrors:
         return None
     field = (

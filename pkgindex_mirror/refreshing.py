@@ -11,19 +11,19 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
@@ -36,7 +36,6 @@ _LARGE = 64 * 1024
 """Pages beyond this are read in a worker: about a millisecond of the loop's time."""
 LEARNED = 5_000
 """Files of a difference that is shown at once and stored behind; a larger one is stored first, in parts if need be."""
-_CONFLICTS_LIMIT = 8
 _BACKWARDS_LIMIT = 3
 
 Value = TypeVar("Value")
@@ -129,7 +128,10 @@ class Refreshing:
         failpoint("page.parsed")
         for note in listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        for alarm in await self._learn_page(index, project, listing, validators, size):
+        alarms = await self._learn_page(index, project, listing, validators, size)
+        if isinstance(alarms, Unreadable):
+            return self._checks.failed(index, project, alarms.reason, lasting=True)
+        for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.learned")
         check = self._checks.current(index, project, validators)
@@ -139,35 +141,39 @@ class Refreshing:
 
     async def _learn_page(
         self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
-    ) -> Sequence[str]:
-        """Tell the store the difference, and commit a long one at once, in parts; return the alarms."""
+    ) -> Sequence[str] | Unreadable:
+        """Tell the store the difference, and commit a long one at once, in parts; return the alarms. `Unreadable`: files are known, and the page may
+        be no listing.
+        """
         fetched = self._clock.now()
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> Sequence[str] | Unreadable:
             standing, page = await self._stored(index, project)
+            if listing.doubt and page is not None and page.rows:
+                return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
             stamp = standing.stamp
             difference = PageDifference(stored=page, listing=listing, part=PART)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
-            try:
-                while (change := await self._compute(size, partial(next, changes, None))) is not None:
-                    same = await same_upstream(self._store, index)
-                    if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
-                        await self._learn(change, same.config, standing)
-                        continue
-                    require = (same, ProjectAt(index.name, project, stamp))
-                    commit = await self._store.apply([change], who=WHO, require=require)
-                    stamp = commit.serial if commit is not None else stamp
-                    if change.part in {"first", "middle"}:
-                        failpoint("page.part_committed")
-            except RequirementFailed:
-                continue
+            while (change := await self._compute(size, partial(next, changes, None))) is not None:
+                same = await same_upstream(self._store, index)
+                if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
+                    await self._learn(change, same.config, standing)
+                    continue
+                require = (same, ProjectAt(index.name, project, stamp))
+                commit = await self._store.apply([change], who=WHO, require=require)
+                stamp = commit.serial if commit is not None else stamp
+                if change.part in {"first", "middle"}:
+                    failpoint("page.part_committed")
             return difference.alarms
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+        return await until_committed(attempt, _restless(project))
 
     async def amend(
         self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
     ) -> None:
         """Tell the store what we learned of one file. A file that is no longer listed needs nothing."""
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> None:
             standing, page = await self._stored(index, project)
             file = await self._store.file(index.name, project, filename)
             if page is None or file is None:
@@ -176,10 +182,9 @@ class Refreshing:
             if changed == file:
                 return
             same = await same_upstream(self._store, index)
-            with suppress(RequirementFailed):
-                await self._learn(MirrorPage(index.name, project, page.head, (changed,)), same.config, standing)
-                return
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+            await self._learn(MirrorPage(index.name, project, page.head, (changed,)), same.config, standing)
+
+        await until_committed(attempt, _restless(project))
 
     async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> None:
         """What loses the race against another process is asked for again, by what that one has stored."""
@@ -200,6 +205,10 @@ class Refreshing:
         if size < _LARGE:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+
+def _restless(project: ProjectName) -> str:
+    return f"the page of {project} is changed by somebody else all the time"
 
 
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:

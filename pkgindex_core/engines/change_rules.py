@@ -19,6 +19,7 @@ from pkgindex_core.changes import (
     IndexAbsent,
     IndexIs,
     IndexPresent,
+    MirrorPage,
     ProjectAt,
     Requirement,
     UserAbsent,
@@ -27,7 +28,8 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed
+from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, RequirementFailed
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 
@@ -64,6 +66,18 @@ def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     if not config.is_mirror:
         raise Conflict(f"index {name!r} is not a mirror: it holds what was uploaded to it")
     return config
+
+
+def kept_rows(change: MirrorPage) -> KeptRows | None:
+    """The page that a change brings in one piece; None when it is a difference."""
+    if not change.kept:
+        return None
+    if change.put or change.drop or change.part != "whole":
+        raise Refused(f"the page of {change.project!r} comes in one piece and as a difference", hint="send either")
+    try:
+        return KeptRows(change.kept)
+    except Corrupt as error:
+        raise Refused(f"the page of {change.project!r} cannot be stored: {error.message}") from error
 
 
 def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:

@@ -27,8 +27,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.clock import from_rfc3339
+from pkgindex_core.compression import ZstdError
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import fragment
 from pkgindex_core.formats.versions import listed_versions, version_ranks
@@ -129,16 +130,16 @@ def page_content(head: PageHead, kept: bytes) -> str:
 
 
 class KeptRows(Collection[PageRow]):
-    """The rows of a kept page, by filename, made while they are taken."""
+    """The rows of a kept page, by filename, made while they are taken. Raises `Corrupt`, when it is made or later, for other bytes."""
 
     def __init__(self, kept: bytes) -> None:
-        """Read what the page is; its files are unpacked when somebody wants one. Raises `Refused` for what is no kept page."""
+        """Read what the page is; its files are unpacked when somebody wants one."""
         try:
             self._kept = _kept_decoder.decode(kept)
         except msgspec.DecodeError as error:
-            raise Refused(f"this is no kept page: {error}") from error
+            raise Corrupt(f"a kept page cannot be read: {error}") from error
         if self._kept.format != _FORMAT:
-            raise Refused(f"a kept page of format {self._kept.format}; this program knows {_FORMAT}")
+            raise Corrupt(f"a kept page has the format {self._kept.format}; this program knows {_FORMAT}")
         self.kept = kept
 
     @property
@@ -200,7 +201,10 @@ class KeptRows(Collection[PageRow]):
 
     @cached_property
     def _content(self) -> _Content:
-        return _content_decoder.decode(zstd.decompress(self._kept.packed))
+        try:
+            return _content_decoder.decode(zstd.decompress(self._kept.packed))
+        except (msgspec.DecodeError, ZstdError) as error:
+            raise Corrupt(f"a kept page cannot be read: {error}") from error
 
     @property
     def _hidden(self) -> list[Hidden]:

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.models import IndexConfig, Standing
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.blob_store import Blob, BlobStore
 from pkgindex_core.protocols.index_store import IndexStore
 
@@ -36,6 +37,13 @@ class LearningIndex(IndexStore, Protocol):
         what was learned is dropped and `lost` is called: ask the upstream again, with what is stored.
 
         Waits while more is pending than may be; while the medium fails as well, raises what `apply` would.
+        """
+        ...
+
+    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
+        """Have this called whenever a project reads differently although nothing was committed (`tools.currency.Currency.touch`).
+
+        What is committed of it later is told by `touched`, as every commit is.
         """
         ...
 

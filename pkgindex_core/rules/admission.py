@@ -2,7 +2,7 @@
 
 The guard against dependency confusion. A name that any hosted index of the order has is never taken from a mirror,
 unless the whitelists open it; hosted indexes never block each other, and neither do mirrors. devpi words the rule as a
-loop that carries three variables along the order (reference/devpi.md 3.2, restated in the tests). Since mirrors stand
+loop that carries three variables along the order (restated in the tests). Since mirrors stand
 last and the loop's permission is never taken back, it has a closed form:
 
     mirrors join  =  no hosted index of the order has the name,  or the whitelists open it
@@ -20,7 +20,7 @@ names, so layers that may not be read are left out of the page afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import IndexConfig, Standing, Tree
@@ -55,6 +55,52 @@ class MirrorWhitelist:
             else Verdict(index=config.name, joins=True, reason=_hosted_reason(config.name, project, holding))
             for config in configs
         )
+
+    def settle(
+        self,
+        tree: Tree,  # noqa: ARG002  # the role's signature
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],  # noqa: ARG002  # the role's signature
+        verdicts: Sequence[Verdict],
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        unknown: Collection[IndexName],  # noqa: ARG002  # the role's signature
+    ) -> tuple[Verdict, ...]:
+        """What a mirror has makes no difference."""
+        return tuple(verdicts)
+
+
+class FirstMirror(MirrorWhitelist):
+    """The same, and of several mirrors only the first that has the project gives it, as uv's `first-index` does on the client's side."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "first-mirror-1"
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],
+        verdicts: Sequence[Verdict],
+        project: ProjectName,
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """A mirror behind the one that has the project is left out; one that may have it (`unknown`) counts as if it had."""
+        settled: list[Verdict] = []
+        first: IndexName | None = None
+        for standing, verdict in zip(standings, verdicts, strict=True):
+            if not verdict.joins or not tree.indexes[verdict.index].mirrored:
+                settled.append(verdict)
+            elif first is not None:
+                reason = f"left out: {first} is the first mirror that has {project}"
+                if first in unknown:
+                    reason = f"left out: {first} comes first, and whether it has {project} is not known now"
+                settled.append(Verdict(index=verdict.index, joins=False, reason=reason))
+            else:
+                settled.append(verdict)
+                if standing.holds or verdict.index in unknown:
+                    first = verdict.index
+        return tuple(settled)
 
 
 def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
@@ -91,3 +137,4 @@ def _mirror_reason(
 
 if TYPE_CHECKING:
     _: type[AdmissionPolicy] = MirrorWhitelist
+    _also: type[AdmissionPolicy] = FirstMirror

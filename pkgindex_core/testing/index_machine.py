@@ -57,10 +57,11 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.index_store import EVERYTHING, IndexStore
 from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
@@ -95,6 +96,7 @@ _files = st.builds(
     metadata_sha256=st.sampled_from([None, sha256_of(b"m")]),
 )
 _mirrored_files = _files | st.builds(unfetched, _filenames)
+_kept = st.builds(lambda files: keep(PROJECTS[0], files).kept, st.lists(_mirrored_files, max_size=4))
 _heads = st.builds(
     PageHead,
     display_name=st.sampled_from(["", "Demo"]),
@@ -158,6 +160,7 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         st.lists(_filenames, max_size=3).map(tuple),
         st.sampled_from(["whole", "whole", "first", "middle", "last"]),
     ),
+    st.builds(MirrorPage, _mirrors, st.just(PROJECTS[0]), _heads, kept=_kept),
     st.builds(MirrorPage, _mirrors, _projects, _heads),
     st.builds(DropMirrorPage, _mirrors, _projects),
     st.builds(
@@ -286,9 +289,16 @@ class IndexMachine(RuleBasedStateMachine):
         assert self._run(_past(self._store, None)) == self._run(_past(self._model, None))
         assert self._run(_present(self._store)) == self._run(_present(self._model))
 
+    @rule(back=st.integers(0, 12))
+    def compare_what_was_touched(self, back: int) -> None:
+        """A store may say that it is too much to tell."""
+        after = Serial(self._run(self._model.head()) - back)
+        touched = self._run(self._store.touched(after))
+        assert touched == EVERYTHING or touched == self._run(self._model.touched(after))
+
     @invariant()
     def heads_agree(self) -> None:
-        assert self._run(self._store.head()) == self._run(self._model.head())
+        assert self._run(self._store.head()) == self._run(self._model.head()) == self._store.seen()
 
     def teardown(self) -> None:
         try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pkgindex_core.testing.index_cases.hosted import FileCases, ProjectCases
 from pkgindex_core.testing.index_cases.identity import TreeCases, UserCases
+from pkgindex_core.testing.index_cases.kept import KeptPageCases
 from pkgindex_core.testing.index_cases.log import (
     CommitCases,
     ConcurrencyCases,
@@ -24,6 +25,7 @@ from pkgindex_core.testing.index_cases.log import (
     RequirementCases,
 )
 from pkgindex_core.testing.index_cases.mirrored import MirrorNamesCases, MirrorPageCases
+from pkgindex_core.testing.index_cases.noticing import NoticingCases
 from pkgindex_core.testing.index_cases.releases import ReleaseCases
 
 
@@ -36,9 +38,11 @@ class IndexStoreContract(
     FileCases,
     ReleaseCases,
     MirrorPageCases,
+    KeptPageCases,
     MirrorNamesCases,
     ConcurrencyCases,
     ReplayCases,
+    NoticingCases,
     LifeCases,
 ):
     """Subclass, name it `Test…`, and give it the medium."""

@@ -37,6 +37,7 @@ FLOORS = {
     "pkgindex_core.engines.*": ROOMS,
     "pkgindex_core.services.*": ROOMS,
     "pkgindex_core.builtin": COMPOSITION,
+    "pkgindex_core.composition.*": COMPOSITION,
     "pkgindex_core.config": COMPOSITION,
     "pkgindex_core.engine": COMPOSITION,
     "pkgindex_core.options": COMPOSITION,

@@ -79,7 +79,7 @@ class Mirror:
             await self.settle()
 
     async def is_fresh(self, project: ProjectName = DEMO) -> bool:
-        return self.readthrough.is_fresh(self.index, project, await self.standing(project))
+        return self.readthrough.is_current(self.index, project, await self.standing(project))
 
     async def files(self, project: ProjectName = DEMO) -> dict[str, File]:
         page = await self.store.page(self.index.name, project)
@@ -96,7 +96,7 @@ class Mirror:
         return b"".join([data async for data in arriving.read()])
 
     async def sidecar(self, filename: str, project: ProjectName = DEMO) -> bytes:
-        blob = await self.readthrough.sidecar(self.index, project, await self.file(filename, project))
+        blob = await self.readthrough.metadata(self.index, project, await self.file(filename, project))
         await self.settle()
         return self.blobs.blobs[blob.sha256][0]
 

@@ -96,6 +96,26 @@ class TestBreaker:
         breaker.failed(now)
         assert breaker.remaining(now) == 1
 
+    def test_requests_that_were_under_way_when_it_opened_do_not_delay_the_probe(self) -> None:
+        breaker = CircuitBreaker(failures=1, interval=60, first=1)
+        for _ in range(10):
+            breaker.failed(0.5)
+        assert breaker.remaining(0.5) == 1
+        assert breaker.permits(1.5)
+        breaker.failed(1.5)
+        breaker.failed(1.6)
+        assert breaker.remaining(1.5) == 2
+        breaker.failed(1.7, rest=30)
+        assert breaker.remaining(1.7) == 30
+
+    def test_one_wish_to_be_left_alone_opens_it_for_that_time(self) -> None:
+        breaker = CircuitBreaker(failures=5, interval=5, first=1)
+        breaker.failed(0, rest=60)
+        assert breaker.is_open
+        assert breaker.remaining(0) == 60
+        assert not breaker.permits(59)
+        assert breaker.permits(60)
+
 
 def decoded(encoding: str, *pieces: bytes, limit: int = 1 << 20) -> bytes:
     decoder = BodyDecoder(encoding, limit)

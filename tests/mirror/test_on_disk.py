@@ -92,13 +92,13 @@ async def test_pages_files_and_sidecars(upstream: ScriptedUpstream, mirror: Mirr
     upstream.algorithms = ("md5",)
     upstream.add("demo", WHEEL)
     assert (await mirror.refresh()).state == "fresh"
-    blob = await mirror.readthrough.sidecar(mirror.index, "demo", await mirror.file(WHEEL.filename))
+    blob = await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
     assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
     assert await mirror.download(WHEEL.filename) == WHEEL.data
     await (await mirror.fetch(WHEEL.filename)).finished()
     file = await mirror.file(WHEEL.filename)
     assert (file.sha256, file.metadata_sha256) == (WHEEL.sha256, blob.sha256)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ async def test_a_client_that_has_a_whole_wheel_gets_its_metadata_from_it(
     try:
         assert await mirror.download(WHEEL.filename) == WHEEL.data
         await asyncio.to_thread(syncing.wait, 30)
-        blob = await mirror.readthrough.sidecar(mirror.index, "demo", await mirror.file(WHEEL.filename))
+        blob = await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
         assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
         # A second client of the wheel waits for nothing, too.
         assert await mirror.download(WHEEL.filename) == WHEEL.data

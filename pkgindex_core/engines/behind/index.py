@@ -58,7 +58,7 @@ class IndexBehind(PassingIndex):
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
         self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
-        self._turns = 0
+        self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
 
     # Learning.
 
@@ -71,7 +71,7 @@ class IndexBehind(PassingIndex):
         await self._storing.room(weight)
         (now,) = await self.standings(change.project, [change.index])
         before = self._pending.get(key)
-        unseen = await self._is_unseen(change, now, content)
+        unseen = await self._is_unseen(change, now)
         count = count_after(change, now.file_count, await self._known(change, now))
         stamp = now.stamp if unseen else max(now.stamp, await self.inner.head())
         if now != seen or self._pending.get(key) is not before:
@@ -97,18 +97,23 @@ class IndexBehind(PassingIndex):
             page.state = before.state
             self._storing.gone(before.size)
         self._pending[key] = page
-        self._turns += 1
+        self._tell(key)
         self._storing.added(page.size)
         failpoint("behind.learned")
+
+    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
+        self._listeners.append(touched)
 
     async def settle(self) -> None:
         await self._storing.settle()
 
-    async def _is_unseen(self, change: MirrorPage, now: Standing, content: str) -> bool:
+    def _tell(self, key: Key) -> None:
+        for touched in self._listeners:
+            touched(*key)
+
+    async def _is_unseen(self, change: MirrorPage, now: Standing) -> bool:
         """Whether nothing that is shown changes, so that a commit keeps the stamp."""
-        if change.kept:
-            return now.holds and now.content == content
-        if not now.holds or change.put or change.drop:
+        if not now.holds or change.put or change.drop or change.kept:
             return False
         page = await self.page(change.index, change.project)
         return page is not None and change_rules.looks_the_same(page.head, change.head)
@@ -124,9 +129,6 @@ class IndexBehind(PassingIndex):
         return {name for name in names if await self.file(change.index, change.project, name) is not None}
 
     # Reading.
-
-    def generation(self) -> int:
-        return hash((self.inner.generation(), self._turns))
 
     def standings(
         self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
@@ -339,7 +341,7 @@ class IndexBehind(PassingIndex):
         if now is not None:
             now.state = State.LOST
             self._storing.gone(now.size)
-            self._turns += 1
+            self._tell(now.key)
             now.lost()
 
 

@@ -24,7 +24,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
+from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
 
 _Value = TypeVar("_Value")
 Coming = Coroutine[Any, Any, _Value]
@@ -38,6 +38,16 @@ class PassingIndex:
 
     def generation(self) -> int:
         return self.inner.generation()
+
+    @property
+    def lag(self) -> float:
+        return self.inner.lag
+
+    def seen(self) -> Serial:
+        return self.inner.seen()
+
+    def touched(self, after: Serial) -> Coming[Touched | Everything]:
+        return self.inner.touched(after)
 
     def head(self) -> Coming[Serial]:
         return self.inner.head()

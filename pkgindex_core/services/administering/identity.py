@@ -1,27 +1,27 @@
 """Who asks: from what a request presented to a principal, at the cost of a dictionary look-up when warm.
 
 A verdict is kept under the hash of the credentials together with what it was reached from (the stored password hash, the token).
-While the store's generation is unchanged it holds as it is; after any commit, by any process, its grounds are
+While no user and no token changes it holds as it is; after a commit that changes one, by any process, its grounds are
 read again (a row or two) and compared, so that a revoked token or a changed password ends at the next request. Expiry is
 looked at every time. Wrong credentials are remembered the same way: a misconfigured client costs one slow hash, not one a request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed, Unavailable
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
@@ -29,6 +29,9 @@ from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, Inde
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText, new_token
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.single_flight import SingleFlight
 
 _LOGIN_TURNS: Final = 5
 
@@ -54,7 +57,8 @@ class _Grounds(Struct, frozen=True):
 class _Kept(Struct):
     principal: Principal | None
     grounds: _Grounds
-    generation: int
+    moment: Moment
+    """Before the grounds were read."""
     until: float
     """Monotonic seconds. Verdicts on grounds that are not ours to watch (a directory's, say) are short-lived."""
 
@@ -66,18 +70,20 @@ class Identity:
         self,
         *,
         store: IndexStore,
+        currency: Currency,
         authenticators: Sequence[Authenticator],
         clock: Clock,
         house: HouseRules = HouseRules(),  # noqa: B008 - a frozen value
         most_tokens: int = 1000,
     ) -> None:
         self._store = store
+        self._currency = currency
         self._nobody = Principal(house=house)
         self._authenticators = authenticators
         self._clock = clock
         self._most_tokens = most_tokens
         self._kept: BoundedCache[Sha256, _Kept] = BoundedCache(_VERDICTS)
-        self._judging: dict[Sha256, tuple[_Grounds, asyncio.Task[_Kept]]] = {}
+        self._judging: SingleFlight[_Kept] = SingleFlight()
 
     def at_home(self, principal: Principal) -> Principal:
         """A principal under the rules of the house: for whoever learned in another way who asks."""
@@ -88,14 +94,15 @@ class Identity:
         if credentials is None:
             return self._nobody
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
-        generation = self._store.generation()
+        await self._currency.catch_up()
+        moment = self._currency.moment()
         kept = self._kept.get(key)
         token_text = read_token(credentials.secret) or read_token(credentials.username)
-        if kept is None or kept.generation != generation or kept.until <= self._clock.monotonic():
+        if kept is None or not self._is_current(kept) or kept.until <= self._clock.monotonic():
             grounds = await self._grounds(credentials.username, token_text)
             if kept is None or kept.grounds != grounds or kept.until <= self._clock.monotonic():
-                kept = await self._judged_once(key, credentials, token_text, grounds, generation)
-            kept.generation = generation
+                kept = await self._judged_once(key, credentials, token_text, grounds, moment)
+            kept.moment = moment
         self._kept.put(key, kept)
         token = kept.grounds.token
         if kept.principal is None:
@@ -106,21 +113,27 @@ class Identity:
             raise Denied(f"the token {token.id} has expired", anonymous=True, hint="make a new one")
         return kept.principal
 
+    def _is_current(self, kept: _Kept) -> bool:
+        """Whether its grounds are as they were."""
+        return self._currency.holds(kept.moment, tree=False, identities=True)
+
     async def login(self, username: str, password: str) -> tuple[str, int]:
         """Exchange a password for a token of the same rights; return its text and its life in seconds."""
         if read_token(username) or read_token(password):
             # A token that renewed itself would outlive every expiry and every change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
-        for _ in range(_LOGIN_TURNS):
+
+        async def attempt(_: int) -> str:
             user = await self._store.user(username)
             principal = await self.identify(Credentials(username=username, secret=password))
             if principal.name is None or principal.scope is not None:
                 raise Denied("a login needs a user name and a password", anonymous=True)
             # A password that is changed meanwhile ends every log-in, and this one would begin after that.
             same = [UserIs(user)] if user is not None and user.name == principal.name else []
-            with suppress(RequirementFailed):
-                return await self.issue_login(principal, require=same), LOGIN_SECONDS
-        raise Unavailable(f"user {username!r} changes faster than they can log in", retry_after=1)
+            return await self.issue_login(principal, require=same)
+
+        restless = f"user {username!r} changes faster than they can log in"
+        return await until_committed(attempt, restless, turns=_LOGIN_TURNS), LOGIN_SECONDS
 
     async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
         """The text of a log-in for somebody whose identity is established, as long as `require` holds.
@@ -216,33 +229,25 @@ class Identity:
         return _Grounds(await self._store.user(token.user) if token else None, token)
 
     async def _judged_once(
-        self, key: Sha256, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int
+        self, key: Sha256, credentials: Credentials, text: TokenText | None, grounds: _Grounds, moment: Moment
     ) -> _Kept:
         """One verdict for all who present the same at once: a farm that starts cold costs one slow hash, not one a request."""
-        same = self._judging.get(key)
-        if same is None or same[0] != grounds:
-            judging = self._judged(credentials, text, grounds, generation)
-            same = (grounds, asyncio.get_running_loop().create_task(judging))
-            self._judging[key] = same
-            same[1].add_done_callback(lambda task: self._forget_judging(key, task))
-        # A client that goes away takes nobody's verdict with it. Each has its own copy: the generation is each one's own.
-        return replace(await asyncio.shield(same[1]))
-
-    def _forget_judging(self, key: Sha256, task: asyncio.Task[_Kept]) -> None:
-        if self._judging.get(key, (None, None))[1] is task:
-            del self._judging[key]
-        if not task.cancelled():
-            task.exception()  # seen, even if everybody who waited has gone
+        same = (
+            key,
+            msgspec.msgpack.encode(grounds),
+        )  # a user has details of any kind, so grounds are no key themselves
+        kept = await self._judging.get(same, lambda: self._judged(credentials, text, grounds, moment))
+        return replace(kept)  # each has its own copy: the moment is each one's own
 
     async def _judged(
-        self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, generation: int
+        self, credentials: Credentials, text: TokenText | None, grounds: _Grounds, moment: Moment
     ) -> _Kept:
         ours = text is not None or (grounds.user is not None and bool(grounds.user.password_hash))
         principal = await self._judge(credentials, text, grounds)
         if principal is not None:
             principal = self.at_home(principal)
         until = math.inf if ours else self._clock.monotonic() + FOREIGN_SECONDS
-        return _Kept(principal, grounds, generation, until)
+        return _Kept(principal, grounds, moment, until)
 
     async def _judge(self, credentials: Credentials, text: TokenText | None, grounds: _Grounds) -> Principal | None:
         if text is not None:

@@ -20,6 +20,7 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.errors import Missing, RequirementFailed, StorageFull, Unavailable
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
 from pkgindex_core.models import ProjectRow, Serial, Standing, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
@@ -76,15 +77,18 @@ class LearnedPageCases(IndexStoreCases):
         for name in names:
             for candidates in ([DEMO], [DEMO, OTHER], [OTHER, DEMO]):
                 said.append(await self.store.find_file(MIRROR, name, candidates))
-        used = {digest async for batch in self.store.blobs_in_use() for digest in batch}
-        return [*said, used]
+        return said
+
+    async def blobs_in_use(self) -> set[str]:
+        return {digest async for batch in self.store.blobs_in_use() for digest in batch}
 
     async def test_what_was_learned_is_seen_at_once_and_stored_behind(self) -> None:
         seeded = await self.seed()
         said = head("Demo", versions=("9.9",), status="archived", validators={"etag": "x"}, fetched=START)
-        generation = self.store.generation()
+        touched: list[tuple[str, str]] = []
+        self.learning.listen(lambda *key: touched.append(key))
         await self.learn(MirrorPage(MIRROR, DEMO, said, put=(mirrored(ONE), mirrored("odd.exe"))))
-        assert self.store.generation() != generation
+        assert touched == [(MIRROR, DEMO)]
         assert await self.within().page(MIRROR, DEMO) is None
         assert await self.store.head() == seeded
         page = await self.page(MIRROR, DEMO)
@@ -95,9 +99,10 @@ class LearnedPageCases(IndexStoreCases):
         assert (standing.stamp, standing.content) == (page.stamp, page.content)
         assert await self.store.find_file(MIRROR, "odd.exe", []) == (DEMO, mirrored("odd.exe"))
         assert await self.store.page(MIRROR, DEMO, at=seeded) is None
-        before = await self.everything_said(ONE, TWO, "odd.exe")
+        before = await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()
+        assert before[1] == {mirrored(ONE).sha256, mirrored("odd.exe").sha256}
         await self.learning.settle()
-        assert await self.everything_said(ONE, TWO, "odd.exe") == before
+        assert (await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()) == before
         (commit,) = await self.log()
         assert (commit.who, len(commit.changes)) == ("[mirror]", 1)
         assert self.lost == []
@@ -145,6 +150,42 @@ class LearnedPageCases(IndexStoreCases):
             assert await self.store.file(MIRROR, DEMO, "demo-0002") is None
             assert await self.store.find_file(MIRROR, "demo-0002", [DEMO]) is None
             assert await self.store.file(MIRROR, DEMO, "demo-0000") == mirrored("demo-0000")
+            await self.learning.settle()
+
+    async def test_a_page_in_one_piece_is_shown_and_stored_as_it_is(self) -> None:
+        await self.seed()
+        files = [mirrored(ONE, version="1.0"), mirrored("odd.exe"), mirrored(TWO, version="2.0")]
+        kept = keep(DEMO, files).kept
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept))
+        learned = await self.standing(MIRROR, DEMO)
+        assert (learned.content, learned.file_count) == (page_content(head("Demo"), kept), 3)
+        before = await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()
+        page = await self.page(MIRROR, DEMO)
+        assert isinstance(page.rows, KeptRows)
+        assert page.rows.kept == kept
+        await self.learning.settle()
+        assert (await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()) == before
+        # Another serial, the same name of what is shown.
+        assert (await self.standing(MIRROR, DEMO)).content == learned.content
+        assert (await self.page(MIRROR, DEMO)).content == learned.content
+
+    @pytest.mark.parametrize("is_stored", [False, True], ids=["pending", "stored"])
+    async def test_a_difference_to_a_page_in_one_piece(self, *, is_stored: bool) -> None:
+        await self.seed()
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, [mirrored(ONE), mirrored("a")]).kept))
+        if is_stored:
+            await self.learning.settle()
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored(ONE, "new"), mirrored("odd.exe"))))
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored(TWO),), drop=("a",)))
+        expected = {ONE: mirrored(ONE, "new"), TWO: mirrored(TWO), "odd.exe": mirrored("odd.exe")}
+        assert await self.files(MIRROR, DEMO) == expected
+        before = await self.everything_said(ONE, TWO, "a", "odd.exe")
+        await self.learning.settle()
+        assert await self.everything_said(ONE, TWO, "a", "odd.exe") == before
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, [mirrored("b")]).kept))
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, [mirrored("c")]).kept))
+        for _ in range(2):
+            assert await self.files(MIRROR, DEMO) == {"c": mirrored("c")}
             await self.learning.settle()
 
     async def test_many_names_of_a_difference_are_counted_right(self) -> None:
@@ -199,9 +240,12 @@ class LearnedPageCases(IndexStoreCases):
         await self.seed()
         await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("mine"),)))
         await self.learn(MirrorPage(MIRROR, OTHER, head(), put=(mirrored("other"),)))
+        touched: list[tuple[str, str]] = []
+        self.learning.listen(lambda *key: touched.append(key))
         await self.within().apply([MirrorPage(MIRROR, DEMO, head(), put=(mirrored("theirs"),))], who="another")
         assert set(await self.files(MIRROR, DEMO) or ()) == {"theirs"}
         assert self.lost == [DEMO]
+        assert touched == [(MIRROR, DEMO)]
         await self.learning.settle()
         assert set(await self.files(MIRROR, DEMO) or ()) == {"theirs"}
         assert set(await self.files(MIRROR, OTHER) or ()) == {"other"}

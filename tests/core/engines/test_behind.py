@@ -16,6 +16,7 @@ from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, storing
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import PageHead
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Span
@@ -198,9 +199,15 @@ _changes = st.builds(
     put=st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3).map(tuple),
     drop=st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
 )
+_kept = st.builds(
+    lambda project, head, files: MirrorPage(MIRROR, project, head, kept=keep(project, files).kept),
+    st.sampled_from(PROJECTS),
+    st.builds(PageHead, display_name=st.sampled_from(["", "Demo"])),
+    st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3),
+)
 _drops = st.sampled_from(PROJECTS).map(lambda project: [DropMirrorPage(MIRROR, project)])
 _writes = st.one_of(_drops, st.just([DropIndex(MIRROR), PutIndex(mirror(MIRROR))]), _changes.map(lambda each: [each]))
-_steps = st.one_of(_changes, _changes, _changes, st.none(), _writes)
+_steps = st.one_of(_changes, _changes, _kept, st.none(), _writes)
 
 
 @settings(max_examples=150, deadline=None)

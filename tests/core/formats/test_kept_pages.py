@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pkgindex_core.changes import MirrorPage, decode_changes, encode_changes
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
@@ -90,10 +90,10 @@ def test_the_last_of_two_files_of_one_name_counts() -> None:
     assert list(rows) == [page_row(File(filename="a", size=2))]
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"\x94\x02\x00\x90\xc4\x00"])
-def test_what_is_no_kept_page_is_refused(data: bytes) -> None:
-    with pytest.raises(Refused):
-        KeptRows(data)
+@pytest.mark.parametrize("data", [b"", b"x", b"\x94\x02\x00\x90\xc4\x00", b"\x94\x01\x00\x90\xc4\x00"])
+def test_what_is_no_kept_page_is_told(data: bytes) -> None:
+    with pytest.raises(Corrupt):
+        list(KeptRows(data))
 
 
 def test_a_log_from_before_pages_were_kept_still_reads() -> None:

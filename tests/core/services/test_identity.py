@@ -6,14 +6,28 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.changes import DropToken
+from pkgindex_core.changes import (
+    Change,
+    DropIndex,
+    DropToken,
+    MirrorNames,
+    MirrorPage,
+    PutFile,
+    PutIndex,
+    PutToken,
+    PutUser,
+)
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Denied, Refused, Unavailable
+from pkgindex_core.models import IndexConfig, PageHead, Token, User
+from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.administering.identity import LOGIN_SECONDS, NOBODY
+from pkgindex_core.testing.index_cases.values import DEMO, hosted, mirrored
 from pkgindex_core.tokens import new_token, parse_token
 from pkgindex_core.tools import passwords
-from tests.core.services.conftest import PASSWORD, Open
+from tests.core.services.conftest import DEV, PASSWORD, PYPI, Open
 
 
 def basic(username: str, secret: str) -> Credentials:
@@ -59,6 +73,54 @@ async def test_a_password_is_verified_once_and_then_remembered(
             with pytest.raises(Denied):
                 await world.engine.identity.identify(basic("anna", "wrong"))
         assert verified == [PASSWORD, "wrong"]
+
+
+async def test_only_commits_about_users_and_tokens_void_identities(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        store = world.engine.store
+        await world.user("anna")
+        tokens = [(await world.engine.identity.make_token("anna", who="[test]"))[0] for _ in range(49)]
+        fifty = [basic("anna", PASSWORD), *(basic("__token__", text) for text in tokens)]
+        read: list[str] = []
+        user, token = store.user, store.token
+
+        async def counted_user(name: str, **at: Any) -> Any:
+            read.append(name)
+            return await user(name, **at)
+
+        async def counted_token(token_id: str) -> Any:
+            read.append(token_id)
+            return await token(token_id)
+
+        monkeypatch.setattr(store, "user", counted_user)
+        monkeypatch.setattr(store, "token", counted_token)
+
+        async def reads_after(*changes: Change) -> int:
+            await store.apply(changes, who="[another process]")
+            read.clear()
+            for credentials in fifty:
+                assert (await world.engine.identity.identify(credentials)).name == "anna"
+            return len(read)
+
+        file = hosted("demo-1.0.tar.gz")
+        await reads_after(PutUser(User(name="ben")))
+        grounds = await reads_after(PutUser(User(name="ben")))
+        assert grounds == 1 + 2 * 49, "the user, and a token with its user"
+        for change in (
+            PutIndex(IndexConfig(name=IndexName("anna/new"))),
+            PutFile(DEV, DEMO, file),
+            MirrorPage(PYPI, DEMO, PageHead(), put=(mirrored(file.filename),)),
+            MirrorPage(PYPI, DEMO, PageHead(), put=(mirrored(file.filename, "learned"),)),
+            MirrorNames(PYPI, put=((DEMO, ""),)),
+            DropIndex(IndexName("anna/new")),
+        ):
+            assert await reads_after(change) == 0, change
+        assert await reads_after(PutUser(User(name="carl"))) == grounds
+        another = Token(id="another", user="ben", secret_sha256=sha256_of(b"secret"))
+        assert await reads_after(PutToken(another)) == grounds
+        assert await reads_after() == 0
 
 
 async def test_a_farm_that_starts_cold_costs_one_hash(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
