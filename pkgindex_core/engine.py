@@ -94,6 +94,7 @@ class Engine:
             stores, offered, shared, context, settings, passwords=passwords, explaining=reading.explaining
         )
         self.identity = administering.identity
+        self.tokens = administering.tokens
         self.administration = administering.administration
         self.project_options = administering.project_options
         self.examining = administering.examining

@@ -37,6 +37,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.protocols.sources import Examiner
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_core.tools.tasks import Tasks
@@ -106,7 +107,7 @@ class ReadThrough:
         self._no_sidecars: BoundedCache[urls.Origin, float] = BoundedCache(_REMEMBERED)
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         return (
             check is not None
             and check.outcome == ("current" if standing.holds else "absent")
@@ -116,12 +117,12 @@ class ReadThrough:
     async def refresh(
         self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
     ) -> Freshness:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         if again or check is None or not self._stands(check, index, holds=standing.holds):
             site = self._site(index)
             # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
             flight = self._flights.join(
-                (index.name, project, index.mirror_url, again),
+                (index.name, project, mirror_options(index).url, again),
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
@@ -130,7 +131,7 @@ class ReadThrough:
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
-        if index.mirror_no_project_list:
+        if mirror_options(index).no_project_list:
 
             async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
                 yield [row for row in await self._store.projects(index.name) if row.name > after]
@@ -146,11 +147,11 @@ class ReadThrough:
 
     async def _refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
-        check = self._checks.get(index.name, NAMES, index.mirror_url)
+        check = self._checks.get(index, NAMES)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
             flight = self._flights.join(
-                (index.name, NAMES, index.mirror_url, False),
+                (index.name, NAMES, mirror_options(index).url, False),
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
@@ -165,7 +166,7 @@ class ReadThrough:
             return "it has no usable mirror_url: set mirror_url to an http or https URL"
         try:
             async with asyncio.timeout(_EXAMINATION):
-                return await base_problem(self._client, site, without_list=index.mirror_no_project_list)
+                return await base_problem(self._client, site, without_list=mirror_options(index).no_project_list)
         except TimeoutError:
             return f"its upstream {urls.shown(site.base)} gave no answer within {_EXAMINATION:.0f} s"
 
@@ -194,7 +195,7 @@ class ReadThrough:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
         if check is None:
             late = "its upstream has not answered yet"
-            check = Check(url=index.mirror_url, outcome="failed", since=self._clock.monotonic(), reason=late)
+            check = Check(url=mirror_options(index).url, outcome="failed", since=self._clock.monotonic(), reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)
@@ -209,7 +210,7 @@ class ReadThrough:
         blob = await self._blob_store.stat(file.sha256) if file.sha256 else None
         if blob is not None and file.size in {None, blob.size}:  # what is shorter was damaged, and is replaced
             return OnDisk(blob)
-        url = await self._external_url(index, file) if elsewhere and index.mirror_use_external_urls else None
+        url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
         return Redirect(url) if url is not None else Arriving(await self.fetch(index, project, file))
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
@@ -433,11 +434,6 @@ class ReadThrough:
 def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
     """A file and what its page says of its bytes: when the page says something else, it may be right."""
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
-
-
-def _wrong_key(fetched: Hashable, file: File) -> Hashable:
-    """What wrong bytes are remembered by: a page that announces others is believed again."""
-    return (fetched, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

@@ -23,6 +23,7 @@ from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
@@ -62,7 +63,7 @@ class Refreshing:
         self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool, again: bool = False
     ) -> Check:
         """Ask for one project and tell the store what is new. `holds`: a page is stored; `again`: ask, however new it is."""
-        known = self._checks.get(index.name, project, index.mirror_url)
+        known = self._checks.get(index, project)
         validators = dict(known.validators) if known else {}
         if holds and not validators:
             stored = await self._store.page(index.name, project)
@@ -70,7 +71,8 @@ class Refreshing:
                 validators = dict(stored.head.validators)
                 fetched = stored.head.fetched
                 old = age(self._clock, fetched, validators.get("url"), site.project_url(project))
-                if known is None and not again and old < index.mirror_cache_expiry:  # a restart within the expiry
+                lasting = mirror_options(index).cache_expiry
+                if known is None and not again and old < lasting:  # a restart within the expiry
                     return self._checks.current(index, project, validators, checked=fetched, age=old)
         try:
             return await self._ask_page(
@@ -94,7 +96,7 @@ class Refreshing:
         url = site.project_url(project)
         answer = await self._client.document(site, url, validators=validators)
         backwards = 0
-        trusting = index.mirror_ignore_serial_header
+        trusting = mirror_options(index).ignore_serial_header
         if isinstance(answer, Document) and not trusting and _went_backwards(validators, answer):
             # An edge cache may be behind: ask past it, once. If that stays so the upstream was rebuilt, and is believed again.
             answer = await self._client.document(site, url, past_caches=True)
@@ -214,7 +216,7 @@ def _restless(project: ProjectName) -> str:
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
     """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
     config = (await store.tree()).indexes.get(index.name)
-    if config is None or config.mirror_url != index.mirror_url:
+    if config is None or mirror_options(config).url != mirror_options(index).url:
         raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
     return IndexIs(config)
 

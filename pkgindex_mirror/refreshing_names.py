@@ -19,6 +19,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexStore, Listing
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
@@ -57,13 +58,13 @@ class RefreshingNames:
 
     async def names(self, index: IndexConfig, site: Site) -> Check:
         """Ask for the project list and commit what is new."""
-        known = self._checks.get(index.name, NAMES, index.mirror_url)
+        known = self._checks.get(index, NAMES)
         listing = await self._store.listing(index.name)
         validators = dict(known.validators) if known and known.validators else dict(listing.validators)
         if not listing.is_whole or "url" not in listing.validators:
             # Stored in part: what we know the upstream by is about a list that is not here.
             validators = {}
-        elif known is None and (old := self._age(validators, site)) < index.mirror_cache_expiry:
+        elif known is None and (old := self._age(validators, site)) < mirror_options(index).cache_expiry:
             return self._checks.current(index, NAMES, validators, age=old)
         answer = await self._client.document(
             site, site.base, validators=validators, policy=self._settings.names_policy()

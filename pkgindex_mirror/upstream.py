@@ -34,6 +34,7 @@ from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, owner
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
@@ -85,15 +86,15 @@ def site_of(index: IndexConfig) -> Site | None:
     A mirror below `root` is the operator's. Anybody else who may make an index could otherwise read through it whatever this
     machine can reach.
     """
-    base = urls.cleaned(index.mirror_url)
+    options = mirror_options(index)
+    base = urls.cleaned(options.url)
     if base is None:
         return None
-    credentials = index.mirror_credentials
     return Site(
         base=urls.with_slash(base),
-        authorization=urls.basic(credentials) if credentials else "",
+        authorization=urls.basic(options.credentials) if options.credentials else "",
         trusted=owner(index.name) == ROOT,
-        absent=frozenset(index.absent_statuses),
+        absent=frozenset(options.absent_statuses),
     )
 
 

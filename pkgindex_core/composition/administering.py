@@ -15,6 +15,7 @@ from pkgindex_core.services.administering.examining import Examining
 from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.services.administering.project_options import ProjectOptions
 from pkgindex_core.services.administering.repairing import Repairing
+from pkgindex_core.services.administering.tokens import Tokens
 from pkgindex_core.services.administering.verifying import Verifying
 from pkgindex_core.services.reading.explaining import Explaining
 
@@ -23,6 +24,7 @@ class Administering(Struct, frozen=True, kw_only=True):
     """All that tells who asks, changes users and indexes, and looks after what is kept."""
 
     identity: Identity
+    tokens: Tokens
     administration: Administration
     project_options: ProjectOptions
     examining: Examining
@@ -51,16 +53,17 @@ def make_administering(
         empty_passwords=settings.devpi_defaults,
         limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
     )
+    identity = Identity(
+        store=store,
+        currency=shared.currency,
+        authenticators=offered.authenticators,
+        clock=clock,
+        house=offered.house,
+    )
     verifying = Verifying(store=store, blobs=blobs, clock=clock)
     return Administering(
-        identity=Identity(
-            store=store,
-            currency=shared.currency,
-            authenticators=offered.authenticators,
-            clock=clock,
-            house=offered.house,
-            most_tokens=settings.max_user_tokens,
-        ),
+        identity=identity,
+        tokens=Tokens(store=store, identity=identity, clock=clock, most_tokens=settings.max_user_tokens),
         administration=administration,
         project_options=ProjectOptions(store=store, administration=administration, explaining=explaining),
         examining=Examining(store=store, sources=shared.sources),

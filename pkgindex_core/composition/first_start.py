@@ -20,6 +20,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.protocols import Passwords
+from pkgindex_core.rules.kept_options import with_options
 from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import without_credentials
@@ -55,16 +56,19 @@ async def begin(stores: Stores, settings: Settings, context: Context, passwords:
 def _first_indexes(settings: Settings) -> list[IndexConfig]:
     url, credentials = without_credentials(settings.upstream)
     is_pypi = urlsplit(url).hostname == "pypi.org"
-    mirror = IndexConfig(
-        name=parse_index_name(MIRROR_NAME),
-        type="mirror",
-        read_only=True,
-        volatile=False,
-        acl_read=(ANONYMOUS,),
+    mirror = with_options(
+        IndexConfig(
+            name=parse_index_name(MIRROR_NAME),
+            type="mirror",
+            read_only=True,
+            mirrored=True,
+            volatile=False,
+            acl_read=(ANONYMOUS,),
+            title="PyPI" if is_pypi else "",
+        ),
         mirror_url=url,
         mirror_credentials=credentials,
         mirror_cache_expiry=settings.mirror.expiry,
-        title="PyPI" if is_pypi else "",
         mirror_web_url_fmt="https://pypi.org/project/{name}/" if is_pypi else "",
     )
     default = parse_index_name(settings.default_index)

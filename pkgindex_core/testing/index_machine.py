@@ -62,6 +62,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import EVERYTHING, IndexStore
+from pkgindex_core.testing.configs import index_config
 from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
@@ -104,8 +105,8 @@ _heads = st.builds(
     fetched=st.sampled_from([None, Timestamp(1), Timestamp(2)]),
 )
 _configs = st.builds(
-    IndexConfig,
-    name=_indexes,
+    index_config,
+    _indexes,
     type=st.sampled_from(["stage", "stage", "mirror"]),
     bases=st.lists(_indexes, max_size=2).map(tuple),
 )
@@ -209,7 +210,7 @@ class IndexMachine(RuleBasedStateMachine):
             [
                 *(PutUser(user(name)) for name in USERS),
                 *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
-                PutIndex(IndexConfig(name=INDEXES[2], type=type_)),
+                PutIndex(index_config(INDEXES[2], type=type_)),
                 *(PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:2]),
                 PutFile(INDEXES[0], PROJECTS[2], hosted(FILENAMES[4])),
             ],

@@ -27,6 +27,7 @@ FLOORS = {
     "pkgindex_core.names": NOUNS,
     "pkgindex_core.spelling": NOUNS,
     "pkgindex_core.storage_failures": NOUNS,
+    "pkgindex_core.stored_configs": NOUNS,
     "pkgindex_core.tokens": NOUNS,
     "pkgindex_core.urls": NOUNS,
     "pkgindex_core.protocols.*": ROLES,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
-from pkgindex_core.names import IndexName
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
@@ -167,13 +167,13 @@ class TestBodies:
 
 def test_what_is_known_is_bounded_and_belongs_to_one_upstream(clock: ManualClock) -> None:
     checks = Checks(3, clock, absent_expiry=60.0)
-    index = IndexName("root/mirror")
+    index = mirror_config("root/mirror", "u")
     for name in "abcd":
-        checks.put(index, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
+        checks.put(index.name, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
     assert len(checks) == 3
-    assert checks.get(index, "a", "u") is None
-    assert checks.get(index, "d", "u") is not None
-    assert checks.get(index, "d", "elsewhere") is None
+    assert checks.get(index, "a") is None
+    assert checks.get(index, "d") is not None
+    assert checks.get(mirror_config("root/mirror", "elsewhere"), "d") is None
 
 
 def test_settings_are_checked() -> None:

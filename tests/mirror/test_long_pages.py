@@ -21,6 +21,7 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Page, User
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
 from pkgindex_mirror import refreshing
@@ -73,7 +74,7 @@ async def mirror(
     store = IndexBehind(
         MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
     )
-    index = IndexConfig(name=INDEX, type="mirror", mirror_url=upstream.url)
+    index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store,

@@ -25,7 +25,6 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
     File,
-    IndexConfig,
     Page,
     PageHead,
     PageRow,
@@ -40,11 +39,11 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.stored_configs import decode_config
 
 BATCH: Final = 5_000
 """Rows of a list that are held at once."""
 
-_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
@@ -116,7 +115,7 @@ def tree(reader: Reader, at: int) -> Tree:
     with reader.snapshot():
         serial = tree_serial(reader, at)
         bodies = reader.rows("SELECT body FROM configs WHERE died > ?1 AND born <= ?1", (at,))
-    configs = [_config_decoder.decode(body) for (body,) in bodies]
+    configs = [decode_config(body) for (body,) in bodies]
     return Tree(serial=serial, indexes={config.name: config for config in configs})
 
 

@@ -301,7 +301,7 @@ class Administration:
         if status not in STATUSES:
             raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(STATUSES)}")
         page = await self._store.page(index, project)
-        if page is None or config.is_mirror:
+        if page is None or config.mirrored:
             raise Missing("project", project, hint=f"only projects that are hosted in {index} can be marked there")
         head = replace(page.head, status=status, status_reason=reason)
         same = ProjectAt(index, project, page.stamp)

@@ -115,7 +115,7 @@ class _Course:
         for name, config in settlement.indexes.items():
             index = self._run.dump.indexes[name]
             total += await self._run.intake.in_worker(lambda index=index: self._run.dump.count_files(index))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            if config.name not in settlement.foreign or config.is_mirror:
+            if config.name not in settlement.foreign or config.mirrored:
                 continue
             files = self._run.dump.files(index)
             while batch := await self._run.next(files):
@@ -136,11 +136,11 @@ class _Course:
 
     async def bring(self, index: DumpIndex, config: IndexConfig, total: int) -> None:
         """Bring one index: files, releases, attachments."""
-        bring = bring_mirrored if config.is_mirror else bring_hosted
+        bring = bring_mirrored if config.mirrored else bring_hosted
         async for batch in self._batches(index, attachments=False, total=total):
             await bring(self._run, index, config.name, batch)
             failpoint("import.files_kept")
-        if config.is_mirror:
+        if config.mirrored:
             return
         projects = self._run.dump.projects(index)
         while some := await self._run.next(projects):
