@@ -12,6 +12,7 @@ import pytest
 
 from pkgindex_core import failpoints
 from pkgindex_core.changes import MirrorPage, PutIndex, PutUser
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.engines.sqlite import segments
@@ -70,12 +71,14 @@ async def mirror(
 ) -> AsyncIterator[Mirror]:
     monkeypatch.setattr(refreshing, "PART", 3)
     monkeypatch.setattr(segments, "LONG", 5)
-    store = MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
+    store = IndexBehind(
+        MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
+    )
     index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store,
-        blob_store=MemoryBlobs(clock=clock, staging=tmp_path),
+        blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
         clock=clock,
         workers=workers,
         settings=MirrorSettings(**QUICK),
