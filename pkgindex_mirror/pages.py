@@ -17,10 +17,11 @@ import codecs
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File
@@ -110,6 +111,15 @@ class _Entry(Struct, rename="kebab", gc=False):
     provenance: Any = None
 
 
+class _SaysOfItself(Protocol):
+    """The fields of a JSON page that are about the project."""
+
+    meta: Any
+    name: Any
+    versions: Any
+    project_status: Any
+
+
 class _JsonPage(Struct, rename="kebab"):
     files: msgspec.Raw
     meta: Any = None
@@ -150,6 +160,15 @@ def _json_listing(
     page: _JsonPage, entries: Iterable[_Entry | None], url: str, project: ProjectName
 ) -> PageListing | Unreadable:
     notes = Notes()
+    said = said_of(page, project, notes)
+    if isinstance(said, Unreadable):
+        return said
+    files = _pile((_file_of(entry, url, project, notes) for entry in entries), notes)
+    return replace(said, files=files, notes=notes.lines())
+
+
+def said_of(page: _SaysOfItself, project: ProjectName, notes: Notes) -> PageListing | Unreadable:
+    """What a JSON page says besides its files."""
     meta = page.meta if isinstance(page.meta, dict) else {}
     refused = check_version(meta.get("api-version"), notes)
     if refused:
@@ -163,7 +182,7 @@ def _json_listing(
         display_name = ""
     return PageListing(
         display_name=display_name or project,
-        files=_pile((_file_of(entry, url, project, notes) for entry in entries), notes),
+        files=FilePile(),
         versions=_versions(page.versions),
         status=_status(status.get("status"), notes),
         status_reason=text(status.get("reason")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -18,15 +18,16 @@ from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import LARGE, give_back
-from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
+from pkgindex_core.models import File, IndexConfig, Page, PageRow, Serial, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.pages import PageListing, read_page
+from pkgindex_mirror.plain_pages import ReadPage, read
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
 
 WHO = "[mirror]"
@@ -118,31 +119,32 @@ class Refreshing:
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
         """Read a page and commit what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
-        listing = await self._compute(size, partial(read_page, answer.take(), answer.content_type, url, project))
+        page = await self._compute(size, partial(read, answer.take(), answer.content_type, url, project))
         await self._give_back(size)
-        if isinstance(listing, Unreadable):
-            return self._checks.failed(index, project, listing.reason, lasting=True)
+        if isinstance(page, Unreadable):
+            return self._checks.failed(index, project, page.reason, lasting=True)
         failpoint("page.parsed")
-        for note in listing.notes:
+        for note in page.listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        for alarm in await self._commit_page(index, project, listing, validators, size):
+        for alarm in await self._commit_page(index, project, page, validators, size):
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.committed")
-        del listing
+        del page
         await self._give_back(size)
         return self._checks.current(index, project, validators)
 
     async def _commit_page(
-        self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
+        self, index: IndexConfig, project: ProjectName, page: ReadPage, validators: Mapping[str, str], size: int
     ) -> Sequence[str]:
-        """Commit the difference, a long one in parts; return the alarms."""
+        """Commit what is new, a long difference in parts; return the alarms."""
         fetched = self._clock.now()
         for _ in range(_CONFLICTS_LIMIT):
-            stamp, page = await self._stored(index, project)
-            difference = PageDifference(stored=page, listing=listing, part=PART)
+            stamp, stored = await self._stored(index, project)
+            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
+            compared = size if stored is not None or page.rows is None else 0
             try:
-                while (change := await self._compute(size, partial(next, changes, None))) is not None:
+                while (change := await self._compute(compared, partial(next, changes, None))) is not None:
                     same = await same_upstream(self._store, index)
                     require = (same, ProjectAt(index.name, project, stamp))
                     commit = await self._store.apply([change], who=WHO, require=require)
@@ -160,10 +162,9 @@ class Refreshing:
         """Record what we learned of one file. A file that is no longer listed needs nothing."""
         for _ in range(_CONFLICTS_LIMIT):
             stamp, page = await self._stored(index, project)
-            row = next((row for row in page.rows if row.filename == filename), None) if page else None
-            if page is None or row is None:
+            file = _named(page.rows, filename) if page else None
+            if page is None or file is None:
                 return
-            file = decode_file(row.body)
             changed = change(file)
             if changed == file:
                 return
@@ -189,6 +190,13 @@ class Refreshing:
         if size < _LARGE:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+
+
+def _named(rows: Collection[PageRow], filename: str) -> File | None:
+    if isinstance(rows, KeptRows):
+        return rows.find(filename)
+    row = next((row for row in rows if row.filename == filename), None)
+    return decode_file(row.body) if row is not None else None
 
 
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
