@@ -29,7 +29,7 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.pages import PageListing, read_page
+from pkgindex_mirror.plain_pages import ReadPage, read
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
 
 WHO = "[mirror]"
@@ -123,26 +123,26 @@ class Refreshing:
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
         """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
-        listing = await self._compute(size, partial(read_page, answer.take(), answer.content_type, url, project))
+        page = await self._compute(size, partial(read, answer.take(), answer.content_type, url, project))
         await self._give_back(size)
-        if isinstance(listing, Unreadable):
-            return self._checks.failed(index, project, listing.reason, lasting=True)
+        if isinstance(page, Unreadable):
+            return self._checks.failed(index, project, page.reason, lasting=True)
         failpoint("page.parsed")
-        for note in listing.notes:
+        for note in page.listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        alarms = await self._learn_page(index, project, listing, validators, size)
+        alarms = await self._learn_page(index, project, page, validators, size)
         if isinstance(alarms, Unreadable):
             return self._checks.failed(index, project, alarms.reason, lasting=True)
         for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.learned")
         check = self._checks.current(index, project, validators)
-        del listing
+        del page
         await self._give_back(size)
         return check
 
     async def _learn_page(
-        self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
+        self, index: IndexConfig, project: ProjectName, page: ReadPage, validators: Mapping[str, str], size: int
     ) -> Sequence[str] | Unreadable:
         """Tell the store the difference, and commit a long one at once, in parts; return the alarms. `Unreadable`: files are known, and the page may
         be no listing.
@@ -150,13 +150,14 @@ class Refreshing:
         fetched = self._clock.now()
 
         async def attempt(_: int) -> Sequence[str] | Unreadable:
-            standing, page = await self._stored(index, project)
-            if listing.doubt and page is not None and page.rows:
-                return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
+            standing, stored = await self._stored(index, project)
+            if page.listing.doubt and stored is not None and stored.rows:
+                return Unreadable(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
             stamp = standing.stamp
-            difference = PageDifference(stored=page, listing=listing, part=PART)
+            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
-            while (change := await self._compute(size, partial(next, changes, None))) is not None:
+            compared = size if stored is not None or page.rows is None else 0
+            while (change := await self._compute(compared, partial(next, changes, None))) is not None:
                 same = await same_upstream(self._store, index)
                 if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
                     await self._learn(change, same.config, standing)

@@ -24,7 +24,7 @@ from pkgindex_core.protocols import IndexStore
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
-from pkgindex_mirror import refreshing
+from pkgindex_mirror import plain_pages, refreshing
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.readthrough import ReadThrough
@@ -71,6 +71,7 @@ async def mirror(
 ) -> AsyncIterator[Mirror]:
     monkeypatch.setattr(refreshing, "PART", 3)
     monkeypatch.setattr(segments, "LONG", 5)
+    monkeypatch.setattr(plain_pages, "KEPT_BYTES", 0)
     store = IndexBehind(
         MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
     )
