@@ -84,23 +84,22 @@ class ReadPage(Struct, frozen=True):
     """Its files in one piece, unless it is a long page."""
 
 
-def read(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | Unreadable:
-    """Read a page: in one pass where its form is plain, leniently otherwise."""
-    ordinary = len(body) <= KEPT_BYTES
-    plain = read_plain(body, content_type, url, project) if ordinary else None
-    if plain is not None:
-        return ReadPage(*plain)
+def read_leniently(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | Unreadable:
+    """Read a page of any form."""
     listing = read_page(body, content_type, url, project)
     if isinstance(listing, Unreadable):
         return listing
-    return ReadPage(listing, keep(project, listing.files) if ordinary and len(listing.files) <= MOST_FILES else None)
+    ordinary = len(body) <= KEPT_BYTES and len(listing.files) <= MOST_FILES
+    return ReadPage(listing, keep(project, listing.files) if ordinary else None)
 
 
-def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> tuple[PageListing, KeptRows] | None:
-    """Read a page of plain form: what it says besides its files, and these in one piece. None when it must be read leniently.
+def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | None:
+    """Read a page of plain form in one pass; None when it must be read leniently.
 
     The listing has no files, and of the versions those that have none.
     """
+    if len(body) > KEPT_BYTES:
+        return None
     if not is_json(body, content_type):
         return None
     try:
@@ -127,7 +126,7 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
         [filename for _, filename, *_ in ordered if filename in names.strays],
     )
     bare = versions_without_files(said.versions, ranks)
-    return replace(said, versions=bare, notes=notes.lines()), rows
+    return ReadPage(replace(said, versions=bare, notes=notes.lines()), rows)
 
 
 def _have_plain_names(filenames: Sequence[str]) -> bool:
