@@ -3,7 +3,7 @@
 Workload: one store on a local disk, durable commits (`synchronous = FULL`). Files as a large public index lists them.
 
     commits      uploads of one file, each with a precondition, from 1 and from 32 tasks at once: commits a second
-    point reads  generation, standings of three indexes, tree, user, file, find_file: microseconds each
+    point reads  seen, standings of three indexes, tree, user, file, find_file: microseconds each
     pages        hosted and mirrored, 10 to 10,000 files: milliseconds each
     names        a project list of 886,000 names: one apply, then an iteration: seconds and growth of memory
 
@@ -33,6 +33,7 @@ from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import File, IndexConfig, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
+from pkgindex_core.testing.configs import mirror_config
 
 DEV, PROD, MIRROR = IndexName("ann/dev"), IndexName("ann/prod"), IndexName("ann/mirror")
 ORDER = (DEV, PROD, MIRROR)
@@ -40,7 +41,7 @@ ORDER = (DEV, PROD, MIRROR)
 
 async def seeded(directory: Path, name: str) -> SqliteIndex:
     store = await SqliteIndex.open(directory / name, SystemClock())
-    configs = [IndexConfig(name=DEV), IndexConfig(name=PROD), IndexConfig(name=MIRROR, type="mirror")]
+    configs = [IndexConfig(name=DEV), IndexConfig(name=PROD), mirror_config(MIRROR)]
     await store.apply([PutUser(User(name="ann")), *map(PutIndex, configs)], who="benchmark")
     return store
 
@@ -80,8 +81,8 @@ async def reads(directory: Path) -> None:
     candidates = candidate_projects(filename)
     start = time.perf_counter()
     for _ in range(10_000):
-        store.generation()
-    print(f"generation                {(time.perf_counter() - start) * 100:10.1f} us")
+        store.seen()
+    print(f"seen                      {(time.perf_counter() - start) * 100:10.1f} us")
     points: dict[str, Callable[[], Awaitable[object]]] = {
         "standings of 3": lambda: store.standings(large, ORDER),
         "tree": store.tree,

@@ -85,6 +85,11 @@ def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
         summary="a name that a hosted index has is never taken from a mirror unless whitelisted (devpi's rule)",
         make=_without_context("pkgindex_core.rules.admission:MirrorWhitelist"),
     )
+    yield Provider(
+        name="first_mirror",
+        summary="the same; of several mirrors only the first that has a project gives it",
+        make=_without_context("pkgindex_core.rules.admission:FirstMirror"),
+    )
 
 
 @hookimpl

@@ -26,8 +26,8 @@ from pkgindex_core.urls import without_credentials
 
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 
-_NOWHERE = Path()
-"""In the place of a default data directory that this user does not have."""
+_NOWHERE = Path("\0")
+"""In the place of a default data directory that this user does not have. No directory has this name, while `Path()` is the current one."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(://)[^/?#\s]*(@)|([?&](?:password|passwd|token|secret)=)[^&#]*")
 

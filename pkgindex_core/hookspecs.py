@@ -28,9 +28,10 @@ from pkgindex_core.protocols import (
     IndexStore,
     IndexType,
     PageFilter,
+    Passwords,
     Publisher,
-    Refresher,
     Renderer,
+    Source,
     UploadCheck,
 )
 
@@ -49,6 +50,8 @@ class Context(Struct, frozen=True, kw_only=True):
     clock: Clock
     workers: Executor
     """The engine's bounded threads for disk, hashing and compression."""
+    passwords: Passwords | None = None
+    """What hashes passwords in the engine, at most two at once, whoever asks."""
     may_create: bool = True
     """False: an index store that is not there is not made; `make` raises `Missing` and changes nothing."""
     renew_checksums: bool = False
@@ -86,8 +89,10 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 
 
 @hookspec
-def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
-    """What makes mirror indexes fresh, by index type (`mirror`). `await make(context)`; both stores are set."""
+def pkgindex_sources() -> Iterable[Provider[Source]]:
+    """Where the content of indexes comes from, by index type (`mirror`). `await make(context)`; both stores are set. A type without one has
+    what is uploaded, or, when its type says `mirrored`, what is stored already.
+    """
     raise NotImplementedError
 
 

@@ -37,8 +37,8 @@ from pkgindex_core.protocols import (
     IndexType,
     PageFilter,
     Publisher,
-    Refresher,
     Renderer,
+    Source,
     UploadCheck,
 )
 from pkgindex_core.spelling import suggestion
@@ -96,9 +96,9 @@ class Plugins:
         scheme = _scheme(url, "blob store", "file:///srv/blobs")
         return offered.get(scheme) or offered[builtin.ANY_SCHEME]
 
-    def refreshers(self) -> Mapping[str, Provider[Refresher]]:
+    def sources(self) -> Mapping[str, Provider[Source]]:
         """By index type."""
-        return self._offered("pkgindex_refreshers")
+        return self._offered("pkgindex_sources")
 
     def publishers(self) -> tuple[Provider[Publisher], ...]:
         return tuple(self._offered("pkgindex_publishers").values())

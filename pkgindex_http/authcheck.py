@@ -4,6 +4,8 @@ For nginx's `auth_request`, as devpi-lockdown offers it. The answer is what the 
 handler, by the same functions: 200, 401 with the challenge, or 403. nginx understands nothing else, so what is missing
 or hidden is 403 too, and so is a path that is no URL of ours: nothing is let through because nobody knows it.
 
+nginx passes on the headers of the client: its preconditions and ranges are about the page and count for nothing here (see the route).
+
 The method is `X-Original-Method`. When nginx does not say (devpi-lockdown did not ask it to) it is GET, or what the URL has instead, as
 that of the log-in has POST. What stands in a body is not seen here; the server itself checks it.
 
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_http.admitting import admit
 from pkgindex_http.errors import MethodNotAllowed
-from pkgindex_http.paths import origin_form
+from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.replies import Reply, text_reply
 from pkgindex_http.requests import Ask
 
@@ -52,6 +54,17 @@ def _located(ask: Ask, original: str, method: str) -> Ask:
 
 
 def _below(ask: Ask, target: str) -> str:
-    """The original request target, without what this server is mounted below."""
-    prefix = urlsplit(ask.engine.settings.outside_url).path
-    return target[len(prefix) :] if prefix and target.startswith(f"{prefix}/") else target
+    """The original request target, without what this server is mounted below.
+
+    Segments are compared as `paths` reads them, since nginx compares decoded paths too. The rest stays as it was written.
+    """
+    path, mark, query = target.partition("?")
+    mount = split_path(f"{urlsplit(ask.engine.settings.outside_url).path.rstrip('/')}/")
+    if mount is None or not path.startswith("/"):
+        raise Missing("page", path[:160])
+    above = len(mount) - 1  # the last segment is the empty one behind the slash
+    segments = path.lstrip("/").split("/")
+    # A slash is put behind the segments here, so the mount without one is the root.
+    if split_path("/".join(["", *segments[:above], ""])) != mount:
+        return target
+    return "/" + "/".join(segments[above:]) + mark + query

@@ -34,7 +34,7 @@ async def check_change(ask: Ask) -> None:
 async def check_read(ask: Ask, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
     """The answer to a GET or HEAD, or 412: only answers that are what was asked for have a precondition (RFC 9110 13.2.1)."""
     headers = ask.request.headers
-    if ask.request.method not in _READS or not is_conditional(headers):
+    if ask.request.method not in _READS or not ask.route.conditional or not is_conditional(headers):
         return answer
     if not isinstance(answer, Reply | FileResponse | StreamedResponse) or answer.status not in {200, 206, 304}:
         return answer

@@ -8,10 +8,13 @@ clients that join a URL ending in a slash with a path send two.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
 
 PATH_LIMIT = 4096
 """Bytes; longer paths match nothing."""
+_WHOLE_URL = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+"""Up to the end of the authority (RFC 3986 3.2): "terminated by the next slash, question mark, or number sign"."""
 
 
 def split_path(raw: str) -> tuple[str, ...] | None:
@@ -48,11 +51,14 @@ def origin_form(target: str) -> str:
 
     >>> origin_form("http://user:password@host/simple/?x")
     '/simple/?x'
+    >>> origin_form("http://host?x=/simple/")
+    '/?x=/simple/'
     """
-    scheme, mark, rest = target.partition("://")
-    if mark and scheme.lower() in {"http", "https"}:
-        return f"/{rest.partition('/')[2]}"
-    return target
+    whole = _WHOLE_URL.match(target)
+    if whole is None:
+        return target
+    behind = target[whole.end() :]
+    return behind if behind.startswith("/") else f"/{behind}"
 
 
 def _decode(segment: str) -> str | None:

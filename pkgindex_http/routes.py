@@ -75,6 +75,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         Public("says what the asker may do, which the asker can find out by doing it"),
         authcheck.authcheck,
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI",
+        conditional=False,
     ),
     Route(
         "POST",

@@ -75,6 +75,8 @@ class Route(Struct, frozen=True):
     summary: str
     validators: Callable[[Ask], Awaitable[Validators]] | None = None
     """What preconditions of a change are compared with; without it there is nothing to compare them with."""
+    conditional: bool = True
+    """Whether the preconditions of a request are about this answer, and not about what a proxy has been asked for."""
     envelope: bool = False
     """Whether answers and errors are in devpi's envelope (see `devpi.envelope`)."""
 

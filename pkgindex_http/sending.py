@@ -50,7 +50,7 @@ class FileResponse(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body."""
         self._req = request
-        self._keep_alive = request.keep_alive
+        self._keep_alive = request.keep_alive and self.keep_alive is not False  # which `force_close` has made it
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
@@ -201,7 +201,7 @@ class StreamedResponse(web.StreamResponse):
     def _refuse(self, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
         reply = error_reply(error, request.headers.get("Accept", ""))
         self._req = request
-        self._keep_alive = request.keep_alive
+        self._keep_alive = request.keep_alive and self.keep_alive is not False
         self.set_status(reply.status)
         self._eof_sent = True
         transport.write(head_bytes(reply, keep_alive=bool(self._keep_alive), version=request.version) + reply.body)

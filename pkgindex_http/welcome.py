@@ -53,8 +53,8 @@ async def welcome(ask: Ask) -> Reply:
     lines = "\n".join(lines_to_paste(ask.server.origin.url(ask.request)))
     body = (
         f"<p>This is a Python package index. Point your tools at it:</p>\n<pre>\n{html.escape(lines)}\n</pre>\n"
-        + _section("Packages of our own", (_index(config) for config in readable if not config.is_mirror))
-        + _section("Mirrors", (_index(config) for config in readable if config.is_mirror))
+        + _section("Packages of our own", (_index(config) for config in readable if not config.mirrored))
+        + _section("Mirrors", (_index(config) for config in readable if config.mirrored))
     )
     return _page("pkgindex", body)
 
@@ -62,7 +62,7 @@ async def welcome(ask: Ask) -> Reply:
 async def search_page(ask: Ask) -> Reply | None:
     """The projects of an index for a person; None when no mirror is among its layers, and the plain list will do."""
     text = (ask.query("q") or "").strip()[:_TEXT_LIMIT]
-    found = await ask.engine.listings.search(ask.index, text, principal=ask.principal, limit=_SHOWN)
+    found = await ask.engine.searching.search(ask.index, text, principal=ask.principal, limit=_SHOWN)
     if not found.mirrors:
         return None
     field = (

@@ -26,7 +26,7 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.differences import versions_without_files
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.page_fields import FILENAME_LIMIT, TEXT_LIMIT, Notes, provenance, text
-from pkgindex_mirror.pages import PageListing, is_json, read_page, said_of
+from pkgindex_mirror.pages import PageListing, is_json, read_page, said_of, versions_of
 
 KEPT_BYTES: Final = 1024 * 1024
 """Bytes of a page that is kept in one piece. A longer one is kept in segments, and a change of it costs what it changes."""
@@ -105,7 +105,7 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     except (msgspec.DecodeError, RecursionError):
         return None
     notes = Notes()
-    said = said_of(page, project, notes)
+    said = said_of(page, versions_of(page.versions), project, notes)
     if isinstance(said, Unreadable) or len(page.files) > MOST_FILES:
         return None
     filenames = [each.filename for each in page.files]

@@ -1,6 +1,6 @@
-"""The mirror as a plugin of the library: offers the `Refresher` for indexes of type `mirror`.
+"""The mirror as a plugin of the library: offers the `Source` for indexes of type `mirror`.
 
-Importing this is cheap: aiohttp comes in when the refresher is made.
+Importing this is cheap: aiohttp comes in when the source is made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
 
 if TYPE_CHECKING:
-    from pkgindex_core.protocols import Follower, Publisher, Refresher
+    from pkgindex_core.protocols import Follower, Publisher, Source
     from pkgindex_core.protocols.index_types import IndexOption
     from pkgindex_mirror.publishing import HttpPublisher
     from pkgindex_mirror.readthrough import ReadThrough
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 async def make(context: Context) -> ReadThrough:
-    """Make the refresher; `[plugins.mirror]` holds its settings (`MirrorSettings`)."""
+    """Make the source; `[plugins.mirror]` holds its settings (`MirrorSettings`)."""
+    from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
     from pkgindex_mirror.readthrough import ReadThrough
     from pkgindex_mirror.settings import read_settings
 
-    assert context.index_store is not None
-    assert context.blob_store is not None
+    assert isinstance(context.index_store, LearningIndex)
+    assert isinstance(context.blob_store, LearningBlobs)
     return ReadThrough(
         store=context.index_store,
         blob_store=context.blob_store,
@@ -36,7 +37,7 @@ async def make(context: Context) -> ReadThrough:
 
 
 async def make_publisher(context: Context) -> HttpPublisher:
-    """Make the publisher; its settings are the refresher's."""
+    """Make the publisher; its settings are the source's."""
     from pkgindex_mirror.publishing import HttpPublisher
     from pkgindex_mirror.settings import read_settings
 
@@ -45,7 +46,7 @@ async def make_publisher(context: Context) -> HttpPublisher:
 
 
 async def make_webhooks(context: Context) -> Webhooks:
-    """Make the follower that tells of uploads; its settings are the refresher's."""
+    """Make the follower that tells of uploads; its settings are the source's."""
     from pkgindex_mirror.settings import read_settings
     from pkgindex_mirror.webhooks import Webhooks
 
@@ -54,13 +55,14 @@ async def make_webhooks(context: Context) -> Webhooks:
         store=context.index_store,
         data=context.data,
         clock=context.clock,
+        workers=context.workers,
         settings=read_settings(context.settings),
         public_url=context.public_url,
     )
 
 
 @hookimpl
-def pkgindex_refreshers() -> Iterable[Provider[Refresher]]:
+def pkgindex_sources() -> Iterable[Provider[Source]]:
     return [Provider(name="mirror", summary="read-through cache of another index, over HTTP", make=make)]
 
 

@@ -1,6 +1,6 @@
-"""`ReadThrough`, the `Refresher` of mirror indexes: who waits for what, for how long, and what they are told.
+"""`ReadThrough`, the `Source` of mirror indexes: who waits for what, for how long, and what they are told.
 
-Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
+Work is done in flights that nobody's cancellation touches. The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
 stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`, or `BadUpstream` when no waiting helps.
 
@@ -11,22 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from yarl import URL
 
+from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import BadUpstream, Missing, Unavailable
+from pkgindex_core.errors import BadUpstream, Missing, ReadOnly, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.models import File, IndexConfig, Standing
+from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Freshness, IndexStore, Refresher
-from pkgindex_core.protocols.mirrors import Examiner
+from pkgindex_core.protocols import (
+    Arriving,
+    Blob,
+    Freshness,
+    Names,
+    OnDisk,
+    Opened,
+    Redirect,
+    Source,
+)
+from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
+from pkgindex_core.protocols.sources import Examiner
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
+from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -35,8 +49,7 @@ from pkgindex_mirror.fetching import Fetch
 from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sidecars import StoredWheel
-from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
+from pkgindex_mirror.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
@@ -47,7 +60,8 @@ _EXAMINATION = 5.0
 """Seconds for a look at an upstream: somebody who makes an index waits for it."""
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
-_WRONG_LIMIT = 1000
+_REMEMBERED = 1000
+"""Files with wrong bytes, and hosts without sidecars, that are remembered."""
 _NO_SIDECARS = 3600.0
 """Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
 
@@ -60,8 +74,8 @@ class ReadThrough:
     def __init__(
         self,
         *,
-        store: IndexStore,
-        blob_store: BlobStore,
+        store: LearningIndex,
+        blob_store: LearningBlobs,
         clock: Clock,
         workers: Executor,
         settings: MirrorSettings | None = None,
@@ -85,15 +99,15 @@ class ReadThrough:
             settings=self._settings,
             checks=self._checks,
         )
-        self._tasks = Tasks(self._settings.pending)
-        self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
-        self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
+        self._tasks = Tasks(self._settings.pending, full=self._busy)
+        self._flights: SingleFlight[Check] = SingleFlight(self._tasks)
+        self._sidecar_flights: SingleFlight[Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
-        self._wrong: dict[Hashable, tuple[float, str]] = {}
-        self._no_sidecars: dict[urls.Origin, float] = {}
+        self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
+        self._no_sidecars: BoundedCache[urls.Origin, float] = BoundedCache(_REMEMBERED)
 
-    def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        check = self._checks.get(index.name, project, index.mirror_url)
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+        check = self._checks.get(index, project)
         return (
             check is not None
             and check.outcome == ("current" if standing.holds else "absent")
@@ -103,30 +117,47 @@ class ReadThrough:
     async def refresh(
         self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
     ) -> Freshness:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         if again or check is None or not self._stands(check, index, holds=standing.holds):
             site = self._site(index)
             # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
             flight = self._flights.join(
-                (index.name, project, index.mirror_url, again),
+                (index.name, project, mirror_options(index).url, again),
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
+            url = site.project_url(project)
+            check = await self._outcome(flight, url, self._settings.wait, holds=standing.holds)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
-    async def refresh_names(self, index: IndexConfig) -> Freshness:
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
+        if mirror_options(index).no_project_list:
+
+            async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+                yield [row for row in await self._store.projects(index.name) if row.name > after]
+
+            return Names(read=asked_for, is_partial=True)
+        freshness = await self._refresh_names(index) if ask else Freshness(state="fresh")
+        listing = await self._store.listing(index.name)
+
+        def listed(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+            return self._store.listed_names(index.name, after=after)
+
+        return Names(read=listed, stamp=listing.stamp, freshness=freshness, is_whole=listing.is_whole)
+
+    async def _refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
-        check = self._checks.get(index.name, NAMES, index.mirror_url)
+        check = self._checks.get(index, NAMES)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
             flight = self._flights.join(
-                (index.name, NAMES, index.mirror_url, False),
+                (index.name, NAMES, mirror_options(index).url, False),
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
             # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-            check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
+            wait = max(self._settings.wait, self._settings.list_wait)
+            check = await self._outcome(flight, site.base, wait, holds=holds)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
     async def examine(self, index: IndexConfig) -> str:
@@ -135,7 +166,7 @@ class ReadThrough:
             return "it has no usable mirror_url: set mirror_url to an http or https URL"
         try:
             async with asyncio.timeout(_EXAMINATION):
-                return await base_problem(self._client, site, without_list=index.mirror_no_project_list)
+                return await base_problem(self._client, site, without_list=mirror_options(index).no_project_list)
         except TimeoutError:
             return f"its upstream {urls.shown(site.base)} gave no answer within {_EXAMINATION:.0f} s"
 
@@ -145,19 +176,26 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
+    async def _outcome(self, flight: Flight[Check], url: str, wait: float, *, holds: bool) -> Check | None:
         """Wait for a flight, with something in store only briefly; None when it takes longer."""
         seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
-        check = await flight.wait(self._client.patience(site.base, seconds, least=least))
+        begun = self._clock.monotonic()
+        check = await flight.wait(self._client.patience(url, seconds, least=least))
         if check is None:
-            self._client.waited_in_vain(site.base, seconds)
+            self._waited_in_vain(url, seconds, begun)
         return check
+
+    def _waited_in_vain(self, url: str, seconds: float, begun: float) -> None:
+        """Count it against a host that it gave no answer, from when it was asked: our own queue and our store are not its fault."""
+        sent = self._client.sent(url)
+        if sent is not None:
+            self._client.waited_in_vain(url, seconds - max(sent - begun, 0.0))
 
     def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
         if check is None:
             late = "its upstream has not answered yet"
-            check = Check(url=index.mirror_url, outcome="failed", since=self._clock.monotonic(), reason=late)
+            check = Check(url=mirror_options(index).url, outcome="failed", since=self._clock.monotonic(), reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)
@@ -168,14 +206,23 @@ class ReadThrough:
         message = f"{what} is not known: {check.reason}"
         raise BadUpstream(message) if check.lasting else Unavailable(message)
 
-    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
+    async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
+        blob = await self._blob_store.stat(file.sha256) if file.sha256 else None
+        if blob is not None and file.size in {None, blob.size}:  # what is shorter was damaged, and is replaced
+            return OnDisk(blob)
+        url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
+        return Redirect(url) if url is not None else Arriving(await self.fetch(index, project, file))
+
+    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
+        """Fetch a file that is not stored. Returns once the upstream has answered with it."""
         arriving = self._fetch(index, project, file)
         wait = self._settings.file_wait
+        begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._client.patience(file.url, wait, least=_LEAST)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, wait)
+            self._waited_in_vain(file.url, wait, begun)
             raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 
@@ -183,7 +230,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        until, wrong = self._wrong.get(_identity(index, project, file)) or (0.0, "")
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -196,24 +243,17 @@ class ReadThrough:
 
             task = self._tasks.start(run, name=f"fetch {file.filename}")
             self._arriving[key] = arriving
-            task.add_done_callback(lambda ended: self._arrived(key, file, started, ended))
+            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
         return arriving
 
     def _arrived(
         self,
         key: tuple[IndexName, ProjectName, str, str],
-        file: File,
         arriving: ArrivingFile,
         ended: asyncio.Task[None],
     ) -> None:
         if self._arriving.get(key) is arriving:
             del self._arriving[key]
-        if isinstance(arriving.error, BadUpstream):
-            # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
-            until = self._clock.monotonic() + _WRONG_PAUSE
-            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping"))
 
@@ -237,12 +277,12 @@ class ReadThrough:
             commit=commit,
         )
         await fetch.run()
+        if fetch.wrong:
+            # Readers whose answer had begun were cut off. When they ask again they are told why.
+            until = self._clock.monotonic() + _WRONG_PAUSE
+            self._wrong.put(_identity(index, project, file), (until, fetch.wrong))
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
-        arriving = self._arriving.get((index.name, project, file.filename, file.url))
-        if arriving is not None and arriving.is_verified and not arriving.failed:
-            with suppress(Unavailable):  # its client has it already; it is stored within milliseconds
-                return await arriving.finished()
         sha256 = file.sha256
         if sha256 is None:
             now = await self._store.file(index.name, project, file.filename)
@@ -252,19 +292,27 @@ class ReadThrough:
             return None  # damaged on the disk: what is fetched replaces it
         return blob
 
-    async def external_url(self, index: IndexConfig, file: File) -> str | None:
+    async def _external_url(self, index: IndexConfig, file: File) -> str | None:
+        """Where a client may fetch a file itself; None when it could not, or should not be sent there."""
         allowed = await self._client.leads_out(self._site(index), file.url)
         return str(URL(file.url, encoded=file.url.isascii())) if allowed else None
 
-    async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+        stored = await self._blob_store.stat(file.metadata_sha256) if file.metadata_sha256 else None
+        if stored is not None:
+            return stored
         site = self._site(index)
         flight = self._sidecar_flights.join(
             (index.name, project, file.filename),
             lambda: self._sidecar(index, site, project, file),
             name=f"sidecar {file.filename}",
         )
-        blob = await flight.wait(self._client.patience(file.url, self._settings.file_wait, least=_LEAST))
+        wait = self._settings.file_wait
+        begun = self._clock.monotonic()
+        blob = await flight.wait(self._client.patience(file.url, wait, least=_LEAST))
         if blob is None:
+            for url in (urls.with_suffix(file.url, ".metadata"), file.url):
+                self._waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} is not here yet")
         return blob
 
@@ -276,8 +324,8 @@ class ReadThrough:
         try:
             data = await self._metadata(index, site, project, file)
             failpoint("sidecar.read")
-            blob = await self._blob_store.put(data)
-            failpoint("sidecar.kept")
+            blob = await self._blob_store.learn(data)
+            failpoint("sidecar.learned")
         except OSError as error:
             raise Unavailable(f"the metadata of {file.filename} could not be stored") from error
         if blob.sha256 != file.metadata_sha256:
@@ -288,8 +336,8 @@ class ReadThrough:
 
     async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
         """The exact bytes, from the first source that has the right ones."""
-        wheel = await self._stored_blob(index, project, file)
-        local = await self._from_store(wheel, project, file) if wheel else None
+        wheel = await self._wheel_here(index, project, file)
+        local = await self._read_from(wheel, project, file) if wheel is not None else None
         if isinstance(local, bytes) and _is_announced(local, file):
             return local
         failures: list[Failed] = []
@@ -306,12 +354,19 @@ class ReadThrough:
             if isinstance(remote, Gone):
                 return self._judge(remote, file, failures)
             # No ranges, or bytes that make no sense or are not those announced: the whole wheel, which is verified.
-            wheel = await self._fetch(index, project, file).finished()
-            local = await self._from_store(wheel, project, file)
+            local = await self._read_from(await arrived(self._fetch(index, project, file)), project, file)
         return self._judge(local, file, failures)
 
-    async def _from_store(self, wheel: Blob, project: ProjectName, file: File) -> bytes | Odd:
-        found = await sidecars.metadata_in(StoredWheel(self._blob_store, wheel.sha256, wheel.size), project)
+    async def _wheel_here(self, index: IndexConfig, project: ProjectName, file: File) -> ByteSource | None:
+        """The wheel, if its bytes are here: all of them have arrived and are right, or they are stored."""
+        arriving = self._arriving.get((index.name, project, file.filename, file.url))
+        if arriving is not None and arriving.is_verified and not arriving.failed:
+            return await arrived(arriving)  # its client has it already; nobody has to wait until it is durable
+        blob = await self._stored_blob(index, project, file)
+        return StoredWheel(self._blob_store, blob.sha256, blob.size) if blob is not None else None
+
+    async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:
+        found = await sidecars.metadata_in(wheel, project)
         if isinstance(found, Failed):
             raise found.error(f"the metadata of {file.filename}")
         return found
@@ -329,13 +384,11 @@ class ReadThrough:
         """The upstream's own sidecar. Whether it was announced without a digest is not recorded, so such upstreams are tried."""
         where = urls.origin(file.url)
         now = self._clock.monotonic()
-        if not file.metadata_sha256 and now < self._no_sidecars.get(where, 0.0):
+        if not file.metadata_sha256 and now < (self._no_sidecars.get(where) or 0.0):
             return Gone(404)
         found = await sidecars.offered(self._client, site, file.url)
         if isinstance(found, Gone) and not file.metadata_sha256:
-            if len(self._no_sidecars) > 1000:
-                self._no_sidecars.clear()
-            self._no_sidecars[where] = now + _NO_SIDECARS
+            self._no_sidecars.put(where, now + _NO_SIDECARS)
         if not isinstance(found, bytes):
             return found
         if not _is_announced(found, file):
@@ -360,9 +413,27 @@ class ReadThrough:
             raise BadUpstream(f"{index.name} has no usable mirror_url", hint="set mirror_url to an http or https URL")
         return site
 
+    async def put(
+        self,
+        index: IndexConfig,
+        changes: Sequence[Change],  # noqa: ARG002  # the role's signature
+        *,
+        who: str,  # noqa: ARG002  # the role's signature
+        require: Iterable[Requirement] = (),  # noqa: ARG002  # the role's signature
+    ) -> Commit | None:
+        raise ReadOnly(index.name, index.type)
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"{self._settings.pending} upstream requests are under way already")
+
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
+
+
+def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
+    """A file and what its page says of its bytes: when the page says something else, it may be right."""
+    return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:
@@ -385,5 +456,5 @@ def _is_announced(data: bytes, file: File) -> bool:
 
 
 if TYPE_CHECKING:
-    _: type[Refresher] = ReadThrough
+    _: type[Source] = ReadThrough
     _also: type[Examiner] = ReadThrough

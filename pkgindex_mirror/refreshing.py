@@ -1,4 +1,4 @@
-"""Getting a mirror's pages fresh: ask, read, compare, commit. One call is one flight. (The project list: `refreshing_names`.)
+"""Getting a mirror's pages fresh: ask, read, compare, tell the store. One call is one flight. (The project list: `refreshing_names`.)
 
 The outcome is what `checks` remembers: `current` (what is stored is what the upstream has), `absent`, `failed`. What that means
 to a client who is told depends on whether anything is stored, and is decided in `readthrough`.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import LARGE, give_back
-from pkgindex_core.models import File, IndexConfig, Page, PageRow, Serial, decode_file
+from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
@@ -35,7 +37,8 @@ _LARGE = 96 * 1024
 """Pages of plain form beyond this are read in a worker: about a millisecond of the loop's time."""
 _LARGE_ODD = 16 * 1024
 """The same of other pages, and of comparing files one by one."""
-_CONFLICTS_LIMIT = 8
+LEARNED = 5_000
+"""Files of a difference that is shown at once and stored behind; a larger one is stored first, in parts if need be."""
 _BACKWARDS_LIMIT = 3
 
 Value = TypeVar("Value")
@@ -47,7 +50,7 @@ class Refreshing:
         self,
         *,
         client: UpstreamClient,
-        store: IndexStore,
+        store: LearningIndex,
         clock: Clock,
         workers: Executor,
         checks: Checks,
@@ -61,8 +64,8 @@ class Refreshing:
     async def page(
         self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool, again: bool = False
     ) -> Check:
-        """Ask for one project and commit what is new. `holds`: a page is stored; `again`: ask, however new it is."""
-        known = self._checks.get(index.name, project, index.mirror_url)
+        """Ask for one project and tell the store what is new. `holds`: a page is stored; `again`: ask, however new it is."""
+        known = self._checks.get(index, project)
         validators = dict(known.validators) if known else {}
         if holds and not validators:
             stored = await self._store.page(index.name, project)
@@ -70,7 +73,8 @@ class Refreshing:
                 validators = dict(stored.head.validators)
                 fetched = stored.head.fetched
                 old = age(self._clock, fetched, validators.get("url"), site.project_url(project))
-                if known is None and not again and old < index.mirror_cache_expiry:  # a restart within the expiry
+                lasting = mirror_options(index).cache_expiry
+                if known is None and not again and old < lasting:  # a restart within the expiry
                     return self._checks.current(index, project, validators, checked=fetched, age=old)
         try:
             return await self._ask_page(
@@ -94,7 +98,7 @@ class Refreshing:
         url = site.project_url(project)
         answer = await self._client.document(site, url, validators=validators)
         backwards = 0
-        trusting = index.mirror_ignore_serial_header
+        trusting = mirror_options(index).ignore_serial_header
         if isinstance(answer, Document) and not trusting and _went_backwards(validators, answer):
             # An edge cache may be behind: ask past it, once. If that stays so the upstream was rebuilt, and is believed again.
             answer = await self._client.document(site, url, past_caches=True)
@@ -119,7 +123,7 @@ class Refreshing:
                 return await self._take(index, project, answer)
 
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
-        """Read a page and commit what is new in it."""
+        """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
         page: ReadPage | Unreadable | None = await self._compute(
             size, partial(read_plain, answer.body, answer.content_type, url, project), large=_LARGE
@@ -132,61 +136,75 @@ class Refreshing:
         failpoint("page.parsed")
         for note in page.listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        for alarm in await self._commit_page(index, project, page, validators, size):
+        alarms = await self._learn_page(index, project, page, validators, size)
+        if isinstance(alarms, Unreadable):
+            return self._checks.failed(index, project, alarms.reason, lasting=True)
+        for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
-        failpoint("page.committed")
+        failpoint("page.learned")
+        check = self._checks.current(index, project, validators)
         del page
         await self._give_back(size)
-        return self._checks.current(index, project, validators)
+        return check
 
-    async def _commit_page(
+    async def _learn_page(
         self, index: IndexConfig, project: ProjectName, page: ReadPage, validators: Mapping[str, str], size: int
-    ) -> Sequence[str]:
-        """Commit what is new, a long difference in parts; return the alarms."""
+    ) -> Sequence[str] | Unreadable:
+        """Tell the store the difference, and commit a long one at once, in parts; return the alarms. `Unreadable`: files are known, and the page may
+        be no listing.
+        """
         fetched = self._clock.now()
-        for _ in range(_CONFLICTS_LIMIT):
-            stamp, stored = await self._stored(index, project)
+
+        async def attempt(_: int) -> Sequence[str] | Unreadable:
+            standing, stored = await self._stored(index, project)
+            if page.listing.doubt and stored is not None and stored.rows:
+                return Unreadable(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
+            stamp = standing.stamp
             difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             compared = size if stored is not None or page.rows is None else 0
-            try:
-                while (change := await self._compute(compared, partial(next, changes, None))) is not None:
-                    same = await same_upstream(self._store, index)
-                    require = (same, ProjectAt(index.name, project, stamp))
-                    commit = await self._store.apply([change], who=WHO, require=require)
-                    stamp = commit.serial if commit is not None else stamp
-                    if change.part in {"first", "middle"}:
-                        failpoint("page.part_committed")
-            except RequirementFailed:
-                continue
+            while (change := await self._compute(compared, partial(next, changes, None))) is not None:
+                same = await same_upstream(self._store, index)
+                if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
+                    await self._learn(change, same.config, standing)
+                    continue
+                require = (same, ProjectAt(index.name, project, stamp))
+                commit = await self._store.apply([change], who=WHO, require=require)
+                stamp = commit.serial if commit is not None else stamp
+                if change.part in {"first", "middle"}:
+                    failpoint("page.part_committed")
             return difference.alarms
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+        return await until_committed(attempt, _restless(project))
 
     async def amend(
         self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
     ) -> None:
-        """Record what we learned of one file. A file that is no longer listed needs nothing."""
-        for _ in range(_CONFLICTS_LIMIT):
-            stamp, page = await self._stored(index, project)
-            file = _named(page.rows, filename) if page else None
+        """Tell the store what we learned of one file. A file that is no longer listed needs nothing."""
+
+        async def attempt(_: int) -> None:
+            standing, page = await self._stored(index, project)
+            file = await self._store.file(index.name, project, filename)
             if page is None or file is None:
                 return
             changed = change(file)
             if changed == file:
                 return
-            learned = MirrorPage(index.name, project, page.head, (changed,))
-            try:
-                await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
-            except RequirementFailed:
-                continue
-            return
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+            same = await same_upstream(self._store, index)
+            await self._learn(MirrorPage(index.name, project, page.head, (changed,)), same.config, standing)
 
-    async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
-        """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
+        await until_committed(attempt, _restless(project))
+
+    async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> None:
+        """What loses the race against another process is asked for again, by what that one has stored."""
+        lost = partial(self._checks.forget, index.name, change.project)
+        await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost)
+
+    async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Standing, Page | None]:
+        """The page and a standing that is not newer: a change between the two reads is found out."""
         (standing,) = await self._store.standings(project, [index.name])
         page = await self._store.page(index.name, project) if standing.holds else None
-        return standing.stamp, page
+        return standing, page
 
     async def _give_back(self, size: int) -> None:
         if size >= LARGE:
@@ -198,17 +216,14 @@ class Refreshing:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
-def _named(rows: Collection[PageRow], filename: str) -> File | None:
-    if isinstance(rows, KeptRows):
-        return rows.find(filename)
-    row = next((row for row in rows if row.filename == filename), None)
-    return decode_file(row.body) if row is not None else None
+def _restless(project: ProjectName) -> str:
+    return f"the page of {project} is changed by somebody else all the time"
 
 
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
     """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
     config = (await store.tree()).indexes.get(index.name)
-    if config is None or config.mirror_url != index.mirror_url:
+    if config is None or mirror_options(config).url != mirror_options(index).url:
         raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
     return IndexIs(config)
 

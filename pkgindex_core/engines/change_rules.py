@@ -54,7 +54,7 @@ def take_uploads(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     """Let a change of hosted projects through to a hosted index only."""
     if config is None:
         raise Missing("index", name)
-    if config.is_mirror:
+    if config.mirrored:
         raise Conflict(f"index {name!r} is a mirror: its projects come from its upstream", hint="use a stage index")
     return config
 
@@ -63,7 +63,7 @@ def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     """Let a change of mirrored projects through to a mirror only."""
     if config is None:
         raise Missing("index", name)
-    if not config.is_mirror:
+    if not config.mirrored:
         raise Conflict(f"index {name!r} is not a mirror: it holds what was uploaded to it")
     return config
 
@@ -87,11 +87,13 @@ def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
 
 
 def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:
-    if old is not None and old.type != new.type:
-        raise Conflict(
-            f"index {new.name!r} is of type {old.type!r} and cannot become {new.type!r}",
-            hint="delete the index and create it again, or choose another name",
-        )
+    if old is None or (old.type, old.mirrored) == (new.type, new.mirrored):
+        return
+    before, after = (f"{config.type!r}{' (mirrored)' * config.mirrored}" for config in (old, new))
+    raise Conflict(
+        f"index {new.name!r} is of type {before} and cannot become {after}",
+        hint="delete the index and create it again, or choose another name",
+    )
 
 
 def hosted_digest(file: File) -> Sha256:

@@ -37,13 +37,16 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
+from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
 BATCH = 5_000
 
 
 class MemoryIndex:
     """An `IndexStore` that forgets everything when it is closed."""
+
+    lag = 0.0
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -78,7 +81,8 @@ class MemoryIndex:
         if found is None or not found.holds:
             return None
         rows = tuple(found.rows.values()) if found.kept is None else found.kept
-        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows)
+        content = _content(found)
+        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows, content=content)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -193,6 +197,15 @@ class MemoryIndex:
 
     # The log.
 
+    def seen(self) -> Serial:
+        return self.now.serial
+
+    async def touched(self, after: Serial) -> Touched | Everything:
+        news = self._commits[max(after, 0) :]
+        if len(news) > MOST_COMMITS:
+            return EVERYTHING
+        return together((touched_by(commit.changes, commit.serial) for commit in news), self.seen())
+
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
         return self._commits[max(after, 0) :][: max(limit, 0)]
 
@@ -288,8 +301,12 @@ class MemoryIndex:
             holds=found.holds,
             file_count=len(found.rows),
             status=found.head.status,
-            content="" if found.kept is None else page_content(found.head, found.kept.kept),
+            content=_content(found),
         )
+
+
+def _content(found: ProjectState) -> str:
+    return "" if found.kept is None else page_content(found.head, found.kept.kept)
 
 
 async def open_memory(url: str, context: Context) -> MemoryIndex:

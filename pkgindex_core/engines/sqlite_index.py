@@ -24,6 +24,7 @@ from pkgindex_core.engines.sqlite import queries
 from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, renew, require_content
 from pkgindex_core.engines.sqlite.queries import serial_of
 from pkgindex_core.engines.sqlite.readers import Readers
+from pkgindex_core.engines.sqlite.touches import Touches
 from pkgindex_core.engines.sqlite.writer import Writer
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
@@ -40,7 +41,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore, Listing, Taken
+from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
 
 FILES_IN_PLACE: Final = 64
 """A page of at most so many files is read in the event loop's thread; a larger one in another."""
@@ -52,6 +53,8 @@ POLL_SECONDS: Final = 0.1
 class SqliteIndex:
     """An `IndexStore` in a SQLite file. Used from one event loop; made by `open`."""
 
+    lag = 0.0
+
     def __init__(self, path: Path, clock: Clock, *, may_create: bool = True) -> None:
         """Open a file; blocks. Says exactly why when it cannot."""
         if not may_create:
@@ -59,13 +62,16 @@ class SqliteIndex:
         prepare(path, clock)
         self._moved = _Moved()
         self._readers = Readers(path)
+        self._touches = Touches(self._readers)
         try:
-            self._writer = Writer(path, clock, committed=self._moved.tell)
+            self._writer = Writer(path, clock, made=self._touches.note, committed=self._moved.tell)
         except BaseException:
             self._readers.close()
             raise
         self._tree: Tree | None = None
-        self._tree_generation = -1
+        self._tree_seen = Serial(-1)
+        self._seen = Serial(0)
+        self._seen_version = -1
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -87,13 +93,13 @@ class SqliteIndex:
     async def tree(self, *, at: Serial | None = None) -> Tree:
         if at is not None:
             return await self._readers.in_thread(partial(queries.tree, at=serial_of(at)))
-        generation = self.generation()
-        if self._tree is not None and self._tree_generation == generation:
+        seen = self.seen()
+        if self._tree is not None and self._tree_seen == seen:
             return self._tree
         serial = self._readers.here(partial(queries.tree_serial, at=NOW))
         if self._tree is None or self._tree.serial != serial:
             self._tree = await self._readers.in_thread(partial(queries.tree, at=NOW))
-        self._tree_generation = generation  # from before the look: a commit since then makes the next call look again
+        self._tree_seen = seen  # from before the look: a commit since then makes the next call look again
         return self._tree
 
     async def standings(
@@ -215,6 +221,16 @@ class SqliteIndex:
             raise closed()
         if commits:
             await self._writer.replay(tuple(commits))
+
+    def seen(self) -> Serial:
+        version = self._readers.here(queries.data_version)
+        if version != self._seen_version:
+            self._seen = self._readers.here(queries.head)
+            self._seen_version = version  # from before the look: a commit since then makes the next call look again
+        return self._seen
+
+    async def touched(self, after: Serial) -> Touched | Everything:
+        return await self._touches.between(after, self.seen())
 
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
         return await self._readers.in_thread(partial(queries.commits, after=after, limit=limit))

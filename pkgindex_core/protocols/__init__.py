@@ -12,19 +12,21 @@ What every implementation promises:
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.followers import Follower
-from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
+from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Passwords, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
+    EVERYTHING,
     PARTIAL,
     ChangeLog,
+    Everything,
     IndexReader,
     IndexStore,
     IndexWriter,
     Listing,
     Replaying,
     Taken,
+    Touched,
 )
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
-from pkgindex_core.protocols.mirrors import ColdFile, Freshness, Refresher
 from pkgindex_core.protocols.policies import (
     AdmissionPolicy,
     Build,
@@ -39,10 +41,13 @@ from pkgindex_core.protocols.policies import (
     Verdict,
 )
 from pkgindex_core.protocols.publishers import Consignment, Delivery, Destination, Publisher
+from pkgindex_core.protocols.sources import Arriving, ColdFile, Freshness, Names, OnDisk, Opened, Redirect, Source
 
 __all__ = [
+    "EVERYTHING",
     "PARTIAL",
     "AdmissionPolicy",
+    "Arriving",
     "Authenticator",
     "Blob",
     "BlobStore",
@@ -53,6 +58,7 @@ __all__ = [
     "Credentials",
     "Delivery",
     "Destination",
+    "Everything",
     "Follower",
     "Freshness",
     "HouseRules",
@@ -64,19 +70,25 @@ __all__ = [
     "InspectedUpload",
     "Listing",
     "MergedPage",
+    "Names",
+    "OnDisk",
+    "Opened",
     "PageEntry",
     "PageFilter",
+    "Passwords",
     "Principal",
     "ProjectList",
     "Publisher",
-    "Refresher",
+    "Redirect",
     "Renderer",
     "Replaying",
     "SignedUrl",
+    "Source",
     "Span",
     "Stage",
     "Taken",
     "TokenScope",
+    "Touched",
     "UploadCheck",
     "UploadForm",
     "Verdict",

@@ -7,7 +7,7 @@ The contract suite is `pkgindex_core.testing.index_store`; the readable referenc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -55,6 +55,28 @@ class Listing(Struct, frozen=True, kw_only=True):
         return self.stamp > 0 and PARTIAL not in self.validators
 
 
+Everything = Literal["everything"]
+EVERYTHING: Final = "everything"
+"""What was touched by more, or larger, commits than the store can look through cheaply."""
+
+
+class Touched(Struct, frozen=True, kw_only=True):
+    """What commits may have changed for readers. What is not named here is as it was (`rules.touching` is the rule)."""
+
+    upto: Serial
+    """The last of these commits. Reads that begin now see it."""
+    tree: bool = False
+    """An index was made, configured or dropped."""
+    identities: bool = False
+    """A user or a token."""
+    projects: frozenset[tuple[IndexName, ProjectName]] = frozenset()
+    """Anything of a project in an index: its page, standing, files, releases, attachments."""
+    indexes: frozenset[IndexName] = frozenset()
+    """All of an index at once: every project, and its list of names."""
+    names: frozenset[IndexName] = frozenset()
+    """A mirror's list of names."""
+
+
 class IndexReader(Protocol):
     """Reads what was committed. `at=` answers as of the end of that commit; None is now.
 
@@ -66,7 +88,7 @@ class IndexReader(Protocol):
     def generation(self) -> int:
         """A number that differs whenever anything was committed since it was last read, by any process.
 
-        Synchronous and cheap (microseconds): whatever a cached answer depends on is checked by this one call.
+        Synchronous and cheap (microseconds). For what does not go by `ChangeLog.seen` and `touched` yet.
         """
         ...
 
@@ -198,6 +220,30 @@ class IndexWriter(Protocol):
 
 
 class ChangeLog(Protocol):
+    """What was committed, in order, and how to notice it.
+
+    An answer that was reached from reads holds until `touched` names one of the things that it was reached from.
+    """
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which `seen` may be behind the commits of other processes; 0: never behind."""
+        ...
+
+    def seen(self) -> Serial:
+        """The newest commit that every read that begins now sees. Synchronous, microseconds.
+
+        At least what `apply` and `replay` of this store have acknowledged, and what others have committed longer ago than `lag`.
+        """
+        ...
+
+    async def touched(self, after: Serial) -> Touched | Everything:
+        """What the commits after a serial have touched, at least as far as `seen` tells when this is called.
+
+        Costs what those commits changed, up to a bound; beyond it the answer is `EVERYTHING`.
+        """
+        ...
+
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
         """The commits after a serial, in order, at most `limit`."""
         ...

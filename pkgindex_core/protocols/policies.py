@@ -36,8 +36,25 @@ class AdmissionPolicy(Protocol):
     def admit(
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
-        """One verdict per layer, in order. What `standings` say of mirrors must not decide about mirrors:
-        it is asked before they are refreshed.
+        """One verdict per layer, in order, before any source is asked: a layer that does not join now is told nothing.
+
+        What `standings` say of mirrored layers may be old and must not decide about them here.
+        """
+        ...
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],
+        standings: Sequence[Standing],
+        verdicts: Sequence[Verdict],
+        project: ProjectName,
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """The final verdicts, after the sources of those that join were asked: what `standings` say is as they said it.
+
+        `unknown` are the layers of which nothing is stored and whose sources could not say. One that keeps joining makes the whole page
+        unknown. May take layers out, never let one in that was not asked. A policy that does not look at this returns `verdicts`.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 The guard against dependency confusion. A name that any hosted index of the order has is never taken from a mirror,
 unless the whitelists open it; hosted indexes never block each other, and neither do mirrors. devpi words the rule as a
-loop that carries three variables along the order (reference/devpi.md 3.2, restated in the tests). Since mirrors stand
+loop that carries three variables along the order (restated in the tests). Since mirrors stand
 last and the loop's permission is never taken back, it has a closed form:
 
     mirrors join  =  no hosted index of the order has the name,  or the whitelists open it
@@ -20,12 +20,13 @@ names, so layers that may not be read are left out of the page afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, Verdict
+from pkgindex_core.rules.kept_options import unites_whitelists, whitelist
 
 EVERY_NAME = "*"
 
@@ -41,7 +42,7 @@ class MirrorWhitelist:
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
         configs = [tree.indexes[name] for name in order]
-        hosted = [config for config in configs if not config.is_mirror]
+        hosted = [config for config in configs if not config.mirrored]
         holding = {standing.index for standing in standings if standing.holds}
         claimed_by = next((config.name for config in hosted if config.name in holding), None)
         deciding = _deciding(configs, hosted)
@@ -51,19 +52,66 @@ class MirrorWhitelist:
         mirror_reason = _mirror_reason(project, claimed_by, opened_by, deciding)
         return tuple(
             Verdict(index=config.name, joins=mirrors_join, reason=mirror_reason)
-            if config.is_mirror
+            if config.mirrored
             else Verdict(index=config.name, joins=True, reason=_hosted_reason(config.name, project, holding))
             for config in configs
         )
 
+    def settle(
+        self,
+        tree: Tree,  # noqa: ARG002  # the role's signature
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],  # noqa: ARG002  # the role's signature
+        verdicts: Sequence[Verdict],
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        unknown: Collection[IndexName],  # noqa: ARG002  # the role's signature
+    ) -> tuple[Verdict, ...]:
+        """What a mirror has makes no difference."""
+        return tuple(verdicts)
+
+
+class FirstMirror(MirrorWhitelist):
+    """The same, and of several mirrors only the first that has the project gives it, as uv's `first-index` does on the client's side."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "first-mirror-1"
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],
+        verdicts: Sequence[Verdict],
+        project: ProjectName,
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """A mirror behind the one that has the project is left out; one that may have it (`unknown`) counts as if it had."""
+        settled: list[Verdict] = []
+        first: IndexName | None = None
+        for standing, verdict in zip(standings, verdicts, strict=True):
+            if not verdict.joins or not tree.indexes[verdict.index].mirrored:
+                settled.append(verdict)
+            elif first is not None:
+                reason = f"left out: {first} is the first mirror that has {project}"
+                if first in unknown:
+                    reason = f"left out: {first} comes first, and whether it has {project} is not known now"
+                settled.append(Verdict(index=verdict.index, joins=False, reason=reason))
+            else:
+                settled.append(verdict)
+                if standing.holds or verdict.index in unknown:
+                    first = verdict.index
+        return tuple(settled)
+
 
 def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
     """The indexes whose whitelists can open a name. An unknown mode is read as the stricter one."""
-    return hosted if configs and configs[0].mirror_whitelist_inheritance == "union" else hosted[:1]
+    return hosted if configs and unites_whitelists(configs[0]) else hosted[:1]
 
 
 def _names(config: IndexConfig, project: ProjectName) -> bool:
-    return project in config.mirror_whitelist or EVERY_NAME in config.mirror_whitelist
+    names = whitelist(config)
+    return project in names or EVERY_NAME in names
 
 
 def _hosted_reason(index: IndexName, project: ProjectName, holding: set[IndexName]) -> str:
@@ -81,7 +129,7 @@ def _mirror_reason(
     if claimed_by is None:
         return f"joins: no hosted index in the order has {project}"
     if opened_by is not None:
-        entry = project if project in opened_by.mirror_whitelist else EVERY_NAME
+        entry = project if project in whitelist(opened_by) else EVERY_NAME
         return f"joins: the mirror_whitelist of {opened_by.name} has {entry}, although {claimed_by} has {project}"
     names = [config.name for config in deciding]
     if len(names) == 1:
@@ -91,3 +139,4 @@ def _mirror_reason(
 
 if TYPE_CHECKING:
     _: type[AdmissionPolicy] = MirrorWhitelist
+    _also: type[AdmissionPolicy] = FirstMirror

@@ -9,7 +9,7 @@ told it as coarsely as it asked for, so that no decision depends on more than th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +37,15 @@ def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) ->
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
 
 
+def withheld(
+    filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, origin: IndexName
+) -> Callable[[ProjectName], bool] | None:
+    """Of which projects a layer is taken to have nothing. `filters` are those that apply; None when there are none."""
+    if not filters:
+        return None
+    return lambda project: any(each.withheld(tree, start, origin, project) is not None for each in filters.values())
+
+
 class Withholding:
     """An admission policy after which filters may take out layers that would join. The start is the first of the order.
 
@@ -59,6 +68,18 @@ class Withholding:
         verdicts = self._policy.admit(tree, order, standings, project)
         active = applying(self._filters, tree, order[0]) if order else {}
         return tuple(_withheld(each, active, tree, order[0], project) for each in verdicts) if active else verdicts
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],
+        standings: Sequence[Standing],
+        verdicts: Sequence[Verdict],
+        project: ProjectName,
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """What the policy says: a layer that was taken out has no standing to come back by."""
+        return self._policy.settle(tree, order, standings, verdicts, project, unknown)
 
 
 def _withheld(

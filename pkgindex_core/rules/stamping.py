@@ -34,6 +34,10 @@ _ENTITY_TAG = re.compile(r'[ \t,]*(?:W/)?("[^"\x00-\x20\x7f]*")[ \t]*(?:,|\Z)')
 _HEADER_LIMIT = 8192
 
 
+LayerStamp = tuple[IndexName, str, Serial] | tuple[IndexName, str, Serial, str]
+"""What is named of a layer: index, link prefix, stamp, and what names the content of a mirrored page where it has such a name."""
+
+
 def recipe(renderer: Renderer, admission: AdmissionPolicy, filters: Mapping[str, PageFilter], moment: Timestamp) -> str:
     """Name everything about the writing of a page that is not data.
 
@@ -55,13 +59,13 @@ def etag(
     tree: Serial,
     start: IndexName,
     project: ProjectName | None,
-    layers: Sequence[tuple[IndexName, str, Serial]],
+    layers: Sequence[LayerStamp],
     recipe: str,
     moment: Timestamp | None = None,
 ) -> str:
     """Name the exact bytes these layers would produce, without producing them: a strong tag, with its quotes.
 
-    `layers` are (index, link prefix, stamp) of those that join, in resolution order; two orders give two tags. `project`
+    `layers` are those that join, in resolution order; two orders give two tags. `project`
     None names the project list. `moment` is given for views that are cut at a time.
     """
     return f'"{_digest((_FORMAT, tree, start, project, layers, recipe, moment))}"'

@@ -61,7 +61,8 @@ from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.index_store import EVERYTHING, IndexStore
+from pkgindex_core.testing.configs import index_config
 from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
@@ -104,8 +105,8 @@ _heads = st.builds(
     fetched=st.sampled_from([None, Timestamp(1), Timestamp(2)]),
 )
 _configs = st.builds(
-    IndexConfig,
-    name=_indexes,
+    index_config,
+    _indexes,
     type=st.sampled_from(["stage", "stage", "mirror"]),
     bases=st.lists(_indexes, max_size=2).map(tuple),
 )
@@ -205,17 +206,18 @@ class IndexMachine(RuleBasedStateMachine):
 
     @initialize(type_=st.sampled_from(["mirror", "mirror", "stage"]))
     def begin(self, type_: str) -> None:
+        config = index_config(INDEXES[2], type=type_)
         self._apply_both(
             [
                 *(PutUser(user(name)) for name in USERS),
                 *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
-                PutIndex(IndexConfig(name=INDEXES[2], type=type_)),
+                PutIndex(config),
                 *(PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:2]),
                 PutFile(INDEXES[0], PROJECTS[2], hosted(FILENAMES[4])),
             ],
             [],
         )
-        if type_ == "mirror":
+        if config.mirrored:
             files = tuple(hosted(name) for name in FILENAMES[::2])
             self._apply_both([MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), put=files)], [])
 
@@ -289,9 +291,16 @@ class IndexMachine(RuleBasedStateMachine):
         assert self._run(_past(self._store, None)) == self._run(_past(self._model, None))
         assert self._run(_present(self._store)) == self._run(_present(self._model))
 
+    @rule(back=st.integers(0, 12))
+    def compare_what_was_touched(self, back: int) -> None:
+        """A store may say that it is too much to tell."""
+        after = Serial(self._run(self._model.head()) - back)
+        touched = self._run(self._store.touched(after))
+        assert touched == EVERYTHING or touched == self._run(self._model.touched(after))
+
     @invariant()
     def heads_agree(self) -> None:
-        assert self._run(self._store.head()) == self._run(self._model.head())
+        assert self._run(self._store.head()) == self._run(self._model.head()) == self._store.seen()
 
     def teardown(self) -> None:
         try:

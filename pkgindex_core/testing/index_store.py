@@ -25,6 +25,7 @@ from pkgindex_core.testing.index_cases.log import (
     RequirementCases,
 )
 from pkgindex_core.testing.index_cases.mirrored import MirrorNamesCases, MirrorPageCases
+from pkgindex_core.testing.index_cases.noticing import NoticingCases
 from pkgindex_core.testing.index_cases.releases import ReleaseCases
 
 
@@ -41,6 +42,7 @@ class IndexStoreContract(
     MirrorNamesCases,
     ConcurrencyCases,
     ReplayCases,
+    NoticingCases,
     LifeCases,
 ):
     """Subclass, name it `Test…`, and give it the medium."""

@@ -30,7 +30,7 @@ from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-    from pkgindex_core.services.reading.explaining import Explanation
+    from pkgindex_core.rules.explanation import Explanation
     from pkgindex_core.services.writing.documentation_uploads import PublishedDocumentation
     from pkgindex_core.services.writing.file_uploads import Published
     from pkgindex_core.services.writing.registering import Registered

@@ -64,6 +64,18 @@ class TestPrecedence:
         settings = load_settings(file=written(self.FILE), environ={"PKGINDEX_CONFIG": "no such file"})
         assert settings.host == "file"
 
+    @pytest.mark.parametrize("text", [".", "./"])
+    def test_the_current_directory_may_hold_the_data(self, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "pkgindex.toml").write_text(f"data = '{text}'\n")
+        for settings in (
+            load_settings(environ={}, flags={"data": text}),
+            load_settings(environ={"PKGINDEX_DATA": text}),
+            load_settings(environ={}, file=Path("pkgindex.toml")),
+        ):
+            assert settings.data.absolute() == tmp_path
+            assert settings.blobs == f"{tmp_path.as_uri()}/blobs"
+
     @pytest.mark.parametrize("key", [key for key, one in OPTIONS.items() if not one.is_open_table])
     def test_every_option_can_be_given_in_all_three_ways(self, key: str, written):
         texts = {"data": "/d", "store": "memory://", "blobs": "memory://", "outside_url": "https://h/p"}

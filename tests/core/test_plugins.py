@@ -40,7 +40,7 @@ def offering(hook: str, *names: str, failure: Exception | None = None) -> object
     async def make_later(name: str, *arguments: Any) -> Made:
         return make(name, *arguments)
 
-    maker = make_later if hook.endswith(("_stores", "_refreshers")) else make
+    maker = make_later if hook.endswith(("_stores", "_sources")) else make
 
     def implementation() -> Iterable[Provider[Any]]:
         return [Provider(name=name, summary=f"the {name} one", make=partial(maker, name)) for name in names]
@@ -111,6 +111,7 @@ class TestBuiltIn:
             ("pkgindex_blob_stores", "fsspec"),
             ("pkgindex_authenticators", "users"),
             ("pkgindex_authenticators", "ldap"),
+            ("pkgindex_admission_policies", "first_mirror"),
             ("pkgindex_admission_policies", "mirror_whitelist"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+json"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+html"),
@@ -181,7 +182,7 @@ class TestMaking:
         assert refused.value.hint == "did you mean 'mirror_whitelist'?"
 
     async def test_every_role_is_made_with_its_own_settings(self, context: Context):
-        hooks = ["authenticators", "page_filters", "renderers", "upload_checks", "refreshers"]
+        hooks = ["authenticators", "page_filters", "renderers", "upload_checks", "sources"]
         tables = {hook: {"for": hook} for hook in hooks[1:]}
         plugins = load_plugins(
             extra=[offering(f"pkgindex_{hook}", hook) for hook in hooks], entry_points=False, settings=tables
@@ -191,11 +192,11 @@ class TestMaking:
             "page_filters": plugins.page_filters()[-1],
             "renderers": plugins.renderers()["renderers"],
             "upload_checks": plugins.upload_checks()[-1],
-            "refreshers": plugins.refreshers()["refreshers"],
+            "sources": plugins.sources()["sources"],
         }
         for hook, provider in offers.items():
             made = provider.make(context)
-            one = await made if hook == "refreshers" else made
+            one = await made if hook == "sources" else made
             assert (provider.name, one.name) == (hook, hook)
             assert one.context == replace(context, settings=tables.get(hook, {}))
 
@@ -204,12 +205,12 @@ class TestMaking:
         plugins = load_plugins(extra=[late, early], entry_points=False)
         assert [one.name for one in plugins.authenticators()] == ["users", "ldap", "alpha", "zeta"]
 
-    @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_refreshers"])
+    @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_sources"])
     async def test_a_factory_that_fails_is_named_with_the_cause(self, hook: str, context: Context):
         plugins = load_plugins(extra=[offering(hook, "odd", failure=OSError("no such list"))], entry_points=False)
-        *_, provider = (*plugins.refreshers().values(), *plugins.page_filters())
-        if hook == "pkgindex_refreshers":
-            (provider,) = plugins.refreshers().values()
+        *_, provider = (*plugins.sources().values(), *plugins.page_filters())
+        if hook == "pkgindex_sources":
+            (provider,) = plugins.sources().values()
         with pytest.raises(Refused, match=r"plugin 'offering_odd' \(.*\) cannot make 'odd': OSError: no such list"):
             await provider.make(context)
 

@@ -126,6 +126,47 @@ async def test_a_prefix_is_taken_off(serve: Serve, options: dict[str, Any], head
         assert await checked(served, "/pypi/pypi/anna/private/+simple/", anna) == 403
 
 
+@pytest.mark.parametrize(
+    ("mount", "spelled"),
+    [
+        ("/pypi", "/pypi"),
+        ("/pypi", "/%70ypi"),
+        ("/pypi", "/%70%79%70%69"),
+        ("/pypi", "//pypi"),
+        ("/pypi", "///%70ypi"),
+        ("/pypi", "/pypi/"),
+        ("/pypi/", "/pypi"),
+        ("/%70ypi", "/pypi"),
+        ("/pypi/of+us", "//pypi/of%2Bus"),
+        ("", ""),
+        ("", "/"),
+    ],
+)
+async def test_a_prefix_is_taken_off_however_it_is_spelled(serve: Serve, mount: str, spelled: str) -> None:
+    """nginx decodes and merges before it compares. What stays on by mistake is the URL of another index, whose owner lets everybody in."""
+    async with serve(outside_url=f"https://packages.example.org{mount}") as served:
+        anna = await served.user("anna")
+        await served.index("anna/private", acl_read=("anna",))
+        await served.user("pypi")
+        await served.index("pypi/anna")
+        await served.index("pypi/of+us")
+        assert await checked(served, f"{spelled}/anna/private/") == 401
+        assert await checked(served, f"{spelled}/anna/private") == 401
+        assert await checked(served, f"{spelled}/anna/private?x=/pypi/anna") == 401
+        assert await checked(served, f"https://packages.example.org{spelled}/anna/private", anna) == 200
+        assert await checked(served, f"{spelled}/") == await checked(served, spelled or "/") == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/pypi%2Fanna/private", "/pypi//../anna/private", "/./pypi/anna/private", "/%2Fpypi/anna", "pypi/"]
+)
+async def test_a_prefix_that_the_server_does_not_read_is_permitted_to_nobody(serve: Serve, path: str) -> None:
+    async with serve(outside_url="https://packages.example.org/pypi") as served:
+        anna = await served.user("anna")
+        await served.index("anna/private", acl_read=("anna",))
+        assert await checked(served, path, anna) == 403
+
+
 async def test_a_header_of_the_client_takes_nothing_off(serve: Serve) -> None:
     """nginx passes on what its configuration does not set: a client would choose which URL is judged."""
     async with serve(trusted_proxies=("127.0.0.1",)) as served:
@@ -201,7 +242,7 @@ async def test_what_a_query_an_option_or_an_origin_decides(serve: Serve, method:
         file = await served.put(_DEMO, index=IndexName("anna/private"))
         await served.put(_DEMO, index=IndexName("anna/kept"))
         for projects in (("demo",), ("other",)):
-            text, _ = await served.engine.identity.make_token("anna", who="[test]", projects=projects)
+            text, _ = await served.engine.tokens.make("anna", who="[test]", projects=projects)
             people[projects[0]] = basic("__token__", text)
         assert file.sha256
         path = path.format(file=f"/anna/private/+f/{file.sha256[:3]}/{file.sha256[3:16]}/{file.filename}")
@@ -240,7 +281,7 @@ async def test_a_token_for_one_project_opens_that_ones_page(serve: Serve) -> Non
     async with serve() as served:
         await served.user("anna")
         await served.index("anna/private", acl_read=("anna",))
-        text, _ = await served.engine.identity.make_token("anna", who="[test]", projects=("demo",))
+        text, _ = await served.engine.tokens.make("anna", who="[test]", projects=("demo",))
         token = basic("__token__", text)
         assert await checked(served, "/anna/private/+simple/Demo/", token) == 200
         assert await checked(served, "/anna/private/+simple/other/", token) == 403
@@ -260,3 +301,25 @@ async def test_a_proxy_that_does_not_say_the_method_lets_the_log_in_through(serv
         assert await checked(served, "/legacy/") == 401
         assert await checked(served, "/legacy/", basic("root")) == 200
         assert await checked(served, "/+login", method="GET") == 403
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"If-Match": '"x"'},
+        {"If-Match": "*"},
+        {"If-None-Match": "*"},
+        {"If-None-Match": '"x"'},
+        {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"},
+        {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"},
+        {"Range": "bytes=0-0", "If-Range": '"x"'},
+        {"Range": "bytes=100-"},
+    ],
+)
+async def test_preconditions_are_about_the_page(serve: Serve, condition: dict[str, str]) -> None:
+    """nginx passes the client's on, and understands 200, 401 and 403 alone."""
+    async with serve() as served:
+        anna, ben = await served.user("anna"), await served.user("ben")
+        await served.index("anna/private", acl_read=("anna",))
+        for who, expected in ((anna, 200), (ben, 403), ({}, 401)):
+            assert await checked(served, "/anna/private/+simple/", who | condition) == expected

@@ -440,6 +440,16 @@ async def test_several_answers_on_one_connection(shelf: Open) -> None:
             assert body is None or answer.body == body
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_body_that_was_not_asked_for_ends_the_connection(shelf: Open, method: str) -> None:
+    """RFC 9110 10.1.1: the client may send the body that it announced, or its next request. No answer tells which."""
+    async with shelf() as here:
+        head = f"{method} {here.path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n"
+        answer = await ask_raw(here.served.address, head.encode(), method=method)
+        assert (answer.status, answer.header("Connection")) == (200, "close")
+        assert answer.body == (here.built.data if method == "GET" else b"")
+
+
 async def test_http_10_gets_the_file_and_the_end(shelf: Open) -> None:
     async with shelf() as here, connected(here.served.address) as (reader, writer):
         writer.write(f"GET {here.path} HTTP/1.0\r\n\r\n".encode())

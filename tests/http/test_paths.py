@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.testing.path_tricks import PATH_TRICKS
-from pkgindex_http.paths import PATH_LIMIT, split_path
+from pkgindex_http.paths import PATH_LIMIT, origin_form, split_path
 
 _SEGMENT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
     lambda text: text not in {".", ".."} and text.isprintable() and not set(text) & {"/", "\\"}
@@ -72,6 +72,23 @@ def test_paths_become_segments(raw: str, segments: tuple[str, ...]) -> None:
 )
 def test_what_is_no_url_of_ours(raw: str) -> None:
     assert split_path(raw) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/simple/?x", "/simple/?x"),
+        ("/http://host/x", "/http://host/x"),
+        ("HTTP://host/simple/", "/simple/"),
+        ("https://user:password@host//simple/", "//simple/"),
+        ("http://host", "/"),
+        ("http://host?x=/simple/", "/?x=/simple/"),
+        ("http://host#/simple/", "/#/simple/"),
+        ("ftp://host/simple/", "ftp://host/simple/"),
+    ],
+)
+def test_a_whole_url_is_read_behind_its_authority(target: str, expected: str) -> None:
+    assert origin_form(target) == expected
 
 
 @given(st.lists(_SEGMENT, min_size=1, max_size=6), st.booleans())

@@ -18,10 +18,11 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import DropFile, MirrorPage, PutProject
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import File, IndexConfig, PageHead, Standing
+from pkgindex_core.models import File, IndexConfig, PageHead, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Freshness
+from pkgindex_core.protocols import Freshness, Names
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_core.tools.name_streams import held
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.wire import ask_raw
 
@@ -618,7 +619,7 @@ class _Mirror:
         self.freshness = Freshness(state="fresh")
         self.fails = False
 
-    def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         return False
 
     async def refresh(
@@ -628,8 +629,8 @@ class _Mirror:
             raise Unavailable("the upstream does not answer\r\nX-Injected: yes", retry_after=17)
         return self.freshness
 
-    async def refresh_names(self, index: IndexConfig) -> Freshness:
-        return self.freshness
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
+        return Names(read=lambda _: held([]), stamp=Serial(0), freshness=self.freshness)
 
 
 @pytest.fixture
@@ -640,7 +641,7 @@ def mirrored(demo: Start) -> Callable[[], AbstractAsyncContextManager[tuple[Serv
     async def start() -> AsyncIterator[tuple[Served, _Mirror]]:
         async with demo() as served:
             mirror = _Mirror()
-            served.engine.pages._refreshers["mirror"] = mirror  # type: ignore[index]  # one mapping, shared by all services
+            served.engine.sources.by_type["mirror"] = mirror  # type: ignore[index, assignment]  # as much of one as is asked here
             await served.index("root/pypi", type="mirror", mirror_url="https://upstream.example.com/simple/")
             await served.index("root/both", bases=(IndexName("root/dev"), IndexName("root/pypi")))
             file = File(filename="public-1.0-py3-none-any.whl", version="1.0", digests={"sha256": "a" * 64}, size=5)

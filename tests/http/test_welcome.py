@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from pkgindex_core.changes import MirrorNames
-from pkgindex_core.names import ProjectName
+from pkgindex_core.models import ProjectRow
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import build_wheel
 from tests.http.conftest import MIRROR, PASSWORD, MirroredStart, Serve, Served, basic
 
@@ -57,6 +60,38 @@ async def test_a_browser_searches_the_list_and_every_other_client_gets_it(mirror
             assert 'name="q"' not in text
         _, text = await page(world.served, "/simple/?format=application/vnd.pypi.simple.v1%2Bhtml")
         assert 'name="q"' not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a", ["a", "a-z", "azz"]),
+        ("az", ["azz"]),
+        ("z", ["z", "z-0", "z0", "zz"]),
+        ("Z", ["z", "z-0", "z0", "zz"]),
+        ("z0", ["z0"]),
+        ("0", ["0", "0z"]),
+        ("q", []),
+    ],
+)
+async def test_a_search_reads_no_name_before_those_that_it_finds(
+    mirrored: MirroredStart, monkeypatch: pytest.MonkeyPatch, text: str, found: list[str]
+) -> None:
+    """One letter is enough, and the last one costs no more than the first: a mirror has 900,000 names."""
+    async with mirrored() as world:
+        await fill(world.served, "0", "0z", "a", "a-z", "azz", "y", "yzzz", "z", "z-0", "z0", "zz")
+        store, read = world.served.engine.store, list[str]()
+        listed_names = store.listed_names
+
+        async def watched(index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
+            async for rows in listed_names(index, after=after):
+                read.extend(row.name for row in rows)
+                yield rows
+
+        monkeypatch.setattr(store, "listed_names", watched)
+        _, body = await page(world.served, f"/simple/?q={text}")
+        assert re.findall('<li><a href="(.*)/">', body) == found
+        assert read[: len(found)] == found
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><b>', "%00", "a" * 500, ""])

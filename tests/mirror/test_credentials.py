@@ -34,7 +34,7 @@ async def everything(mirror: Mirror) -> list[BaseException]:
             raised.append(error)
 
     await attempt(mirror.refresh())
-    await attempt(mirror.readthrough.refresh_names(mirror.index))
+    await attempt(mirror.readthrough.names(mirror.index))
     await attempt(mirror.download(WHEEL.filename))
     await attempt(mirror.sidecar(WHEEL.filename))
     return raised

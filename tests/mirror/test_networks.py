@@ -189,7 +189,7 @@ async def test_whoever_may_make_an_index_does_not_read_through_it_what_is_inside
     theirs = {"name": IndexName("bob/mirror")}
     mirror = await make_mirror(upstream.url, config=theirs, attempts=1)
     with pytest.raises(BadUpstream, match="allow_networks"):
-        await (mirror.refresh() if of == "a project" else mirror.readthrough.refresh_names(mirror.index))
+        await (mirror.refresh() if of == "a project" else mirror.readthrough.names(mirror.index))
     assert not upstream.asked
     mirror = await make_mirror(upstream.url, config=theirs, allow_networks=("127.0.0.0/8",))
     assert (await mirror.refresh()).state == "fresh"

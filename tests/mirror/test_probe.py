@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Refused
@@ -21,7 +22,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.cli import main
-from pkgindex_mirror.plugin import make, pkgindex_refreshers
+from pkgindex_mirror.plugin import make, pkgindex_sources
 from pkgindex_mirror.probe import Report, lines, probe
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
@@ -151,10 +152,10 @@ async def test_the_plugin_makes_a_refresher(tmp_path: Path) -> None:
             clock=clock,
             workers=workers,
             settings={"wait": 1},
-            index_store=MemoryIndex(clock),
-            blob_store=MemoryBlobs(clock=clock, staging=tmp_path),
+            index_store=IndexBehind(MemoryIndex(clock)),
+            blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
         )
-        (provider,) = pkgindex_refreshers()
+        (provider,) = pkgindex_sources()
         assert provider.name == "mirror"
         refresher = await provider.make(context)
         await refresher.close()

@@ -175,6 +175,30 @@ async def test_what_is_stored_survives_an_upstream_that_dropped_it(
     assert list(await mirror.files()) == [WHEEL.filename]
 
 
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [
+        (b"<title>demo</title><div id=root></div><script src=app.js></script>", True),
+        (b"<!DOCTYPE html><title>My packages</title><body></body>", True),
+        (b"<title>Log in</title><form><input name=password></form>", True),
+        (b"<title>Links for demo</title>", False),
+    ],
+    ids=["an application", "nothing", "a login", "a listing"],
+)
+async def test_html_without_files_takes_known_files_away_only_as_a_listing(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, page: bytes, kept: bool
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    mirror.clock.advance(2000)
+    upstream.script("page", behaviours.says("text/html", page))
+    freshness = await mirror.refresh()
+    assert freshness.state == ("stale" if kept else "fresh")
+    assert ("lists nothing" in freshness.reason) is kept
+    assert list(await mirror.files()) == ([WHEEL.filename] if kept else [])
+
+
 async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwise(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
@@ -221,6 +245,19 @@ async def test_a_long_retry_after_is_not_the_clients(
     assert (await mirror.refresh()).state == "fresh"
 
 
+async def test_one_429_with_retry_after_leaves_the_host_alone(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.script("page", behaviours.status(429, headers={"Retry-After": "77"}), times=1)
+    mirror = await make_mirror(upstream.url, breaker_failures=1000)
+    for name in ("demo", "other"):
+        with pytest.raises(Unavailable, match="it answered 429"):
+            await mirror.refresh(ProjectName(name))
+    assert upstream.count("page") == 1
+    mirror.clock.advance(77)
+    assert (await mirror.refresh()).state == "absent"
+
+
 async def test_a_short_retry_after_is_waited(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     upstream.script("page", behaviours.status(503, headers={"Retry-After": "0"}), times=2)
@@ -261,9 +298,9 @@ async def test_the_first_project_list_is_waited_for_longer_than_a_page(
     upstream.script("names", behaviours.dripping_body(0.004, size=8))
     impatient = await make_mirror(upstream.url, wait=0.01, list_wait=0.0)
     with pytest.raises(Unavailable, match="has not answered yet"):
-        await impatient.readthrough.refresh_names(impatient.index)
+        await impatient.readthrough.names(impatient.index)
     patient = await make_mirror(upstream.url, wait=0.01, list_wait=30.0)
-    assert (await patient.readthrough.refresh_names(patient.index)).state == "fresh"
+    assert (await patient.readthrough.names(patient.index)).freshness.state == "fresh"
 
 
 async def test_with_a_page_in_store_nobody_waits_twice_for_a_slow_upstream(
@@ -298,6 +335,85 @@ async def test_the_breaker_answers_at_once_and_one_probe_closes_it(
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
 
 
+@pytest.mark.parametrize(
+    "there",
+    [None, behaviours.status(502), behaviours.status(429, headers={"Retry-After": "60"}), behaviours.truncated(0.5), behaviours.silent()],
+    ids=["closed", "502", "429", "cut off", "silent"],
+)  # fmt: skip
+async def test_where_a_host_redirects_to_does_not_count_against_it(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, there: Behaviour | None
+) -> None:
+    async with ScriptedUpstream() as other:
+        other.add("demo", WHEEL)
+        mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+        upstream.script("/simple/demo/", behaviours.redirect(f"{other.url}demo/"))
+        if there is None:
+            await other.stop()
+        else:
+            other.script("page", there)
+        with pytest.raises(Unavailable):
+            await mirror.refresh()
+        assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_a_probe_that_is_redirected_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviours.redirect(CLOSED))
+    with pytest.raises(Unavailable, match="could not be connected to"):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (behaviours.with_body(lambda _: b""), "an empty page"),
+        (behaviours.with_body(lambda body: body + b" " * 70_000), "larger than 65536 bytes"),
+        (behaviours.with_headers(Content_Encoding="br"), "was not asked for"),
+        (lambda asked, answer: until_close(HTML)(asked, answer), "may be cut off"),
+        (behaviours.redirect_to_itself(), "in a circle"),
+        (behaviours.redirect("file:///etc/passwd"), "redirects to nowhere"),
+        (behaviours.status(304), "unconditional"),
+    ],
+    ids=["empty", "too large", "encoding", "cut off", "circle", "nowhere", "304"],
+)
+async def test_a_whole_answer_that_is_of_no_use_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, reason: str
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1, page_limit=64 * 1024)
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviour)
+    with pytest.raises(Unavailable, match=reason):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_html_in_the_place_of_a_file_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.add("demo", WHEEL)
+    await mirror.refresh()
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh(ProjectName("other"))
+    mirror.clock.advance(1.1)
+    upstream.script("file", behaviours.says("text/html", HTML))
+    with pytest.raises(BadUpstream, match="HTML page instead of the file"):
+        await mirror.download(WHEEL.filename)
+    assert (await mirror.refresh(ProjectName("third"))).state == "absent"
+
+
 async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -309,8 +425,21 @@ async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
         with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 failed a moment ago: it could not"):
             await mirror.refresh(ProjectName(name))
     with pytest.raises(Unavailable, match="failed a moment ago"):
-        await mirror.readthrough.refresh_names(mirror.index)
+        await mirror.readthrough.names(mirror.index)
     assert not caplog.messages  # the host's failure was logged, once
+
+
+async def test_hosts_that_are_left_alone_are_bounded_in_number(make_mirror: MakeMirror) -> None:
+    mirror = await make_mirror(CLOSED)
+    client = mirror.readthrough._client
+    for number in range(1500):
+        client._host(f"http://host{number}.example.org/").breaker.failed(0.0, down=True)
+        client._host(CLOSED).breaker.failed(0.0, down=True)
+    assert len(client._hosts) == 1000
+    # What is asked all the time stays.
+    assert client._host(CLOSED).breaker.is_open
+    assert client._host("http://host1499.example.org/").breaker.is_open
+    assert not client._host("http://host0.example.org/").breaker.is_open
 
 
 async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -328,6 +457,42 @@ async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUps
     upstream.behave()
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
     assert client.patience(upstream.url, 10.0, least=1.0) == 10
+
+
+async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("page", behaviours.silent())
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    client = mirror.readthrough._client
+    async with client._host(upstream.url).pages:
+        for _ in range(31):  # of 32 places
+            await client._host(upstream.url).pages.acquire()
+        with pytest.raises(Unavailable, match="has not answered yet"):
+            await mirror.refresh()
+        assert client.patience(upstream.url, 10.0, least=1.0) == 10
+        caller = asyncio.ensure_future(mirror.refresh())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        mirror.clock.advance(0.15)
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await caller
+    assert client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.95)
+
+
+async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    original, gate = mirror.store.learn, asyncio.Event()
+
+    async def learn(change, **rest):  # as when too much is waiting to be stored
+        await gate.wait()
+        await original(change, **rest)
+
+    mirror.store.learn = learn
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await mirror.refresh()
+    assert upstream.count("page") == 1
+    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == 10
+    gate.set()
 
 
 async def test_what_is_stored_waits_less_than_what_is_not(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -375,12 +540,13 @@ async def test_a_changed_digest_is_never_followed(
     assert "the first is kept" in caplog.text
 
 
-async def test_a_page_that_somebody_else_changes_meanwhile_is_compared_again(
+async def test_a_page_that_somebody_else_changes_meanwhile_is_asked_for_again(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url)
-    original = mirror.store.apply
+    store = mirror.store.inner
+    original = store.apply
     interfered = False
 
     async def apply(changes, *, who, require=()):
@@ -390,10 +556,80 @@ async def test_a_page_that_somebody_else_changes_meanwhile_is_compared_again(
             await original([MirrorPage(INDEX, DEMO, PageHead(display_name="other"))], who="another server")
         return await original(changes, who=who, require=require)
 
-    mirror.store.apply = apply
+    store.apply = apply
+    assert (await mirror.refresh()).state == "fresh"
+    assert interfered
+    assert list(await mirror.files()) == []
+    assert not await mirror.is_fresh()
     assert (await mirror.refresh()).state == "fresh"
     assert list(await mirror.files()) == [WHEEL.filename]
+    assert "If-None-Match" not in upstream.asked[-1].headers
+
+
+async def test_a_page_that_somebody_else_changes_while_it_is_read_is_compared_again(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    original = mirror.store.learn
+    interfered = False
+
+    async def learn(change, **rest):
+        nonlocal interfered
+        if not interfered:
+            interfered = True
+            other = MirrorPage(INDEX, DEMO, PageHead(display_name="other"))
+            await mirror.store.apply([other], who="another server")
+        await original(change, **rest)
+
+    mirror.store.learn = learn
+    assert (await mirror.refresh()).state == "fresh"
     assert interfered
+    assert list(await mirror.files()) == [WHEEL.filename]
+
+
+async def test_a_page_is_answered_before_it_is_stored(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    """The disk never answers: neither the page nor what is learned of its files waits for it."""
+    upstream.algorithms = ("md5",)
+    upstream.announces_sidecars = False
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    store, hanging = mirror.store.inner, asyncio.Event()
+
+    async def apply(*_, **__):
+        await hanging.wait()
+
+    store.apply = apply
+    mirror.behind.inner.put = apply
+    standing = await mirror.standing()
+    assert (await mirror.readthrough.refresh(mirror.index, DEMO, standing)).state == "fresh"
+    assert await mirror.is_fresh()
+    blob = await mirror.readthrough.metadata(mirror.index, DEMO, await mirror.file(WHEEL.filename))
+    assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
+    await (await mirror.fetch(WHEEL.filename)).finished()
+    file = await mirror.file(WHEEL.filename)
+    assert (file.sha256, file.metadata_sha256) == (WHEEL.sha256, blob.sha256)
+    assert await store.page(INDEX, DEMO) is None
+    hanging.set()
+    del store.apply
+    del mirror.behind.inner.put
+
+
+async def test_many_digests_that_are_learned_are_one_commit(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.algorithms = ("md5",)
+    wheels = [build_wheel("demo", f"{number}.0") for number in range(20)]
+    upstream.add("demo", *wheels)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    head = await mirror.store.head()
+    await asyncio.gather(*(mirror.download(wheel.filename) for wheel in wheels))
+    for wheel in wheels:
+        await (await mirror.fetch(wheel.filename)).finished()
+    await mirror.settle()
+    assert await mirror.store.head() == head + 1
+    assert [(await mirror.file(wheel.filename)).sha256 for wheel in wheels] == [wheel.sha256 for wheel in wheels]
 
 
 async def test_a_page_that_vanished_from_the_store_is_asked_for_without_validators(
@@ -412,19 +648,19 @@ async def test_names_are_kept_as_a_difference(upstream: ScriptedUpstream, make_m
     upstream.add("Demo.One", WHEEL)
     upstream.add("two", SDIST)
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert [(row.name, row.display_name) for row in listed] == [("demo-one", "Demo.One"), ("two", "two")]
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     assert upstream.count("names") == 1
     mirror.clock.advance(11)
     del upstream.projects["two"]
     upstream.add("three")
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     listed = [row async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert [row.name for row in listed] == ["demo-one", "three"]
     mirror.clock.advance(11)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     assert upstream.asked[-1].headers["If-None-Match"]
 
 
@@ -436,20 +672,20 @@ async def test_a_list_that_was_stored_in_part_is_not_the_one_that_was_there_befo
     for number in range(3):
         upstream.add(f"p{number}")
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 10})
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     for number in range(3, 9):
         upstream.add(f"p{number}")
     mirror.clock.advance(11)
     point = "names.part_committed"
     failpoints.arm(f"{point}=raise:ENOSPC@1")
     try:
-        assert (await mirror.readthrough.refresh_names(mirror.index)).state == "stale"
+        assert (await mirror.readthrough.names(mirror.index)).freshness.state == "stale"
     finally:
         failpoints.disarm()
     for number in range(3, 9):
         del upstream.projects[f"p{number}"]
     mirror.clock.advance(11)
-    assert (await mirror.readthrough.refresh_names(mirror.index)).state == "fresh"
+    assert (await mirror.readthrough.names(mirror.index)).freshness.state == "fresh"
     listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert listed == ["p0", "p1", "p2"]
 
@@ -465,7 +701,7 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     failpoints.arm(f"{point}=raise:ENOSPC@2")
     try:
         with pytest.raises(Unavailable, match="could not be stored"):
-            await mirror.readthrough.refresh_names(mirror.index)
+            await mirror.readthrough.names(mirror.index)
     finally:
         failpoints.disarm()
     assert (await mirror.store.listing(INDEX)).count == 6
@@ -473,10 +709,10 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     upstream.script("names", behaviours.status(500))
     second = await make_mirror(upstream.url, of=mirror, attempts=1)
     with pytest.raises(Unavailable):
-        await second.readthrough.refresh_names(second.index)
+        await second.readthrough.names(second.index)
     upstream.behave()
     second.clock.advance(6)
-    assert (await second.readthrough.refresh_names(second.index)).state == "fresh"
+    assert (await second.readthrough.names(second.index)).freshness.state == "fresh"
     listed = [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch]
     assert listed == [f"p{number}" for number in range(10)]
     commits = await mirror.store.commits(Serial(0))
@@ -490,21 +726,21 @@ async def test_a_long_list_comes_in_parts_and_is_unknown_until_the_last(
     second.clock.advance(2000)
     failpoints.arm(f"{point}=raise:ENOSPC@2")
     try:
-        assert (await second.readthrough.refresh_names(second.index)).state == "stale"
+        assert (await second.readthrough.names(second.index)).freshness.state == "stale"
     finally:
         failpoints.disarm()
     second.clock.advance(6)
     third = await make_mirror(upstream.url, of=mirror)
-    assert (await third.readthrough.refresh_names(third.index)).state == "fresh"
+    assert (await third.readthrough.names(third.index)).freshness.state == "fresh"
     assert [row.name async for batch in mirror.store.listed_names(INDEX) for row in batch] == sorted(upstream.projects)
 
 
 async def test_a_list_that_is_suddenly_empty_is_trouble(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0})
-    await mirror.readthrough.refresh_names(mirror.index)
+    await mirror.readthrough.names(mirror.index)
     upstream.projects.clear()
-    freshness = await mirror.readthrough.refresh_names(mirror.index)
+    freshness = (await mirror.readthrough.names(mirror.index)).freshness
     assert freshness.state == "stale"
     assert (await mirror.store.listing(INDEX)).count == 1
 
@@ -514,10 +750,10 @@ async def test_names_of_an_unreachable_upstream_are_unknown(make_mirror: MakeMir
         url = upstream.url
     mirror = await make_mirror(url)
     with pytest.raises(Unavailable):
-        await mirror.readthrough.refresh_names(mirror.index)
+        await mirror.readthrough.names(mirror.index)
 
 
-@pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.committed"])
+@pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.learned", "behind.learned"])
 async def test_a_page_that_fails_at_any_step_is_whole_or_not_there(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str
 ) -> None:
@@ -575,18 +811,32 @@ async def test_a_status_that_the_operator_calls_absent_is_absent(
 
 
 HTML = b"<html><title>demo</title><body><a href='../../files/demo-1.0.tar.gz'>demo-1.0.tar.gz</a>"
+BARE = HTML.removeprefix(b"<html>")
+
+
+def until_close(body: bytes, **headers: str) -> Behaviour:
+    says = behaviours.says(
+        "text/html", body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    return lambda asked, answer: behaviours.until_close()(asked, says(asked, answer))
 
 
 @pytest.mark.parametrize(
     ("behaviour", "whole"),
     [
         (behaviours.says("text/html", HTML), True),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML)(_, answer)), False),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), True),
+        (until_close(HTML), False),
+        (until_close(BARE), False),
+        (until_close(BARE, Content_Encoding="identity"), False),
+        (until_close(HTML + b"</html>"), True),
+        (until_close(BARE + b"</BODY>"), True),
         (lambda _, answer: behaviours.gzipped()(_, behaviours.says("text/html", HTML)(_, answer)), True),
         (lambda _, answer: behaviours.cut_chunked(1)(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), False),
     ],
-    ids=["with a length", "ends by closing", "ends by closing and closed", "gzip", "chunks without an end"],
+    ids=[
+        "with a length", "ends by closing", "fragment that ends by closing", "called identity", "ends by closing and closed",
+        "ends by closing, body closed", "gzip", "chunks without an end",
+    ],
 )  # fmt: skip
 async def test_html_without_an_end_is_whole_when_its_transfer_is(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, whole: bool

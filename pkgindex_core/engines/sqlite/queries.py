@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from pkgindex_core.changes import Commit, decode_changes
+from pkgindex_core.changes import Change, Commit, decode_changes
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
@@ -25,7 +25,6 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
     File,
-    IndexConfig,
     Page,
     PageHead,
     PageRow,
@@ -40,11 +39,11 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.stored_configs import decode_config
 
 BATCH: Final = 5_000
 """Rows of a list that are held at once."""
 
-_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
@@ -116,7 +115,7 @@ def tree(reader: Reader, at: int) -> Tree:
     with reader.snapshot():
         serial = tree_serial(reader, at)
         bodies = reader.rows("SELECT body FROM configs WHERE died > ?1 AND born <= ?1", (at,))
-    configs = [_config_decoder.decode(body) for (body,) in bodies]
+    configs = [decode_config(body) for (body,) in bodies]
     return Tree(serial=serial, indexes={config.name: config for config in configs})
 
 
@@ -171,7 +170,8 @@ def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, mos
             rows = _mirrored_rows(reader, index_id, project, file_count)
         else:
             rows = _hosted_rows(reader, index_id, project, at)
-    return Page(index=index, project=project, stamp=Serial(stamp), head=_head_decoder.decode(encoded_head), rows=rows)
+    head = _head_decoder.decode(encoded_head)
+    return Page(index=index, project=project, stamp=Serial(stamp), head=head, rows=rows, content=content)
 
 
 def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -> Collection[PageRow]:
@@ -430,10 +430,15 @@ def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
             serial=Serial(serial),
             at=Timestamp(at),
             who=who,
-            changes=decode_changes(segments.decompress(data) if packed else data),
+            changes=changes_of(packed, data),
         )
         for serial, at, who, packed, data in found
     ]
+
+
+def changes_of(packed: int, data: bytes) -> tuple[Change, ...]:
+    """What a row of the log holds."""
+    return decode_changes(segments.decompress(data) if packed else data)
 
 
 def problems(reader: Reader) -> Sequence[str]:

@@ -15,9 +15,9 @@ from msgspec import Struct
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.models import IndexConfig, PageHead
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.stored_configs import decode_config
 
 encode = msgspec.msgpack.Encoder().encode
-_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 
 
@@ -54,7 +54,7 @@ class Tables:
         )
         if row is None:
             return Index(-1, None)
-        return Index(row[0], _config_decoder.decode(row[1]) if row[1] is not None else None)
+        return Index(row[0], decode_config(row[1]) if row[1] is not None else None)
 
     def held(self, index_id: int, project: ProjectName) -> Held | None:
         row = self.row(

@@ -65,10 +65,16 @@ class _MediumFailed(Exception):
 class Writer:
     """Takes lists of changes from any number of tasks and commits them in groups."""
 
-    def __init__(self, path: Path, clock: Clock, *, committed: Callable[[], None]) -> None:
-        """`committed` is called in the caller's loop after each group, before its callers go on."""
+    def __init__(
+        self, path: Path, clock: Clock, *, made: Callable[[Commit], None], committed: Callable[[], None]
+    ) -> None:
+        """`made` is called in the writer's thread with what each caller committed, as soon as it is durable.
+
+        `committed` is called in the caller's loop after each group, before its callers go on.
+        """
         self._path = Path(path.name)  # for messages: clients read them, and are not told where it lies
         self._clock = clock
+        self._made_known = made
         self._committed = committed
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._doubtful = False
@@ -158,6 +164,9 @@ class Writer:
                 return outcomes
             failpoint("commit.written")
             self._end_transaction()
+            for outcome in outcomes:
+                if isinstance(outcome, Commit):
+                    self._made_known(outcome)
         except apsw.Error as error:
             self._roll_back()
             raise _MediumFailed(translation(error, self._path)) from error

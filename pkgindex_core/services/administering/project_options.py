@@ -19,9 +19,10 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore, Principal
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.devpi7_options import changed_project, project_document
+from pkgindex_core.rules.explanation import Explanation, LayerStory
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.administering.administration import Administration
-from pkgindex_core.services.reading.explaining import Explaining, Explanation, LayerStory
+from pkgindex_core.services.reading.explaining import Explaining
 
 
 class ProjectOptions:
@@ -71,7 +72,7 @@ class ProjectOptions:
         story = await self._explaining.explain(index, project, principal=principal)
         readable = {layer.index: tree.indexes[layer.index] for layer in story.layers if layer.index in tree.indexes}
         head = {
-            "config": {} if config.is_mirror else await self._document(config, project),
+            "config": {} if config.mirrored else await self._document(config, project),
             "inheritance_info": _inheritance(story, readable),
         }
         return _around(msgspec.json.encode(head)[:-1] + b',"versions":', versions)
@@ -91,7 +92,7 @@ async def _around(before: bytes, versions: AsyncGenerator[bytes, None]) -> Async
 
 def _inheritance(story: Explanation, readable: Mapping[IndexName, IndexConfig]) -> dict[str, Any]:
     """Each index in the order asked, in devpi 7's words; a base that one may not read is in none of them."""
-    remotes = [layer for layer in story.layers if readable[layer.index].is_mirror]
+    remotes = [layer for layer in story.layers if readable[layer.index].mirrored]
     return {
         "has_project_from_remote": _has(remotes[0]) if remotes else "false",
         "index_bases": {name: [base for base in config.bases if base in readable] for name, config in readable.items()},

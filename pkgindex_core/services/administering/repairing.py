@@ -11,15 +11,16 @@ again: what was set aside is lost then, and what is lost is made in the same way
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Final
 
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.protocols import BlobStore, IndexStore, Refresher
+from pkgindex_core.protocols import BlobStore, IndexStore, OnDisk, Redirect
 from pkgindex_core.services.administering.verifying import Owner, Progress, Trouble, Verified, Verifying, key_of
+from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
 _METADATA_LIMIT: Final = 16 << 20
@@ -34,13 +35,13 @@ class Repairing:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        refreshers: Mapping[str, Refresher],
+        sources: Sources,
         verifying: Verifying,
         workers: Executor,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._refreshers = refreshers
+        self._sources = sources
         self._verifying = verifying
         self._workers = workers
 
@@ -87,13 +88,13 @@ class Repairing:
     async def _make_for(self, owner: Owner) -> None:
         if owner.mirrored:
             config = (await self._store.tree()).indexes[owner.index]
-            refresher = self._refreshers.get(config.type)
-            if refresher is None:
-                raise Missing("refresher", config.type, message=f"nothing here can fetch for {owner.index}")
+            source = self._sources.of(config)
             if owner.role == "metadata":
-                await refresher.sidecar(config, owner.project, owner.file)
-            else:
-                await (await refresher.fetch(config, owner.project, owner.file)).finished()
+                await source.metadata(config, owner.project, owner.file)
+                return
+            opened = await source.open(config, owner.project, owner.file, elsewhere=False)
+            if not isinstance(opened, OnDisk | Redirect):
+                await opened.file.finished()
         elif owner.role == "metadata":
             await self._read_metadata(owner)
         else:

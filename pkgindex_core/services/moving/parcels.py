@@ -19,21 +19,23 @@ from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import File, IndexConfig, Release, Serial, Tree, decode_file
+from pkgindex_core.models import File, IndexConfig, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import (
     BlobStore,
     Build,
     IndexStore,
+    OnDisk,
     PageFilter,
     Principal,
-    Refresher,
+    Redirect,
 )
-from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
-from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding
+from pkgindex_core.rules.resolution import Resolution
+from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.tools.sources import Sources
 
 _FETCHES = 8
 """Files of one push that are fetched, or looked for, at once."""
@@ -57,13 +59,15 @@ class Parcels:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        refreshers: Mapping[str, Refresher],
+        resolving: Resolving,
+        sources: Sources,
         filters: Mapping[str, PageFilter],
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._refreshers = refreshers
+        self._resolving = resolving
+        self._sources = sources
         self._filters = filters
         self._clock = clock
 
@@ -78,12 +82,10 @@ class Parcels:
         docs: bool = True,
     ) -> Parcel:
         """A release as it would be pushed, for those who send it somewhere else."""
-        tree = await self._store.tree()
-        return await self.complete(await self.select(tree, source, project, version, principal, files=files, docs=docs))
+        return await self.complete(await self.select(source, project, version, principal, files=files, docs=docs))
 
     async def select(
         self,
-        tree: Tree,
         source: IndexName,
         project: ProjectName,
         version: str,
@@ -93,18 +95,17 @@ class Parcels:
         docs: bool,
     ) -> Parcel:
         """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
-        config = allowed_index(tree, source, principal, Action.PUSH, project=project)
-        (standing,) = await self._store.standings(project, [source])
-        if config.is_mirror:
-            await self._refresher(config).refresh(config, project, standing)
-            (standing,) = await self._store.standings(project, [source])
-        if not standing.holds or standing.status == QUARANTINED:
+        resolution = await self._resolving.resolve(source, project, principal, action=Action.PUSH, alone=True)
+        resolution.require_whole()
+        if not resolution.offering:
             raise Missing("version", f"{project} {version}"[:160])
+        (layer,) = resolution.offering
+        config = layer.config
         holding = await self.holding(config, project, version, holds=True)
         if not holding.knows(version):
             raise Missing("version", f"{project} {version}"[:160])
         part = holding.of(version)
-        shown = tuple(file for file in part.files if files and not self._hides(tree, config, project, file))
+        shown = tuple(file for file in part.files if files and not self._hides(resolution, file))
         names = {file.filename for file in shown}
         attachments = tuple(
             each for each in part.attachments if (docs if each.kind == "doczip" else each.about in names)
@@ -112,14 +113,14 @@ class Parcels:
         if not shown and not attachments:
             raise Missing("release", f"{project} {version}"[:160])
         part = replace(part, files=shown, attachments=attachments)
-        return Parcel(source=config, project=project, stamp=standing.stamp, holding=part)
+        return Parcel(source=config, project=project, stamp=layer.standing.stamp, holding=part)
 
     async def holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
         """What an index has of one version; of a project with thousands of files no other is decoded."""
         page = await self._store.page(config.name, project) if holds else None
         if page is None:
             return Holding(index=config.name)
-        hosted = not config.is_mirror
+        hosted = not config.mirrored
         release = await self._store.release(config.name, project, version) if hosted else None
         wanted = canonical_version(version)
         return Holding(
@@ -131,12 +132,14 @@ class Parcels:
             releases=(release,) if release is not None else (),
         )
 
-    def _hides(self, tree: Tree, config: IndexConfig, project: ProjectName, file: File) -> bool:
-        filters = applying(self._filters, tree, config.name)
+    def _hides(self, resolution: Resolution, file: File) -> bool:
+        filters = applying(self._filters, resolution.tree, resolution.start)
         if not filters:
             return False
-        build = Build(tree=tree, start=config.name, project=project, moment=self._clock.now())
-        return bool(why_hidden(config.name, file, filters, build))
+        build = Build(
+            tree=resolution.tree, start=resolution.start, project=resolution.project, moment=self._clock.now()
+        )
+        return bool(why_hidden(resolution.start, file, filters, build))
 
     async def complete(self, parcel: Parcel) -> Parcel:
         """Make sure that every blob of a parcel is stored; what that taught of its files stands in the one returned."""
@@ -148,7 +151,7 @@ class Parcels:
                     f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
                 )
         holding = replace(parcel.holding, files=files)
-        if parcel.source.is_mirror:
+        if parcel.source.mirrored:
             holding = replace(holding, releases=(await self._described(holding, parcel.project),))
         return replace(parcel, holding=holding)
 
@@ -167,34 +170,19 @@ class Parcels:
         return Release(version=version, metadata=version_documents.bare(name, version, requires_python))
 
     async def _complete_file(self, parcel: Parcel, file: File) -> File:
-        config = parcel.source
-        blob = await self._blobs.stat(file.sha256) if file.sha256 else None
-        if blob is None or file.size not in {None, blob.size}:
-            if not config.is_mirror:
-                raise Corrupt(f"the bytes of {file.filename} are not in the blob store, or damaged", hint=_RESTORE)
-            arriving = await self._refresher(config).fetch(config, parcel.project, file)
-            blob = await arriving.finished()
+        config, project = parcel.source, parcel.project
+        source = self._sources.of(config)
+        opened = await source.open(config, project, file, elsewhere=False)
+        if isinstance(opened, Redirect):
+            raise Unavailable(f"the bytes of {file.filename} cannot be had here")
+        blob = opened.blob if isinstance(opened, OnDisk) else await opened.file.finished()
         file = replace(file, digests={**file.digests, "sha256": blob.sha256}, size=blob.size)
         if not file.filename.endswith(".whl"):
             return file
-        sidecar = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
-        if sidecar is not None:
-            return file
-        if not config.is_mirror:
-            if file.metadata_sha256:
-                raise Corrupt(f"the metadata of {file.filename} is not in the blob store", hint=_RESTORE)
-            return file
         try:
-            sidecar = await self._refresher(config).sidecar(config, parcel.project, file)
+            return replace(file, metadata_sha256=(await source.metadata(config, project, file)).sha256)
         except Missing:
-            return replace(file, metadata_sha256=None)  # a wheel of old times, which says nothing of itself
-        return replace(file, metadata_sha256=sidecar.sha256)
-
-    def _refresher(self, config: IndexConfig) -> Refresher:
-        refresher = self._refreshers.get(config.type)
-        if refresher is None:
-            raise Unavailable(f"nothing here can fetch for {config.name}", hint="ask a running server")
-        return refresher
+            return replace(file, metadata_sha256=None)  # a wheel without core metadata
 
 
 async def _all(jobs: Iterable[Awaitable[File]]) -> tuple[File, ...]:

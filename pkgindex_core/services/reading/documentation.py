@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from itertools import compress
 
 from msgspec import Struct
 
@@ -30,15 +29,13 @@ from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import Attachment, File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, BlobStore, Build, IndexStore, PageFilter, Principal, Span
-from pkgindex_core.rules.access import allowed_index
+from pkgindex_core.protocols import BlobStore, Build, IndexStore, PageFilter, Principal, Span
 from pkgindex_core.rules.filtering import applying, why_hidden
-from pkgindex_core.rules.merging import offered
-from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.reading.pages import Pages
+from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.services.writing.documentation_uploads import KIND
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
@@ -58,6 +55,14 @@ class Found(Struct, frozen=True, kw_only=True):
     attachment: Attachment
     public: bool
     """Whether everybody gets the same, with and without credentials."""
+
+
+class _Known(Struct, frozen=True):
+    """What was found, and what it holds by."""
+
+    found: Found
+    moment: Moment
+    touchable: tuple[tuple[IndexName, ProjectName], ...]
 
 
 class DocumentationPage(Struct, frozen=True, kw_only=True):
@@ -82,42 +87,41 @@ class Documentation:
         *,
         store: IndexStore,
         blobs: BlobStore,
-        pages: Pages,
-        admission: AdmissionPolicy,
+        resolving: Resolving,
+        currency: Currency,
         filters: Mapping[str, PageFilter],
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._pages = pages
-        self._admission = admission
+        self._resolving = resolving
+        self._currency = currency
         self._filters = filters
         self._clock = clock
         self._workers = workers
-        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], tuple[int, Found]] = BoundedCache(
-            _FOUND
-        )
+        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], _Known] = BoundedCache(_FOUND)
         # A directory that is larger than all that may be kept is kept alone: its pages are asked for one after another.
         self._directories: BoundedCache[Sha256, Directory] = BoundedCache(
             _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
         )
-        self._reading: Building[Directory] = Building()
+        self._reading: SingleFlight[Directory] = SingleFlight()
 
     async def find(self, index: IndexName, project: ProjectName, version: str, *, principal: Principal) -> Found:
         """The documentation of a version, `latest` or `stable`, of the first layer that has any of these.
 
         A layer that the principal may not read is left out. No documentation anywhere is `Missing`.
         """
+        await self._currency.catch_up()
         key = (index, project, version, principal)
-        generation = self._store.generation()
         known = self._found.get(key)
-        if known is not None and known[0] == generation:
-            return known[1]
-        found = await self._look(index, project, version, principal)
+        if known is not None and self._currency.holds(known.moment, tree=True, keys=known.touchable):
+            return known.found
+        moment = self._currency.moment()
+        found, order = await self._look(index, project, version, principal)
         if any(each.rounding for each in self._filters.values()):
             return found  # what is shown changes with the time
-        self._found.put(key, (generation, found))
+        self._found.put(key, _Known(found, moment, tuple((layer, project) for layer in order)))
         return found
 
     async def open(
@@ -164,34 +168,27 @@ class Documentation:
         if held:
             yield held
 
-    async def _look(self, index: IndexName, project: ProjectName, version: str, principal: Principal) -> Found:
-        tree = await self._store.tree()
-        allowed_index(tree, index, principal, Action.READ, project=project)
-        order = self._pages.order(tree, index).order
-        readable = self._pages.readable(tree, order, principal, project)
-        standings = await self._store.standings(project, order)
-        verdicts = self._admission.admit(tree, order, standings, project)
-        joining = [
-            standing
-            for standing, verdict in zip(standings, verdicts, strict=True)
-            if verdict.joins and standing.holds and standing.index in readable
-        ]
-        filters = applying(self._filters, tree, index)
-        build = Build(tree=tree, start=index, project=project, moment=self._clock.now())
+    async def _look(
+        self, index: IndexName, project: ProjectName, version: str, principal: Principal
+    ) -> tuple[Found, Sequence[IndexName]]:
+        """The documentation, and the layers that had a say."""
+        resolution = await self._resolving.stored(index, project, principal)
+        seen = resolution.chain
+        filters = applying(self._filters, seen.tree, index)
+        build = Build(tree=seen.tree, start=index, project=project, moment=self._clock.now())
 
         def shown(origin: IndexName, attachment: Attachment) -> bool:
             return not why_hidden(origin, File(filename="", version=attachment.version), filters, build)
 
-        offers = offered([standing.status for standing in joining])
-        if joining and not any(offers):
+        if resolution.shown and not resolution.offering:
             raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
-        for standing in compress(joining, offers):
-            if tree.indexes[standing.index].is_mirror:
+        for layer in resolution.offering:
+            if layer.config.mirrored:
                 continue
-            attachments = await self._store.attachments(standing.index, project)
-            attachment = _chosen([each for each in attachments if shown(standing.index, each)], version)
+            attachments = await self._store.attachments(layer.index, project)
+            attachment = _chosen([each for each in attachments if shown(layer.index, each)], version)
             if attachment is not None:
-                return Found(index=standing.index, attachment=attachment, public=self._pages.is_public(tree, order))
+                return Found(index=layer.index, attachment=attachment, public=seen.public), seen.order
         raise Missing(
             "documentation", f"{project} {version[:80]}", hint="upload some: devpi upload NAME-VERSION.doc.zip"
         )

@@ -12,20 +12,22 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.formats.html_page import HtmlRenderer, flat_end, flat_line, flat_start
-from pkgindex_core.models import Page, Serial, Tree
+from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, Build, IndexStore, PageFilter, Principal
-from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import apply_filters, applying
-from pkgindex_core.rules.merging import merge
-from pkgindex_core.rules.permissions import Action
+from pkgindex_core.protocols import AdmissionPolicy, IndexStore, PageFilter, Principal
+from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.rules.stamping import etag, matches, recipe
-from pkgindex_core.services.reading.pages import Pages, View
+from pkgindex_core.services.reading.assembling import Assembling, Parts
+from pkgindex_core.services.reading.pages import Bodies
+from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.workers import in_worker
 
 _BATCH_FILES = 2_000
@@ -49,12 +51,8 @@ class FlatPage(Struct, frozen=True, kw_only=True):
 class _View(Struct, frozen=True, kw_only=True):
     """What a page is made of."""
 
-    tree: Tree
-    start: IndexName
+    seen: Chain
     root: str
-    order: Sequence[IndexName]
-    hosted: Sequence[IndexName]
-    """The layers of the order that give files, most important first."""
     projects: Sequence[ProjectName]
     serial: Serial
     moment: Timestamp
@@ -67,70 +65,69 @@ class FindLinks:
         self,
         *,
         store: IndexStore,
-        pages: Pages,
+        resolving: Resolving,
+        assembling: Assembling,
+        currency: Currency,
         admission: AdmissionPolicy,
         filters: Mapping[str, PageFilter],
+        bodies: Bodies,
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._pages = pages
+        self._resolving = resolving
+        self._assembling = assembling
+        self._currency = currency
         self._admission = admission
         self._filters = filters
+        self._bodies = bodies
         self._workers = workers
         self._clock = clock
-        self._named: BoundedCache[tuple[IndexName, Principal, str], tuple[int, str, bool]] = BoundedCache(_NAMED)
+        self._named: BoundedCache[tuple[IndexName, Principal, str], _Named] = BoundedCache(_NAMED)
 
     async def page(self, start: IndexName, *, principal: Principal, root: str, if_none_match: str | None) -> FlatPage:
         """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root.
 
         Its name is known without looking at anything while nothing was committed.
         """
+        await self._currency.catch_up()
         key = (start, principal, root)
-        generation = self._store.generation()
         known = self._named.get(key)
-        if known is not None and known[0] == generation:
-            _, tag, public = known
-            kept = self._pages.cache.get((tag, "identity"))
-            if kept is not None or matches(if_none_match, tag):
-                return FlatPage(etag=tag, body=None if matches(if_none_match, tag) else kept, public=public)
-        for _ in range(_TURNS):
-            serial = await self._store.head()
-            tree = await self._store.tree()
-            if tree.serial <= serial:
-                break  # this is the tree as of that commit
-        else:
-            raise Unavailable("the indexes change faster than they can be read", retry_after=1)
-        allowed_index(tree, start, principal, Action.READ)
-        order = self._pages.order(tree, start).order
-        readable = self._pages.readable(tree, order, principal)
-        hosted = [layer for layer in order if layer in readable and not tree.indexes[layer].is_mirror]
+        if known is not None and self._currency.holds(known.moment, tree=True, indexes=known.order):
+            kept = self._bodies.get((known.tag, "identity"))
+            unchanged = matches(if_none_match, known.tag)
+            if kept is not None or unchanged:
+                return FlatPage(etag=known.tag, body=None if unchanged else kept, public=known.public)
+        moment = self._currency.moment()
+        serial, seen = await self._seen(start, principal)
+        hosted = [config.name for config in seen.layers if not config.mirrored]
         rows = [(layer, row) for layer in hosted for row in await self._store.projects(layer, at=serial)]
-        view = _View(
-            tree=tree,
-            start=start,
-            root=root,
-            order=order,
-            hosted=hosted,
-            projects=sorted({row.name for _, row in rows}),
-            serial=serial,
-            moment=self._clock.now(),
-        )
+        projects = sorted({row.name for _, row in rows})
+        view = _View(seen=seen, root=root, projects=projects, serial=serial, moment=self._clock.now())
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
         tag = await in_worker(self._workers, lambda: self._tag(view, stamps))
-        public = self._pages.is_public(tree, order)
         if not any(each.rounding for each in self._filters.values()):
-            self._named.put(key, (generation, tag, public))
+            self._named.put(key, _Named(moment, tuple(seen.order), tag, seen.public))
         if matches(if_none_match, tag):
-            return FlatPage(etag=tag, body=None, public=public)
-        kept = self._pages.cache.get((tag, "identity"))
-        return FlatPage(etag=tag, body=kept if kept is not None else self._written(view, tag), public=public)
+            return FlatPage(etag=tag, body=None, public=seen.public)
+        kept = self._bodies.get((tag, "identity"))
+        return FlatPage(etag=tag, body=kept if kept is not None else self._written(view, tag), public=seen.public)
+
+    async def _seen(self, start: IndexName, principal: Principal) -> tuple[Serial, Chain]:
+        """A commit, and the index as it was then."""
+        for _ in range(_TURNS):
+            serial = await self._store.head()
+            seen = await self._resolving.chain(start, principal)
+            if seen.tree.serial <= serial:
+                return serial, seen
+        raise Unavailable("the indexes change faster than they can be read", retry_after=1)
 
     def _tag(self, view: _View, stamps: Sequence[tuple[IndexName, ProjectName, Serial]]) -> str:
-        filters = applying(self._filters, view.tree, view.start)
+        seen = view.seen
+        filters = applying(self._filters, seen.tree, seen.start)
         return etag(
-            tree=view.tree.serial,
-            start=view.start,
+            tree=seen.tree.serial,
+            start=seen.start,
             project=_PROJECT,
             layers=[(layer, f"{view.root}{name}", stamp) for layer, name, stamp in stamps],
             recipe=f"flat {recipe(HtmlRenderer(), self._admission, filters, view.moment)}",
@@ -148,46 +145,38 @@ class FindLinks:
                     pieces = None
             yield piece
         if pieces is not None:
-            self._pages.cache.put((tag, "identity"), b"".join(pieces))
+            self._bodies.put((tag, "identity"), b"".join(pieces))
 
     async def _pieces(self, view: _View) -> AsyncIterator[bytes]:
-        yield flat_start(f"{view.start}: links to all files without those of mirrors")
-        batch: list[tuple[ProjectName, list[tuple[IndexName, str, Page]]]] = []
+        yield flat_start(f"{view.seen.start}: links to all files without those of mirrors")
+        batch: list[Parts] = []
         count = 0
         for project in view.projects:
-            layers = await self._layers(view, project)
-            batch.append((project, layers))
-            count += sum(len(page.rows) for _, _, page in layers) + 1
+            parts = await self._parts(view, project)
+            batch.append(parts)
+            count += parts.file_count + 1
             if count >= _BATCH_FILES:
-                yield await self._lines(view, batch)
+                yield await in_worker(self._workers, self._lines, view, batch)
                 batch, count = [], 0
-        yield await self._lines(view, batch) + flat_end()
+        yield await in_worker(self._workers, self._lines, view, batch) + flat_end()
 
-    async def _layers(self, view: _View, project: ProjectName) -> list[tuple[IndexName, str, Page]]:
-        standings = await self._store.standings(project, view.order, at=view.serial)
-        verdicts = self._admission.admit(view.tree, view.order, standings, project)
-        joining = {
-            verdict.index
-            for standing, verdict in zip(standings, verdicts, strict=True)
-            if verdict.joins and standing.holds
-        }
-        prefixes = View(start=view.start, root=view.root)
-        layers = []
-        for layer in view.hosted:
-            page = await self._store.page(layer, project, at=view.serial) if layer in joining else None
-            if page is not None:
-                layers.append((layer, prefixes.prefix(layer), page))
-        return layers
+    async def _parts(self, view: _View, project: ProjectName) -> Parts:
+        """The hosted layers' pages of a project, as of the commit."""
+        standings = await self._store.standings(project, view.seen.order, at=view.serial)
+        whole = self._resolving.admitted(view.seen, project, standings)
+        return await self._assembling.read_at(
+            replace(whole, shown=tuple(layer for layer in whole.shown if not layer.config.mirrored)), view.serial
+        )
 
-    async def _lines(
-        self, view: _View, batch: Sequence[tuple[ProjectName, list[tuple[IndexName, str, Page]]]]
-    ) -> bytes:
-        def write() -> bytes:
-            lines = []
-            for project, layers in batch:
-                build = Build(tree=view.tree, start=view.start, project=project, moment=view.moment)
-                merged, _ = apply_filters(merge(project, layers), self._filters, build)
-                lines += [flat_line(entry) for entry in merged.entries]
-            return b"".join(lines)
+    def _lines(self, view: _View, batch: Sequence[Parts]) -> bytes:
+        pages = [self._assembling.merged(parts, view.root, view.moment)[0] for parts in batch]
+        return b"".join([flat_line(entry) for page in pages for entry in page.entries])
 
-        return await in_worker(self._workers, write)
+
+class _Named(Struct, frozen=True):
+    """The name of a page, and what it holds by."""
+
+    moment: Moment
+    order: tuple[IndexName, ...]
+    tag: str
+    public: bool

@@ -12,7 +12,7 @@ from pkgindex_core.formats.package_paths import package_directories
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexStore, Principal
-from pkgindex_core.services.reading.pages import Pages
+from pkgindex_core.services.reading.resolving import Resolving
 
 _CANDIDATES = 3
 """Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
@@ -21,9 +21,9 @@ _CANDIDATES = 3
 class Locating:
     """Finds files by name."""
 
-    def __init__(self, *, store: IndexStore, pages: Pages) -> None:
+    def __init__(self, *, store: IndexStore, resolving: Resolving) -> None:
         self._store = store
-        self._pages = pages
+        self._resolving = resolving
 
     async def locate(
         self,
@@ -41,19 +41,20 @@ class Locating:
         """
         doubt: Unavailable | None = None
         for candidate in (project,) if project else candidate_projects(filename)[:_CANDIDATES]:
+            resolution = await self._resolving.resolve(start, candidate, principal)
             try:
-                decision = await self._pages.decide(start, candidate, principal)
+                resolution.require_whole()
             except Unavailable as error:
                 doubt = doubt or error
                 continue
-            for standing in decision.standings:
-                file = await self._store.file(standing.index, candidate, filename)
+            for layer in resolution.shown:
+                file = await self._store.file(layer.index, candidate, filename)
                 if file is None:
                     continue
                 if directory is None or directory in package_directories(file):
-                    return standing.index, file
+                    return layer.index, file
                 break  # the page lists these other bytes, and they hide a base's file of the same name
-            if any(not decision.tree.indexes[standing.index].is_mirror for standing in decision.standings):
+            if any(not layer.config.mirrored for layer in resolution.shown):
                 break  # the other candidates are parts of a private file's name, and no upstream is told of them
         if doubt is not None:
             raise doubt

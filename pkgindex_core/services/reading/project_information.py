@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from concurrent.futures import Executor
-from functools import partial
 from hashlib import blake2b
-from itertools import compress
 from typing import Final
 
 from msgspec import Struct
@@ -20,18 +18,19 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.project_json import ProjectFacts, newest, project_json
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import Page, Serial
+from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter, Principal
-from pkgindex_core.rules.filtering import apply_filters, fingerprints
-from pkgindex_core.rules.merging import merge, offered
-from pkgindex_core.services.reading.pages import Decision, Pages, View
+from pkgindex_core.protocols import IndexStore, PageFilter, Principal
+from pkgindex_core.rules.filtering import fingerprints
+from pkgindex_core.rules.resolution import Resolution
+from pkgindex_core.services.reading.assembling import Assembling
+from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _TURNS: Final = 2
-_LATEST: Final = 8
+_LATEST_BYTES: Final = 16 << 20
 """Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
 
 
@@ -56,18 +55,23 @@ class ProjectInformation:
         self,
         *,
         store: IndexStore,
-        pages: Pages,
+        resolving: Resolving,
+        assembling: Assembling,
         filters: Mapping[str, PageFilter],
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._pages = pages
+        self._resolving = resolving
+        self._assembling = assembling
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
-        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(_LATEST)
+        self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
+        # A document that is larger than all that may be kept is kept alone: its readers ask for it again.
+        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(
+            _LATEST_BYTES, size_of=lambda built: min(len(built[0]), _LATEST_BYTES)
+        )
 
     async def document(
         self,
@@ -85,9 +89,9 @@ class ProjectInformation:
 
         Raises `Missing` when no layer has it, `Unavailable` when one that would have a say cannot be asked.
         """
-        decision = await self._pages.decide(start, project, principal)
-        if not decision.standings:
-            raise Missing("project", project)
+        resolution = await self._resolving.resolve(start, project, principal)
+        resolution.require_whole()
+        resolution.require_some()
         serial, moment = await self._store.head(), self._clock.now()
         key = (
             start,
@@ -96,26 +100,24 @@ class ProjectInformation:
             root,
             packages,
             serial,
-            decision.key,
+            resolution.key,
             fingerprints(self._filters, moment),
         )
         built = self._latest.get(key)
         if built is None:
             built = await self._building.get(
                 key,
-                lambda: self._built(
-                    decision, start, project, version, root=root, packages=packages, serial=serial, moment=moment
-                ),
+                lambda: self._built(resolution, version, root=root, packages=packages, serial=serial, moment=moment),
             )
             self._latest.put(key, built)
         body, digest = built
-        return ProjectDocument(body=body, digest=digest, serial=serial, public=decision.public, stale=decision.stale)
+        return ProjectDocument(
+            body=body, digest=digest, serial=serial, public=resolution.chain.public, stale=resolution.stale
+        )
 
     async def _built(
         self,
-        decision: Decision,
-        start: IndexName,
-        project: ProjectName,
+        resolution: Resolution,
         version: str | None,
         *,
         root: str,
@@ -123,17 +125,18 @@ class ProjectInformation:
         serial: Serial,
         moment: Timestamp,
     ) -> tuple[bytes, str]:
-        page = await self._page(decision, start, project, root, serial, moment)
-        chosen = version if version is not None else await in_worker(self._workers, partial(newest, page))
+        parts = await self._assembling.read_at(resolution, serial)
+        page, _ = await in_worker(self._workers, self._assembling.merged, parts, root, moment)
+        chosen = version if version is not None else await in_worker(self._workers, newest, page)
         wanted = canonical_version(chosen)
         spelled = next((each for each in page.versions if canonical_version(each) == wanted), None)
         if spelled is None:
-            raise Missing("version", f"{project} {chosen[:80]}".strip())
+            raise Missing("version", f"{resolution.project} {chosen[:80]}".strip())
         facts = ProjectFacts(
             page=page,
             version=spelled,
-            metadata=await self._metadata(decision, project, spelled, serial),
-            root=f"{root}{start}/",
+            metadata=await self._metadata(resolution, spelled, serial),
+            root=f"{root}{resolution.start}/",
             packages=root if packages else "",
         )
 
@@ -143,35 +146,12 @@ class ProjectInformation:
 
         return await in_worker(self._workers, write)
 
-    async def _page(
-        self,
-        decision: Decision,
-        start: IndexName,
-        project: ProjectName,
-        root: str,
-        serial: Serial,
-        moment: Timestamp,
-    ) -> MergedPage:
-        parts: list[tuple[IndexName, str, Page]] = []
-        for standing in decision.standings:
-            mirrored = decision.tree.indexes[standing.index].is_mirror
-            page = await self._store.page(standing.index, project, at=None if mirrored else serial)
-            if page is not None:
-                parts.append((standing.index, View(start=start, root=root).prefix(standing.index), page))
-        build = Build(tree=decision.tree, start=start, project=project, moment=moment)
-
-        def merged() -> MergedPage:
-            return apply_filters(merge(project, parts), self._filters, build)[0]
-
-        return await in_worker(self._workers, merged)
-
-    async def _metadata(self, decision: Decision, project: ProjectName, version: str, serial: Serial) -> bytes:
+    async def _metadata(self, resolution: Resolution, version: str, serial: Serial) -> bytes:
         """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
-        offers = offered([standing.status for standing in decision.standings])
-        for standing in compress(decision.standings, offers):
-            if decision.tree.indexes[standing.index].is_mirror:
+        for layer in resolution.offering:
+            if layer.config.mirrored:
                 continue
-            release = await self._store.release(standing.index, project, version, at=serial)
+            release = await self._store.release(layer.index, resolution.project, version, at=serial)
             if release is not None:
                 return release.metadata
         return b"{}"

@@ -15,26 +15,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from concurrent.futures import Executor
-from functools import partial
-from itertools import compress
 from typing import Final
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.project_documents import DocumentWriter
 from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, outline
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import File, Serial, Standing, Tree
+from pkgindex_core.models import File, Page, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
 from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
-from pkgindex_core.rules.merging import offered
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.reading.pages import Decision, Pages
-from pkgindex_core.tools.building import Building
+from pkgindex_core.rules.resolution import Layer as ResolvedLayer
+from pkgindex_core.rules.resolution import Resolution
+from pkgindex_core.services.reading.assembling import Assembling
+from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 PIECE: Final = 64 * 1024
@@ -61,18 +62,20 @@ class Versions:
         self,
         *,
         store: IndexStore,
-        pages: Pages,
+        resolving: Resolving,
+        assembling: Assembling,
         filters: Mapping[str, PageFilter],
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._pages = pages
+        self._resolving = resolving
+        self._assembling = assembling
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._building: Building[Outline] = Building(turns=_TURNS)
-        self._building_large: Building[Outline] = Building(turns=_TURNS_OF_LARGE)
+        self._building: SingleFlight[Outline] = SingleFlight(turns=_TURNS)
+        self._building_large: SingleFlight[Outline] = SingleFlight(turns=_TURNS_OF_LARGE)
         self._outlines: WeakValueDictionary[Hashable, Outline] = WeakValueDictionary()
 
     async def project(
@@ -82,96 +85,72 @@ class Versions:
 
         Raises `Missing` when no layer has the project, `Unavailable` when none is known to and one could not be asked.
         """
-        decision = await self._decide(start, project, principal, alone=alone)
+        resolution = await self._resolving.resolve(start, project, principal, alone=alone)
+        resolution.require_some()
         serial = await self._store.head()
-        found = await self._outline(decision, start, project, None, serial)
-        writer = DocumentWriter(project, root, _named(decision.tree, principal))
+        found = await self._outline(resolution, None, serial)
+        writer = DocumentWriter(project, root, _named(resolution.tree, principal))
         return VersionsDocument(
-            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+            pieces=self._written(found, project, writer, serial), stale=resolution.stale, unknown=resolution.unknown
         )
 
     async def version(
         self, start: IndexName, project: ProjectName, version: str, *, principal: Principal, root: str
     ) -> VersionsDocument:
         """One version, in any spelling."""
-        decision = await self._decide(start, project, principal, alone=False)
+        resolution = await self._resolving.resolve(start, project, principal)
+        resolution.require_some()
         serial = await self._store.head()
-        found = await self._outline(decision, start, project, canonical_version(version), serial)
+        found = await self._outline(resolution, canonical_version(version), serial)
         if not found.chunks:
-            if decision.unknown:
-                index, reason = decision.unknown[0]
+            if resolution.unknown:
+                index, reason = resolution.unknown[0]
                 raise Unavailable(f"whether {index} has {project} {version} is not known: {reason}")
             raise Missing(
                 "version",
                 f"{project} {version}",
                 message=f"The version {version} of project {project} does not exist.",
             )
-        writer = DocumentWriter(project, root, _named(decision.tree, principal), alone=True)
+        writer = DocumentWriter(project, root, _named(resolution.tree, principal), alone=True)
         return VersionsDocument(
-            pieces=self._written(found, project, writer, serial), stale=decision.stale, unknown=decision.unknown
+            pieces=self._written(found, project, writer, serial), stale=resolution.stale, unknown=resolution.unknown
         )
 
-    async def _decide(self, start: IndexName, project: ProjectName, principal: Principal, *, alone: bool) -> Decision:
-        decision = await self._pages.decide(start, project, principal, alone=alone, known_only=True)
-        if not decision.standings:
-            raise Missing("project", project)
-        return decision
-
-    async def _outline(
-        self, decision: Decision, start: IndexName, project: ProjectName, version: str | None, serial: Serial
-    ) -> Outline:
+    async def _outline(self, resolution: Resolution, version: str | None, serial: Serial) -> Outline:
         """Every version, or one. Whoever asks for the same while somebody has it gets the same."""
         moment = self._clock.now()
         key = (
-            start,
-            project,
+            resolution.start,
+            resolution.project,
             version,
             serial,
-            decision.key,
+            resolution.key,
             fingerprints(self._filters, moment),
         )
         known = self._outlines.get(key)
         if known is None:
-            many = sum(standing.file_count for standing in decision.standings) >= _MANY_FILES
+            many = sum(layer.standing.file_count for layer in resolution.shown) >= _MANY_FILES
             building = self._building_large if many else self._building
-            shown = self._shown(decision.tree, start, project, moment)
-            known = await building.get(key, partial(self._outlined, decision, project, version, serial, shown))
+            known = await building.get(key, lambda: self._outlined(resolution, version, serial, moment))
             self._outlines[key] = known
         return known
 
     async def _outlined(
-        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial, shown: Shown
+        self, resolution: Resolution, version: str | None, serial: Serial, moment: Timestamp
     ) -> Outline:
-        layers = await self._layers(decision, project, version, serial)
-        return await in_worker(self._workers, outline, layers, shown, version)
-
-    async def _layers(
-        self, decision: Decision, project: ProjectName, version: str | None, serial: Serial
-    ) -> list[Layer]:
         """What each layer has, as of one moment; a quarantined one has nothing (PEP 792), as on the page."""
-        offers = offered([standing.status for standing in decision.standings])
-        found = await asyncio.gather(
-            *(
-                self._layer(
-                    standing, project, version, serial, mirrored=decision.tree.indexes[standing.index].is_mirror
-                )
-                for standing in compress(decision.standings, offers)
-            )
-        )
-        return [layer for layer in found if layer is not None]
+        parts = await self._assembling.read_at(replace(resolution, shown=resolution.offering), serial)
+        layers = await asyncio.gather(*(self._layer(page, layer, version, serial) for layer, page in parts.pages))
+        return await in_worker(self._workers, outline, layers, self._shown(resolution, moment), version)
 
-    async def _layer(
-        self, standing: Standing, project: ProjectName, version: str | None, serial: Serial, *, mirrored: bool
-    ) -> Layer | None:
-        index = standing.index
-        page = await self._store.page(index, project, at=None if mirrored else serial)
-        if page is None or mirrored:
-            return None if page is None else Layer(page=page, mirrored=True)
+    async def _layer(self, page: Page, layer: ResolvedLayer, version: str | None, serial: Serial) -> Layer:
+        if layer.config.mirrored:
+            return Layer(page=page, mirrored=True)
         return Layer(
             page=page,
             mirrored=False,
-            released=await self._released(index, project, version, serial),
-            attachments=await self._store.attachments(index, project, at=serial),
+            released=await self._released(layer.index, page.project, version, serial),
+            attachments=await self._store.attachments(layer.index, page.project, at=serial),
         )
 
     async def _released(
@@ -204,11 +183,11 @@ class Versions:
                 await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
         yield bytes(piece) + writer.end()
 
-    def _shown(self, tree: Tree, start: IndexName, project: ProjectName, moment: Timestamp) -> Shown:
-        filters = applying(self._filters, tree, start)
+    def _shown(self, resolution: Resolution, moment: Timestamp) -> Shown:
+        filters = applying(self._filters, resolution.tree, resolution.start)
         if not filters:
             return _everything
-        build = Build(tree=tree, start=start, project=project, moment=moment)
+        build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment)
 
         def shown(index: IndexName, file: File) -> bool:
             return not why_hidden(index, file, filters, build)

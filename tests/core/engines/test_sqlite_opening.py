@@ -297,3 +297,5 @@ async def test_a_closed_store_answers_unavailable(path: Path) -> None:
         await store.users()
     with pytest.raises(Unavailable, match="closed"):
         store.generation()
+    with pytest.raises(Unavailable, match="closed"):
+        store.seen()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.changes import MirrorNames, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Change, Commit, MirrorNames, MirrorPage, PutFile, PutIndex, PutUser, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import Missing, Unavailable
+from pkgindex_core.errors import Missing, ReadOnly, Unavailable
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
-from pkgindex_core.models import File, IndexConfig, PageHead, Standing, User
+from pkgindex_core.models import File, IndexConfig, PageHead, ProjectRow, Standing, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.protocols import Blob, ColdFile, Freshness, Refresher
+from pkgindex_core.protocols import Blob, Freshness, Names, Opened, Redirect, Source
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.testing.configs import index_config
 
 PYPI = IndexName("root/pypi")
 DEV = IndexName("root/dev")
@@ -44,7 +46,7 @@ class MovedClock:
         self.seconds += seconds
 
 
-class FakeRefresher:
+class FakeSource:
     """A mirror's upstream, scripted: `pages` are what it has, `down` makes it unreachable, `gate` makes it slow."""
 
     def __init__(self, context: Context) -> None:
@@ -56,7 +58,7 @@ class FakeRefresher:
         self.gate: asyncio.Event | None = None
         self.fresh: set[str] = set()
 
-    def is_fresh(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
         return project in self.fresh
 
     async def refresh(
@@ -80,23 +82,38 @@ class FakeRefresher:
             )
         return Freshness(state="fresh")
 
-    async def refresh_names(self, index: IndexConfig) -> Freshness:
-        if self.down:
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
+        if mirror_options(index).no_project_list:
+
+            async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+                yield [row for row in await self._store.projects(index.name) if row.name > after]
+
+            return Names(read=asked_for, is_partial=True)
+        if self.down and ask:
             raise Unavailable("the list cannot be asked for")
         known = {row.name async for batch in self._store.listed_names(index.name) for row in batch}
         new = tuple((ProjectName(name), name.title()) for name in self.pages if name not in known)
-        if new:
+        if new and ask:
             await self._store.apply([MirrorNames(index.name, put=new)], who="[mirror]")
-        return Freshness(state="fresh")
+        listing = await self._store.listing(index.name)
 
-    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ColdFile:
+        def read(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+            return self._store.listed_names(index.name, after=after)
+
+        return Names(read=read, stamp=listing.stamp, is_whole=listing.is_whole)
+
+    async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
+        if elsewhere and mirror_options(index).use_external_urls and file.url:
+            return Redirect(file.url)
         raise Missing("file", file.filename)
 
-    async def external_url(self, index: IndexConfig, file: File) -> str | None:
-        return file.url or None
-
-    async def sidecar(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         raise Missing("metadata file", file.filename)
+
+    async def put(
+        self, index: IndexConfig, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()
+    ) -> Commit | None:
+        raise ReadOnly(index.name, index.type)
 
     async def close(self) -> None:
         self.asked.clear()
@@ -106,13 +123,13 @@ class FakeMirror:
     """The plugin that offers the fake."""
 
     def __init__(self) -> None:
-        self.refresher: FakeRefresher | None = None
+        self.source: FakeSource | None = None
 
     @hookimpl
-    def pkgindex_refreshers(self) -> list[Provider[Refresher]]:
-        async def make(context: Context) -> FakeRefresher:
-            self.refresher = FakeRefresher(context)
-            return self.refresher
+    def pkgindex_sources(self) -> list[Provider[Source]]:
+        async def make(context: Context) -> FakeSource:
+            self.source = FakeSource(context)
+            return self.source
 
         return [Provider(name="mirror", summary="a fake", make=make)]
 
@@ -120,13 +137,13 @@ class FakeMirror:
 class World:
     """An engine with its clock and fake mirror."""
 
-    def __init__(self, engine: Engine, clock: MovedClock, mirror: FakeRefresher) -> None:
+    def __init__(self, engine: Engine, clock: MovedClock, mirror: FakeSource) -> None:
         self.engine = engine
         self.clock = clock
         self.mirror = mirror
 
     async def index(self, name: str, **options: Any) -> IndexName:
-        config = IndexConfig(name=IndexName(name), **options)
+        config = index_config(name, **options)
         await self.engine.store.apply([PutIndex(config)], who="[test]")
         return config.name
 
@@ -164,8 +181,8 @@ def open_world(tmp_path: Path) -> Open:
         loaded = load_plugins(extra=[fake, *plugins], disabled=["pkgindex"])
         async with Engine.open(Settings(**given), plugins=loaded, clock=clock) as engine:
             await engine.prepare()
-            assert fake.refresher is not None
-            yield World(engine, clock, fake.refresher)
+            assert fake.source is not None
+            yield World(engine, clock, fake.source)
 
     return start
 

@@ -216,5 +216,5 @@ async def test_a_long_list_is_kept_in_its_coded_form_only(open_world: Open) -> N
         world.mirror.pages.update({f"p{number:05}": [] for number in range(5_000)})
         body = (await listing(world)).body
         assert body is not None
-        assert 0 < world.engine.pages.cache.size < len(body) // 3
+        assert 0 < world.engine.bodies.size < len(body) // 3
         assert (await listing(world)).body == body

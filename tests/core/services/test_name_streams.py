@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pkgindex_core.compression import CODINGS, Compressor, compress, decompress
 from pkgindex_core.models import ProjectRow, Serial
 from pkgindex_core.names import ProjectName
-from pkgindex_core.services.reading.name_streams import Names, side_by_side, united
+from pkgindex_core.tools.name_streams import Rows, side_by_side, united
 
 LISTS = st.lists(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.text("xyz", max_size=2)), max_size=4)
 
 
-async def batches(names: dict[str, str], size: int) -> AsyncIterator[Names]:
+async def batches(names: dict[str, str], size: int) -> AsyncIterator[Rows]:
     ordered = [ProjectRow(ProjectName(name), names[name], Serial(len(names[name]))) for name in sorted(names)]
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]

@@ -187,7 +187,7 @@ async def test_the_cache_is_bounded_and_a_body_too_large_for_it_is_still_served(
         for number in range(30):
             await world.put(DEV, ProjectName(f"p{number}"), f"p{number}-1.0-py3-none-any.whl")
             assert len(names(await page(world, project=ProjectName(f"p{number}")))) == 1
-            assert world.engine.pages.cache.size <= 400
+            assert world.engine.bodies.size <= 400
         for number in range(9):
             await world.put(DEV, NUMPY, f"numpy-1.{number}-py3-none-any.whl")
         assert len(names(await page(world))) == 9

@@ -26,7 +26,7 @@ from pkgindex_core.errors import Conflict, Corrupt, Denied, Missing, ReadOnly, R
 from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import Attachment, Event, File, PageHead, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Blob, InspectedUpload, Principal, Span, UploadCheck
+from pkgindex_core.protocols import Arriving, Blob, InspectedUpload, Principal, Span, UploadCheck
 from pkgindex_core.services.moving.promotion import Promoted
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import PYPI, Open, World
@@ -324,19 +324,20 @@ async def test_files_of_a_mirror_are_fetched_first(open_world: Open, monkeypatch
         ]
         running = most = 0
 
-        async def fetch(index: Any, project: Any, file: File) -> Any:  # the role's signature
+        async def open_(index: Any, project: Any, file: File, *, elsewhere: bool) -> Any:  # the role's signature
+            assert not elsewhere
             nonlocal running, most
             running += 1
             most = max(most, running)
             await asyncio.sleep(0)
             running -= 1
-            return _Arriving(await world.engine.blobs.put(builds[file.filename].data))
+            return Arriving(_Arriving(await world.engine.blobs.put(builds[file.filename].data)))
 
-        async def sidecar(index: Any, project: Any, file: File) -> Blob:  # the role's signature
+        async def metadata(index: Any, project: Any, file: File) -> Blob:  # the role's signature
             return await world.engine.blobs.put(builds[file.filename].metadata)
 
-        monkeypatch.setattr(world.mirror, "fetch", fetch)
-        monkeypatch.setattr(world.mirror, "sidecar", sidecar)
+        monkeypatch.setattr(world.mirror, "open", open_)
+        monkeypatch.setattr(world.mirror, "metadata", metadata)
         promoted = await push(world, source=PYPI)
         assert promoted.changed
         assert most == 2

@@ -8,48 +8,41 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from operator import attrgetter
 
 import msgspec
 
 from pkgindex_core.models import ProjectRow
-from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexReader
+from pkgindex_core.names import ProjectName
 
-Names = Sequence[ProjectRow]
-Part = tuple[Names, ...]
+Rows = Sequence[ProjectRow]
+Part = tuple[Rows, ...]
 """What each stream has up to one name, the first stream's first; `united` makes one list of it."""
 
 _BATCH = 5_000
 _name_of = attrgetter("name")
 
 
-async def listed(store: IndexReader, index: IndexName) -> AsyncIterator[Names]:
-    """A mirror's upstream project list."""
-    async for rows in store.listed_names(index):
-        yield rows
-
-
-async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Names]:
+async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Rows]:
     """Rows that are in memory already, sorted."""
     ordered = list(rows)
     for start in range(0, len(ordered), _BATCH):
         yield ordered[start : start + _BATCH]
 
 
-async def without(stream: AsyncIterator[Names], withheld: Callable[[ProjectName], bool]) -> AsyncIterator[Names]:
+async def without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool] | None) -> AsyncIterator[Rows]:
     """A stream less some of its names."""
-    async for names in stream:
-        kept = [row for row in names if not withheld(row.name)]
+    async for rows in stream:
+        kept = rows if withheld is None else [row for row in rows if not withheld(row.name)]
         if kept:
             yield kept
         await asyncio.sleep(0)  # a batch of nothing but others' names takes a while, too
 
 
-async def side_by_side(streams: Sequence[AsyncIterator[Names]]) -> AsyncIterator[Part]:
+async def side_by_side(streams: Sequence[AsyncIterator[Rows]]) -> AsyncIterator[Part]:
     """Walk through sorted streams together: every part holds all that they have between two names."""
-    fronts: list[Names] = [[] for _ in streams]
+    fronts: list[Rows] = [[] for _ in streams]
     open_streams = set(range(len(streams)))
     while True:
         for number in sorted(open_streams):
@@ -63,7 +56,7 @@ async def side_by_side(streams: Sequence[AsyncIterator[Names]]) -> AsyncIterator
         if not ends:
             return
         bound = min(ends)
-        part: list[Names] = []
+        part: list[Rows] = []
         for number, front in enumerate(fronts):
             cut = bisect_right(front, bound, key=_name_of)
             part.append(front[:cut])
@@ -72,7 +65,7 @@ async def side_by_side(streams: Sequence[AsyncIterator[Names]]) -> AsyncIterator
         await asyncio.sleep(0)  # streams that are in memory never wait for anything
 
 
-def united(part: Part) -> Names:
+def united(part: Part) -> Rows:
     """One sorted list of a part, every name once."""
     several = [names for names in part if names]
     if len(several) == 1:
@@ -89,3 +82,15 @@ def joined(first: ProjectRow | None, other: ProjectRow) -> ProjectRow:
     if first is None:
         return other
     return first if first.stamp >= other.stamp else msgspec.structs.replace(first, stamp=other.stamp)
+
+
+async def json_array(stream: AsyncIterator[Rows]) -> AsyncGenerator[bytes, None]:
+    """The names of a stream as a JSON array, in pieces."""
+    yield b"["
+    first = True
+    async for rows in stream:
+        if rows:
+            encoded = msgspec.json.encode([row.name for row in rows])[1:-1]
+            yield encoded if first else b"," + encoded
+            first = False
+    yield b"]"

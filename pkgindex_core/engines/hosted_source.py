@@ -1,0 +1,94 @@
+"""The source of indexes whose content lies here: what was uploaded is all there is, and it is always current."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.errors import Corrupt, Missing
+from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexStore, Names, OnDisk, Source
+
+_FRESH: Final = Freshness(state="fresh")
+_ABSENT: Final = Freshness(state="absent")
+_RESTORE: Final = "restore the blob from a backup, or upload the same file again"
+
+
+class HostedSource:
+    """A `Source` over an index store and a blob store."""
+
+    def __init__(self, *, store: IndexStore, blobs: BlobStore) -> None:
+        self._store = store
+        self._blobs = blobs
+
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
+        return True
+
+    async def refresh(
+        self,
+        index: IndexConfig,  # noqa: ARG002  # the role's signature
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        standing: Standing,
+        *,
+        again: bool = False,  # noqa: ARG002  # the role's signature
+    ) -> Freshness:
+        return _FRESH if standing.holds else _ABSENT
+
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:  # noqa: ARG002  # the role's signature
+        async def read(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
+            rows = await self._store.projects(index.name)
+            yield [row for row in rows if row.name > after] if after else rows
+
+        return Names(read=read)
+
+    async def open(
+        self,
+        index: IndexConfig,
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        file: File,
+        *,
+        elsewhere: bool = True,  # noqa: ARG002  # the role's signature
+    ) -> OnDisk:
+        blob = await stored(self._blobs, file)
+        if blob is None:
+            raise Corrupt(
+                f"{file.filename} is listed in {index.name}, but its bytes are not in the blob store, or damaged",
+                hint=_RESTORE,
+            )
+        return OnDisk(blob)
+
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:  # noqa: ARG002  # the role's signature
+        blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
+        if blob is None and file.metadata_sha256:
+            raise Corrupt(
+                f"the metadata of {file.filename} is announced in {index.name}, but it is not in the blob store",
+                hint=_RESTORE,
+            )
+        if blob is None:
+            raise Missing("metadata file", f"{file.filename}.metadata")
+        return blob
+
+    async def put(
+        self,
+        index: IndexConfig,  # noqa: ARG002  # the role's signature
+        changes: Sequence[Change],
+        *,
+        who: str,
+        require: Iterable[Requirement] = (),
+    ) -> Commit | None:
+        return await self._store.apply(changes, who=who, require=require)
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+
+async def stored(blobs: BlobStore, file: File) -> Blob | None:
+    """The bytes of a file, when they are stored whole: a file that is shorter than it should be must not look whole."""
+    blob = await blobs.stat(file.sha256) if file.sha256 else None
+    return None if blob is not None and file.size not in {None, blob.size} else blob
+
+
+if TYPE_CHECKING:
+    _: type[Source] = HostedSource

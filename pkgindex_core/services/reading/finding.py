@@ -1,0 +1,144 @@
+"""Finds what the path of a file names: a distribution, documentation or a test result, or what was there before.
+
+    index, directory, filename -> a row of the store | the source looks for the project | an attachment | said to be gone
+
+What was found is kept while neither its project nor the tree was touched. Whether somebody may have it is decided in `files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from pkgindex_core.errors import Gone, Missing, Unavailable
+from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.fragments import directory, former_directories
+from pkgindex_core.formats.project_outlines import attachment_path
+from pkgindex_core.models import Attachment, File, IndexConfig
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import IndexStore
+from pkgindex_core.rules.merging import offered
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.sources import Sources
+
+_KNOWN = 4096
+_CANDIDATES = 3
+"""Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What a path names."""
+
+    project: ProjectName
+    file: File
+    """For an attachment: its name, digest and size as those of a file."""
+    offers: bool
+    """False: the project is quarantined, and its files are offered to nobody (PEP 792)."""
+    attachment: Attachment | None = None
+    tested: File | None = None
+    """For a test result: the file that it is about, which hides it when it is hidden."""
+
+
+class _Known(Struct, frozen=True):
+    found: Found
+    moment: Moment
+
+
+class Finding:
+    """Finds files by path."""
+
+    def __init__(self, *, store: IndexStore, sources: Sources, currency: Currency) -> None:
+        self._store = store
+        self._sources = sources
+        self._currency = currency
+        self._known: BoundedCache[tuple[IndexName, str, str], _Known] = BoundedCache(_KNOWN)
+
+    async def find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> Found:
+        """What is under a path; the same object while it holds. With `asking` the source looks for what is not known here.
+
+        Raises `Missing` for a path that names nothing, `Gone` for what was deleted or replaced, `Unavailable` when the source cannot say.
+        """
+        await self._currency.catch_up()
+        key = (config.name, pinned, filename)
+        known = self._known.get(key)
+        if known is not None and self._currency.holds(
+            known.moment, tree=True, keys=((config.name, known.found.project),)
+        ):
+            return known.found
+        moment = self._currency.moment()
+        found = await self._find(config, pinned, filename, asking=asking)
+        self._known.put(key, _Known(found, moment))
+        return found
+
+    async def _find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> Found:
+        candidates = candidate_projects(filename)
+        pair = await self._store.find_file(config.name, filename, candidates)
+        if pair is None and asking:
+            pair = await self._find_asking(config, filename, candidates)
+        if pair is not None and _pins(pinned, pair[1]):
+            return Found(project=pair[0], file=pair[1], offers=await self._offers(config.name, pair[0]))
+        found = await self._find_attachment(config.name, pinned, filename)
+        if found is not None:
+            return found
+        for former in await self._store.former(config.name, filename):
+            if pinned == f"+f/{former.sha256[:3]}/{former.sha256[3:16]}":
+                raise Gone("file", f"{config.name}/{pinned}/{filename}", former.project)
+        raise Missing("file", f"{config.name}/{pinned}/{filename}")
+
+    async def _offers(self, index: IndexName, project: ProjectName) -> bool:
+        (standing,) = await self._store.standings(project, [index])
+        return all(offered([standing.status]))
+
+    async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> Found | None:
+        """Documentation or a test result, which lies beside the file that was tested."""
+        pair = await self._store.find_attachment(index, filename)
+        if pair is None:
+            return None
+        project, attachment = pair
+        tested = await self._store.file(index, project, attachment.about) if attachment.about else None
+        if attachment_path(attachment, tested).rpartition("/")[0] != pinned:
+            return None
+        file = File(
+            filename=filename,
+            version=attachment.version,
+            digests={"sha256": attachment.sha256},
+            size=attachment.size,
+            upload_time=attachment.added,
+            history=attachment.history,
+        )
+        offers = await self._offers(index, project)
+        return Found(project=project, file=file, offers=offers, attachment=attachment, tested=tested)
+
+    async def _find_asking(
+        self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
+    ) -> tuple[ProjectName, File] | None:
+        """Have the source look for the projects a filename may belong to, the likeliest first, until one has it."""
+        source = self._sources.of(config)
+        doubt = ""
+        for project in candidates[:_CANDIDATES]:
+            (standing,) = await self._store.standings(project, [config.name])
+            if source.is_current(config, project, standing):
+                continue  # its page was just looked at
+            freshness = await source.refresh(config, project, standing)
+            if freshness.state == "absent":
+                continue
+            file = await self._store.file(config.name, project, filename)
+            if file is not None:
+                return project, file
+            if freshness.state == "stale":
+                doubt = freshness.reason
+        if doubt:
+            raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
+        return None
+
+
+def _pins(pinned: str, file: File) -> bool:
+    """Whether a path's directory is this file's, or was.
+
+    Valid stay, for lock files: the one from before its sha256 was known, and those that devpi gave to mirrored files.
+    """
+    if pinned == directory(file):
+        return True
+    return bool(file.url) and pinned in former_directories(file)

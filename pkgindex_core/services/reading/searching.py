@@ -1,0 +1,85 @@
+"""Finds projects for a person who looks for some by a part of the name. No upstream is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from msgspec import Struct
+
+from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
+from pkgindex_core.protocols import PageFilter, Principal
+from pkgindex_core.rules.filtering import applying, withheld
+from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.tools.name_streams import Rows, without
+from pkgindex_core.tools.sources import Sources
+
+
+class FoundNames(Struct, frozen=True, kw_only=True):
+    """What a person who looks for a project is shown."""
+
+    own: tuple[str, ...]
+    """Display names of hosted projects."""
+    mirrored: tuple[ProjectName, ...]
+    """Names of mirrored projects that are not among our own."""
+    more: bool
+    """Whether there are others that did not fit."""
+    mirrors: tuple[IndexName, ...]
+    """The mirrors that were looked at."""
+    unknown: tuple[IndexName, ...]
+    """Those of them whose list is not known here (yet): they may have any name."""
+
+
+class Searching:
+    """Answers searches."""
+
+    def __init__(self, *, resolving: Resolving, sources: Sources, filters: Mapping[str, PageFilter]) -> None:
+        self._resolving = resolving
+        self._sources = sources
+        self._filters = filters
+
+    async def search(self, start: IndexName, text: str, *, principal: Principal, limit: int) -> FoundNames:
+        """The names for a person who looks for some: our own that contain a text, and mirrored ones that begin with it.
+
+        No upstream is asked. Without a text no mirrored name is found: there are too many for a page.
+        """
+        seen = await self._resolving.chain(start, principal)
+        filters = applying(self._filters, seen.tree, start)
+        wanted, prefix = text.lower(), normalized_or_none(text)
+        own: dict[ProjectName, str] = {}
+        mirrored: set[ProjectName] = set()
+        mirrors: list[IndexName] = []
+        unknown: list[IndexName] = []
+        for config in seen.layers:
+            names = await self._sources.of(config).names(config, ask=False)
+            hidden = withheld(filters, seen.tree, start, config.name)
+            if not config.mirrored:
+                async for rows in without(names.read(""), hidden):
+                    for row in rows:
+                        if wanted in row.name or wanted in row.display_name.lower():
+                            own.setdefault(row.name, row.display_name)
+                continue
+            mirrors.append(config.name)
+            if not names.is_whole or names.is_partial:
+                unknown.append(config.name)
+            if prefix is not None:
+                # Nothing sorts between this and the name that is the text itself: a name has no character as high as DEL.
+                before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\x7f"
+                stream = without(names.read(before), hidden)
+                mirrored.update(await _beginning(stream, prefix, limit + 1))
+        return FoundNames(
+            own=tuple(sorted(own.values(), key=str.lower)[:limit]),
+            mirrored=tuple(sorted(mirrored - own.keys())[:limit]),
+            more=max(len(own), len(mirrored)) > limit,
+            mirrors=tuple(mirrors),
+            unknown=tuple(unknown),
+        )
+
+
+async def _beginning(stream: AsyncIterator[Rows], prefix: ProjectName, limit: int) -> list[ProjectName]:
+    """The first names of a sorted stream that begin with a text."""
+    found: list[ProjectName] = []
+    async for rows in stream:
+        found += [row.name for row in rows if row.name.startswith(prefix)]
+        if len(found) >= limit or (rows[-1].name > prefix and not rows[-1].name.startswith(prefix)):
+            break
+    return found[:limit]

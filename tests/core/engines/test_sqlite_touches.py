@@ -1,0 +1,130 @@
+"""SQLite tells what its own commits touched from memory, and reads the log, up to a bound, for those of other processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.engines.sqlite import touches
+from pkgindex_core.engines.sqlite.readers import Readers
+from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.models import PageHead, Serial, User
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import EVERYTHING, Touched
+from pkgindex_core.rules.touching import MOST_COMMITS
+from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, ManualClock, hosted, mirror, mirrored, stage
+
+OF_DEMO = frozenset({(DEV, DEMO)})
+
+
+@pytest.fixture
+async def ours(tmp_path: Path) -> AsyncIterator[SqliteIndex]:
+    store = await SqliteIndex.open(tmp_path / "index.db", ManualClock())
+    begin: list[Change] = [
+        PutUser(User(name="ann")),
+        PutUser(User(name="root")),
+        PutIndex(stage(DEV)),
+        PutIndex(mirror(MIRROR)),
+    ]
+    await store.apply(begin, who="[test]")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def theirs(tmp_path: Path, ours: SqliteIndex) -> AsyncIterator[SqliteIndex]:
+    """Another process's opening of the same file."""
+    store = await SqliteIndex.open(tmp_path / "index.db", ManualClock())
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def log_reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every read that went to a thread."""
+    found: list[object] = []
+    in_thread = Readers.in_thread
+
+    async def counted(readers: Readers, read: object) -> object:
+        found.append(read)
+        return await in_thread(readers, read)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(Readers, "in_thread", counted)
+    return found
+
+
+async def test_its_own_commits_are_told_without_the_log(ours: SqliteIndex, log_reads: list[object]) -> None:
+    after = ours.seen()
+    files = tuple(mirrored(f"demo-{number}.zip") for number in range(5000))
+    await ours.apply([MirrorPage(MIRROR, DEMO, PageHead(), put=files)], who="[test]")
+    last = await ours.apply([PutFile(DEV, DEMO, hosted("demo-1.zip"))], who="[test]")
+    assert isinstance(last, Commit)
+    expected = Touched(upto=last.serial, projects=OF_DEMO | {(MIRROR, DEMO)})
+    assert await ours.touched(after) == expected
+    assert log_reads == []
+
+
+async def test_the_log_is_read_for_what_others_committed(
+    ours: SqliteIndex, theirs: SqliteIndex, log_reads: list[object]
+) -> None:
+    after = ours.seen()
+    await theirs.apply([PutFile(DEV, DEMO, hosted("demo-1.zip"))], who="[test]")
+    await ours.apply([PutUser(User(name="bob"))], who="[test]")
+    expected = Touched(upto=Serial(after + 2), identities=True, projects=OF_DEMO)
+    assert await ours.touched(after) == expected
+    assert len(log_reads) == 1
+    assert await theirs.touched(after) == expected
+    assert len(log_reads) == 2
+
+
+async def test_others_long_commits_are_not_decoded(
+    ours: SqliteIndex, theirs: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = ours.seen()
+    monkeypatch.setattr(touches, "LOG_BYTES", 2000)
+    await theirs.apply([PutFile(DEV, DEMO, hosted("demo-1.zip"))], who="[test]")
+    assert await ours.touched(after) == Touched(upto=Serial(after + 1), projects=OF_DEMO)
+    monkeypatch.setattr(touches, "changes_of", None)  # nothing is decoded from here on
+    files = tuple(mirrored(f"demo-{number}.zip") for number in range(100))
+    await theirs.apply([MirrorPage(MIRROR, DEMO, PageHead(), put=files)], who="[test]")
+    assert await ours.touched(Serial(after + 1)) == EVERYTHING
+
+
+async def test_about_very_many_commits_nothing_is_looked_up(ours: SqliteIndex, log_reads: list[object]) -> None:
+    for _ in range(MOST_COMMITS):
+        await ours.apply([PutUser(User(name="bob"))], who="[test]")
+    assert await ours.touched(Serial(0)) == EVERYTHING
+    assert await ours.touched(Serial(1)) == Touched(upto=ours.seen(), identities=True)
+    assert log_reads == []
+
+
+async def test_what_was_forgotten_is_read_from_the_log(
+    ours: SqliteIndex, log_reads: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(touches, "KEYS_KEPT", 3)
+    after = ours.seen()
+    names = [ProjectName(f"p{number}") for number in range(8)]
+    for name in names:
+        await ours.apply([PutFile(DEV, name, hosted(f"{name}-1.zip"))], who="[test]")
+    assert await ours.touched(Serial(ours.seen() - 3)) == Touched(
+        upto=ours.seen(), projects=frozenset((DEV, name) for name in names[-3:])
+    )
+    assert log_reads == []
+    everything = frozenset((DEV, name) for name in names)
+    assert await ours.touched(after) == Touched(upto=ours.seen(), projects=everything)
+    assert len(log_reads) == 1
+
+
+async def test_a_commit_that_names_more_than_is_kept_is_forgotten_at_once(
+    ours: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(touches, "KEYS_KEPT", 3)
+    after = ours.seen()
+    names = [ProjectName(f"p{number}") for number in range(5)]
+    await ours.apply([PutFile(DEV, name, hosted(f"{name}-1.zip")) for name in names], who="[test]")
+    await ours.apply([DropFile(DEV, names[0], "p0-1.zip")], who="[test]")
+    expected = frozenset((DEV, name) for name in names)
+    assert await ours.touched(after) == Touched(upto=Serial(after + 2), projects=expected)
