@@ -13,6 +13,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import UploadCheck
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
+from pkgindex_core.services.writing.inspecting import Inspecting
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
@@ -39,7 +40,11 @@ def make_writing(
             store=store,
             blobs=blobs,
             files=FileUploads(
-                store=store, blobs=blobs, sources=shared.sources, checks=checks, workers=workers, clock=clock
+                store=store,
+                blobs=blobs,
+                sources=shared.sources,
+                inspecting=Inspecting(checks=checks, workers=workers, clock=clock),
+                clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             registering=registering,

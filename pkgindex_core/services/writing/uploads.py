@@ -227,7 +227,7 @@ class Upload:
         await self._compare_digests(stage, expected_digests(form))
         failpoint("upload.digests_checked")
         return await self._uploads._files.publish(
-            stage, form, name, self._filename, config=config, rules=self._rules, principal=self._principal
+            stage, form, name, config=config, rules=self._rules, principal=self._principal
         )
 
     async def _compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:
