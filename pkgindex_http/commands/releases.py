@@ -15,7 +15,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.administering.administration import STATUSES
+from pkgindex_core.services.administering.project_statuses import STATUSES
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -183,9 +183,7 @@ async def mark(
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
-        await engine.administration.set_status(
-            index, parse_project_name(project), status, reason, principal=ADMINISTRATOR
-        )
+        await engine.project_statuses.mark(index, parse_project_name(project), status, reason, principal=ADMINISTRATOR)
     talk(f"{project} is {status} in {index}")
 
 
