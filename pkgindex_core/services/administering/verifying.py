@@ -23,7 +23,7 @@ from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.protocols import Blob, BlobStore, IndexStore
 from pkgindex_core.services.administering.blob_owners import Owner, is_named, owners_of
 from pkgindex_core.services.administering.verified_record import VerifiedRecord
-from pkgindex_core.services.moving.dumps.copying import side_by_side
+from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
 Pause = Callable[[float], Awaitable[None]]
