@@ -402,10 +402,10 @@ class ReadThrough:
     async def put(
         self,
         index: IndexConfig,
-        changes: Sequence[Change],  # noqa: ARG002
+        changes: Sequence[Change],
         *,
-        who: str,  # noqa: ARG002
-        require: Iterable[Requirement] = (),  # noqa: ARG002
+        who: str,
+        require: Iterable[Requirement] = (),
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 

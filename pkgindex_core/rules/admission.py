@@ -58,12 +58,12 @@ class MirrorWhitelist:
 
     def settle(
         self,
-        tree: Tree,  # noqa: ARG002
-        order: Sequence[IndexName],  # noqa: ARG002
-        standings: Sequence[Standing],  # noqa: ARG002
+        tree: Tree,
+        order: Sequence[IndexName],
+        standings: Sequence[Standing],
         verdicts: Sequence[Verdict],
-        project: ProjectName,  # noqa: ARG002
-        unknown: Collection[IndexName],  # noqa: ARG002
+        project: ProjectName,
+        unknown: Collection[IndexName],
     ) -> tuple[Verdict, ...]:
         """What a mirror has makes no difference."""
         return tuple(verdicts)
@@ -79,7 +79,7 @@ class FirstMirror(MirrorWhitelist):
     def settle(
         self,
         tree: Tree,
-        order: Sequence[IndexName],  # noqa: ARG002
+        order: Sequence[IndexName],
         standings: Sequence[Standing],
         verdicts: Sequence[Verdict],
         project: ProjectName,
