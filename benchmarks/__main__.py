@@ -3,6 +3,7 @@
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
+python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
 """
@@ -19,6 +20,7 @@ from benchmarks import (
     cold_start,
     devpi_list,
     files,
+    first_page,
     fixtures,
     growing_project,
     inheritance,
@@ -40,6 +42,7 @@ QUESTIONS = {
     "inheritance": inheritance.run,
     "devpi_list": devpi_list.run,
     "cold_start": cold_start.run,
+    "first_page": first_page.run,
 }
 
 _RESULTS = environments.CACHE / "results"
@@ -54,6 +57,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="how long, each time  [default: 2]")
     parser.add_argument("--own-driver", action="store_true", help="do not use wrk although it is there")
     parser.add_argument("--without-peers", action="store_true", help="ourselves only")
+    parser.add_argument(
+        "--tree",
+        type=Path,
+        action="append",
+        default=[],
+        help="another checkout to measure beside this one (first_page)",
+    )
     arguments = parser.parse_args()
     if arguments.what == "setup":
         environments.set_up()
@@ -74,6 +84,7 @@ def main() -> None:
                 rounds=arguments.rounds,
                 seconds=arguments.seconds,
                 peers=not arguments.without_peers,
+                trees=tuple(tree.resolve() for tree in arguments.tree),
             )
             report = QUESTIONS[question](plan)
             place = tables.save(report, _RESULTS)
@@ -99,6 +110,7 @@ def smoke() -> None:
                 uploads=3,
                 projects=3,
                 versions_of_one=8,
+                first_pages=2,
             )
             print(f"## {question}\n\n{tables.markdown(run(plan))}", flush=True)
     finally:

@@ -33,6 +33,7 @@ from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import File, IndexConfig, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
+from pkgindex_core.testing.configs import mirror_config
 
 DEV, PROD, MIRROR = IndexName("ann/dev"), IndexName("ann/prod"), IndexName("ann/mirror")
 ORDER = (DEV, PROD, MIRROR)
@@ -40,7 +41,7 @@ ORDER = (DEV, PROD, MIRROR)
 
 async def seeded(directory: Path, name: str) -> SqliteIndex:
     store = await SqliteIndex.open(directory / name, SystemClock())
-    configs = [IndexConfig(name=DEV), IndexConfig(name=PROD), IndexConfig(name=MIRROR, type="mirror")]
+    configs = [IndexConfig(name=DEV), IndexConfig(name=PROD), mirror_config(MIRROR)]
     await store.apply([PutUser(User(name="ann")), *map(PutIndex, configs)], who="benchmark")
     return store
 

@@ -35,6 +35,10 @@ class Plan(Struct, kw_only=True):
     """Projects of an index that is listed."""
     versions_of_one: int = 200
     """Versions of a project that grows, is listed, or is inherited."""
+    first_pages: int = 100
+    """Mirrored projects that are asked for the first time, a round."""
+    trees: tuple[Path, ...] = ()
+    """Other checkouts that are measured beside this one, by the questions that can."""
     left_out: dict[str, str] = {}
     versions: dict[str, str] = {}
 

@@ -5,7 +5,7 @@ it needs to be true beforehand; a store checks that in the transaction that appl
 `Conflict`, and then nothing of the list has happened.
 
 Adding a change: a tagged Struct here, one branch in each engine's `_apply`, one rule in the contract suite.
-Never change the meaning of a stored tag.
+Never change the meaning of a stored tag. What earlier programs wrote of an index in another way is read by `stored_configs`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Release, Serial, Token, User
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.stored_configs import FormerConfig
 
 
 class PutUser(Struct, frozen=True, tag=True):
@@ -45,7 +47,7 @@ class DropToken(Struct, frozen=True, tag=True):
 
 
 class PutIndex(Struct, frozen=True, tag=True):
-    """Create or replace an index's configuration. Its owner must exist; its type can never change: `Conflict`."""
+    """Create or replace an index's configuration. Its owner must exist; its type, and whether it is mirrored, can never change: `Conflict`."""
 
     config: IndexConfig
 
@@ -148,7 +150,7 @@ class DropAttachment(Struct, frozen=True, tag=True):
 class MirrorPage(Struct, frozen=True, tag=True):
     """How a mirrored project's page differs from the one that is stored (all of it, when none is).
 
-    Carries the difference, not the page, so that the log grows with what changed and not with page sizes.
+    Carries the difference, so that the log grows with what changed and not with page sizes; or, of a page of ordinary size, `kept`.
     `put` replaces files of the same name; `drop` names may be absent and go before `put`. The head replaces the stored one.
     A change of nothing but `head.validators` and `head.fetched` keeps the page's stamp: what is shown did not change.
     """
@@ -162,6 +164,9 @@ class MirrorPage(Struct, frozen=True, tag=True):
     """A long difference comes in parts, of a commit each. Until the last one a project that was not held is not held, so that no
     short page is seen, and one that was held keeps its head: any mixture of old and new files may be seen. A first part begins
     anew: what is left of one whose last part never came goes."""
+    kept: bytes = b""
+    """All files of the page in one piece (`formats.kept_pages`); it replaces what is stored of them. It comes alone: nothing in `put`
+    and `drop`, and not in parts. Empty: the change is a difference."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):
@@ -274,8 +279,39 @@ def encode_changes(changes: tuple[Change, ...]) -> bytes:
 
 
 def decode_changes(data: bytes) -> tuple[Change, ...]:
-    return _decoder.decode(data)
+    """Read what `encode_changes` wrote, or an earlier program's."""
+    changes = _decoder.decode(data)
+    return _brought_up(changes, _former_decoder.decode(data)) if _PUT_INDEX in data else changes
 
 
+def decode_commit(line: bytes) -> Commit:
+    """Read a commit that was written as JSON, perhaps by an earlier program."""
+    commit = _commit_decoder.decode(line)
+    if _PUT_INDEX not in line:
+        return commit
+    return replace(commit, changes=_brought_up(commit.changes, _former_commit_decoder.decode(line).changes))
+
+
+class _FormerChange(Struct, frozen=True):
+    """A change, as far as earlier programs wrote it in another way."""
+
+    config: FormerConfig = FormerConfig()
+
+
+class _FormerCommit(Struct, frozen=True):
+    changes: tuple[_FormerChange, ...]
+
+
+def _brought_up(changes: tuple[Change, ...], former: tuple[_FormerChange, ...]) -> tuple[Change, ...]:
+    return tuple(
+        PutIndex(before.config.brought_up(change.config)) if isinstance(change, PutIndex) else change
+        for change, before in zip(changes, former, strict=True)
+    )
+
+
+_PUT_INDEX = PutIndex.__name__.encode()
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[Change, ...])
+_former_decoder = msgspec.msgpack.Decoder(tuple[_FormerChange, ...])
+_commit_decoder = msgspec.json.Decoder(Commit)
+_former_commit_decoder = msgspec.json.Decoder(_FormerCommit)

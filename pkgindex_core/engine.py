@@ -3,85 +3,40 @@
     async with Engine.open(settings) as engine:
         answer = await engine.pages.project(PageRequest(...))
 
-An `Engine` owns what it opens (stores, worker threads, sources) and closes it in reverse order. Programs and embedding
-code talk to its services; nothing else constructs them.
+An `Engine` owns what it opens (stores, worker threads, what plugins offer) and closes it in reverse order. Programs and embedding
+code talk to its services; nothing else constructs them (`composition` has a factory for each kind).
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
+from pkgindex_core.composition import first_start
+from pkgindex_core.composition.administering import make_administering
+from pkgindex_core.composition.moving import make_moving
+from pkgindex_core.composition.offered import Offered, made_offers
+from pkgindex_core.composition.reading import make_reading
+from pkgindex_core.composition.shared import make_shared
+from pkgindex_core.composition.stores import Stores, opened_stores
+from pkgindex_core.composition.writing import make_writing
 from pkgindex_core.config import Settings
-from pkgindex_core.engines.hosted_source import HostedSource
-from pkgindex_core.engines.unreachable_source import UnreachableSource
-from pkgindex_core.errors import Missing, Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Serial, User
-from pkgindex_core.names import owner, parse_index_name
+from pkgindex_core.models import Serial
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore, Follower, HouseRules, IndexStore, Publisher, Source
-from pkgindex_core.rules.filtering import Withholding
-from pkgindex_core.rules.index_options import IndexOptions
-from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT, Administration, OwnerLimits
-from pkgindex_core.services.administering.examining import Examining
-from pkgindex_core.services.administering.identity import Identity
-from pkgindex_core.services.administering.ownership import Ownership, identity_of
-from pkgindex_core.services.administering.project_options import ProjectOptions
-from pkgindex_core.services.administering.repairing import Repairing
-from pkgindex_core.services.administering.verifying import Verifying
-from pkgindex_core.services.moving.dumps.exporting import Exporting
-from pkgindex_core.services.moving.dumps.restoring import Restoring
-from pkgindex_core.services.moving.following import following
-from pkgindex_core.services.moving.forwarding import Forwarding
-from pkgindex_core.services.moving.importing.devpi import DevpiImport
-from pkgindex_core.services.moving.parcels import Parcels
-from pkgindex_core.services.moving.promotion import Promotion
-from pkgindex_core.services.reading.assembling import Assembling
-from pkgindex_core.services.reading.documentation import Documentation
-from pkgindex_core.services.reading.explaining import Explaining
-from pkgindex_core.services.reading.files import Files
-from pkgindex_core.services.reading.finding import Finding
-from pkgindex_core.services.reading.findlinks import FindLinks
-from pkgindex_core.services.reading.listing import Listings
-from pkgindex_core.services.reading.locating import Locating
-from pkgindex_core.services.reading.overview import Overview
-from pkgindex_core.services.reading.pages import Bodies, Pages
-from pkgindex_core.services.reading.project_information import ProjectInformation
-from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.services.reading.searching import Searching
-from pkgindex_core.services.reading.versions import Versions
-from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
-from pkgindex_core.services.writing.file_uploads import FileUploads
-from pkgindex_core.services.writing.registering import Registering
-from pkgindex_core.services.writing.releases import Releases
-from pkgindex_core.services.writing.results import Results
-from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
-from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency
+from pkgindex_core.protocols import BlobStore
+from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.passwords import PasswordPool
-from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
-from pkgindex_core.urls import masked, without_credentials
 
 T = TypeVar("T")
-
-MIRROR_NAME = "root/pypi"
-"""The mirror that a fresh store has."""
-_ABANDONED_SECONDS = 86_400.0
-"""After so long without a write, what an upload has left is swept at a start: it outlived its process, whoever's that was."""
 
 
 class Engine:
@@ -92,165 +47,66 @@ class Engine:
         *,
         settings: Settings,
         plugins: Plugins,
-        clock: Clock,
-        store: IndexStore,
-        blobs: BlobStore,
-        workers: ThreadPoolExecutor,
-        sources: dict[str, Source],
-        publishers: Sequence[Publisher],
+        stores: Stores,
+        offered: Offered,
         context: Context,
-        ownership: Ownership,
+        workers: ThreadPoolExecutor,
+        passwords: PasswordPool,
     ) -> None:
         self.settings = settings
         self.plugins = plugins
-        self.clock = clock
-        self.store = store
-        self.blobs = blobs
+        self.clock = context.clock
+        self.store = stores.index
+        self.blobs = stores.blobs
         self.workers = workers
+        self.passwords = passwords
+        self.index_options = offered.options
+        self._stores = stores
         self._context = context
-        self._ownership = ownership
         self._uuid = ""
         self._last_commit = (Serial(0), Timestamp(0))
-        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
-        admission = Withholding(plugins.admission(settings.admission).make(context), filters)
-        renderers = {name: provider.make(context) for name, provider in plugins.renderers().items()}
-        authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
-        self.passwords = PasswordPool(workers)
-        types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
-        self.index_options = IndexOptions(
-            types,
-            {name: provider.make(context) for name, provider in plugins.index_options().items()},
-            {"acl_toxresult_upload": (ANONYMOUS,)} if settings.devpi_defaults else {},
-            most_entries=settings.max_list_entries,
+
+        shared = make_shared(stores, offered)
+        self.sources = shared.sources
+        self.currency = shared.currency
+
+        reading = make_reading(stores, offered, shared, context, page_cache_bytes=settings.page_cache_bytes)
+        self.bodies = reading.bodies
+        self.pages = reading.pages
+        self.listings = reading.listings
+        self.searching = reading.searching
+        self.files = reading.files
+        self.findlinks = reading.findlinks
+        self.information = reading.information
+        self.locating = reading.locating
+        self.documentation = reading.documentation
+        self.versions = reading.versions
+        self.overview = reading.overview
+        self.explaining = reading.explaining
+
+        writing = make_writing(stores, shared, offered.checks, context, settings)
+        self.uploads = writing.uploads
+        self.registering = writing.registering
+        self.releases = writing.releases
+        self.results = writing.results
+
+        administering = make_administering(
+            stores, offered, shared, context, settings, passwords=passwords, explaining=reading.explaining
         )
-        house = HouseRules(
-            open_registration=settings.open_registration,
-            names_from_elsewhere=len(authenticators) > 1 or bool(settings.remote_user.header),
-            restrict_modify=settings.restrict_modify or None,
-            index_types=frozenset(types),
-        )
-        self.identity = Identity(
-            store=store,
-            authenticators=authenticators,
-            clock=clock,
-            house=house,
-            most_tokens=settings.max_user_tokens,
-        )
-        self.sources = Sources(
-            sources,
-            hosted=HostedSource(store=store, blobs=blobs),
-            absent=UnreachableSource(store=store, blobs=blobs),
-        )
-        self.currency = currency = Currency(store)
-        self.bodies: Bodies = BoundedCache(settings.page_cache_bytes, size_of=len)
-        resolving = Resolving(store=store, sources=self.sources, admission=admission, currency=currency)
-        assembling = Assembling(store=store, filters=filters)
-        self.pages = Pages(
-            resolving=resolving,
-            assembling=assembling,
-            admission=admission,
-            filters=filters,
-            renderers=renderers,
-            bodies=self.bodies,
-            workers=workers,
-            clock=clock,
-        )
-        self.listings = Listings(
-            store=store,
-            resolving=resolving,
-            sources=self.sources,
-            admission=admission,
-            filters=filters,
-            renderers=renderers,
-            bodies=self.bodies,
-            workers=workers,
-        )
-        self.searching = Searching(resolving=resolving, sources=self.sources, filters=filters)
-        finding = Finding(store=store, sources=self.sources, currency=currency)
-        self.files = Files(
-            store=store, blobs=blobs, finding=finding, sources=self.sources, filters=filters, clock=clock
-        )
-        self.findlinks = FindLinks(
-            store=store,
-            resolving=resolving,
-            assembling=assembling,
-            currency=currency,
-            admission=admission,
-            filters=filters,
-            bodies=self.bodies,
-            workers=workers,
-            clock=clock,
-        )
-        self.information = ProjectInformation(
-            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
-        )
-        self.locating = Locating(store=store, resolving=resolving)
-        self.documentation = Documentation(
-            store=store,
-            blobs=blobs,
-            resolving=resolving,
-            currency=currency,
-            filters=filters,
-            workers=workers,
-            clock=clock,
-        )
-        self.versions = Versions(
-            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
-        )
-        self.explaining = Explaining(resolving=resolving, assembling=assembling, clock=clock)
-        self.releases = Releases(store=store)
-        self.results = Results(store=store, blobs=blobs, workers=workers, clock=clock)
-        checks = [provider.make(context) for provider in plugins.upload_checks()]
-        self.registering = Registering(store=store)
-        self.uploads = Uploads(
-            store=store,
-            blobs=blobs,
-            files=FileUploads(store=store, blobs=blobs, checks=checks, workers=workers, clock=clock),
-            documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
-            registering=self.registering,
-            limits=UploadLimits(
-                file_bytes=settings.max_upload_bytes,
-                field_bytes=settings.max_upload_field_bytes,
-                form_bytes=settings.max_upload_form_bytes,
-                field_count=settings.max_upload_fields,
-            ),
-            workers=workers,
-        )
-        self.exporting = Exporting(store=store, blobs=blobs, workers=workers)
-        self.restoring = Restoring(store=store, blobs=blobs, workers=workers)
-        self.devpi_import = DevpiImport(
-            store=store,
-            blobs=blobs,
-            options=self.index_options,
-            passwords=self.passwords,
-            workers=workers,
-            clock=clock,
-        )
-        parcels = Parcels(
-            store=store, blobs=blobs, resolving=resolving, sources=self.sources, filters=filters, clock=clock
-        )
-        self.promotion = Promotion(
-            store=store, blobs=blobs, parcels=parcels, checks=checks, workers=workers, clock=clock
-        )
-        self.forwarding = Forwarding(parcels=parcels, publishers=publishers)
-        self.verifying = Verifying(store=store, blobs=blobs, clock=clock)
-        self.repairing = Repairing(
-            store=store, blobs=blobs, sources=self.sources, verifying=self.verifying, workers=workers
-        )
-        self.overview = Overview(store=store, options=self.index_options)
-        self.administration = Administration(
-            store=store,
-            passwords=self.passwords,
-            options=self.index_options,
-            workers=workers,
-            clock=clock,
-            empty_passwords=settings.devpi_defaults,
-            limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
-        )
-        self.examining = Examining(store=store, sources=self.sources)
-        self.project_options = ProjectOptions(
-            store=store, administration=self.administration, explaining=self.explaining
-        )
+        self.identity = administering.identity
+        self.tokens = administering.tokens
+        self.administration = administering.administration
+        self.project_options = administering.project_options
+        self.examining = administering.examining
+        self.verifying = administering.verifying
+        self.repairing = administering.repairing
+
+        moving = make_moving(stores, offered, shared, context, passwords=passwords)
+        self.promotion = moving.promotion
+        self.forwarding = moving.forwarding
+        self.exporting = moving.exporting
+        self.restoring = moving.restoring
+        self.devpi_import = moving.devpi_import
 
     @classmethod
     @asynccontextmanager
@@ -277,93 +133,38 @@ class Engine:
         With `followers` everything that plugins do about commits is done, as a server does it.
         """
         plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
-        clock = clock or SystemClock()
-        data = Path(settings.data)
-        if create:
-            _make_private(data)
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
+            passwords = PasswordPool(workers)
             context = Context(
-                data=data,
-                clock=clock,
+                data=Path(settings.data),
+                clock=clock or SystemClock(),
                 workers=workers,
+                passwords=passwords,
                 public_url=_public_url(settings),
                 renew_checksums=renew_checksums,
             )
-            make_store = partial(plugins.index_store(settings.store).make, settings.store)
-            only_existing = replace(context, may_create=False)
-            store: IndexStore | None = None
-            with suppress(Missing):
-                store = await make_store(only_existing)
-                stack.push_async_callback(store.close)
-            if not create and (store is None or not await store.head()):
-                raise _no_store(settings)
-            _make_private(data)
-            blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)
-            stack.push_async_callback(blobs.close)
-            ownership = Ownership(blobs, place=_place(settings), insist=new_store, restoring=restoring)
-            if store is None:
-                free = await ownership.is_free()
-                try:
-                    # Another process may have begun the store meanwhile: then it is there, and so is its mark.
-                    store = await make_store(context if free else only_existing)
-                except Missing as error:
-                    raise ownership.refusal() from error
-                stack.push_async_callback(store.close)
-            await ownership.settle(store)
-            with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
-                await blobs.sweep(older_than=_ABANDONED_SECONDS)
-            context = replace(context, index_store=store, blob_store=blobs)
-            sources: dict[str, Source] = {}
-            for kind, provider in plugins.sources().items() if mirrors else ():
-                sources[kind] = await provider.make(context)
-                stack.push_async_callback(sources[kind].close)
-            publishers: list[Publisher] = []
-            for publisher in plugins.publishers() if mirrors else ():
-                publishers.append(await publisher.make(context))
-                stack.push_async_callback(publishers[-1].close)
-            engaged: list[Follower] = []
-            for follower in plugins.followers() if followers else ():
-                engaged.append(await follower.make(context))
-                stack.push_async_callback(engaged[-1].close)
-            await stack.enter_async_context(following(engaged))
+            stores = await stack.enter_async_context(
+                opened_stores(settings, plugins, context, create=create, new_store=new_store, restoring=restoring)
+            )
+            context = replace(context, index_store=stores.index, blob_store=stores.blobs)
+            offered = await stack.enter_async_context(
+                made_offers(settings, plugins, context, mirrors=mirrors, followers=followers)
+            )
             yield cls(
                 settings=settings,
                 plugins=plugins,
-                clock=clock,
-                store=store,
-                blobs=blobs,
-                workers=workers,
-                sources=sources,
-                publishers=publishers,
+                stores=stores,
+                offered=offered,
                 context=context,
-                ownership=ownership,
+                workers=workers,
+                passwords=passwords,
             )
 
     async def prepare(self) -> Path | None:
-        """Give an empty store its first user and indexes, in one commit; return where the new root password lies.
-
-        The mirror and the default index can be read by everyone and written by nobody but their owner. A password that the settings do not
-        give is generated, written to a file that only this user can read, and never printed. None when there are users
-        already, and when the password was given.
-        """
-        if await self.store.users():
-            return None
-        place = None if self.settings.root_password is not None else Path(self.settings.data) / PASSWORD_FILE
-        password = self.settings.root_password or ""
-        if place is not None:
-            password = await self.in_worker(partial(_agreed_password, place))
-        hashed = await self.passwords.hash(password, may_be_empty=True)
-        now = self.clock.now()
-        root = User(name=ROOT, password_hash=hashed, created=now, modified=now)
-        first: list[Change] = [PutUser(root), *(PutIndex(config) for config in self._first_indexes())]
-        try:
-            await self.store.apply(first, who="[start]", require=[UserAbsent(ROOT)])
-        except RequirementFailed:
-            place = None  # another process started at the same moment, with the same password
-        await self._ownership.settle(self.store)
-        return place
+        """Give an empty store its first user and indexes; return where the new root password lies, if one was generated."""
+        return await first_start.begin(self._stores, self.settings, self._context, self.passwords)
 
     async def uuid(self) -> str:
         """The identity of the store: the same for every server over it, and for one that replayed its commits.
@@ -394,91 +195,8 @@ class Engine:
         """Run blocking work in the engine's bounded threads."""
         return await in_worker(self.workers, function)
 
-    def _first_indexes(self) -> list[IndexConfig]:
-        url, credentials = without_credentials(self.settings.upstream)
-        is_pypi = urlsplit(url).hostname == "pypi.org"
-        mirror = IndexConfig(
-            name=parse_index_name(MIRROR_NAME),
-            type="mirror",
-            read_only=True,
-            volatile=False,
-            acl_read=(ANONYMOUS,),
-            mirror_url=url,
-            mirror_credentials=credentials,
-            mirror_cache_expiry=self.settings.mirror.expiry,
-            title="PyPI" if is_pypi else "",
-            mirror_web_url_fmt="https://pypi.org/project/{name}/" if is_pypi else "",
-        )
-        default = parse_index_name(self.settings.default_index)
-        if owner(default) != ROOT:
-            return [mirror]
-        stage = IndexConfig(
-            name=default,
-            bases=(mirror.name,),
-            volatile=False,
-            acl_read=(ANONYMOUS,),
-            acl_upload=(ROOT,),
-            acl_toxresult_upload=(ANONYMOUS,) if self.settings.devpi_defaults else (AUTHENTICATED,),
-        )
-        return [mirror, stage]
-
 
 def _public_url(settings: Settings) -> str:
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104  # what listens everywhere is also here
     netloc = f"[{host}]" if ":" in host else host
     return settings.outside_url.rstrip("/") or f"http://{netloc}:{settings.port}"
-
-
-def _place(settings: Settings) -> str:
-    return f"database: {masked(settings.store)}, files: {masked(settings.blobs)}"
-
-
-def _no_store(settings: Settings) -> Missing:
-    data = Path(settings.data).absolute()
-    return Missing(
-        "store",
-        str(data),
-        message=f"there is no store in {data} (database: {masked(settings.store)})",
-        hint="check --data, --store and the configuration; a store is made by"
-        f" `pkgindex-serve run --data {data}`, or by `import`",
-    )
-
-
-def _make_private(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise Refused(
-            f"{directory.absolute()} cannot be the data directory: there is a file in its place",
-            hint="name a directory with --data; it is made if need be",
-        ) from error
-    except OSError as error:
-        raise Refused(
-            f"the data directory {directory.absolute()} cannot be made: {error.strerror}",
-            hint="choose one with --data that this user may write",
-        ) from error
-
-
-def _agreed_password(place: Path) -> str:
-    """The password that lies there, or a new one, durably written: whoever writes first decides.
-
-    The file appears whole or not at all, so that a start that died half-way, or two at once, leave one password.
-    """
-    if not place.exists():
-        draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(f"{secrets.token_urlsafe(24)}\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(FileExistsError):
-                place.hardlink_to(draft)
-        finally:
-            draft.unlink()
-        directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    return place.read_text().strip()

@@ -28,6 +28,7 @@ from pkgindex_core.protocols import (
     IndexStore,
     IndexType,
     PageFilter,
+    Passwords,
     Publisher,
     Renderer,
     Source,
@@ -49,6 +50,8 @@ class Context(Struct, frozen=True, kw_only=True):
     clock: Clock
     workers: Executor
     """The engine's bounded threads for disk, hashing and compression."""
+    passwords: Passwords | None = None
+    """What hashes passwords in the engine, at most two at once, whoever asks."""
     may_create: bool = True
     """False: an index store that is not there is not made; `make` raises `Missing` and changes nothing."""
     renew_checksums: bool = False

@@ -11,6 +11,7 @@ from typing import Any, NewType
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
@@ -23,6 +24,7 @@ ANONYMOUS = ":ANONYMOUS:"
 """In an access list: everyone, with or without credentials."""
 AUTHENTICATED = ":AUTHENTICATED:"
 """In an access list: everyone who presented valid credentials."""
+_NESTED = frozenset({dict, list, tuple})
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,10 +66,13 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: IndexName
     type: str = "stage"
-    """`stage` (takes uploads, inherits `bases`), `mirror` (a read-through cache of `mirror_url`), or a plugin's."""
+    """`stage` (takes uploads, inherits `bases`), `mirror` (a read-through cache of another index), or a plugin's."""
     read_only: bool = False
     """Whether the index takes no files of its own. Set from its type when it is made, so that it holds even where the plugin
     that knows the type is missing."""
+    mirrored: bool = False
+    """Its pages are copies of what its source has elsewhere: kept without a past, asked for last, and only for names that no index of one's
+    own has. Such an index inherits nothing. Set from its type when it is made, and never changed."""
     bases: tuple[IndexName, ...] = ()
     """Indexes to inherit from, most important first. A base that does not exist (yet) is named, not an error."""
     volatile: bool = True
@@ -78,39 +83,26 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who may add test results to a release. devpi's own default is `:ANONYMOUS:`; here nothing is written without credentials."""
     upload_rules: str = "lenient"
     """`lenient` or `pypi`: whether an upload that PyPI would refuse is taken, with a warning, when it is not dangerous."""
-    mirror_whitelist: tuple[str, ...] = ()
-    """Normalised project names, or `*`, that may be taken from a mirror although a hosted index has them."""
-    mirror_whitelist_inheritance: str = "intersection"
-    """`intersection` or `union`: how whitelists combine along the resolution order."""
-    mirror_url: str = ""
-    """The upstream simple index, without credentials."""
-    mirror_credentials: str = ""
-    """`user:password` for the upstream's host; never shown, never logged."""
-    mirror_cache_expiry: int = 1800
-    """Seconds for which a page counts as fresh after the upstream was asked."""
-    mirror_use_external_urls: bool = False
-    """Send clients to the upstream for files that are not kept here, instead of fetching them."""
-    mirror_no_project_list: bool = False
-    """Never ask the upstream for its list of projects; a project is known once its page was asked for."""
-    mirror_ignore_serial_header: bool = False
-    """Take a page whose `X-PyPI-Last-Serial` is lower than that of the stored one (after a change of upstream)."""
-    absent_statuses: tuple[int, ...] = (404, 410)
-    """HTTP statuses by which the upstream says that it has no such thing. Any other refusal is trouble."""
-    mirror_web_url_fmt: str = ""
-    """Where a person reads about a project at the upstream; `{name}` stands for the project."""
     title: str = ""
     description: str = ""
     custom_data: Any = None
     options: Mapping[str, Any] = {}
-    """Options that plugins added, by name."""
+    """Every other option, by its name: those of mirrors and their guard (`rules.kept_options`) and those of plugins. Values are what JSON can
+    say; a tuple is a list, so that a configuration is equal to what a store gives back."""
 
-    @property
-    def is_mirror(self) -> bool:
-        return self.type == "mirror"
+    def __post_init__(self) -> None:
+        if self.options:
+            force_setattr(self, "options", plain(self.options))
 
-    @property
-    def mirrored(self) -> bool:
-        return self.type == "mirror"
+
+def plain(value: Any) -> Any:
+    """A value with lists in the place of tuples, as it comes back from a store."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    # A long list is one of words: not looked at one by one, since each configuration that is read comes through here.
+    return [*value] if _NESTED.isdisjoint(map(type, value)) else [plain(each) for each in value]
 
 
 class Tree(Struct, frozen=True, kw_only=True):
@@ -233,7 +225,8 @@ class Page(Struct, frozen=True, kw_only=True):
     """The serial that last changed this page."""
     head: PageHead
     rows: Collection[PageRow]
-    """A tuple in no particular order, or, of a long mirrored page, rows by filename that are decoded while they are taken."""
+    """A tuple in no particular order. Of a long mirrored page rows by filename that are decoded while they are taken; of one that is
+    kept in one piece `formats.kept_pages.KeptRows`."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -248,7 +241,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
     content: str = ""
-    """Names what a mirrored page says, where the stamp alone does not; empty otherwise."""
+    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`)."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):

@@ -21,6 +21,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.admitting import admit
@@ -61,7 +62,8 @@ class Server:
         self.routes = RouteTable(ROUTES)
         self._troubles = Troubles(engine.clock, logger)
         self._probed = 0.0
-        self._probe: asyncio.Task[PkgIndexError | None] | None = None
+        self._probes: SingleFlight[PkgIndexError | None] = SingleFlight()
+        self._probe: Flight[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -85,10 +87,10 @@ class Server:
         writes.
         """
         now = self.engine.clock.monotonic()
-        if self._probe is None or (self._probe.done() and now - self._probed >= _PROBE_SECONDS):
+        if self._probe is None or (self._probe.done and now - self._probed >= _PROBE_SECONDS):
             self._probed = now
-            self._probe = asyncio.get_running_loop().create_task(self._probe_blobs())
-        failure = await asyncio.shield(self._probe)
+            self._probe = self._probes.join("", self._probe_blobs)
+        failure = await self._probe.result()
         if failure is not None:
             raise Unavailable(failure.message, hint=failure.hint)
 

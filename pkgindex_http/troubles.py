@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Corrupt, PkgIndexError, StorageFull
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 AGAIN_SECONDS: Final = 60.0
 _MOST_KINDS: Final = 100
-"""Messages may name a blob. When so many are remembered, the oldest is forgotten."""
+"""Messages may name a blob, so there is no end of them."""
 
 
 class _Trouble(Struct):
@@ -34,7 +35,7 @@ class Troubles:
     def __init__(self, clock: Clock, logger: logging.Logger) -> None:
         self._clock = clock
         self._logger = logger
-        self._known: dict[str, _Trouble] = {}
+        self._known: BoundedCache[str, _Trouble] = BoundedCache(_MOST_KINDS)
 
     def happened(self, error: PkgIndexError, cause: BaseException | None) -> None:
         """Tell the log, unless it was told a moment ago."""
@@ -46,9 +47,7 @@ class Troubles:
             trouble.untold += 1
             return
         again = f" ({trouble.untold} times more since this was told)" if trouble and trouble.untold else ""
-        if trouble is None and len(self._known) >= _MOST_KINDS:
-            del self._known[next(iter(self._known))]
-        self._known[name] = _Trouble(now, passes=not damage)
+        self._known.put(name, _Trouble(now, passes=not damage))
         because = f": {cause}" if cause is not None and str(cause) not in error.message else ""
         level = logging.ERROR if full or damage else logging.WARNING
         self._logger.log(level, "%s%s%s", error, because, again, exc_info=None if full or damage else cause)
@@ -57,7 +56,9 @@ class Troubles:
         """Something was stored: a disk that was full has room again, one that failed works."""
         if not self._known:
             return
-        over = [name for name, trouble in self._known.items() if trouble.passes]
-        untold = sum(self._known.pop(name).untold for name in over)
+        over = [(name, trouble.untold) for name, trouble in self._known.items() if trouble.passes]
+        for name, _ in over:
+            self._known.drop(name)
         if over:
+            untold = sum(times for _, times in over)
             self._logger.warning("the stores take writes again; %d more requests had failed", untold)

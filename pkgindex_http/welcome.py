@@ -53,8 +53,8 @@ async def welcome(ask: Ask) -> Reply:
     lines = "\n".join(lines_to_paste(ask.server.origin.url(ask.request)))
     body = (
         f"<p>This is a Python package index. Point your tools at it:</p>\n<pre>\n{html.escape(lines)}\n</pre>\n"
-        + _section("Packages of our own", (_index(config) for config in readable if not config.is_mirror))
-        + _section("Mirrors", (_index(config) for config in readable if config.is_mirror))
+        + _section("Packages of our own", (_index(config) for config in readable if not config.mirrored))
+        + _section("Mirrors", (_index(config) for config in readable if config.mirrored))
     )
     return _page("pkgindex", body)
 

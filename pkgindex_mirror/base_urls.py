@@ -31,7 +31,9 @@ async def base_problem(client: UpstreamClient, site: Site, *, without_list: bool
         return ""
     for place in _PLACES:
         other = await client.glimpse(site, site.base + place)
-        if isinstance(other, Glimpse) and _verdict(other) != "no":
+        said = _verdict(other) if isinstance(other, Glimpse) else "no"
+        # A base that may be one is not given up for a place that may be one.
+        if said == "yes" or (said == "unclear" and verdict == "no"):
             return f"its upstream {shown} is no simple index, {shown}{place} is one: set mirror_url={shown}{place}"
     if verdict == "unclear" or without_list:
         return ""

@@ -62,6 +62,10 @@ class BodyDecoder:
             else:
                 data = self._inflater.unconsumed_tail
 
+    def beginning(self) -> bytes:
+        """What has been decoded so far."""
+        return self._body.getvalue()
+
     def finish(self) -> bytes:
         """The whole body; refuses one that was cut off."""
         if self._inflater is not None and not self._inflater.eof and self.received:

@@ -1,7 +1,8 @@
 """When an upstream that keeps failing is left alone.
 
-Pure: the caller passes the time. Closed: everything is asked. It opens after `failures` in a row, or after one that is the whole host's.
-Open: nothing is asked but one probe now and then, first after `first` seconds, later every `interval`. A probe that succeeds closes it.
+Pure: the caller passes the time. Closed: everything is asked. It opens after `failures` in a row, or after one that is the whole host's
+or with which the host wants to be left alone. Open: nothing is asked but one probe now and then, first after `first` seconds, later every
+`interval`. A probe that succeeds closes it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class CircuitBreaker:
         self._gap = 0.0
         self._failed = 0
         self._probe_at = 0.0
+        self._is_probing = False
 
     @property
     def is_open(self) -> bool:
@@ -29,6 +31,7 @@ class CircuitBreaker:
         if now < self._probe_at:
             return False
         self._probe_at = now + self._gap
+        self._is_probing = True
         return True
 
     def remaining(self, now: float) -> float:
@@ -38,10 +41,19 @@ class CircuitBreaker:
     def succeeded(self) -> None:
         self._failed = 0
         self._gap = self._probe_at = 0.0
+        self._is_probing = False
 
     def failed(self, now: float, *, down: bool = False, rest: float = 0.0) -> None:
         """Count a failure. `down`: the whole host fails; `rest`: seconds for which it wants to be left alone."""
-        self._failed = max(self._failed + 1, self._threshold if down else 0)
-        if self.is_open:
-            self._gap = min(self._gap * 2, self._interval) if self._gap else self._first
-            self._probe_at = max(self._probe_at, now + max(self._gap, rest))
+        self._failed = max(self._failed + 1, self._threshold if down or rest else 0)
+        if not self.is_open:
+            return
+        if not self._gap:
+            self._gap = self._first
+        elif self._is_probing:
+            self._gap = min(self._gap * 2, self._interval)
+        else:  # a request from before it opened tells nothing new
+            self._probe_at = max(self._probe_at, now + rest)
+            return
+        self._is_probing = False
+        self._probe_at = max(self._probe_at, now + max(self._gap, rest))

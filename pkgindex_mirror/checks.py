@@ -15,6 +15,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _FAILED_PAUSE = 1.0
@@ -53,9 +54,10 @@ class Checks:
     def __len__(self) -> int:
         return len(self._checks)
 
-    def get(self, index: IndexName, project: str, url: str) -> Check | None:
-        check = self._checks.get((index, project))
-        return check if check is not None and check.url == url else None
+    def get(self, index: IndexConfig, project: str) -> Check | None:
+        """What is known of the upstream that the index has now."""
+        check = self._checks.get((index.name, project))
+        return check if check is not None and check.url == mirror_options(index).url else None
 
     def until(self, check: Check, index: IndexConfig) -> float:
         """Monotonic: as long the outcome stands and nothing is asked.
@@ -66,9 +68,9 @@ class Checks:
             case "failed":
                 lasting = _FAILED_PAUSE
             case "absent":
-                lasting = min(float(index.mirror_cache_expiry), self._absent_expiry)
+                lasting = min(float(mirror_options(index).cache_expiry), self._absent_expiry)
             case "current":
-                lasting = float(index.mirror_cache_expiry)
+                lasting = float(mirror_options(index).cache_expiry)
         return check.since + lasting
 
     def current(
@@ -82,7 +84,7 @@ class Checks:
     ) -> Check:
         """What is stored is what the upstream has, or had `age` seconds ago."""
         check = Check(
-            url=index.mirror_url,
+            url=mirror_options(index).url,
             outcome="current",
             since=self._clock.monotonic() - age,
             checked=self._clock.now() if checked is None else checked,
@@ -93,7 +95,7 @@ class Checks:
     def absent(self, index: IndexConfig, project: str) -> Check:
         """The upstream says that there is no such thing."""
         check = Check(
-            url=index.mirror_url,
+            url=mirror_options(index).url,
             outcome="absent",
             since=self._clock.monotonic(),
             checked=self._clock.now(),
@@ -115,11 +117,11 @@ class Checks:
 
         `asked` False: its host failed so lately that it was not asked; that host's failure is in the log already.
         """
-        known = self.get(index.name, project, index.mirror_url)
+        known = self.get(index, project)
         level = logging.WARNING if asked else logging.DEBUG
         _log.log(level, "%s: %s is not fresh: %s", index.name, project or "the project list", reason)
         check = Check(
-            url=index.mirror_url,
+            url=mirror_options(index).url,
             outcome="failed",
             since=self._clock.monotonic(),
             lasting=lasting,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Span
+from pkgindex_core.tools.workers import in_worker
 
 WINDOW = 1024 * 1024
 """Bytes kept in memory for readers that keep up."""
@@ -84,11 +85,6 @@ class ArrivingFile:
         """No more bytes will come."""
         self._error = error
         self._tell()
-
-    @property
-    def error(self) -> PkgIndexError | None:
-        """What `fail` was given."""
-        return self._error
 
     @property
     def failed(self) -> bool:
@@ -180,10 +176,9 @@ class ArrivingFile:
             raise Unavailable("a file that is being fetched could not be read back") from error
 
     async def _from_file(self, descriptor: int, offset: int, end: int) -> bytes:
-        loop = asyncio.get_running_loop()
         wanted = min(end - offset, _PIECE)
         try:
-            data = await loop.run_in_executor(self._workers, os.pread, descriptor, wanted, offset)
+            data = await in_worker(self._workers, os.pread, descriptor, wanted, offset)
         except OSError as error:
             raise Unavailable("a file that is being fetched could not be read back") from error
         if not data:

@@ -54,6 +54,10 @@ class Fetch:
         self._size = file.size
         self._offset = 0
         self._validator = ""
+        self._answered = False
+        """The transfer has begun: readers may have an answer, which a failure would break off."""
+        self.wrong = ""
+        """What was wrong with the upstream's bytes; empty when nothing was, or when none came."""
 
     async def run(self) -> None:
         """Fetch to the end. Whatever happens is told to the readers; nothing is raised but cancellation."""
@@ -110,7 +114,7 @@ class Fetch:
             if stuck >= self._settings.attempts or not (broke.again and resumable):
                 raise broke.error(f"{self._file.filename} could not be fetched")
             _log.info("%s broke off at %d bytes: %s", urls.shown(self._file.url), self._offset, broke.reason)
-            await self._client.pause(stuck)
+            await self._client.pause(self._file.url, stuck)
         raise self._broken("the transfer broke off too often")
 
     async def _transfer(self, stage: Stage, limit: asyncio.Timeout) -> Failed | None:
@@ -126,6 +130,8 @@ class Fetch:
                 where = f"error {answer.status} getting {urls.shown(self._file.url)}"
                 raise Missing("file", self._file.filename, message=where, hint="the upstream no longer has it")
             if isinstance(answer, Failed):
+                if self._answered:
+                    return answer  # one more break
                 raise answer.error(f"{self._file.filename} could not be fetched")
             self._open(answer, limit, resuming=resuming)
             skip = self._offset - answer.start
@@ -160,6 +166,7 @@ class Fetch:
             return
         failpoint("fetch.headers")
         self._validator = answer.validator
+        self._answered = True
         self._arriving.open(self._size)
 
     async def _take(self, stage: Stage, data: bytes) -> None:
@@ -193,4 +200,5 @@ class Fetch:
         return Unavailable(f"{self._file.filename} could not be fetched: {reason}")
 
     def _wrong(self, reason: str) -> BadUpstream:
-        return BadUpstream(f"{self._file.filename} cannot be had: {reason}", hint="nothing of it was kept")
+        self.wrong = f"{self._file.filename} cannot be had: {reason}"
+        return BadUpstream(self.wrong, hint="nothing of it was kept")

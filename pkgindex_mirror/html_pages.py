@@ -2,7 +2,8 @@
 
 Whatever a browser and pip read is read. A page with nothing on it is a project without files when it says that it is about this
 project, looks like a listing, or shows nothing at all. An error page or a form to log in shows something else, and then
-the project is unknown. No link to a file is left out without a note.
+the project is unknown. Where files are known, only a page that is certainly this project's listing takes them away (`doubt`). No link to a
+file is left out without a note.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SHOWN: Final = 5
 
 
 class HtmlPage:
-    """One page. Its `files` are read while they are taken; `meta`, `problem` and the notes are whole behind the last."""
+    """One page. Its `files` are read while they are taken; `meta`, `problem`, `doubt` and the notes are whole behind the last."""
 
     def __init__(self, document: bytes | bytearray, charset: str, url: str, project: ProjectName, notes: Notes) -> None:
         self._document = document
@@ -46,6 +47,8 @@ class HtmlPage:
         self._leads_elsewhere = False
         self.meta: dict[str, str] = {}
         self.problem: Unreadable | None = None
+        self.doubt = ""
+        """Why a page without files does not show that this project has none; empty when it shows that."""
         for tag in tags(document, charset, {"base"}):
             # HTML 4.2.3: the first `base` with an href counts, for the links before it too. It may be relative.
             if isinstance(tag, Tag) and "href" in tag.attributes:
@@ -54,12 +57,14 @@ class HtmlPage:
 
     def files(self) -> Iterator[File]:
         count = 0
+        broken = ""
         for tag in tags(self._document, self._charset, {"a", "meta"}):
             if isinstance(tag, Unreadable):
                 self.problem = tag
                 return
             if isinstance(tag, Broken):
-                self._notes.add(f"{tag.what} never ends: what it holds was left out")
+                broken = f"{tag.what} never ends: what it holds was left out"
+                self._notes.add(broken)
             elif tag.name == "meta":
                 self.meta.setdefault(tag.attributes.get("name", "").lower(), tag.attributes.get("content", ""))
             else:
@@ -71,10 +76,14 @@ class HtmlPage:
             shown = ", ".join(map(repr, self._others))
             more = f" and {self._other_count - _SHOWN} more" if self._other_count > _SHOWN else ""
             self._notes.add(f"links that name no distribution file were left out: {shown}{more}")
-        if not count and REPOSITORY_VERSION not in self.meta:
-            self.problem = no_listing(
-                outline(self._document, self._charset), self._project, leads_elsewhere=self._leads_elsewhere
-            )
+        if count:
+            return
+        self.doubt = broken
+        if REPOSITORY_VERSION not in self.meta:
+            first_part = outline(self._document, self._charset)
+            self.problem = no_listing(first_part, self._project, leads_elsewhere=self._leads_elsewhere)
+            if not (_is_listing(first_part) and _names(first_part, self._project)):
+                self.doubt = _about(first_part)
 
     def _file(self, tag: Tag) -> File | None:
         attributes = tag.attributes
@@ -142,18 +151,29 @@ def no_listing(shown: Outline, project: str, *, leads_elsewhere: bool = False) -
 
     Without a project: why one without any link to a project is not an empty list of projects.
     """
-    headings = " / ".join(shown.headings)
-    if _LISTING.match(headings) or any(_LISTING.match(heading) for heading in shown.headings):
+    if _is_listing(shown):
         return None
-    said = (headings or shown.text)[:80]
-    about = f"the upstream answered with an HTML page that lists nothing and is no listing: {said!r}"
-    words = _WORD.findall(f"{headings} {shown.text[:4096]}")
+    words = _WORD.findall(f"{' / '.join(shown.headings)} {shown.text[:4096]}")
     # A project may be called `error` or `login`.
     others = [word for word in words if normalized_or_none(word.strip("._-")) != project]
     if not shown.is_markup or _TROUBLE.search(" ".join(others)):
-        return Unreadable(about)
-    if project and any(normalized_or_none(word.strip("._-")) == project for word in _WORD.findall(headings)):
+        return Unreadable(_about(shown))
+    if project and _names(shown, project):
         return None
     if shown.is_active or shown.text or leads_elsewhere or not project:
-        return Unreadable(about)
+        return Unreadable(_about(shown))
     return None
+
+
+def _is_listing(shown: Outline) -> bool:
+    return any(_LISTING.match(heading) for heading in shown.headings)
+
+
+def _names(shown: Outline, project: str) -> bool:
+    """Whether a heading names the project."""
+    return any(normalized_or_none(word.strip("._-")) == project for word in _WORD.findall(" / ".join(shown.headings)))
+
+
+def _about(shown: Outline) -> str:
+    said = (" / ".join(shown.headings) or shown.text)[:80]
+    return f"the upstream answered with an HTML page that lists nothing and is no listing: {said!r}"

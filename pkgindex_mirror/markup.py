@@ -182,14 +182,10 @@ def is_empty(document: bytes | bytearray) -> bool:
     return re.search(rb"\S", document) is None
 
 
-def may_be_cut_off(document: bytes | bytearray) -> bool:
-    """Whether a document opens with `<html>` and does not close it. Most pages close it, though they need not."""
-    opens = re.match(
-        rb"\s*(?:\xef\xbb\xbf)?(?:<!doctype[^>]{0,500}>\s*)?(?:<!--.{0,2000}?-->\s*)?<html",
-        document[:4096],
-        re.IGNORECASE | re.DOTALL,
-    )
-    return opens is not None and b"</html" not in document[-4096:].lower()
+def says_its_end(document: bytes | bytearray) -> bool:
+    """Whether a document closes its `html` or `body`. Most pages do, though they need not."""
+    end = document[-4096:].lower()
+    return b"</html" in end or b"</body" in end
 
 
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)

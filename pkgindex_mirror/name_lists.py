@@ -102,7 +102,7 @@ def read_names(body: bytes | bytearray, content_type: str) -> NameListing | Unre
 
 class _JsonList(Struct):
     projects: msgspec.Raw
-    meta: Any = None
+    meta: msgspec.Raw = msgspec.Raw()
 
 
 class _Entry(Struct, gc=False):
@@ -114,21 +114,21 @@ _entries_decoder = msgspec.json.Decoder(list[_Entry])
 
 
 def _read_json(body: bytes | bytearray) -> NameListing | Unreadable:
-    try:
-        listing = _list_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
-    except (msgspec.DecodeError, RecursionError):
-        return Unreadable("the project list is not JSON with a list of projects, or was cut off")
     notes = Notes()
-    refused = check_version(listing.meta.get("api-version") if isinstance(listing.meta, dict) else None, notes)
-    if refused:
-        return refused
     pile = NamePile()
     try:
+        listing = _list_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
+        meta = json_pieces.value(listing.meta, "meta")
+        refused = check_version(meta.get("api-version") if isinstance(meta, dict) else None, notes)
+        if refused:
+            return refused
         for entries in json_pieces.items(listing.projects, _entries_of):
             for entry in entries:
                 if isinstance(entry, _Entry):
                     _take(entry.name, pile, notes)
-    except json_pieces.NoArrayError:
+    except json_pieces.TooLargeError as error:
+        return Unreadable(f"the project list is beyond reading: {error}")
+    except (msgspec.DecodeError, RecursionError, json_pieces.NoArrayError):
         return Unreadable("the project list is not JSON with a list of projects, or was cut off")
     return NameListing(names=pile, notes=notes.lines())
 

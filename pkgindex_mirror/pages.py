@@ -5,8 +5,8 @@ and one bad entry never costs the page. Two things make a page as a whole unread
 at all (an error page, a captive portal, JSON that was cut off), or its major version is not 1. Unreadable means unavailable,
 never empty: a shorter page would let an installer fall back to another index.
 
-A page is read a quarter of a megabyte at a time and its files are kept as bytes, so that it costs about twice its own size. Nothing
-here waits for anything: a large page is read in a worker.
+A page is read a quarter of a megabyte at a time and its files are kept as bytes, so that it costs about twice its own size; a field that is
+larger than any honest one is not decoded (`json_pieces`). Nothing here waits for anything: a large page is read in a worker.
 
 Does not know: URLs' networks (see `addresses`), what is stored (see `differences`).
 """
@@ -45,8 +45,10 @@ STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
 """PEP 792's markers. Any other one is omitted."""
 
 _VERSION_LIMIT = 255
-_LENIENT_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of JSON that are read leniently when they cannot be read strictly, which costs ten times the memory."""
+_VERSIONS_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of JSON of the list of versions: 300,000 of them."""
+_LENIENT_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of JSON that are read leniently when they cannot be read strictly, which costs up to thirty times the memory."""
 
 
 class PageListing(Struct, frozen=True, kw_only=True):
@@ -60,6 +62,8 @@ class PageListing(Struct, frozen=True, kw_only=True):
     status_reason: str
     notes: tuple[str, ...]
     """What was left out and why, for the log."""
+    doubt: str = ""
+    """Why it may be no page of this project, since it shows no files; known files are not given up for it."""
 
 
 def read_page(body: bytes | bytearray, content_type: str, url: str, project: ProjectName) -> PageListing | Unreadable:
@@ -111,11 +115,22 @@ class _Entry(Struct, rename="kebab", gc=False):
 
 
 class _JsonPage(Struct, rename="kebab"):
+    """Where the fields stand. Any other field is passed over and costs nothing, however large."""
+
     files: msgspec.Raw
-    meta: Any = None
-    name: Any = None
-    versions: Any = None
-    project_status: Any = None
+    meta: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
+    versions: msgspec.Raw = msgspec.Raw()
+    project_status: msgspec.Raw = msgspec.Raw()
+
+
+class _Fields(Struct):
+    """What stands beside the files."""
+
+    meta: Any
+    name: Any
+    versions: tuple[str, ...]
+    project_status: Any
 
 
 _page_decoder = msgspec.json.Decoder(_JsonPage)
@@ -125,8 +140,16 @@ _entries_decoder = msgspec.json.Decoder(list[_Entry])
 def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> PageListing | Unreadable:
     try:
         page = _page_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
+        fields = _Fields(
+            meta=json_pieces.value(page.meta, "meta"),
+            name=json_pieces.value(page.name, "name"),
+            versions=_versions_in(page.versions),
+            project_status=json_pieces.value(page.project_status, "project-status"),
+        )
         pieces = json_pieces.items(page.files, _entries_of)
-        return _json_listing(page, (entry for piece in pieces for entry in piece), url, project)
+        return _json_listing(fields, (entry for piece in pieces for entry in piece), url, project)
+    except json_pieces.TooLargeError as error:
+        return Unreadable(f"the page is beyond reading: {error}")
     except (msgspec.DecodeError, RecursionError, json_pieces.NoArrayError):
         if len(body) > _LENIENT_LIMIT:
             return Unreadable("the page is not JSON as RFC 8259 has it, or was cut off, or has no list of files")
@@ -136,18 +159,17 @@ def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> 
     files = document.get("files")
     if not isinstance(files, list):
         return Unreadable("the JSON document has no list of files")
-    page = _JsonPage(
-        files=msgspec.Raw(),
+    fields = _Fields(
         meta=document.get("meta"),
         name=document.get("name"),
-        versions=document.get("versions"),
+        versions=_versions(document.get("versions")),
         project_status=document.get("project-status"),
     )
-    return _json_listing(page, map(_entry, files), url, project)
+    return _json_listing(fields, map(_entry, files), url, project)
 
 
 def _json_listing(
-    page: _JsonPage, entries: Iterable[_Entry | None], url: str, project: ProjectName
+    page: _Fields, entries: Iterable[_Entry | None], url: str, project: ProjectName
 ) -> PageListing | Unreadable:
     notes = Notes()
     meta = page.meta if isinstance(page.meta, dict) else {}
@@ -164,7 +186,7 @@ def _json_listing(
     return PageListing(
         display_name=display_name or project,
         files=_pile((_file_of(entry, url, project, notes) for entry in entries), notes),
-        versions=_versions(page.versions),
+        versions=page.versions,
         status=_status(status.get("status"), notes),
         status_reason=text(status.get("reason")),
         notes=notes.lines(),
@@ -219,6 +241,15 @@ def _file_of(entry: _Entry | None, base: str, project: ProjectName, notes: Notes
         gpg_sig=gpg_sig(entry.gpg_sig),
         url=url,
     )
+
+
+def _versions_in(field: msgspec.Raw) -> tuple[str, ...]:
+    """The versions, a piece at a time: a list of four megabytes may have a million items that are none."""
+    json_pieces.check(field, "versions", _VERSIONS_LIMIT)
+    if bytes(memoryview(field)[:1]) != b"[":
+        return ()
+    pieces = json_pieces.items(field, msgspec.json.decode)
+    return _versions([item for piece in pieces for item in piece if isinstance(item, str)])
 
 
 def _versions(values: Any) -> tuple[str, ...]:
@@ -285,4 +316,5 @@ def _read_html_page(
         status=_status(page.meta.get("pypi:project-status"), notes),
         status_reason=text(page.meta.get("pypi:project-status-reason")),
         notes=notes.lines(),
+        doubt=page.doubt,
     )

@@ -54,6 +54,7 @@ async def make_webhooks(context: Context) -> Webhooks:
         store=context.index_store,
         data=context.data,
         clock=context.clock,
+        workers=context.workers,
         settings=read_settings(context.settings),
         public_url=context.public_url,
     )

@@ -1,6 +1,6 @@
 """`ReadThrough`, the `Source` of mirror indexes: who waits for what, for how long, and what they are told.
 
-Work is done in flights that nobody's cancellation touches (`singleflight`). The rule that everything here serves: unknown is not
+Work is done in flights that nobody's cancellation touches. The rule that everything here serves: unknown is not
 absent. Only an upstream's own 404 or 410 makes a project absent, only while nothing is stored; in all other trouble what is
 stored is served and marked stale, and where nothing is stored the caller hears `Unavailable`, or `BadUpstream` when no waiting helps.
 
@@ -39,6 +39,10 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.protocols.sources import Examiner
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
+from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.base_urls import base_problem
 from pkgindex_mirror.checks import Check, Checks
@@ -48,7 +52,6 @@ from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import StoredWheel
-from pkgindex_mirror.singleflight import Flight, SingleFlight, Tasks
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
@@ -59,7 +62,8 @@ _EXAMINATION = 5.0
 """Seconds for a look at an upstream: somebody who makes an index waits for it."""
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
-_WRONG_LIMIT = 1000
+_REMEMBERED = 1000
+"""Files with wrong bytes, and hosts without sidecars, that are remembered."""
 _NO_SIDECARS = 3600.0
 """Seconds for which an upstream that had no sidecar for one file is not asked for unannounced ones."""
 
@@ -97,15 +101,15 @@ class ReadThrough:
             settings=self._settings,
             checks=self._checks,
         )
-        self._tasks = Tasks(self._settings.pending)
-        self._flights: SingleFlight[tuple[IndexName, str, str, bool], Check] = SingleFlight(self._tasks)
-        self._sidecar_flights: SingleFlight[tuple[IndexName, ProjectName, str], Blob] = SingleFlight(self._tasks)
+        self._tasks = Tasks(self._settings.pending, full=self._busy)
+        self._flights: SingleFlight[Check] = SingleFlight(self._tasks)
+        self._sidecar_flights: SingleFlight[Blob] = SingleFlight(self._tasks)
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
-        self._wrong: dict[Hashable, tuple[float, str]] = {}
-        self._no_sidecars: dict[urls.Origin, float] = {}
+        self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
+        self._no_sidecars: BoundedCache[urls.Origin, float] = BoundedCache(_REMEMBERED)
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         return (
             check is not None
             and check.outcome == ("current" if standing.holds else "absent")
@@ -115,20 +119,21 @@ class ReadThrough:
     async def refresh(
         self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
     ) -> Freshness:
-        check = self._checks.get(index.name, project, index.mirror_url)
+        check = self._checks.get(index, project)
         if again or check is None or not self._stands(check, index, holds=standing.holds):
             site = self._site(index)
             # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
             flight = self._flights.join(
-                (index.name, project, index.mirror_url, again),
+                (index.name, project, mirror_options(index).url, again),
                 lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
                 name=f"refresh {project}",
             )
-            check = await self._outcome(flight, site, self._settings.wait, holds=standing.holds)
+            url = site.project_url(project)
+            check = await self._outcome(flight, url, self._settings.wait, holds=standing.holds)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
-        if index.mirror_no_project_list:
+        if mirror_options(index).no_project_list:
 
             async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
                 yield [row for row in await self._store.projects(index.name) if row.name > after]
@@ -144,16 +149,17 @@ class ReadThrough:
 
     async def _refresh_names(self, index: IndexConfig) -> Freshness:
         holds = (await self._store.listing(index.name)).is_whole
-        check = self._checks.get(index.name, NAMES, index.mirror_url)
+        check = self._checks.get(index, NAMES)
         if check is None or not self._stands(check, index, holds=holds):
             site = self._site(index)
             flight = self._flights.join(
-                (index.name, NAMES, index.mirror_url, False),
+                (index.name, NAMES, mirror_options(index).url, False),
                 lambda: self._refreshing_names.names(index, site),
                 name="refresh project list",
             )
             # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-            check = await self._outcome(flight, site, max(self._settings.wait, self._settings.list_wait), holds=holds)
+            wait = max(self._settings.wait, self._settings.list_wait)
+            check = await self._outcome(flight, site.base, wait, holds=holds)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
 
     async def examine(self, index: IndexConfig) -> str:
@@ -162,7 +168,7 @@ class ReadThrough:
             return "it has no usable mirror_url: set mirror_url to an http or https URL"
         try:
             async with asyncio.timeout(_EXAMINATION):
-                return await base_problem(self._client, site, without_list=index.mirror_no_project_list)
+                return await base_problem(self._client, site, without_list=mirror_options(index).no_project_list)
         except TimeoutError:
             return f"its upstream {urls.shown(site.base)} gave no answer within {_EXAMINATION:.0f} s"
 
@@ -172,19 +178,26 @@ class ReadThrough:
             return False
         return self._clock.monotonic() < self._checks.until(check, index)
 
-    async def _outcome(self, flight: Flight[Check], site: Site, wait: float, *, holds: bool) -> Check | None:
+    async def _outcome(self, flight: Flight[Check], url: str, wait: float, *, holds: bool) -> Check | None:
         """Wait for a flight, with something in store only briefly; None when it takes longer."""
         seconds, least = (min(wait, self._settings.stale_wait), _STALE_LEAST) if holds else (wait, _LEAST)
-        check = await flight.wait(self._client.patience(site.base, seconds, least=least))
+        begun = self._clock.monotonic()
+        check = await flight.wait(self._client.patience(url, seconds, least=least))
         if check is None:
-            self._client.waited_in_vain(site.base, seconds)
+            self._waited_in_vain(url, seconds, begun)
         return check
+
+    def _waited_in_vain(self, url: str, seconds: float, begun: float) -> None:
+        """Count it against a host that it gave no answer, from when it was asked: our own queue and our store are not its fault."""
+        sent = self._client.sent(url)
+        if sent is not None:
+            self._client.waited_in_vain(url, seconds - max(sent - begun, 0.0))
 
     def _told(self, check: Check | None, index: IndexConfig, *, what: str, holds: bool) -> Freshness:
         """What an outcome means to somebody who has, or has not, something stored. None: there was none in time."""
         if check is None:
             late = "its upstream has not answered yet"
-            check = Check(url=index.mirror_url, outcome="failed", since=self._clock.monotonic(), reason=late)
+            check = Check(url=mirror_options(index).url, outcome="failed", since=self._clock.monotonic(), reason=late)
         match check.outcome:
             case "current":
                 return Freshness(state="fresh", checked=check.checked)
@@ -199,18 +212,19 @@ class ReadThrough:
         blob = await self._blob_store.stat(file.sha256) if file.sha256 else None
         if blob is not None and file.size in {None, blob.size}:  # what is shorter was damaged, and is replaced
             return OnDisk(blob)
-        url = await self._external_url(index, file) if elsewhere and index.mirror_use_external_urls else None
+        url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
         return Redirect(url) if url is not None else Arriving(await self.fetch(index, project, file))
 
     async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
         """Fetch a file that is not stored. Returns once the upstream has answered with it."""
         arriving = self._fetch(index, project, file)
         wait = self._settings.file_wait
+        begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._client.patience(file.url, wait, least=_LEAST)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, wait)
+            self._waited_in_vain(file.url, wait, begun)
             raise Unavailable(f"{file.filename} is not here yet: its upstream has not answered") from error
         return arriving
 
@@ -218,7 +232,7 @@ class ReadThrough:
         """Join or start. No await between look-up and entry, so that a file has one fetch."""
         key = (index.name, project, file.filename, file.url)
         arriving = self._arriving.get(key)
-        until, wrong = self._wrong.get((*key, file.size, *sorted(file.digests.items())), (0.0, ""))
+        until, wrong = self._wrong.get(_identity(index, project, file)) or (0.0, "")
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="nothing of it was kept")
         if arriving is None or arriving.failed:
@@ -231,24 +245,17 @@ class ReadThrough:
 
             task = self._tasks.start(run, name=f"fetch {file.filename}")
             self._arriving[key] = arriving
-            task.add_done_callback(lambda ended: self._arrived(key, file, started, ended))
+            task.add_done_callback(lambda ended: self._arrived(key, started, ended))
         return arriving
 
     def _arrived(
         self,
         key: tuple[IndexName, ProjectName, str, str],
-        file: File,
         arriving: ArrivingFile,
         ended: asyncio.Task[None],
     ) -> None:
         if self._arriving.get(key) is arriving:
             del self._arriving[key]
-        if isinstance(arriving.error, BadUpstream):
-            # Readers whose answer had begun were cut off. When they ask again they are told why.
-            if len(self._wrong) >= _WRONG_LIMIT:
-                self._wrong.clear()
-            until = self._clock.monotonic() + _WRONG_PAUSE
-            self._wrong[(*key, file.size, *sorted(file.digests.items()))] = (until, arriving.error.message)
         if ended.cancelled():  # perhaps before its first step
             arriving.fail(Unavailable("the server is stopping"))
 
@@ -272,6 +279,10 @@ class ReadThrough:
             commit=commit,
         )
         await fetch.run()
+        if fetch.wrong:
+            # Readers whose answer had begun were cut off. When they ask again they are told why.
+            until = self._clock.monotonic() + _WRONG_PAUSE
+            self._wrong.put(_identity(index, project, file), (until, fetch.wrong))
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
         arriving = self._arriving.get((index.name, project, file.filename, file.url))
@@ -302,8 +313,12 @@ class ReadThrough:
             lambda: self._sidecar(index, site, project, file),
             name=f"sidecar {file.filename}",
         )
-        blob = await flight.wait(self._client.patience(file.url, self._settings.file_wait, least=_LEAST))
+        wait = self._settings.file_wait
+        begun = self._clock.monotonic()
+        blob = await flight.wait(self._client.patience(file.url, wait, least=_LEAST))
         if blob is None:
+            for url in (urls.with_suffix(file.url, ".metadata"), file.url):
+                self._waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} is not here yet")
         return blob
 
@@ -368,13 +383,11 @@ class ReadThrough:
         """The upstream's own sidecar. Whether it was announced without a digest is not recorded, so such upstreams are tried."""
         where = urls.origin(file.url)
         now = self._clock.monotonic()
-        if not file.metadata_sha256 and now < self._no_sidecars.get(where, 0.0):
+        if not file.metadata_sha256 and now < (self._no_sidecars.get(where) or 0.0):
             return Gone(404)
         found = await sidecars.offered(self._client, site, file.url)
         if isinstance(found, Gone) and not file.metadata_sha256:
-            if len(self._no_sidecars) > 1000:
-                self._no_sidecars.clear()
-            self._no_sidecars[where] = now + _NO_SIDECARS
+            self._no_sidecars.put(where, now + _NO_SIDECARS)
         if not isinstance(found, bytes):
             return found
         if not _is_announced(found, file):
@@ -402,16 +415,24 @@ class ReadThrough:
     async def put(
         self,
         index: IndexConfig,
-        changes: Sequence[Change],
+        changes: Sequence[Change],  # noqa: ARG002  # the role's signature
         *,
-        who: str,
-        require: Iterable[Requirement] = (),
+        who: str,  # noqa: ARG002  # the role's signature
+        require: Iterable[Requirement] = (),  # noqa: ARG002  # the role's signature
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"{self._settings.pending} upstream requests are under way already")
 
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)
         await self._client.close()
+
+
+def _identity(index: IndexConfig, project: ProjectName, file: File) -> Hashable:
+    """A file and what its page says of its bytes: when the page says something else, it may be right."""
+    return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
 def _with_sha256(now: File, fetched: File, blob: Blob) -> File:

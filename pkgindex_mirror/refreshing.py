@@ -16,12 +16,14 @@ from typing import TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
@@ -32,7 +34,6 @@ from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, Up
 WHO = "[mirror]"
 _LARGE = 64 * 1024
 """Pages beyond this are read in a worker: about a millisecond of the loop's time."""
-_CONFLICTS_LIMIT = 8
 _BACKWARDS_LIMIT = 3
 
 Value = TypeVar("Value")
@@ -59,7 +60,7 @@ class Refreshing:
         self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool, again: bool = False
     ) -> Check:
         """Ask for one project and commit what is new. `holds`: a page is stored; `again`: ask, however new it is."""
-        known = self._checks.get(index.name, project, index.mirror_url)
+        known = self._checks.get(index, project)
         validators = dict(known.validators) if known else {}
         if holds and not validators:
             stored = await self._store.page(index.name, project)
@@ -67,7 +68,8 @@ class Refreshing:
                 validators = dict(stored.head.validators)
                 fetched = stored.head.fetched
                 old = age(self._clock, fetched, validators.get("url"), site.project_url(project))
-                if known is None and not again and old < index.mirror_cache_expiry:  # a restart within the expiry
+                lasting = mirror_options(index).cache_expiry
+                if known is None and not again and old < lasting:  # a restart within the expiry
                     return self._checks.current(index, project, validators, checked=fetched, age=old)
         try:
             return await self._ask_page(
@@ -91,7 +93,7 @@ class Refreshing:
         url = site.project_url(project)
         answer = await self._client.document(site, url, validators=validators)
         backwards = 0
-        trusting = index.mirror_ignore_serial_header
+        trusting = mirror_options(index).ignore_serial_header
         if isinstance(answer, Document) and not trusting and _went_backwards(validators, answer):
             # An edge cache may be behind: ask past it, once. If that stays so the upstream was rebuilt, and is believed again.
             answer = await self._client.document(site, url, past_caches=True)
@@ -125,7 +127,10 @@ class Refreshing:
         failpoint("page.parsed")
         for note in listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        for alarm in await self._commit_page(index, project, listing, validators, size):
+        alarms = await self._commit_page(index, project, listing, validators, size)
+        if isinstance(alarms, Unreadable):
+            return self._checks.failed(index, project, alarms.reason, lasting=True)
+        for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
         failpoint("page.committed")
         del listing
@@ -134,31 +139,33 @@ class Refreshing:
 
     async def _commit_page(
         self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
-    ) -> Sequence[str]:
-        """Commit the difference, a long one in parts; return the alarms."""
+    ) -> Sequence[str] | Unreadable:
+        """Commit the difference, a long one in parts; return the alarms. `Unreadable`: files are known, and the page may be no listing."""
         fetched = self._clock.now()
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> Sequence[str] | Unreadable:
             stamp, page = await self._stored(index, project)
+            if listing.doubt and page is not None and page.rows:
+                return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
             difference = PageDifference(stored=page, listing=listing, part=PART)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
-            try:
-                while (change := await self._compute(size, partial(next, changes, None))) is not None:
-                    same = await same_upstream(self._store, index)
-                    require = (same, ProjectAt(index.name, project, stamp))
-                    commit = await self._store.apply([change], who=WHO, require=require)
-                    stamp = commit.serial if commit is not None else stamp
-                    if change.part in {"first", "middle"}:
-                        failpoint("page.part_committed")
-            except RequirementFailed:
-                continue
+            while (change := await self._compute(size, partial(next, changes, None))) is not None:
+                same = await same_upstream(self._store, index)
+                require = (same, ProjectAt(index.name, project, stamp))
+                commit = await self._store.apply([change], who=WHO, require=require)
+                stamp = commit.serial if commit is not None else stamp
+                if change.part in {"first", "middle"}:
+                    failpoint("page.part_committed")
             return difference.alarms
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+
+        return await until_committed(attempt, _restless(project))
 
     async def amend(
         self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
     ) -> None:
         """Record what we learned of one file. A file that is no longer listed needs nothing."""
-        for _ in range(_CONFLICTS_LIMIT):
+
+        async def attempt(_: int) -> None:
             stamp, page = await self._stored(index, project)
             row = next((row for row in page.rows if row.filename == filename), None) if page else None
             if page is None or row is None:
@@ -168,12 +175,9 @@ class Refreshing:
             if changed == file:
                 return
             learned = MirrorPage(index.name, project, page.head, (changed,))
-            try:
-                await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
-            except RequirementFailed:
-                continue
-            return
-        raise Unavailable(f"the page of {project} is changed by somebody else all the time")
+            await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+
+        await until_committed(attempt, _restless(project))
 
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
         """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
@@ -191,10 +195,14 @@ class Refreshing:
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 
 
+def _restless(project: ProjectName) -> str:
+    return f"the page of {project} is changed by somebody else all the time"
+
+
 async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
     """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
     config = (await store.tree()).indexes.get(index.name)
-    if config is None or config.mirror_url != index.mirror_url:
+    if config is None or mirror_options(config).url != mirror_options(index).url:
         raise Unavailable(f"{index.name} was pointed elsewhere meanwhile", retry_after=1)
     return IndexIs(config)
 

@@ -8,11 +8,9 @@ not known, not that it is short. Parts also let other writers in between.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from typing import TypeVar
 
 from pkgindex_core.changes import MirrorNames
 from pkgindex_core.clock import Clock, Timestamp
@@ -21,6 +19,8 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexStore, Listing
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import NamesMerge, NamesPart
@@ -35,7 +35,6 @@ NAMES = ""
 PART = 10_000
 """Names of one commit."""
 
-Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
 
 
@@ -59,13 +58,13 @@ class RefreshingNames:
 
     async def names(self, index: IndexConfig, site: Site) -> Check:
         """Ask for the project list and commit what is new."""
-        known = self._checks.get(index.name, NAMES, index.mirror_url)
+        known = self._checks.get(index, NAMES)
         listing = await self._store.listing(index.name)
         validators = dict(known.validators) if known and known.validators else dict(listing.validators)
         if not listing.is_whole or "url" not in listing.validators:
             # Stored in part: what we know the upstream by is about a list that is not here.
             validators = {}
-        elif known is None and (old := self._age(validators, site)) < index.mirror_cache_expiry:
+        elif known is None and (old := self._age(validators, site)) < mirror_options(index).cache_expiry:
             return self._checks.current(index, NAMES, validators, age=old)
         answer = await self._client.document(
             site, site.base, validators=validators, policy=self._settings.names_policy()
@@ -82,7 +81,7 @@ class RefreshingNames:
 
     async def _take(self, index: IndexConfig, site: Site, listing: Listing, answer: Document) -> Check:
         body, content_type, validators = answer.body, answer.content_type, answer.validators
-        read = await self._in_worker(lambda: read_names(body, content_type))
+        read = await in_worker(self._workers, lambda: read_names(body, content_type))
         if isinstance(read, NameListing) and not read.names and listing.count:
             # A list that is suddenly empty is trouble, not news.
             read = Unreadable(f"the project list is empty, {listing.count} names were known")
@@ -104,12 +103,12 @@ class RefreshingNames:
         """Commit the difference, its last part together with the validators."""
         # Of a list that was whole before, any mixture of old and new may be seen; it is asked for again if we die.
         meanwhile = {} if listing.is_whole else {PARTIAL: "1"}
-        merge = await self._in_worker(lambda: NamesMerge(names, part=PART))
+        merge = await in_worker(self._workers, lambda: NamesMerge(names, part=PART))
         waiting: NamesPart | None = None
 
         async def commit(parts: Iterator[NamesPart]) -> None:
             nonlocal waiting
-            while (found := await self._in_worker(lambda: next(parts, None))) is not None:
+            while (found := await in_worker(self._workers, lambda: next(parts, None))) is not None:
                 part = await self._without_held(index, found)
                 if not part.put and not part.drop:
                     continue
@@ -142,6 +141,3 @@ class RefreshingNames:
         return age(
             self._clock, Timestamp(int(fetched)) if fetched.isdigit() else None, validators.get("url"), site.base
         )
-
-    async def _in_worker(self, function: Callable[[], Value]) -> Value:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)

@@ -54,7 +54,7 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pending: int = 4096
     """Upstream requests under way or queued; beyond that clients are told to come back."""
     breaker_failures: int = 3
-    """After so many failed operations in a row an upstream host is left alone: what is stored is served at once, the rest is 503. One is enough when the host cannot be reached."""
+    """After so many failed operations in a row an upstream host is left alone: what is stored is served at once, the rest is 503. One is enough when the host cannot be reached, or says 429 with `Retry-After`."""
     breaker_interval: float = 5.0
     """Seconds between the probes by which a host that was left alone is tried again; the first comes after 1 s. A 429 with `Retry-After` is respected beyond it."""
     absent_expiry: float = 60.0

@@ -34,12 +34,15 @@ from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, owner
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.permissions import ROOT
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, parse_networks
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, too_large
 from pkgindex_mirror.breaker import CircuitBreaker
-from pkgindex_mirror.markup import is_empty, may_be_cut_off
+from pkgindex_mirror.markup import is_empty, says_its_end
+from pkgindex_mirror.pages import is_json
 from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings
 
@@ -83,15 +86,15 @@ def site_of(index: IndexConfig) -> Site | None:
     A mirror below `root` is the operator's. Anybody else who may make an index could otherwise read through it whatever this
     machine can reach.
     """
-    base = urls.cleaned(index.mirror_url)
+    options = mirror_options(index)
+    base = urls.cleaned(options.url)
     if base is None:
         return None
-    credentials = index.mirror_credentials
     return Site(
         base=urls.with_slash(base),
-        authorization=urls.basic(credentials) if credentials else "",
+        authorization=urls.basic(options.credentials) if options.credentials else "",
         trusted=owner(index.name) == ROOT,
-        absent=frozenset(index.absent_statuses),
+        absent=frozenset(options.absent_statuses),
     )
 
 
@@ -180,6 +183,16 @@ class _Host:
         """Its last failure, when nothing has succeeded since."""
         self.waited = 0.0
         """Seconds that somebody waited in vain since it last answered."""
+        self.sent: dict[str, float] = {}
+        """When the requests that are under way were sent, by URL; monotonic."""
+
+
+class _Trail:
+    """Where the redirects of one request have led."""
+
+    def __init__(self) -> None:
+        self.left = False
+        """The asked origin has answered: with a redirect to another origin, which was asked last."""
 
 
 Value = TypeVar("Value")
@@ -212,7 +225,7 @@ class UpstreamClient:
         self._sleep = sleep
         self._clock = clock
         self._dice = dice
-        self._hosts: dict[urls.Origin, _Host] = {}
+        self._hosts: BoundedCache[urls.Origin, _Host] = BoundedCache(_HOSTS_LIMIT)  # pages name hosts as they like
         self._configured: aiohttp.ClientSession | None = None
         self._strangers: aiohttp.ClientSession | None = None
         self._files = asyncio.Semaphore(settings.concurrent_files)
@@ -240,8 +253,8 @@ class UpstreamClient:
         elif known.get("last-modified"):
             headers["If-Modified-Since"] = known["last-modified"]
 
-        async def once() -> Document | Unchanged | Gone | Failed:
-            response = await self._send(site, url, headers)
+        async def once(trail: _Trail) -> Document | Unchanged | Gone | Failed:
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             try:
@@ -260,21 +273,26 @@ class UpstreamClient:
         """Ask once for the beginning of a page."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
 
-        async def once() -> Glimpse | Gone | Failed:
-            response = await self._send(site, url, headers)
+        async def once(trail: _Trail) -> Glimpse | Gone | Failed:
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             try:
                 if response.status != 200:
                     return _refusal(response, site, self._clock.now())
-                body = bytearray()
-                while len(body) < GLIMPSE and (data := await response.content.read(GLIMPSE)):
-                    body += data
+                # Some servers compress although they were asked not to.
+                decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), self._settings.page_limit)
+                while len(decoder.beginning()) < GLIMPSE and (data := await response.content.read(GLIMPSE)):
+                    decoder.feed(data)
+            except BodyRefusedError as error:
+                return _unusable(str(error))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 return failure_of(error)
             finally:
                 response.close()
-            return Glimpse(body=bytes(body), content_type=response.headers.get("Content-Type", "")[:200])
+            return Glimpse(
+                body=decoder.beginning()[:GLIMPSE], content_type=response.headers.get("Content-Type", "")[:200]
+            )
 
         return await self._attempts(url, replace(self._settings.page_policy(), attempts=1), once)
 
@@ -296,9 +314,9 @@ class UpstreamClient:
                 headers["If-Range"] = validator
         opened: aiohttp.ClientResponse | None = None
 
-        async def once() -> FileAnswer:
+        async def once(trail: _Trail) -> FileAnswer:
             nonlocal opened
-            response = await self._send(site, url, headers)
+            response = await self._send(site, url, headers, trail)
             if isinstance(response, Failed):
                 return response
             answer = _file_answer(response, site, url, self._clock.now())
@@ -337,17 +355,21 @@ class UpstreamClient:
         async with self._files:
             yield
 
-    async def pause(self, attempt: int) -> None:
-        """Wait before a broken transfer is taken up again."""
+    async def pause(self, url: str, attempt: int) -> None:
+        """Wait before a broken transfer is taken up again, at least until its host may be asked."""
         wait = self._settings.page_policy().wait(
             min(attempt, self._settings.attempts - 1), elapsed=0.0, dice=self._dice()
         )
-        await self._sleep(wait or 0.0)
+        await self._sleep(max(wait or 0.0, self._host(url).breaker.remaining(self._clock.monotonic())))
 
     def patience(self, url: str, seconds: float, *, least: float) -> float:
         """How long to wait for a host instead of `seconds`: what others waited in vain since its last answer is not waited again."""
         host = self._host(url)
         return max(0.0 if host.breaker.is_open else seconds - host.waited, min(least, seconds))
+
+    def sent(self, url: str) -> float | None:
+        """When the request for a URL that is under way was sent (monotonic); None when none is: it is queued, or was answered."""
+        return self._host(url).sent.get(url)
 
     def waited_in_vain(self, url: str, seconds: float) -> None:
         """Remember that a host gave no answer for so long, the waits before included."""
@@ -363,19 +385,22 @@ class UpstreamClient:
         self._configured = self._strangers = self._own_resolver = None
 
     async def _attempts(
-        self, url: str, policy: RetryPolicy, once: Callable[[], Awaitable[Value | Failed]]
+        self, url: str, policy: RetryPolicy, once: Callable[[_Trail], Awaitable[Value | Failed]]
     ) -> Value | Failed:
         host = self._host(url)
         attempts = 1 if host.breaker.is_open else policy.attempts  # a probe is one question
         begun = self._clock.monotonic()
         failed = Failed(reason="not asked")
+        trail = _Trail()
+        host.sent.setdefault(url, begun)
         try:
             async with asyncio.timeout(policy.deadline):
                 for attempt in range(1, attempts + 1):
                     if refusal := self._refused(host, url):
                         return refusal
                     host.breaker.permits(self._clock.monotonic())
-                    outcome = await once()
+                    trail = _Trail()
+                    outcome = await once(trail)
                     if not isinstance(outcome, Failed):
                         self._succeeded(host, url)
                         return outcome
@@ -394,7 +419,12 @@ class UpstreamClient:
                     await self._sleep(pause)
         except TimeoutError:
             failed = Failed(reason=f"no whole answer within {policy.deadline:.0f} s", again=True, healthy=False)
-        if failed.healthy:
+        finally:
+            host.sent.pop(url, None)
+        if trail.left and failed.healthy is not True:
+            # The asked host works, and where it led may not. What others waited for it stays, so that they do not wait again.
+            self._works(host, url)
+        elif failed.healthy:
             self._succeeded(host, url)
         elif failed.healthy is not None:
             was_open = host.breaker.is_open
@@ -412,18 +442,19 @@ class UpstreamClient:
         return Failed(reason=reason, again=host.last.again, asked=False)
 
     def _succeeded(self, host: _Host, url: str) -> None:
+        self._works(host, url)
+        host.waited = 0.0
+
+    def _works(self, host: _Host, url: str) -> None:
         if host.breaker.is_open:
             _log.warning("%s answers again", urls.origin(url))
         host.breaker.succeeded()
         host.last = None
-        host.waited = 0.0
 
     def _host(self, url: str) -> _Host:
         where = urls.origin(url)
         host = self._hosts.get(where)
         if host is None:
-            if len(self._hosts) >= _HOSTS_LIMIT:  # pages name hosts as they like
-                self._hosts = {origin: known for origin, known in self._hosts.items() if known.breaker.is_open}
             settings = self._settings
             host = _Host(
                 CircuitBreaker(
@@ -431,18 +462,21 @@ class UpstreamClient:
                 ),
                 settings.concurrent_pages,
             )
-            self._hosts[where] = host
+            self._hosts.put(where, host)
         return host
 
-    async def _send(self, site: Site, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse | Failed:
+    async def _send(
+        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail
+    ) -> aiohttp.ClientResponse | Failed:
         """One request, redirects followed. The response is open; its headers have been judged only for redirects."""
         seen: set[str] = set()
         asked = urls.origin(url)
         at_home = True
         while True:
             if url in seen or len(seen) > REDIRECTS_LIMIT:
-                return Failed(reason=f"redirects in a circle at {urls.shown(url)}")
+                return _unusable(f"redirects in a circle at {urls.shown(url)}")
             seen.add(url)
+            trail.left = urls.origin(url) != asked
             at_home = at_home and urls.origin(url) == urls.origin(site.base)
             sent = dict(headers)
             if at_home and site.authorization:
@@ -452,17 +486,15 @@ class UpstreamClient:
                     URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                failed = failure_of(error)
-                # Another host that cannot be reached does not count against the one that named it.
-                return failed if urls.origin(url) == asked else replace(failed, down=False)
+                return failure_of(error)
             if response.status not in _REDIRECTS:
                 return response
             target = urls.cleaned(response.headers.get("Location", ""), url)
             response.release()
             if target is None:
-                return Failed(reason=f"{urls.shown(url)} redirects to nowhere")
+                return _unusable(f"{urls.shown(url)} redirects to nowhere")
             if url.startswith("https:") and target.startswith("http:"):
-                return Failed(reason=f"{urls.shown(url)} redirects from https to http, which is not followed")
+                return _unusable(f"{urls.shown(url)} redirects from https to http, which is not followed")
             url = target
 
     def _is_home(self, site: Site, url: str) -> bool:
@@ -512,9 +544,7 @@ class UpstreamClient:
         self, response: aiohttp.ClientResponse, site: Site, asked: str, *, conditional: bool
     ) -> Document | Unchanged | Gone | Failed:
         if response.status == 304:
-            return (
-                Unchanged() if conditional else Failed(reason="it answered 304 to an unconditional request", again=True)
-            )
+            return Unchanged() if conditional else _unusable("it answered 304 to an unconditional request", again=True)
         if response.status != 200:
             return _refusal(response, site, self._clock.now())
         try:
@@ -526,25 +556,34 @@ class UpstreamClient:
             body = decoder.finish()
         except BodyRefusedError as error:
             response.close()
-            return Failed(reason=str(error))
+            return _unusable(str(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return failure_of(error)
         if is_empty(body):
-            return Failed(reason="it answered with an empty page", again=True)
-        if not _is_delimited(response) and may_be_cut_off(body):
-            return Failed(reason="its answer may be cut off: it has no length, and its HTML does not end", again=True)
+            return _unusable("it answered with an empty page", again=True)
+        content_type = response.headers.get("Content-Type", "")[:200]
+        # JSON that was cut off is no JSON.
+        if not _is_delimited(response) and not is_json(body, content_type) and not says_its_end(body):
+            return _unusable("its answer may be cut off: it has no length, and its HTML does not end", again=True)
         return Document(
             body=body,
-            content_type=response.headers.get("Content-Type", "")[:200],
+            content_type=content_type,
             url=str(response.url),
             validators=_validators(response, asked),
             received=decoder.received,
         )
 
 
+def _unusable(reason: str, *, again: bool = False) -> Failed:
+    """A whole answer that is none: the host works, so that its breaker closes."""
+    return Failed(reason=reason, again=again, healthy=True)
+
+
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
     """Whether a body that broke off could be told from a whole one (RFC 9112 8)."""
-    return any(name in response.headers for name in ("Content-Length", "Transfer-Encoding", "Content-Encoding"))
+    headers = response.headers
+    compressed = headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
+    return compressed or "Content-Length" in headers or "Transfer-Encoding" in headers
 
 
 def user_agent() -> str:
@@ -598,18 +637,18 @@ def _file_answer(response: aiohttp.ClientResponse, site: Site, url: str, now: Ti
         return _refusal(response, site, now)
     name = urls.last_segment(url).lower()
     if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
-        return Failed(reason="it answered with an HTML page instead of the file")
+        return _unusable("it answered with an HTML page instead of the file")
     coding = headers.get("Content-Encoding", "").strip().lower()
     # Some servers label a .tar.gz, whose bytes are gzip, as gzip-encoded. The bytes are the file's; the digest decides.
     if coding not in {"", "identity"} and not (coding in {"gzip", "x-gzip"} and name.endswith(("gz", ".tar.z"))):
-        return Failed(reason=f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
+        return _unusable(f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
     if response.status == 200:
         return Transfer(response, start=0, size=response.content_length)
     match = re.fullmatch(
         r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", headers.get("Content-Range", "").strip()
     )
     if match is None:
-        return Failed(reason="it answered with a part and does not say which")
+        return _unusable("it answered with a part and does not say which")
     return Transfer(response, start=int(match[1]), size=None if match[3] == "*" else int(match[3]))
 
 

@@ -16,6 +16,8 @@ Origin = NewType("Origin", str)
 """`scheme://host:port`, the port always written out: what credentials are bound to."""
 
 URL_LIMIT = 4096
+RAW_LIMIT = 8000
+"""Bytes of a link as it is written. A longer one is not looked at: here and in the standard library, parts of URLs are kept in caches."""
 _PORTS = {"http": 80, "https": 443}
 _CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*/[!\"$->@-~]*")
 """What taking apart and joining again gives back as it was: plain host, no port, a path, no query, no fragment."""
@@ -29,6 +31,8 @@ def cleaned(url: str, base: str = "") -> str | None:
     """An absolute http(s) URL without userinfo and fragment; None when this is not something to fetch."""
     if len(url) <= URL_LIMIT and _CLEAN.fullmatch(url):
         return url  # nearly every link of a large page; taking it apart costs ten times as much
+    if _is_too_long(url):
+        return None
     if base and (parts := _BESIDE_OTHERS.fullmatch(url)):
         directory = _directory(parts[1] or "./", base)
         joined = f"{directory}{parts[2]}" if directory is not None else ""
@@ -64,6 +68,8 @@ def as_browsers_read(href: str) -> str:
 
 def problem(url: str, base: str = "") -> str:
     """Why a URL is not `cleaned`."""
+    if _is_too_long(url):
+        return f"its URL is longer than {RAW_LIMIT} bytes"
     if not _is_plain(url.strip().replace(" ", "%20")):
         return "its URL has characters that no URL has"
     try:
@@ -120,7 +126,7 @@ def basic(credentials: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    if len(url) > URL_LIMIT or not _is_plain(url):
+    if len(url) > URL_LIMIT or _is_too_long(url) or not _is_plain(url):
         return None
     try:
         parts = urlsplit(url)
@@ -130,6 +136,10 @@ def _split(url: str) -> SplitResult | None:
     if parts.scheme not in _PORTS or not parts.hostname or port == 0:
         return None
     return parts
+
+
+def _is_too_long(url: str) -> bool:
+    return len(url) > RAW_LIMIT or (not url.isascii() and len(url.encode("utf-8", "replace")) > RAW_LIMIT)
 
 
 def _host_and_port(parts: SplitResult) -> str:

@@ -20,6 +20,7 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import Follower, IndexStore
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.notices import Notice, has_receivers, notices
@@ -70,6 +73,7 @@ class Webhooks:
         store: IndexStore,
         data: Path,
         clock: Clock,
+        workers: Executor,
         settings: MirrorSettings,
         public_url: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -78,12 +82,13 @@ class Webhooks:
         self._store = store
         self._data = data
         self._clock = clock
+        self._workers = workers
         self._settings = settings
         self._public_url = public_url
         self._sleep = sleep
         self._dice = dice
         self._session: aiohttp.ClientSession | None = None
-        self._breakers: dict[urls.Origin, CircuitBreaker] = {}
+        self._breakers: BoundedCache[urls.Origin, CircuitBreaker] = BoundedCache(_RECEIVERS_LIMIT)
         self._kept: tuple[Serial, float] = (Serial(-1), 0.0)
 
     async def follow(self) -> None:
@@ -131,9 +136,8 @@ class Webhooks:
     async def _deliver_all(self, where: urls.Origin, queue: Sequence[Notice]) -> None:
         breaker = self._breakers.get(where)
         if breaker is None:
-            if len(self._breakers) >= _RECEIVERS_LIMIT:
-                self._breakers.clear()
-            breaker = self._breakers[where] = CircuitBreaker(failures=1, interval=_GIVEN_UP_SECONDS)
+            breaker = CircuitBreaker(failures=1, interval=_GIVEN_UP_SECONDS)
+            self._breakers.put(where, breaker)
         for notice in queue:
             if not breaker.permits(self._clock.monotonic()):
                 _log.error("%s was told nothing of %s: it failed a moment ago", where, notice.about)
@@ -219,7 +223,7 @@ class Webhooks:
     async def _begin(self) -> Serial:
         """Where to go on. The first time, and where the store is another one: here and now."""
         head = await self._store.head()
-        place = await asyncio.to_thread(_read_place, self._data / PLACE)
+        place = await in_worker(self._workers, _read_place, self._data / PLACE)
         if place is not None and place <= head:
             self._kept = (place, self._clock.monotonic())
             return place
@@ -232,7 +236,7 @@ class Webhooks:
         if serial == kept or (not told and now - moment < _LAZY_SECONDS):
             return
         try:
-            await asyncio.to_thread(_write_place, self._data / PLACE, serial)
+            await in_worker(self._workers, _write_place, self._data / PLACE, serial)
         except OSError as error:
             # Going on from here tells everything once; only a kill now tells some of it again. Beginning again would tell it for ever.
             _log.warning("the place in the log cannot be kept: %s", error.strerror or type(error).__name__)

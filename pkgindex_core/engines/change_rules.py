@@ -19,6 +19,7 @@ from pkgindex_core.changes import (
     IndexAbsent,
     IndexIs,
     IndexPresent,
+    MirrorPage,
     ProjectAt,
     Requirement,
     UserAbsent,
@@ -27,7 +28,8 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed
+from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, RequirementFailed
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 
@@ -52,7 +54,7 @@ def take_uploads(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     """Let a change of hosted projects through to a hosted index only."""
     if config is None:
         raise Missing("index", name)
-    if config.is_mirror:
+    if config.mirrored:
         raise Conflict(f"index {name!r} is a mirror: its projects come from its upstream", hint="use a stage index")
     return config
 
@@ -61,17 +63,31 @@ def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     """Let a change of mirrored projects through to a mirror only."""
     if config is None:
         raise Missing("index", name)
-    if not config.is_mirror:
+    if not config.mirrored:
         raise Conflict(f"index {name!r} is not a mirror: it holds what was uploaded to it")
     return config
 
 
+def kept_rows(change: MirrorPage) -> KeptRows | None:
+    """The page that a change brings in one piece; None when it is a difference."""
+    if not change.kept:
+        return None
+    if change.put or change.drop or change.part != "whole":
+        raise Refused(f"the page of {change.project!r} comes in one piece and as a difference", hint="send either")
+    try:
+        return KeptRows(change.kept)
+    except Corrupt as error:
+        raise Refused(f"the page of {change.project!r} cannot be stored: {error.message}") from error
+
+
 def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:
-    if old is not None and old.type != new.type:
-        raise Conflict(
-            f"index {new.name!r} is of type {old.type!r} and cannot become {new.type!r}",
-            hint="delete the index and create it again, or choose another name",
-        )
+    if old is None or (old.type, old.mirrored) == (new.type, new.mirrored):
+        return
+    before, after = (f"{config.type!r}{' (mirrored)' * config.mirrored}" for config in (old, new))
+    raise Conflict(
+        f"index {new.name!r} is of type {before} and cannot become {after}",
+        hint="delete the index and create it again, or choose another name",
+    )
 
 
 def hosted_digest(file: File) -> Sha256:

@@ -23,20 +23,20 @@ class HostedSource:
         self._store = store
         self._blobs = blobs
 
-    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
         return True
 
     async def refresh(
         self,
-        index: IndexConfig,
-        project: ProjectName,
+        index: IndexConfig,  # noqa: ARG002  # the role's signature
+        project: ProjectName,  # noqa: ARG002  # the role's signature
         standing: Standing,
         *,
-        again: bool = False,
+        again: bool = False,  # noqa: ARG002  # the role's signature
     ) -> Freshness:
         return _FRESH if standing.holds else _ABSENT
 
-    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
+    async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:  # noqa: ARG002  # the role's signature
         async def read(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
             rows = await self._store.projects(index.name)
             yield [row for row in rows if row.name > after] if after else rows
@@ -46,10 +46,10 @@ class HostedSource:
     async def open(
         self,
         index: IndexConfig,
-        project: ProjectName,
+        project: ProjectName,  # noqa: ARG002  # the role's signature
         file: File,
         *,
-        elsewhere: bool = True,
+        elsewhere: bool = True,  # noqa: ARG002  # the role's signature
     ) -> OnDisk:
         blob = await stored(self._blobs, file)
         if blob is None:
@@ -59,7 +59,7 @@ class HostedSource:
             )
         return OnDisk(blob)
 
-    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:  # noqa: ARG002  # the role's signature
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None and file.metadata_sha256:
             raise Corrupt(
@@ -72,7 +72,7 @@ class HostedSource:
 
     async def put(
         self,
-        index: IndexConfig,
+        index: IndexConfig,  # noqa: ARG002  # the role's signature
         changes: Sequence[Change],
         *,
         who: str,

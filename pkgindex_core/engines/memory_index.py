@@ -20,6 +20,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.memory_state import ProjectState, State, applied, dropped, holds
 from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.formats.kept_pages import page_content
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
@@ -79,7 +80,8 @@ class MemoryIndex:
         found = self._project(index, project, at)
         if found is None or not found.holds:
             return None
-        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=tuple(found.rows.values()))
+        rows = tuple(found.rows.values()) if found.kept is None else found.kept
+        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -298,6 +300,7 @@ class MemoryIndex:
             holds=found.holds,
             file_count=len(found.rows),
             status=found.head.status,
+            content="" if found.kept is None else page_content(found.head, found.kept.kept),
         )
 
 

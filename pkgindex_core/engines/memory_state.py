@@ -47,6 +47,7 @@ from pkgindex_core.changes import (
 from pkgindex_core.engines import change_rules
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
@@ -76,6 +77,8 @@ class ProjectState(Struct, frozen=True, kw_only=True):
     holds: bool = True
     head: PageHead = PageHead()
     rows: Mapping[str, PageRow] = {}
+    kept: KeptRows | None = None
+    """The rows again, of a mirrored page that came in one piece."""
     releases: Mapping[str, Release] = {}
     """By the one spelling of their version."""
     attachments: Mapping[str, Attachment] = {}
@@ -286,7 +289,11 @@ def _change_mirrored(
             begun = known.rows if known is not None and (held or change.part in {"middle", "last"}) else {}
             rows = {name: row for name, row in begun.items() if name not in gone}
             rows |= {file.filename: page_row(file) for file in put}
-            unseen = known and known.holds and not put and not drop and change_rules.looks_the_same(known.head, head)
+            same_files = not put and not drop and not change.kept
+            kept = known.kept if known is not None and same_files else change_rules.kept_rows(change)
+            if kept is not None:
+                rows = {row.filename: row for row in kept}
+            unseen = known and known.holds and same_files and change_rules.looks_the_same(known.head, head)
             is_last = change.part in {"whole", "last"}
             page = ProjectState(
                 stamp=known.stamp if known and unseen else serial,
@@ -295,6 +302,7 @@ def _change_mirrored(
                 holds=is_last or held,
                 head=head if is_last else known.head if known is not None and held else PageHead(),
                 rows=rows,
+                kept=kept,
             )
             return msgspec.structs.replace(index, projects={**index.projects, project: page})
         case DropMirrorPage(project=project):

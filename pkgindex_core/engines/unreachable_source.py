@@ -26,16 +26,16 @@ class UnreachableSource:
         self._store = store
         self._blobs = blobs
 
-    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
+    def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
         return False
 
     async def refresh(
         self,
         index: IndexConfig,
-        project: ProjectName,
+        project: ProjectName,  # noqa: ARG002  # the role's signature
         standing: Standing,
         *,
-        again: bool = False,
+        again: bool = False,  # noqa: ARG002  # the role's signature
     ) -> Freshness:
         if not standing.holds:
             raise Unavailable(f"{index.name} cannot be asked from here", hint=_ASK_A_SERVER)
@@ -54,17 +54,17 @@ class UnreachableSource:
     async def open(
         self,
         index: IndexConfig,
-        project: ProjectName,
+        project: ProjectName,  # noqa: ARG002  # the role's signature
         file: File,
         *,
-        elsewhere: bool = True,
+        elsewhere: bool = True,  # noqa: ARG002  # the role's signature
     ) -> OnDisk:
         blob = await stored(self._blobs, file)
         if blob is None:
             raise _unfetched(index)
         return OnDisk(blob)
 
-    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
+    async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:  # noqa: ARG002  # the role's signature
         blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None:
             raise _unfetched(index)
@@ -73,10 +73,10 @@ class UnreachableSource:
     async def put(
         self,
         index: IndexConfig,
-        changes: Sequence[Change],
+        changes: Sequence[Change],  # noqa: ARG002  # the role's signature
         *,
-        who: str,
-        require: Iterable[Requirement] = (),
+        who: str,  # noqa: ARG002  # the role's signature
+        require: Iterable[Requirement] = (),  # noqa: ARG002  # the role's signature
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 

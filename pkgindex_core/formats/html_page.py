@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pkgindex_core.digests import PUBLISHED_IN_HTML
 from pkgindex_core.formats.batches import written_in_batches
+from pkgindex_core.formats.kept_pages import KeptEntries
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
@@ -54,6 +55,10 @@ class HtmlRenderer:
 
     def page(self, page: MergedPage) -> bytes:
         title = f"Links for {_text(page.head.display_name or page.project)}"
+        start = _ascii(_start(title, _status(page.head)))
+        end = _ascii(_end(page.serial))
+        if isinstance(page.entries, KeptEntries):
+            return start + _kept_lines(page.entries) + end
         # Whoever uses the attribute puts it on every link. No signature is served where none is known.
         signs = any(_SIGNED in entry.row.fragment for entry in page.entries)
 
@@ -68,9 +73,7 @@ class HtmlRenderer:
                 )
             )
 
-        return written_in_batches(
-            _ascii(_start(title, _status(page.head))), lines, page.entries, end=_ascii(_end(page.serial))
-        )
+        return written_in_batches(start, lines, page.entries, end=end)
 
     def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # said at the end, where PyPI says it
         return _ascii(_start("Simple index", ""))
@@ -82,6 +85,12 @@ class HtmlRenderer:
 
     def list_end(self, serial: Serial) -> bytes:
         return _ascii(_end(serial))
+
+
+def _kept_lines(entries: KeptEntries) -> bytes:
+    opening = f'<a href="{_text(entries.prefix)}'
+    signs = _SIGNED in entries.rows.json("")
+    return _ascii("".join([_anchor(opening, *shown, signs=signs) for shown in entries.rows.files()]))
 
 
 def flat_start(title: str) -> bytes:

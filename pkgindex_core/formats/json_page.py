@@ -2,7 +2,7 @@
 
 A page is joined from fragments that were encoded when the files were stored (see `fragments`); none is looked at. What
 depends on where the page stands, the prefix of each link, goes between them. When all files come from one index the
-joint is the same everywhere and the page is a single join.
+joint is the same everywhere and the page is a single join. A page that is kept in one piece is one already (see `kept_pages`).
 
 Optional keys are left out, never null: one null makes uv reject the whole page (JS-15).
 """
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pkgindex_core.formats.batches import written_in_batches
+from pkgindex_core.formats.kept_pages import KeptEntries
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -41,6 +42,8 @@ class JsonRenderer:
         if page.head.status:
             head["project-status"] = _status(page.head)
         head["versions"] = page.versions
+        if isinstance(page.entries, KeptEntries):
+            return _encode(head)[:-1] + b',"files":' + page.entries.rows.json(page.entries.prefix) + b"}"
         return written_in_batches(_encode(head)[:-1] + b',"files":[', _files, page.entries, joint=b",", end=b"]}")
 
     def list_start(self, serial: Serial) -> bytes:

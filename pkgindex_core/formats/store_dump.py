@@ -23,7 +23,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from pkgindex_core.changes import Commit, PutAttachment, PutFile
+from pkgindex_core.changes import Commit, PutAttachment, PutFile, decode_commit
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Refused
 from pkgindex_core.models import Serial
@@ -126,7 +126,7 @@ def encode_segment(commits: Iterable[Commit]) -> bytes:
     lines = []
     for commit in commits:
         line = _encoder.encode(commit)
-        if _decoder.decode(line) != commit:  # what does not survive its own format must not look like a backup
+        if decode_commit(line) != commit:  # what does not survive its own format must not look like a backup
             raise Corrupt(f"commit {commit.serial} cannot be written as JSON without loss")
         lines.append(line + b"\n")
     body = b"".join(lines)
@@ -166,7 +166,7 @@ class SegmentReader:
             if expected > self._segment.last:
                 return
             try:
-                commit = _decoder.decode(line)
+                commit = decode_commit(line)
             except msgspec.MsgspecError as error:
                 raise self._damaged(f"commit {expected} cannot be read: {error}") from error
             if commit.serial != expected:
@@ -223,4 +223,3 @@ _HINT = (
     "name the directory that `pkgindex-serve export` wrote; a dump of devpi is read by `pkgindex-serve import devpi`"
 )
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Commit)

@@ -8,6 +8,7 @@ bounds, since a mirror's pages repeat the same few versions.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -66,6 +67,36 @@ def is_stable(version: str) -> bool:
     """
     parsed = _parse(version)
     return parsed is not None and not parsed.is_prerelease
+
+
+def version_ranks(versions: Iterable[str]) -> dict[str, int]:
+    """Number versions in their order; equal ones (1.0, 1.0.0) share a number. Unparsable ones have a place too."""
+    keyed = sorted((version_key(version), version) for version in versions)
+    ranks: dict[str, int] = {}
+    rank = -1
+    last_key: object = None
+    for key, version in keyed:
+        if rank < 0 or key != last_key:
+            rank, last_key = rank + 1, key
+        ranks[version] = rank
+    return ranks
+
+
+def listed_versions(ranks: Mapping[str, int]) -> tuple[str, ...]:
+    """One spelling a version, in order. A file whose version cannot be told adds none.
+
+    PEP 700: normalised where possible. Zeros stay, since 1.0 is how its author calls it.
+    """
+    spellings: dict[int, str] = {}
+    for version, rank in ranks.items():  # ranks stand in order, and equal versions in that of their spelling
+        if version:
+            spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
+    return tuple(dict.fromkeys(spellings.values()))
+
+
+def as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
+    """The same for too many to be put in order."""
+    return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
 
 
 @lru_cache(maxsize=_MEMORY)

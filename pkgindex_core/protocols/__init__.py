@@ -12,7 +12,7 @@ What every implementation promises:
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.followers import Follower
-from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Principal, TokenScope
+from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Passwords, Principal, TokenScope
 from pkgindex_core.protocols.index_store import (
     EVERYTHING,
     PARTIAL,
@@ -75,6 +75,7 @@ __all__ = [
     "Opened",
     "PageEntry",
     "PageFilter",
+    "Passwords",
     "Principal",
     "ProjectList",
     "Publisher",

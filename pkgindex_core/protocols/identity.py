@@ -62,6 +62,22 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return "Credentials(***)"
 
 
+class Passwords(Protocol):
+    """What makes and compares password hashes. Hashing is made to be expensive, so there is one for all, which bounds it."""
+
+    async def hash(self, password: str, *, may_be_empty: bool = False) -> str:
+        """Hash a new password, or refuse one that cannot be used. `Unavailable` when too many wait already."""
+        ...
+
+    async def verify(self, password_hash: str, password: str) -> bool:
+        """Compare. An empty hash takes as long as a real one and never matches. `Unavailable` when too many wait already."""
+        ...
+
+    def outdated(self, password_hash: str) -> bool:
+        """Whether a hash that was just verified is not of the kind and cost that new ones have."""
+        ...
+
+
 class Authenticator(Protocol):
     async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
         """The principal; `refused` when these are ours to judge and wrong; None when somebody else should judge."""

@@ -22,6 +22,9 @@ class IndexType(Struct, frozen=True, kw_only=True):
     """Whether files are put in; otherwise its indexes are `IndexConfig.read_only`."""
     has_bases: bool = True
     """Whether it inherits from other indexes."""
+    mirrored: bool = False
+    """Whether its pages are copies of what its source has elsewhere (`IndexConfig.mirrored`). Such a type takes no uploads and has no bases,
+    whatever is said above."""
     options_of: str = "stage"
     """Another type whose options it has as well as its own: `stage` or `mirror`, as in devpi."""
 

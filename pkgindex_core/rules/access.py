@@ -93,12 +93,12 @@ def deletable_index(
 ) -> IndexConfig:
     """An index from which the principal may delete, a mirror too; `project` None asks before it is known."""
     config = allowed_index(tree, name, principal, Action.DELETE, project=project, some_project=project is None)
-    return config if config.is_mirror else _with_own_files(config)
+    return config if config.mirrored else _with_own_files(config)
 
 
 def _with_own_files(config: IndexConfig, *, message: str = "", hint: str = "") -> IndexConfig:
     """The configuration, unless it is a mirror's or of a type that takes nothing."""
-    if config.is_mirror:
+    if config.mirrored:
         raise Missing("hosted index", config.name, message=message, hint=hint)
     if config.read_only:
         raise ReadOnly(config.name, config.type)

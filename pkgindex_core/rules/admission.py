@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, Verdict
+from pkgindex_core.rules.kept_options import unites_whitelists, whitelist
 
 EVERY_NAME = "*"
 
@@ -41,7 +42,7 @@ class MirrorWhitelist:
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
         configs = [tree.indexes[name] for name in order]
-        hosted = [config for config in configs if not config.is_mirror]
+        hosted = [config for config in configs if not config.mirrored]
         holding = {standing.index for standing in standings if standing.holds}
         claimed_by = next((config.name for config in hosted if config.name in holding), None)
         deciding = _deciding(configs, hosted)
@@ -51,19 +52,19 @@ class MirrorWhitelist:
         mirror_reason = _mirror_reason(project, claimed_by, opened_by, deciding)
         return tuple(
             Verdict(index=config.name, joins=mirrors_join, reason=mirror_reason)
-            if config.is_mirror
+            if config.mirrored
             else Verdict(index=config.name, joins=True, reason=_hosted_reason(config.name, project, holding))
             for config in configs
         )
 
     def settle(
         self,
-        tree: Tree,
-        order: Sequence[IndexName],
-        standings: Sequence[Standing],
+        tree: Tree,  # noqa: ARG002  # the role's signature
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],  # noqa: ARG002  # the role's signature
         verdicts: Sequence[Verdict],
-        project: ProjectName,
-        unknown: Collection[IndexName],
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        unknown: Collection[IndexName],  # noqa: ARG002  # the role's signature
     ) -> tuple[Verdict, ...]:
         """What a mirror has makes no difference."""
         return tuple(verdicts)
@@ -79,7 +80,7 @@ class FirstMirror(MirrorWhitelist):
     def settle(
         self,
         tree: Tree,
-        order: Sequence[IndexName],
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
         standings: Sequence[Standing],
         verdicts: Sequence[Verdict],
         project: ProjectName,
@@ -105,11 +106,12 @@ class FirstMirror(MirrorWhitelist):
 
 def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
     """The indexes whose whitelists can open a name. An unknown mode is read as the stricter one."""
-    return hosted if configs and configs[0].mirror_whitelist_inheritance == "union" else hosted[:1]
+    return hosted if configs and unites_whitelists(configs[0]) else hosted[:1]
 
 
 def _names(config: IndexConfig, project: ProjectName) -> bool:
-    return project in config.mirror_whitelist or EVERY_NAME in config.mirror_whitelist
+    names = whitelist(config)
+    return project in names or EVERY_NAME in names
 
 
 def _hosted_reason(index: IndexName, project: ProjectName, holding: set[IndexName]) -> str:
@@ -127,7 +129,7 @@ def _mirror_reason(
     if claimed_by is None:
         return f"joins: no hosted index in the order has {project}"
     if opened_by is not None:
-        entry = project if project in opened_by.mirror_whitelist else EVERY_NAME
+        entry = project if project in whitelist(opened_by) else EVERY_NAME
         return f"joins: the mirror_whitelist of {opened_by.name} has {entry}, although {claimed_by} has {project}"
     names = [config.name for config in deciding]
     if len(names) == 1:

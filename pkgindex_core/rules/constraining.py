@@ -124,7 +124,7 @@ def _reach(tree: Tree, start: IndexName, without: IndexName | None) -> list[Inde
     queue = deque([start])
     while queue:
         config = tree.indexes[queue.popleft()]
-        for base in () if config.is_mirror else config.bases:
+        for base in () if config.mirrored else config.bases:
             if base in tree.indexes and base != without and base not in seen:
                 seen[base] = None
                 queue.append(base)

@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.rules.admission import EVERY_NAME
+from pkgindex_core.rules.kept_options import unites_whitelists, whitelist, with_options
 from pkgindex_core.rules.option_values import words
 
 TYPES: Final = {"stage": "local", "mirror": "remote"}
@@ -67,31 +66,31 @@ def trusted(value: Any) -> str:
 
 def with_index_rules(config: IndexConfig, rules: tuple[str, ...]) -> IndexConfig:
     """The index with these rules. What single projects are allowed stays."""
-    names = tuple(name for name in config.mirror_whitelist if name != EVERY_NAME)
-    return replace(config, mirror_whitelist=(EVERY_NAME, *names) if rules == (ALLOW_ALL,) else names)
+    names = tuple(name for name in whitelist(config) if name != EVERY_NAME)
+    return with_options(config, mirror_whitelist=(EVERY_NAME, *names) if rules == (ALLOW_ALL,) else names)
 
 
 def with_open_project(config: IndexConfig, project: ProjectName, *, is_open: bool = True) -> IndexConfig:
     """The index whose project may come from mirrors too, or no more by a rule of its own."""
-    if (project in config.mirror_whitelist) == is_open:
+    if (project in whitelist(config)) == is_open:
         return config
-    others = tuple(name for name in config.mirror_whitelist if name != project)
-    return replace(config, mirror_whitelist=(*others, project) if is_open else others)
+    others = tuple(name for name in whitelist(config) if name != project)
+    return with_options(config, mirror_whitelist=(*others, project) if is_open else others)
 
 
 def rules_of_index(config: IndexConfig) -> tuple[str, ...]:
     """The rules of an index in devpi 7's words."""
-    return (ALLOW_ALL,) if EVERY_NAME in config.mirror_whitelist else (BLOCK_REMOTE,)
+    return (ALLOW_ALL,) if EVERY_NAME in whitelist(config) else (BLOCK_REMOTE,)
 
 
 def trust_of_index(config: IndexConfig) -> str:
     """Whose rules count, in devpi 7's words."""
-    return TRUST_NOT_REMOTE if config.mirror_whitelist_inheritance == "union" else "none"
+    return TRUST_NOT_REMOTE if unites_whitelists(config) else "none"
 
 
 def project_document(config: IndexConfig, project: ProjectName, display_name: str) -> dict[str, Any]:
     """What is set for one project of an index, as devpi 7 shows it."""
-    own = {PROJECT_RULES: [ALLOW_ALL]} if project in config.mirror_whitelist else {}
+    own = {PROJECT_RULES: [ALLOW_ALL]} if project in whitelist(config) else {}
     return {**own, "name": display_name}
 
 
@@ -112,7 +111,7 @@ def changed_project(
         problems.append("the 'name' of a project can't be changed")
     if problems:
         raise Refused(problems, hint=f"the option of a project is {PROJECT_RULES}, and its value {ALLOW_ALL!r}")
-    is_open = project in config.mirror_whitelist
+    is_open = project in whitelist(config)
     if PROJECT_RULES not in given:
         return ()
     wanted = given[PROJECT_RULES] is not None and bool(project_rules(given[PROJECT_RULES]))
@@ -127,7 +126,7 @@ def _patch(config: IndexConfig, project: ProjectName, patch: Any) -> tuple[str, 
     if not key.endswith("-"):
         return key.removesuffix("+"), value
     key = key[:-1]
-    if value and (value != ALLOW_ALL or project not in config.mirror_whitelist):
+    if value and (value != ALLOW_ALL or project not in whitelist(config)):
         raise Refused(f"The {key[:_SHOWN]!r} setting doesn't have value {value[:_SHOWN]!r}")
     return key, None
 

@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.formats.versions import version_ranks
 from pkgindex_core.models import File, Standing, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, Build, MergedPage, PageEntry, PageFilter, Verdict
-from pkgindex_core.rules.merging import version_ranks
 
 
 class Hidden(Struct, frozen=True):

@@ -19,7 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
-from pkgindex_core.rules import devpi7_options
+from pkgindex_core.rules import devpi7_options, kept_options
 from pkgindex_core.rules import option_values as values
 from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
@@ -40,16 +40,18 @@ _BEQUEATHED: Final = frozenset(
     }
 )
 """Options that mean something only where there are bases."""
-_GUARDED: Final = frozenset({"name", "type", "read_only", "mirror_credentials", "options"})
+_GUARDED: Final = frozenset({"name", "type", "read_only", "mirrored", "mirror_credentials", "options"})
 """Fields of a configuration that no option writes by its name."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
+_UNSET: Final = {**_INDEX_FIELDS, **kept_options.DEFAULTS}
+"""What an option of this program is where nothing is set."""
 _SHOWN: Final = 200
 
 BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
     "stage": ("takes uploads and inherits from its bases", IndexType()),
     "mirror": (
         "a read-through cache of another index",
-        IndexType(takes_uploads=False, has_bases=False, options_of="mirror"),
+        IndexType(takes_uploads=False, has_bases=False, mirrored=True, options_of="mirror"),
     ),
 }
 
@@ -193,12 +195,18 @@ class IndexOptions:
         kind = _kind(given.get("type", "stage"), self.types)
         if kind not in self.types:
             raise Refused(f"unknown index type {kind[:_SHOWN]!r}", hint=suggestion(kind, self.types))
-        config = IndexConfig(name=name, type=kind, read_only=not self.types[kind].takes_uploads)
+        config = self.blank(name, kind)
         options = self._options_of(kind)
         for key, option in options.items():
             if option.default is not None and not option.spells:
                 config = _written(config, key, option, self._defaults.get(key, option.default(name)))
         return self._changed(config, given, tree)
+
+    def blank(self, name: IndexName, kind: str) -> IndexConfig:
+        """An index of a type with nothing set. One of a type that is not known here can only be read."""
+        declared = self.types.get(kind, IndexType(takes_uploads=False))
+        read_only = declared.mirrored or not declared.takes_uploads
+        return IndexConfig(name=name, type=kind, read_only=read_only, mirrored=declared.mirrored)
 
     def changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
         """The index with these options changed and all others as they are (see `DROP`)."""
@@ -230,8 +238,8 @@ class IndexOptions:
     def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
         """The index with what can be taken of another program's options, and a sentence about each that could not.
 
-        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option is called is
-        kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
+        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option of any type is called
+        is kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
         through what it should not, such as constraints.
         """
         options = self._options_of(config.type)
@@ -239,14 +247,19 @@ class IndexOptions:
         for key, value in given.items():
             option = options.get(key)
             if option is None:
-                if key not in LEGACY and key not in _NOT_OPTIONS:
+                if key in LEGACY or key in _NOT_OPTIONS:
+                    continue
+                if key in _GUARDED or key in self._options or key in kept_options.DEFAULTS:
+                    # A value that nobody has read must not lie where one is believed.
+                    remarks.append(f"{key} is no option of an index of type {config.type}; it was left out")
+                else:
                     config = replace(config, options={**config.options, key: _as_json(value)})
                     remarks.append(f"{key} is no option of this program; it is kept in case a plugin knows it")
                 continue
             try:
                 config = _written(config, key, option, _parsed(key, option, value, remarks))
             except Refused as error:
-                if (option.spells or key) not in _INDEX_FIELDS and option.default is not None:
+                if (option.spells or key) not in _UNSET and option.default is not None:
                     raise Refused(f"its {key} cannot be read: {'; '.join(error.problems)}") from error
                 remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
         return config, remarks
@@ -264,7 +277,7 @@ class IndexOptions:
             if option.secret or (key in renamed if of_devpi_7 else option.spells):
                 continue
             kept_as = option.spells or key
-            if option.default is not None or _value(config, kept_as) != _INDEX_FIELDS.get(kept_as):
+            if option.default is not None or _value(config, kept_as) != _UNSET.get(kept_as):
                 shown[key] = _as_json(_told(config, key, option))
         return shown
 
@@ -272,10 +285,11 @@ class IndexOptions:
         """The options of a type, by key; of one that is not known here, those of a stage."""
         declared = self.types.get(kind, IndexType())
         wanted = {kind, declared.options_of}
+        inherits = declared.has_bases and not declared.mirrored
         return {
             key: option
             for key, option in self._options.items()
-            if wanted.intersection(option.types) and (declared.has_bases or key not in _BEQUEATHED)
+            if wanted.intersection(option.types) and (inherits or key not in _BEQUEATHED)
         }
 
     def _changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
@@ -371,7 +385,7 @@ def _kind(said: Any, types: Mapping[str, IndexType]) -> str:
 
 
 def _value(config: IndexConfig, key: str) -> Any:
-    return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key)
+    return getattr(config, key) if key in _INDEX_FIELDS else config.options.get(key, _UNSET.get(key))
 
 
 def _told(config: IndexConfig, key: str, option: IndexOption) -> Any:
@@ -385,7 +399,7 @@ def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> 
     key = option.spells or key
     if key in _INDEX_FIELDS:
         return replace(config, **{key: value})
-    return replace(config, options={**config.options, key: _as_json(value)})
+    return kept_options.with_options(config, **{key: _as_json(value)})
 
 
 def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> Any:
@@ -393,7 +407,7 @@ def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> An
     try:
         return option.parse(value)
     except Refused:
-        if not option.is_list or key not in _INDEX_FIELDS:
+        if not option.is_list or key not in _UNSET:
             raise
     kept: list[Any] = []
     for word in values.words(value):

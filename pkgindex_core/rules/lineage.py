@@ -51,7 +51,7 @@ def lineage(tree: Tree, start: IndexName) -> Lineage:
     while queue:
         name = queue.popleft()
         config = tree.indexes[name]
-        if config.is_mirror:
+        if config.mirrored:
             mirrors.append(name)
             continue
         hosted.append(name)

@@ -10,6 +10,7 @@ nothing else: not on the order of their rows, so that the ETag that was computed
 * PEP 792: a quarantined project offers no distributions. A layer that is quarantined contributes nothing, and when the
   page's own status is `quarantined` the page is empty, whoever else has files. A hosted project that must not follow
   its upstream's status is given one of its own: `active`.
+* A page of one layer that is kept in one piece passes through as it is: it was put in order when it was stored.
 * A long page of one layer stays as it is stored, by filename: putting a million files in order of their versions takes a gigabyte.
 """
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from pkgindex_core.formats.versions import canonical_version, version_key
+from pkgindex_core.formats.kept_pages import KeptEntries, KeptRows
+from pkgindex_core.formats.versions import as_they_come, listed_versions, version_ranks
 from pkgindex_core.models import Page, PageHead, PageRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
@@ -39,17 +41,7 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
     offering = [layer for layer, offers in zip(layers, offered([head.status for head in heads]), strict=True) if offers]
 
-    spelled = dict.fromkeys(row.version for _, _, page in offering for row in page.rows)
-    spelled |= dict.fromkeys(version for _, _, page in offering for version in page.head.versions)
-    entries: Collection[PageEntry]
-    if len(offering) == 1 and not isinstance(offering[0][2].rows, tuple):
-        ((index, prefix, page),) = offering
-        versions = _listed(version_ranks(spelled)) if len(spelled) <= RANKED else _as_they_come(spelled)
-        entries = LongEntries(prefix, index, page.rows)
-    else:
-        ranks = version_ranks(spelled)
-        versions = _listed(ranks)
-        entries = _entries(offering, ranks)
+    versions, entries = _laid_over(offering)
     return MergedPage(
         project=project,
         head=PageHead(
@@ -64,39 +56,26 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
     )
 
 
+def _laid_over(layers: Sequence[tuple[IndexName, str, Page]]) -> tuple[tuple[str, ...], Collection[PageEntry]]:
+    """The versions and the files of the layers that offer anything."""
+    alone = layers[0] if len(layers) == 1 else None
+    if alone is not None and isinstance(alone[2].rows, KeptRows):
+        index, prefix, page = alone
+        return alone[2].rows.versions(page.head.versions), KeptEntries(prefix, index, alone[2].rows)
+    spelled = dict.fromkeys(row.version for _, _, page in layers for row in page.rows)
+    spelled |= dict.fromkeys(version for _, _, page in layers for version in page.head.versions)
+    if alone is not None and not isinstance(alone[2].rows, tuple):
+        index, prefix, page = alone
+        versions = listed_versions(version_ranks(spelled)) if len(spelled) <= RANKED else as_they_come(spelled)
+        return versions, LongEntries(prefix, index, page.rows)
+    ranks = version_ranks(spelled)
+    return listed_versions(ranks), _entries(layers, ranks)
+
+
 def offered(statuses: Sequence[str]) -> Sequence[bool]:
     """Which layers offer anything, by what each of them says of the project, most important first (PEP 792)."""
     spoken = next((status for status in statuses if status in PROJECT_STATUSES), "")
     return [QUARANTINED not in {spoken, status} for status in statuses]
-
-
-def version_ranks(versions: Iterable[str]) -> dict[str, int]:
-    """Number versions in their order; equal ones (1.0, 1.0.0) share a number. Unparsable ones have a place too."""
-    keyed = sorted((version_key(version), version) for version in versions)
-    ranks: dict[str, int] = {}
-    rank = -1
-    last_key: object = None
-    for key, version in keyed:
-        if rank < 0 or key != last_key:
-            rank, last_key = rank + 1, key
-        ranks[version] = rank
-    return ranks
-
-
-def _listed(ranks: Mapping[str, int]) -> tuple[str, ...]:
-    """One spelling a version, in order. A file whose version cannot be told adds none.
-
-    PEP 700: normalised where possible. Zeros stay, since 1.0 is how its author calls it.
-    """
-    spellings: dict[int, str] = {}
-    for version, rank in ranks.items():  # ranks stand in order, and equal versions in that of their spelling
-        if version:
-            spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
-    return tuple(dict.fromkeys(spellings.values()))
-
-
-def _as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
 
 
 class LongEntries(Collection[PageEntry]):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
 from pkgindex_core.names import IndexName, parse_index_name, parse_project_name, parse_user_name
+from pkgindex_core.rules.kept_options import mirror_options, with_options
 from pkgindex_core.urls import same_server, without_credentials
 
 _TRUE = frozenset({"true", "yes", "1", "on"})
@@ -177,9 +177,9 @@ def with_mirror_url(config: IndexConfig, url: str) -> IndexConfig:
     plain, credentials = without_credentials(url)
     if credentials == ":":
         credentials = ""
-    elif not credentials and same_server(plain, config.mirror_url):
-        credentials = config.mirror_credentials
-    return replace(config, mirror_url=plain, mirror_credentials=credentials)
+    elif not credentials and same_server(plain, (before := mirror_options(config)).url):
+        credentials = before.credentials
+    return with_options(config, mirror_url=plain, mirror_credentials=credentials)
 
 
 def _principal(word: str) -> str:

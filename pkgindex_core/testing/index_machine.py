@@ -57,10 +57,12 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, PageHead, Release, Serial, Token
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import EVERYTHING, IndexStore
+from pkgindex_core.testing.configs import index_config
 from pkgindex_core.testing.index_cases.values import ManualClock, docs, hosted, tox_result, unfetched, user
 
 _Result = TypeVar("_Result")
@@ -95,6 +97,7 @@ _files = st.builds(
     metadata_sha256=st.sampled_from([None, sha256_of(b"m")]),
 )
 _mirrored_files = _files | st.builds(unfetched, _filenames)
+_kept = st.builds(lambda files: keep(PROJECTS[0], files).kept, st.lists(_mirrored_files, max_size=4))
 _heads = st.builds(
     PageHead,
     display_name=st.sampled_from(["", "Demo"]),
@@ -102,8 +105,8 @@ _heads = st.builds(
     fetched=st.sampled_from([None, Timestamp(1), Timestamp(2)]),
 )
 _configs = st.builds(
-    IndexConfig,
-    name=_indexes,
+    index_config,
+    _indexes,
     type=st.sampled_from(["stage", "stage", "mirror"]),
     bases=st.lists(_indexes, max_size=2).map(tuple),
 )
@@ -158,6 +161,7 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         st.lists(_filenames, max_size=3).map(tuple),
         st.sampled_from(["whole", "whole", "first", "middle", "last"]),
     ),
+    st.builds(MirrorPage, _mirrors, st.just(PROJECTS[0]), _heads, kept=_kept),
     st.builds(MirrorPage, _mirrors, _projects, _heads),
     st.builds(DropMirrorPage, _mirrors, _projects),
     st.builds(
@@ -206,7 +210,7 @@ class IndexMachine(RuleBasedStateMachine):
             [
                 *(PutUser(user(name)) for name in USERS),
                 *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
-                PutIndex(IndexConfig(name=INDEXES[2], type=type_)),
+                PutIndex(index_config(INDEXES[2], type=type_)),
                 *(PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:2]),
                 PutFile(INDEXES[0], PROJECTS[2], hosted(FILENAMES[4])),
             ],

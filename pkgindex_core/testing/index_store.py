@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pkgindex_core.testing.index_cases.hosted import FileCases, ProjectCases
 from pkgindex_core.testing.index_cases.identity import TreeCases, UserCases
+from pkgindex_core.testing.index_cases.kept import KeptPageCases
 from pkgindex_core.testing.index_cases.log import (
     CommitCases,
     ConcurrencyCases,
@@ -37,6 +38,7 @@ class IndexStoreContract(
     FileCases,
     ReleaseCases,
     MirrorPageCases,
+    KeptPageCases,
     MirrorNamesCases,
     ConcurrencyCases,
     ReplayCases,

@@ -34,6 +34,10 @@ class BoundedCache(Generic[Key, Value]):
             self._values.move_to_end(key)
         return value
 
+    def items(self) -> list[tuple[Key, Value]]:
+        """All that is kept, the next to go first. Looking at it here uses nothing."""
+        return list(self._values.items())
+
     def put(self, key: Key, value: Value) -> None:
         """Keep a value, in the place of another one under this key. A value larger than the limit is not kept."""
         self.drop(key)

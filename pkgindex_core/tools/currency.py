@@ -18,7 +18,7 @@ from typing import Final, Generic, NewType, TypeVar
 
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog, Touched
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 
 Moment = NewType("Moment", int)
 """A point in the life of one `Currency`; later is larger."""
@@ -43,7 +43,7 @@ class Currency:
         # An index as a whole, which touches each of its projects; and any part of an index, one of its projects for instance.
         self._wholes: _Latest[IndexName] = _Latest(remembered)
         self._parts: _Latest[IndexName] = _Latest(remembered)
-        self._hearing: Building[None] = Building()
+        self._hearing: SingleFlight[None] = SingleFlight()
 
     def moment(self) -> Moment:
         """Now. Taken before the first read of what is going to be kept."""

@@ -1,7 +1,7 @@
 """Password hashes: argon2id, verified off the event loop and never more than a few at once.
 
 Hashing is made to be expensive (tens of milliseconds, 32 MiB), so a flood of log-ins must not take the machine: at most
-two of the engine's worker threads ever hash, and the rest go on serving disk and compression. Hashes that came along from devpi
+two of the engine's worker threads ever hash, for log-ins and new passwords together, and the rest go on serving disk and compression. Hashes that came along from devpi
 are verified too, within bounds of cost (`formats.password_hashes`); `outdated` tells which to replace at the next log-in.
 """
 
@@ -13,13 +13,16 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import argon2
 
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.formats.password_hashes import affordable_argon2, salted_sha256
 from pkgindex_core.tools.workers import in_worker
+
+if TYPE_CHECKING:
+    from pkgindex_core.protocols import Passwords
 
 PASSWORD_LIMIT: Final = 4096
 """Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
@@ -96,3 +99,7 @@ class PasswordPool:
         with contextlib.suppress(argon2.exceptions.VerificationError):
             self._hasher.verify(self._decoy, password)
         return False
+
+
+if TYPE_CHECKING:
+    _: type[Passwords] = PasswordPool

@@ -132,7 +132,7 @@ async def create_token(
     async with opened(settings_from(config, **flags)) as engine:
         if await engine.store.user(user) is None:
             raise Missing("user", user)
-        text, made = await engine.identity.make_token(
+        text, made = await engine.tokens.make(
             user,
             who=ADMINISTRATOR.label,
             name=name,
@@ -170,7 +170,7 @@ async def list_tokens(user: str, as_json: bool, config: Path | None, **flags: An
 async def revoke_token(token_id: str, config: Path | None, **flags: Any) -> None:
     """End a token, at once and everywhere."""
     async with opened(settings_from(config, **flags)) as engine:
-        await engine.identity.revoke_token(token_id, who=ADMINISTRATOR.label)
+        await engine.tokens.revoke(token_id, who=ADMINISTRATOR.label)
     talk(f"token {token_id} revoked")
 
 

@@ -42,7 +42,7 @@ async def history(filename: str, index_name: str | None, as_json: bool, config: 
     """Tell who uploaded, pushed and overwrote a file, from where to where and when: a package, documentation or a test result."""
     async with opened(settings_from(config, **flags)) as engine:
         tree = await engine.store.tree()
-        hosted = [name for name, each in sorted(tree.indexes.items()) if not each.is_mirror]
+        hosted = [name for name, each in sorted(tree.indexes.items()) if not each.mirrored]
         if index_name is not None:
             if parse_index_name(index_name) not in tree.indexes:
                 raise Missing("index", index_name)

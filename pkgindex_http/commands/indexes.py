@@ -9,6 +9,7 @@ import click
 
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.services.administering.administration import parse_options
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
@@ -89,7 +90,7 @@ async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None
             print_json([_document(engine, each) for each in configs])
             return
     for each in configs:
-        origin = each.mirror_url if each.is_mirror else ",".join(each.bases)
+        origin = mirror_options(each).url if each.mirrored else ",".join(each.bases)
         click.echo(f"{each.name}\t{each.type}\t{'volatile' if each.volatile else 'permanent'}\t{origin}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pkgindex_core.config import Settings
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.services.administering.administration import ROOT
 from pkgindex_core.urls import without_credentials
 
@@ -23,8 +24,9 @@ async def unused_options(engine: Engine) -> list[str]:
     lines = []
     upstream = without_credentials(settings.upstream)[0]
     mirror = next((config for name, config in (await engine.store.tree()).indexes.items() if name == _MIRROR), None)
-    if settings.upstream != Settings(data=settings.data).upstream and (mirror is None or mirror.mirror_url != upstream):
-        verb, state = ("modify", f"mirrors {mirror.mirror_url}") if mirror else ("create", "does not exist")
+    url = mirror_options(mirror).url if mirror else None
+    if settings.upstream != Settings(data=settings.data).upstream and url != upstream:
+        verb, state = ("modify", f"mirrors {url}") if mirror else ("create", "does not exist")
         kind = "" if mirror else " type=mirror"
         lines.append(
             f"--upstream is for a new store and was not used: {_MIRROR} {state}."

@@ -90,7 +90,7 @@ async def modify(ask: Ask) -> Reply:
     if password is None:
         return said("user updated")
     try:
-        token, seconds = await ask.engine.identity.login(name, password)
+        token, seconds = await ask.engine.tokens.login(name, password)
     except Denied:
         # Changed again before we could log in with it.
         return said("user updated")

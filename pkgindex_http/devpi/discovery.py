@@ -41,7 +41,7 @@ async def api(ask: Ask) -> Reply:
         config = await _index(ask)
         answer["index"] = f"{url}/{config.name}"
         answer["simpleindex"] = f"{url}/{config.name}/+simple/"
-        if not config.is_mirror:
+        if not config.mirrored:
             answer["pypisubmit"] = f"{url}/{config.name}/"
     return document(answer, "apiconfig")
 

@@ -107,7 +107,7 @@ async def modify(ask: Ask) -> Reply:
 async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any], *, of_devpi_7: bool) -> Reply:
     """An index as it is now. With a new upstream a warning may stand beside it: a wrong URL makes every project absent."""
     problem = ""
-    if any(str(option).startswith(("mirror_url", "remote_url")) for option in given) and index.is_mirror:
+    if any(str(option).startswith(("mirror_url", "remote_url")) for option in given) and index.mirrored:
         problem = await ask.engine.examining.index(index)
     if problem:
         _log.warning("%s: %s", index.name, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pkgindex_core.errors import Denied, Refused
-from pkgindex_core.services.administering.identity import LOGIN_SECONDS
+from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure, said
 from pkgindex_http.replies import Reply
@@ -28,10 +28,10 @@ async def login(ask: Ask) -> Reply:
     vouched = ask.server.remote_users.principal(ask.request)
     if vouched is not None and vouched.name == asked.user:
         # The proxy in front has seen more than a password.
-        token = await ask.engine.identity.issue_login(vouched)
+        token = await ask.engine.tokens.issue_login(vouched)
         return document({"password": token, "expiration": LOGIN_SECONDS}, "proxyauth", message="login successful")
     try:
-        token, seconds = await ask.engine.identity.login(asked.user, asked.password)
+        token, seconds = await ask.engine.tokens.login(asked.user, asked.password)
     except Denied:
         # No `location` header: the client would throw away the token that it has.
         return said(f"user {asked.user[:80]!r} could not be authenticated", status=401)

@@ -30,7 +30,7 @@ async def create_token(ask: Ask) -> Reply:
     user = ask.values["user"]
     asked: dict[str, Any] = await read_json(ask.request, dict) if ask.request.can_read_body else {}
     limits = read_restrictions(asked, now=ask.engine.clock.now(), unbounded=ask.principal.name == ROOT)
-    text, token = await ask.engine.identity.make_token(
+    text, token = await ask.engine.tokens.make(
         user,
         who=ask.principal.label,
         seconds=limits.seconds,
@@ -63,5 +63,5 @@ async def delete_token(ask: Ask) -> Reply:
     token = await ask.engine.store.token(token_id)
     if token is None or token.user != user or token.kind != "api":
         raise Missing("token", token_id[:40])
-    await ask.engine.identity.revoke_token(token_id, who=ask.principal.label)
+    await ask.engine.tokens.revoke(token_id, who=ask.principal.label)
     return said(f"token {token_id} deleted")

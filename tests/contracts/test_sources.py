@@ -11,6 +11,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import File, IndexConfig, PageHead
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Source
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.source_cases.base import INDEX, SourceCases
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.wheels import BuiltFile
@@ -49,7 +50,7 @@ class TestUnreachableSource(SourceContract):
     stays_current = False
 
     async def begin(self) -> IndexConfig:
-        return IndexConfig(name=INDEX, type="mirror")
+        return mirror_config(INDEX)
 
     async def open_source(self, context: Context) -> Source:
         return UnreachableSource(store=self.store, blobs=self.blobs)

@@ -26,6 +26,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.models import File, IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, parse_project_name
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.processes import START_SECONDS, ServerProcess
 from tests.http.conftest import PASSWORD, basic
@@ -51,7 +52,7 @@ async def prepare_data(data: Path, *, upstream: str = "") -> None:
         PutIndex(IndexConfig(name=HOSTED, volatile=False, acl_upload=("root",))),
     ]
     if upstream:
-        changes.append(PutIndex(IndexConfig(name=MIRROR, type="mirror", mirror_url=upstream)))
+        changes.append(PutIndex(mirror_config(MIRROR, upstream)))
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         root = User(name="root", password_hash=await engine.passwords.hash(PASSWORD))
         await engine.store.apply([PutUser(root), *changes], who="[test]")

@@ -223,13 +223,13 @@ async def test_two_servers_over_one_directory_are_one(starter: Starter, tmp_path
 
         # A right that was taken away is gone at the next request, everywhere.
         async with Engine.open(Settings(data=data), mirrors=False) as engine:
-            text, token = await engine.identity.make_token("root", who="[test]")
+            text, token = await engine.tokens.make("root", who="[test]")
             login = basic("__token__", str(text))["Authorization"]
             for number, server in enumerate((one, two)):
                 built = build_wheel("token", f"{number}.0")
                 answer = await upload_with(server.address, built, login)
                 assert answer.status == 200
-            await engine.identity.revoke_token(token.id, who="[test]")
+            await engine.tokens.revoke(token.id, who="[test]")
             for server in (one, two):
                 answer = await upload_with(server.address, build_wheel("token", "9.0"), login)
                 assert answer.status == 401

@@ -24,6 +24,7 @@ from pkgindex_core.models import File, IndexConfig, User
 from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.testing.configs import changed_config, index_config
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.server import Server
 from pkgindex_mirror.testing import ScriptedUpstream
@@ -105,7 +106,7 @@ class Served:
         return basic(name, password)
 
     async def index(self, name: str, **options: Any) -> IndexName:
-        config = IndexConfig(name=IndexName(name), **options)
+        config = index_config(name, **options)
         await self.engine.store.apply([PutIndex(config)], who="[test]")
         return config.name
 
@@ -162,7 +163,7 @@ class Mirrored:
         self.upstream = upstream
 
     async def change(self, **options: Any) -> IndexConfig:
-        config = replace((await self.served.engine.store.tree()).indexes[MIRROR], **options)
+        config = changed_config((await self.served.engine.store.tree()).indexes[MIRROR], **options)
         await self.served.engine.store.apply([PutIndex(config)], who="[test]")
         return config
 

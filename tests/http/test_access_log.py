@@ -90,7 +90,7 @@ async def test_a_line_says_who_asked_for_what_and_what_came_of_it(serve: Serve, 
 
 async def test_a_token_is_named_by_its_id(serve: Serve, logs: Logs) -> None:
     async with serve(access_log=True) as served:
-        text, token = await served.engine.identity.make_token("root", who="[test]", name="ci", actions=("read",))
+        text, token = await served.engine.tokens.make("root", who="[test]", name="ci", actions=("read",))
         for headers in (basic("__token__", text), basic(text, ""), {"Authorization": f"Bearer {text}"}):
             async with served.get("/simple/", headers=headers) as answer:
                 assert answer.status == 200

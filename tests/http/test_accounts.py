@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.services.administering.identity import LOGIN_SECONDS
+from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
 JSON = {"Accept": "application/json"}

@@ -242,7 +242,7 @@ async def test_what_a_query_an_option_or_an_origin_decides(serve: Serve, method:
         file = await served.put(_DEMO, index=IndexName("anna/private"))
         await served.put(_DEMO, index=IndexName("anna/kept"))
         for projects in (("demo",), ("other",)):
-            text, _ = await served.engine.identity.make_token("anna", who="[test]", projects=projects)
+            text, _ = await served.engine.tokens.make("anna", who="[test]", projects=projects)
             people[projects[0]] = basic("__token__", text)
         assert file.sha256
         path = path.format(file=f"/anna/private/+f/{file.sha256[:3]}/{file.sha256[3:16]}/{file.filename}")
@@ -281,7 +281,7 @@ async def test_a_token_for_one_project_opens_that_ones_page(serve: Serve) -> Non
     async with serve() as served:
         await served.user("anna")
         await served.index("anna/private", acl_read=("anna",))
-        text, _ = await served.engine.identity.make_token("anna", who="[test]", projects=("demo",))
+        text, _ = await served.engine.tokens.make("anna", who="[test]", projects=("demo",))
         token = basic("__token__", text)
         assert await checked(served, "/anna/private/+simple/Demo/", token) == 200
         assert await checked(served, "/anna/private/+simple/other/", token) == 403

@@ -100,7 +100,7 @@ async def test_what_is_over_the_bound_already_may_shrink(serve: Serve) -> None:
 async def test_api_tokens_are_bounded(serve: Serve) -> None:
     async with serve(**_BOUNDS) as served:
         anna = await served.user("anna")
-        await served.engine.identity.make_token("anna", who="[test]", seconds=-1)
+        await served.engine.tokens.make("anna", who="[test]", seconds=-1)
         for _ in range(3):  # the expired one makes room for the last
             assert (await ask(served, "POST", "/anna/+token-create", {}, anna))[0] == 200
         status, text = await ask(served, "POST", "/anna/+token-create", {}, anna)
@@ -124,7 +124,7 @@ async def test_the_oldest_log_ins_end(serve: Serve) -> None:
         await served.user("anna", "a long word")
         tokens = []
         for _ in range(5):
-            text, _ = await served.engine.identity.login("anna", "a long word")
+            text, _ = await served.engine.tokens.login("anna", "a long word")
             tokens.append(text)
         opened = []
         for text in tokens:

@@ -16,6 +16,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
 from pkgindex_core.plugins import load_plugins
+from pkgindex_core.rules.kept_options import mirror_options, unites_whitelists, whitelist
 from pkgindex_core.services.moving.importing.report import Report
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.devpi7 import GOLDEN, HOSTED, OTHER_ORDER, REMOTES, UPSTREAMS, options, recorded, seen, supply
@@ -114,17 +115,14 @@ async def test_what_was_set_for_remotes_and_rules_is_set_here(serve: Serve, dump
             return tree[IndexName(name)]
 
         assert index("alice/pypi").type == "mirror"
-        assert (index("alice/pypi").mirror_cache_expiry, index("alice/pypi").volatile) == (60, False)
-        assert index("alice/second").mirror_credentials == "reader:secret"
-        assert index("alice/second").mirror_no_project_list
-        assert (index("bob/top").mirror_whitelist, index("bob/top").mirror_whitelist_inheritance) == (
-            (),
-            "intersection",
-        )
-        assert index("bob/open").mirror_whitelist == ("*",)
-        assert index("bob/named").mirror_whitelist == ("demo",)
-        assert index("bob/trusting").mirror_whitelist_inheritance == "union"
-        assert index("alice/base").mirror_whitelist == ("six",)
+        assert (mirror_options(index("alice/pypi")).cache_expiry, index("alice/pypi").volatile) == (60, False)
+        assert mirror_options(index("alice/second")).credentials == "reader:secret"
+        assert mirror_options(index("alice/second")).no_project_list
+        assert (list(whitelist(index("bob/top"))), unites_whitelists(index("bob/top"))) == ([], False)
+        assert whitelist(index("bob/open")) == ["*"]
+        assert whitelist(index("bob/named")) == ["demo"]
+        assert unites_whitelists(index("bob/trusting"))
+        assert whitelist(index("alice/base")) == ["six"]
         head = await served.engine.store.head()
         report = await bring(served.engine, dump)
         assert (report.complete, report.files, report.present) == (True, 0, 17)

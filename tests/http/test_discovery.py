@@ -66,7 +66,7 @@ async def test_credentials_that_are_none_still_find_the_log_in(serve: Serve, hea
 async def test_a_log_in_that_has_expired_is_noauth(serve: Serve) -> None:
     async with serve() as served:
         await served.user("anna")
-        text, _ = await served.engine.identity.make_token("anna", who="anna", kind="login", seconds=-1)
+        text, _ = await served.engine.tokens.make("anna", who="anna", kind="login", seconds=-1)
         _, told = await ask(served, "GET", "/+api", who=basic("anna", text))
         assert told["result"]["authstatus"][0] == "noauth"
 

@@ -13,9 +13,11 @@ import pytest
 
 from pkgindex_core.changes import MirrorPage, PutAttachment
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.models import Attachment, File, IndexConfig, PageHead
+from pkgindex_core.models import Attachment, File, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.wheels import BuiltFile
 from tests.http.conftest import HOSTED, Serve, Served, basic
 
@@ -222,8 +224,8 @@ async def test_a_private_deletion_is_told_to_nobody_else(serve: Serve, wheel: Bu
 async def test_paths_from_lock_files_that_devpi_has_written_stay_valid(serve: Serve, wheel: BuiltFile) -> None:
     """devpi names a mirrored file without a digest by its place upstream, one with an MD5 by that."""
     async with serve() as served:
-        config = IndexConfig(name=IndexName("root/pypi"), type="mirror", mirror_url="https://example.org/simple/")
-        await served.index("root/pypi", type="mirror", mirror_url=config.mirror_url)
+        config = mirror_config("root/pypi", "https://example.org/simple/")
+        await served.index("root/pypi", type="mirror", mirror_url=mirror_options(config).url)
         blob = await served.engine.blobs.put(wheel.data)
         file = File(
             filename=wheel.filename,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorNames
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.testing.wheels import BuiltFile
 from tests.http.conftest import HOSTED, Serve, basic
 from tests.http.test_accounts import JSON, ROOT, ask
@@ -96,10 +97,11 @@ async def test_credentials_of_an_upstream_are_nowhere_and_are_not_lost(serve: Se
         told.append(await ask(served, "GET", "/anna/up/+api"))
         assert SECRET not in str(told)
         config = (await served.engine.store.tree()).indexes[IndexName("anna/up")]
-        assert (config.title, config.mirror_credentials) == ("T", f"robot:{SECRET}")
+        assert (config.title, mirror_options(config).credentials) == ("T", f"robot:{SECRET}")
         moved = {"mirror_url": "https://elsewhere.example.test/simple/"}
         assert (await ask(served, "PATCH", "/anna/up", moved, who=anna))[0] == 200
-        assert (await served.engine.store.tree()).indexes[IndexName("anna/up")].mirror_credentials == ""
+        config = (await served.engine.store.tree()).indexes[IndexName("anna/up")]
+        assert mirror_options(config).credentials == ""
 
 
 async def test_root_pypi_shows_exactly_what_devpi_shows(serve: Serve) -> None:

@@ -49,7 +49,7 @@ async def test_groups_of_the_directory_open_indexes(serve: Serve, directory: Dir
 async def test_a_token_of_a_directory_user_carries_no_groups(serve: Serve, directory: Directory) -> None:
     async with serve(plugins=with_ldap(directory.settings())) as served:
         await served.index("root/private", acl_read=(":developers",))
-        text, _ = await served.engine.identity.make_token("anna", who="[test]", newcomer=True)
+        text, _ = await served.engine.tokens.make("anna", who="[test]", newcomer=True)
         assert await status(served, "/root/private/+simple/", basic("anna", text)) == 404
 
 

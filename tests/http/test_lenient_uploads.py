@@ -217,7 +217,7 @@ async def test_a_second_sdist_of_a_release_comes_in_another_format_only(serve: S
 
 async def test_a_token_for_one_project_publishes_no_other_by_a_name_that_reads_two_ways(serve: Serve) -> None:
     async with serve() as served:
-        text, _ = await served.engine.identity.make_token("root", who="[test]", projects=("a",))
+        text, _ = await served.engine.tokens.make("root", who="[test]", projects=("a",))
         headers = {"Content-Type": CONTENT_TYPE.decode(), **basic("__token__", text)}
         for project, version, status in (("a-b-one", "two", 403), ("a", "b-one-two", 200)):
             data = tar_gz_of(tree(project, version))

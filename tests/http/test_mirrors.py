@@ -8,10 +8,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from msgspec.structs import replace
 
 from pkgindex_core.changes import PutIndex
 from pkgindex_core.names import IndexName
+from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror import checks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
@@ -262,7 +262,7 @@ async def test_versions_are_told_beside_a_mirror_that_could_not_be_asked(mirrore
     """`devpi list` shows them to a person. To an installer the page would be whole: it gets none."""
     async with mirrored(attempts=1) as world:
         await world.served.put(build_wheel("demo", "7.0"))
-        stage = replace((await world.served.engine.store.tree()).indexes[DEV], mirror_whitelist=("demo",))
+        stage = changed_config((await world.served.engine.store.tree()).indexes[DEV], mirror_whitelist=("demo",))
         await world.served.engine.store.apply([PutIndex(stage)], who="[test]")
         world.upstream.script("page", behaviours.status(500))
         answer, body = await world.get("/root/dev/demo", Accept="application/json")

@@ -54,7 +54,7 @@ async def scene(serve: Serve, index: str) -> AsyncIterator[Scene]:
             await _fill(served, IndexName(name))
 
         async def token(user: str = "anna", **limits: Any) -> tuple[dict[str, str], str]:
-            text, kept = await served.engine.identity.make_token(user, who="[test]", **limits)
+            text, kept = await served.engine.tokens.make(user, who="[test]", **limits)
             return basic("__token__", text), kept.id
 
         ours = ("anna/public", "anna/private", "anna/target")

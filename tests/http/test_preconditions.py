@@ -110,7 +110,7 @@ async def test_what_has_no_validators_is_not_changed_under_a_condition(
     async with serve() as served:
         await served.index("root/dev", acl_upload=("root",), volatile=True)
         await served.put(wheel)
-        token, _ = await served.engine.identity.make_token("root", who="[test]", kind="login", seconds=60)
+        token, _ = await served.engine.tokens.make("root", who="[test]", kind="login", seconds=60)
         head = await served.engine.store.head()
         headers = {**basic("__token__", token), **wrong}
         async with served.request(method, path, headers=headers, json=body) as answer:

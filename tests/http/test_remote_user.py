@@ -100,7 +100,7 @@ async def test_what_is_meant_for_us_wins_over_the_proxys_word(serve: Serve) -> N
     async with serve(**trusting()) as served:
         anna = await private(served)
         devpi = {"X-Devpi-Auth": anna["Authorization"].removeprefix("Basic ")}
-        text, _ = await served.engine.identity.make_token("anna", who="[test]", indexes=("anna/other",))
+        text, _ = await served.engine.tokens.make("anna", who="[test]", indexes=("anna/other",))
         ben = {**BY_PROXY, "X-Remote-User": "ben"}
         assert await status(served, {**ben, **devpi}) == 200
         # A token narrows, also where the proxy vouches for its user.

@@ -468,7 +468,7 @@ async def test_up_13_credentials_and_statuses(serve: Serve, wheel: BuiltFile) ->
 
 async def test_up_13_tokens_by_every_way_clients_send_them(serve: Serve) -> None:
     async with serve() as served:
-        text, _ = await served.engine.identity.make_token("root", who="[test]", actions=("upload", "read"))
+        text, _ = await served.engine.tokens.make("root", who="[test]", actions=("upload", "read"))
         ways: list[dict[str, str]] = [
             basic("__token__", text),
             basic("root", text),
@@ -486,7 +486,7 @@ async def test_up_13_tokens_by_every_way_clients_send_them(serve: Serve) -> None
 
 async def test_up_13_a_token_for_one_project_publishes_no_other(serve: Serve) -> None:
     async with serve() as served:
-        text, _ = await served.engine.identity.make_token("root", who="[test]", projects=("demo",))
+        text, _ = await served.engine.tokens.make("root", who="[test]", projects=("demo",))
         headers = basic("__token__", text)
         answer = await _upload(served, build_wheel("demo", "1.0"), headers=headers)
         other = await _upload(served, build_wheel("other", "1.0"), headers=headers)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import trustme
-from msgspec.structs import replace
 
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
@@ -19,6 +18,7 @@ from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import ColdFile, Freshness
+from pkgindex_core.testing.configs import changed_config, mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
@@ -80,7 +80,7 @@ class Mirror:
 
     async def changed(self, **changes: Any) -> Mirror:
         """The same mirror after its index was given another configuration."""
-        config = replace(self.index, **changes)
+        config = changed_config(self.index, **changes)
         await self.store.apply([PutIndex(config)], who="test")
         return Mirror(config, self.store, self.blobs, self.readthrough, self.clock)
 
@@ -120,7 +120,7 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
     ) -> Mirror:
         store = of.store if of else MemoryIndex(clock)
         blobs = of.blobs if of else MemoryBlobs(clock=clock, staging=tmp_path / "staging")
-        index = IndexConfig(**{"name": INDEX, "type": "mirror", "mirror_url": url, **(config or {})})
+        index = mirror_config(**{"name": INDEX, "url": url, **(config or {})})
         await store.apply([PutUser(User(name=owner(index.name))), PutIndex(index)], who="test")
         decoded = MirrorSettings(**{**QUICK, **settings})
         readthrough = ReadThrough(

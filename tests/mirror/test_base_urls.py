@@ -46,6 +46,36 @@ async def test_a_hand_written_list_is_fine(upstream: ScriptedUpstream, make_mirr
     assert await examined(make_mirror, upstream.url) == ""
 
 
+@pytest.mark.parametrize("size", [1, 2000], ids=["short", "long"])
+async def test_a_list_that_comes_compressed_unasked_is_read(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, size: int
+) -> None:
+    for number in range(size):
+        upstream.add(f"demo-{number}", WHEEL)
+    upstream.script("names", behaviours.gzipped())
+    assert await examined(make_mirror, upstream.url) == ""
+    assert len(upstream.asked) == 1
+
+
+async def test_a_list_in_an_unknown_encoding_is_said(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("names", behaviours.with_headers(Content_Encoding="br"))
+    said = await examined(make_mirror, upstream.url)
+    assert "could not be asked: content encoding 'br' was not asked for" in said
+
+
+@pytest.mark.parametrize("place", ["simple/", "+simple/"])
+async def test_an_unclear_base_is_given_up_only_for_a_certain_place(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, place: str
+) -> None:
+    upstream.script("/", behaviours.says("text/html", LISTING))
+    upstream.script("/simple/", behaviours.status(404))
+    upstream.script(f"/{place}", behaviours.says("text/html", LISTING))
+    assert await examined(make_mirror, upstream.root) == ""
+    declared = LISTING.replace(b"<body>", b"<meta name='pypi:repository-version' content='1.0'>")
+    upstream.script(f"/{place}", behaviours.says("text/html", declared))
+    assert f"{upstream.root}{place} is one" in await examined(make_mirror, upstream.root)
+
+
 async def test_a_base_without_a_list_is_doubted_unless_that_is_known(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
-from pkgindex_core.names import IndexName
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
@@ -96,6 +96,26 @@ class TestBreaker:
         breaker.failed(now)
         assert breaker.remaining(now) == 1
 
+    def test_requests_that_were_under_way_when_it_opened_do_not_delay_the_probe(self) -> None:
+        breaker = CircuitBreaker(failures=1, interval=60, first=1)
+        for _ in range(10):
+            breaker.failed(0.5)
+        assert breaker.remaining(0.5) == 1
+        assert breaker.permits(1.5)
+        breaker.failed(1.5)
+        breaker.failed(1.6)
+        assert breaker.remaining(1.5) == 2
+        breaker.failed(1.7, rest=30)
+        assert breaker.remaining(1.7) == 30
+
+    def test_one_wish_to_be_left_alone_opens_it_for_that_time(self) -> None:
+        breaker = CircuitBreaker(failures=5, interval=5, first=1)
+        breaker.failed(0, rest=60)
+        assert breaker.is_open
+        assert breaker.remaining(0) == 60
+        assert not breaker.permits(59)
+        assert breaker.permits(60)
+
 
 def decoded(encoding: str, *pieces: bytes, limit: int = 1 << 20) -> bytes:
     decoder = BodyDecoder(encoding, limit)
@@ -147,13 +167,13 @@ class TestBodies:
 
 def test_what_is_known_is_bounded_and_belongs_to_one_upstream(clock: ManualClock) -> None:
     checks = Checks(3, clock, absent_expiry=60.0)
-    index = IndexName("root/mirror")
+    index = mirror_config("root/mirror", "u")
     for name in "abcd":
-        checks.put(index, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
+        checks.put(index.name, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
     assert len(checks) == 3
-    assert checks.get(index, "a", "u") is None
-    assert checks.get(index, "d", "u") is not None
-    assert checks.get(index, "d", "elsewhere") is None
+    assert checks.get(index, "a") is None
+    assert checks.get(index, "d") is not None
+    assert checks.get(mirror_config("root/mirror", "elsewhere"), "d") is None
 
 
 def test_settings_are_checked() -> None:

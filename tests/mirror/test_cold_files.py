@@ -15,7 +15,7 @@ from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.cold_files import WINDOW
-from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, MakeMirror, Mirror
 
@@ -196,6 +196,43 @@ async def test_a_broken_transfer_is_taken_up_where_it_broke(
     assert second.headers["If-Range"].startswith('"')
 
 
+class FakeSleep:
+    """Lets the test's clock pass in the place of time."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._clock = mirror.clock
+        self.pauses: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self._clock.advance(seconds)
+
+
+@pytest.mark.parametrize("at", [0.5, 0.0], ids=["in the middle", "before the first byte"])
+async def test_a_failure_while_it_is_taken_up_again_is_one_more_break(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, at: float
+) -> None:
+    """Nor does a host that is left alone meanwhile end it: the next probe is waited for."""
+    mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
+    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    answers = [behaviours.truncated(at), *[behaviours.status(503)] * 3]
+    upstream.script("file", lambda asked, answer: answers.pop(0)(asked, answer) if answers else answer)
+    assert await mirror.download(NAME) == blob_of(BIG).data
+    assert upstream.count("file") == 5
+    assert sleep.pauses[-1] == 1  # until the first probe
+
+
+async def test_a_host_that_stays_down_ends_a_transfer(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
+    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    answers = [behaviours.truncated(0.5)]
+    unwell = behaviours.status(503)
+    upstream.script("file", lambda asked, answer: (answers.pop(0) if answers else unwell)(asked, answer))
+    with pytest.raises(Unavailable, match="it answered 503"):
+        await mirror.download(NAME)
+    assert [pause for pause in sleep.pauses if pause >= 1] == [1]
+
+
 async def test_an_upstream_without_ranges_is_read_past_what_is_there(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
@@ -259,11 +296,45 @@ async def test_a_file_that_is_gone_upstream_is_missing(upstream: ScriptedUpstrea
         await mirror.fetch(NAME)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (behaviours.status(403), "it answered 403"),
+        (behaviours.says("text/html", b"<title>log in</title>"), "HTML page"),
+    ],
+    ids=["403", "HTML"],
+)
+async def test_a_refusal_is_over_with_the_next_request(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, reason: str
+) -> None:
+    """Only bytes that were wrong are not fetched again for some seconds: none came here."""
+    mirror = await mirror_of(upstream, make_mirror, 1000)
+    upstream.script("file", behaviour, times=1)
+    with pytest.raises(BadUpstream, match=reason):
+        await mirror.fetch(NAME)
+    while mirror.readthrough._arriving:
+        await asyncio.sleep(0)
+    assert await mirror.download(NAME) == blob_of(1000).data
+
+
 async def test_a_client_does_not_wait_for_ever_for_headers(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     mirror = await mirror_of(upstream, make_mirror, 1000, file_wait=0.02, read_timeout=5.0, page_deadline=5.0)
     upstream.script("file", behaviours.silent())
     with pytest.raises(Unavailable, match="has not answered"):
         await mirror.fetch(NAME)
+
+
+async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", blob_of(1000), blob_of(1000, "demo-2.0.tar.gz"))
+    mirror = await make_mirror(upstream.url, concurrent_files=1, file_wait=0.2, read_timeout=20.0)
+    await mirror.refresh()
+    client = mirror.readthrough._client
+    upstream.script("file", behaviours.silent_after(0.5))
+    await mirror.fetch(NAME)
+    with pytest.raises(Unavailable, match="has not answered"):
+        await mirror.fetch("demo-2.0.tar.gz")
+    assert upstream.count("file") == 1
+    assert client.patience(upstream.url, 10.0, least=1.0) == 10
 
 
 async def test_only_so_many_files_are_fetched_at_once(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:

@@ -20,9 +20,11 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Page, User
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
 from pkgindex_mirror import refreshing
+from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
@@ -69,7 +71,7 @@ async def mirror(
     monkeypatch.setattr(refreshing, "PART", 3)
     monkeypatch.setattr(segments, "LONG", 5)
     store = MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
-    index = IndexConfig(name=INDEX, type="mirror", mirror_url=upstream.url)
+    index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store,
@@ -168,3 +170,54 @@ def test_a_long_page_is_read_in_twice_its_size(make: Callable[[int], tuple[bytes
     assert isinstance(listing, PageListing)
     assert len(listing.files) == 25_000
     assert peak < 3 * len(body), f"{peak:,} bytes for {len(body):,}"
+
+
+TINY = b"[" + b"[]," * 1_700_000 + b"[]]"
+"""Five megabytes of JSON that are 140 in memory."""
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        (b'{"files": [], "versions": %s}', "'versions' has 5100004 bytes"),
+        (b'{"files": [], "name": %s}', "'name' has 5100004 bytes"),
+        (b'{"files": [], "meta": {"x": %s}}', "'meta' has 5100011 bytes"),
+        (b'{"files": [], "project-status": %s}', "'project-status' has 5100004 bytes"),
+        (b'{"files": [{"filename": "demo-1.zip", "hashes": %s}]}', "an item has more than 1048576 bytes"),
+        (b'{"files": [{"filename": "demo-1.zip", "x": [{}, {}, %s]}]}', "an item has more than 1048576 bytes"),
+        (b'{"files": [], "x": NaN, "y": %s}', "not JSON as RFC 8259 has it"),
+        (b'{"files": [], "x": %s}', ""),
+    ],
+    ids=["versions", "name", "meta", "status", "entry", "unknown in entry", "lenient", "unknown"],
+)
+def test_tiny_values_in_any_field_cost_little_memory(page: bytes, reason: str) -> None:
+    """A field that is not read may have any size. (24 MiB of versions were 700 MiB.)"""
+    body = page % TINY
+    read_page(b'{"files": []}', "application/json", "http://host/simple/demo/", DEMO)  # what is made once
+    tracemalloc.start()
+    try:
+        found = read_page(body, "application/json", "http://host/simple/demo/", DEMO)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reason in (found.reason if isinstance(found, Unreadable) else "")
+    assert isinstance(found, Unreadable) is bool(reason)
+    assert peak < 32_000_000, f"{peak:,} bytes for {len(body):,}"
+
+
+def test_as_many_versions_as_an_honest_page_has_are_read() -> None:
+    versions = [f"1.{number}" for number in range(300_000)]
+    body = json.dumps({"files": [], "versions": [*versions, None]}, separators=(",", ":")).encode()
+    found = read_page(body, "application/json", "http://host/simple/demo/", DEMO)
+    assert isinstance(found, PageListing)
+    assert found.versions == tuple(versions)
+
+
+def test_a_large_entry_is_read_wherever_its_commas_are() -> None:
+    private = [{"a": {}, "b": ["},{"] * 10}] * 10_000
+    entries = [{"filename": f"demo-{number}.zip", "url": "/f", "_private": private} for number in range(4)]
+    body = json.dumps({"files": entries}).encode()
+    assert 512 * 1024 < len(body) / 4 < 1024 * 1024
+    found = read_page(body, "application/json", "http://host/simple/demo/", DEMO)
+    assert isinstance(found, PageListing)
+    assert len(found.files) == 4

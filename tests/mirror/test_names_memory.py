@@ -21,6 +21,7 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
+from pkgindex_core.testing.configs import mirror_config
 
 NAMES = int(os.environ.get("PKGINDEX_TEST_NAMES", "60000"))
 FEW = 6_000_000
@@ -67,7 +68,7 @@ async def test_long_lists_are_never_held_as_strings(tmp_path: Path, tally: Calla
         Engine.open(Settings(data=tmp_path, upstream=one, page_cache_bytes=0), plugins=plugins) as engine,
     ):
         await engine.prepare()
-        second = IndexConfig(name=IndexName("root/second"), type="mirror", mirror_url=two)
+        second = mirror_config("root/second", two)
         both = IndexConfig(name=IndexName("root/both"), bases=(IndexName("root/pypi"), second.name))
         await engine.store.apply([PutIndex(second), PutIndex(both)], who="[test]")
 

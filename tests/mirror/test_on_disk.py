@@ -14,7 +14,8 @@ from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.engines.local_blobs import LocalBlobs
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import IndexConfig, User
+from pkgindex_core.models import User
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.cold_files import WINDOW
@@ -35,7 +36,7 @@ async def mirror(
     store = await SqliteIndex.open(tmp_path / "index.sqlite", clock)
     blobs = LocalBlobs(tmp_path / "blobs", clock=clock, workers=workers)
     await blobs.open()
-    index = IndexConfig(name=INDEX, type="mirror", mirror_url=upstream.url)
+    index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store, blob_store=blobs, clock=clock, workers=workers, settings=MirrorSettings(**QUICK)

@@ -409,6 +409,30 @@ class TestHtml:
     def test_what_is_one_although_it_says_little(self, document: str) -> None:
         assert isinstance(read_page(document.encode(), "text/html", URL, DEMO), PageListing)
 
+    @pytest.mark.parametrize(
+        ("document", "certain"),
+        [
+            ('<meta name="pypi:repository-version" content="1.4">', True),
+            ("<title>Links for demo</title>", True),
+            ("<title>Index of /simple/demo/</title><pre><a href='../'>../</a></pre>", True),
+            ("<h1>Directory listing for</h1><h1>/simple/demo/</h1>", True),
+            ("<title>Index of /</title><pre></pre>", False),
+            ("<title>demo</title><div id=root></div><script src=app.js></script>", False),
+            ("<!DOCTYPE html><title>My packages</title><body></body>", False),
+            ("<html><body></body></html>", False),
+            ('<meta name="pypi:repository-version" content="1.4"><!-- <a href="demo-1.zip">demo-1.zip</a>', False),
+        ],
+    )
+    def test_a_page_without_files_is_certain_when_it_lists_this_project(self, document: str, certain: bool) -> None:
+        listing = read_page(document.encode(), "text/html", URL, DEMO)
+        assert isinstance(listing, PageListing)
+        assert (len(listing.files), not listing.doubt) == (0, certain)
+
+    def test_a_page_with_files_leaves_no_doubt(self) -> None:
+        listing = read_page(b"<a href='demo-1.zip'>demo-1.zip</a>", "text/html", URL, DEMO)
+        assert isinstance(listing, PageListing)
+        assert listing.doubt == ""
+
     def test_the_charset_is_utf8_or_the_declared_one(self) -> None:
         text = '<a href="demo-1.zip" data-yanked="naïve">demo-1.zip</a>'
         for encoding, declared in (

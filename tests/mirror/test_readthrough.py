@@ -175,6 +175,30 @@ async def test_what_is_stored_survives_an_upstream_that_dropped_it(
     assert list(await mirror.files()) == [WHEEL.filename]
 
 
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [
+        (b"<title>demo</title><div id=root></div><script src=app.js></script>", True),
+        (b"<!DOCTYPE html><title>My packages</title><body></body>", True),
+        (b"<title>Log in</title><form><input name=password></form>", True),
+        (b"<title>Links for demo</title>", False),
+    ],
+    ids=["an application", "nothing", "a login", "a listing"],
+)
+async def test_html_without_files_takes_known_files_away_only_as_a_listing(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, page: bytes, kept: bool
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    mirror.clock.advance(2000)
+    upstream.script("page", behaviours.says("text/html", page))
+    freshness = await mirror.refresh()
+    assert freshness.state == ("stale" if kept else "fresh")
+    assert ("lists nothing" in freshness.reason) is kept
+    assert list(await mirror.files()) == ([WHEEL.filename] if kept else [])
+
+
 async def test_trouble_is_stale_when_something_is_stored_and_unavailable_otherwise(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
@@ -219,6 +243,19 @@ async def test_a_long_retry_after_is_not_the_clients(
     assert upstream.count("page") == 1
     mirror.clock.advance(1.1)
     assert (await mirror.refresh()).state == "fresh"
+
+
+async def test_one_429_with_retry_after_leaves_the_host_alone(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.script("page", behaviours.status(429, headers={"Retry-After": "77"}), times=1)
+    mirror = await make_mirror(upstream.url, breaker_failures=1000)
+    for name in ("demo", "other"):
+        with pytest.raises(Unavailable, match="it answered 429"):
+            await mirror.refresh(ProjectName(name))
+    assert upstream.count("page") == 1
+    mirror.clock.advance(77)
+    assert (await mirror.refresh()).state == "absent"
 
 
 async def test_a_short_retry_after_is_waited(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -298,6 +335,85 @@ async def test_the_breaker_answers_at_once_and_one_probe_closes_it(
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
 
 
+@pytest.mark.parametrize(
+    "there",
+    [None, behaviours.status(502), behaviours.status(429, headers={"Retry-After": "60"}), behaviours.truncated(0.5), behaviours.silent()],
+    ids=["closed", "502", "429", "cut off", "silent"],
+)  # fmt: skip
+async def test_where_a_host_redirects_to_does_not_count_against_it(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, there: Behaviour | None
+) -> None:
+    async with ScriptedUpstream() as other:
+        other.add("demo", WHEEL)
+        mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+        upstream.script("/simple/demo/", behaviours.redirect(f"{other.url}demo/"))
+        if there is None:
+            await other.stop()
+        else:
+            other.script("page", there)
+        with pytest.raises(Unavailable):
+            await mirror.refresh()
+        assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_a_probe_that_is_redirected_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviours.redirect(CLOSED))
+    with pytest.raises(Unavailable, match="could not be connected to"):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (behaviours.with_body(lambda _: b""), "an empty page"),
+        (behaviours.with_body(lambda body: body + b" " * 70_000), "larger than 65536 bytes"),
+        (behaviours.with_headers(Content_Encoding="br"), "was not asked for"),
+        (lambda asked, answer: until_close(HTML)(asked, answer), "may be cut off"),
+        (behaviours.redirect_to_itself(), "in a circle"),
+        (behaviours.redirect("file:///etc/passwd"), "redirects to nowhere"),
+        (behaviours.status(304), "unconditional"),
+    ],
+    ids=["empty", "too large", "encoding", "cut off", "circle", "nowhere", "304"],
+)
+async def test_a_whole_answer_that_is_of_no_use_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, reason: str
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1, page_limit=64 * 1024)
+    upstream.add("demo", WHEEL)
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh()
+    mirror.clock.advance(1)
+    upstream.script("/simple/demo/", behaviour)
+    with pytest.raises(Unavailable, match=reason):
+        await mirror.refresh()
+    assert (await mirror.refresh(ProjectName("other"))).state == "absent"
+
+
+async def test_html_in_the_place_of_a_file_closes_the_breaker(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await make_mirror(upstream.url, attempts=1, breaker_failures=1)
+    upstream.add("demo", WHEEL)
+    await mirror.refresh()
+    upstream.script("page", behaviours.status(502), times=1)
+    with pytest.raises(Unavailable, match="answered 502"):
+        await mirror.refresh(ProjectName("other"))
+    mirror.clock.advance(1.1)
+    upstream.script("file", behaviours.says("text/html", HTML))
+    with pytest.raises(BadUpstream, match="HTML page instead of the file"):
+        await mirror.download(WHEEL.filename)
+    assert (await mirror.refresh(ProjectName("third"))).state == "absent"
+
+
 async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,6 +427,19 @@ async def test_a_host_that_cannot_be_reached_is_tried_once_and_not_per_project(
     with pytest.raises(Unavailable, match="failed a moment ago"):
         await mirror.readthrough.names(mirror.index)
     assert not caplog.messages  # the host's failure was logged, once
+
+
+async def test_hosts_that_are_left_alone_are_bounded_in_number(make_mirror: MakeMirror) -> None:
+    mirror = await make_mirror(CLOSED)
+    client = mirror.readthrough._client
+    for number in range(1500):
+        client._host(f"http://host{number}.example.org/").breaker.failed(0.0, down=True)
+        client._host(CLOSED).breaker.failed(0.0, down=True)
+    assert len(client._hosts) == 1000
+    # What is asked all the time stays.
+    assert client._host(CLOSED).breaker.is_open
+    assert client._host("http://host1499.example.org/").breaker.is_open
+    assert not client._host("http://host0.example.org/").breaker.is_open
 
 
 async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -328,6 +457,42 @@ async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUps
     upstream.behave()
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
     assert client.patience(upstream.url, 10.0, least=1.0) == 10
+
+
+async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.script("page", behaviours.silent())
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    client = mirror.readthrough._client
+    async with client._host(upstream.url).pages:
+        for _ in range(31):  # of 32 places
+            await client._host(upstream.url).pages.acquire()
+        with pytest.raises(Unavailable, match="has not answered yet"):
+            await mirror.refresh()
+        assert client.patience(upstream.url, 10.0, least=1.0) == 10
+        caller = asyncio.ensure_future(mirror.refresh())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        mirror.clock.advance(0.15)
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await caller
+    assert client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.95)
+
+
+async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, wait=0.2)
+    original, gate = mirror.store.apply, asyncio.Event()
+
+    async def apply(changes, *, who, require=()):
+        await gate.wait()
+        return await original(changes, who=who, require=require)
+
+    mirror.store.apply = apply
+    with pytest.raises(Unavailable, match="has not answered yet"):
+        await mirror.refresh()
+    assert upstream.count("page") == 1
+    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == 10
+    gate.set()
 
 
 async def test_what_is_stored_waits_less_than_what_is_not(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -575,18 +740,32 @@ async def test_a_status_that_the_operator_calls_absent_is_absent(
 
 
 HTML = b"<html><title>demo</title><body><a href='../../files/demo-1.0.tar.gz'>demo-1.0.tar.gz</a>"
+BARE = HTML.removeprefix(b"<html>")
+
+
+def until_close(body: bytes, **headers: str) -> Behaviour:
+    says = behaviours.says(
+        "text/html", body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    return lambda asked, answer: behaviours.until_close()(asked, says(asked, answer))
 
 
 @pytest.mark.parametrize(
     ("behaviour", "whole"),
     [
         (behaviours.says("text/html", HTML), True),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML)(_, answer)), False),
-        (lambda _, answer: behaviours.until_close()(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), True),
+        (until_close(HTML), False),
+        (until_close(BARE), False),
+        (until_close(BARE, Content_Encoding="identity"), False),
+        (until_close(HTML + b"</html>"), True),
+        (until_close(BARE + b"</BODY>"), True),
         (lambda _, answer: behaviours.gzipped()(_, behaviours.says("text/html", HTML)(_, answer)), True),
         (lambda _, answer: behaviours.cut_chunked(1)(_, behaviours.says("text/html", HTML + b"</html>")(_, answer)), False),
     ],
-    ids=["with a length", "ends by closing", "ends by closing and closed", "gzip", "chunks without an end"],
+    ids=[
+        "with a length", "ends by closing", "fragment that ends by closing", "called identity", "ends by closing and closed",
+        "ends by closing, body closed", "gzip", "chunks without an end",
+    ],
 )  # fmt: skip
 async def test_html_without_an_end_is_whole_when_its_transfer_is(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, behaviour: Behaviour, whole: bool

@@ -195,6 +195,20 @@ async def test_a_sidecar_that_fails_at_any_step_can_be_had_later(
     assert await mirror.sidecar(WHEEL.filename) == WHEEL.metadata
 
 
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_sidecar_that_was_waited_for_in_vain_counts_against_its_host(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, announced: bool
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = announced
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, file_wait=0.2, read_timeout=20.0)
+    await mirror.refresh()
+    upstream.script("sidecar" if announced else "file", behaviours.silent())
+    with pytest.raises(Unavailable, match="not here yet"):
+        await mirror.sidecar(WHEEL.filename)
+    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
+
+
 async def test_a_slow_sidecar_is_not_waited_for_for_ever(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url, file_wait=0.02)

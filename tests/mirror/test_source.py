@@ -8,6 +8,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Source
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.source_cases.base import INDEX
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.wheels import BuiltFile
@@ -27,7 +28,7 @@ class TestReadThrough(SourceContract):
     async def begin(self) -> IndexConfig:
         self.server = ScriptedUpstream()
         await self.server.start()
-        return IndexConfig(name=INDEX, type="mirror", mirror_url=self.server.url, **self.options)
+        return mirror_config(INDEX, self.server.url, **self.options)
 
     async def end(self) -> None:
         await self.server.stop()

@@ -96,7 +96,12 @@ TABLE = [
     *(broken(f"status {code}", behaviours.status(code)) for code in (408, 425, 500, 501, 502, 504, 520, 599)),
     broken("503 with Retry-After", behaviours.status(503, headers={"Retry-After": "120"})),
     broken("503 with a Retry-After that is none", behaviours.status(503, headers={"Retry-After": "soon"})),
-    broken("429 with Retry-After", behaviours.status(429, headers={"Retry-After": "120"})),
+    # The host wants to be left alone: after its answer for the sidecar it is not asked for the wheel.
+    Row(
+        "429 with Retry-After",
+        behaviours.status(429, headers={"Retry-After": "120"}),
+        *("unknown", "stale", "unavailable", "unavailable", "unavailable"),
+    ),
     wrong(
         "401 with a challenge",
         behaviours.status(401, headers={"WWW-Authenticate": 'Basic realm="elsewhere"'}, body=b"log in"),

@@ -49,6 +49,23 @@ def test_a_cleaned_url_is_safe_and_stays_as_it_is(text: str, base: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "link",
+    [
+        "a/../" * 2000 + "demo-1.zip",
+        "x" * 9000 + "/demo-1.zip",
+        "https://host/" + "\u20ac" * 3000,
+        "/" + "\u20ac" * 3000,
+    ],
+    ids=["short once joined", "beside others", "absolute", "relative"],
+)
+def test_a_link_of_too_many_bytes_is_refused_before_it_is_taken_apart(link: str) -> None:
+    urls._directory.cache_clear()
+    assert urls.cleaned(link, "https://index.example.org/simple/demo/") is None
+    assert urls.problem(link, "https://index.example.org/simple/demo/") == "its URL is longer than 8000 bytes"
+    assert urls._directory.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize(
     ("url", "origin"),
     [
         ("https://example.org/x", "https://example.org:443"),

@@ -7,7 +7,7 @@ import json
 import logging
 import urllib.parse
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ LOOPBACK = ("127.0.0.0/8",)
 class World:
     """A store with one index that tells, and who tells."""
 
-    def __init__(self, data: Path, receiver: Receiver) -> None:
+    def __init__(self, data: Path, receiver: Receiver, workers: Executor) -> None:
         self.data = data
+        self.workers = workers
         self.clock = ManualClock()
         self.store = MemoryIndex(self.clock)
         self.receiver = receiver
@@ -80,6 +81,7 @@ class World:
             store=self.store,
             data=self.data,
             clock=self.clock,
+            workers=self.workers,
             settings=MirrorSettings(allow_networks=allowed, **settings),
             public_url="https://packages.example.org",
             sleep=sleep,
@@ -112,8 +114,9 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with receiving() as receiver:
-        yield World(tmp_path, receiver)
+    with ThreadPoolExecutor(1) as workers:
+        async with receiving() as receiver:
+            yield World(tmp_path, receiver, workers)
 
 
 async def test_the_document_says_what_was_uploaded_and_pushed(world: World) -> None:

@@ -11,11 +11,10 @@ talk to it, equal questions are asked once, and a queue does not grow without en
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final, Literal, Protocol
 
-from pkgindex_core.digests import Sha256, sha256_of
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.ldap.answers import Accepted, Answer, Silent
 from pkgindex_core.engines.ldap.settings import read_settings
 from pkgindex_core.errors import Refused, Unavailable
@@ -23,6 +22,9 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Authenticator, Credentials, Principal
 from pkgindex_core.rules.permissions import ROOT
+from pkgindex_core.tools.single_flight import SingleFlight
+from pkgindex_core.tools.tasks import Tasks
+from pkgindex_core.tools.workers import in_worker
 
 logger = logging.getLogger("pkgindex.ldap")
 
@@ -71,8 +73,8 @@ class LdapAuthenticator:
         self._clock = context.clock
         self._rejects = rejects
         self._patience = patience
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._asking: dict[Sha256, asyncio.Task[Answer]] = {}
+        waiting = Tasks(WAITING_LIMIT, full=lambda: _unavailable("has too many questions waiting"))
+        self._questions: SingleFlight[Answer] = SingleFlight(waiting, turns=AT_ONCE)
         self._silent_until = 0.0
 
     async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
@@ -91,39 +93,23 @@ class LdapAuthenticator:
         if self._clock.monotonic() < self._silent_until:
             raise _unavailable("did not answer a moment ago")
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
-        task = self._asking.get(key)
-        if task is None:
-            if len(self._asking) >= WAITING_LIMIT:
-                raise _unavailable("has too many questions waiting")
-            task = asyncio.get_running_loop().create_task(self._ask(credentials))
-            self._asking[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
-        try:
-            # The question goes on when nobody waits any more: it holds its turn until its thread is free.
-            async with asyncio.timeout(self._patience):
-                return await asyncio.shield(task)
-        except TimeoutError as error:
+        # The question goes on when nobody waits any more: it holds its turn until its thread is free.
+        answer = await self._questions.join(key, lambda: self._ask(credentials)).wait(self._patience)
+        if answer is None:
             self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
-            raise _unavailable("takes too long") from error
+            raise _unavailable("takes too long")
+        return answer
 
     async def _ask(self, credentials: Credentials) -> Answer:
-        async with self._turns:
-            if self._clock.monotonic() < self._silent_until:
-                raise _unavailable("did not answer a moment ago")
-            try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._workers, self._directory.verify, credentials.username, credentials.secret
-                )
-            except Silent as error:
-                self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
-                logger.warning("the LDAP directory does not answer: %s", error)
-                # That line says it all; a cause would be logged once more, with its traceback.
-                raise _unavailable("does not answer") from None
-
-    def _forget(self, key: Sha256, done: asyncio.Task[Answer]) -> None:
-        self._asking.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # seen, even if everybody who waited has gone
+        if self._clock.monotonic() < self._silent_until:  # since it waits for its turn
+            raise _unavailable("did not answer a moment ago")
+        try:
+            return await in_worker(self._workers, self._directory.verify, credentials.username, credentials.secret)
+        except Silent as error:
+            self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
+            logger.warning("the LDAP directory does not answer: %s", error)
+            # That line says it all; a cause would be logged once more, with its traceback.
+            raise _unavailable("does not answer") from None
 
 
 def _could_be_there(credentials: Credentials) -> bool:

@@ -203,12 +203,12 @@ class Applying:
         self._tree_changed()
         for table in ("files", "releases", "attachments"):
             self._tables.end(table, "index_id = ?", of_index)
-        for table in ("tombstones", "segments", "strays", "listed_names", "listings"):
+        for table in ("tombstones", "segments", "kept_pages", "strays", "listed_names", "listings"):
             self._tables.run(f"DELETE FROM {table} WHERE index_id = ?", of_index)  # noqa: S608 - constants, just above
         nothing = encode(PageHead())
         # What has no past, or was born in this very commit, changes in place …
         self._tables.run(
-            "UPDATE standings SET holds = 0, stamp = ?1, file_count = 0, status = '', head = ?2"
+            "UPDATE standings SET holds = 0, stamp = ?1, file_count = 0, status = '', head = ?2, content = ''"
             " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND (mirrored OR born = ?1)",
             (self._tables.serial, nothing, index.id, LIVE),
         )

@@ -1,4 +1,4 @@
-"""What changes of mirrored projects do to the tables: packed segments, strays, the list of names.
+"""What changes of mirrored projects do to the tables: pages in one piece, packed segments, strays, the list of names.
 
 A mirrored project has no past; its rows are changed in place.
 """
@@ -14,6 +14,7 @@ from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import PageRow
 from pkgindex_core.names import ProjectName
 
@@ -39,33 +40,60 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
     known = before if before is not None and before.mirrored else None
     held = known is not None and known.holds
     count = known.file_count if known is not None else 0
-    if count and not held and change.part in {"whole", "first"}:
+    kept = change_rules.kept_rows(change)
+    if count and (kept is not None or not held) and change.part in {"whole", "first"}:
         _forget_files(tables, index_id, project)
         count = 0
-    unseen = (
-        known is not None
-        and known.holds
-        and not change.put
-        and not change.drop
-        and change_rules.looks_the_same(known.head, head)
-    )
+    same_files = kept is None and not change.put and not change.drop
+    unseen = known is not None and known.holds and same_files and change_rules.looks_the_same(known.head, head)
     stamp = known.stamp if known is not None and unseen else tables.serial
-    if change.put or change.drop:
+    if kept is not None:
+        count = len(kept)
+        _keep_page(tables, index_id, project, kept)
+    elif not same_files:
+        if known is not None and known.content:
+            _unfold_page(tables, index_id, project)
         count += _edit_segments(tables, index_id, project, change)
     is_last = change.part in {"whole", "last"}
-    kept = head if is_last else known.head if known is not None and held else None
+    shown = head if is_last else known.head if known is not None and held else None
+    if same_files and known is not None and known.content:
+        content = (
+            known.content if unseen or shown is None else page_content(shown, _kept_page(tables, index_id, project))
+        )
+    else:
+        content = page_content(head, change.kept) if kept is not None else ""
     if known is not None:
-        tables.restand(index_id, project, stamp, kept, count)
+        tables.restand(index_id, project, stamp, shown, count, content=content)
     else:
         if before is not None:
             tables.end("standings", "index_id = ? AND project = ?", (index_id, project))
-        tables.insert_standing(index_id, project, stamp, kept, count, mirrored=True)
-    tables.count(index_id, before, holds=kept is not None)
+        tables.insert_standing(index_id, project, stamp, shown, count, mirrored=True, content=content)
+    tables.count(index_id, before, holds=shown is not None)
 
 
 def _forget_files(tables: Tables, index_id: int, project: ProjectName) -> None:
-    for table in ("segments", "strays"):
+    for table in ("segments", "kept_pages", "strays"):
         tables.run(f"DELETE FROM {table} WHERE index_id = ? AND project = ?", (index_id, project))  # noqa: S608 - constants, just above
+
+
+def _keep_page(tables: Tables, index_id: int, project: ProjectName, rows: KeptRows) -> None:
+    tables.run("REPLACE INTO kept_pages (index_id, project, kept) VALUES (?, ?, ?)", (index_id, project, rows.kept))
+    tables.run_many(
+        "INSERT INTO strays (index_id, filename, project) VALUES (?, ?, ?)",
+        [(index_id, filename, project) for filename in rows.strays],
+    )
+
+
+def _kept_page(tables: Tables, index_id: int, project: ProjectName) -> bytes:
+    row = tables.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
+    return bytes(row[0]) if row else b""
+
+
+def _unfold_page(tables: Tables, index_id: int, project: ProjectName) -> None:
+    """Put the files of a kept page into segments, which take differences. Its strays stay what they are."""
+    rows = list(KeptRows(_kept_page(tables, index_id, project)))
+    tables.run("DELETE FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
+    _store_segment(tables, index_id, project, None, "", rows)
 
 
 def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: MirrorPage) -> int:

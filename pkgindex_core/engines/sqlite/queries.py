@@ -19,11 +19,12 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
+from pkgindex_core.errors import Corrupt
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
     File,
-    IndexConfig,
     Page,
     PageHead,
     PageRow,
@@ -38,11 +39,11 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.stored_configs import decode_config
 
 BATCH: Final = 5_000
 """Rows of a list that are held at once."""
 
-_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
@@ -114,7 +115,7 @@ def tree(reader: Reader, at: int) -> Tree:
     with reader.snapshot():
         serial = tree_serial(reader, at)
         bodies = reader.rows("SELECT body FROM configs WHERE died > ?1 AND born <= ?1", (at,))
-    configs = [_config_decoder.decode(body) for (body,) in bodies]
+    configs = [decode_config(body) for (body,) in bodies]
     return Tree(serial=serial, indexes={config.name: config for config in configs})
 
 
@@ -129,7 +130,7 @@ def standings(reader: Reader, project: ProjectName, order: Sequence[IndexName], 
 def _standings_sql(count: int) -> str:
     marks = ",".join("?" * count)
     return (
-        "SELECT index_id, stamp, holds, file_count, status FROM standings"  # noqa: S608 - only question marks are added
+        "SELECT index_id, stamp, holds, file_count, status, content FROM standings"  # noqa: S608 - only question marks are added
         f" WHERE project = ? AND died > ? AND born <= ? AND index_id IN ({marks})"
     )
 
@@ -137,7 +138,10 @@ def _standings_sql(count: int) -> str:
 def _standing(index: IndexName, row: tuple[Any, ...] | None) -> Standing:
     if row is None:
         return Standing(index=index, stamp=Serial(0), holds=False)
-    return Standing(index=index, stamp=Serial(row[1]), holds=bool(row[2]), file_count=row[3], status=row[4])
+    _, stamp, holds, file_count, status, content = row
+    return Standing(
+        index=index, stamp=Serial(stamp), holds=bool(holds), file_count=file_count, status=status, content=content
+    )
 
 
 class TooLong(msgspec.Struct, frozen=True):
@@ -147,20 +151,22 @@ class TooLong(msgspec.Struct, frozen=True):
 
 
 def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, most: int = LIVE) -> Page | TooLong | None:
-    """A page, unless it has more than `most` files."""
+    """A page, unless it has more than `most` files and is not kept in one piece."""
     index_id = reader.index_id(index)
     with reader.snapshot():
         row = reader.row(
-            "SELECT stamp, mirrored, file_count, head FROM standings"
+            "SELECT stamp, mirrored, file_count, head, content FROM standings"
             " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
             (index_id, project, at, at),
         )
         if row is None:
             return None
-        stamp, mirrored, file_count, encoded_head = row
-        if file_count > most:
+        stamp, mirrored, file_count, encoded_head, content = row
+        if file_count > most and not content:
             return TooLong(file_count)
-        if mirrored:
+        if content:
+            rows: Collection[PageRow] = _kept_rows(reader, index_id, project)
+        elif mirrored:
             rows = _mirrored_rows(reader, index_id, project, file_count)
         else:
             rows = _hosted_rows(reader, index_id, project, at)
@@ -184,6 +190,13 @@ def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName, count: i
     return packed if count >= segments.LONG else tuple(packed)
 
 
+def _kept_rows(reader: Reader, index_id: int, project: ProjectName) -> KeptRows:
+    row = reader.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
+    if row is None:
+        raise Corrupt(f"the page of {project} is not in the index database")
+    return KeptRows(row[0])
+
+
 def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, at: int) -> File | None:
     with reader.snapshot():
         return _file(reader, reader.index_id(index), project, filename, at)
@@ -191,7 +204,7 @@ def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, 
 
 def _file(reader: Reader, index_id: int, project: ProjectName, filename: str, at: int) -> File | None:
     row = reader.row(
-        "SELECT mirrored FROM standings"
+        "SELECT mirrored, content FROM standings"
         " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
         (index_id, project, at, at),
     )
@@ -200,6 +213,8 @@ def _file(reader: Reader, index_id: int, project: ProjectName, filename: str, at
     if not row[0]:
         found = _hosted_file(reader, index_id, filename, at)
         return found[1] if found is not None and found[0] == project else None
+    if row[1]:
+        return _kept_rows(reader, index_id, project).find(filename)
     packed = reader.row(
         "SELECT rows FROM segments WHERE index_id = ? AND project = ? AND low <= ? ORDER BY low DESC LIMIT 1",
         (index_id, project, filename),
@@ -383,14 +398,24 @@ Place = tuple[int, str, str]
 """Where an iteration over segments stands: index, project, low."""
 
 
+_LAST: Final = "\U0010ffff"
+"""Where an iteration meets the page in one piece: behind all segments of its project. A page that is put into one piece while its
+segments are walked through is met as that, and one that is put into segments was met before."""
+
+
 def mirrored_blobs(reader: Reader, after: Place | None) -> tuple[Place | None, Sequence[Sha256]]:
-    """The same for a batch of segments, which split upwards only."""
+    """The same for a batch of pages and segments, which split upwards only."""
     found = reader.rows(
-        "SELECT index_id, project, low, rows FROM segments"
-        " WHERE (index_id, project, low) > (?, ?, ?) ORDER BY index_id, project, low LIMIT 200",
-        after or (-1, "", ""),
+        "SELECT index_id, project, low, rows, 0 FROM segments"
+        " WHERE (index_id, project) >= (?1, ?2) AND (index_id, project, low) > (?1, ?2, ?3)"
+        " UNION ALL SELECT index_id, project, ?4, kept, 1 FROM kept_pages"
+        " WHERE (index_id, project) >= (?1, ?2) AND (index_id, project, ?4) > (?1, ?2, ?3)"
+        " ORDER BY index_id, project, low LIMIT 200",
+        (*(after or (-1, "", "")), _LAST),
     )
-    digests = [digest for *_, data in found for digest in segments.blobs(segments.unpack(data))]
+    digests: list[Sha256] = []
+    for *_, data, is_kept in found:
+        digests += KeptRows(data).blobs() if is_kept else segments.blobs(segments.unpack(data))
     return (found[-1][:3] if found else None), digests
 
 
@@ -433,6 +458,11 @@ def problems(reader: Reader) -> Sequence[str]:
         (LIVE,),
     )
     found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
+    missing = reader.rows(
+        "SELECT name, project FROM standings JOIN index_names ON index_names.id = index_id WHERE content != '' AND NOT EXISTS"
+        " (SELECT 1 FROM kept_pages WHERE kept_pages.index_id = standings.index_id AND kept_pages.project = standings.project)"
+    )
+    found += [f"the page of {project} in {name} is not there" for name, project in missing]
     return found
 
 

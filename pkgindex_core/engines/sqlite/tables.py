@@ -15,9 +15,9 @@ from msgspec import Struct
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.models import IndexConfig, PageHead
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.stored_configs import decode_config
 
 encode = msgspec.msgpack.Encoder().encode
-_config_decoder = msgspec.msgpack.Decoder(IndexConfig)
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 
 
@@ -37,6 +37,7 @@ class Held(Struct, frozen=True):
     holds: bool
     file_count: int
     head: PageHead
+    content: str
 
 
 class Tables:
@@ -53,18 +54,18 @@ class Tables:
         )
         if row is None:
             return Index(-1, None)
-        return Index(row[0], _config_decoder.decode(row[1]) if row[1] is not None else None)
+        return Index(row[0], decode_config(row[1]) if row[1] is not None else None)
 
     def held(self, index_id: int, project: ProjectName) -> Held | None:
         row = self.row(
-            "SELECT born, stamp, mirrored, holds, file_count, head FROM standings"
+            "SELECT born, stamp, mirrored, holds, file_count, head, content FROM standings"
             " WHERE index_id = ? AND project = ? AND died = ?",
             (index_id, project, LIVE),
         )
         if row is None:
             return None
-        born, stamp, mirrored, holds, file_count, head = row
-        return Held(born, stamp, bool(mirrored), bool(holds), file_count, _head_decoder.decode(head))
+        born, stamp, mirrored, holds, file_count, head, content = row
+        return Held(born, stamp, bool(mirrored), bool(holds), file_count, _head_decoder.decode(head), content)
 
     def stand(
         self, index_id: int, project: ProjectName, before: Held | None, head: PageHead | None, file_count: int
@@ -76,11 +77,20 @@ class Tables:
         self.count(index_id, before, holds=head is not None)
 
     def insert_standing(
-        self, index_id: int, project: ProjectName, stamp: int, head: PageHead | None, file_count: int, *, mirrored: bool
+        self,
+        index_id: int,
+        project: ProjectName,
+        stamp: int,
+        head: PageHead | None,
+        file_count: int,
+        *,
+        mirrored: bool,
+        content: str = "",
     ) -> None:
         self.run(
-            "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO standings"
+            " (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 index_id,
                 project,
@@ -92,13 +102,23 @@ class Tables:
                 file_count,
                 head.status if head else "",
                 encode(head or PageHead()),
+                content,
             ),
         )
 
-    def restand(self, index_id: int, project: ProjectName, stamp: int, head: PageHead | None, file_count: int) -> None:
+    def restand(
+        self,
+        index_id: int,
+        project: ProjectName,
+        stamp: int,
+        head: PageHead | None,
+        file_count: int,
+        *,
+        content: str = "",
+    ) -> None:
         """Change a mirrored project's row in place."""
         self.run(
-            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?"
+            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?"
             " WHERE index_id = ? AND project = ? AND died = ?",
             (
                 stamp,
@@ -106,6 +126,7 @@ class Tables:
                 file_count,
                 head.status if head else "",
                 encode(head or PageHead()),
+                content,
                 index_id,
                 project,
                 LIVE,

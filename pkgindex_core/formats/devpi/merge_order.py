@@ -46,7 +46,7 @@ def _traversed(tree: Tree, start: IndexName) -> tuple[list[IndexName], list[_Pat
             continue
         if base not in tree.indexes:
             missing.add(base)
-        elif tree.indexes[base].is_mirror:
+        elif tree.indexes[base].mirrored:
             postponed.append((*path, base))
         else:
             todo.append(((*path, base), _bases(tree, base)))
@@ -56,4 +56,4 @@ def _traversed(tree: Tree, start: IndexName) -> tuple[list[IndexName], list[_Pat
 def _bases(tree: Tree, index: IndexName) -> list[IndexName]:
     """The bases of an index, the next one last."""
     config = tree.indexes[index]
-    return [] if config.is_mirror else list(reversed(config.bases))
+    return [] if config.mirrored else list(reversed(config.bases))

@@ -38,6 +38,7 @@ from pkgindex_core.rules.devpi7_options import (
     with_open_project,
 )
 from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.kept_options import mirror_options, whitelist, with_options
 
 IMPORTER: Final = "[import devpi]"
 """Who commits what came from a dump, and who did what a dump does not say who did."""
@@ -87,19 +88,16 @@ def translated_index(found: DumpIndex, known: IndexOptions) -> tuple[IndexConfig
     given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
     if "pypi_whitelist" in given:  # its name before devpi 3
         given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))
-    defaults: dict[str, Any] = {}
-    if kind != "mirror":  # what a missing key means to devpi
-        defaults = {"acl_upload": (owner(name),), "acl_toxresult_upload": (ANONYMOUS,)}
+    config = known.blank(name, kind)
+    if not config.mirrored:  # what a missing key means to devpi
+        config = replace(config, acl_upload=(owner(name),), acl_toxresult_upload=(ANONYMOUS,))
         if not found.of_devpi_7:
-            defaults["mirror_whitelist_inheritance"] = "union"
-    config = IndexConfig(name=name, type=kind, read_only=kind not in known.types, acl_read=(ANONYMOUS,), **defaults)
-    if kind in known.types:
-        config = replace(config, read_only=not known.types[kind].takes_uploads)
+            config = with_options(config, mirror_whitelist_inheritance="union")
     config, remarks = known.taken_over(config, given)
     config = _with_project_rules(config, found.projects, remarks)
     if kind not in known.types:
         remarks.insert(0, f"its type {kind!r} is not known here: it is kept with its files and takes no uploads")
-    if config.is_mirror and not config.mirror_url:
+    if config.mirrored and not mirror_options(config).url:
         remarks.append("it names no upstream: set mirror_url, until then only the files that came along are served")
     return config, remarks
 
@@ -115,14 +113,14 @@ def _with_project_rules(
         left = sorted(set(own) - {"name", PROJECT_RULES})
         if left:
             remarks.append(f"options of the project {raw} that are not known here were left out: {', '.join(left)}")
-        if PROJECT_RULES not in own or config.is_mirror:
+        if PROJECT_RULES not in own or config.mirrored:
             continue
         project = translated_project(raw)
         try:
             opened = project_rules(own[PROJECT_RULES])
         except Refused as error:
             remarks.append(f"the rules of the project {raw} were left out: {'; '.join(error.problems)}")
-            if EVERY_NAME in config.mirror_whitelist:
+            if EVERY_NAME in whitelist(config):
                 config = with_index_rules(config, (BLOCK_REMOTE,))
                 remarks.append(f"{INDEX_RULES}={ALLOW_ALL} was left out: it would open the project {raw} as well")
             continue

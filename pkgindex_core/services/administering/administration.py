@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -32,10 +32,10 @@ from pkgindex_core.changes import (
     UserIs,
 )
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Conflict, Denied, Missing, PkgIndexError, Refused, RequirementFailed
+from pkgindex_core.errors import Conflict, Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_user_name
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import IndexStore, Passwords, Principal
 from pkgindex_core.rules import option_values
 from pkgindex_core.rules.access import (
     allowed_index,
@@ -46,18 +46,14 @@ from pkgindex_core.rules.access import (
 )
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
-
-if TYPE_CHECKING:  # what hashes is heavy, and commands want the constants
-    from pkgindex_core.tools.passwords import PasswordPool
 
 ROOT: Final = "root"
 PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
 """In the data directory: the generated password of `root`, until somebody changes it."""
 STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
-_TRIES: Final = 5
-
-Outcome = TypeVar("Outcome")
+_TURNS: Final = 5
 
 
 class OwnerLimits(Struct, frozen=True, kw_only=True):
@@ -75,7 +71,7 @@ class Administration:
         self,
         *,
         store: IndexStore,
-        passwords: PasswordPool,
+        passwords: Passwords,
         options: IndexOptions,
         workers: Executor,
         clock: Clock,
@@ -145,7 +141,7 @@ class Administration:
             details["custom_data"] = option_values.anything(custom_data)
         hashed: list[str] = []
 
-        async def attempt() -> User:
+        async def attempt(_: int) -> User:
             before = await self._visible_user(name, principal)
             user = replace(before, **details)
             if (
@@ -169,20 +165,21 @@ class Administration:
             await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
             return user
 
-        return await _retried(
-            attempt, upon=(RequirementFailed, Missing)
-        )  # missing: a log-in that has just ended by itself
+        # Missing: a log-in that has just ended by itself.
+        return await until_committed(attempt, upon=(RequirementFailed, Missing), turns=_TURNS)
 
     async def delete_user(self, name: str, *, principal: Principal) -> None:
         """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
 
-        async def attempt() -> None:
+        async def attempt(_: int) -> None:
             owned = await self.check_user_deletion(name, principal)
             changes: list[Change] = [DropIndex(config.name) for config in owned]
             same = [IndexIs(config) for config in owned]
             await self._store.apply([*changes, DropUser(name)], who=principal.label, require=same)
 
-        await _retried(attempt, upon=Conflict)  # an index that was made meanwhile stands in the way of `DropUser`
+        await until_committed(
+            attempt, upon=Conflict, turns=_TURNS
+        )  # an index that was made meanwhile stands in the way of `DropUser`
 
     async def check_user_change(self, name: str, principal: Principal) -> None:
         """Raise what changing this user would raise, before it is known what is to change: a password, or something else."""
@@ -228,7 +225,7 @@ class Administration:
         """
         name = parse_index_name(raw)
 
-        async def attempt() -> IndexConfig:
+        async def attempt(_: int) -> IndexConfig:
             first = await self.check_new_index(raw, principal)
             tree = await self._store.tree()
             seen = readable_tree(tree, principal)
@@ -239,7 +236,7 @@ class Administration:
             await self._store.apply([*first, PutIndex(config)], who=principal.label, require=absent)
             return config
 
-        return await _retried(attempt)
+        return await until_committed(attempt, turns=_TURNS)
 
     async def modify_index(
         self,
@@ -255,7 +252,7 @@ class Administration:
         `beside` tells what else goes into the commit, under which conditions; it is asked again for each attempt.
         """
 
-        async def attempt() -> IndexConfig:
+        async def attempt(_: int) -> IndexConfig:
             tree = await self._store.tree()
             config = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
             seen = readable_tree(tree, principal)
@@ -274,16 +271,16 @@ class Administration:
             await self._store.apply(changes, who=principal.label, require=[IndexIs(config), *require])
             return changed
 
-        return await _retried(attempt)
+        return await until_committed(attempt, turns=_TURNS)
 
     async def delete_index(self, name: IndexName, *, principal: Principal) -> None:
         """Remove an index with all that is in it; only a volatile one."""
 
-        async def attempt() -> None:
+        async def attempt(_: int) -> None:
             config = await self.check_index_deletion(name, principal)
             await self._store.apply([DropIndex(name)], who=principal.label, require=[IndexIs(config)])
 
-        await _retried(attempt)
+        await until_committed(attempt, turns=_TURNS)
 
     async def check_index_deletion(self, name: IndexName, principal: Principal) -> IndexConfig:
         """Raise what removing this index would raise; return it."""
@@ -304,7 +301,7 @@ class Administration:
         if status not in STATUSES:
             raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(STATUSES)}")
         page = await self._store.page(index, project)
-        if page is None or config.is_mirror:
+        if page is None or config.mirrored:
             raise Missing("project", project, hint=f"only projects that are hosted in {index} can be marked there")
         head = replace(page.head, status=status, status_reason=reason)
         same = ProjectAt(index, project, page.stamp)
@@ -366,17 +363,3 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
             raise Refused(f"cannot read the option {pair!r}", hint="write key=value, for example bases=root/pypi")
         options[key] = value
     return options
-
-
-async def _retried(
-    attempt: Callable[[], Awaitable[Outcome]],
-    *,
-    upon: type[PkgIndexError] | tuple[type[PkgIndexError], ...] = RequirementFailed,
-) -> Outcome:
-    """Read, decide and write again when what was read has changed meanwhile."""
-    for _ in range(_TRIES - 1):
-        try:
-            return await attempt()
-        except upon:
-            continue
-    return await attempt()

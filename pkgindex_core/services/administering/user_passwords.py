@@ -15,17 +15,16 @@ from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import User
 from pkgindex_core.protocols import Credentials, Principal
-from pkgindex_core.tools.passwords import PasswordPool
 
 
 class UserPasswords:
     """Knows the passwords of users that are kept here."""
 
     def __init__(self, context: Context) -> None:
-        if context.index_store is None:
-            raise LookupError("users need an index store")
+        if context.index_store is None or context.passwords is None:
+            raise LookupError("users need an index store and what hashes passwords")
         self._store = context.index_store
-        self._passwords = PasswordPool(context.workers)
+        self._passwords = context.passwords
 
     async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
         user = await self._store.user(credentials.username)

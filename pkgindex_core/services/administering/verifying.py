@@ -140,8 +140,8 @@ class Verifying:
                 project = ProjectName(row.name)
                 page = await self._store.page(name, project)
                 files = [decode_file(each.body) for each in page.rows] if page is not None else []
-                attachments = [] if config.is_mirror else await self._store.attachments(name, project)
-                yield [*_owners(name, project, files, attachments, mirrored=config.is_mirror)]
+                attachments = [] if config.mirrored else await self._store.attachments(name, project)
+                yield [*_owners(name, project, files, attachments, mirrored=config.mirrored)]
 
     async def is_whole(self, key: Sha256) -> bool:
         """Whether a blob is there and has the bytes of its name."""

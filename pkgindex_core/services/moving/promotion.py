@@ -45,6 +45,7 @@ from pkgindex_core.rules.promoting import Moved, Push, plan_push
 from pkgindex_core.services.moving.parcels import Parcel, Parcels
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
 
@@ -72,6 +73,7 @@ class Promotion:
         *,
         store: IndexStore,
         blobs: BlobStore,
+        sources: Sources,
         parcels: Parcels,
         checks: Sequence[UploadCheck],
         workers: Executor,
@@ -79,6 +81,7 @@ class Promotion:
     ) -> None:
         self._store = store
         self._blobs = blobs
+        self._sources = sources
         self._parcels = parcels
         self._checks = checks
         self._workers = workers
@@ -131,7 +134,7 @@ class Promotion:
                 ProjectAt(target, project, standing.stamp),
                 *plan.guards,
             ]
-            commit = await self._store.apply(plan.changes, who=principal.label, require=guards)
+            commit = await self._sources.of(goal).put(goal, plan.changes, who=principal.label, require=guards)
             failpoint("push.committed")
             return Promoted(source=source, target=target, project=project, moved=plan.moved, changed=commit is not None)
 

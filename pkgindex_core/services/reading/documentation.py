@@ -34,8 +34,8 @@ from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.services.writing.documentation_uploads import KIND
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
 from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
@@ -105,7 +105,7 @@ class Documentation:
         self._directories: BoundedCache[Sha256, Directory] = BoundedCache(
             _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
         )
-        self._reading: Building[Directory] = Building()
+        self._reading: SingleFlight[Directory] = SingleFlight()
 
     async def find(self, index: IndexName, project: ProjectName, version: str, *, principal: Principal) -> Found:
         """The documentation of a version, `latest` or `stable`, of the first layer that has any of these.

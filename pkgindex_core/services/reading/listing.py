@@ -38,8 +38,8 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.pages import Bodies, PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.tools.building import Building
 from pkgindex_core.tools.name_streams import Part, Rows, held, joined, json_array, side_by_side, united, without
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
@@ -80,7 +80,7 @@ class Listings:
         self._renderers = renderers
         self._bodies = bodies
         self._workers = workers
-        self._writing: Building[bytes] = Building()
+        self._writing: SingleFlight[bytes] = SingleFlight()
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None

@@ -26,7 +26,7 @@ from pkgindex_core.rules.stamping import LayerStamp, coded, etag, matches, recip
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _BUILD_TURNS = 5
@@ -97,7 +97,7 @@ class Pages:
         self._workers = workers
         self._clock = clock
         self._tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
-        self._building: Building[bytes] = Building()
+        self._building: SingleFlight[bytes] = SingleFlight()
 
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.

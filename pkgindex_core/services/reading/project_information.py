@@ -26,11 +26,11 @@ from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _TURNS: Final = 2
-_LATEST: Final = 8
+_LATEST_BYTES: Final = 16 << 20
 """Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
 
 
@@ -67,8 +67,11 @@ class ProjectInformation:
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._building: Building[tuple[bytes, str]] = Building(turns=_TURNS)
-        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(_LATEST)
+        self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
+        # A document that is larger than all that may be kept is kept alone: its readers ask for it again.
+        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(
+            _LATEST_BYTES, size_of=lambda built: min(len(built[0]), _LATEST_BYTES)
+        )
 
     async def document(
         self,

@@ -35,7 +35,7 @@ from pkgindex_core.rules.resolution import Layer as ResolvedLayer
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.tools.building import Building
+from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 PIECE: Final = 64 * 1024
@@ -74,8 +74,8 @@ class Versions:
         self._filters = filters
         self._workers = workers
         self._clock = clock
-        self._building: Building[Outline] = Building(turns=_TURNS)
-        self._building_large: Building[Outline] = Building(turns=_TURNS_OF_LARGE)
+        self._building: SingleFlight[Outline] = SingleFlight(turns=_TURNS)
+        self._building_large: SingleFlight[Outline] = SingleFlight(turns=_TURNS_OF_LARGE)
         self._outlines: WeakValueDictionary[Hashable, Outline] = WeakValueDictionary()
 
     async def project(

@@ -50,6 +50,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
 
@@ -79,9 +80,17 @@ class FileUploads:
     """Keeps distributions in hosted indexes."""
 
     def __init__(
-        self, *, store: IndexStore, blobs: BlobStore, checks: Sequence[UploadCheck], workers: Executor, clock: Clock
+        self,
+        *,
+        store: IndexStore,
+        blobs: BlobStore,
+        sources: Sources,
+        checks: Sequence[UploadCheck],
+        workers: Executor,
+        clock: Clock,
     ) -> None:
         self._store = store
+        self._sources = sources
         self._blobs = blobs
         self._checks = checks
         self._workers = workers
@@ -120,6 +129,7 @@ class _FileUpload:
         principal: Principal,
     ) -> None:
         self._store = service._store
+        self._sources = service._sources
         self._blobs = service._blobs
         self._checks = service._checks
         self._workers = service._workers
@@ -182,7 +192,8 @@ class _FileUpload:
                 changes.append(PutRelease(index, self._name.project, release))
             if self._name.kind == "sdist" or taken is not None or relies:
                 guards.append(ProjectAt(index, self._name.project, stamp))
-            await self._store.apply(changes, who=self._principal.label, require=guards)
+            source = self._sources.of(self._config)
+            await source.put(self._config, changes, who=self._principal.label, require=guards)
             return Published(
                 index=index, project=self._name.project, file=file, created=True, warnings=arrival.warnings
             )

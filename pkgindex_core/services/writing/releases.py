@@ -71,7 +71,7 @@ class Releases:
             page = await self._page(config, project)
             row = next((row for row in page.rows if row.filename == filename), None)
             changes: list[Change]
-            if config.is_mirror and row is not None:
+            if config.mirrored and row is not None:
                 changes = [DropMirrorPage(index, project)]
             else:
                 attachments = await self._store.attachments(index, project)
@@ -92,8 +92,8 @@ class Releases:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
-            changes: list[Change] = [DropMirrorPage(index, project)] if names and config.is_mirror else []
-            if not config.is_mirror:
+            changes: list[Change] = [DropMirrorPage(index, project)] if names and config.mirrored else []
+            if not config.mirrored:
                 changes += [DropFile(index, project, name) for name in names]
                 changes += await self._metadata(page, version, await self._store.attachments(index, project))
             if not changes:
@@ -116,7 +116,7 @@ class Releases:
         (standing,) = await self._store.standings(project, [index])
         if not standing.holds:
             raise Missing("project", project, message="project not found")
-        change = DropMirrorPage(index, project) if config.is_mirror else DropProject(index, project)
+        change = DropMirrorPage(index, project) if config.mirrored else DropProject(index, project)
         await self._store.apply([change], who=principal.label, require=[IndexIs(config)])
 
     async def may_delete_project(

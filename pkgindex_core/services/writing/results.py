@@ -59,8 +59,8 @@ class Results:
         decision = permits(
             principal, Action.UPLOAD_RESULTS, index=config, project=project, some_project=project is None
         )
-        if config.is_mirror or not decision.allowed:
-            reason = "a mirror keeps no test results" if config.is_mirror else decision.reason
+        if config.mirrored or not decision.allowed:
+            reason = "a mirror keeps no test results" if config.mirrored else decision.reason
             raise Denied(FORBIDDEN, anonymous=principal.name is None, hint=reason)
         hosted_index(tree, index, principal, Action.UPLOAD_RESULTS, project=project, some_project=project is None)
 

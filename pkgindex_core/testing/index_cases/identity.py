@@ -10,6 +10,7 @@ from pkgindex_core.changes import (
     DropToken,
     DropUser,
     FileAbsent,
+    IndexIs,
     MirrorNames,
     MirrorPage,
     PutFile,
@@ -150,17 +151,23 @@ class TreeCases(IndexStoreCases):
             volatile=False,
             acl_read=(),
             acl_upload=("ann", ":AUTHENTICATED:"),
-            mirror_whitelist=("*",),
-            mirror_whitelist_inheritance="union",
             title="Ünïcode",
             description="…",
             custom_data=[1, "two"],
-            options={"plugin": {"x": 1}},
+            options={"mirror_whitelist": ["*"], "mirror_whitelist_inheritance": "union", "plugin": {"x": 1}},
         )
         serial = await self.commit(PutUser(user("ann")), PutIndex(config))
         tree = await self.store.tree()
         assert tree.indexes == {DEV: config}
         assert tree.serial == serial
+
+    async def test_a_configuration_made_with_tuples_is_what_is_stored(self) -> None:
+        config = stage(DEV, options={"mirror_whitelist": ("*", "six"), "plugin": {"x": [(1, (2,))]}})
+        await self.commit(PutUser(user("ann")), PutIndex(config))
+        assert (await self.store.tree()).indexes == {DEV: config}
+        serial = await self.commit(PutIndex(config), require=[IndexIs(config)])
+        (commit,) = await self.store.commits(Serial(serial - 1))
+        assert commit.changes == (PutIndex(config),)
 
     async def test_the_tree_changes_with_configurations_only(self) -> None:
         serial = await self.seed()
@@ -201,7 +208,28 @@ class TreeCases(IndexStoreCases):
         await self.seed()
         with pytest.raises(Conflict):
             await self.commit(PutIndex(mirror(DEV)))
-        assert not (await self.store.tree()).indexes[DEV].is_mirror
+        assert not (await self.store.tree()).indexes[DEV].mirrored
+
+    async def test_an_index_never_becomes_mirrored_or_hosted(self) -> None:
+        await self.commit(
+            PutUser(user("ann")), PutIndex(stage(DEV, type="own")), PutIndex(stage(PROD, type="own", mirrored=True))
+        )
+        for config in (stage(DEV, type="own", mirrored=True), stage(PROD, type="own")):
+            with pytest.raises(Conflict):
+                await self.commit(PutIndex(config))
+        indexes = (await self.store.tree()).indexes
+        assert (indexes[DEV].mirrored, indexes[PROD].mirrored) == (False, True)
+
+    async def test_what_an_index_holds_goes_by_what_is_stored_of_it_and_not_by_its_type(self) -> None:
+        await self.commit(
+            PutUser(user("ann")), PutIndex(stage(DEV, type="own")), PutIndex(stage(PROD, type="own", mirrored=True))
+        )
+        for index, page in ((DEV, PutFile(DEV, DEMO, hosted("demo-1.zip"))), (PROD, MirrorPage(PROD, DEMO, head()))):
+            await self.commit(page)
+            assert await self.store.page(index, DEMO) is not None
+        for change in (PutFile(PROD, DEMO, hosted("demo-2.zip")), MirrorPage(DEV, DEMO, head())):
+            with pytest.raises(Conflict):
+                await self.commit(change)
 
     async def test_dropping_no_index_is_missing(self) -> None:
         await self.seed()

@@ -8,6 +8,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.testing.configs import mirror_config
 
 START: Final = Timestamp(1_700_000_000_000_000)
 SECOND: Final = 1_000_000
@@ -57,7 +58,7 @@ def stage(name: IndexName, **options: Any) -> IndexConfig:
 
 
 def mirror(name: IndexName, **options: Any) -> IndexConfig:
-    return IndexConfig(name=name, type="mirror", mirror_url="https://example.org/simple/", **options)
+    return mirror_config(name, "https://example.org/simple/", **options)
 
 
 def user(name: str, **fields: Any) -> User:

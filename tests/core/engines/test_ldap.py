@@ -17,7 +17,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.ldap import authenticator as authenticator_module
 from pkgindex_core.engines.ldap import make_ldap
 from pkgindex_core.engines.ldap.answers import Accepted, Answer, Silent
-from pkgindex_core.engines.ldap.authenticator import AT_ONCE, PAUSE_SECONDS, LdapAuthenticator
+from pkgindex_core.engines.ldap.authenticator import AT_ONCE, PAUSE_SECONDS, WAITING_LIMIT, LdapAuthenticator
 from pkgindex_core.engines.ldap.settings import read_settings
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context
@@ -223,6 +223,20 @@ def scripted(workers: ThreadPoolExecutor, *, patience: float = 30.0) -> tuple[Sc
     fake, clock = Scripted(), MovedClock()
     context = Context(data=Path(), clock=clock, workers=workers)
     return fake, LdapAuthenticator(fake, context, rejects=False, patience=patience), clock
+
+
+async def test_a_full_queue_refuses_new_questions_and_lets_the_same_ones_join() -> None:
+    with ThreadPoolExecutor(4) as workers:
+        fake, asked, _ = scripted(workers)
+        waiting = [asyncio.create_task(asked.authenticate(given(f"user{n}", "a"))) for n in range(WAITING_LIMIT)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="too many questions waiting") as raised:
+            await asked.authenticate(given("anna", "a"))
+        assert raised.value.retry_after
+        joined = asyncio.create_task(asked.authenticate(given("user0", "a")))
+        fake.gate.set()
+        assert await joined == (await asyncio.gather(*waiting))[0]
+        assert len(fake.asked) == WAITING_LIMIT
 
 
 async def test_equal_questions_are_asked_once_and_only_a_few_at_a_time() -> None:

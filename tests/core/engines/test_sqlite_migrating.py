@@ -7,31 +7,47 @@ from pathlib import Path
 import apsw
 import pytest
 
-from pkgindex_core.changes import AttachmentAbsent, FileAbsent, PutAttachment, PutFile, PutRelease
+from pkgindex_core.changes import (
+    AttachmentAbsent,
+    Commit,
+    FileAbsent,
+    IndexIs,
+    MirrorPage,
+    PutAttachment,
+    PutFile,
+    PutRelease,
+)
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.engines.sql.migrations import migrations
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import RequirementFailed
+from pkgindex_core.formats.store_dump import Segment, SegmentReader
 from pkgindex_core.models import Attachment, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.rules.kept_options import MirrorOptions, mirror_options, whitelist
 from pkgindex_core.testing.index_cases.values import ManualClock, hosted
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "index-schema-1.sql"
-DEV, MIRROR = IndexName("ann/dev"), IndexName("root/mirror")
+GOLDEN = Path(__file__).parents[2] / "golden"
+DEV, MIRROR, SECOND = IndexName("ann/dev"), IndexName("root/mirror"), IndexName("root/second")
+URL = "https://example.org/simple/"
 DEMO, OTHER, SIX = ProjectName("demo"), ProjectName("other"), ProjectName("six")
+
+
+def database(path: Path, schema: int) -> Path:
+    """A database as the program of that time wrote it."""
+    connection = apsw.Connection(str(path))
+    for _ in connection.execute((GOLDEN / f"index-schema-{schema}.sql").read_text()):
+        pass
+    assert connection.execute("SELECT max(number) FROM migrations").get == schema
+    connection.close()
+    return path
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "index.db"
-    connection = apsw.Connection(str(path))
-    for _ in connection.execute(GOLDEN.read_text()):
-        pass
-    assert connection.execute("SELECT max(number) FROM migrations").get == 1
-    connection.close()
-    return path
+    return database(tmp_path / "index.db", 1)
 
 
 async def test_everything_of_schema_1_is_there(path: Path) -> None:
@@ -46,7 +62,9 @@ async def test_everything_of_schema_1_is_there(path: Path) -> None:
         assert [token.name for token in await store.tokens("ann")] == ["ci"]
         tree = await store.tree()
         assert tree.indexes[DEV].bases == (MIRROR,)
-        assert tree.indexes[MIRROR].mirror_credentials == "a:b"
+        assert mirror_options(tree.indexes[MIRROR]).credentials == "a:b"
+        assert (whitelist(tree.indexes[DEV]), mirror_options(tree.indexes[MIRROR]).url) == (["six"], URL)
+        assert (tree.indexes[DEV].mirrored, tree.indexes[MIRROR].mirrored) == (False, True)
         page = await store.page(DEV, DEMO)
         assert page is not None
         files = {row.filename: decode_file(row.body) for row in page.rows}
@@ -113,3 +131,68 @@ async def test_its_log_can_be_replayed(path: Path) -> None:
     finally:
         await store.close()
         await fresh.close()
+
+
+async def test_everything_of_schema_2_is_there(tmp_path: Path) -> None:
+    store = await SqliteIndex.open(database(tmp_path / "index.db", 2), ManualClock())
+    try:
+        assert await store.check() == []
+        assert await store.head() == 8
+        tree = await store.tree()
+        assert {name for name, config in tree.indexes.items() if config.mirrored} == {MIRROR, SECOND}
+        assert mirror_options(tree.indexes[MIRROR]) == MirrorOptions(
+            url=URL,
+            credentials="a:b",
+            cache_expiry=60,
+            use_external_urls=True,
+            no_project_list=True,
+            ignore_serial_header=True,
+            absent_statuses=(404, 410, 403),
+            web_url_fmt="https://example.org/project/{name}/",
+        )
+        assert mirror_options(tree.indexes[SECOND]) == MirrorOptions()
+        assert tree.indexes[DEV].options == {
+            "mirror_whitelist": ["six", "*"],
+            "mirror_whitelist_inheritance": "union",
+            "plugin": {"x": [1, "two"]},
+        }
+        assert tree.indexes[IndexName("ann/gate")].options == {"constraints": ["six<2", "*"]}
+        before = (await store.tree(at=Serial(5))).indexes[MIRROR]
+        assert (before.mirrored, mirror_options(before).url) == (True, "https://first.example.org/simple/")
+        (release,) = await store.releases(DEV, DEMO)
+        assert (release.version, release.metadata) == ("1.0", b'{"summary": "one"}')
+        assert [each.filename for each in await store.attachments(DEV, DEMO)] == ["demo-1.0.doc.zip"]
+        mirrored = await store.page(MIRROR, SIX)
+        assert mirrored is not None
+        assert len(mirrored.rows) == 2
+        learned = MirrorPage(MIRROR, SIX, mirrored.head, put=(hosted("six-1.2.tar.gz"),))
+        assert await store.apply([learned], who="[mirror]", require=[IndexIs(tree.indexes[MIRROR])]) is not None
+    finally:
+        await store.close()
+
+
+def golden_dump() -> list[Commit]:
+    """The commits of a dump, as the program of that time wrote them."""
+    lines = (GOLDEN / "store-dump-1.jsonl").read_bytes().splitlines(keepends=True)
+    reader = SegmentReader(Segment(Serial(1), Serial(8)))
+    reader.check(lines)
+    return list(reader.commits(lines))
+
+
+async def test_a_dump_and_a_log_of_that_time_are_one_history(tmp_path: Path) -> None:
+    """Every change that an earlier program logged or dumped still means the same."""
+    store = await SqliteIndex.open(database(tmp_path / "index.db", 2), ManualClock())
+    others = [
+        MemoryIndex(ManualClock()),
+        await SqliteIndex.open(tmp_path / "other.db", ManualClock()),
+    ]
+    try:
+        commits = golden_dump()
+        assert commits == await store.commits(Serial(0))
+        for other in others:
+            await other.replay(commits)
+            for at in (None, Serial(2), Serial(5)):
+                assert await other.tree(at=at) == await store.tree(at=at)
+    finally:
+        for each in (store, *others):
+            await each.close()

@@ -19,8 +19,10 @@ from pkgindex_core.engines.sqlite import database
 from pkgindex_core.engines.sqlite.checksums import file_system
 from pkgindex_core.engines.sqlite_index import SqliteIndex, open_sqlite
 from pkgindex_core.errors import Corrupt, PkgIndexError, Refused, Unavailable
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import PageHead, Serial
+from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import (
     DEMO,
     DEV,
@@ -257,14 +259,17 @@ class TestCheck:
         )
         await store.apply([PutFile(DEV, DEMO, hosted("demo-1.zip"))], who="test")
         await store.apply([MirrorPage(MIRROR, DEMO, PageHead(), put=(mirrored("demo-1.zip"),))], who="test")
+        page = keep(DEMO, [mirrored("demo-1.zip")])
+        await store.apply([MirrorPage(MIRROR, ProjectName("kept"), PageHead(), kept=page.kept)], who="test")
         await store.close()
         return path
 
     @pytest.mark.parametrize(
         ("damage", "finding"),
         [
-            ("DELETE FROM commits WHERE serial = 2", "the log has 2 commits but its last serial is 3"),
+            ("DELETE FROM commits WHERE serial = 2", "the log has 3 commits but its last serial is 4"),
             ("UPDATE index_names SET project_count = 9", "counts 9 projects but holds 1"),
+            ("DELETE FROM kept_pages", "the page of kept in root/mirror is not there"),
             ("UPDATE files SET index_id = 77", "refers to a row of index_names that is not there"),
         ],
     )

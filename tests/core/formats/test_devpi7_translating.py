@@ -15,6 +15,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.admission import MirrorWhitelist
 from pkgindex_core.rules.devpi7_options import ALLOW_ALL, BLOCK_REMOTE, TRUST_NOT_REMOTE
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES, IndexOptions
+from pkgindex_core.rules.kept_options import mirror_options, unites_whitelists, whitelist
 from pkgindex_core.rules.lineage import lineage
 
 OPTIONS = IndexOptions(
@@ -101,15 +102,15 @@ class TestDumps:
 
     def test_whose_rules_count_is_not_said_and_then_they_are_its_own(self) -> None:
         """In a dump of devpi 6 the missing key is the wider one."""
-        assert self.told(config={"type": "local"})[0].mirror_whitelist_inheritance == "intersection"
+        assert not unites_whitelists(self.told(config={"type": "local"})[0])
         before = DumpIndex(name=NAME, config={"type": "stage"})
-        assert translated_index(before, OPTIONS)[0].mirror_whitelist_inheritance == "union"
+        assert unites_whitelists(translated_index(before, OPTIONS)[0])
 
     def test_of_a_rule_that_is_not_known_the_stricter_reading_counts(self) -> None:
         config = {"type": "local", "project_inheritance_rules": [ALLOW_ALL]}
         projects = {"six": {"inheritance_rules": ["block all"]}, "demo": {"inheritance_rules": [ALLOW_ALL], "tag": 1}}
         found, remarks = self.told(config=config, projects=projects)
-        assert found.mirror_whitelist == ("demo",)
+        assert whitelist(found) == ["demo"]
         assert [remark.partition(":")[0] for remark in remarks] == [
             "the rules of the project six were left out",
             "project_inheritance_rules=allow all was left out",
@@ -117,7 +118,7 @@ class TestDumps:
         ]
         config = {"type": "local", "project_inheritance_rules": ["allow some"], "trust_inheritance_rules_from": "all"}
         found, remarks = self.told(config=config)
-        assert (found.mirror_whitelist, found.mirror_whitelist_inheritance) == ((), "intersection")
+        assert (list(whitelist(found)), unites_whitelists(found)) == ([], False)
         assert [remark.partition(" ")[0] for remark in remarks] == [
             "project_inheritance_rules",
             "trust_inheritance_rules_from",
@@ -126,5 +127,5 @@ class TestDumps:
     def test_a_remote_without_an_upstream_is_kept_and_told(self) -> None:
         """devpi 7 makes them."""
         found, remarks = self.told(config={"type": "remote", "volatile": True})
-        assert (found.is_mirror, found.mirror_url) == (True, "")
+        assert (found.mirrored, mirror_options(found).url) == (True, "")
         assert remarks == ["it names no upstream: set mirror_url, until then only the files that came along are served"]

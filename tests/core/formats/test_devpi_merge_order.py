@@ -5,6 +5,7 @@ import pytest
 from pkgindex_core.formats.devpi.merge_order import merge_order
 from pkgindex_core.models import IndexConfig, Serial, Tree
 from pkgindex_core.names import IndexName
+from pkgindex_core.testing.configs import mirror_config
 
 
 def order(bases: dict[str, str]) -> str:
@@ -15,7 +16,7 @@ def order(bases: dict[str, str]) -> str:
             IndexConfig(name=IndexName(f"t/{name}"), bases=tuple(IndexName(f"t/{base}") for base in of))
             for name, of in bases.items()
         ),
-        *(IndexConfig(name=IndexName(f"t/{name}"), type="mirror") for name in mirrors),
+        *(mirror_config(f"t/{name}") for name in mirrors),
     ]
     tree = Tree(serial=Serial(1), indexes={config.name: config for config in configs})
     return "".join(name.removeprefix("t/") for name in merge_order(tree, IndexName("t/a")))

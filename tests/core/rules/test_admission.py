@@ -14,6 +14,7 @@ from pkgindex_core.protocols.policies import Verdict
 from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.resolution import chain, resolve
+from pkgindex_core.testing.configs import index_config, mirror_config
 
 DEMO = ProjectName("demo")
 HOSTED = [IndexName(f"h/{number}") for number in range(6)]
@@ -28,17 +29,15 @@ def trees(draw: st.DrawFn) -> Tree:
     whitelist = st.lists(st.sampled_from(["*", "demo", "other"]), max_size=2, unique=True)
     inheritance = st.sampled_from(["intersection", "union"])
     indexes = {
-        name: IndexConfig(
-            name=name,
+        name: index_config(
+            name,
             bases=tuple(draw(bases)),
             mirror_whitelist=tuple(draw(whitelist)),
             mirror_whitelist_inheritance=draw(inheritance),
         )
         for name in HOSTED
     }
-    indexes |= {
-        name: IndexConfig(name=name, type="mirror", mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS
-    }
+    indexes |= {name: mirror_config(name, mirror_whitelist=tuple(draw(whitelist))) for name in MIRRORS}
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -54,7 +53,7 @@ def devpi_loop(tree: Tree, order: Sequence[IndexName], holding: set[IndexName], 
     whitelisted = None
     private_hit = False
     whitelist: set[str] | None = None
-    mode = tree.indexes[order[0]].mirror_whitelist_inheritance
+    mode = tree.indexes[order[0]].options.get("mirror_whitelist_inheritance", "intersection")
     asked = {}
     for stage in order:
         config = tree.indexes[stage]
@@ -63,7 +62,7 @@ def devpi_loop(tree: Tree, order: Sequence[IndexName], holding: set[IndexName], 
                 asked[stage] = False
                 continue
         else:
-            own = set(config.mirror_whitelist)
+            own = set(config.options.get("mirror_whitelist", ()))
             if whitelist is None:
                 whitelist = own
             elif mode == "intersection":
@@ -111,9 +110,9 @@ def mirror_verdict(
     tree = Tree(
         serial=Serial(1),
         indexes={
-            DEV: IndexConfig(name=DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode),
-            BASE: IndexConfig(name=BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
-            PYPI: IndexConfig(name=PYPI, type="mirror"),
+            DEV: index_config(DEV, bases=(BASE, PYPI), mirror_whitelist=dev, mirror_whitelist_inheritance=mode),
+            BASE: index_config(BASE, mirror_whitelist=base, mirror_whitelist_inheritance="union"),
+            PYPI: mirror_config(PYPI),
         },
     )
     order = (DEV, BASE, PYPI)
@@ -239,8 +238,8 @@ TWO_MIRRORS = Tree(
     serial=Serial(1),
     indexes={
         DEV: IndexConfig(name=DEV, bases=(FIRST, SECOND)),
-        FIRST: IndexConfig(name=FIRST, type="mirror"),
-        SECOND: IndexConfig(name=SECOND, type="mirror"),
+        FIRST: mirror_config(FIRST),
+        SECOND: mirror_config(SECOND),
     },
 )
 ALL = (DEV, FIRST, SECOND)

@@ -15,6 +15,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build
 from pkgindex_core.rules.constraining import ConstraintFilter, constraint_lines, gates, parse_constraints
 from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.testing.configs import index_config, mirror_config
 
 NAMES = [IndexName(f"x/{letter}") for letter in "abcdef"]
 GONE = IndexName("x/gone")
@@ -26,7 +27,7 @@ def trees(draw: st.DrawFn) -> Tree:
     """Trees with diamonds, cycles, missing bases, mirrors, and constrained indexes anywhere."""
     bases = st.lists(st.sampled_from([*NAMES, GONE]), max_size=3, unique=True)
     kinds = st.sampled_from(["stage", "stage", "constrained", "mirror"])
-    indexes = {name: IndexConfig(name=name, type=draw(kinds), bases=tuple(draw(bases))) for name in NAMES}
+    indexes = {name: index_config(name, type=draw(kinds), bases=tuple(draw(bases))) for name in NAMES}
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -36,7 +37,7 @@ def paths(tree: Tree, here: IndexName, walked: tuple[IndexName, ...] = ()) -> It
         return
     yield (*walked, here)
     config = tree.indexes[here]
-    for base in () if config.is_mirror else config.bases:
+    for base in () if config.mirrored else config.bases:
         yield from paths(tree, base, (*walked, here))
 
 
@@ -57,7 +58,7 @@ def test_without_constrained_indexes_there_are_no_gates(tree: Tree) -> None:
     plain = Tree(
         serial=tree.serial,
         indexes={
-            name: config if config.is_mirror else IndexConfig(name=name, bases=config.bases)
+            name: config if config.mirrored else IndexConfig(name=name, bases=config.bases)
             for name, config in tree.indexes.items()
         },
     )
@@ -99,7 +100,7 @@ def diamond(*, around: bool) -> Tree:
         indexes={
             a: IndexConfig(name=a, bases=(b, m) if around else (b,)),
             b: IndexConfig(name=b, type="constrained", read_only=True, bases=(m,), options=options),
-            m: IndexConfig(name=m, type="mirror"),
+            m: mirror_config(m),
         },
     )
 

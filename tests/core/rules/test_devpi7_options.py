@@ -11,6 +11,7 @@ from pkgindex_core.models import IndexConfig, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.devpi7_options import ALLOW_ALL, BLOCK_REMOTE, TRUST_NOT_REMOTE, changed_project
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES, IndexOptions
+from pkgindex_core.rules.kept_options import whitelist
 
 OPTIONS = IndexOptions(
     {name: declared for name, (_, declared) in BUILTIN_TYPES.items()},
@@ -119,9 +120,9 @@ class TestNames:
     def test_rules_of_an_index_leave_what_single_projects_are_allowed(self) -> None:
         config = made(mirror_whitelist="six")
         config = OPTIONS.patched(config, ["project_inheritance_rules=allow all"], TREE)
-        assert set(config.mirror_whitelist) == {"*", "six"}
+        assert set(whitelist(config)) == {"*", "six"}
         config = OPTIONS.patched(config, [f"project_inheritance_rules={BLOCK_REMOTE}"], TREE)
-        assert config.mirror_whitelist == ("six",)
+        assert whitelist(config) == ["six"]
 
     def test_what_is_dropped_is_as_if_it_had_not_been_said(self) -> None:
         config = made(trust_inheritance_rules_from=TRUST_NOT_REMOTE)

@@ -14,6 +14,7 @@ from pkgindex_core.models import ANONYMOUS, IndexConfig, Serial, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import IndexOption, IndexType
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES, IndexOptions
+from pkgindex_core.rules.kept_options import mirror_options, whitelist
 from pkgindex_core.rules.option_values import principals
 
 TYPES = {name: declared for name, (_, declared) in BUILTIN_TYPES.items()}
@@ -136,8 +137,8 @@ class TestLaws:
         added = BUILTIN.patched(before, [f"mirror_whitelist+={name}"], TREE)
         assert BUILTIN.patched(added, [f"mirror_whitelist+={name}"], TREE) == added
         taken = BUILTIN.patched(added, [f"mirror_whitelist-={name}"], TREE)
-        (parsed,) = stage(mirror_whitelist=name).mirror_whitelist
-        assert taken.mirror_whitelist == tuple(each for each in before.mirror_whitelist if each != parsed)
+        (parsed,) = whitelist(stage(mirror_whitelist=name))
+        assert list(whitelist(taken)) == [each for each in whitelist(before) if each != parsed]
 
     @given(st.lists(st.one_of(st.text(max_size=30), st.integers(), st.none()), max_size=4))
     def test_any_patch_is_taken_or_refused(self, patches: list[Any]):
@@ -158,7 +159,7 @@ class TestLaws:
 class TestPatches:
     def test_golden(self):
         changed = BUILTIN.patched(stage(), ["mirror_whitelist=foo,Bar_baz", "acl_upload+=bob", "title=T=x"], TREE)
-        assert changed.mirror_whitelist == ("foo", "bar-baz")
+        assert whitelist(changed) == ["foo", "bar-baz"]
         assert changed.acl_upload == ("alice", "bob")
         assert changed.title == "T=x"
         again = BUILTIN.patched(changed, ["title-=", "acl_upload-=alice", "acl_upload+=carol", "acl_upload-=bob"], TREE)
@@ -213,11 +214,11 @@ class TestPatches:
 class TestMirrors:
     def test_a_url_that_comes_back_without_credentials_keeps_them(self):
         config = mirror("https://me:p%40ss@host:8443/simple")
-        assert config.mirror_credentials == "me:p@ss"
+        assert mirror_options(config).credentials == "me:p@ss"
         assert "p@ss" not in str(BUILTIN.document(config))
         assert BUILTIN.changed(config, BUILTIN.document(config), TREE) == config
         moved = BUILTIN.changed(config, {"mirror_url": "https://host:8443/other/"}, TREE)
-        assert moved.mirror_credentials == "me:p@ss"
+        assert mirror_options(moved).credentials == "me:p@ss"
 
     @pytest.mark.parametrize(
         "url",
@@ -225,7 +226,7 @@ class TestMirrors:
     )
     def test_credentials_never_go_to_another_server(self, url: str):
         config = mirror("https://me:secret@host:8443/simple")
-        assert BUILTIN.changed(config, {"mirror_url": url}, TREE).mirror_credentials == ""
+        assert mirror_options(BUILTIN.changed(config, {"mirror_url": url}, TREE)).credentials == ""
 
     def test_no_complaint_repeats_credentials(self):
         for options in (
@@ -251,17 +252,17 @@ class TestMirrors:
     @pytest.mark.parametrize("value", [10**30, -1, "9" * 40, True, "soon"])
     def test_an_expiry_that_cannot_be_stored_is_refused(self, value: Any):
         assert "mirror_cache_expiry" in str(refusal(lambda: mirror(mirror_cache_expiry=value)))
-        assert mirror("https://host/simple/", mirror_cache_expiry="0").mirror_cache_expiry == 0
+        assert mirror_options(mirror("https://host/simple/", mirror_cache_expiry="0")).cache_expiry == 0
 
     def test_which_statuses_mean_absent_is_a_list_that_commands_change(self):
-        assert mirror().absent_statuses == (404, 410)
+        assert mirror_options(mirror()).absent_statuses == (404, 410)
         made = mirror(absent_statuses="404, 410,403,403")
-        assert made.absent_statuses == (404, 410, 403)
+        assert mirror_options(made).absent_statuses == (404, 410, 403)
         assert BUILTIN.document(made)["absent_statuses"] == [404, 410, 403]
         assert BUILTIN.patched(mirror(), ["absent_statuses+=403"], TREE) == made
         assert BUILTIN.patched(made, ["absent_statuses-=403"], TREE) == mirror()
         assert BUILTIN.patched(made, ["absent_statuses-="], TREE) == mirror()
-        assert mirror(absent_statuses=403).absent_statuses == (403,)
+        assert mirror_options(mirror(absent_statuses=403)).absent_statuses == (403,)
 
     @pytest.mark.parametrize(
         "value", ["", [], "200", "500", "404,503", "429", "4040", "-404", "none", "\u0664\u0660\u0664"]
@@ -278,7 +279,12 @@ class TestPluginsOptions:
     """What a plugin declares is an option like any other."""
 
     OWN = IndexOptions(
-        {**TYPES, "constrained": IndexType(takes_uploads=False), "island": IndexType(has_bases=False)},
+        {
+            **TYPES,
+            "constrained": IndexType(takes_uploads=False),
+            "island": IndexType(has_bases=False),
+            "copies": IndexType(mirrored=True),
+        },
         {
             **OPTIONS,
             "constraints": IndexOption(parse=lambda value: tuple(value.split()) if isinstance(value, str) else tuple(value), types=("constrained",), default=lambda _: (), is_list=True),
@@ -295,6 +301,21 @@ class TestPluginsOptions:
 
     def test_a_type_without_bases_has_no_options_about_them(self):
         assert "bases" not in self.OWN.document(self.OWN.made(NAME, {"type": "island"}, TREE))
+
+    def test_a_type_may_be_mirrored_and_then_takes_and_inherits_nothing(self):
+        made = self.OWN.made(NAME, {"type": "copies"}, TREE)
+        assert (made.mirrored, made.read_only) == (True, True)
+        assert {"bases", "mirror_whitelist"}.isdisjoint(self.OWN.document(made))
+        for other in ("stage", "constrained", "island"):
+            assert not self.OWN.made(NAME, {"type": other}, TREE).mirrored
+
+    @pytest.mark.parametrize("kind", ["stage", "mirror", "nobody-knows"])
+    def test_a_key_of_another_program_never_lies_where_an_option_is_believed(self, kind: str):
+        config = self.OWN.blank(NAME, kind)
+        given = {"mirror_credentials": "me:p", "constraints": "a", "mirrored": True, "theirs": (1,)}
+        taken, remarks = self.OWN.taken_over(config, given)
+        assert taken == replace(config, options={"theirs": [1]})
+        assert [remark.partition(" ")[0] for remark in remarks] == list(given)
 
     def test_a_secret_is_kept_and_never_shown(self):
         made = self.OWN.made(NAME, {"hook": "https://hooks.test/secret"}, TREE)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pkgindex_core.models import IndexConfig, Serial, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.rules.lineage import Lineage, lineage
+from pkgindex_core.testing.configs import mirror_config
 
 HOSTED = [IndexName(f"h/{number}") for number in range(6)]
 MIRRORS = [IndexName(f"m/{number}") for number in range(3)]
@@ -18,7 +19,7 @@ def tree_of(**bases: str) -> Tree:
     for letter, words in bases.items():
         name = IndexName(f"x/{letter}")
         if words == "mirror":
-            indexes[name] = IndexConfig(name=name, type="mirror")
+            indexes[name] = mirror_config(name)
         else:
             indexes[name] = IndexConfig(name=name, bases=tuple(IndexName(f"x/{word}") for word in words.split()))
     return Tree(serial=Serial(1), indexes=indexes)
@@ -33,7 +34,7 @@ def trees(draw: st.DrawFn) -> Tree:
     """Trees with diamonds, cycles, self-references, repeated bases, missing bases and several mirrors."""
     bases = st.lists(st.sampled_from(HOSTED + MIRRORS + ABSENT), max_size=4)
     indexes = {name: IndexConfig(name=name, bases=tuple(draw(bases))) for name in HOSTED}
-    indexes |= {name: IndexConfig(name=name, type="mirror", bases=tuple(draw(bases))) for name in MIRRORS}
+    indexes |= {name: mirror_config(name, bases=tuple(draw(bases))) for name in MIRRORS}
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -57,7 +58,7 @@ def plain_loop(tree: Tree, start: IndexName) -> list[IndexName]:
 def test_order_has_no_duplicates_and_mirrors_last(tree: Tree, start: IndexName) -> None:
     found = lineage(tree, start).order
     assert len(set(found)) == len(found)
-    kinds = [tree.indexes[name].is_mirror for name in found]
+    kinds = [tree.indexes[name].mirrored for name in found]
     assert kinds == sorted(kinds)
     assert found[0] == start
 
@@ -73,7 +74,7 @@ def test_every_missing_base_is_named_once_with_who_wants_it(tree: Tree, start: I
     expected = {
         (base, name)
         for name in found.order
-        if not tree.indexes[name].is_mirror
+        if not tree.indexes[name].mirrored
         for base in tree.indexes[name].bases
         if base not in tree.indexes
     }
@@ -101,7 +102,7 @@ def test_mirrors_go_to_the_end_in_the_order_met() -> None:
 
 def test_a_mirror_alone_is_its_own_order_and_inherits_nothing() -> None:
     tree = tree_of(m="mirror", b="")
-    mirror = IndexConfig(name=IndexName("x/m"), type="mirror", bases=(IndexName("x/b"),))
+    mirror = mirror_config("x/m", bases=(IndexName("x/b"),))
     tree = Tree(serial=Serial(1), indexes={**tree.indexes, mirror.name: mirror})
     assert order(tree, "m") == "m"
 

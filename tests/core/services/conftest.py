@@ -22,6 +22,8 @@ from pkgindex_core.models import File, IndexConfig, PageHead, ProjectRow, Standi
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Blob, Freshness, Names, Opened, Redirect, Source
+from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.testing.configs import index_config
 
 PYPI = IndexName("root/pypi")
 DEV = IndexName("root/dev")
@@ -81,7 +83,7 @@ class FakeSource:
         return Freshness(state="fresh")
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
-        if index.mirror_no_project_list:
+        if mirror_options(index).no_project_list:
 
             async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
                 yield [row for row in await self._store.projects(index.name) if row.name > after]
@@ -101,7 +103,7 @@ class FakeSource:
         return Names(read=read, stamp=listing.stamp, is_whole=listing.is_whole)
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
-        if elsewhere and index.mirror_use_external_urls and file.url:
+        if elsewhere and mirror_options(index).use_external_urls and file.url:
             return Redirect(file.url)
         raise Missing("file", file.filename)
 
@@ -141,7 +143,7 @@ class World:
         self.mirror = mirror
 
     async def index(self, name: str, **options: Any) -> IndexName:
-        config = IndexConfig(name=IndexName(name), **options)
+        config = index_config(name, **options)
         await self.engine.store.apply([PutIndex(config)], who="[test]")
         return config.name
 

@@ -12,6 +12,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal, TokenScope
+from pkgindex_core.rules.kept_options import mirror_options, whitelist
 from pkgindex_core.services.administering.administration import parse_options
 from tests.core.services.conftest import DEV, PYPI, Open
 
@@ -118,7 +119,7 @@ async def test_options_are_normalised(open_world: Open) -> None:
             principal=ROOT,
         )
         assert made.bases == (DEV, PYPI)
-        assert made.mirror_whitelist == ("foo-bar", "*")
+        assert whitelist(made) == ["foo-bar", "*"]
         assert made.acl_read == (ANONYMOUS, "anna", ":team")
         assert made.title == "x=y"
 
@@ -128,8 +129,8 @@ async def test_credentials_of_an_upstream_are_kept_apart(open_world: Open) -> No
         made = await world.engine.administration.create_index(
             "root/other", {"type": "mirror", "mirror_url": "https://me:p%40ss@host:8443/simple"}, principal=ROOT
         )
-        assert made.mirror_url == "https://host:8443/simple"
-        assert made.mirror_credentials == "me:p@ss"
+        assert mirror_options(made).url == "https://host:8443/simple"
+        assert mirror_options(made).credentials == "me:p@ss"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "simple", "+api", "..", "a b", "a\n", "ä", "x" * 65, "-a", "a."])
@@ -245,7 +246,7 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
     async with open_world() as world:
         desk, store = world.engine.administration, world.engine.store
         await desk.create_user("anna", "secret", principal=ROOT)
-        await world.engine.identity.login("anna", "secret")
+        await world.engine.tokens.login("anna", "secret")
         (token,) = await store.tokens("anna")
         apply = store.apply
 
@@ -256,7 +257,7 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
 
         monkeypatch.setattr(store, "apply", late)
         await desk.modify_user("anna", principal=ANNA, password="another")
-        await world.engine.identity.login("anna", "another")
+        await world.engine.tokens.login("anna", "another")
 
 
 async def test_what_documents_repeat_for_everybody_is_bounded(open_world: Open) -> None:

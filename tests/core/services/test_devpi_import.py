@@ -29,6 +29,7 @@ from pkgindex_core.models import Event, File, IndexConfig, Serial, User, decode_
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Credentials, Principal, UploadForm
+from pkgindex_core.rules.kept_options import mirror_options, unites_whitelists, whitelist
 from pkgindex_core.services.moving.importing.report import Report
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from tests.core.services.devpi_dumps import MOMENT, DevpiDumpBuilder
@@ -169,10 +170,11 @@ async def test_everything_comes_along(store: Store, dump: DevpiDumpBuilder) -> N
         assert tree[DEV].bases == (BASE, MIRROR)
         assert tree[DEV].acl_upload == ("alice", ":developers", ":AUTHENTICATED:")
         assert (tree[DEV].volatile, tree[BASE].volatile) == (True, False)
-        assert (tree[BASE].mirror_whitelist, tree[BASE].title) == (("six",), "Base")
+        assert (whitelist(tree[BASE]), tree[BASE].title) == (["six"], "Base")
         assert (tree[BASE].acl_toxresult_upload, tree[DEV].acl_toxresult_upload) == (("alice",), (":ANONYMOUS:",))
-        assert tree[BASE].mirror_whitelist_inheritance == "union"
-        assert (tree[MIRROR].mirror_url, tree[MIRROR].mirror_credentials) == ("https://up.example/simple", "user:pass")
+        assert unites_whitelists(tree[BASE])
+        upstream = mirror_options(tree[MIRROR])
+        assert (upstream.url, upstream.credentials) == ("https://up.example/simple", "user:pass")
 
         # Files with sidecars and histories.
         wheel, sdist = (await files(engine))[WHEEL.filename], (await files(engine))[SDIST.filename]
@@ -339,17 +341,15 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
         report = await bring(engine, dump)
         tree = (await engine.store.tree()).indexes
         special = tree[IndexName("alice/special")]
-        assert (special.type, special.read_only, special.options) == ("special", True, {"depth": 3})
+        assert (special.type, special.read_only) == ("special", True)
+        assert special.options == {"mirror_whitelist_inheritance": "union", "depth": 3}
         assert special.bases == (BASE, "gone/gone")
         assert set(await files(engine, special.name)) == {WHEEL.filename}
         one, two = tree[IndexName("alice/a")], tree[IndexName("alice/b")]
-        assert (one.bases, one.acl_upload, one.options) == (("alice/b",), ("alice",), {})
-        assert (two.bases, two.mirror_whitelist, two.mirror_whitelist_inheritance) == (
-            ("alice/a",),
-            ("foo-bar",),
-            "union",
-        )
-        assert tree[IndexName("alice/far")].is_mirror
+        assert (one.bases, one.acl_upload) == (("alice/b",), ("alice",))
+        assert one.options == {"mirror_whitelist_inheritance": "union"}
+        assert (two.bases, whitelist(two), unites_whitelists(two)) == (("alice/a",), ["foo-bar"], True)
+        assert tree[IndexName("alice/far")].mirrored
         assert report.complete
         remarks = [f"{one.kind} {one.name}: {one.reason}" for one in report.remarks]
         for word in (
@@ -375,8 +375,8 @@ async def test_constraints_are_taken_whole_or_their_index_is_not(store: Store, d
     async with store() as engine:
         report = await bring(engine, dump)
         tree = (await engine.store.tree()).indexes
-        assert tree[IndexName("alice/gate")].options == {"constraints": ["six<2", "*"]}
-        assert tree[IndexName("alice/text")].options == {"constraints": ["six<2,>1", "*"]}
+        assert tree[IndexName("alice/gate")].options["constraints"] == ["six<2", "*"]
+        assert tree[IndexName("alice/text")].options["constraints"] == ["six<2,>1", "*"]
         assert IndexName("alice/wide") not in tree
         assert "its constraints cannot be read" in told(report)["index alice/wide"]
 

@@ -24,6 +24,7 @@ from pkgindex_core.services.moving.dumps import exporting, restoring
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.services.moving.dumps.exporting import Exported
 from pkgindex_core.services.moving.dumps.restoring import Restored
+from pkgindex_core.testing.configs import mirror_config
 
 DEV, PYPI, DEMO = IndexName("anna/dev"), IndexName("root/pypi"), ProjectName("demo")
 PLUGINS = load_plugins(disabled=["pkgindex"])
@@ -94,7 +95,7 @@ async def put(engine: Engine, number: int) -> File:
 async def fill(engine: Engine) -> None:
     """A bit of everything."""
     anna = User(name="anna", password_hash="$argon2id$x", custom_data={"ü": [1, 2.5, None]})
-    mirror = IndexConfig(name=PYPI, type="mirror", mirror_url="https://up.example/", mirror_credentials="a:b")
+    mirror = mirror_config(PYPI, "https://up.example/", mirror_credentials="a:b")
     await engine.store.apply([PutUser(anna), PutUser(User(name="root"))], who="[start]")
     await engine.store.apply([PutIndex(IndexConfig(name=DEV, options={"x": [1]})), PutIndex(mirror)], who="anna")
     for number in range(1, 6):

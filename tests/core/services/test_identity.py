@@ -6,14 +6,29 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.changes import DropToken
+from pkgindex_core.changes import (
+    Change,
+    DropIndex,
+    DropToken,
+    MirrorNames,
+    MirrorPage,
+    PutFile,
+    PutIndex,
+    PutToken,
+    PutUser,
+)
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Denied, Refused, Unavailable
+from pkgindex_core.models import IndexConfig, PageHead, Token, User
+from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_core.services.administering.identity import LOGIN_SECONDS, NOBODY
+from pkgindex_core.services.administering.identity import NOBODY
+from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
+from pkgindex_core.testing.index_cases.values import DEMO, hosted, mirrored
 from pkgindex_core.tokens import new_token, parse_token
 from pkgindex_core.tools import passwords
-from tests.core.services.conftest import PASSWORD, Open
+from tests.core.services.conftest import DEV, PASSWORD, PYPI, Open
 
 
 def basic(username: str, secret: str) -> Credentials:
@@ -30,7 +45,7 @@ async def test_nobody_is_who_presents_nothing(open_world: Open) -> None:
 async def test_whoever_asks_asks_under_the_rules_of_the_house(open_world: Open) -> None:
     async with open_world(open_registration=True, restrict_modify=("anna", ":leads")) as world:
         await world.user("anna")
-        text, _ = await world.engine.identity.make_token("anna", who="anna")
+        text, _ = await world.engine.tokens.make("anna", who="anna")
         for credentials in (
             None,
             Credentials(username="anna", secret=PASSWORD),
@@ -59,6 +74,54 @@ async def test_a_password_is_verified_once_and_then_remembered(
             with pytest.raises(Denied):
                 await world.engine.identity.identify(basic("anna", "wrong"))
         assert verified == [PASSWORD, "wrong"]
+
+
+async def test_only_commits_about_users_and_tokens_void_identities(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        store = world.engine.store
+        await world.user("anna")
+        tokens = [(await world.engine.tokens.make("anna", who="[test]"))[0] for _ in range(49)]
+        fifty = [basic("anna", PASSWORD), *(basic("__token__", text) for text in tokens)]
+        read: list[str] = []
+        user, token = store.user, store.token
+
+        async def counted_user(name: str, **at: Any) -> Any:
+            read.append(name)
+            return await user(name, **at)
+
+        async def counted_token(token_id: str) -> Any:
+            read.append(token_id)
+            return await token(token_id)
+
+        monkeypatch.setattr(store, "user", counted_user)
+        monkeypatch.setattr(store, "token", counted_token)
+
+        async def reads_after(*changes: Change) -> int:
+            await store.apply(changes, who="[another process]")
+            read.clear()
+            for credentials in fifty:
+                assert (await world.engine.identity.identify(credentials)).name == "anna"
+            return len(read)
+
+        file = hosted("demo-1.0.tar.gz")
+        await reads_after(PutUser(User(name="ben")))
+        grounds = await reads_after(PutUser(User(name="ben")))
+        assert grounds == 1 + 2 * 49, "the user, and a token with its user"
+        for change in (
+            PutIndex(IndexConfig(name=IndexName("anna/new"))),
+            PutFile(DEV, DEMO, file),
+            MirrorPage(PYPI, DEMO, PageHead(), put=(mirrored(file.filename),)),
+            MirrorPage(PYPI, DEMO, PageHead(), put=(mirrored(file.filename, "learned"),)),
+            MirrorNames(PYPI, put=((DEMO, ""),)),
+            DropIndex(IndexName("anna/new")),
+        ):
+            assert await reads_after(change) == 0, change
+        assert await reads_after(PutUser(User(name="carl"))) == grounds
+        another = Token(id="another", user="ben", secret_sha256=sha256_of(b"secret"))
+        assert await reads_after(PutToken(another)) == grounds
+        assert await reads_after() == 0
 
 
 async def test_a_farm_that_starts_cold_costs_one_hash(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +172,7 @@ async def test_unknown_users_and_wrong_passwords_are_told_the_same(open_world: O
 async def test_a_token_is_a_password_of_its_user(open_world: Open, username: str) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, token = await world.engine.identity.make_token("anna", who="[test]", indexes=("anna/*",))
+        text, token = await world.engine.tokens.make("anna", who="[test]", indexes=("anna/*",))
         principal = await world.engine.identity.identify(basic(username, text))
         assert principal.name == "anna"
         assert principal.scope is not None
@@ -125,7 +188,7 @@ async def test_a_token_is_a_password_of_its_user(open_world: Open, username: str
 async def test_a_revoked_token_ends_at_the_next_request(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, token = await world.engine.identity.make_token("anna", who="[test]")
+        text, token = await world.engine.tokens.make("anna", who="[test]")
         await world.engine.identity.identify(basic("__token__", text))
         await world.engine.store.apply([DropToken(token.id)], who="[another process]")
         with pytest.raises(Denied):
@@ -135,7 +198,7 @@ async def test_a_revoked_token_ends_at_the_next_request(open_world: Open) -> Non
 async def test_a_token_expires_without_any_commit(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, _ = await world.engine.identity.make_token("anna", who="[test]", seconds=60)
+        text, _ = await world.engine.tokens.make("anna", who="[test]", seconds=60)
         await world.engine.identity.identify(basic("__token__", text))
         world.clock.move(59)
         await world.engine.identity.identify(basic("__token__", text))
@@ -147,14 +210,14 @@ async def test_a_token_expires_without_any_commit(open_world: Open) -> None:
 async def test_a_login_has_all_rights_of_its_user_and_old_ones_are_cleared_away(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, seconds = await world.engine.identity.login("anna", PASSWORD)
+        text, seconds = await world.engine.tokens.login("anna", PASSWORD)
         assert seconds == LOGIN_SECONDS
         principal = await world.engine.identity.identify(basic("anna", text))
         assert (principal.name, principal.scope) == ("anna", None)
         world.clock.move(LOGIN_SECONDS + 1)
         with pytest.raises(Denied, match="the log-in has ended: log in again"):
             await world.engine.identity.identify(basic("anna", text))
-        await world.engine.identity.login("anna", PASSWORD)
+        await world.engine.tokens.login("anna", PASSWORD)
         assert len(await world.engine.store.tokens("anna")) == 1
         # It is gone now. devpi's client shows the message alone, to somebody who has presented no password.
         with pytest.raises(Denied, match="not any more: log in again"):
@@ -164,15 +227,15 @@ async def test_a_login_has_all_rights_of_its_user_and_old_ones_are_cleared_away(
 async def test_an_api_token_cannot_log_in(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, _ = await world.engine.identity.make_token("anna", who="[test]")
+        text, _ = await world.engine.tokens.make("anna", who="[test]")
         with pytest.raises(Denied):
-            await world.engine.identity.login("anna", text)
+            await world.engine.tokens.login("anna", text)
 
 
 async def test_the_secret_is_nowhere_in_the_store(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, _ = await world.engine.identity.make_token("anna", who="[test]")
+        text, _ = await world.engine.tokens.make("anna", who="[test]")
         parsed = parse_token(text)
         assert parsed is not None
         stored = repr(await world.engine.store.commits(0)) + repr(await world.engine.store.tokens("anna"))
@@ -200,18 +263,18 @@ def test_a_mistyped_token_is_no_token() -> None:
 async def test_a_log_in_cannot_renew_itself(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        text, _ = await world.engine.identity.login("anna", PASSWORD)
+        text, _ = await world.engine.tokens.login("anna", PASSWORD)
         for username, password in (("anna", text), (text, "")):
             with pytest.raises(Denied):
-                await world.engine.identity.login(username, password)
+                await world.engine.tokens.login(username, password)
 
 
 async def test_a_new_password_ends_every_log_in_but_the_one_that_set_it(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        login, _ = await world.engine.identity.login("anna", PASSWORD)
-        used, _ = await world.engine.identity.login("anna", PASSWORD)
-        api, _ = await world.engine.identity.make_token("anna", who="[test]")
+        login, _ = await world.engine.tokens.login("anna", PASSWORD)
+        used, _ = await world.engine.tokens.login("anna", PASSWORD)
+        api, _ = await world.engine.tokens.make("anna", who="[test]")
         anna = await world.engine.identity.identify(basic("anna", used))
         await world.engine.administration.modify_user("anna", principal=anna, password="another")
         assert (await world.engine.identity.identify(basic("anna", used))).name == "anna"
@@ -223,9 +286,9 @@ async def test_a_new_password_ends_every_log_in_but_the_one_that_set_it(open_wor
 async def test_many_may_log_in_at_once_when_an_old_log_in_has_expired(open_world: Open) -> None:
     async with open_world() as world:
         await world.user("anna")
-        await world.engine.identity.login("anna", PASSWORD)
+        await world.engine.tokens.login("anna", PASSWORD)
         world.clock.move(LOGIN_SECONDS + 1)
-        await asyncio.gather(*(world.engine.identity.login("anna", PASSWORD) for _ in range(10)))
+        await asyncio.gather(*(world.engine.tokens.login("anna", PASSWORD) for _ in range(10)))
         assert len(await world.engine.store.tokens("anna")) == 10
 
 
@@ -256,5 +319,5 @@ async def test_a_login_does_not_outlive_the_password_that_was_changed_under_it(
 
         monkeypatch.setattr(store, "apply", late)
         with pytest.raises(Denied):
-            await world.engine.identity.login("anna", PASSWORD)
+            await world.engine.tokens.login("anna", PASSWORD)
         assert await store.tokens("anna") == []

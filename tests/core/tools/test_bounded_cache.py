@@ -34,6 +34,7 @@ def test_it_is_a_list_by_use_that_is_cut_at_its_limit(limit: int, steps: list[tu
                 used.pop(0)
         assert cache.size == sum(len(value) for _, value in used) <= limit
         assert len(cache) == len(used)
+        assert cache.items() == used
 
 
 def test_values_count_one_each_unless_it_is_said_how_large_they_are() -> None:

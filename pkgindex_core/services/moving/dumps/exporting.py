@@ -105,7 +105,7 @@ class Exporting:
     async def _hosted(self) -> AsyncIterator[set[Sha256]]:
         """The blobs that hosted indexes list now, project by project."""
         for index, config in (await self._store.tree()).indexes.items():
-            for row in () if config.is_mirror else await self._store.projects(index):
+            for row in () if config.mirrored else await self._store.projects(index):
                 page = await self._store.page(index, row.name)
                 files = [decode_file(each.body) for each in page.rows] if page else []
                 found = {digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest}

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Conflict, RequirementFailed, Unavailable
+from pkgindex_core.errors import Conflict
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.devpi.dump import DevpiDump, DumpIndex, Unreadable
 from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import IndexConfig
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, IndexStore, Passwords
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.moving.dumps.exporting import Progress
 from pkgindex_core.services.moving.importing.attachments import bring_attachments
@@ -31,10 +31,10 @@ from pkgindex_core.services.moving.importing.intake import Intake
 from pkgindex_core.services.moving.importing.mirrored_files import bring_mirrored
 from pkgindex_core.services.moving.importing.orders import compare_orders
 from pkgindex_core.services.moving.importing.report import Report
-from pkgindex_core.services.moving.importing.run import TURNS, WORDS, Run
+from pkgindex_core.services.moving.importing.run import WORDS, Run
 from pkgindex_core.services.moving.importing.settlement import Settlement, Settling
 from pkgindex_core.services.moving.importing.versions import bring_versions
-from pkgindex_core.tools.passwords import PasswordPool
+from pkgindex_core.tools.committing import until_committed
 
 _COLLISIONS_SHOWN: Final = 20
 
@@ -48,7 +48,7 @@ class DevpiImport:
         store: IndexStore,
         blobs: BlobStore,
         options: IndexOptions,
-        passwords: PasswordPool,
+        passwords: Passwords,
         workers: Executor,
         clock: Clock,
     ) -> None:
@@ -65,7 +65,8 @@ class DevpiImport:
         intake = Intake(directory=directory, blobs=self._blobs, workers=self._workers)
         with directory.index() as buffer:
             dump = await intake.in_worker(lambda: DevpiDump(buffer))
-            for _ in range(TURNS):
+
+            async def settled(_turn: int) -> tuple[Settlement, Run, _Course, int]:
                 report = Report(devpi=dump.server)
                 for one in dump.unreadable:
                     kind, _, name = one.name.partition(" ")
@@ -83,20 +84,20 @@ class DevpiImport:
                 )
                 course = _Course(run, progress)
                 total = await course.look(settlement)
-                try:
-                    await self._store.apply(settlement.changes, who=IMPORTER, require=settlement.require)
-                except RequirementFailed:  # another import of the same dump, as a rule: what it made is looked at
-                    continue
-                break
-            else:
-                raise Unavailable("users and indexes change faster than they can be imported", hint="run it again")
+                await self._store.apply(settlement.changes, who=IMPORTER, require=settlement.require)
+                return settlement, run, course, total
+
+            # What is faster is another import of the same dump, as a rule: what it made is looked at.
+            settlement, run, course, total = await until_committed(
+                settled, "users and indexes change faster than they can be imported", hint="run it again"
+            )
             failpoint("import.settled")
             for name, config in settlement.indexes.items():
                 await course.bring(dump.indexes[name], config, total)
             if dump.of_devpi_7:
                 await compare_orders(run, settlement.indexes.values())
             progress("files", total, total)
-        return report
+        return run.report
 
 
 class _Course:
@@ -114,7 +115,7 @@ class _Course:
         for name, config in settlement.indexes.items():
             index = self._run.dump.indexes[name]
             total += await self._run.intake.in_worker(lambda index=index: self._run.dump.count_files(index))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            if config.name not in settlement.foreign or config.is_mirror:
+            if config.name not in settlement.foreign or config.mirrored:
                 continue
             files = self._run.dump.files(index)
             while batch := await self._run.next(files):
@@ -135,11 +136,11 @@ class _Course:
 
     async def bring(self, index: DumpIndex, config: IndexConfig, total: int) -> None:
         """Bring one index: files, releases, attachments."""
-        bring = bring_mirrored if config.is_mirror else bring_hosted
+        bring = bring_mirrored if config.mirrored else bring_hosted
         async for batch in self._batches(index, attachments=False, total=total):
             await bring(self._run, index, config.name, batch)
             failpoint("import.files_kept")
-        if config.is_mirror:
+        if config.mirrored:
             return
         projects = self._run.dump.projects(index)
         while some := await self._run.next(projects):

@@ -6,14 +6,14 @@ A file without the address from which the upstream gives it out is of no use on 
 from __future__ import annotations
 
 from pkgindex_core.changes import MirrorPage, ProjectAt
-from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.formats.devpi.dump import DumpFile, DumpIndex
 from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project, unsafe_filename
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File, PageHead, PageRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.services.moving.dumps.copying import side_by_side
-from pkgindex_core.services.moving.importing.run import TURNS, Run
+from pkgindex_core.services.moving.importing.run import Run
+from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.urls import without_credentials
 
 
@@ -63,25 +63,24 @@ async def _mirrored_project(
         )
 
     await side_by_side(files, take)
-    for _ in range(TURNS):
+
+    async def attempt(_: int) -> int:
         page = await run.store.page(name, project)
         known = {row.filename for row in page.rows} if page else set()
         new = tuple(found[file.filename] for file in files if file.filename in found and file.filename not in known)
         if not new:  # listed already, and now their bytes are here too
-            run.report.files += len(found)
-            return
+            return 0
         head = page.head if page else PageHead(display_name=project)
         stamp = page.stamp if page else (await run.store.standings(project, [name]))[0].stamp
-        try:
-            await run.store.apply(
-                [MirrorPage(name, project, head, new)], who=IMPORTER, require=[ProjectAt(name, project, stamp)]
-            )
-        except RequirementFailed:
-            continue
-        run.report.files += len(found)
-        run.report.bytes += sum(file.size or 0 for file in new)
-        return
-    raise Unavailable(f"{project} in {name} changes faster than it can be imported", hint="run the import again")
+        await run.store.apply(
+            [MirrorPage(name, project, head, new)], who=IMPORTER, require=[ProjectAt(name, project, stamp)]
+        )
+        return sum(file.size or 0 for file in new)
+
+    run.report.bytes += await until_committed(
+        attempt, f"{project} in {name} changes faster than it can be imported", hint="run the import again"
+    )
+    run.report.files += len(found)
 
 
 async def _is_cached(run: Run, row: PageRow | None, file: DumpFile) -> bool:

@@ -26,7 +26,7 @@ async def compare_orders(run: Run, indexes: Iterable[IndexConfig]) -> None:
         ours, theirs = lineage(tree, config.name).order, merge_order(tree, config.name)
         if ours == theirs:
             continue
-        mirrors = {index for index in ours if tree.indexes[index].is_mirror}
+        mirrors = {index for index in ours if tree.indexes[index].mirrored}
         _compare_mirrors(run, config.name, *([one for one in order if one in mirrors] for order in (ours, theirs)))
         hosted, before = ([one for one in order if one not in mirrors] for order in (ours, theirs))
         for index in hosted:

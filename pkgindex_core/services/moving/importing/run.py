@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 BATCH: Final = 50
 """Files in a commit, and versions."""
-TURNS: Final = 5
 DELETED: Final = "was deleted here since the last import, and stays so"
 WORDS: Final = {"doczip": "documentation", "toxresult": "test result"}
 """What a person calls the kinds of attachments."""

@@ -34,11 +34,10 @@ from pkgindex_core.formats.devpi.translating import IMPORTER, translated_index, 
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, ProjectName, owner
-from pkgindex_core.protocols import IndexStore
+from pkgindex_core.protocols import IndexStore, Passwords
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.administering.administration import ROOT
 from pkgindex_core.services.moving.importing.report import Report
-from pkgindex_core.tools.passwords import PasswordPool
 
 _STARTER = "[start]"
 _BATCH = 8
@@ -71,7 +70,7 @@ class _Made(Struct):
 class Settling:
     """Settles one dump with one store."""
 
-    def __init__(self, *, store: IndexStore, options: IndexOptions, passwords: PasswordPool, report: Report) -> None:
+    def __init__(self, *, store: IndexStore, options: IndexOptions, passwords: Passwords, report: Report) -> None:
         self._store = store
         self._options = options
         self._passwords = passwords

@@ -8,7 +8,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, ProjectAt, PutProject, PutRelease
-from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.devpi.dump import DumpProject, DumpVersion, Unreadable
 from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project
@@ -16,7 +15,8 @@ from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.moving.importing.run import DELETED, TURNS, Run
+from pkgindex_core.services.moving.importing.run import DELETED, Run
+from pkgindex_core.tools.committing import until_committed
 
 
 async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None:
@@ -63,7 +63,8 @@ async def _commit_releases(
     run: Run, index: IndexName, project: ProjectName, versions: list[DumpVersion], display_name: str
 ) -> None:
     """Some versions of a project. Of two that are the same version (1.0 and 1.0.0) the first counts."""
-    for _ in range(TURNS):
+
+    async def attempt(_: int) -> int:
         page = await run.store.page(index, project)
         with_files = {canonical_version(row.version) for row in page.rows} if page else set()
         new: dict[str, DumpVersion] = {}
@@ -81,13 +82,12 @@ async def _commit_releases(
         changes: list[Change] = [] if page and page.head == head else [PutProject(index, project, head)]
         changes += [PutRelease(index, project, _release(one)) for one in new.values()]
         stamp = page.stamp if page else (await run.store.standings(project, [index]))[0].stamp
-        try:
-            await run.store.apply(changes, who=IMPORTER, require=[ProjectAt(index, project, stamp)])
-        except RequirementFailed:
-            continue
-        run.report.versions += len(new)
-        return
-    raise Unavailable(f"{project} in {index} changes faster than it can be imported", hint="run the import again")
+        await run.store.apply(changes, who=IMPORTER, require=[ProjectAt(index, project, stamp)])
+        return len(new)
+
+    run.report.versions += await until_committed(
+        attempt, f"{project} in {index} changes faster than it can be imported", hint="run the import again"
+    )
 
 
 def _release(version: DumpVersion) -> Release:

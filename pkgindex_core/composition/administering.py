@@ -1,0 +1,72 @@
+"""The services for users, indexes and the state of the store."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from pkgindex_core.composition.offered import Offered
+from pkgindex_core.composition.shared import Shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.config import Settings
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols import Passwords
+from pkgindex_core.services.administering.administration import Administration, OwnerLimits
+from pkgindex_core.services.administering.examining import Examining
+from pkgindex_core.services.administering.identity import Identity
+from pkgindex_core.services.administering.project_options import ProjectOptions
+from pkgindex_core.services.administering.repairing import Repairing
+from pkgindex_core.services.administering.tokens import Tokens
+from pkgindex_core.services.administering.verifying import Verifying
+from pkgindex_core.services.reading.explaining import Explaining
+
+
+class Administering(Struct, frozen=True, kw_only=True):
+    """All that tells who asks, changes users and indexes, and looks after what is kept."""
+
+    identity: Identity
+    tokens: Tokens
+    administration: Administration
+    project_options: ProjectOptions
+    examining: Examining
+    verifying: Verifying
+    repairing: Repairing
+
+
+def make_administering(
+    stores: Stores,
+    offered: Offered,
+    shared: Shared,
+    context: Context,
+    settings: Settings,
+    *,
+    passwords: Passwords,
+    explaining: Explaining,
+) -> Administering:
+    """Make them over one store."""
+    store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
+    administration = Administration(
+        store=store,
+        passwords=passwords,
+        options=offered.options,
+        workers=workers,
+        clock=clock,
+        empty_passwords=settings.devpi_defaults,
+        limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
+    )
+    identity = Identity(
+        store=store,
+        currency=shared.currency,
+        authenticators=offered.authenticators,
+        clock=clock,
+        house=offered.house,
+    )
+    verifying = Verifying(store=store, blobs=blobs, clock=clock)
+    return Administering(
+        identity=identity,
+        tokens=Tokens(store=store, identity=identity, clock=clock, most_tokens=settings.max_user_tokens),
+        administration=administration,
+        project_options=ProjectOptions(store=store, administration=administration, explaining=explaining),
+        examining=Examining(store=store, sources=shared.sources),
+        verifying=verifying,
+        repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, workers=workers),
+    )

@@ -1,0 +1,85 @@
+"""What the plugins offer for one engine, made in the order in which one thing may need another."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from msgspec import Struct
+
+from pkgindex_core.config import Settings
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.models import ANONYMOUS
+from pkgindex_core.plugins import Plugins
+from pkgindex_core.protocols import (
+    Authenticator,
+    Follower,
+    HouseRules,
+    PageFilter,
+    Publisher,
+    Renderer,
+    Source,
+    UploadCheck,
+)
+from pkgindex_core.rules.filtering import Withholding
+from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.services.moving.following import following
+
+
+class Offered(Struct, frozen=True, kw_only=True):
+    """What services are made with, by role."""
+
+    filters: Mapping[str, PageFilter]
+    admission: Withholding
+    renderers: Mapping[str, Renderer]
+    sources: Mapping[str, Source]
+    publishers: Sequence[Publisher]
+    authenticators: Sequence[Authenticator]
+    checks: Sequence[UploadCheck]
+    options: IndexOptions
+    house: HouseRules
+
+
+@asynccontextmanager
+async def made_offers(
+    settings: Settings, plugins: Plugins, context: Context, *, mirrors: bool, followers: bool
+) -> AsyncIterator[Offered]:
+    """Make all that is offered, have the followers follow, and close what can be closed in reverse."""
+    async with AsyncExitStack() as stack:
+        sources: dict[str, Source] = {}
+        for kind, provider in plugins.sources().items() if mirrors else ():
+            sources[kind] = await provider.make(context)
+            stack.push_async_callback(sources[kind].close)
+        publishers: list[Publisher] = []
+        for publisher in plugins.publishers() if mirrors else ():
+            publishers.append(await publisher.make(context))
+            stack.push_async_callback(publishers[-1].close)
+        engaged: list[Follower] = []
+        for follower in plugins.followers() if followers else ():
+            engaged.append(await follower.make(context))
+            stack.push_async_callback(engaged[-1].close)
+        await stack.enter_async_context(following(engaged))
+        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
+        authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
+        types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
+        yield Offered(
+            filters=filters,
+            admission=Withholding(plugins.admission(settings.admission).make(context), filters),
+            renderers={name: provider.make(context) for name, provider in plugins.renderers().items()},
+            sources=sources,
+            publishers=publishers,
+            authenticators=authenticators,
+            checks=[provider.make(context) for provider in plugins.upload_checks()],
+            options=IndexOptions(
+                types,
+                {name: provider.make(context) for name, provider in plugins.index_options().items()},
+                {"acl_toxresult_upload": (ANONYMOUS,)} if settings.devpi_defaults else {},
+                most_entries=settings.max_list_entries,
+            ),
+            house=HouseRules(
+                open_registration=settings.open_registration,
+                names_from_elsewhere=len(authenticators) > 1 or bool(settings.remote_user.header),
+                restrict_modify=settings.restrict_modify or None,
+                index_types=frozenset(types),
+            ),
+        )

@@ -1,0 +1,57 @@
+"""The services that take what people publish, and take it away again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from pkgindex_core.composition.shared import Shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.config import Settings
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols import UploadCheck
+from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
+from pkgindex_core.services.writing.file_uploads import FileUploads
+from pkgindex_core.services.writing.registering import Registering
+from pkgindex_core.services.writing.releases import Releases
+from pkgindex_core.services.writing.results import Results
+from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
+
+
+class Writing(Struct, frozen=True, kw_only=True):
+    """All that changes what projects have."""
+
+    uploads: Uploads
+    registering: Registering
+    releases: Releases
+    results: Results
+
+
+def make_writing(
+    stores: Stores, shared: Shared, checks: Sequence[UploadCheck], context: Context, settings: Settings
+) -> Writing:
+    """Make them over one store. `checks` are asked for each upload."""
+    store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
+    registering = Registering(store=store)
+    return Writing(
+        uploads=Uploads(
+            store=store,
+            blobs=blobs,
+            files=FileUploads(
+                store=store, blobs=blobs, sources=shared.sources, checks=checks, workers=workers, clock=clock
+            ),
+            documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
+            registering=registering,
+            limits=UploadLimits(
+                file_bytes=settings.max_upload_bytes,
+                field_bytes=settings.max_upload_field_bytes,
+                form_bytes=settings.max_upload_form_bytes,
+                field_count=settings.max_upload_fields,
+            ),
+            workers=workers,
+        ),
+        registering=registering,
+        releases=Releases(store=store),
+        results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
+    )

@@ -1,0 +1,138 @@
+"""Makes tokens and ends them: log-ins, which a password is exchanged for, and API tokens, which people make by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Literal
+
+from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
+from pkgindex_core.formats.macaroons import read_token
+from pkgindex_core.models import Token, User
+from pkgindex_core.names import parse_user_name
+from pkgindex_core.protocols import Credentials, IndexStore, Principal
+from pkgindex_core.services.administering.identity import Identity
+from pkgindex_core.tokens import TokenText, new_token
+from pkgindex_core.tools.committing import until_committed
+
+_LOGIN_TURNS: Final = 5
+
+LOGIN_SECONDS: Final = 36_000
+"""How long a login token is valid; devpi's figure."""
+
+
+class Tokens:
+    """Makes and revokes tokens. Each user has `most_tokens` of each kind at most."""
+
+    def __init__(self, *, store: IndexStore, identity: Identity, clock: Clock, most_tokens: int = 1000) -> None:
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+        self._most_tokens = most_tokens
+
+    async def login(self, username: str, password: str) -> tuple[str, int]:
+        """Exchange a password for a token of the same rights; return its text and its life in seconds."""
+        if read_token(username) or read_token(password):
+            # A token that renewed itself would outlive every expiry and every change of the password.
+            raise Denied("a login needs a user name and a password", anonymous=True)
+
+        async def attempt(_: int) -> str:
+            user = await self._store.user(username)
+            principal = await self._identity.identify(Credentials(username=username, secret=password))
+            if principal.name is None or principal.scope is not None:
+                raise Denied("a login needs a user name and a password", anonymous=True)
+            # A password that is changed meanwhile ends every log-in, and this one would begin after that.
+            same = [UserIs(user)] if user is not None and user.name == principal.name else []
+            return await self.issue_login(principal, require=same)
+
+        restless = f"user {username!r} changes faster than they can log in"
+        return await until_committed(attempt, restless, turns=_LOGIN_TURNS), LOGIN_SECONDS
+
+    async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
+        """The text of a log-in for somebody whose identity is established, as long as `require` holds.
+
+        A token needs a user who owns it. Whom another authenticator vouches for becomes one at the first log-in, without a
+        password of ours: that authenticator goes on judging.
+        """
+        if principal.name is None:
+            raise Denied("a login needs a user", anonymous=True)
+        text, token = self._new_token(principal.name, kind="login", seconds=LOGIN_SECONDS, groups=principal.groups)
+        await self._keep(token, who=principal.label, newcomer=True, require=require)
+        return str(text)
+
+    async def make(
+        self,
+        user: str,
+        *,
+        who: str,
+        name: str = "",
+        kind: Literal["api", "login"] = "api",
+        seconds: int | None = None,
+        indexes: tuple[str, ...] = (),
+        projects: tuple[str, ...] = (),
+        actions: tuple[str, ...] = (),
+        newcomer: bool = False,
+    ) -> tuple[str, Token]:
+        """Store a new token and return its text, which is shown this once, with what was stored.
+
+        `newcomer` says that somebody vouches for the user: one who is not known yet is made, in the same commit.
+        """
+        if kind == "api":
+            await self._make_room(user)
+        text, token = self._new_token(
+            user, name=name, kind=kind, seconds=seconds, indexes=indexes, projects=projects, actions=actions
+        )
+        await self._keep(token, who=who, newcomer=newcomer)
+        return str(text), token
+
+    def _new_token(self, user: str, *, seconds: int | None, **fields: Any) -> tuple[TokenText, Token]:
+        text = new_token()
+        now = self._clock.now()
+        expires = None if seconds is None else Timestamp(now + seconds * 1_000_000)
+        token = Token(id=text.id, user=user, secret_sha256=text.secret_sha256, created=now, expires=expires, **fields)
+        return text, token
+
+    async def _keep(self, token: Token, *, who: str, newcomer: bool, require: Sequence[Requirement] = ()) -> None:
+        """Store a token, and its user too if somebody new may be."""
+        kept = False
+        if newcomer and not require and await self._store.user(token.user) is None:
+            user = User(name=parse_user_name(token.user), created=token.created, modified=token.created)
+            with suppress(RequirementFailed):  # made by somebody else just now
+                await self._store.apply([PutUser(user), PutToken(token)], who=who, require=[UserAbsent(token.user)])
+                kept = True
+        if not kept:
+            await self._store.apply([PutToken(token)], who=who, require=require)
+        await self._clear_away(token.user, token.created)
+
+    async def _make_room(self, user: str) -> None:
+        """See that one more API token of a user fits: expired ones go when there are too many, others stay."""
+        now = self._clock.now()
+        tokens = [token for token in await self._store.tokens(user) if token.kind == "api"]
+        if len(tokens) < self._most_tokens:
+            return
+        expired = [token for token in tokens if token.expires is not None and token.expires <= now]
+        if not expired:
+            raise Refused(
+                f"the user {user} has {len(tokens)} API tokens; {self._most_tokens} are possible",
+                hint="delete those that nobody needs; the administrator's setting is max_user_tokens",
+            )
+        await self._drop(expired)
+
+    async def _clear_away(self, user: str, now: Timestamp) -> None:
+        """Drop a user's expired log-ins, and the oldest when there are too many, so that they do not pile up."""
+        log_ins = [token for token in await self._store.tokens(user) if token.kind == "login"]
+        expired = [token for token in log_ins if token.expires is not None and token.expires <= now]
+        good = [token for token in log_ins if token.expires is None or token.expires > now]
+        oldest = sorted(good, key=lambda token: token.created)[: max(0, len(good) - self._most_tokens)]
+        await self._drop([*expired, *oldest])
+
+    async def _drop(self, tokens: Sequence[Token]) -> None:
+        """Drop tokens; somebody else may be doing the same."""
+        with suppress(Missing):
+            await self._store.apply([DropToken(token.id) for token in tokens], who="[housekeeping]")
+
+    async def revoke(self, token_id: str, *, who: str) -> None:
+        """End a token; from the next request on nobody gets in with it."""
+        await self._store.apply([DropToken(token_id)], who=who)

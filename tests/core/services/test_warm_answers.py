@@ -1,0 +1,93 @@
+"""What was decided stays decided until something that it depends on changes: counted, not timed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pkgindex_core.changes import MirrorPage, PutToken, PutUser
+from pkgindex_core.digests import Sha256
+from pkgindex_core.models import PageHead, Token, User
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.services.reading.pages import PageRequest, View
+from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
+
+OURS = [ProjectName(f"ours{number}") for number in range(25)]
+THEIRS = [ProjectName(f"theirs{number}") for number in range(25)]
+
+
+async def _prepare(world: World, monkeypatch: pytest.MonkeyPatch) -> list[ProjectName]:
+    """Fifty warm pages, and the projects that are decided anew from here on."""
+    for project in OURS:
+        await world.put(DEV, project, f"{project}-1.0-py3-none-any.whl")
+    for project in THEIRS:
+        world.mirror.pages[project] = [hosted_file(f"{project}-1.0-py3-none-any.whl")]
+        world.mirror.fresh.add(project)
+        await world.mirror.refresh(
+            (await world.engine.store.tree()).indexes[PYPI],
+            project,
+            (await world.engine.store.standings(project, [PYPI]))[0],
+            again=True,
+        )
+    await _ask(world)
+    await _ask(world)
+    decided: list[ProjectName] = []
+    standings = world.engine.store.standings
+
+    async def counted(project: ProjectName, order: Any, **about: Any) -> Any:
+        decided.append(project)
+        return await standings(project, order, **about)
+
+    monkeypatch.setattr(world.engine.store, "standings", counted)
+    await _ask(world)
+    assert decided == []
+    return decided
+
+
+async def _ask(world: World) -> None:
+    for project in (*OURS, *THEIRS):
+        await world.engine.pages.project(
+            PageRequest(
+                view=View(start=DEV, root="../../../../"), project=project, principal=Principal(), media_type=JSON_V1
+            )
+        )
+
+
+async def test_users_and_tokens_void_no_decision(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world:
+        decided = await _prepare(world, monkeypatch)
+        await world.engine.store.apply([PutUser(User(name="anna"))], who="[test]")
+        token = Token(id="0" * 16, user="anna", secret_sha256=Sha256("a" * 64))
+        await world.engine.store.apply([PutToken(token)], who="[test]")
+        await _ask(world)
+        assert decided == []
+
+
+async def test_an_upload_voids_its_own_project_alone(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world:
+        decided = await _prepare(world, monkeypatch)
+        await world.put(DEV, OURS[3], f"{OURS[3]}-2.0-py3-none-any.whl")
+        await _ask(world)
+        assert decided == [OURS[3]]
+
+
+async def test_what_a_mirror_learns_voids_its_own_project_alone(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        decided = await _prepare(world, monkeypatch)
+        learned = MirrorPage(PYPI, THEIRS[7], PageHead(), (hosted_file(f"{THEIRS[7]}-1.0-py3-none-any.whl", "b"),))
+        await world.engine.store.apply([learned], who="[mirror]")
+        await _ask(world)
+        assert decided == [THEIRS[7]]
+
+
+async def test_a_change_of_the_tree_voids_all(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world:
+        decided = await _prepare(world, monkeypatch)
+        await world.index("root/other")
+        await _ask(world)
+        assert decided == [*OURS, *THEIRS]
