@@ -22,6 +22,7 @@ from .conftest import QUICK
 class TestReadThrough(SourceContract):
     upstream = "there"
     fetches = True
+    streams = True
     counts = True
     options: ClassVar[dict[str, Any]] = {}
 

@@ -56,6 +56,8 @@ class SourceCases:
     """Whether all projects are listed. Otherwise those that somebody asked for are, and the list says that it is partial."""
     fetches: ClassVar[bool] = False
     """Whether the bytes of a file, and its metadata, are elsewhere until somebody wants them."""
+    streams: ClassVar[bool] = False
+    """Whether bytes that are elsewhere can be read while they are on their way; otherwise `open` waits until they are here."""
     redirects: ClassVar[bool] = False
     """Whether clients are sent elsewhere for bytes that are not here."""
     takes_uploads: ClassVar[bool] = False
@@ -106,7 +108,7 @@ class SourceCases:
         return 0
 
     @pytest_asyncio.fixture(autouse=True)
-    async def _a_source(self, tmp_path: Path) -> AsyncIterator[None]:
+    async def _source(self, tmp_path: Path) -> AsyncIterator[None]:
         self.clock = ManualClock()
         self.store = MemoryIndex(self.clock)
         self.blobs = MemoryBlobs(clock=self.clock, staging=tmp_path / "staging")
@@ -144,7 +146,9 @@ class SourceCases:
         """Refresh, and check what each outcome promises of the store."""
         freshness = await self.source.refresh(self.index, project, await self.standing(project), again=again)
         assert (await self.standing(project)).holds is (freshness.state != "absent")
-        assert freshness.reason or freshness.state != "stale"
+        if freshness.state == "stale":
+            assert freshness.reason
+            assert not await self.is_current(project)
         return freshness
 
     async def outcome(self, project: ProjectName, *, again: bool = False) -> str:
