@@ -166,7 +166,7 @@ class MirrorPage(Struct, frozen=True, tag=True):
     anew: what is left of one whose last part never came goes."""
     kept: bytes = b""
     """All files of the page in one piece (`formats.kept_pages`); it replaces what is stored of them. It comes alone: nothing in `put`
-    and `drop`, and not in parts. Empty: the change is a difference."""
+    and `drop`, and not in parts. Empty: the change is a difference. One that is whole leaves a page of ordinary size in one piece."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):

@@ -183,6 +183,11 @@ class Engine:
         finally:
             await blobs.close()
 
+    async def settle(self) -> None:
+        """Wait until everything that was learned from upstreams so far is stored. Closing does so too."""
+        await self.blobs.settle()
+        await self.store.settle()
+
     async def last_commit(self) -> tuple[Serial, Timestamp]:
         """The head and when it was committed. A commit is read once, however large it is and whoever asks."""
         head = await self.store.head()

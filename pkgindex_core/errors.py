@@ -113,3 +113,11 @@ class StorageFull(Unavailable):
 
 class Corrupt(PkgIndexError):
     """Stored bytes are not the bytes that were stored; they are not served."""
+
+
+def afresh(error: PkgIndexError) -> PkgIndexError:
+    """The same error as another object, for each who waits: one that is raised in many tasks would collect their tracebacks."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy

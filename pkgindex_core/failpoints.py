@@ -60,7 +60,7 @@ POINTS: Final[frozenset[str]] = frozenset(
         "page.fetched",
         "page.parsed",
         "page.part_committed",
-        "page.committed",
+        "page.learned",
         "names.part_committed",
         "fetch.requested",
         "fetch.headers",
@@ -70,7 +70,13 @@ POINTS: Final[frozenset[str]] = frozenset(
         "fetch.kept",
         "fetch.committed",
         "sidecar.read",
-        "sidecar.kept",
+        "sidecar.learned",
+        # what was learned, on its way into the stores behind the answers
+        "behind.learned",
+        "behind.gathered",
+        "behind.committed",
+        "behind.blob_learned",
+        "behind.blob_kept",
         # dumps and moving in
         "export.blobs_kept",
         "export.segment_written",

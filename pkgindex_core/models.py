@@ -227,6 +227,8 @@ class Page(Struct, frozen=True, kw_only=True):
     rows: Collection[PageRow]
     """A tuple in no particular order. Of a long mirrored page rows by filename that are decoded while they are taken; of one that is
     kept in one piece `formats.kept_pages.KeptRows`."""
+    content: str = ""
+    """As `Standing.content`."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -241,7 +243,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
     content: str = ""
-    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`)."""
+    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`). So does that of one which is not
+    stored yet."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):

@@ -6,7 +6,8 @@ once as what it is today, and once for the fields that are no more; one that has
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -32,8 +33,7 @@ class FormerConfig(Struct, frozen=True, kw_only=True):
 
     def brought_up(self, config: IndexConfig) -> IndexConfig:
         """The same configuration as this program writes it."""
-        # Being a mirror was no field once, but what an index of this type was.
-        mirrored = config.mirrored or self.type == "mirror"
+        mirrored = config.mirrored or _MIRRORED.get(self.type, False)
         # Once fields beside the options, now options of the same names.
         moved = msgspec.to_builtins(self)
         moved.pop("type", None)
@@ -47,5 +47,7 @@ def decode_config(data: bytes) -> IndexConfig:
     return _former.decode(data).brought_up(_config.decode(data))
 
 
+_MIRRORED: Final[Mapping[str, bool]] = {"mirror": True}
+"""What was no field once, but what the name of a type meant."""
 _config = msgspec.msgpack.Decoder(IndexConfig)
 _former = msgspec.msgpack.Decoder(FormerConfig)

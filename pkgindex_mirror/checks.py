@@ -132,6 +132,10 @@ class Checks:
         )
         return self.put(index.name, project, check)
 
+    def forget(self, index: IndexName, project: str) -> None:
+        """What is stored is not what the upstream answered with: ask it again."""
+        self._checks.drop((index, project))
+
     def put(self, index: IndexName, project: str, check: Check) -> Check:
         """Remember an outcome."""
         self._checks.put((index, project), check)

@@ -16,10 +16,11 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pkgindex_core.errors import PkgIndexError, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable, afresh
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Span
 from pkgindex_core.tools.workers import in_worker
 
@@ -36,7 +37,7 @@ class ArrivingFile:
         self._workers = workers
         self._window: deque[tuple[int, bytes]] = deque()
         self._buffered = 0
-        self._path: Path | None = None
+        self._descriptor: int | None = None
         self._size: int | None = None
         self._opened = False
         self._received = 0
@@ -62,8 +63,13 @@ class ArrivingFile:
         return self._buffered > WINDOW
 
     def flushed(self, path: Path) -> None:
-        """Everything appended can be read from `path`: the window shrinks to half."""
-        self._path = path
+        """Everything appended can be read from `path`: the window shrinks to half.
+
+        The file is opened here, once: it is renamed when it is kept, and readers must not wait for that.
+        """
+        if self._descriptor is None:
+            with suppress(OSError):  # they wait, then, until it is kept
+                self._descriptor = os.open(path, os.O_RDONLY)
         while self._buffered > WINDOW // 2 and len(self._window) > 1:
             self._buffered -= len(self._window.popleft()[1])
 
@@ -79,11 +85,13 @@ class ArrivingFile:
             self._opened = True
             self._size = blob.size
         self._blob = blob
+        self._close()
         self._tell()
 
     def fail(self, error: PkgIndexError) -> None:
         """No more bytes will come."""
         self._error = error
+        self._close()
         self._tell()
 
     @property
@@ -116,7 +124,7 @@ class ArrivingFile:
                 if offset < end:
                     data = self._from_window(offset, end)
                     if data is None and descriptor is None:
-                        descriptor = self._open_path()
+                        descriptor = self._opened_again()
                         if descriptor is None:
                             break
                         continue
@@ -141,6 +149,13 @@ class ArrivingFile:
             async for data in self._blob_store.read(blob.sha256, Span(offset, end)):
                 yield data
 
+    async def verified(self) -> int:
+        """Wait until all bytes are there and right, which they are before they are kept; how many."""
+        while not self._verified and self._blob is None:
+            self._raise_failure()
+            await self._news.wait()
+        return self._received if self._blob is None else self._blob.size
+
     async def finished(self) -> Blob:
         while self._blob is None:
             self._raise_failure()
@@ -163,17 +178,18 @@ class ArrivingFile:
                 return data[offset - start : end - start]
         return None
 
-    def _open_path(self) -> int | None:
+    def _opened_again(self) -> int | None:
         """The stage's file; None when it has been kept meanwhile: then the blob store has the bytes."""
-        if self._path is None or self._blob is not None:
-            return None
         try:
             # On the loop: it takes microseconds, and a descriptor that a worker opens for a reader who left would leak.
-            return os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
+            return None if self._descriptor is None else os.dup(self._descriptor)
         except OSError as error:
             raise Unavailable("a file that is being fetched could not be read back") from error
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     async def _from_file(self, descriptor: int, offset: int, end: int) -> bytes:
         wanted = min(end - offset, _PIECE)
@@ -191,15 +207,7 @@ class ArrivingFile:
 
     def _raise_failure(self) -> None:
         if self._error is not None:
-            raise _again(self._error)
-
-
-def _again(error: PkgIndexError) -> PkgIndexError:
-    """A fresh exception for each reader: one object raised in many tasks would collect their tracebacks."""
-    copy = type(error).__new__(type(error), *error.args)
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error.__cause__
-    return copy
+            raise afresh(self._error)
 
 
 if TYPE_CHECKING:

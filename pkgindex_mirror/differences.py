@@ -7,6 +7,7 @@ never followed, the first digests stay, and the alarm is handed back for the log
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_version
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.models import File, Page, PageHead, PageRow, ProjectRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror.pages import PageListing
@@ -31,34 +33,34 @@ class PageDifference:
 
     Both are read by filename, side by side, so that neither is ever there as a whole. `alarms` has one sentence for each file whose
     bytes the upstream claims to have changed; it is whole when `changes` were all taken.
+
+    With `rows`, the listing's files in one piece, the listing's own are not looked at, and the stored page is one piece afterwards.
     """
 
-    def __init__(self, *, stored: Page | None, listing: PageListing, part: int) -> None:
+    def __init__(self, *, stored: Page | None, listing: PageListing, part: int, rows: KeptRows | None = None) -> None:
         self._stored = stored
         self._listing = listing
-        self._part = part
+        self._part = part if rows is None else sys.maxsize
+        self._rows = rows
         self.alarms: list[str] = []
 
     def changes(
         self, index: IndexName, project: ProjectName, *, validators: Mapping[str, str], fetched: Timestamp
     ) -> Iterator[MirrorPage]:
         """What makes the stored page the upstream's: nothing, one change, or parts of one in a row."""
-        listing, stored = self._listing, self._stored
-        head = PageHead(
-            display_name=listing.display_name,
-            versions=_versions_without_files(listing),
-            status=listing.status,
-            status_reason=listing.status_reason,
-            validators=dict(validators),
-            fetched=fetched,
-        )
+        stored = self._stored
+        head = _head_of(self._listing, validators, fetched)
+        if stored is None and self._rows is not None:
+            yield MirrorPage(index, project, head, kept=self._rows.kept)
+            return
         waiting: MirrorPage | None = None
         for put, drop in self._parts():
             if waiting is not None:
                 yield waiting
             waiting = MirrorPage(index, project, head, put, drop, part="first" if waiting is None else "middle")
         if waiting is not None:
-            yield replace(waiting, part="whole" if waiting.part == "first" else "last")
+            whole = replace(waiting, part="whole" if waiting.part == "first" else "last")
+            yield whole if self._rows is None else _in_one_piece(whole, stored)
         elif stored is None or not _same_head(stored.head, head):
             yield MirrorPage(index, project, head)
 
@@ -80,9 +82,12 @@ class PageDifference:
 
     def _pairs(self) -> Iterator[tuple[PageRow | None, str, bytes | None]]:
         """Each filename that either has: the stored row, and the file that is listed, encoded."""
-        rows = iter(_by_filename(self._stored.rows if self._stored else ()))
+        stored = self._stored.rows if self._stored else ()
+        if isinstance(stored, KeptRows) and self._rows is not None and stored.kept == self._rows.kept:
+            return
+        rows = iter(_by_filename(stored))
         row = next(rows, None)
-        for filename, body in self._listing.files.bodies():
+        for filename, body in self._bodies():
             while row is not None and row.filename < filename:
                 yield row, row.filename, None
                 row = next(rows, None)
@@ -95,6 +100,11 @@ class PageDifference:
             yield row, row.filename, None
             row = next(rows, None)
 
+    def _bodies(self) -> Iterable[tuple[str, bytes]]:
+        if self._rows is None:
+            return self._listing.files.bodies()
+        return ((row.filename, row.body) for row in self._rows)
+
     def _changed(self, known: File, listed: File) -> Iterator[File]:
         alarm = digest_alarm(known, listed)
         if alarm and len(self.alarms) < _ALARMS:
@@ -102,6 +112,29 @@ class PageDifference:
         merged = _merge_marks(known, listed) if alarm else _merge(known, listed)
         if merged != known:
             yield merged
+
+
+def _in_one_piece(change: MirrorPage, stored: Page | None) -> MirrorPage:
+    """The difference, or the page that it makes where the stored one is not in one piece yet."""
+    if stored is None or isinstance(stored.rows, KeptRows):
+        return change
+    files = {row.filename: decode_file(row.body) for row in stored.rows} | {file.filename: file for file in change.put}
+    for filename in change.drop:
+        del files[filename]
+    return replace(change, put=(), drop=(), kept=keep(change.project, files.values()).kept)
+
+
+def _head_of(listing: PageListing, validators: Mapping[str, str], fetched: Timestamp) -> PageHead:
+    """What a listing says besides its files."""
+    spelled = {file.version for file in listing.files} if listing.versions else set()
+    return PageHead(
+        display_name=listing.display_name,
+        versions=versions_without_files(listing.versions, spelled),
+        status=listing.status,
+        status_reason=listing.status_reason,
+        validators=dict(validators),
+        fetched=fetched,
+    )
 
 
 def _by_filename(rows: Collection[PageRow]) -> Iterable[PageRow]:
@@ -142,12 +175,9 @@ def _sha256_first(digests: Mapping[str, str]) -> dict[str, str]:
     return {name: digests[name] for name in sorted(digests, key=lambda name: (name != "sha256", name))}
 
 
-def _versions_without_files(listing: PageListing) -> tuple[str, ...]:
-    """PEP 700 lists versions that have no files; those that have some are told by the files (`PageHead.versions`)."""
-    if not listing.versions:
-        return ()
-    spelled = {file.version for file in listing.files}
-    rest = [version for version in listing.versions if version not in spelled]
+def versions_without_files(versions: Sequence[str], spelled: Collection[str]) -> tuple[str, ...]:
+    """PEP 700 lists versions that have no files; those that have some, `spelled`, are told by the files (`PageHead.versions`)."""
+    rest = [version for version in versions if version not in spelled]
     if not rest:
         return ()
     canonical = {canonicalize_version(version) for version in spelled}

@@ -17,10 +17,11 @@ import codecs
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File
@@ -114,6 +115,14 @@ class _Entry(Struct, rename="kebab", gc=False):
     provenance: Any = None
 
 
+class _SaysOfItself(Protocol):
+    """The fields of a JSON page that are about the project."""
+
+    meta: Any
+    name: Any
+    project_status: Any
+
+
 class _JsonPage(Struct, rename="kebab"):
     """Where the fields stand. Any other field is passed over and costs nothing, however large."""
 
@@ -162,7 +171,7 @@ def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> 
     fields = _Fields(
         meta=document.get("meta"),
         name=document.get("name"),
-        versions=_versions(document.get("versions")),
+        versions=versions_of(document.get("versions")),
         project_status=document.get("project-status"),
     )
     return _json_listing(fields, map(_entry, files), url, project)
@@ -172,6 +181,17 @@ def _json_listing(
     page: _Fields, entries: Iterable[_Entry | None], url: str, project: ProjectName
 ) -> PageListing | Unreadable:
     notes = Notes()
+    said = said_of(page, page.versions, project, notes)
+    if isinstance(said, Unreadable):
+        return said
+    files = _pile((_file_of(entry, url, project, notes) for entry in entries), notes)
+    return replace(said, files=files, notes=notes.lines())
+
+
+def said_of(
+    page: _SaysOfItself, versions: tuple[str, ...], project: ProjectName, notes: Notes
+) -> PageListing | Unreadable:
+    """What a JSON page says besides its files."""
     meta = page.meta if isinstance(page.meta, dict) else {}
     refused = check_version(meta.get("api-version"), notes)
     if refused:
@@ -185,8 +205,8 @@ def _json_listing(
         display_name = ""
     return PageListing(
         display_name=display_name or project,
-        files=_pile((_file_of(entry, url, project, notes) for entry in entries), notes),
-        versions=page.versions,
+        files=FilePile(),
+        versions=versions,
         status=_status(status.get("status"), notes),
         status_reason=text(status.get("reason")),
         notes=notes.lines(),
@@ -249,10 +269,11 @@ def _versions_in(field: msgspec.Raw) -> tuple[str, ...]:
     if bytes(memoryview(field)[:1]) != b"[":
         return ()
     pieces = json_pieces.items(field, msgspec.json.decode)
-    return _versions([item for piece in pieces for item in piece if isinstance(item, str)])
+    return versions_of([item for piece in pieces for item in piece if isinstance(item, str)])
 
 
-def _versions(values: Any) -> tuple[str, ...]:
+def versions_of(values: Any) -> tuple[str, ...]:
+    """The versions that a page lists, each once; what is none is passed over."""
     if not isinstance(values, list):
         return ()
     kept = (text(value) for value in values if isinstance(value, str) and len(value) <= _VERSION_LIMIT)

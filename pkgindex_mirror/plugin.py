@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 async def make(context: Context) -> ReadThrough:
     """Make the source; `[plugins.mirror]` holds its settings (`MirrorSettings`)."""
+    from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
     from pkgindex_mirror.readthrough import ReadThrough
     from pkgindex_mirror.settings import read_settings
 
-    assert context.index_store is not None
-    assert context.blob_store is not None
+    assert isinstance(context.index_store, LearningIndex)
+    assert isinstance(context.blob_store, LearningBlobs)
     return ReadThrough(
         store=context.index_store,
         blob_store=context.blob_store,

@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -29,15 +28,14 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Arriving,
     Blob,
-    BlobStore,
     Freshness,
-    IndexStore,
     Names,
     OnDisk,
     Opened,
     Redirect,
     Source,
 )
+from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.protocols.sources import Examiner
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -51,7 +49,7 @@ from pkgindex_mirror.fetching import Fetch
 from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sidecars import StoredWheel
+from pkgindex_mirror.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
 from pkgindex_mirror.zip_parts import Odd
 
@@ -76,8 +74,8 @@ class ReadThrough:
     def __init__(
         self,
         *,
-        store: IndexStore,
-        blob_store: BlobStore,
+        store: LearningIndex,
+        blob_store: LearningBlobs,
         clock: Clock,
         workers: Executor,
         settings: MirrorSettings | None = None,
@@ -285,10 +283,6 @@ class ReadThrough:
             self._wrong.put(_identity(index, project, file), (until, fetch.wrong))
 
     async def _stored_blob(self, index: IndexConfig, project: ProjectName, file: File) -> Blob | None:
-        arriving = self._arriving.get((index.name, project, file.filename, file.url))
-        if arriving is not None and arriving.is_verified and not arriving.failed:
-            with suppress(Unavailable):  # its client has it already; it is stored within milliseconds
-                return await arriving.finished()
         sha256 = file.sha256
         if sha256 is None:
             now = await self._store.file(index.name, project, file.filename)
@@ -330,8 +324,8 @@ class ReadThrough:
         try:
             data = await self._metadata(index, site, project, file)
             failpoint("sidecar.read")
-            blob = await self._blob_store.put(data)
-            failpoint("sidecar.kept")
+            blob = await self._blob_store.learn(data)
+            failpoint("sidecar.learned")
         except OSError as error:
             raise Unavailable(f"the metadata of {file.filename} could not be stored") from error
         if blob.sha256 != file.metadata_sha256:
@@ -342,8 +336,8 @@ class ReadThrough:
 
     async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
         """The exact bytes, from the first source that has the right ones."""
-        wheel = await self._stored_blob(index, project, file)
-        local = await self._from_store(wheel, project, file) if wheel else None
+        wheel = await self._wheel_here(index, project, file)
+        local = await self._read_from(wheel, project, file) if wheel is not None else None
         if isinstance(local, bytes) and _is_announced(local, file):
             return local
         failures: list[Failed] = []
@@ -360,12 +354,19 @@ class ReadThrough:
             if isinstance(remote, Gone):
                 return self._judge(remote, file, failures)
             # No ranges, or bytes that make no sense or are not those announced: the whole wheel, which is verified.
-            wheel = await self._fetch(index, project, file).finished()
-            local = await self._from_store(wheel, project, file)
+            local = await self._read_from(await arrived(self._fetch(index, project, file)), project, file)
         return self._judge(local, file, failures)
 
-    async def _from_store(self, wheel: Blob, project: ProjectName, file: File) -> bytes | Odd:
-        found = await sidecars.metadata_in(StoredWheel(self._blob_store, wheel.sha256, wheel.size), project)
+    async def _wheel_here(self, index: IndexConfig, project: ProjectName, file: File) -> ByteSource | None:
+        """The wheel, if its bytes are here: all of them have arrived and are right, or they are stored."""
+        arriving = self._arriving.get((index.name, project, file.filename, file.url))
+        if arriving is not None and arriving.is_verified and not arriving.failed:
+            return await arrived(arriving)  # its client has it already; nobody has to wait until it is durable
+        blob = await self._stored_blob(index, project, file)
+        return StoredWheel(self._blob_store, blob.sha256, blob.size) if blob is not None else None
+
+    async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:
+        found = await sidecars.metadata_in(wheel, project)
         if isinstance(found, Failed):
             raise found.error(f"the metadata of {file.filename}")
         return found

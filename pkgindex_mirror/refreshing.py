@@ -1,4 +1,4 @@
-"""Getting a mirror's pages fresh: ask, read, compare, commit. One call is one flight. (The project list: `refreshing_names`.)
+"""Getting a mirror's pages fresh: ask, read, compare, tell the store. One call is one flight. (The project list: `refreshing_names`.)
 
 The outcome is what `checks` remembers: `current` (what is stored is what the upstream has), `absent`, `failed`. What that means
 to a client who is told depends on whether anything is stored, and is decided in `readthrough`.
@@ -19,21 +19,24 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.memory import LARGE, give_back
-from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
+from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.pages import PageListing, read_page
+from pkgindex_mirror.plain_pages import ReadPage, read
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
 
 WHO = "[mirror]"
 _LARGE = 64 * 1024
 """Pages beyond this are read in a worker: about a millisecond of the loop's time."""
+LEARNED = 5_000
+"""Files of a difference that is shown at once and stored behind; a larger one is stored first, in parts if need be."""
 _BACKWARDS_LIMIT = 3
 
 Value = TypeVar("Value")
@@ -45,7 +48,7 @@ class Refreshing:
         self,
         *,
         client: UpstreamClient,
-        store: IndexStore,
+        store: LearningIndex,
         clock: Clock,
         workers: Executor,
         checks: Checks,
@@ -59,7 +62,7 @@ class Refreshing:
     async def page(
         self, index: IndexConfig, site: Site, project: ProjectName, *, holds: bool, again: bool = False
     ) -> Check:
-        """Ask for one project and commit what is new. `holds`: a page is stored; `again`: ask, however new it is."""
+        """Ask for one project and tell the store what is new. `holds`: a page is stored; `again`: ask, however new it is."""
         known = self._checks.get(index, project)
         validators = dict(known.validators) if known else {}
         if holds and not validators:
@@ -118,39 +121,47 @@ class Refreshing:
                 return await self._take(index, project, answer)
 
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
-        """Read a page and commit what is new in it."""
+        """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
-        listing = await self._compute(size, partial(read_page, answer.take(), answer.content_type, url, project))
+        page = await self._compute(size, partial(read, answer.take(), answer.content_type, url, project))
         await self._give_back(size)
-        if isinstance(listing, Unreadable):
-            return self._checks.failed(index, project, listing.reason, lasting=True)
+        if isinstance(page, Unreadable):
+            return self._checks.failed(index, project, page.reason, lasting=True)
         failpoint("page.parsed")
-        for note in listing.notes:
+        for note in page.listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)
-        alarms = await self._commit_page(index, project, listing, validators, size)
+        alarms = await self._learn_page(index, project, page, validators, size)
         if isinstance(alarms, Unreadable):
             return self._checks.failed(index, project, alarms.reason, lasting=True)
         for alarm in alarms:
             _log.error("%s: %s", urls.shown(url), alarm)
-        failpoint("page.committed")
-        del listing
+        failpoint("page.learned")
+        check = self._checks.current(index, project, validators)
+        del page
         await self._give_back(size)
-        return self._checks.current(index, project, validators)
+        return check
 
-    async def _commit_page(
-        self, index: IndexConfig, project: ProjectName, listing: PageListing, validators: Mapping[str, str], size: int
+    async def _learn_page(
+        self, index: IndexConfig, project: ProjectName, page: ReadPage, validators: Mapping[str, str], size: int
     ) -> Sequence[str] | Unreadable:
-        """Commit the difference, a long one in parts; return the alarms. `Unreadable`: files are known, and the page may be no listing."""
+        """Tell the store the difference, and commit a long one at once, in parts; return the alarms. `Unreadable`: files are known, and the page may
+        be no listing.
+        """
         fetched = self._clock.now()
 
         async def attempt(_: int) -> Sequence[str] | Unreadable:
-            stamp, page = await self._stored(index, project)
-            if listing.doubt and page is not None and page.rows:
-                return Unreadable(f"{listing.doubt}; the {len(page.rows)} known files are kept")
-            difference = PageDifference(stored=page, listing=listing, part=PART)
+            standing, stored = await self._stored(index, project)
+            if page.listing.doubt and stored is not None and stored.rows:
+                return Unreadable(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
+            stamp = standing.stamp
+            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
-            while (change := await self._compute(size, partial(next, changes, None))) is not None:
+            compared = size if stored is not None or page.rows is None else 0
+            while (change := await self._compute(compared, partial(next, changes, None))) is not None:
                 same = await same_upstream(self._store, index)
+                if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
+                    await self._learn(change, same.config, standing)
+                    continue
                 require = (same, ProjectAt(index.name, project, stamp))
                 commit = await self._store.apply([change], who=WHO, require=require)
                 stamp = commit.serial if commit is not None else stamp
@@ -163,27 +174,31 @@ class Refreshing:
     async def amend(
         self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
     ) -> None:
-        """Record what we learned of one file. A file that is no longer listed needs nothing."""
+        """Tell the store what we learned of one file. A file that is no longer listed needs nothing."""
 
         async def attempt(_: int) -> None:
-            stamp, page = await self._stored(index, project)
-            row = next((row for row in page.rows if row.filename == filename), None) if page else None
-            if page is None or row is None:
+            standing, page = await self._stored(index, project)
+            file = await self._store.file(index.name, project, filename)
+            if page is None or file is None:
                 return
-            file = decode_file(row.body)
             changed = change(file)
             if changed == file:
                 return
-            learned = MirrorPage(index.name, project, page.head, (changed,))
-            await self._store.apply([learned], who=WHO, require=[ProjectAt(index.name, project, stamp)])
+            same = await same_upstream(self._store, index)
+            await self._learn(MirrorPage(index.name, project, page.head, (changed,)), same.config, standing)
 
         await until_committed(attempt, _restless(project))
 
-    async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Serial, Page | None]:
-        """The page and a stamp that is not newer: a change between the two reads fails the precondition."""
+    async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> None:
+        """What loses the race against another process is asked for again, by what that one has stored."""
+        lost = partial(self._checks.forget, index.name, change.project)
+        await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost)
+
+    async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Standing, Page | None]:
+        """The page and a standing that is not newer: a change between the two reads is found out."""
         (standing,) = await self._store.standings(project, [index.name])
         page = await self._store.page(index.name, project) if standing.holds else None
-        return standing.stamp, page
+        return standing, page
 
     async def _give_back(self, size: int) -> None:
         if size >= LARGE:

@@ -16,6 +16,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import BlobStore, Span
 from pkgindex_mirror import urls, zip_parts
+from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.upstream import Failed, Gone, Site, Transfer, UpstreamClient
 from pkgindex_mirror.zip_parts import Odd
 
@@ -58,6 +59,8 @@ async def metadata_in(source: ByteSource, project: ProjectName) -> bytes | Odd |
     member = zip_parts.find_metadata(listing, project)
     if isinstance(member, Odd):
         return member
+    if member.start >= source.size:
+        return Odd("its metadata lies beyond its end")
     # The local header's name and extra field may differ in length from the directory's: read a little more than needed.
     room = member.start + zip_parts.LOCAL_SIZE + len(member.name) + member.compressed + 256
     around = await source.read(member.start, min(room, source.size))
@@ -90,6 +93,24 @@ class StoredWheel:
         if start >= stop:
             return b""
         return b"".join([data async for data in self._blob_store.read(self._key, Span(start, stop))])
+
+
+class ArrivedWheel:
+    """A wheel of which all bytes are here and right, while it is being stored."""
+
+    def __init__(self, arriving: ArrivingFile, size: int) -> None:
+        self.size = size
+        self._arriving = arriving
+
+    async def read(self, start: int, stop: int) -> bytes | Failed:
+        if start >= stop:
+            return b""
+        return b"".join([data async for data in self._arriving.read(Span(start, stop))])
+
+
+async def arrived(arriving: ArrivingFile) -> ArrivedWheel:
+    """Wait until the last byte of a wheel is here and all are right."""
+    return ArrivedWheel(arriving, await arriving.verified())
 
 
 class RemoteWheel:

@@ -21,6 +21,8 @@ RAW_LIMIT = 8000
 _PORTS = {"http": 80, "https": 443}
 _CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*/[!\"$->@-~]*")
 """What taking apart and joining again gives back as it was: plain host, no port, a path, no query, no fragment."""
+PLAIN_MARKS = bytes(mark for mark in range(0x21, 0x7F) if mark not in b"#?")
+"""Of these such a path consists."""
 
 
 _BESIDE_OTHERS = re.compile(r"((?:[^?#]*/(?<!//))?)(?!\.{1,2}\Z)([A-Za-z0-9_.+~=,@!-]+)")
@@ -38,6 +40,12 @@ def cleaned(url: str, base: str = "") -> str | None:
         joined = f"{directory}{parts[2]}" if directory is not None else ""
         return joined if 0 < len(joined) <= URL_LIMIT else None
     return _cleaned(url, base)
+
+
+def plain_start(url: str) -> str:
+    """What a URL may begin with that is `cleaned` already, if `PLAIN_MARKS` follow: scheme, plain host, and a slash. Else empty."""
+    start = url[: url.find("/", len("https://")) + 1]
+    return start if _CLEAN.fullmatch(start) else ""
 
 
 @lru_cache(maxsize=1024)
@@ -84,6 +92,7 @@ def problem(url: str, base: str = "") -> str:
     return "its URL has no host or port that can be asked"
 
 
+@lru_cache(maxsize=1024)
 def origin(url: str) -> Origin:
     """Where a cleaned URL goes."""
     parts = urlsplit(url)

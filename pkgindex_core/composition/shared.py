@@ -32,6 +32,7 @@ def make_shared(stores: Stores, offered: Offered) -> Shared:
         absent=UnreachableSource(store=store, blobs=blobs),
     )
     currency = Currency(store)
+    store.listen(currency.touch)
     return Shared(
         currency=currency,
         sources=sources,

@@ -1,6 +1,7 @@
 """Opening the two halves of a store, the index and the blobs, as one.
 
-What is there is opened first. Only then is it known whether a new store may begin (`services.administering.ownership`).
+What is there is opened first. Only then is it known whether a new store may begin (`services.administering.ownership`). Around both
+stand those that show at once what was learned from upstreams (`engines.behind`): nothing above knows the stores within.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from msgspec.structs import replace
 
 from pkgindex_core.composition.data_directory import make_private, no_store, place_of
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.plugins import Plugins
 from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.services.administering.ownership import Ownership
 
 _ABANDONED_SECONDS: Final = 86_400.0
@@ -28,8 +31,8 @@ _ABANDONED_SECONDS: Final = 86_400.0
 class Stores(Struct, frozen=True, kw_only=True):
     """Both halves of one store, open."""
 
-    index: IndexStore
-    blobs: BlobStore
+    index: LearningIndex
+    blobs: LearningBlobs
     ownership: Ownership
 
 
@@ -64,4 +67,8 @@ async def opened_stores(
         await ownership.settle(index)
         with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
             await blobs.sweep(older_than=_ABANDONED_SECONDS)
-        yield Stores(index=index, blobs=blobs, ownership=ownership)
+        behind = BlobsBehind(blobs, clock=context.clock)
+        stack.push_async_callback(behind.finish)
+        learning = IndexBehind(index, blobs=behind)
+        stack.push_async_callback(learning.finish)
+        yield Stores(index=learning, blobs=behind, ownership=ownership)

@@ -29,7 +29,7 @@ from pkgindex_core.changes import (
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, RequirementFailed
-from pkgindex_core.formats.kept_pages import KeptRows
+from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 
@@ -68,10 +68,16 @@ def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
     return config
 
 
-def kept_rows(change: MirrorPage) -> KeptRows | None:
-    """The page that a change brings in one piece; None when it is a difference."""
+def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
+    """The page in one piece as it is after a change; None when its files are (to be) stored one by one.
+
+    A difference leaves a page in one piece, unless it is long or comes in parts.
+    """
     if not change.kept:
-        return None
+        if stored is None or not (change.put or change.drop):
+            return stored
+        edited = stored.edited(change.project, change.put, change.drop) if change.part == "whole" else None
+        return edited if edited is not None and len(edited) <= MOST_FILES else None
     if change.put or change.drop or change.part != "whole":
         raise Refused(f"the page of {change.project!r} comes in one piece and as a difference", hint="send either")
     try:

@@ -81,7 +81,8 @@ class MemoryIndex:
         if found is None or not found.holds:
             return None
         rows = tuple(found.rows.values()) if found.kept is None else found.kept
-        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows)
+        content = _content(found)
+        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows, content=content)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -300,8 +301,12 @@ class MemoryIndex:
             holds=found.holds,
             file_count=len(found.rows),
             status=found.head.status,
-            content="" if found.kept is None else page_content(found.head, found.kept.kept),
+            content=_content(found),
         )
+
+
+def _content(found: ProjectState) -> str:
+    return "" if found.kept is None else page_content(found.head, found.kept.kept)
 
 
 async def open_memory(url: str, context: Context) -> MemoryIndex:

@@ -290,7 +290,7 @@ def _change_mirrored(
             rows = {name: row for name, row in begun.items() if name not in gone}
             rows |= {file.filename: page_row(file) for file in put}
             same_files = not put and not drop and not change.kept
-            kept = known.kept if known is not None and same_files else change_rules.kept_rows(change)
+            kept = change_rules.kept_rows(known.kept if known is not None else None, change)
             if kept is not None:
                 rows = {row.filename: row for row in kept}
             unseen = known and known.holds and same_files and change_rules.looks_the_same(known.head, head)

@@ -19,8 +19,9 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -42,8 +43,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+MOST_FILES: Final = 5_000
+"""Of a page with more, a change of one file would cost too much."""
 _FORMAT: Final = 1
-_LEVEL: Final = 3
+_LEVEL: Final = 1
 _OPENING: Final = b'{"url":"'
 
 
@@ -86,6 +89,10 @@ class _Content(Struct, frozen=True, array_like=True):
     hidden: msgspec.Raw
 
 
+class _Name(Struct, frozen=True, gc=False):
+    filename: str
+
+
 class _Blobs(Struct, frozen=True, rename="kebab", gc=False):
     hashes: Mapping[str, Sha256]
     core_metadata: _Sidecar | bool = False
@@ -99,22 +106,14 @@ _hidden_decoder = msgspec.msgpack.Decoder(list[Hidden])
 _texts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _file_decoder = msgspec.json.Decoder(_Listed)
 _files_decoder = msgspec.json.Decoder(list[_Listed])
+_names_decoder = msgspec.json.Decoder(list[_Name])
 _blobs_decoder = msgspec.json.Decoder(list[_Blobs])
 
 
 def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
     """Put files into one piece; of two with one name the last one counts."""
-    named = {file.filename: file for file in files}.values()
-    ranks = version_ranks({file.version for file in named})
-    ordered = sorted(named, key=lambda file: (ranks[file.version], file.filename))
-    texts = [b'{"url":"' + fragment(file) + b"}" for file in ordered]
-    hidden = []
-    for text, file in zip(texts, ordered, strict=True):
-        plain = Hidden(file.version, file.url)
-        exact = _file(_file_decoder.decode(text), plain) == file
-        hidden.append(plain if exact else Hidden(file.version, file.url, encode_file(file)))
-    strays = [file.filename for file in ordered if project not in candidate_projects(file.filename)]
-    return pack(b"[" + b",".join(texts) + b"]", hidden, listed_versions(ranks), strays)
+    named = {file.filename: file for file in files}
+    return _arranged([_entry(file) for file in named.values()], _astray(project, named))
 
 
 def pack(listed: bytes, hidden: Sequence[Hidden], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
@@ -181,6 +180,20 @@ class KeptRows(Collection[PageRow]):
         text = listed[start : end if end >= 0 else -1]
         return _file(_file_decoder.decode(text), self._hidden[listed.count(_OPENING, 0, start)])
 
+    def edited(self, project: ProjectName, put: Iterable[File], drop: Iterable[str]) -> KeptRows:
+        """The page with a difference applied, drops first. What it does not name is not encoded anew."""
+        new = {file.filename: file for file in put}
+        gone = {*drop, *new}
+        listed = self._content.listed
+        names = (each.filename for each in _names_decoder.decode(listed))
+        entries = [
+            _Entry(name, bytes(text), hidden)
+            for name, text, hidden in zip(names, _texts_decoder.decode(listed), self._hidden, strict=True)
+            if name not in gone
+        ]
+        strays = {name for name in self.strays if name not in gone} | _astray(project, new)
+        return _arranged(entries + [_entry(file) for file in new.values()], strays)
+
     def blobs(self) -> list[Sha256]:
         """The sha256 of every file and sidecar, where it is known."""
         found = _blobs_decoder.decode(self._content.listed)
@@ -228,6 +241,35 @@ class KeptEntries(Collection[PageEntry]):
 
     def __contains__(self, entry: object) -> bool:
         return any(each == entry for each in self)
+
+
+class _Entry(NamedTuple):
+    filename: str
+    text: bytes
+    hidden: Hidden
+
+
+def _entry(file: File) -> _Entry:
+    text = _OPENING + fragment(file) + b"}"
+    hidden = Hidden(file.version, file.url)
+    if _file(_file_decoder.decode(text), hidden) != file:
+        hidden = Hidden(file.version, file.url, encode_file(file))
+    return _Entry(file.filename, text, hidden)
+
+
+def _arranged(entries: Sequence[_Entry], strays: AbstractSet[str]) -> KeptRows:
+    ranks = version_ranks({entry.hidden.version for entry in entries})
+    ordered = sorted(entries, key=lambda entry: (ranks[entry.hidden.version], entry.filename))
+    return pack(
+        b"[" + b",".join([entry.text for entry in ordered]) + b"]",
+        [entry.hidden for entry in ordered],
+        listed_versions(ranks),
+        [entry.filename for entry in ordered if entry.filename in strays],
+    )
+
+
+def _astray(project: ProjectName, filenames: Iterable[str]) -> AbstractSet[str]:
+    return {name for name in filenames if project not in candidate_projects(name)}
 
 
 def _file(listed: _Listed, hidden: Hidden) -> File:

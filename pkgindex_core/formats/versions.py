@@ -20,6 +20,11 @@ _LENGTH_LIMIT = 512
 """Characters of a version that are looked at; beyond, it is legacy. No real one comes near."""
 
 SortKey = tuple[Any, ...]
+_is_release = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
+"""Nothing but the numbers of a release, each written as it is normalised."""
+_TRAILING_ZEROS = re.compile(r"(?:\.0)+\Z")
+_NO_PRE = (2, "", 0)
+_NO_DEV = (1, 0)
 LEGACY_MARKS: Final = re.compile(r"[A-Za-z0-9._+!~-]{1,100}")
 """What a version older than PEP 440 may consist of to be uploaded: it stands in filenames and URLs."""
 
@@ -101,12 +106,19 @@ def as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_MEMORY)
 def _key(version: str) -> SortKey:
+    if _is_release(version):  # most are, and taking them apart with `packaging` costs ten times as much
+        release = [int(part) for part in version.split(".")]
+        while len(release) > 1 and not release[-1]:
+            release.pop()
+        return (0, tuple(release), _NO_PRE, -1, _NO_DEV, ())
     parsed = _parse(version)
     return _legacy_key(version) if parsed is None else _pep440_key(parsed)
 
 
 @lru_cache(maxsize=_MEMORY)
 def _canonical(version: str, strip_zeros: bool) -> str:
+    if _is_release(version):
+        return _TRAILING_ZEROS.sub("", version) if strip_zeros else version
     parsed = _parse(version)
     return version.strip() if parsed is None else canonicalize_version(parsed, strip_trailing_zero=strip_zeros)
 
@@ -136,9 +148,9 @@ def _pep440_key(version: Version) -> SortKey:
     elif version.post is None and version.dev is not None:
         pre = (0, "", 0)  # 1.0.dev1 comes before 1.0a1
     else:
-        pre = (2, "", 0)
+        pre = _NO_PRE
     post = -1 if version.post is None else version.post
-    dev = (1, 0) if version.dev is None else (0, version.dev)
+    dev = _NO_DEV if version.dev is None else (0, version.dev)
     # In a local version numbers come after words.
     local = tuple(
         (1, int(part), "") if part.isdigit() else (0, 0, part)

@@ -4,9 +4,9 @@
     requests              all versions of requests
     *                     and no other project; without this line the others pass untouched
 
-An index of type `constrained` has no files; what its bases offer passes through it. For an index that inherits from one the
-question is which way a file can have come: it is hidden when *every* path from the queried index to the file's index leads
-through a constrained one that does not allow it (`gates`; in graphs, the dominators). A way around a constrained index is a
+An index is constrained that has the option `constraints`: one of type `constrained`, which has no files. What its bases offer passes through
+it. For an index that inherits from one the question is which way a file can have come: it is hidden when *every* path from the queried index
+to the file's index leads through a constrained one that does not allow it (`gates`; in graphs, the dominators). A way around a constrained index is a
 way that whoever configured the tree has opened.
 
 Hidden files have URLs of their own in the index that holds them, and that index's rules guard those, not the constraints of others.
@@ -103,12 +103,12 @@ def _parsed(lines: tuple[str, ...]) -> Constraints:
     return Constraints(versions, ALL_OTHERS in lines)
 
 
-def gates(tree: Tree, start: IndexName, kind: str = KIND) -> dict[IndexName, tuple[IndexName, ...]]:
-    """For every index that can be reached: which indexes of a kind stand on every way to it, the start and itself included."""
+def gates(tree: Tree, start: IndexName) -> dict[IndexName, tuple[IndexName, ...]]:
+    """For every index that can be reached: which constrained indexes stand on every way to it, the start and itself included."""
     reached = _reach(tree, start, None)
     found: dict[IndexName, list[IndexName]] = {name: [] for name in reached}
     for gate in reached:
-        if tree.indexes[gate].type == kind:
+        if OPTION in tree.indexes[gate].options:
             around = _reach(tree, start, gate)
             for name in reached:
                 if name not in around:

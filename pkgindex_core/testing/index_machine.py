@@ -206,17 +206,18 @@ class IndexMachine(RuleBasedStateMachine):
 
     @initialize(type_=st.sampled_from(["mirror", "mirror", "stage"]))
     def begin(self, type_: str) -> None:
+        config = index_config(INDEXES[2], type=type_)
         self._apply_both(
             [
                 *(PutUser(user(name)) for name in USERS),
                 *(PutIndex(IndexConfig(name=name)) for name in INDEXES[:2]),
-                PutIndex(index_config(INDEXES[2], type=type_)),
+                PutIndex(config),
                 *(PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:2]),
                 PutFile(INDEXES[0], PROJECTS[2], hosted(FILENAMES[4])),
             ],
             [],
         )
-        if type_ == "mirror":
+        if config.mirrored:
             files = tuple(hosted(name) for name in FILENAMES[::2])
             self._apply_both([MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), put=files)], [])
 

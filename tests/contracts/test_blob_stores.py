@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import register_implementation
 
 from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.behind import BlobsBehind
 from pkgindex_core.engines.fsspec_blobs import open_fsspec
 from pkgindex_core.engines.local_blobs import open_local
 from pkgindex_core.engines.memory_blobs import MemoryBlobs, open_memory
@@ -74,6 +75,16 @@ class TestMemoryBlobs(BlobStoreContract):
     def abandon(self, seconds: float) -> None:
         (self.context.data / "memory-staging").mkdir(exist_ok=True)
         _abandon(self.context.data / "memory-staging", seconds)
+
+
+class TestLocalBlobsBehind(TestLocalBlobs):
+    async def open_store(self, context: Context) -> BlobStore:
+        return BlobsBehind(await super().open_store(context), clock=context.clock)
+
+
+class TestMemoryBlobsBehind(TestMemoryBlobs):
+    async def open_store(self, context: Context) -> BlobStore:
+        return BlobsBehind(await super().open_store(context), clock=context.clock)
 
 
 class TestFsspecBlobsInWorkers(BlobStoreContract):

@@ -7,11 +7,14 @@ from typing import Any
 
 import apsw
 
+from pkgindex_core.engines.behind import IndexBehind
 from pkgindex_core.engines.memory_index import MemoryIndex, open_memory
 from pkgindex_core.engines.sqlite_index import open_sqlite
+from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import decode_file
 from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.testing.index_cases.learned import LearnedPageCases
 from pkgindex_core.testing.index_store import IndexStoreContract
 
 
@@ -24,8 +27,9 @@ class TestMemoryIndex(IndexStoreContract):
 
     @property
     def _memory(self) -> MemoryIndex:
-        assert isinstance(self.store, MemoryIndex)
-        return self.store
+        store = self.store.inner if isinstance(self.store, IndexBehind) else self.store
+        assert isinstance(store, MemoryIndex)
+        return store
 
     async def peek_log(self) -> Sequence[tuple[int, str]]:
         return [(commit.serial, commit.who) for commit in self._memory._commits]
@@ -61,3 +65,36 @@ class TestSqliteIndex(IndexStoreContract):
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+LONG = 60.0
+"""Seconds for which nothing that was learned is stored by itself: a test says when."""
+
+
+class Behind(LearnedPageCases):
+    """A store of another kind, with what is learned before it."""
+
+    def within(self) -> IndexStore:
+        assert isinstance(self.store, IndexBehind)
+        return self.store.inner
+
+    async def failing(self, error: Unavailable | None) -> None:
+        store = self.within()
+        if error is None:
+            del store.apply
+            return
+
+        async def apply(*_: Any, **__: Any) -> None:
+            raise error
+
+        store.apply = apply  # type: ignore[method-assign]  # a disk that is full
+
+
+class TestMemoryIndexBehind(Behind, TestMemoryIndex):
+    async def open_store(self, context: Context) -> IndexStore:
+        return IndexBehind(await open_memory("memory://", context), linger=LONG)
+
+
+class TestSqliteIndexBehind(Behind, TestSqliteIndex):
+    async def open_store(self, context: Context) -> IndexStore:
+        return IndexBehind(await open_sqlite("sqlite://", context), linger=LONG)

@@ -81,6 +81,26 @@ def thread_locals(tree: ast.Module) -> Iterator[Finding]:
             yield line, f"{name} is ambient state"
 
 
+def type_names(tree: ast.Module) -> Iterator[Finding]:
+    """What an index is stands in its configuration: a third party's type works because no name of a type is compared."""
+
+    def is_type(node: ast.expr) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr == "type"
+
+    def is_constant(node: ast.expr) -> bool:
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            return all(is_constant(each) for each in node.elts)
+        named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        return isinstance(node, ast.Constant) or bool(re.fullmatch(r"_?[A-Z][A-Z0-9_]*", named))
+
+    for node in ast.walk(tree):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        if any(map(is_type, sides)) and any(map(is_constant, sides)):
+            yield node.lineno, f"{ast.unparse(node)} compares the name of a type"
+        elif isinstance(node, ast.Match) and is_type(node.subject):
+            yield node.lineno, f"match {ast.unparse(node.subject)} compares the names of types"
+
+
 COMMANDS = re.compile(r"^pkgindex_(?:http|mirror)/(?:cli\.py|commands/)")
 RULES: dict[Callable[[ast.Module], Iterator[Finding]], re.Pattern[str] | None] = {
     whole_bodies: None,
@@ -89,6 +109,8 @@ RULES: dict[Callable[[ast.Module], Iterator[Finding]], re.Pattern[str] | None] =
     prints: re.compile(rf"{COMMANDS.pattern}|^pkgindex_core/testing/"),
     environment: COMMANDS,
     thread_locals: None,
+    # Where options are declared and where devpi's words are translated, names of types are what it is about.
+    type_names: re.compile(r"^pkgindex_core/(?:rules/index_options\.py$|formats/devpi/)"),
 }
 """Each rule, and the places where it does not hold."""
 
@@ -123,6 +145,11 @@ def test_the_code_keeps_the_rule(rule, modules):
         (environment, "from os import environ"),
         (environment, "os.getenv('X')"),
         (thread_locals, "state = threading.local()"),
+        (type_names, "config.type == 'mirror'"),
+        (type_names, "'mirror' != tree.indexes[name].type"),
+        (type_names, "config.type in {'mirror', 'stage'}"),
+        (type_names, "config.type == constraining.KIND"),
+        (type_names, "match config.type:\n    case 'mirror': pass"),
     ],
 )
 def test_a_broken_rule_is_noticed(rule, source: str):
@@ -136,6 +163,7 @@ def test_a_broken_rule_is_noticed(rule, source: str):
         (wall_clocks, "self._clock.now()\ntime.monotonic()"),
         (code_from_data, "re.compile(text)\nast.literal_eval(text)"),
         (environment, "environ = {}\nload(environ=environ)"),
+        (type_names, "old.type != new.type\nconfig.type in known\nkind == 'mirror'"),
     ],
 )
 def test_what_only_looks_alike_is_let_pass(rule, source: str):

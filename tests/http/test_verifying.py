@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -63,6 +64,9 @@ async def fetch(served: Served) -> None:
     path = file_path(WHEEL, MIRROR)
     assert (await ask(served.address, path)).body == WHEEL.data
     assert (await ask(served.address, f"{path}.metadata")).body == WHEEL.metadata
+    while await served.engine.blobs.stat(sha256_of(WHEEL.data)) is None:
+        await asyncio.sleep(0)
+    await served.engine.settle()
 
 
 def flip(served: Served, content: bytes) -> None:
@@ -87,7 +91,7 @@ async def test_a_flipped_bit_is_found_and_told_with_its_upload(serve: Serve, blo
     async with serve(store="", blobs=blobs) as served:
         assert (await upload(served.address, MINE)).status == 200  # type: ignore[union-attr]  # it answers
         if blobs:
-            served.engine.blobs.blobs[sha256_of(MINE.data)] = (b"other bytes", 0.0)  # type: ignore[attr-defined]  # memory's own
+            served.engine.blobs.inner.blobs[sha256_of(MINE.data)] = (b"other bytes", 0.0)  # type: ignore[attr-defined]  # memory's own
         else:
             flip(served, MINE.data)
         found = await verified(served)

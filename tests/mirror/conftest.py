@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from pkgindex_core.changes import PutIndex, PutUser
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
@@ -27,6 +28,8 @@ from pkgindex_mirror.upstream import UpstreamClient
 
 INDEX = IndexName("root/mirror")
 DEMO = ProjectName("demo")
+LONG = 60.0
+"""Seconds for which nothing that was learned is stored by itself: a test says when."""
 # Fast enough for a test, slow enough for a machine that is busy with others.
 QUICK: dict[str, Any] = {
     "wait": 5.0,
@@ -42,20 +45,38 @@ class Mirror:
     """What a server would do with a refresher, in the words of a test."""
 
     def __init__(
-        self, index: IndexConfig, store: MemoryIndex, blobs: MemoryBlobs, readthrough: ReadThrough, clock: ManualClock
+        self,
+        index: IndexConfig,
+        store: IndexBehind,
+        blobs: BlobsBehind,
+        readthrough: ReadThrough,
+        clock: ManualClock,
     ) -> None:
         self.index = index
         self.store = store
-        self.blobs = blobs
+        self.behind = blobs
         self.readthrough = readthrough
         self.clock = clock
+
+    @property
+    def blobs(self) -> Any:
+        """The blob store itself, which has what is stored."""
+        return self.behind.inner
+
+    async def settle(self) -> None:
+        """Wait until everything that was learned is stored."""
+        await self.store.settle()
+        await self.behind.settle()
 
     async def standing(self, project: ProjectName = DEMO) -> Standing:
         (standing,) = await self.store.standings(project, [self.index.name])
         return standing
 
     async def refresh(self, project: ProjectName = DEMO) -> Freshness:
-        return await self.readthrough.refresh(self.index, project, await self.standing(project))
+        try:
+            return await self.readthrough.refresh(self.index, project, await self.standing(project))
+        finally:
+            await self.settle()
 
     async def is_fresh(self, project: ProjectName = DEMO) -> bool:
         return self.readthrough.is_current(self.index, project, await self.standing(project))
@@ -76,13 +97,14 @@ class Mirror:
 
     async def sidecar(self, filename: str, project: ProjectName = DEMO) -> bytes:
         blob = await self.readthrough.metadata(self.index, project, await self.file(filename, project))
+        await self.settle()
         return self.blobs.blobs[blob.sha256][0]
 
     async def changed(self, **changes: Any) -> Mirror:
         """The same mirror after its index was given another configuration."""
         config = changed_config(self.index, **changes)
         await self.store.apply([PutIndex(config)], who="test")
-        return Mirror(config, self.store, self.blobs, self.readthrough, self.clock)
+        return Mirror(config, self.store, self.behind, self.readthrough, self.clock)
 
 
 @pytest.fixture
@@ -118,8 +140,12 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
         resolver: Any = None,
         **settings: Any,
     ) -> Mirror:
-        store = of.store if of else MemoryIndex(clock)
-        blobs = of.blobs if of else MemoryBlobs(clock=clock, staging=tmp_path / "staging")
+        store = of.store if of else IndexBehind(MemoryIndex(clock), linger=LONG)
+        blobs = (
+            of.behind
+            if of
+            else BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path / "staging"), clock=clock, linger=LONG)
+        )
         index = mirror_config(**{"name": INDEX, "url": url, **(config or {})})
         await store.apply([PutUser(User(name=owner(index.name))), PutIndex(index)], who="test")
         decoded = MirrorSettings(**{**QUICK, **settings})
@@ -138,6 +164,8 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
     for mirror in made:
         await mirror.readthrough._tasks.close(grace=0.0)  # what a test left behind is not waited for
         await mirror.readthrough.close()
+        await mirror.store.close()
+        await mirror.behind.close()
 
 
 class Certificates:

@@ -13,6 +13,7 @@ from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror import file_piles
@@ -102,6 +103,29 @@ def test_a_difference_leads_to_the_upstreams_page_and_then_there_is_none(
         assert {row.filename for row in page.rows} == {file.filename for file in listed.files}
         assert page.head.status == listed.status
         assert compare(page, listed).change is None
+
+
+@given(first=listings, second=listings, was=st.booleans())
+def test_in_one_piece_it_leads_to_the_same_page(first: PageListing, second: PageListing, *, was: bool) -> None:
+    """Whether the stored page is in one piece or not (`was`)."""
+    rows = keep(DEMO, second.files)
+    none = PageDifference(stored=None, listing=second, part=1, rows=rows)
+    (change,) = none.changes(INDEX, DEMO, validators={"etag": '"x"'}, fetched=Timestamp(5))
+    assert (change.kept, change.put, change.drop, change.part) == (rows.kept, (), (), "whole")
+
+    stored = stored_page(*first.files)
+    expected = compare(stored, second)
+    piece = keep(DEMO, first.files)
+    difference = PageDifference(
+        stored=replace(stored, rows=piece) if was else stored, listing=second, part=1, rows=rows
+    )
+    changes = list(difference.changes(INDEX, DEMO, validators={"etag": '"x"'}, fetched=Timestamp(5)))
+    assert difference.alarms == expected.alarms
+    if expected.change is None or was or not (expected.change.put or expected.change.drop):
+        assert changes == ([expected.change] if expected.change else [])
+    else:
+        merged = piece.edited(DEMO, expected.change.put, expected.change.drop)
+        assert changes == [replace(expected.change, put=(), drop=(), kept=merged.kept)]
 
 
 @given(listings, listings, st.integers(1, 3))

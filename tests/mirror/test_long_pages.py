@@ -12,6 +12,7 @@ import pytest
 
 from pkgindex_core import failpoints
 from pkgindex_core.changes import MirrorPage, PutIndex, PutUser
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.engines.sqlite import segments
@@ -23,7 +24,7 @@ from pkgindex_core.protocols import IndexStore
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
-from pkgindex_mirror import refreshing
+from pkgindex_mirror import plain_pages, refreshing
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.readthrough import ReadThrough
@@ -70,12 +71,15 @@ async def mirror(
 ) -> AsyncIterator[Mirror]:
     monkeypatch.setattr(refreshing, "PART", 3)
     monkeypatch.setattr(segments, "LONG", 5)
-    store = MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
+    monkeypatch.setattr(plain_pages, "KEPT_BYTES", 0)
+    store = IndexBehind(
+        MemoryIndex(clock) if request.param == "memory" else await SqliteIndex.open(tmp_path / "index", clock)
+    )
     index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store,
-        blob_store=MemoryBlobs(clock=clock, staging=tmp_path),
+        blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
         clock=clock,
         workers=workers,
         settings=MirrorSettings(**QUICK),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from pkgindex_core import failpoints
 from pkgindex_core.changes import PutIndex, PutUser
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
+from pkgindex_core.engines.file_operations import FileOperations
 from pkgindex_core.engines.local_blobs import LocalBlobs
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import Unavailable
@@ -23,7 +26,7 @@ from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
-from .conftest import INDEX, QUICK, Mirror
+from .conftest import INDEX, LONG, QUICK, Mirror
 from .test_cold_files import NAME, blob_of, read_all
 
 WHEEL = build_wheel("demo", "1.0")
@@ -33,9 +36,10 @@ WHEEL = build_wheel("demo", "1.0")
 async def mirror(
     upstream: ScriptedUpstream, clock: ManualClock, workers: ThreadPoolExecutor, tmp_path: Path
 ) -> AsyncIterator[Mirror]:
-    store = await SqliteIndex.open(tmp_path / "index.sqlite", clock)
-    blobs = LocalBlobs(tmp_path / "blobs", clock=clock, workers=workers)
-    await blobs.open()
+    disk = LocalBlobs(tmp_path / "blobs", clock=clock, workers=workers)
+    await disk.open()
+    store = IndexBehind(await SqliteIndex.open(tmp_path / "index.sqlite", clock), linger=LONG)
+    blobs = BlobsBehind(disk, clock=clock, linger=LONG)
     index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
@@ -90,7 +94,7 @@ async def test_pages_files_and_sidecars(upstream: ScriptedUpstream, mirror: Mirr
     upstream.add("demo", WHEEL)
     assert (await mirror.refresh()).state == "fresh"
     blob = await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
-    assert b"".join([data async for data in mirror.blobs.read(blob.sha256)]) == WHEEL.metadata
+    assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
     assert await mirror.download(WHEEL.filename) == WHEEL.data
     await (await mirror.fetch(WHEEL.filename)).finished()
     file = await mirror.file(WHEEL.filename)
@@ -130,12 +134,53 @@ async def test_wrong_bytes_leave_no_trace(upstream: ScriptedUpstream, mirror: Mi
 
 
 async def test_a_client_that_has_a_whole_wheel_gets_its_metadata_from_it(
-    upstream: ScriptedUpstream, mirror: Mirror
+    upstream: ScriptedUpstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last bytes are released before the wheel is durable; what is asked for next waits these milliseconds."""
+    """The last bytes are released before the wheel is durable; what is asked for next does not wait for that either."""
+    syncing, synced = threading.Event(), threading.Event()
+    original = FileOperations.sync
+
+    def sync(operations: FileOperations, descriptor: int) -> None:
+        syncing.set()
+        assert synced.wait(30)
+        original(operations, descriptor)
+
+    monkeypatch.setattr(FileOperations, "sync", sync)
     upstream.add("demo", WHEEL)
     await mirror.refresh()
-    assert await mirror.download(WHEEL.filename) == WHEEL.data
-    await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
-    assert upstream.count("sidecar") == 0
+    try:
+        assert await mirror.download(WHEEL.filename) == WHEEL.data
+        await asyncio.to_thread(syncing.wait, 30)
+        blob = await mirror.readthrough.metadata(mirror.index, "demo", await mirror.file(WHEEL.filename))
+        assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
+        # A second client of the wheel waits for nothing, too.
+        assert await mirror.download(WHEEL.filename) == WHEEL.data
+    finally:
+        synced.set()
+    assert (upstream.count("sidecar"), upstream.count("file")) == (0, 1)
+    await (await mirror.fetch(WHEEL.filename)).finished()
     assert WHEEL.sha256 in await blobs_of(mirror)
+
+
+async def test_a_slow_client_does_not_wait_until_a_file_has_its_name(
+    upstream: ScriptedUpstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the directory is synchronised the file lies under no name that readers know."""
+    syncing, synced = threading.Event(), threading.Event()
+    original = FileOperations.sync_directory
+
+    def sync_directory(operations: FileOperations, descriptor: int) -> None:
+        syncing.set()
+        assert synced.wait(30)
+        original(operations, descriptor)
+
+    upstream.add("demo", blob_of(4 * WINDOW))
+    await mirror.refresh()
+    monkeypatch.setattr(FileOperations, "sync_directory", sync_directory)
+    arriving = await mirror.fetch(NAME)
+    try:
+        await asyncio.to_thread(syncing.wait, 30)
+        assert await read_all(arriving) == blob_of(4 * WINDOW).data
+    finally:
+        synced.set()
+    await arriving.finished()

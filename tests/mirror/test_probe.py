@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Refused
@@ -151,8 +152,8 @@ async def test_the_plugin_makes_a_refresher(tmp_path: Path) -> None:
             clock=clock,
             workers=workers,
             settings={"wait": 1},
-            index_store=MemoryIndex(clock),
-            blob_store=MemoryBlobs(clock=clock, staging=tmp_path),
+            index_store=IndexBehind(MemoryIndex(clock)),
+            blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
         )
         (provider,) = pkgindex_sources()
         assert provider.name == "mirror"

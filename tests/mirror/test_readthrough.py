@@ -481,13 +481,13 @@ async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUps
 async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url, wait=0.2)
-    original, gate = mirror.store.apply, asyncio.Event()
+    original, gate = mirror.store.learn, asyncio.Event()
 
-    async def apply(changes, *, who, require=()):
+    async def learn(change, **rest):  # as when too much is waiting to be stored
         await gate.wait()
-        return await original(changes, who=who, require=require)
+        await original(change, **rest)
 
-    mirror.store.apply = apply
+    mirror.store.learn = learn
     with pytest.raises(Unavailable, match="has not answered yet"):
         await mirror.refresh()
     assert upstream.count("page") == 1
@@ -540,12 +540,13 @@ async def test_a_changed_digest_is_never_followed(
     assert "the first is kept" in caplog.text
 
 
-async def test_a_page_that_somebody_else_changes_meanwhile_is_compared_again(
+async def test_a_page_that_somebody_else_changes_meanwhile_is_asked_for_again(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
     upstream.add("demo", WHEEL)
     mirror = await make_mirror(upstream.url)
-    original = mirror.store.apply
+    store = mirror.store.inner
+    original = store.apply
     interfered = False
 
     async def apply(changes, *, who, require=()):
@@ -555,10 +556,80 @@ async def test_a_page_that_somebody_else_changes_meanwhile_is_compared_again(
             await original([MirrorPage(INDEX, DEMO, PageHead(display_name="other"))], who="another server")
         return await original(changes, who=who, require=require)
 
-    mirror.store.apply = apply
+    store.apply = apply
+    assert (await mirror.refresh()).state == "fresh"
+    assert interfered
+    assert list(await mirror.files()) == []
+    assert not await mirror.is_fresh()
     assert (await mirror.refresh()).state == "fresh"
     assert list(await mirror.files()) == [WHEEL.filename]
+    assert "If-None-Match" not in upstream.asked[-1].headers
+
+
+async def test_a_page_that_somebody_else_changes_while_it_is_read_is_compared_again(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    original = mirror.store.learn
+    interfered = False
+
+    async def learn(change, **rest):
+        nonlocal interfered
+        if not interfered:
+            interfered = True
+            other = MirrorPage(INDEX, DEMO, PageHead(display_name="other"))
+            await mirror.store.apply([other], who="another server")
+        await original(change, **rest)
+
+    mirror.store.learn = learn
+    assert (await mirror.refresh()).state == "fresh"
     assert interfered
+    assert list(await mirror.files()) == [WHEEL.filename]
+
+
+async def test_a_page_is_answered_before_it_is_stored(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    """The disk never answers: neither the page nor what is learned of its files waits for it."""
+    upstream.algorithms = ("md5",)
+    upstream.announces_sidecars = False
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url)
+    store, hanging = mirror.store.inner, asyncio.Event()
+
+    async def apply(*_, **__):
+        await hanging.wait()
+
+    store.apply = apply
+    mirror.behind.inner.put = apply
+    standing = await mirror.standing()
+    assert (await mirror.readthrough.refresh(mirror.index, DEMO, standing)).state == "fresh"
+    assert await mirror.is_fresh()
+    blob = await mirror.readthrough.metadata(mirror.index, DEMO, await mirror.file(WHEEL.filename))
+    assert b"".join([data async for data in mirror.behind.read(blob.sha256)]) == WHEEL.metadata
+    await (await mirror.fetch(WHEEL.filename)).finished()
+    file = await mirror.file(WHEEL.filename)
+    assert (file.sha256, file.metadata_sha256) == (WHEEL.sha256, blob.sha256)
+    assert await store.page(INDEX, DEMO) is None
+    hanging.set()
+    del store.apply
+    del mirror.behind.inner.put
+
+
+async def test_many_digests_that_are_learned_are_one_commit(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.algorithms = ("md5",)
+    wheels = [build_wheel("demo", f"{number}.0") for number in range(20)]
+    upstream.add("demo", *wheels)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    head = await mirror.store.head()
+    await asyncio.gather(*(mirror.download(wheel.filename) for wheel in wheels))
+    for wheel in wheels:
+        await (await mirror.fetch(wheel.filename)).finished()
+    await mirror.settle()
+    assert await mirror.store.head() == head + 1
+    assert [(await mirror.file(wheel.filename)).sha256 for wheel in wheels] == [wheel.sha256 for wheel in wheels]
 
 
 async def test_a_page_that_vanished_from_the_store_is_asked_for_without_validators(
@@ -682,7 +753,7 @@ async def test_names_of_an_unreachable_upstream_are_unknown(make_mirror: MakeMir
         await mirror.readthrough.names(mirror.index)
 
 
-@pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.committed"])
+@pytest.mark.parametrize("point", ["page.fetched", "page.parsed", "page.learned", "behind.learned"])
 async def test_a_page_that_fails_at_any_step_is_whole_or_not_there(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str
 ) -> None:

@@ -176,7 +176,7 @@ async def test_a_wheel_without_metadata_is_missing_its_sidecar(
         await mirror.sidecar(WHEEL.filename)
 
 
-@pytest.mark.parametrize("point", ["sidecar.read", "sidecar.kept"])
+@pytest.mark.parametrize("point", ["sidecar.read", "sidecar.learned", "behind.blob_learned"])
 async def test_a_sidecar_that_fails_at_any_step_can_be_had_later(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str
 ) -> None:

@@ -11,11 +11,11 @@ from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.tables import Tables, encode
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, page_content
-from pkgindex_core.models import PageRow
+from pkgindex_core.models import PageHead, PageRow
 from pkgindex_core.names import ProjectName
 
 
@@ -40,28 +40,29 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
     known = before if before is not None and before.mirrored else None
     held = known is not None and known.holds
     count = known.file_count if known is not None else 0
-    kept = change_rules.kept_rows(change)
-    if count and (kept is not None or not held) and change.part in {"whole", "first"}:
+    if count and not held and change.part in {"whole", "first"}:
         _forget_files(tables, index_id, project)
         count = 0
-    same_files = kept is None and not change.put and not change.drop
+    same_files = not change.kept and not change.put and not change.drop
     unseen = known is not None and known.holds and same_files and change_rules.looks_the_same(known.head, head)
     stamp = known.stamp if known is not None and unseen else tables.serial
-    if kept is not None:
-        count = len(kept)
+    stored = _kept_page(tables, index_id, project) if known is not None and known.content and not unseen else None
+    kept = change_rules.kept_rows(stored, change)
+    if kept is not None and kept is not stored:
+        if known is not None:
+            _forget_files(tables, index_id, project)
         _keep_page(tables, index_id, project, kept)
+        count = len(kept)
     elif not same_files:
-        if known is not None and known.content:
-            _unfold_page(tables, index_id, project)
+        if stored is not None:
+            _unfold_page(tables, index_id, project, stored)
         count += _edit_segments(tables, index_id, project, change)
     is_last = change.part in {"whole", "last"}
     shown = head if is_last else known.head if known is not None and held else None
-    if same_files and known is not None and known.content:
-        content = (
-            known.content if unseen or shown is None else page_content(shown, _kept_page(tables, index_id, project))
-        )
+    if known is not None and unseen:
+        content = known.content
     else:
-        content = page_content(head, change.kept) if kept is not None else ""
+        content = page_content(shown or PageHead(), kept.kept) if kept is not None else ""
     if known is not None:
         tables.restand(index_id, project, stamp, shown, count, content=content)
     else:
@@ -84,16 +85,17 @@ def _keep_page(tables: Tables, index_id: int, project: ProjectName, rows: KeptRo
     )
 
 
-def _kept_page(tables: Tables, index_id: int, project: ProjectName) -> bytes:
+def _kept_page(tables: Tables, index_id: int, project: ProjectName) -> KeptRows:
     row = tables.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
-    return bytes(row[0]) if row else b""
+    if row is None:
+        raise Corrupt(f"the page of {project} is not in the index database")
+    return KeptRows(row[0])
 
 
-def _unfold_page(tables: Tables, index_id: int, project: ProjectName) -> None:
+def _unfold_page(tables: Tables, index_id: int, project: ProjectName, rows: KeptRows) -> None:
     """Put the files of a kept page into segments, which take differences. Its strays stay what they are."""
-    rows = list(KeptRows(_kept_page(tables, index_id, project)))
     tables.run("DELETE FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
-    _store_segment(tables, index_id, project, None, "", rows)
+    _store_segment(tables, index_id, project, None, "", list(rows))
 
 
 def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: MirrorPage) -> int:

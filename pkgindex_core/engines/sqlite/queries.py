@@ -170,7 +170,8 @@ def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, mos
             rows = _mirrored_rows(reader, index_id, project, file_count)
         else:
             rows = _hosted_rows(reader, index_id, project, at)
-    return Page(index=index, project=project, stamp=Serial(stamp), head=_head_decoder.decode(encoded_head), rows=rows)
+    head = _head_decoder.decode(encoded_head)
+    return Page(index=index, project=project, stamp=Serial(stamp), head=head, rows=rows, content=content)
 
 
 def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -> Collection[PageRow]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import Page, Serial
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter
 from pkgindex_core.rules.filtering import Hidden, apply_filters
@@ -43,7 +42,7 @@ class Assembling:
         """The pages of the layers that are shown; None when one of them has changed since the resolution was made."""
         pages = await self._pages(resolution, resolution.shown, None)
         for layer, page in zip(resolution.shown, pages, strict=True):
-            if page is None or _names(page) != (layer.standing.stamp, layer.standing.content):
+            if page is None or (page.stamp, page.content) != (layer.standing.stamp, layer.standing.content):
                 return None
         return Parts(
             resolution, tuple((layer, page) for layer, page in zip(resolution.shown, pages, strict=True) if page)
@@ -75,8 +74,3 @@ class Assembling:
                 for layer in layers
             )
         )
-
-
-def _names(page: Page) -> tuple[Serial, str]:
-    """What names a page as it was read: its stamp, and the content of a page that is kept in one piece."""
-    return page.stamp, page_content(page.head, page.rows.kept) if isinstance(page.rows, KeptRows) else ""

@@ -9,7 +9,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
+from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows, keep, page_content
 from pkgindex_core.models import File, ProjectRow
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
@@ -65,31 +65,43 @@ class KeptPageCases(IndexStoreCases):
             assert await self.store.find_file(MIRROR, "odd.exe", []) is None
         assert await self.store.find_file(MIRROR, STRAY, []) is None
 
-    async def test_a_difference_makes_single_files_of_it(self) -> None:
+    async def test_a_difference_leaves_it_in_one_piece(self) -> None:
         await self.seed()
         files = {name: mirrored(name) for name in (f"demo-{number}.tar.gz" for number in range(600))}
         await self.commit(MirrorPage(MIRROR, DEMO, head(), kept=kept(*files.values(), mirrored(STRAY))))
         changed = mirrored("demo-7.tar.gz", "new")
-        serial = await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(changed,), drop=("demo-8.tar.gz",)))
-        expected = {**files, "demo-7.tar.gz": changed, STRAY: mirrored(STRAY)}
+        put = (mirrored("demo-7.tar.gz", "newer"), changed, mirrored("odd.exe"))
+        serial = await self.commit(
+            MirrorPage(MIRROR, DEMO, head(), put=put, drop=("demo-8.tar.gz", "never", "odd.exe"))
+        )
+        expected = {**files, "demo-7.tar.gz": changed, STRAY: mirrored(STRAY), "odd.exe": mirrored("odd.exe")}
         del expected["demo-8.tar.gz"]
         assert await self.files(MIRROR, DEMO) == expected
         standing = await self.standing(MIRROR, DEMO)
-        assert (standing.stamp, standing.content) == (serial, "")
+        assert (standing.stamp, standing.content) == (serial, page_content(head(), kept(*expected.values())))
         assert await self.store.file(MIRROR, DEMO, "demo-599.tar.gz") == files["demo-599.tar.gz"]
         assert await self.store.file(MIRROR, DEMO, "demo-8.tar.gz") is None
-        assert await self.store.find_file(MIRROR, STRAY, candidate_projects(STRAY)) == (DEMO, mirrored(STRAY))
+        for stray in (STRAY, "odd.exe"):
+            assert await self.store.find_file(MIRROR, stray, candidate_projects(stray)) == (DEMO, mirrored(stray))
         await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=(STRAY,)))
         assert await self.store.find_file(MIRROR, STRAY, candidate_projects(STRAY)) is None
 
-    async def test_a_part_of_a_difference_makes_single_files_of_it_too(self) -> None:
+    @pytest.mark.parametrize("long", [True, False])
+    async def test_a_long_one_and_one_in_parts_make_single_files_of_it(self, *, long: bool) -> None:
         await self.seed()
-        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept(mirrored(ONE))))
-        await self.commit(MirrorPage(MIRROR, DEMO, head("New"), put=(mirrored(TWO),), part="first"))
-        assert (await self.page(MIRROR, DEMO)).head == head("Demo")
-        await self.commit(MirrorPage(MIRROR, DEMO, head("New"), drop=(ONE,), part="last"))
-        assert (await self.page(MIRROR, DEMO)).head == head("New")
-        assert await self.files(MIRROR, DEMO) == {TWO: mirrored(TWO)}
+        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept(mirrored(ONE), mirrored(STRAY))))
+        many = tuple(mirrored(f"demo-{number}.zip") for number in range(MOST_FILES if long else 1))
+        if long:
+            await self.commit(MirrorPage(MIRROR, DEMO, head("New"), put=many, drop=(ONE,)))
+        else:
+            await self.commit(MirrorPage(MIRROR, DEMO, head("New"), put=many, part="first"))
+            assert (await self.page(MIRROR, DEMO)).head == head("Demo")
+            await self.commit(MirrorPage(MIRROR, DEMO, head("New"), drop=(ONE,), part="last"))
+        page = await self.page(MIRROR, DEMO)
+        assert (page.head, isinstance(page.rows, KeptRows)) == (head("New"), False)
+        assert (await self.standing(MIRROR, DEMO)).content == ""
+        assert set(await self.files(MIRROR, DEMO) or ()) == {STRAY, *(file.filename for file in many)}
+        assert await self.store.find_file(MIRROR, STRAY, candidate_projects(STRAY)) == (DEMO, mirrored(STRAY))
 
     async def test_what_is_left_of_a_page_in_parts_goes(self) -> None:
         await self.seed()

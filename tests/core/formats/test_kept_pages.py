@@ -85,6 +85,14 @@ def test_the_head_has_its_say_except_in_what_is_never_shown() -> None:
     assert page_content(PageHead(display_name="Demo"), keep(DEMO, [File(filename="a")]).kept) != name
 
 
+@given(PAGES, PAGES, st.lists(st.sampled_from(["demo-1.0.tar.gz", "a b,ü.exe", "never"])))
+def test_a_difference_makes_the_page_that_its_files_make(files: list[File], put: list[File], drop: list[str]) -> None:
+    expected = {file.filename: file for file in files if file.filename not in drop} | {
+        file.filename: file for file in put
+    }
+    assert keep(DEMO, files).edited(DEMO, put, drop).kept == keep(DEMO, expected.values()).kept
+
+
 def test_the_last_of_two_files_of_one_name_counts() -> None:
     rows = keep(DEMO, [File(filename="a", size=1), File(filename="a", size=2)])
     assert list(rows) == [page_row(File(filename="a", size=2))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,19 +16,24 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build
 from pkgindex_core.rules.constraining import ConstraintFilter, constraint_lines, gates, parse_constraints
 from pkgindex_core.rules.lineage import lineage
-from pkgindex_core.testing.configs import index_config, mirror_config
+from pkgindex_core.testing.configs import changed_config, index_config, mirror_config
 
 NAMES = [IndexName(f"x/{letter}") for letter in "abcdef"]
 GONE = IndexName("x/gone")
 DEMO = ProjectName("demo")
 
 
+def constrained(name: str, **options: Any) -> IndexConfig:
+    """An index whose constraints are empty."""
+    return index_config(name, type="constrained", read_only=True, constraints=(), **options)
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
     """Trees with diamonds, cycles, missing bases, mirrors, and constrained indexes anywhere."""
     bases = st.lists(st.sampled_from([*NAMES, GONE]), max_size=3, unique=True)
-    kinds = st.sampled_from(["stage", "stage", "constrained", "mirror"])
-    indexes = {name: index_config(name, type=draw(kinds), bases=tuple(draw(bases))) for name in NAMES}
+    made = st.sampled_from([index_config, index_config, constrained, mirror_config])
+    indexes = {name: draw(made)(name, bases=tuple(draw(bases))) for name in NAMES}
     return Tree(serial=Serial(1), indexes=indexes)
 
 
@@ -48,7 +54,7 @@ def test_a_gate_is_what_stands_on_every_way(tree: Tree) -> None:
     assert set(found) == {way[-1] for way in ways} == set(lineage(tree, NAMES[0]).order)
     for name, on_the_way in found.items():
         leading = [set(way) for way in ways if way[-1] == name]
-        expected = {gate for gate in set.intersection(*leading) if tree.indexes[gate].type == "constrained"}
+        expected = {gate for gate in set.intersection(*leading) if "constraints" in tree.indexes[gate].options}
         assert set(on_the_way) == expected
         assert len(on_the_way) == len(expected)
 
@@ -120,6 +126,13 @@ def test_what_comes_through_a_constrained_index_only_is_filtered() -> None:
     other = ProjectName("other")
     assert judge.withheld(tree, a, m, other) == "x/b lets only the projects of its constraints through"
     assert judge.withheld(tree, a, a, other) is None
+
+
+def test_an_index_of_another_type_with_the_option_is_constrained_too() -> None:
+    a, b, m = NAMES[:3]
+    tree = diamond(around=False)
+    theirs = Tree(serial=Serial(2), indexes={**tree.indexes, b: changed_config(tree.indexes[b], type="theirs")})
+    assert hides(ConstraintFilter(), theirs, a, m, "2.0") == "the constraints of x/b do not allow version 2.0"
 
 
 def test_a_way_around_is_a_way() -> None:

@@ -1,0 +1,6 @@
+"""Stores around other stores, which show at once what was learned from an upstream and store it behind."""
+
+from pkgindex_core.engines.behind.blobs import BlobsBehind
+from pkgindex_core.engines.behind.index import IndexBehind
+
+__all__ = ["BlobsBehind", "IndexBehind"]

@@ -1,0 +1,374 @@
+"""An index store around another one: mirrored pages are shown when they are learned, and committed behind.
+
+    learn ─► pending ─► shown by every read of this process
+               └─► LINGER ─► apply([all that is pending], require=[index the same, project where it was]) ─► no longer pending
+
+Every other write goes to the store at once, and is durable when it returns. Where it concerns a page that is pending, that is stored
+first. A page whose place in the store was changed by somebody else meanwhile is dropped: its upstream can be asked again. Reads see that
+by themselves, because a pending page is laid over the standing that it was made up from, and over no other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pkgindex_core.changes import (
+    Change,
+    Commit,
+    DropIndex,
+    DropMirrorPage,
+    IndexIs,
+    MirrorPage,
+    ProjectAt,
+    PutAttachment,
+    PutFile,
+    PutIndex,
+    Requirement,
+)
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engines import change_rules
+from pkgindex_core.engines.behind.blobs import BlobsBehind
+from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
+from pkgindex_core.engines.behind.passing import Coming, PassingIndex
+from pkgindex_core.engines.behind.storing import LINGER, Storing
+from pkgindex_core.errors import PkgIndexError, Unavailable
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, Standing
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.learning import LearningIndex
+
+LIMIT: Final = 32 << 20
+"""Bytes of changes that may be pending."""
+BATCH: Final = 128
+"""Pages of one commit."""
+_ASKED_SINGLY: Final = 16
+"""Files of a difference that are looked up one by one; for more of them the page is read."""
+
+
+class IndexBehind(PassingIndex):
+    """A `LearningIndex`. Used from one event loop; `close` stores what is pending and closes the store within."""
+
+    def __init__(
+        self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT, linger: float = LINGER
+    ) -> None:
+        """`blobs`: where bytes may be pending, which are stored before an upload that names them is committed."""
+        super().__init__(inner)
+        self._blobs = blobs
+        self._pending: dict[Key, LearnedPage] = {}
+        self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
+        self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
+
+    # Learning.
+
+    async def learn(
+        self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
+    ) -> None:
+        assert change.part == "whole"
+        key = (change.index, change.project)
+        weight, content = weighed(change, seen)
+        await self._storing.room(weight)
+        (now,) = await self.standings(change.project, [change.index])
+        before = self._pending.get(key)
+        unseen = await self._is_unseen(change, now)
+        count = count_after(change, now.file_count, await self._known(change, now))
+        stamp = now.stamp if unseen else max(now.stamp, await self.inner.head())
+        if now != seen or self._pending.get(key) is not before:
+            raise change_rules.failed(ProjectAt(*key, seen.stamp))
+        page = LearnedPage(
+            (change,) if before is None else in_a_row(before.changes, change),
+            base=now if before is None else before.base,
+            standing=Standing(
+                index=change.index,
+                stamp=Serial(stamp),
+                holds=True,
+                file_count=count,
+                status=change.head.status,
+                content=now.content if unseen else content,
+            ),
+            unseen=unseen and (before is None or before.unseen),
+            index=index,
+            who=who,
+            lost=lost,
+            size=weight if before is None else before.size + weight,
+        )
+        if before is not None:
+            page.state = before.state
+            self._storing.gone(before.size)
+        self._pending[key] = page
+        self._tell(key)
+        self._storing.added(page.size)
+        failpoint("behind.learned")
+
+    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
+        self._listeners.append(touched)
+
+    async def settle(self) -> None:
+        await self._storing.settle()
+
+    def _tell(self, key: Key) -> None:
+        for touched in self._listeners:
+            touched(*key)
+
+    async def _is_unseen(self, change: MirrorPage, now: Standing) -> bool:
+        """Whether nothing that is shown changes, so that a commit keeps the stamp."""
+        if not now.holds or change.put or change.drop or change.kept:
+            return False
+        page = await self.page(change.index, change.project)
+        return page is not None and change_rules.looks_the_same(page.head, change.head)
+
+    async def _known(self, change: MirrorPage, now: Standing) -> set[str]:
+        """Those of the files that a change names which the page has."""
+        names = {*change.drop, *(file.filename for file in change.put)}
+        if not now.holds or change.kept:
+            return set()
+        if len(names) > _ASKED_SINGLY:
+            page = await self.page(change.index, change.project)
+            return names.intersection(row.filename for row in page.rows) if page is not None else set()
+        return {name for name in names if await self.file(change.index, change.project, name) is not None}
+
+    # Reading.
+
+    def standings(
+        self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
+    ) -> Coming[tuple[Standing, ...]]:
+        if not self._pending or at is not None:
+            return self.inner.standings(project, order, at=at)
+        return self._standings(project, order)
+
+    async def _standings(self, project: ProjectName, order: Sequence[IndexName]) -> tuple[Standing, ...]:
+        before = [self._pending.get((index, project)) for index in order]
+        stored = await self.inner.standings(project, order)
+        return tuple(map(self._shown, stored, (self._pending.get((index, project)) for index in order), before))
+
+    def _shown(self, stored: Standing, pending: LearnedPage | None, before: LearnedPage | None) -> Standing:
+        """What is shown in the place of a standing that was read while `before` became `pending`."""
+        page = pending or before
+        if page is None or page.state is State.LOST:
+            return stored
+        if page.is_over(stored) or page.state is State.STORING:
+            return page.standing
+        if page.state is State.WAITING:
+            self._lose(page)
+        return stored
+
+    def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Coming[Page | None]:
+        if (index, project) not in self._pending or at is not None:
+            return self.inner.page(index, project, at=at)
+        return self._page((index, project))
+
+    async def _page(self, key: Key) -> Page | None:
+        while (pending := self._pending.get(key)) is not None:
+            if pending.is_whole:
+                (shown,) = await self._standings(key[1], [key[0]])
+                if shown is pending.standing:
+                    return pending.page(None)
+                continue
+            stored = await self.inner.page(*key)
+            if self._pending.get(key) is not pending:
+                continue
+            if stored is not None and (pending.is_over(stored) or pending.state is State.STORING):
+                return pending.page(stored)
+            self._lose(pending)
+        return await self.inner.page(*key)
+
+    def file(
+        self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
+    ) -> Coming[File | None]:
+        pending = self._pending.get((index, project)) if at is None else None
+        if pending is None or not pending.knows(filename):
+            return self.inner.file(index, project, filename, at=at)
+        return _told(pending.file(filename))
+
+    def find_file(
+        self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
+    ) -> Coming[tuple[ProjectName, File] | None]:
+        if at is not None or not any(each == index for each, _ in self._pending):
+            return self.inner.find_file(index, filename, candidates, at=at)
+        return self._find_file(index, filename, candidates)
+
+    async def _find_file(
+        self, index: IndexName, filename: str, candidates: Sequence[ProjectName]
+    ) -> tuple[ProjectName, File] | None:
+        stored = await self.inner.find_file(index, filename, candidates)
+        if stored is not None and await self.file(index, stored[0], filename) is None:
+            # The store has it in a page that has lost it since. Whether another page has it, only the store can say.
+            await self.settle()
+            return await self.find_file(index, filename, candidates)
+        found: dict[ProjectName, File] = {}
+        for (where, project), page in self._pending.items():
+            file = page.file(filename) if where == index else None
+            if file is not None:
+                found[project] = file
+        if stored is not None:
+            found.setdefault(*stored)
+        first = next((project for project in (*candidates, *sorted(found)) if project in found), None)
+        return (first, found[first]) if first is not None else None
+
+    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        rows = await self.inner.projects(index, at=at)
+        pending = [page for page in self._pending.values() if page.key[0] == index] if at is None else []
+        if not pending:
+            return rows
+        shown = {row.name: row for row in rows}
+        for page in pending:
+            project, head = page.key[1], page.head
+            (standing,) = await self.standings(project, [index])
+            if standing == page.standing:
+                shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
+        return [shown[name] for name in sorted(shown)]
+
+    async def project_count(self, index: IndexName) -> int:
+        count = await self.inner.project_count(index)
+        for where, project in list(self._pending):
+            if where == index:
+                (stored,) = await self.inner.standings(project, [index])
+                (shown,) = await self.standings(project, [index])
+                count += shown.holds - stored.holds
+        return count
+
+    async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
+        for page in list(self._pending.values()):
+            yield page.digests()
+        async for batch in self.inner.blobs_in_use():
+            yield batch
+
+    # Writing.
+
+    async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
+        require = tuple(require)
+        if self._blobs is not None:
+            await self._blobs.stored(_uploaded(changes))
+        if self._concerned(changes, require):
+            await self.settle()
+        commit = await self.inner.apply(changes, who=who, require=require)
+        if commit is not None:
+            for page in self._concerned(changes):
+                if page.base.stamp < commit.serial:  # learned while this was committed, of what there was before
+                    self._lose(page)
+        return commit
+
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        if self._blobs is not None:
+            await self._blobs.settle()
+        await self.settle()
+        await self.inner.replay(commits)
+
+    async def finish(self) -> None:
+        """Store what is pending, and take nothing more."""
+        await self._storing.close()
+
+    async def close(self) -> None:
+        await self.finish()
+        await self.inner.close()
+
+    def _concerned(self, changes: Sequence[Change], require: Sequence[Requirement] = ()) -> Sequence[LearnedPage]:
+        """The pending pages that a write concerns."""
+        if not self._pending:
+            return ()
+        pages: set[Key] = set()
+        indexes: set[IndexName] = set()
+        for each in (*changes, *require):
+            match each:
+                case MirrorPage() | DropMirrorPage() | ProjectAt():
+                    pages.add((each.index, each.project))
+                case PutIndex():
+                    indexes.add(each.config.name)
+                case DropIndex():
+                    indexes.add(each.name)
+                case _:
+                    pass
+        return [page for key, page in self._pending.items() if key in pages or key[0] in indexes]
+
+    # Storing behind.
+
+    async def _store(self) -> None:
+        by_who: dict[str, list[Key]] = {}
+        for page in self._pending.values():
+            by_who.setdefault(page.who, []).append(page.key)
+        for keys in by_who.values():
+            for start in range(0, len(keys), BATCH):
+                await self._commit(keys[start : start + BATCH])
+
+    async def _commit(self, keys: Sequence[Key]) -> None:
+        """Commit pages as one, or each by itself when one of them does not fit any more."""
+        pages = [page for key in keys if (page := self._pending.get(key)) is not None]
+        if not pages:
+            return
+        failpoint("behind.gathered")
+        for page in pages:
+            page.state = State.STORING
+        try:
+            commit = await self.inner.apply(
+                [change for page in pages for change in page.changes], who=pages[0].who, require=_unchanged(pages)
+            )
+            failpoint("behind.committed")
+        except BaseException as error:
+            self._not_stored(pages)
+            if isinstance(error, Unavailable) or not isinstance(error, PkgIndexError):
+                raise
+            if len(pages) > 1:
+                for page in pages:
+                    await self._commit([page.key])
+            else:
+                self._lose(pages[0])
+            return
+        assert commit is not None
+        for page in pages:
+            self._is_stored(page, commit.serial)
+
+    def _is_stored(self, page: LearnedPage, serial: Serial) -> None:
+        page.state = State.STORED
+        now = self._pending.get(page.key)
+        if now is page:
+            del self._pending[page.key]
+            self._storing.gone(page.size)
+        elif now is not None and now.state is State.STORING:  # more was learned meanwhile
+            now.rebased(page.base.stamp if page.unseen else serial)
+
+    def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
+        for page in pages:
+            page.state = State.WAITING
+            now = self._pending.get(page.key)
+            if now is not None and now.state is State.STORING:
+                now.state = State.WAITING
+
+    def _lose(self, page: LearnedPage) -> None:
+        """Drop a page, and what was learned over it."""
+        page.state = State.LOST
+        now = self._pending.pop(page.key, None)
+        if now is not None:
+            now.state = State.LOST
+            self._storing.gone(now.size)
+            self._tell(now.key)
+            now.lost()
+
+
+def _unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
+    """That the indexes are the same, and that nobody else has changed the pages."""
+    configs = {page.index.name: page.index for page in pages}
+    return (
+        *(IndexIs(config) for config in configs.values()),
+        *(ProjectAt(*page.key, page.base.stamp) for page in pages),
+    )
+
+
+def _uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
+    """The blobs that uploads name."""
+    for change in changes:
+        match change:
+            case PutFile(file=file):
+                yield from (digest for digest in (file.sha256, file.metadata_sha256) if digest)
+            case PutAttachment(attachment=attachment):
+                yield attachment.sha256
+            case _:
+                pass
+
+
+async def _told(file: File | None) -> File | None:
+    return file
+
+
+if TYPE_CHECKING:
+    _: type[LearningIndex] = IndexBehind

@@ -1,0 +1,263 @@
+"""What is learned is shown at once and stored behind: blobs, bounds, and a law over random lives of a mirror."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkgindex_core.changes import Change, DropIndex, DropMirrorPage, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, storing
+from pkgindex_core.engines.memory_blobs import MemoryBlobs
+from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
+from pkgindex_core.formats.kept_pages import keep
+from pkgindex_core.models import PageHead
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import Span
+from pkgindex_core.testing.index_cases.values import (
+    DEMO,
+    DEV,
+    MIRROR,
+    ManualClock,
+    hosted,
+    mirror,
+    mirrored,
+    stage,
+    user,
+)
+
+DATA = b"Metadata-Version: 2.1\nName: demo\n"
+KEY = sha256_of(DATA)
+LONG = 60.0
+SEED = (PutUser(user("ann")), PutUser(user("root")), PutIndex(stage(DEV)), PutIndex(mirror(MIRROR)))
+
+
+class SlowBlobs(MemoryBlobs):
+    """A fake disk: as slow as `go` says, and broken as long as `trouble` is set."""
+
+    def __init__(self, staging: Path) -> None:
+        super().__init__(clock=ManualClock(), staging=staging)
+        self.go = asyncio.Event()
+        self.go.set()
+        self.trouble: Unavailable | None = None
+        self.puts = 0
+
+    async def put(self, data: bytes) -> Any:
+        self.puts += 1
+        await self.go.wait()
+        if self.trouble is not None:
+            raise self.trouble
+        return await super().put(data)
+
+
+@pytest.fixture
+async def disk(tmp_path: Path) -> SlowBlobs:
+    return SlowBlobs(tmp_path)
+
+
+async def read(blobs: BlobsBehind, span: Span | None = None) -> bytes:
+    return b"".join([chunk async for chunk in blobs.read(KEY, span)])
+
+
+async def test_a_blob_is_read_from_memory_until_it_is_stored(disk: SlowBlobs) -> None:
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    blob = await blobs.learn(DATA)
+    assert (blob.sha256, blob.size) == (KEY, len(DATA))
+    assert disk.blobs == {}
+    assert await blobs.stat(KEY) == blob
+    assert await read(blobs) == DATA
+    assert await read(blobs, Span(3, 8)) == DATA[3:8]
+    assert await blobs.locate(KEY, filename="x") is None
+    assert [each.sha256 async for each in blobs.walk()] == [KEY]
+    await blobs.learn(DATA)
+    await blobs.settle()
+    assert disk.puts == 1
+    assert disk.blobs[KEY][0] == DATA
+    assert await read(blobs) == DATA
+    await blobs.close()
+
+
+async def test_what_is_put_does_not_go_this_way(disk: SlowBlobs) -> None:
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    disk.go.clear()
+    putting = asyncio.create_task(blobs.put(DATA))
+    await asyncio.sleep(0)
+    assert await blobs.stat(KEY) is None
+    disk.go.set()
+    await putting
+    assert KEY in disk.blobs
+
+
+async def test_an_upload_that_names_pending_bytes_waits_for_them(disk: SlowBlobs) -> None:
+    """Committed metadata never refers to a blob that is not durably stored."""
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    store = MemoryIndex(ManualClock())
+    index = IndexBehind(store, blobs=blobs, linger=LONG)
+    await index.apply(SEED, who="ann")
+    await blobs.learn(DATA)
+    disk.go.clear()
+    upload = PutFile(DEV, DEMO, hosted("demo-1.0-py3-none-any.whl", metadata_sha256=KEY))
+    uploading = asyncio.create_task(index.apply([upload], who="ann"))
+    while not disk.puts:
+        await asyncio.sleep(0)
+    assert (uploading.done(), await store.head()) == (False, 1)
+    disk.go.set()
+    await uploading
+    assert KEY in disk.blobs
+    await index.close()
+    await blobs.close()
+
+
+async def test_what_is_dropped_or_set_aside_is_not_stored_afterwards(disk: SlowBlobs) -> None:
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    await blobs.learn(DATA)
+    assert await blobs.drop(KEY) is True
+    await blobs.settle()
+    assert await blobs.stat(KEY) is None
+    disk.blobs[KEY] = (b"damaged", 0.0)
+    assert await blobs.set_aside(KEY) is True
+    assert await blobs.stat(KEY) is None
+
+
+async def test_what_is_pending_is_bounded(disk: SlowBlobs) -> None:
+    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000, linger=LONG)
+    disk.go.clear()
+    for number in range(3):
+        await blobs.learn(b"%d" % number)
+    waiting = asyncio.create_task(blobs.learn(DATA))
+    while not disk.puts:
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    disk.go.set()
+    assert (await waiting).sha256 == KEY
+    await blobs.close()
+    assert len(disk.blobs) == 4
+
+
+async def test_a_full_disk_serves_what_is_pending_and_refuses_what_is_beyond_the_bound(
+    disk: SlowBlobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(storing, "RETRY", 0.001)
+    disk.trouble = StorageFull("no room")
+    blobs = BlobsBehind(disk, clock=ManualClock(), limit=1000, linger=LONG)
+    await blobs.learn(DATA)
+    with pytest.raises(StorageFull):
+        await blobs.settle()
+    await blobs.learn(b"1")
+    with pytest.raises(StorageFull):
+        await blobs.learn(bytes(900))
+    assert await read(blobs) == DATA
+    while disk.puts < 20:  # it is tried again and again, and said once
+        await asyncio.sleep(0.001)
+    assert caplog.text.count("cannot be stored now") == 1
+    disk.trouble = None
+    while len(disk.blobs) < 2:
+        await asyncio.sleep(0.001)
+    await blobs.learn(bytes(900))
+    await blobs.close()
+    assert len(disk.blobs) == 3
+
+
+async def test_what_cannot_be_stored_at_the_end_is_told(disk: SlowBlobs, caplog: pytest.LogCaptureFixture) -> None:
+    disk.trouble = StorageFull("no room")
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    await blobs.learn(DATA)
+    await blobs.close()
+    assert "are forgotten: no room" in caplog.text
+    with pytest.raises(Unavailable):
+        await blobs.learn(DATA)
+
+
+async def test_pages_beyond_the_bound_wait_for_the_store() -> None:
+    store = MemoryIndex(ManualClock())
+    index = IndexBehind(store, limit=20_000, linger=LONG)
+    await index.apply(SEED, who="ann")
+    for number in range(50):
+        project = ProjectName(f"p{number}")
+        (seen,) = await index.standings(project, [MIRROR])
+        change = MirrorPage(MIRROR, project, PageHead(), put=(mirrored(f"p{number}.zip"),))
+        await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: None)
+    assert await store.project_count(MIRROR) > 25
+    assert await index.project_count(MIRROR) == 50
+    await index.close()
+    assert await store.project_count(MIRROR) == 50
+
+
+PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
+NAMES = ["demo-1.0.tar.gz", "demo-more-1.0.zip", "demo-2.0-py3-none-any.whl", "something.exe"]
+_changes = st.builds(
+    MirrorPage,
+    index=st.just(MIRROR),
+    project=st.sampled_from(PROJECTS),
+    head=st.builds(PageHead, display_name=st.sampled_from(["", "Demo"]), status=st.sampled_from(["", "archived"])),
+    put=st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3).map(tuple),
+    drop=st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
+)
+_kept = st.builds(
+    lambda project, head, files: MirrorPage(MIRROR, project, head, kept=keep(project, files).kept),
+    st.sampled_from(PROJECTS),
+    st.builds(PageHead, display_name=st.sampled_from(["", "Demo"])),
+    st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3),
+)
+_drops = st.sampled_from(PROJECTS).map(lambda project: [DropMirrorPage(MIRROR, project)])
+_writes = st.one_of(_drops, st.just([DropIndex(MIRROR), PutIndex(mirror(MIRROR))]), _changes.map(lambda each: [each]))
+_steps = st.one_of(_changes, _changes, _kept, st.none(), _writes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_steps, max_size=12))
+def test_a_mirror_that_is_stored_behind_reads_as_one_that_is_stored_at_once(
+    steps: list[MirrorPage | list[Change] | None],
+) -> None:
+    """A change is learned here and applied there; None stores what is pending; anything else is applied to both."""
+    asyncio.run(_compare(steps))
+
+
+async def _compare(steps: list[MirrorPage | list[Change] | None]) -> None:
+    behind, plain = IndexBehind(MemoryIndex(ManualClock()), linger=LONG), MemoryIndex(ManualClock())
+    for store in (behind, plain):
+        await store.apply(SEED, who="ann")
+    for step in steps:
+        if step is None:
+            await behind.settle()
+        elif isinstance(step, MirrorPage):
+            (seen,) = await behind.standings(step.project, [MIRROR])
+            await behind.learn(step, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=_never)
+            await plain.apply([step], who="[mirror]")
+        else:
+            assert await _outcome(behind, step) == await _outcome(plain, step)
+        assert await _said(behind) == await _said(plain)
+    await behind.settle()
+    assert await _said(behind.inner) == await _said(plain)
+    await behind.close()
+
+
+def _never() -> None:
+    pytest.fail("nobody else writes here")
+
+
+async def _outcome(store: IndexBehind | MemoryIndex, changes: list[Change]) -> type | None:
+    try:
+        await store.apply(changes, who="ann")
+    except PkgIndexError as error:
+        return type(error)
+    return None
+
+
+async def _said(store: Any) -> list[Any]:
+    said: list[Any] = [await store.project_count(MIRROR)]
+    said += [(row.name, row.display_name) for row in await store.projects(MIRROR)]
+    for project in PROJECTS:
+        page = await store.page(MIRROR, project)
+        (standing,) = await store.standings(project, [MIRROR])
+        said += [(page.head, {row.filename: row for row in page.rows}) if page else None]
+        said += [(standing.holds, standing.file_count, standing.status)]
+        said += [await store.file(MIRROR, project, name) for name in NAMES]
+    said += [await store.find_file(MIRROR, name, candidates) for name in NAMES for candidates in (PROJECTS, [])]
+    return said
