@@ -34,7 +34,8 @@ class TestHostedSource(SourceContract):
         return IndexConfig(name=INDEX)
 
     async def open_source(self, context: Context) -> Source:
-        return HostedSource(store=self.store, blobs=self.blobs)
+        assert context.blob_store is not None
+        return HostedSource(store=self.store, blobs=context.blob_store)
 
     async def publish(self, project: ProjectName, *built: BuiltFile) -> None:
         changes: list[Change] = [PutProject(INDEX, project, PageHead())]
@@ -53,7 +54,8 @@ class TestUnreachableSource(SourceContract):
         return mirror_config(INDEX)
 
     async def open_source(self, context: Context) -> Source:
-        return UnreachableSource(store=self.store, blobs=self.blobs)
+        assert context.blob_store is not None
+        return UnreachableSource(store=self.store, blobs=context.blob_store)
 
     async def publish(self, project: ProjectName, *built: BuiltFile) -> None:
         files = tuple([await stored(self, each) for each in built])

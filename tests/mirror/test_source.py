@@ -8,6 +8,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Source
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.source_cases.base import INDEX
 from pkgindex_core.testing.sources import SourceContract
@@ -35,9 +36,10 @@ class TestReadThrough(SourceContract):
         await self.server.stop()
 
     async def open_source(self, context: Context) -> Source:
+        assert isinstance(context.blob_store, LearningBlobs)
         return ReadThrough(
             store=self.store,
-            blob_store=self.blobs,
+            blob_store=context.blob_store,
             clock=self.clock,
             workers=context.workers,
             settings=MirrorSettings(**QUICK, allow_networks=("127.0.0.0/8",)),

@@ -1,4 +1,7 @@
-"""What every case has: a source over stores in memory, a clock, and back doors to what the content comes from."""
+"""What every case has: a source over stores in memory, a clock, and back doors to what the content comes from.
+
+The stores are those that an engine gives to sources: what was learned shows at once and is stored when the suite says `settle`.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ import pytest_asyncio
 
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
+from pkgindex_core.models import File, IndexConfig, Serial, Standing, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Arriving, Freshness, Names, OnDisk, Opened, Source
 from pkgindex_core.testing.index_cases.values import DEMO, ManualClock
@@ -37,6 +41,8 @@ BARE_WHEEL: Final = BuiltFile(
 """A wheel without core metadata."""
 HOUR: Final = 3600.0
 """Seconds after which a source asks an upstream again that was in trouble."""
+_NEVER = 600.0
+"""Seconds for which nothing that was learned is stored by itself."""
 _PATIENCE = 10.0
 """Seconds for which work may take to end once its source is closed."""
 
@@ -66,8 +72,9 @@ class SourceCases:
     """Whether `asked` counts."""
 
     clock: ManualClock
-    store: MemoryIndex
+    store: IndexBehind
     blobs: MemoryBlobs
+    """The medium within the blob store of the context: what lies in it is stored."""
     context: Context
     """With both stores."""
     index: IndexConfig
@@ -110,11 +117,12 @@ class SourceCases:
     @pytest_asyncio.fixture(autouse=True)
     async def _source(self, tmp_path: Path) -> AsyncIterator[None]:
         self.clock = ManualClock()
-        self.store = MemoryIndex(self.clock)
         self.blobs = MemoryBlobs(clock=self.clock, staging=tmp_path / "staging")
+        self._behind = BlobsBehind(self.blobs, clock=self.clock, linger=_NEVER)
+        self.store = IndexBehind(MemoryIndex(self.clock), blobs=self._behind, linger=_NEVER)
         with ThreadPoolExecutor(2) as workers:
             self.context = Context(
-                data=tmp_path, clock=self.clock, workers=workers, index_store=self.store, blob_store=self.blobs
+                data=tmp_path, clock=self.clock, workers=workers, index_store=self.store, blob_store=self._behind
             )
             self.index = await self.begin()
             assert self.index.name == INDEX
@@ -123,6 +131,8 @@ class SourceCases:
             self.source = await self.open_source(self.context)
             yield
             await self.source.close()
+            await self.store.close()
+            await self._behind.close()
             await self._ended(before)
             await self.end()
 
@@ -134,6 +144,16 @@ class SourceCases:
             assert not going_on, "work goes on although the source is closed"
 
     # Shorthand.
+
+    async def settle(self) -> None:
+        """Wait until what was learned is stored."""
+        await self.store.settle()
+        await self._behind.settle()
+
+    async def head(self) -> Serial:
+        """The last commit, once everything is stored."""
+        await self.settle()
+        return await self.store.head()
 
     async def standing(self, project: ProjectName = DEMO) -> Standing:
         (standing,) = await self.store.standings(project, [INDEX])
@@ -149,16 +169,18 @@ class SourceCases:
         if freshness.state == "stale":
             assert freshness.reason
             assert not await self.is_current(project)
+        await self.settle()
+        assert (await self.standing(project)).holds is (freshness.state != "absent")
         return freshness
 
     async def outcome(self, project: ProjectName, *, again: bool = False) -> str:
         """The state after a refresh; `unknown` when nothing is stored and nothing can be said, and then nothing was stored of it."""
-        head = await self.store.head()
+        head = await self.head()
         try:
             return (await self.refreshed(project, again=again)).state
         except Unavailable:
             assert not (await self.standing(project)).holds
-            assert await self.store.head() == head
+            assert await self.head() == head
             return "unknown"
 
     async def files(self, project: ProjectName = DEMO) -> dict[str, File]:
@@ -178,17 +200,21 @@ class SourceCases:
 
     async def receive(self, file: File, into: bytearray, project: ProjectName = DEMO) -> None:
         """Open a file and read it as a client would, whatever comes of it."""
-        match await self.opened(file, project):
+        opened = await self.opened(file, project)
+        match opened:
             case OnDisk(blob):
                 assert file.size in {None, blob.size}
                 assert file.sha256 in {None, blob.sha256}
-                reading = self.blobs.read(blob.sha256)
+                reading = self._behind.read(blob.sha256)
             case Arriving(arriving):
                 reading = arriving.read()
             case other:
                 raise AssertionError(f"the bytes were wanted here, and not {other}")
         async for chunk in reading:
             into += chunk
+        if isinstance(opened, Arriving):
+            await opened.file.finished()
+        await self.settle()
 
     async def bytes_of(self, file: File, project: ProjectName = DEMO) -> bytes:
         received = bytearray()
@@ -196,10 +222,13 @@ class SourceCases:
         return bytes(received)
 
     async def metadata_of(self, file: File, project: ProjectName = DEMO) -> bytes:
-        """What the blob store has under the blob that the source names."""
+        """What is read under the blob that the source names, at once and once it is stored."""
         blob = await self.source.metadata(self.index, project, file)
+        read = b"".join([chunk async for chunk in self._behind.read(blob.sha256)])
+        await self.settle()
         data = self.blobs.blobs[blob.sha256][0]
         assert (sha256_of(data), len(data)) == (blob.sha256, blob.size)
+        assert read == data
         return data
 
     async def cost(self, work: Awaitable[Value]) -> tuple[int, Value]:

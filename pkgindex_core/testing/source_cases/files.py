@@ -38,6 +38,7 @@ class FileCases(SourceCases):
             assert opened.file.size in {None, WHEEL.size}
             blob = await opened.file.finished()
             assert (blob.sha256, blob.size) == (WHEEL.sha256, WHEEL.size)
+        await self.settle()
         here = await self.opened((await self.files())[WHEEL.filename])
         assert isinstance(here, OnDisk)
         assert (here.blob.sha256, here.blob.size) == (WHEEL.sha256, WHEEL.size)
@@ -59,7 +60,7 @@ class FileCases(SourceCases):
     async def test_a_part_of_a_file_has_exactly_its_bytes(self, span: Span) -> None:
         match await self.opened(await self.published(WHEEL)):
             case OnDisk(blob):
-                reading = self.blobs.read(blob.sha256, span)
+                reading = self._behind.read(blob.sha256, span)
             case Arriving(arriving):
                 reading = arriving.read(span)
             case other:
@@ -143,6 +144,7 @@ class MetadataCases(SourceCases):
     async def test_metadata_that_is_gone_is_got_again_or_an_error(self) -> None:
         file = await self.published(WHEEL)
         blob = await self.source.metadata(self.index, DEMO, file)
+        await self.settle()
         del self.blobs.blobs[blob.sha256]
         file = (await self.files())[WHEEL.filename]
         if self.fetches:

@@ -34,10 +34,10 @@ class ProjectCases(SourceCases):
     async def test_a_project_that_it_lacks_is_absent_and_nothing_is_stored(self) -> None:
         await self.publish(DEMO, WHEEL)
         await self.refreshed()
-        head = await self.store.head()
+        head = await self.head()
         assert await self.outcome(ABSENT) == ("unknown" if self.upstream == "unreachable" else "absent")
         assert await self.store.page(INDEX, ABSENT) is None
-        assert await self.store.head() == head
+        assert await self.head() == head
 
     @pytest.mark.parametrize("project", [DEMO, ABSENT])
     async def test_what_is_current_is_not_asked_about(self, project: ProjectName) -> None:
@@ -144,19 +144,19 @@ class UploadCases(SourceCases):
         digests = {"sha256": blob.sha256}
         file = File(filename=WHEEL.filename, digests=digests, size=blob.size, metadata_sha256=metadata.sha256)
         uploaded, free = PutFile(INDEX, DEMO, file, "Demo"), FileAbsent(INDEX, file.filename)
-        head = await self.store.head()
+        head = await self.head()
         if not self.takes_uploads:
             with pytest.raises(ReadOnly):
                 await self.source.put(self.index, [uploaded], who="ann", require=[free])
-            assert await self.store.head() == head
+            assert await self.head() == head
             return
         commit = await self.source.put(self.index, [uploaded], who="ann", require=[free])
         assert isinstance(commit, Commit)
         assert (commit.who, commit.changes) == ("ann", (uploaded,))
-        assert await self.store.head() == commit.serial
+        assert await self.head() == commit.serial
         assert await self.outcome(DEMO) == "fresh"
         assert await self.bytes_of((await self.files())[file.filename]) == WHEEL.data
         assert await told(await self.source.names(self.index, ask=False)) == [DEMO]
         with pytest.raises(RequirementFailed):
             await self.source.put(self.index, [uploaded], who="ann", require=[free])
-        assert await self.store.head() == commit.serial
+        assert await self.head() == commit.serial
