@@ -10,7 +10,6 @@ same out of a plain page, byte for byte; a law in the tests says so.
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -19,7 +18,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from pkgindex_core.formats.filenames import candidate_projects, version_in
+from pkgindex_core.formats.filenames import USUAL_VERSION, leads_to, version_in
 from pkgindex_core.formats.kept_pages import MOST_FILES, Hidden, KeptRows, keep, pack
 from pkgindex_core.formats.versions import listed_versions, version_ranks
 from pkgindex_core.names import ProjectName, normalized_or_none
@@ -35,7 +34,6 @@ KEPT_BYTES: Final = 1024 * 1024
 _HEXADECIMAL: Final = b"0123456789abcdef"
 _NAME_MARKS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+!-"
 """Of these a filename is itself in a URL (`fragments.quoted`)."""
-_is_version = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?").fullmatch
 _MOMENT: Final = "2024-02-29T10:11:12.345678Z"
 _DIGITS: Final = b"0123456789"
 _MARKS: Final = _MOMENT.encode().translate(None, _DIGITS)
@@ -84,23 +82,22 @@ class ReadPage(Struct, frozen=True):
     """Its files in one piece, unless it is a long page."""
 
 
-def read(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | Unreadable:
-    """Read a page: in one pass where its form is plain, leniently otherwise."""
-    ordinary = len(body) <= KEPT_BYTES
-    plain = read_plain(body, content_type, url, project) if ordinary else None
-    if plain is not None:
-        return ReadPage(*plain)
+def read_leniently(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | Unreadable:
+    """Read a page of any form."""
     listing = read_page(body, content_type, url, project)
     if isinstance(listing, Unreadable):
         return listing
-    return ReadPage(listing, keep(project, listing.files) if ordinary and len(listing.files) <= MOST_FILES else None)
+    ordinary = len(body) <= KEPT_BYTES and len(listing.files) <= MOST_FILES
+    return ReadPage(listing, keep(project, listing.files) if ordinary else None)
 
 
-def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> tuple[PageListing, KeptRows] | None:
-    """Read a page of plain form: what it says besides its files, and these in one piece. None when it must be read leniently.
+def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | None:
+    """Read a page of plain form in one pass; None when it must be read leniently.
 
     The listing has no files, and of the versions those that have none.
     """
+    if len(body) > KEPT_BYTES:
+        return None
     if not is_json(body, content_type):
         return None
     try:
@@ -127,7 +124,7 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
         [filename for _, filename, *_ in ordered if filename in names.strays],
     )
     bare = versions_without_files(said.versions, ranks)
-    return replace(said, versions=bare, notes=notes.lines()), rows
+    return ReadPage(replace(said, versions=bare, notes=notes.lines()), rows)
 
 
 def _have_plain_names(filenames: Sequence[str]) -> bool:
@@ -218,8 +215,8 @@ class _Names:
         if is_ours:
             if rest.endswith(".whl") and rest.count("-") in {3, 4}:
                 return rest.partition("-")[0]
-            if rest.endswith(".tar.gz") and _is_version(rest, 0, len(rest) - len(".tar.gz")):
+            if rest.endswith(".tar.gz") and USUAL_VERSION.fullmatch(rest, 0, len(rest) - len(".tar.gz")):
                 return rest.removesuffix(".tar.gz")
-        if self._project not in candidate_projects(filename):
+        if not leads_to(filename, self._project):
             self.strays.add(filename)
         return version_in(filename, self._project)

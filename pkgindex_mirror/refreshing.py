@@ -29,12 +29,14 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.plain_pages import ReadPage, read
+from pkgindex_mirror.plain_pages import ReadPage, read_leniently, read_plain
 from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
 
 WHO = "[mirror]"
-_LARGE = 64 * 1024
-"""Pages beyond this are read in a worker: about a millisecond of the loop's time."""
+_LARGE = 96 * 1024
+"""Pages of plain form beyond this are read in a worker: about a millisecond of the loop's time."""
+_LARGE_ODD = 16 * 1024
+"""The same of other pages, and of comparing files one by one."""
 LEARNED = 5_000
 """Files of a difference that is shown at once and stored behind; a larger one is stored first, in parts if need be."""
 _BACKWARDS_LIMIT = 3
@@ -123,7 +125,11 @@ class Refreshing:
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
         """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
-        page = await self._compute(size, partial(read, answer.take(), answer.content_type, url, project))
+        page: ReadPage | Unreadable | None = await self._compute(
+            size, partial(read_plain, answer.body, answer.content_type, url, project), large=_LARGE
+        )
+        if page is None:
+            page = await self._compute(size, partial(read_leniently, answer.take(), answer.content_type, url, project))
         await self._give_back(size)
         if isinstance(page, Unreadable):
             return self._checks.failed(index, project, page.reason, lasting=True)
@@ -204,8 +210,8 @@ class Refreshing:
         if size >= LARGE:
             await asyncio.get_running_loop().run_in_executor(self._workers, give_back)
 
-    async def _compute(self, size: int, function: Callable[[], Value]) -> Value:
-        if size < _LARGE:
+    async def _compute(self, size: int, function: Callable[[], Value], *, large: int = _LARGE_ODD) -> Value:
+        if size < large:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._workers, function)
 

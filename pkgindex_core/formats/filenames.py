@@ -26,6 +26,7 @@ __all__ = [
     "candidate_projects",
     "canonical_version",
     "kind_of",
+    "leads_to",
     "parse_upload_filename",
     "sdist_ending",
     "version_in",
@@ -40,6 +41,8 @@ FILENAME_LIMIT = 255
 TAG_LIMIT = 500
 """Tags one wheel may expand to. Real wheels have a dozen; a compressed tag set multiplies (PEP 425)."""
 CANDIDATE_LIMIT = 12
+USUAL_VERSION: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?")
+"""A version as the names of source distributions spell it. What stands before the dash before it is the likeliest project."""
 
 
 class UploadName(Struct, frozen=True, kw_only=True):
@@ -189,6 +192,17 @@ def candidate_projects(filename: str) -> tuple[ProjectName, ...]:
     spelled = [*likely, *possible, *reversed(unlikely), stem]
     names = (normalized_or_none(name) for name in spelled)
     return tuple(dict.fromkeys(name for name in names if name))[:CANDIDATE_LIMIT]
+
+
+def leads_to(filename: str, project: ProjectName) -> bool:
+    """Whether a file may belong to a project by its spelling (`candidate_projects`). Told at once of names as they are written today."""
+    name, _, rest = filename.partition("-")
+    if rest.endswith(".whl"):
+        is_usual = rest.count("-") in {3, 4}
+    else:
+        is_usual = rest.endswith(".tar.gz") and USUAL_VERSION.fullmatch(rest, 0, len(rest) - len(".tar.gz")) is not None
+    is_usual = is_usual and len(filename) <= FILENAME_LIMIT
+    return (is_usual and normalized_or_none(name) == project) or project in candidate_projects(filename)
 
 
 def _parse_wheel(

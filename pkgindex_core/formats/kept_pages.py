@@ -11,7 +11,7 @@
 Links are relative to the root of the index (`fragments`), so a page of one index is this array with a prefix put before each link. No
 text can be taken for the beginning of an object or for a key: inside JSON strings quotes are escaped.
 
-A stray is a file whose name does not lead to its project (`candidate_projects`); stores look those up elsewhere. Pure.
+A stray is a file whose name does not lead to its project (`filenames.leads_to`); stores look those up elsewhere. Pure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pkgindex_core.clock import from_rfc3339
 from pkgindex_core.compression import ZstdError
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt
-from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import fragment
 from pkgindex_core.formats.versions import listed_versions, version_ranks
 from pkgindex_core.models import File, PageHead, PageRow, decode_file, encode_file
@@ -269,7 +269,7 @@ def _arranged(entries: Sequence[_Entry], strays: AbstractSet[str]) -> KeptRows:
 
 
 def _astray(project: ProjectName, filenames: Iterable[str]) -> AbstractSet[str]:
-    return {name for name in filenames if project not in candidate_projects(name)}
+    return {name for name in filenames if not leads_to(name, project)}
 
 
 def _file(listed: _Listed, hidden: Hidden) -> File:

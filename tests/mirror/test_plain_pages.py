@@ -14,7 +14,7 @@ from pkgindex_core.formats.kept_pages import MOST_FILES, keep
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.differences import versions_without_files
 from pkgindex_mirror.pages import PageListing, read_page
-from pkgindex_mirror.plain_pages import KEPT_BYTES, ReadPage, read, read_plain
+from pkgindex_mirror.plain_pages import KEPT_BYTES, ReadPage, read_leniently, read_plain
 
 DEMO = ProjectName("demo-more")
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -56,7 +56,8 @@ def same(body: bytes) -> bool:
     plain = read_plain(body, JSON, URL, DEMO)
     if plain is None:
         return False
-    listing, rows = plain
+    listing, rows = plain.listing, plain.rows
+    assert rows is not None
     expected = leniently(body)
     assert rows.kept == keep(DEMO, expected.files).kept
     spelled = {file.version for file in expected.files}
@@ -229,9 +230,9 @@ def test_what_is_not_plain_is_left_to_the_lenient_reader(says: dict[str, Any]) -
     assert read_plain(page(entry), JSON, URL, DEMO) is None
 
 
-def test_every_ordinary_page_comes_in_one_piece_however_it_was_read() -> None:
+def test_an_ordinary_page_comes_in_one_piece_although_it_is_not_plain() -> None:
     for body in (page(usual("demo_more-1.0.tar.gz")), page(usual("demo_more-1.0.tar.gz", hashes={}))):
-        found = read(body, JSON, URL, DEMO)
+        found = read_leniently(body, JSON, URL, DEMO)
         assert isinstance(found, ReadPage)
         assert found.rows is not None
         assert found.rows.kept == keep(DEMO, leniently(body).files).kept
@@ -246,6 +247,7 @@ def test_every_ordinary_page_comes_in_one_piece_however_it_was_read() -> None:
     ids=["files", "bytes"],
 )
 def test_a_long_page_does_not(entries: list[dict[str, Any]]) -> None:
-    found = read(page(*entries), JSON, URL, DEMO)
+    assert read_plain(page(*entries), JSON, URL, DEMO) is None
+    found = read_leniently(page(*entries), JSON, URL, DEMO)
     assert isinstance(found, ReadPage)
     assert found.rows is None

@@ -12,7 +12,7 @@ from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.errors import Corrupt, Missing
-from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import PageHead, PageRow
@@ -153,13 +153,13 @@ def _mark_strays(tables: Tables, index_id: int, project: ProjectName, change: Mi
     """Remember the files that nobody would look for in this project, going by their name."""
     put = {file.filename for file in change.put}
     for filename in set(change.drop) - put:
-        if project not in candidate_projects(filename):
+        if not leads_to(filename, project):
             tables.run(
                 "DELETE FROM strays WHERE index_id = ? AND filename = ? AND project = ?",
                 (index_id, filename, project),
             )
     for filename in put:
-        if project not in candidate_projects(filename):
+        if not leads_to(filename, project):
             tables.run(
                 "INSERT OR IGNORE INTO strays (index_id, filename, project) VALUES (?, ?, ?)",
                 (index_id, filename, project),

@@ -10,6 +10,7 @@ from pkgindex_core.formats.filenames import (
     CANDIDATE_LIMIT,
     candidate_projects,
     kind_of,
+    leads_to,
     parse_upload_filename,
     version_in,
 )
@@ -286,3 +287,19 @@ def test_the_likeliest_project_comes_first() -> None:
 
 def test_hundreds_of_dashes_are_quick() -> None:
     assert len(candidate_projects("a-" * 2000 + "1.0.tar.gz")) <= CANDIDATE_LIMIT
+
+
+_PARTS = st.sampled_from(
+    ["demo", "Demo", "de_mo", "1", "1.0", "1.0rc1", "2.0.post1", "py3", "none", "any", "x" * 130, "", "1+a"]
+)
+_NAMES = st.lists(_PARTS, min_size=1, max_size=16).map("-".join)
+
+
+@given(
+    _NAMES,
+    st.sampled_from([".whl", ".tar.gz", ".zip", ".win32.tar.gz", ".WHL", ""]),
+    st.sampled_from(["demo", "de-mo", "demo-1"]),
+)
+def test_what_leads_to_a_project_is_what_has_it_among_its_candidates(stem: str, ending: str, project: str) -> None:
+    filename = stem + ending
+    assert leads_to(filename, ProjectName(project)) is (project in candidate_projects(filename))
