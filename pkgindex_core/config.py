@@ -188,7 +188,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     admission: Annotated[
-        str, option("The policy that decides which layers of an index may contribute files to a page.")
+        str,
+        option(
+            "The policy that decides which layers of an index may contribute files to a page. `mirror_whitelist`: a name that a hosted"
+            " index has comes from no mirror unless it is whitelisted. `first_mirror`: the same, and of several mirrors only the first"
+            " that has a project gives it. Plugins offer others."
+        ),
     ] = "mirror_whitelist"
     disabled_plugins: Annotated[
         tuple[str, ...],

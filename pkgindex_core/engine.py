@@ -95,7 +95,9 @@ class Engine:
         )
         self.identity = administering.identity
         self.tokens = administering.tokens
-        self.administration = administering.administration
+        self.users = administering.users
+        self.indexes = administering.indexes
+        self.project_statuses = administering.project_statuses
         self.project_options = administering.project_options
         self.examining = administering.examining
         self.verifying = administering.verifying

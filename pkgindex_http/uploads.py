@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl
 
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.services.writing.documentation_uploads import DocumentationTaken, PublishedDocumentation
+from pkgindex_core.services.writing.documentation_uploads import DocumentationTaken
 from pkgindex_core.services.writing.file_uploads import Published
-from pkgindex_core.services.writing.registering import Registered
-from pkgindex_core.services.writing.uploads import UploadLimits
+from pkgindex_core.services.writing.receiving import UploadLimits
+from pkgindex_core.services.writing.uploads import UploadOutcome
 from pkgindex_http.bodies import chunks, read_bytes
 from pkgindex_http.devpi.envelope import marks
 from pkgindex_http.errors import BodyStalled, error_reply
@@ -68,7 +68,7 @@ async def _marks(ask: Ask) -> dict[str, str]:
         return {}
 
 
-async def _receive(ask: Ask) -> Published | PublishedDocumentation | Registered:
+async def _receive(ask: Ask) -> UploadOutcome:
     request = ask.request
     async with ask.engine.uploads.receive(ask.index, ask.principal) as incoming:
         for name in _QUERY_FIELDS:

@@ -10,12 +10,14 @@ from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
-from pkgindex_core.services.administering.administration import Administration, OwnerLimits
 from pkgindex_core.services.administering.examining import Examining
 from pkgindex_core.services.administering.identity import Identity
+from pkgindex_core.services.administering.indexes import Indexes, OwnerLimits
 from pkgindex_core.services.administering.project_options import ProjectOptions
+from pkgindex_core.services.administering.project_statuses import ProjectStatuses
 from pkgindex_core.services.administering.repairing import Repairing
 from pkgindex_core.services.administering.tokens import Tokens
+from pkgindex_core.services.administering.users import Users
 from pkgindex_core.services.administering.verifying import Verifying
 from pkgindex_core.services.reading.explaining import Explaining
 
@@ -25,7 +27,9 @@ class Administering(Struct, frozen=True, kw_only=True):
 
     identity: Identity
     tokens: Tokens
-    administration: Administration
+    users: Users
+    indexes: Indexes
+    project_statuses: ProjectStatuses
     project_options: ProjectOptions
     examining: Examining
     verifying: Verifying
@@ -44,13 +48,11 @@ def make_administering(
 ) -> Administering:
     """Make them over one store."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
-    administration = Administration(
+    indexes = Indexes(
         store=store,
-        passwords=passwords,
         options=offered.options,
         workers=workers,
         clock=clock,
-        empty_passwords=settings.devpi_defaults,
         limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
     )
     identity = Identity(
@@ -64,8 +66,10 @@ def make_administering(
     return Administering(
         identity=identity,
         tokens=Tokens(store=store, identity=identity, clock=clock, most_tokens=settings.max_user_tokens),
-        administration=administration,
-        project_options=ProjectOptions(store=store, administration=administration, explaining=explaining),
+        users=Users(store=store, passwords=passwords, clock=clock, empty_passwords=settings.devpi_defaults),
+        indexes=indexes,
+        project_statuses=ProjectStatuses(store=store),
+        project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
         examining=Examining(store=store, sources=shared.sources),
         verifying=verifying,
         repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, workers=workers),

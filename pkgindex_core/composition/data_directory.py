@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.urls import masked
+
+PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
+"""The generated password of `root`, until somebody changes it."""
 
 
 def make_private(directory: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pkgindex_core.changes import Change, PutIndex, PutUser, UserAbsent
+from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import RequirementFailed
@@ -21,7 +22,7 @@ from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, User
 from pkgindex_core.names import owner, parse_index_name
 from pkgindex_core.protocols import Passwords
 from pkgindex_core.rules.kept_options import with_options
-from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT
+from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import without_credentials
 

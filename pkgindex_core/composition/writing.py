@@ -13,10 +13,12 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import UploadCheck
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
+from pkgindex_core.services.writing.inspecting import Inspecting
+from pkgindex_core.services.writing.receiving import Receiving, UploadLimits
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
-from pkgindex_core.services.writing.uploads import UploadLimits, Uploads
+from pkgindex_core.services.writing.uploads import Uploads
 
 
 class Writing(Struct, frozen=True, kw_only=True):
@@ -37,19 +39,25 @@ def make_writing(
     return Writing(
         uploads=Uploads(
             store=store,
-            blobs=blobs,
+            receiving=Receiving(
+                blobs=blobs,
+                workers=workers,
+                limits=UploadLimits(
+                    file_bytes=settings.max_upload_bytes,
+                    field_bytes=settings.max_upload_field_bytes,
+                    form_bytes=settings.max_upload_form_bytes,
+                    field_count=settings.max_upload_fields,
+                ),
+            ),
             files=FileUploads(
-                store=store, blobs=blobs, sources=shared.sources, checks=checks, workers=workers, clock=clock
+                store=store,
+                blobs=blobs,
+                sources=shared.sources,
+                inspecting=Inspecting(checks=checks, workers=workers, clock=clock),
+                clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             registering=registering,
-            limits=UploadLimits(
-                file_bytes=settings.max_upload_bytes,
-                field_bytes=settings.max_upload_field_bytes,
-                form_bytes=settings.max_upload_form_bytes,
-                field_count=settings.max_upload_fields,
-            ),
-            workers=workers,
         ),
         registering=registering,
         releases=Releases(store=store),

@@ -57,9 +57,6 @@ class MemoryIndex:
 
     # Reading: what is true as of a serial is in `states[serial]`.
 
-    def generation(self) -> int:
-        return len(self._states)
-
     async def head(self) -> Serial:
         return self.now.serial
 

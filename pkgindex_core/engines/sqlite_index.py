@@ -81,9 +81,6 @@ class SqliteIndex:
 
     # Reading. `here` is this thread's connection: for what is bounded and takes less than handing it to a thread.
 
-    def generation(self) -> int:
-        return self._readers.here(queries.data_version)
-
     async def head(self) -> Serial:
         return self._readers.here(queries.head)
 

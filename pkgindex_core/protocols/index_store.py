@@ -85,13 +85,6 @@ class IndexReader(Protocol):
     answers that it is not there; later, the current one (the caller cuts it by upload time).
     """
 
-    def generation(self) -> int:
-        """A number that differs whenever anything was committed since it was last read, by any process.
-
-        Synchronous and cheap (microseconds). For what does not go by `ChangeLog.seen` and `touched` yet.
-        """
-        ...
-
     async def head(self) -> Serial:
         """The serial of the last commit."""
         ...

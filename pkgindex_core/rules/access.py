@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pkgindex_core.errors import Denied, Missing, ReadOnly
-from pkgindex_core.models import IndexConfig, Standing, Tree
+from pkgindex_core.models import IndexConfig, Standing, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action, permits
@@ -136,7 +136,14 @@ def readable_tree(tree: Tree, principal: Principal) -> Tree:
     return replace(tree, indexes=indexes)
 
 
-def visible_user(tree: Tree, name: str, principal: Principal) -> bool:
+def shown_user(tree: Tree, name: str, user: User | None, principal: Principal) -> User:
+    """The user of this name; `Missing` if there is none, or the principal may not know of it."""
+    if user is None or not _is_visible(tree, name, principal):
+        raise Missing("user", name[:160])
+    return user
+
+
+def _is_visible(tree: Tree, name: str, principal: Principal) -> bool:
     """Whether a principal may know that there is a user of this name: by listing users, or by an index that they may read."""
     if permits(principal, Action.USER_READ, user=name) or permits(principal, Action.USER_LIST):
         return True

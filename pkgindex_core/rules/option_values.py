@@ -6,6 +6,7 @@ Sentences are devpi's where it has one. None of them repeats a URL's credentials
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +25,17 @@ VALUE_LIMIT: Final = 64 * 1024
 _ELSEWHERE = "keep what is long elsewhere, and write down where"
 _SHOWN = 80
 _GROUP_LIMIT = 256
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, str]:
+    """Read `key=value` words of a command line."""
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise Refused(f"cannot read the option {pair!r}", hint="write key=value, for example bases=root/pypi")
+        options[key] = value
+    return options
 
 
 def boolean(value: Any) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
+from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_core.services.administering.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -41,7 +41,7 @@ async def create_user(name: str, email: str, password_stdin: bool, config: Path 
     """Make a user."""
     password = _read_password(password_stdin)
     async with opened(settings_from(config, **flags)) as engine:
-        await engine.administration.create_user(name, password, principal=ADMINISTRATOR, email=email)
+        await engine.users.create(name, password, principal=ADMINISTRATOR, email=email)
     talk(f"user {name} created")
 
 
@@ -54,7 +54,7 @@ async def change_password(name: str, password_stdin: bool, config: Path | None, 
     """Give a user a new password; the old one ends at once."""
     password = _read_password(password_stdin)
     async with opened(settings_from(config, **flags)) as engine:
-        await engine.administration.modify_user(name, principal=ADMINISTRATOR, password=password)
+        await engine.users.modify(name, principal=ADMINISTRATOR, password=password)
         generated = Path(engine.settings.data) / PASSWORD_FILE
     talk(f"password of {name} changed")
     if name == ADMINISTRATOR.name and generated.exists():
@@ -69,7 +69,7 @@ async def change_password(name: str, password_stdin: bool, config: Path | None, 
 async def delete_user(name: str, config: Path | None, **flags: Any) -> None:
     """Remove a user with its tokens and volatile indexes."""
     async with opened(settings_from(config, **flags)) as engine:
-        await engine.administration.delete_user(name, principal=ADMINISTRATOR)
+        await engine.users.delete(name, principal=ADMINISTRATOR)
     talk(f"user {name} deleted")
 
 

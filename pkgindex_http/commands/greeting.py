@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.config import Settings
-from pkgindex_core.services.administering.administration import PASSWORD_FILE
 from pkgindex_http.commands.common import talk
 from pkgindex_http.pasting import is_loopback, lines_to_paste
 

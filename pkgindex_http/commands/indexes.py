@@ -10,7 +10,7 @@ import click
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.kept_options import mirror_options
-from pkgindex_core.services.administering.administration import parse_options
+from pkgindex_core.rules.option_values import parse_options
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -36,7 +36,7 @@ def index() -> None:
 async def create_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
     async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
-        made = await engine.administration.create_index(name, parse_options(options), principal=ADMINISTRATOR)
+        made = await engine.indexes.create(name, parse_options(options), principal=ADMINISTRATOR)
         talk(f"index {name} created")
         await _warn(engine, made)
         print_json(_document(engine, made))
@@ -50,7 +50,7 @@ async def create_index(name: str, options: tuple[str, ...], config: Path | None,
 async def modify_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Change options of an index: KEY=VALUE; of lists also KEY+=VALUE and KEY-=VALUE; KEY-= drops one."""
     async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
-        changed = await engine.administration.modify_index(parse_index_name(name), options, principal=ADMINISTRATOR)
+        changed = await engine.indexes.modify(parse_index_name(name), options, principal=ADMINISTRATOR)
         talk(f"index {name} changed")
         await _warn(engine, changed)
         print_json(_document(engine, changed))
@@ -63,7 +63,7 @@ async def modify_index(name: str, options: tuple[str, ...], config: Path | None,
 async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
     """Remove an index with all that is in it; it must be volatile."""
     async with opened(settings_from(config, **flags)) as engine:
-        await engine.administration.delete_index(parse_index_name(name), principal=ADMINISTRATOR)
+        await engine.indexes.delete(parse_index_name(name), principal=ADMINISTRATOR)
     talk(f"index {name} deleted")
 
 
@@ -74,7 +74,7 @@ async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
 async def show_index(name: str, config: Path | None, **flags: Any) -> None:
     """Print an index's options."""
     async with opened(settings_from(config, **flags)) as engine:
-        print_json(_document(engine, await engine.administration.index(parse_index_name(name))))
+        print_json(_document(engine, await engine.indexes.config(parse_index_name(name))))
 
 
 @index.command("list")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.errors import Refused
-from pkgindex_core.services.administering.administration import PASSWORD_FILE, ROOT
+from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_http.commands.common import (
     asynchronous,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pkgindex_core.config import Settings
 from pkgindex_core.rules.kept_options import mirror_options
-from pkgindex_core.services.administering.administration import ROOT
+from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.urls import without_credentials
 
 if TYPE_CHECKING:

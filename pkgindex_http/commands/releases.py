@@ -15,7 +15,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.administering.administration import STATUSES
+from pkgindex_core.services.administering.project_statuses import STATUSES
 from pkgindex_http.commands.common import (
     ADMINISTRATOR,
     asynchronous,
@@ -31,9 +31,7 @@ from pkgindex_http.commands.helping import command
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.rules.explanation import Explanation
-    from pkgindex_core.services.writing.documentation_uploads import PublishedDocumentation
-    from pkgindex_core.services.writing.file_uploads import Published
-    from pkgindex_core.services.writing.registering import Registered
+    from pkgindex_core.services.writing.uploads import UploadOutcome
 
 _CHUNK = 1024 * 1024
 _DOCUMENTATION = ".doc.zip"
@@ -94,9 +92,7 @@ def _distributions(places: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-async def _upload_one(
-    engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]
-) -> Published | PublishedDocumentation | Registered:
+async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Callable[[int], None]) -> UploadOutcome:
     async with engine.uploads.receive(index, _owner_of(index)) as incoming:
         incoming.field("protocol_version", "1")
         for name, value in _fields_of(path).items():
@@ -187,9 +183,7 @@ async def mark(
     settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
-        await engine.administration.set_status(
-            index, parse_project_name(project), status, reason, principal=ADMINISTRATOR
-        )
+        await engine.project_statuses.mark(index, parse_project_name(project), status, reason, principal=ADMINISTRATOR)
     talk(f"{project} is {status} in {index}")
 
 

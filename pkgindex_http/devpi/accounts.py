@@ -54,7 +54,7 @@ async def show(ask: Ask) -> Reply:
 
 async def may_create(ask: Ask) -> None:
     """Before the body is asked for."""
-    await ask.engine.administration.check_new_user(ask.values["user"], ask.principal)
+    await ask.engine.users.check_new(ask.values["user"], ask.principal)
 
 
 async def create(ask: Ask) -> Reply:
@@ -67,7 +67,7 @@ async def create(ask: Ask) -> Reply:
     password = _password(given)
     if password is None:
         raise Refused("password needs to be set")
-    made = await ask.engine.administration.create_user(
+    made = await ask.engine.users.create(
         name, password, principal=ask.principal, **_texts(given), custom_data=given.get("custom_data") or None
     )
     return document(ask.engine.overview.made(made), "userconfig", status=201)
@@ -75,7 +75,7 @@ async def create(ask: Ask) -> Reply:
 
 async def may_modify(ask: Ask) -> None:
     """Before it is known what is to change: a password, or something else."""
-    await ask.engine.administration.check_user_change(ask.values["user"], ask.principal)
+    await ask.engine.users.check_change(ask.values["user"], ask.principal)
 
 
 async def modify(ask: Ask) -> Reply:
@@ -86,7 +86,7 @@ async def modify(ask: Ask) -> Reply:
     details: dict[str, Any] = _texts(given)
     if "custom_data" in given:
         details["custom_data"] = given["custom_data"] or None
-    await ask.engine.administration.modify_user(name, principal=ask.principal, password=password, **details)
+    await ask.engine.users.modify(name, principal=ask.principal, password=password, **details)
     if password is None:
         return said("user updated")
     try:
@@ -99,13 +99,13 @@ async def modify(ask: Ask) -> Reply:
 
 async def may_delete(ask: Ask) -> None:
     """A user who owns what is not volatile stays."""
-    await ask.engine.administration.check_user_deletion(ask.values["user"], ask.principal)
+    await ask.engine.users.check_deletion(ask.values["user"], ask.principal)
 
 
 async def delete(ask: Ask) -> Reply:
     """Remove a user with their volatile indexes."""
     name = ask.values["user"]
-    await ask.engine.administration.delete_user(name, principal=ask.principal)
+    await ask.engine.users.delete(name, principal=ask.principal)
     return said(f"user {name!r} deleted")
 
 

@@ -78,7 +78,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
 
 async def may_create(ask: Ask) -> None:
     """Before the body is asked for."""
-    await ask.engine.administration.check_new_index(_name(ask), ask.principal)
+    await ask.engine.indexes.check_new(_name(ask), ask.principal)
 
 
 async def create(ask: Ask) -> Reply:
@@ -87,7 +87,7 @@ async def create(ask: Ask) -> Reply:
     given = await _options(ask)
     if isinstance(given, list):
         raise Refused("an index is made from an object of options, not from a list")
-    made = await ask.engine.administration.create_index(_name(ask), given, principal=ask.principal)
+    made = await ask.engine.indexes.create(_name(ask), given, principal=ask.principal)
     return await _told(ask, made, given, of_devpi_7=form)
 
 
@@ -95,7 +95,7 @@ async def modify(ask: Ask) -> Reply:
     """Change some options of an index."""
     form = of_devpi_7(ask)
     given = await _options(ask)
-    changed = await ask.engine.administration.modify_index(
+    changed = await ask.engine.indexes.modify(
         ask.index,
         given,
         principal=ask.principal,
@@ -117,12 +117,12 @@ async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any],
 
 async def may_delete(ask: Ask) -> None:
     """What is not volatile stays."""
-    await ask.engine.administration.check_index_deletion(ask.index, ask.principal)
+    await ask.engine.indexes.check_deletion(ask.index, ask.principal)
 
 
 async def delete(ask: Ask) -> Reply:
     """Remove an index with all that is in it."""
-    await ask.engine.administration.delete_index(ask.index, principal=ask.principal)
+    await ask.engine.indexes.delete(ask.index, principal=ask.principal)
     return said(f"index {ask.index} deleted", status=201)
 
 

@@ -15,14 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.engines import spooling
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.local_blobs import LocalBlobs
+from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Unavailable
+from pkgindex_core.models import User
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Arriving
+from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.crash_states import CrashState, Event, RecordingFileOperations, crash_states
 from pkgindex_core.testing.faults import FaultyFileOperations, Killed, UnsyncedFileOperations
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.testing import ScriptedUpstream
 
+DEMO = ProjectName("demo")
 SMALL = b"a small blob"
 LARGE = bytes(range(256)) * 42
 """Larger than a stage keeps in memory, which is little here: see `_small_hops`."""
@@ -146,6 +157,50 @@ async def test_no_power_cut_breaks_a_promise(
     tally("crash states of local blobs: power cut", states)
     tally("crash states of local blobs that were laid out and opened", len(visible))
     assert states > len(journal)
+
+
+async def test_no_power_cut_breaks_what_a_mirror_has_served(
+    tmp_path: Path, workers: ThreadPoolExecutor, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel and its metadata are served before they are synchronised: afterwards they are there whole, or not, and can be had again."""
+    wheel = build_wheel("demo", "1.0")
+    for data in (wheel.data, wheel.metadata):
+        monkeypatch.setitem(CONTENTS, sha256_of(data), data)
+    clock, index = SystemClock(), IndexName("root/mirror")
+    operations = RecordingFileOperations(tmp_path / "root")
+    disk = LocalBlobs(tmp_path / "root", clock=clock, workers=workers, operations=operations)
+    await disk.open()
+    operations.mark("begins", "serving")
+    store, blobs = IndexBehind(MemoryIndex(clock), linger=60), BlobsBehind(disk, clock=clock, linger=60)
+    mirror = ReadThrough(store=store, blob_store=blobs, clock=clock, workers=workers)
+    async with ScriptedUpstream() as upstream:
+        upstream.add("demo", wheel)
+        config = mirror_config(index, upstream.url)
+        await store.apply([PutUser(User(name="root")), PutIndex(config)], who="[test]")
+        (standing,) = await store.standings(DEMO, [index])
+        await mirror.refresh(config, DEMO, standing)
+        file = await store.file(index, DEMO, wheel.filename)
+        assert file is not None
+        sidecar = await mirror.metadata(config, DEMO, file)
+        assert b"".join([chunk async for chunk in blobs.read(sidecar.sha256)]) == wheel.metadata
+        operations.mark("served", sidecar.sha256)
+        opened = await mirror.open(config, DEMO, file)
+        assert isinstance(opened, Arriving)
+        assert b"".join([chunk async for chunk in opened.file.read()]) == wheel.data
+        operations.mark("served", wheel.sha256)
+        await opened.file.finished()
+        operations.mark("stored", wheel.sha256)
+        await blobs.settle()
+        operations.mark("stored", sidecar.sha256)
+    await mirror.close()
+    await store.close()
+    await quiesce(workers)
+    states, visible = examine(operations.journal)
+    for number, (files, promised) in enumerate(visible):
+        await reopen(tmp_path / f"state-{number}", files, promised, workers)
+    served = [state for state in crash_states(operations.journal) if ("served", wheel.sha256) in state.marks]
+    assert {path_of(wheel.sha256) in state.files for state in served} == {False, True}
+    tally("crash states of mirrored files that were served: power cut", states)
 
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])

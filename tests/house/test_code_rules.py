@@ -6,10 +6,15 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+
+from tests.house.conftest import ROOT, Module
+from tests.house.test_floors import imports
 
 Finding = tuple[int, str]
 
@@ -243,6 +248,65 @@ class TestModules:
             or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant))
         ]
         assert not found, "\n".join(found)
+
+
+class TestServices:
+    """A service does one thing for a few: no module grows into the one that knows everything."""
+
+    LINES = 250
+    IMPORTERS = 6
+    COMMON: ClassVar = {
+        "pkgindex_core.services.reading.resolving": "whatever shows anything of a project writes down a resolution",
+        "pkgindex_core.services.reading.assembling": "whatever shows the files of one makes a page of it",
+    }
+    """What the others are made from, and why."""
+
+    @pytest.fixture
+    def services(self, modules: list[Module]) -> list[Module]:
+        return [module for module in modules if module.name.startswith("pkgindex_core.services.")]
+
+    def too_long(self, services: Sequence[Module]) -> list[str]:
+        lines = {module.place: len(module.text.splitlines()) for module in services}
+        return [f"{place}: {count} lines" for place, count in lines.items() if count > self.LINES]
+
+    def too_common(self, services: Sequence[Module]) -> list[str]:
+        known = frozenset(module.name for module in services)
+        importers = defaultdict(set)
+        for module in services:
+            for name, _ in imports(module.name, module.tree, known):
+                importers[name].add(module.name)
+        return [
+            f"{name} is imported by {', '.join(sorted(importers[name]))}"
+            for name in sorted(known)
+            if name not in self.COMMON and len(importers[name]) >= self.IMPORTERS
+        ]
+
+    def test_are_short(self, services):
+        assert len(services) > 40
+        assert not self.too_long(services), "\n".join(self.too_long(services))
+
+    def test_are_not_what_six_others_depend_on(self, services):
+        assert not self.too_common(services), "\n".join(self.too_common(services))
+
+    def test_the_common_ones_are_there(self, services):
+        assert set(self.COMMON) <= {module.name for module in services}
+
+    def test_one_that_is_too_long_is_noticed(self):
+        assert self.too_long([service("long", "x = 1\n" * 250)]) == []
+        assert self.too_long([service("long", "x = 1\n" * 251)]) == ["pkgindex_core/services/long.py: 251 lines"]
+
+    @pytest.mark.parametrize(
+        "how", ["from pkgindex_core.services.all import Thing", "from pkgindex_core.services import all"]
+    )
+    def test_one_that_too_many_import_is_noticed(self, how: str):
+        users = [service(f"user{number}", how) for number in range(6)]
+        assert self.too_common([service("all", ""), *users[:5]]) == []
+        assert len(self.too_common([service("all", ""), *users])) == 1
+
+
+def service(name: str, text: str) -> Module:
+    place = ROOT / f"pkgindex_core/services/{name}.py"
+    return Module(f"pkgindex_core.services.{name}", place, text, ast.parse(text))
 
 
 class TestExceptionsToTheLinter:

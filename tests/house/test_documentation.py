@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -18,9 +19,16 @@ import pytest
 from msgspec.structs import fields
 
 from pkgindex_core import hookspecs
-from pkgindex_core.config import explain_options
+from pkgindex_core.changes import PutIndex
+from pkgindex_core.config import Settings, explain_options
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.upload_rules import Unusual
+from pkgindex_core.names import parse_index_name, parse_project_name
 from pkgindex_core.plugins import HOOKS, load_plugins
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
 
@@ -115,8 +123,41 @@ class TestExamples:
         assert page_filter.withheld(None, "team/stable", "team/stable", "x") is None
         assert shown == {"1.0": None, "1.0rc1": "1.0rc1 is a pre-release", "odd": None}
 
+    async def test_the_source_gives_what_lies_on_the_shelf(self, library: str, tmp_path: Path):
+        (example,) = [block for block in code_blocks(library, "py") if "# shelf.py" in block]
+        module = type(sys)("shelf")
+        exec(compile(example, "shelf.py", "exec"), vars(module))
+        module.SHELF = tmp_path / "shelf"
+        (module.SHELF / "demo").mkdir(parents=True)
+        plugins = load_plugins(extra=[module], entry_points=False)
+        settings = Settings(data=tmp_path / "data", store="memory://", blobs="memory://")
+        async with Engine.open(settings, plugins=plugins) as engine:
+            await engine.prepare()
+            name, root = parse_index_name("root/shelf"), Principal(name="root")
+            made = engine.index_options.made(name, {"type": "shelf"}, await engine.store.tree())
+            await engine.store.apply([PutIndex(made)], who="[test]")
+
+            async def page(project: str) -> set[str]:
+                view = View(start=name, root="../../../../")
+                wanted = parse_project_name(project)
+                request = PageRequest(view=view, project=wanted, principal=root, media_type=JSON_V1)
+                return {file["filename"] for file in json.loads((await engine.pages.project(request)).body)["files"]}
+
+            wheels = [build_wheel("demo", "1.0"), build_wheel("demo", "2.0")]
+            for wheel in wheels:
+                (module.SHELF / "demo" / wheel.filename).write_bytes(wheel.data)
+            assert await page("demo") == {wheel.filename for wheel in wheels}
+            (module.SHELF / "demo" / wheels[0].filename).unlink()
+            assert await page("demo") == {wheels[1].filename}
+            with pytest.raises(Missing):
+                await page("other")
+            module.SHELF.rename(tmp_path / "elsewhere")
+            assert await page("demo") == {wheels[1].filename}
+            with pytest.raises(Unavailable):
+                await page("other")
+
     def test_every_other_example_at_least_compiles(self, library: str):
-        for block in code_blocks(library, "python"):
+        for block in [*code_blocks(library, "python"), *code_blocks(library, "py")]:
             if not block.startswith("def pkgindex_"):
                 ast.parse(block)
 

@@ -152,7 +152,7 @@ async def test_documentation_is_a_file_too(serve: Serve, wheel: BuiltFile) -> No
         assert [link["href"] for link in document["result"]["+links"]][1] == f"{served.url}{path}"
         assert (await ask(served, "GET", path))[1]["result"]["hash_spec"] == f"sha256={blob.sha256}"
         assert (await fetched(served, f"{path}.metadata"))[0] == 404
-        await served.engine.administration.set_status(HOSTED, DEMO, "quarantined", "", principal=Principal(name="root"))
+        await served.engine.project_statuses.mark(HOSTED, DEMO, "quarantined", "", principal=Principal(name="root"))
         assert (await fetched(served, path))[0] == 404
         # Who looks after the index can still take it away.
         assert (await ask(served, "DELETE", f"{path}?force", ROOT))[0] == 200

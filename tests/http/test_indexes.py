@@ -189,10 +189,10 @@ async def test_what_installers_get_where_others_get_documents_is_for_them_alone(
 
 async def test_who_logs_in_elsewhere_gets_a_user_with_the_first_index_where_registration_is_open(serve: Serve) -> None:
     async with serve(open_registration=True) as served:
-        desk = served.engine.administration
+        engine = served.engine
         nobody = await served.engine.identity.identify(None)
         stranger = replace(nobody, name="lara")
-        made = await desk.create_index("lara/dev", {}, principal=stranger)
+        made = await engine.indexes.create("lara/dev", {}, principal=stranger)
         assert made.acl_upload == ("lara",)
         user = await served.engine.store.user("lara")
         assert user is not None

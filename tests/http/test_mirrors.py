@@ -17,7 +17,7 @@ from pkgindex_mirror import checks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from tests.clients.running import clean_environment, executable
 from tests.http.conftest import MIRRORED_WHEEL as WHEEL
-from tests.http.conftest import Mirrored
+from tests.http.conftest import PASSWORD, Mirrored, Serve, basic
 from tests.http.conftest import MirroredStart as Start
 
 DEV = IndexName("root/dev")
@@ -338,3 +338,36 @@ async def test_a_start_warns_of_a_wrong_upstream_and_waits_for_none(tmp_path: Pa
             _, said = await program.communicate()
             assert program.returncode == 0
             assert (b"warning: root/pypi: its upstream" in said) is warned
+
+
+# admission = "first_mirror"
+
+
+async def test_of_two_mirrors_the_first_that_has_it_gives_it(serve: Serve) -> None:
+    async with (
+        ScriptedUpstream() as first,
+        ScriptedUpstream() as second,
+        serve(mirrors=True, upstream=first.url, admission="first_mirror", root_password=PASSWORD) as served,
+    ):
+        first.add("demo", WHEEL)
+        second.add("demo", NEWER)
+        second.add("other", build_wheel("other", "1.0"))
+        second.add("late", build_wheel("late", "1.0"))
+        asking = {"headers": basic("root")}
+        made = {"type": "mirror", "mirror_url": second.url}
+        assert (await served.request("PUT", "/root/second", json=made, **asking)).status == 200
+        assert (await served.request("PATCH", "/root/dev", json=["bases+=root/second"], **asking)).status == 200
+
+        async def page(project: str) -> tuple[int, list[str]]:
+            async with served.get(f"/root/dev/+simple/{project}/", headers={"Accept": JSON}) as answer:
+                files = (await answer.json(content_type=None))["files"] if answer.status == 200 else []
+                return answer.status, [file["filename"] for file in files]
+
+        assert await page("demo") == (200, [WHEEL.filename])
+        assert await page("other") == (200, ["other-1.0-py3-none-any.whl"])
+        where = "/+explain?project=demo&index=root/dev"
+        async with served.get(where, headers={"Accept": "application/json", **basic("root")}) as answer:
+            assert answer.status == 200
+            assert "root/pypi is the first mirror that has demo" in await answer.text()
+        await first.stop()
+        assert await page("late") == (503, [])

@@ -144,7 +144,7 @@ async def test_a_private_name_is_not_taken_from_a_mirror_and_one_that_is_stale_i
 async def test_a_quarantined_project_has_no_versions(serve: Serve, wheel: BuiltFile) -> None:
     async with serve() as served:
         await served.put(wheel)
-        await served.engine.administration.set_status(HOSTED, DEMO, "quarantined", "", principal=Principal(name="root"))
+        await served.engine.project_statuses.mark(HOSTED, DEMO, "quarantined", "", principal=Principal(name="root"))
         assert (await told(served, "/root/dev/demo"))[1]["result"] == {}
         assert (await told(served, "/root/dev/demo/1.0"))[0] == 404
 

@@ -56,6 +56,9 @@ class TestLoading:
             ("pkgindex_blob_stores", "outsider", "outsider", "1.2.3"),
             ("pkgindex_upload_checks", "no-dev-versions", "outsider", "1.2.3"),
             ("pkgindex_page_filters", "no-nightlies", "outsider", "1.2.3"),
+            ("pkgindex_index_types", "catalogue", "outsider", "1.2.3"),
+            ("pkgindex_index_options", "catalogue_file", "outsider", "1.2.3"),
+            ("pkgindex_sources", "catalogue", "outsider", "1.2.3"),
         }
         assert {Path(one.path) for one in listed} == {outsider / "pkgindex_outsider/plugin.py"}
 
@@ -63,17 +66,24 @@ class TestLoading:
         """As a server would find it: nothing is arranged but the search path."""
         program = (
             "from pkgindex_core.plugins import load_plugins\n"
-            "print(*sorted(one.name for one in load_plugins(disabled=['pkgindex']).describe()"
-            " if one.distribution == 'pkgindex-outsider'))"
+            "print(*sorted({one.name for one in load_plugins(disabled=['pkgindex']).describe()"
+            " if one.distribution == 'pkgindex-outsider'}))"
         )
         path = os.pathsep.join([str(outsider_site), str(Path(__file__).parents[2])])
         environ = os.environ | {"PYTHONPATH": path}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ)
-        assert done.stdout.split() == ["no-dev-versions", "no-nightlies", "outsider"]
+        assert done.stdout.split() == [
+            "catalogue",
+            "catalogue_file",
+            "no-dev-versions",
+            "no-nightlies",
+            "outsider",
+        ]
 
     def test_loading_imports_no_engine_of_it(self, plugins: Plugins):
         assert "pkgindex_outsider.plugin" in sys.modules
         assert "pkgindex_outsider.blobs" not in sys.modules
+        assert "pkgindex_outsider.catalogue" not in sys.modules
 
     @pytest.mark.usefixtures("only_the_outsider")
     def test_another_provider_of_its_name_is_refused_and_both_are_named(self):

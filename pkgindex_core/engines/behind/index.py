@@ -3,6 +3,10 @@
     learn ─► pending ─► shown by every read of this process
                └─► LINGER ─► apply([all that is pending], require=[index the same, project where it was]) ─► no longer pending
 
+What is stored keeps the stamp under which it was shown, in this process and as long as the store has that very page: nothing that a
+client or a cache was given loses its name because of a commit that changed nothing for them. A stamp that was shown of something else
+before is no such name.
+
 Every other write goes to the store at once, and is durable when it returns. Where it concerns a page that is pending, that is stored
 first. A page whose place in the store was changed by somebody else meanwhile is dropped: its upstream can be asked again. Reads see that
 by themselves, because a pending page is laid over the standing that it was made up from, and over no other one.
@@ -11,25 +15,23 @@ by themselves, because a pending page is laid over the standing that it was made
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from pkgindex_core.changes import (
     Change,
     Commit,
-    DropIndex,
-    DropMirrorPage,
-    IndexIs,
     MirrorPage,
     ProjectAt,
-    PutAttachment,
-    PutFile,
-    PutIndex,
     Requirement,
 )
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.behind.blobs import BlobsBehind
-from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
+from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
+from pkgindex_core.engines.behind.learned import Key, LearnedPage, ShownName, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
 from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.errors import PkgIndexError, Unavailable
@@ -38,11 +40,14 @@ from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, St
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 LIMIT: Final = 32 << 20
 """Bytes of changes that may be pending."""
 BATCH: Final = 128
 """Pages of one commit."""
+NAMES: Final = 10_000
+"""Pages that keep the name under which they were shown first, some megabytes."""
 _ASKED_SINGLY: Final = 16
 """Files of a difference that are looked up one by one; for more of them the page is read."""
 
@@ -57,6 +62,7 @@ class IndexBehind(PassingIndex):
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
+        self._names: BoundedCache[Key, ShownName] = BoundedCache(NAMES)
         self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
         self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
 
@@ -69,8 +75,9 @@ class IndexBehind(PassingIndex):
         key = (change.index, change.project)
         weight, content = weighed(change, seen)
         await self._storing.room(weight)
-        (now,) = await self.standings(change.project, [change.index])
+        (stored,) = await self.inner.standings(change.project, [change.index])
         before = self._pending.get(key)
+        now = self._shown(stored, before, key)
         unseen = await self._is_unseen(change, now)
         count = count_after(change, now.file_count, await self._known(change, now))
         stamp = now.stamp if unseen else max(now.stamp, await self.inner.head())
@@ -78,7 +85,7 @@ class IndexBehind(PassingIndex):
             raise change_rules.failed(ProjectAt(*key, seen.stamp))
         page = LearnedPage(
             (change,) if before is None else in_a_row(before.changes, change),
-            base=now if before is None else before.base,
+            base=stored if before is None else before.base,
             standing=Standing(
                 index=change.index,
                 stamp=Serial(stamp),
@@ -88,6 +95,7 @@ class IndexBehind(PassingIndex):
                 content=now.content if unseen else content,
             ),
             unseen=unseen and (before is None or before.unseen),
+            is_named_anew=stamp > now.stamp,
             index=index,
             who=who,
             lost=lost,
@@ -133,30 +141,34 @@ class IndexBehind(PassingIndex):
     def standings(
         self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
     ) -> Coming[tuple[Standing, ...]]:
-        if not self._pending or at is not None:
+        if not (self._pending or self._names) or at is not None:
             return self.inner.standings(project, order, at=at)
         return self._standings(project, order)
 
     async def _standings(self, project: ProjectName, order: Sequence[IndexName]) -> tuple[Standing, ...]:
         before = [self._pending.get((index, project)) for index in order]
         stored = await self.inner.standings(project, order)
-        return tuple(map(self._shown, stored, (self._pending.get((index, project)) for index in order), before))
+        pending = [self._pending.get((index, project)) for index in order]
+        return tuple(
+            self._shown(each, now or then, (each.index, project))
+            for each, now, then in zip(stored, pending, before, strict=True)
+        )
 
-    def _shown(self, stored: Standing, pending: LearnedPage | None, before: LearnedPage | None) -> Standing:
-        """What is shown in the place of a standing that was read while `before` became `pending`."""
-        page = pending or before
-        if page is None or page.state is State.LOST:
-            return stored
-        if page.is_over(stored) or page.state is State.STORING:
-            return page.standing
-        if page.state is State.WAITING:
-            self._lose(page)
-        return stored
+    def _shown(self, stored: Standing, page: LearnedPage | None, key: Key) -> Standing:
+        """What is shown in the place of a standing; `page` is, or was when it was read, pending."""
+        if page is not None and page.state is not State.LOST:
+            if page.is_over(stored) or page.state is State.STORING:
+                return page.standing
+            if page.state is State.WAITING:
+                self._lose(page)
+        known = self._names.get(key)
+        return known.named(stored) if known is not None and known.names(stored.stamp) else stored
 
     def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Coming[Page | None]:
-        if (index, project) not in self._pending or at is not None:
-            return self.inner.page(index, project, at=at)
-        return self._page((index, project))
+        key = (index, project)
+        if (key in self._pending or self._names) and at is None:
+            return self._page(key)
+        return self.inner.page(index, project, at=at)
 
     async def _page(self, key: Key) -> Page | None:
         while (pending := self._pending.get(key)) is not None:
@@ -171,7 +183,9 @@ class IndexBehind(PassingIndex):
             if stored is not None and (pending.is_over(stored) or pending.state is State.STORING):
                 return pending.page(stored)
             self._lose(pending)
-        return await self.inner.page(*key)
+        page = await self.inner.page(*key)
+        known = self._names.get(key)
+        return known.named(page) if page is not None and known is not None and known.names(page.stamp) else page
 
     def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -191,33 +205,38 @@ class IndexBehind(PassingIndex):
     async def _find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName]
     ) -> tuple[ProjectName, File] | None:
-        stored = await self.inner.find_file(index, filename, candidates)
+        for project in candidates:
+            file = await self.file(index, project, filename)
+            if file is not None:
+                return project, file
+        stored = await self.inner.find_file(index, filename, ())
         if stored is not None and await self.file(index, stored[0], filename) is None:
             # The store has it in a page that has lost it since. Whether another page has it, only the store can say.
             await self.settle()
             return await self.find_file(index, filename, candidates)
-        found: dict[ProjectName, File] = {}
-        for (where, project), page in self._pending.items():
-            file = page.file(filename) if where == index else None
-            if file is not None:
-                found[project] = file
+        pages = (page for (where, _), page in self._pending.items() if where == index and page.has_stray(filename))
+        found = {page.key[1]: file for page in pages if (file := page.file(filename)) is not None}
         if stored is not None:
             found.setdefault(*stored)
-        first = next((project for project in (*candidates, *sorted(found)) if project in found), None)
-        return (first, found[first]) if first is not None else None
+        return min(found.items(), default=None, key=itemgetter(0))
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         rows = await self.inner.projects(index, at=at)
-        pending = [page for page in self._pending.values() if page.key[0] == index] if at is None else []
-        if not pending:
+        if at is not None or not (self._pending or self._names):
             return rows
-        shown = {row.name: row for row in rows}
-        for page in pending:
+        shown = {row.name: self._row(index, row) for row in rows}
+        for page in [page for page in self._pending.values() if page.key[0] == index]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
             if standing == page.standing:
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
         return [shown[name] for name in sorted(shown)]
+
+    def _row(self, index: IndexName, row: ProjectRow) -> ProjectRow:
+        known = self._names.get((index, row.name))
+        if known is None or not known.names(row.stamp):
+            return row
+        return ProjectRow(row.name, row.display_name, known.standing.stamp)
 
     async def project_count(self, index: IndexName) -> int:
         count = await self.inner.project_count(index)
@@ -239,15 +258,24 @@ class IndexBehind(PassingIndex):
     async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
         require = tuple(require)
         if self._blobs is not None:
-            await self._blobs.stored(_uploaded(changes))
+            await self._blobs.stored(uploaded(changes))
         if self._concerned(changes, require):
             await self.settle()
-        commit = await self.inner.apply(changes, who=who, require=require)
+        commit = await self.inner.apply(changes, who=who, require=map(self._as_stored, require))
         if commit is not None:
             for page in self._concerned(changes):
                 if page.base.stamp < commit.serial:  # learned while this was committed, of what there was before
                     self._lose(page)
         return commit
+
+    def _as_stored(self, requirement: Requirement) -> Requirement:
+        """A requirement in the words of the store: a page keeps the stamp under which it was shown, and the store has given it another one."""
+        if not isinstance(requirement, ProjectAt):
+            return requirement
+        known = self._names.get((requirement.index, requirement.project))
+        if known is None or known.standing.stamp != requirement.stamp:
+            return requirement
+        return replace(requirement, stamp=known.stored)
 
     async def replay(self, commits: Sequence[Commit]) -> None:
         if self._blobs is not None:
@@ -267,18 +295,7 @@ class IndexBehind(PassingIndex):
         """The pending pages that a write concerns."""
         if not self._pending:
             return ()
-        pages: set[Key] = set()
-        indexes: set[IndexName] = set()
-        for each in (*changes, *require):
-            match each:
-                case MirrorPage() | DropMirrorPage() | ProjectAt():
-                    pages.add((each.index, each.project))
-                case PutIndex():
-                    indexes.add(each.config.name)
-                case DropIndex():
-                    indexes.add(each.name)
-                case _:
-                    pass
+        pages, indexes = concerned(changes, require)
         return [page for key, page in self._pending.items() if key in pages or key[0] in indexes]
 
     # Storing behind.
@@ -301,7 +318,7 @@ class IndexBehind(PassingIndex):
             page.state = State.STORING
         try:
             commit = await self.inner.apply(
-                [change for page in pages for change in page.changes], who=pages[0].who, require=_unchanged(pages)
+                [change for page in pages for change in page.changes], who=pages[0].who, require=unchanged(pages)
             )
             failpoint("behind.committed")
         except BaseException as error:
@@ -320,12 +337,15 @@ class IndexBehind(PassingIndex):
 
     def _is_stored(self, page: LearnedPage, serial: Serial) -> None:
         page.state = State.STORED
+        stored = page.base.stamp if page.unseen else serial
+        if page.is_named_anew:
+            self._names.put(page.key, ShownName(stored, page.standing))
         now = self._pending.get(page.key)
         if now is page:
             del self._pending[page.key]
             self._storing.gone(page.size)
         elif now is not None and now.state is State.STORING:  # more was learned meanwhile
-            now.rebased(page.base.stamp if page.unseen else serial)
+            now.rebased(stored)
 
     def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
         for page in pages:
@@ -343,27 +363,6 @@ class IndexBehind(PassingIndex):
             self._storing.gone(now.size)
             self._tell(now.key)
             now.lost()
-
-
-def _unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
-    """That the indexes are the same, and that nobody else has changed the pages."""
-    configs = {page.index.name: page.index for page in pages}
-    return (
-        *(IndexIs(config) for config in configs.values()),
-        *(ProjectAt(*page.key, page.base.stamp) for page in pages),
-    )
-
-
-def _uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
-    """The blobs that uploads name."""
-    for change in changes:
-        match change:
-            case PutFile(file=file):
-                yield from (digest for digest in (file.sha256, file.metadata_sha256) if digest)
-            case PutAttachment(attachment=attachment):
-                yield attachment.sha256
-            case _:
-                pass
 
 
 async def _told(file: File | None) -> File | None:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from hashlib import sha256
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorPage
@@ -28,6 +29,8 @@ from pkgindex_core.names import IndexName, ProjectName
 Key = tuple[IndexName, ProjectName]
 OVERHEAD: Final = 512
 """Bytes that each page comes to besides its change."""
+
+_Named = TypeVar("_Named", Standing, Page)
 
 _by_filename = attrgetter("filename")
 _encoder = msgspec.msgpack.Encoder()
@@ -53,16 +56,20 @@ class LearnedPage:
         base: Standing,
         standing: Standing,
         unseen: bool,
+        is_named_anew: bool,
         index: IndexConfig,
         who: str,
         lost: Callable[[], None],
         size: int,
     ) -> None:
-        """`base` is how the store stands to the project, `standing` what is shown in its place; `unseen`: a commit keeps the stamp."""
+        """`base` is how the store stands to the project, `standing` what is shown in its place. `unseen`: a commit keeps the stamp;
+        `is_named_anew`: the stamp of `standing` was shown of nothing before.
+        """
         self.changes = changes
         self.base = base
         self.standing = standing
         self.unseen = unseen
+        self.is_named_anew = is_named_anew
         self.index = index
         self.who = who
         self.lost = lost
@@ -96,6 +103,10 @@ class LearnedPage:
             return self._put.get(filename)
         return self._kept.find(filename)
 
+    def has_stray(self, filename: str) -> bool:
+        """Whether a file that no name leads to may be one of this page's, as far as the changes say."""
+        return filename in self._put or (self._kept is not None and filename in self._kept.strays)
+
     def page(self, stored: Page | None) -> Page:
         """The page that is shown. `stored` is what the store has of it, with or without these changes; not needed of a whole one."""
         rows: Collection[PageRow] = tuple(map(page_row, self._put.values()))
@@ -126,6 +137,21 @@ class LearnedPage:
         """What it was before more was learned is stored by this commit."""
         self.base = replace(self.standing, stamp=serial)
         self.state = State.WAITING
+
+
+class ShownName(Struct, frozen=True):
+    """Under which stamp and content name a page is shown that the store has by now."""
+
+    stored: Serial
+    """The stamp that the store has given it."""
+    standing: Standing
+
+    def names(self, stamp: Serial) -> bool:
+        """Whether what has this stamp in the store is still that page."""
+        return stamp == self.stored
+
+    def named(self, shown: _Named) -> _Named:
+        return replace(shown, stamp=self.standing.stamp, content=self.standing.content)
 
 
 class LaidOverRows(Collection[PageRow]):

@@ -36,9 +36,6 @@ class PassingIndex:
     def __init__(self, inner: IndexStore) -> None:
         self.inner = inner
 
-    def generation(self) -> int:
-        return self.inner.generation()
-
     @property
     def lag(self) -> float:
         return self.inner.lag

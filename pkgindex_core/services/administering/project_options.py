@@ -21,16 +21,16 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.devpi7_options import changed_project, project_document
 from pkgindex_core.rules.explanation import Explanation, LayerStory
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.administering.administration import Administration
+from pkgindex_core.services.administering.indexes import Indexes
 from pkgindex_core.services.reading.explaining import Explaining
 
 
 class ProjectOptions:
     """Changes and shows the options of projects."""
 
-    def __init__(self, *, store: IndexStore, administration: Administration, explaining: Explaining) -> None:
+    def __init__(self, *, store: IndexStore, indexes: Indexes, explaining: Explaining) -> None:
         self._store = store
-        self._administration = administration
+        self._indexes = indexes
         self._explaining = explaining
 
     async def modify(
@@ -58,9 +58,7 @@ class ProjectOptions:
             head = PageHead(display_name=project)
             return [PutProject(index, project, head)], [ProjectAt(index, project, standing.stamp)]
 
-        changed = await self._administration.modify_index(
-            index, changes, principal=principal, must_change=must_change, beside=claim
-        )
+        changed = await self._indexes.modify(index, changes, principal=principal, must_change=must_change, beside=claim)
         return await self._document(changed, project)
 
     async def document(

@@ -19,7 +19,8 @@ from typing import Final
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import BlobStore, IndexStore, OnDisk, Redirect
-from pkgindex_core.services.administering.verifying import Owner, Progress, Trouble, Verified, Verifying, key_of
+from pkgindex_core.services.administering.blob_owners import Owner
+from pkgindex_core.services.administering.verifying import Progress, Trouble, Verified, Verifying
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
@@ -109,7 +110,7 @@ class Repairing:
             async for chunk in self._blobs.read(wheel):
                 await stage.write(chunk)
             await stage.flush()
-            path, wanted = stage.path, key_of(owner)
+            path, wanted = stage.path, owner.key
             for data in await in_worker(self._workers, _reading(path)):
                 async with self._blobs.stage() as metadata:
                     await metadata.write(data)

@@ -11,52 +11,26 @@ A server may go on working. A blob that came or went meanwhile is looked at once
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from hashlib import sha256
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Clock, to_rfc3339
+from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
-from pkgindex_core.models import Attachment, Event, File, decode_file
-from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, IndexStore
+from pkgindex_core.services.administering.blob_owners import Owner, is_named, owners_of
 from pkgindex_core.services.administering.verified_record import VerifiedRecord
-from pkgindex_core.services.moving.dumps.copying import side_by_side
+from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
 Pause = Callable[[float], Awaitable[None]]
 State = Literal["damaged", "unreadable", "lost"]
-Role = Literal["file", "metadata", "attachment"]
 _BATCH: Final = 64
 _MOST_UNREADABLE: Final = 100
 """Blobs that the medium refuses to read. After so many it is the medium that is in trouble."""
-
-
-class Owner(Struct, frozen=True, kw_only=True):
-    """A row that names a blob."""
-
-    index: IndexName
-    project: ProjectName
-    file: File
-    """For an attachment: its name, digest and size as those of a file."""
-    role: Role
-    mirrored: bool
-    size: int | None
-    """What the row says; None for metadata, whose size no row says."""
-
-    def told(self) -> str:
-        """The row in words, with the upload that made it."""
-        name = f"{self.file.filename}.metadata" if self.role == "metadata" else self.file.filename
-        words = f"{name} in {self.index}"
-        made: Event | None = next((event for event in self.file.history if event.what == "upload"), None)
-        if made is not None:
-            return f"{words}, uploaded by {made.who or 'anonymous'} at {to_rfc3339(made.at)}"
-        if not self.mirrored and self.file.upload_time is not None:
-            return f"{words}, uploaded at {to_rfc3339(self.file.upload_time)}"
-        return words
 
 
 class Trouble(Struct, kw_only=True):
@@ -114,10 +88,10 @@ class Verifying:
         states = await self._hash_all(record, done, total, _Throttle(self._clock, rate, pause), progress)
         named: dict[Sha256, list[Owner]] = {}
         try:
-            async for owners in self.owners():
+            async for owners in owners_of(self._store):
                 await side_by_side(owners, lambda owner: self._look_for(owner, states, done))
                 for owner in owners:
-                    stored.pop(bytes.fromhex(key_of(owner)), None)
+                    stored.pop(bytes.fromhex(owner.key), None)
             named = await self._owners_of(states) if states else {}
             done.unused, done.unused_bytes = len(stored), sum(stored.values())
         except Corrupt as error:  # which rows name what cannot be said; the blobs were read all the same
@@ -127,21 +101,11 @@ class Verifying:
 
     async def _owners_of(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
         named: dict[Sha256, list[Owner]] = {}
-        async for owners in self.owners():
+        async for owners in owners_of(self._store):
             for owner in owners:
-                if key_of(owner) in keys:
-                    named.setdefault(key_of(owner), []).append(owner)
+                if owner.key in keys:
+                    named.setdefault(owner.key, []).append(owner)
         return named
-
-    async def owners(self) -> AsyncIterator[list[Owner]]:
-        """Every live row that names a blob, a project at a time."""
-        for name, config in sorted((await self._store.tree()).indexes.items()):
-            for row in await self._store.projects(name):
-                project = ProjectName(row.name)
-                page = await self._store.page(name, project)
-                files = [decode_file(each.body) for each in page.rows] if page is not None else []
-                attachments = [] if config.mirrored else await self._store.attachments(name, project)
-                yield [*_owners(name, project, files, attachments, mirrored=config.mirrored)]
 
     async def is_whole(self, key: Sha256) -> bool:
         """Whether a blob is there and has the bytes of its name."""
@@ -197,22 +161,14 @@ class Verifying:
         return digest.hexdigest()
 
     async def _look_for(self, owner: Owner, states: dict[Sha256, State], done: Verified) -> None:
-        key = key_of(owner)
+        key = owner.key
         if owner.mirrored or key in states:
             return
         blob = await self._blobs.stat(key)
-        if blob is None and await self._is_named(owner):
+        if blob is None and await is_named(self._store, owner):
             states[key] = "lost"
         elif blob is not None and owner.size not in {None, blob.size}:
             done.database.append(f"the row of {owner.told()} says {owner.size} bytes, its blob has {blob.size}")
-
-    async def _is_named(self, owner: Owner) -> bool:
-        """Whether the row is still there: it may have been deleted, with its blob, since it was read."""
-        if owner.role == "attachment":
-            found = await self._store.find_attachment(owner.index, owner.file.filename)
-            return found is not None and found[1].sha256 == owner.file.sha256
-        file = await self._store.file(owner.index, owner.project, owner.file.filename)
-        return file is not None and key_of(owner) in {file.sha256, file.metadata_sha256}
 
 
 class _Throttle:
@@ -230,28 +186,3 @@ class _Throttle:
         ahead = self._bytes / self._rate - (self._clock.monotonic() - self._begun) if self._rate else 0.0
         if ahead > 0:
             await self._pause(ahead)
-
-
-def key_of(owner: Owner) -> Sha256:
-    """The blob that a row names."""
-    key = owner.file.metadata_sha256 if owner.role == "metadata" else owner.file.sha256
-    assert key is not None, "only rows that name a blob are owners"
-    return key
-
-
-def _owners(
-    index: IndexName, project: ProjectName, files: Iterable[File], attachments: Iterable[Attachment], *, mirrored: bool
-) -> Iterable[Owner]:
-    for file in files:
-        for role, digest, size in (("file", file.sha256, file.size), ("metadata", file.metadata_sha256, None)):
-            if digest is not None:
-                yield Owner(index=index, project=project, file=file, role=role, mirrored=mirrored, size=size)  # type: ignore[arg-type]  # mypy widens the literals of a tuple
-    for attachment in attachments:
-        file = File(
-            filename=attachment.filename,
-            digests={"sha256": attachment.sha256},
-            size=attachment.size,
-            upload_time=attachment.added,
-            history=attachment.history,
-        )
-        yield Owner(index=index, project=project, file=file, role="attachment", mirrored=False, size=attachment.size)

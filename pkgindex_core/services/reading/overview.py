@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
-from pkgindex_core.errors import Missing
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols import IndexStore, Principal
-from pkgindex_core.rules.access import allowed_index, visible_user
+from pkgindex_core.rules.access import allowed_index, shown_user
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
 
@@ -51,10 +50,7 @@ class Overview:
 
     async def may_see(self, name: str, principal: Principal) -> User:
         """A user; one whom the principal may not see is `Missing`."""
-        user = await self._store.user(name)
-        if user is None or not visible_user(await self._store.tree(), name, principal):
-            raise Missing("user", name[:160])
-        return user
+        return shown_user(await self._store.tree(), name, await self._store.user(name), principal)
 
     async def user(self, name: str, principal: Principal) -> dict[str, Any]:
         """One user with their indexes. One whom the principal may not see is `Missing`."""

@@ -165,9 +165,8 @@ class LearnedPageCases(IndexStoreCases):
         assert page.rows.kept == kept
         await self.learning.settle()
         assert (await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()) == before
-        # Another serial, the same name of what is shown.
-        assert (await self.standing(MIRROR, DEMO)).content == learned.content
-        assert (await self.page(MIRROR, DEMO)).content == learned.content
+        (standing,) = await self.within().standings(DEMO, [MIRROR])
+        assert standing.content == learned.content
 
     @pytest.mark.parametrize("is_stored", [False, True], ids=["pending", "stored"])
     async def test_a_difference_to_a_page_in_one_piece(self, *, is_stored: bool) -> None:
@@ -208,13 +207,44 @@ class LearnedPageCases(IndexStoreCases):
         await self.seed()
         nothing = await self.standing(MIRROR, DEMO)
         await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))
-        with pytest.raises(RequirementFailed):
-            await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),)), seen=nothing)
-        pending = await self.standing(MIRROR, DEMO)
-        await self.learning.settle()
-        with pytest.raises(RequirementFailed):
-            await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),)), seen=pending)
+        first = await self.standing(MIRROR, DEMO)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo")))
+        for _ in range(2):
+            for seen in (nothing, first):
+                with pytest.raises(RequirementFailed):
+                    await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),)), seen=seen)
+            await self.learning.settle()
         assert await self.files(MIRROR, DEMO) == {"a": mirrored("a")}
+
+    async def test_what_is_stored_keeps_its_name_and_can_be_required_by_it(self) -> None:
+        await self.seed()
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored("a"),)))
+        shown = await self.standing(MIRROR, DEMO)
+        await self.learning.settle()
+        (commit,) = await self.log()
+        page = await self.page(MIRROR, DEMO)
+        assert await self.standing(MIRROR, DEMO) == shown
+        assert (page.stamp, page.content) == (shown.stamp, shown.content)
+        assert list(await self.store.projects(MIRROR)) == [ProjectRow(DEMO, "Demo", shown.stamp)]
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo", fetched=START)), seen=shown)  # nothing that is shown
+        await self.learning.settle()
+        assert await self.standing(MIRROR, DEMO) == shown
+        change = MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored("b"),))
+        serial = await self.commit(change, require=[ProjectAt(MIRROR, DEMO, shown.stamp)])
+        assert (await self.standing(MIRROR, DEMO)).stamp == serial > commit.serial
+        with pytest.raises(RequirementFailed):
+            await self.commit(change, require=[ProjectAt(MIRROR, DEMO, shown.stamp)])
+
+    async def test_a_stamp_that_was_shown_of_something_else_is_required_in_vain(self) -> None:
+        await self.seed()
+        serial = await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),)))
+        for _ in range(2):
+            with pytest.raises(RequirementFailed):
+                await self.commit(
+                    MirrorPage(MIRROR, DEMO, head(), drop=("a",)), require=[ProjectAt(MIRROR, DEMO, serial)]
+                )
+        assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b"}
 
     async def test_of_many_that_learn_at_once_none_is_forgotten(self) -> None:
         await self.seed()
@@ -294,17 +324,6 @@ class LearnedPageCases(IndexStoreCases):
             await self.learning.settle()
         with pytest.raises(Missing):
             await self.commit(DropMirrorPage(MIRROR, DEMO))
-
-    async def test_a_write_that_requires_what_is_shown_finds_out_and_can_be_tried_again(self) -> None:
-        await self.seed()
-        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))
-        change = MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),))
-        stamp = (await self.standing(MIRROR, DEMO)).stamp
-        with pytest.raises(RequirementFailed):
-            await self.commit(change, require=[ProjectAt(MIRROR, DEMO, stamp)])
-        stamp = (await self.standing(MIRROR, DEMO)).stamp
-        await self.commit(change, require=[ProjectAt(MIRROR, DEMO, stamp)])
-        assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b"}
 
     async def test_other_writes_do_not_wait_for_what_is_pending(self) -> None:
         await self.seed()

@@ -16,6 +16,7 @@ from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, storing
 from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
+from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import PageHead
 from pkgindex_core.names import ProjectName
@@ -259,5 +260,9 @@ async def _said(store: Any) -> list[Any]:
         said += [(page.head, {row.filename: row for row in page.rows}) if page else None]
         said += [(standing.holds, standing.file_count, standing.status)]
         said += [await store.file(MIRROR, project, name) for name in NAMES]
-    said += [await store.find_file(MIRROR, name, candidates) for name in NAMES for candidates in (PROJECTS, [])]
+    said += [
+        await store.find_file(MIRROR, name, candidates)
+        for name in NAMES
+        for candidates in (PROJECTS, candidate_projects(name))
+    ]
     return said

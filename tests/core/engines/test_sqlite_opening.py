@@ -296,6 +296,4 @@ async def test_a_closed_store_answers_unavailable(path: Path) -> None:
     with pytest.raises(Unavailable, match="closed"):
         await store.users()
     with pytest.raises(Unavailable, match="closed"):
-        store.generation()
-    with pytest.raises(Unavailable, match="closed"):
         store.seen()

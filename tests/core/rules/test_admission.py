@@ -1,4 +1,4 @@
-"""devpi's mirror_whitelist: the closed form against the loop that it restates."""
+"""devpi's mirror_whitelist: the closed form against the loop that it restates; and what the first mirror takes from it."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Freshness, Principal
 from pkgindex_core.protocols.policies import Verdict
-from pkgindex_core.rules.admission import MirrorWhitelist
+from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
 from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.rules.resolution import chain, resolve
 from pkgindex_core.testing.configs import index_config, mirror_config
 
 DEMO = ProjectName("demo")
@@ -184,3 +187,116 @@ def test_an_unknown_inheritance_mode_is_read_as_the_stricter() -> None:
 def test_an_empty_order_has_no_verdicts() -> None:
     assert MirrorWhitelist().admit(Tree(serial=Serial(0), indexes={}), (), (), DEMO) == ()
     assert MirrorWhitelist().fingerprint
+
+
+# The first mirror
+
+
+def settled(
+    tree: Tree, order: Sequence[IndexName], holding: set[IndexName], unknown: set[IndexName]
+) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
+    """What the whitelist says before anybody is asked, and what the first mirror makes of it afterwards."""
+    standings = standings_of(order, holding)
+    before = MirrorWhitelist().admit(tree, order, standings, DEMO)
+    assert FirstMirror().admit(tree, order, standings, DEMO) == before
+    return before, FirstMirror().settle(tree, order, standings, before, DEMO, frozenset(unknown))
+
+
+@settings(max_examples=500)
+@given(
+    tree=trees(),
+    start=st.sampled_from(HOSTED + MIRRORS),
+    holding=holdings,
+    doubted=st.sets(st.sampled_from(MIRRORS)),
+)
+def test_the_first_mirror_that_has_it_is_the_last_that_joins(
+    tree: Tree, start: IndexName, holding: set[IndexName], doubted: set[IndexName]
+) -> None:
+    order, unknown = lineage(tree, start).order, doubted - holding
+    before, after = settled(tree, order, holding, unknown)
+    assert [verdict.index for verdict in after] == list(order)
+    # Hosted layers are left as they were, and no mirror joins that the whitelist keeps out.
+    assert [verdict for verdict in after if verdict.index in HOSTED] == [
+        verdict for verdict in before if verdict.index in HOSTED
+    ]
+    assert all(early.joins or late == early for early, late in zip(before, after, strict=True))
+    # Of the mirrors that join, those up to the first that has the project, or may have it, and none behind.
+    joining = [verdict.index for verdict in before if verdict.joins and verdict.index in MIRRORS]
+    ends = next((at for at, name in enumerate(joining, 1) if name in holding | unknown), len(joining))
+    assert [verdict.index for verdict in after if verdict.joins and verdict.index in MIRRORS] == joining[:ends]
+    # Exactly one gives it when several have it and all could be asked.
+    if not unknown and holding.intersection(joining):
+        assert len([each for each in after if each.joins and each.index in holding.intersection(MIRRORS)]) == 1
+    assert all(verdict.reason.startswith("joins: " if verdict.joins else "left out: ") for verdict in after)
+    # The whitelist alone has nothing to settle.
+    standings = standings_of(order, holding)
+    assert MirrorWhitelist().settle(tree, order, standings, before, DEMO, frozenset(unknown)) == before
+
+
+FIRST, SECOND = IndexName("root/first"), IndexName("root/second")
+TWO_MIRRORS = Tree(
+    serial=Serial(1),
+    indexes={
+        DEV: IndexConfig(name=DEV, bases=(FIRST, SECOND)),
+        FIRST: mirror_config(FIRST),
+        SECOND: mirror_config(SECOND),
+    },
+)
+ALL = (DEV, FIRST, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("holding", "unknown", "joins", "reason"),
+    [
+        ({SECOND}, set(), [True, True, True], "joins: no hosted index in the order has demo"),
+        (
+            {FIRST, SECOND},
+            set(),
+            [True, True, False],
+            "left out: root/first is the first mirror that has demo",
+        ),
+        ({FIRST}, {SECOND}, [True, True, False], "left out: root/first is the first mirror that has demo"),
+        (
+            {SECOND},
+            {FIRST},
+            [True, True, False],
+            "left out: root/first comes first, and whether it has demo is not known now",
+        ),
+        (
+            {DEV, FIRST, SECOND},
+            set(),
+            [True, False, False],
+            "left out: team/dev has demo, and the mirror_whitelist of team/dev does not name it",
+        ),
+    ],
+)
+def test_the_first_mirror_says_why(
+    holding: set[IndexName], unknown: set[IndexName], joins: list[bool], reason: str
+) -> None:
+    _, after = settled(TWO_MIRRORS, ALL, holding, unknown)
+    assert [verdict.joins for verdict in after] == joins
+    assert after[-1].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("away", "holding", "shown"), [(FIRST, {SECOND}, ()), (SECOND, {FIRST}, (FIRST,)), (SECOND, set(), ())]
+)
+def test_a_page_is_unknown_while_the_first_mirror_may_have_it(
+    away: IndexName, holding: set[IndexName], shown: tuple[IndexName, ...]
+) -> None:
+    """Else a name would come from the second mirror whenever the first is down."""
+    _, after = settled(TWO_MIRRORS, ALL, holding, {away})
+    news = {name: Freshness(state="fresh" if name in holding else "absent") for name in (FIRST, SECOND)}
+    seen = chain(TWO_MIRRORS, DEV, lineage(TWO_MIRRORS, DEV), Principal(), DEMO)
+    resolution = resolve(seen, DEMO, standings_of(ALL, holding), after, news | {away: Unavailable("it is down")})
+    assert tuple(layer.index for layer in resolution.shown) == shown
+    if shown:
+        resolution.require_whole()
+    else:
+        assert [name for name, _ in resolution.unknown] == [away]
+        with pytest.raises(Unavailable, match="it is down"):
+            resolution.require_whole()
+
+
+def test_another_policy_is_another_page() -> None:
+    assert FirstMirror().fingerprint != MirrorWhitelist().fingerprint

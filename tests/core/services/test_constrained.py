@@ -59,7 +59,7 @@ async def constrained(world: World, *lines: str, bases: tuple[str, ...] = ("root
     """`root/approved` with these constraints over the mirror, and `root/team` above it with a package of its own."""
     for project in ("numpy", "flask", "evil"):
         world.mirror.pages[project] = [hosted_file(f"{project}-{n}.0-py3-none-any.whl") for n in (1, 2)]
-    make = world.engine.administration.create_index
+    make = world.engine.indexes.create
     await make(APPROVED, {"type": "constrained", "bases": bases, "constraints": list(lines)}, principal=ROOT)
     await make(TEAM, {"bases": [APPROVED]}, principal=ROOT)
     await world.put(TEAM, "evil", "evil-9.0-py3-none-any.whl")
@@ -114,14 +114,14 @@ async def test_a_changed_constraint_is_a_changed_page_and_list(open_world: Open)
         first = await page(world, TEAM, "numpy")
         assert (await page(world, TEAM, "numpy", tag=first.etag)).body is None
         assert await names(world, TEAM) == ["evil", "numpy"]
-        modify = world.engine.administration.modify_index
+        modify = world.engine.indexes.modify
         await modify(IndexName(APPROVED), ["constraints+=flask"], principal=ROOT)
         await modify(IndexName(APPROVED), ["constraints-=numpy<2"], principal=ROOT)
         await modify(IndexName(APPROVED), ["constraints+=numpy>=2"], principal=ROOT)
         assert (await page(world, TEAM, "numpy", tag=first.etag)).body is not None
         assert await versions(world, TEAM, "numpy") == ["2.0"]
         assert await names(world, TEAM) == ["evil", "flask", "numpy"]
-        config = await world.engine.administration.index(IndexName(APPROVED))
+        config = await world.engine.indexes.config(IndexName(APPROVED))
         assert world.engine.index_options.document(config)["constraints"] == ["*", "flask", "numpy>=2"]
 
 
@@ -140,17 +140,15 @@ async def test_explain_names_the_constrained_index(open_world: Open) -> None:
 async def test_a_constrained_index_takes_no_files_and_bad_lines_change_nothing(open_world: Open) -> None:
     async with open_world() as world:
         await constrained(world, "numpy<2")
-        config = await world.engine.administration.index(IndexName(APPROVED))
+        config = await world.engine.indexes.config(IndexName(APPROVED))
         assert config.read_only
         with pytest.raises(Refused) as refused:
-            await world.engine.administration.modify_index(
-                IndexName(APPROVED), {"constraints": "numpy<3\n??\n!!"}, principal=ROOT
-            )
+            await world.engine.indexes.modify(IndexName(APPROVED), {"constraints": "numpy<3\n??\n!!"}, principal=ROOT)
         assert len(refused.value.problems) == 2
-        assert await world.engine.administration.index(IndexName(APPROVED)) == config
+        assert await world.engine.indexes.config(IndexName(APPROVED)) == config
         # Other types do not have the option.
         with pytest.raises(Refused):
-            await world.engine.administration.modify_index(IndexName(TEAM), {"constraints": "numpy"}, principal=ROOT)
+            await world.engine.indexes.modify(IndexName(TEAM), {"constraints": "numpy"}, principal=ROOT)
 
 
 async def test_flat_pages_json_and_documentation_are_constrained_too(open_world: Open) -> None:

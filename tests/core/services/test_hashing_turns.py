@@ -40,12 +40,12 @@ async def test_log_ins_and_new_passwords_share_two_turns(open_world: Open, monke
         monkeypatch.setattr(argon2.PasswordHasher, "hash", fake)
         monkeypatch.setattr(argon2.PasswordHasher, "verify", fake)
         root = Principal(name="root")
-        desk, identity = world.engine.administration, world.engine.identity
+        engine, identity = world.engine, world.engine.identity
         asked = [
             asyncio.create_task(step)
             for number in range(4)
             for step in (
-                desk.create_user(f"new{number}", "a word", principal=root),
+                engine.users.create(f"new{number}", "a word", principal=root),
                 identity.identify(Credentials(username=f"user{number}", secret="a word")),
             )
         ]

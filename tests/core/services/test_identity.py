@@ -276,7 +276,7 @@ async def test_a_new_password_ends_every_log_in_but_the_one_that_set_it(open_wor
         used, _ = await world.engine.tokens.login("anna", PASSWORD)
         api, _ = await world.engine.tokens.make("anna", who="[test]")
         anna = await world.engine.identity.identify(basic("anna", used))
-        await world.engine.administration.modify_user("anna", principal=anna, password="another")
+        await world.engine.users.modify("anna", principal=anna, password="another")
         assert (await world.engine.identity.identify(basic("anna", used))).name == "anna"
         with pytest.raises(Denied):
             await world.engine.identity.identify(basic("anna", login))
@@ -314,7 +314,7 @@ async def test_a_login_does_not_outlive_the_password_that_was_changed_under_it(
 
         async def late(*args: Any, **kwargs: Any) -> Any:
             monkeypatch.undo()
-            await world.engine.administration.modify_user("anna", principal=anna, password="another one")
+            await world.engine.users.modify("anna", principal=anna, password="another one")
             return await apply(*args, **kwargs)
 
         monkeypatch.setattr(store, "apply", late)

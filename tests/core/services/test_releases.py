@@ -149,10 +149,10 @@ async def test_va_18_one_sdist_per_release(open_world: Open) -> None:
 async def test_fi_11_closed_projects_take_no_uploads(open_world: Open, status: str) -> None:
     async with open_world() as world:
         await publish(world, build_wheel("demo", "1.0"))
-        await world.engine.administration.set_status(DEV, DEMO, status, "why", principal=ROOT)
+        await world.engine.project_statuses.mark(DEV, DEMO, status, "why", principal=ROOT)
         with pytest.raises(Denied, match=status):
             await publish(world, build_wheel("demo", "2.0"))
-        await world.engine.administration.set_status(DEV, DEMO, "active", principal=ROOT)
+        await world.engine.project_statuses.mark(DEV, DEMO, "active", principal=ROOT)
         await publish(world, build_wheel("demo", "2.0"))
 
 

@@ -167,7 +167,7 @@ async def test_who_may_register_and_what(open_world: Open) -> None:
             await register(DEV, form(name="-", version="x"), ROOT)
         assert len(refused.value.problems) == 2
         await register(DEV, good, ROOT)
-        await world.engine.administration.set_status(DEV, DEMO, "archived", "", principal=ROOT)
+        await world.engine.project_statuses.mark(DEV, DEMO, "archived", "", principal=ROOT)
         with pytest.raises(Denied, match="archived"):
             await register(DEV, form(name="demo", version="2.0"), ROOT)
 

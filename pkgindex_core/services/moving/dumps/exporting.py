@@ -25,8 +25,9 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.store_dump import Gone, Named, blobs_named
 from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, IndexStore
-from pkgindex_core.services.moving.dumps.copying import copy_blob, side_by_side
+from pkgindex_core.services.moving.dumps.copying import copy_blob
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
+from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.workers import in_worker
 
 Progress = Callable[[str, int, int], None]

@@ -95,7 +95,7 @@ class DevpiImport:
             for name, config in settlement.indexes.items():
                 await course.bring(dump.indexes[name], config, total)
             if dump.of_devpi_7:
-                await compare_orders(run, settlement.indexes.values())
+                await compare_orders(self._store, run.report, settlement.indexes.values())
             progress("files", total, total)
         return run.report
 

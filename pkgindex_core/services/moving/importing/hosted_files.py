@@ -19,9 +19,9 @@ from pkgindex_core.formats.devpi.translating import (
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.moving.dumps.copying import side_by_side
 from pkgindex_core.services.moving.importing.intake import Kept
 from pkgindex_core.services.moving.importing.run import DELETED, Run
+from pkgindex_core.tools.side_by_side import side_by_side
 
 
 async def bring_hosted(run: Run, index: DumpIndex, name: IndexName, files: list[DumpFile]) -> None:

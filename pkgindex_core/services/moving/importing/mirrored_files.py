@@ -11,9 +11,9 @@ from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File, PageHead, PageRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.moving.dumps.copying import side_by_side
 from pkgindex_core.services.moving.importing.run import Run
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.urls import without_credentials
 
 

@@ -12,34 +12,35 @@ from itertools import combinations
 from pkgindex_core.formats.devpi.merge_order import merge_order
 from pkgindex_core.models import IndexConfig, decode_file
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import IndexReader
 from pkgindex_core.rules.lineage import lineage
-from pkgindex_core.services.moving.importing.run import Run
+from pkgindex_core.services.moving.importing.report import Report
 
 _SHOWN = 20
 
 
-async def compare_orders(run: Run, indexes: Iterable[IndexConfig]) -> None:
+async def compare_orders(store: IndexReader, report: Report, indexes: Iterable[IndexConfig]) -> None:
     """Remark on every file that one of these indexes shows with other bytes than devpi 7.0 did."""
-    tree = await run.store.tree()
+    tree = await store.tree()
     names: dict[IndexName, set[ProjectName]] = {}
     for config in indexes:
         ours, theirs = lineage(tree, config.name).order, merge_order(tree, config.name)
         if ours == theirs:
             continue
         mirrors = {index for index in ours if tree.indexes[index].mirrored}
-        _compare_mirrors(run, config.name, *([one for one in order if one in mirrors] for order in (ours, theirs)))
+        _compare_mirrors(report, config.name, *([one for one in order if one in mirrors] for order in (ours, theirs)))
         hosted, before = ([one for one in order if one not in mirrors] for order in (ours, theirs))
         for index in hosted:
             if index not in names:
-                names[index] = {row.name for row in await run.store.projects(index)}
+                names[index] = {row.name for row in await store.projects(index)}
         turned = [(one, other) for one, other in combinations(hosted, 2) if before.index(one) > before.index(other)]
         for project in sorted(set().union(*(names[one] & names[other] for one, other in turned))):
-            await _compare_files(run, config.name, project, hosted, before)
+            await _compare_files(store, report, config.name, project, hosted, before)
 
 
-def _compare_mirrors(run: Run, index: IndexName, ours: Sequence[IndexName], theirs: Sequence[IndexName]) -> None:
+def _compare_mirrors(report: Report, index: IndexName, ours: Sequence[IndexName], theirs: Sequence[IndexName]) -> None:
     if ours != theirs:
-        run.report.changed(
+        report.changed(
             "index",
             index,
             f"of files of one name devpi 7.0 took that of the first of {', '.join(theirs)}; here the first is that of {ours[0]},"
@@ -48,11 +49,16 @@ def _compare_mirrors(run: Run, index: IndexName, ours: Sequence[IndexName], thei
 
 
 async def _compare_files(
-    run: Run, index: IndexName, project: ProjectName, ours: Sequence[IndexName], theirs: Sequence[IndexName]
+    store: IndexReader,
+    report: Report,
+    index: IndexName,
+    project: ProjectName,
+    ours: Sequence[IndexName],
+    theirs: Sequence[IndexName],
 ) -> None:
     held: dict[IndexName, dict[str, str]] = {}
     for layer in ours:
-        page = await run.store.page(layer, project)
+        page = await store.page(layer, project)
         held[layer] = {row.filename: decode_file(row.body).sha256 or "" for row in page.rows} if page else {}
     now, before = (
         {name: (layer, held[layer][name]) for layer in reversed(order) for name in held[layer]}
@@ -65,7 +71,7 @@ async def _compare_files(
     ]
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
-        run.report.changed(
+        report.changed(
             "project",
             f"{index} {project}",
             f"devpi 7.0 merges bases in another order, so {'; '.join(other[:_SHOWN])}{more}",

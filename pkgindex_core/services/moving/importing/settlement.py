@@ -36,7 +36,7 @@ from pkgindex_core.models import IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import IndexStore, Passwords
 from pkgindex_core.rules.index_options import IndexOptions
-from pkgindex_core.services.administering.administration import ROOT
+from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.services.moving.importing.report import Report
 
 _STARTER = "[start]"

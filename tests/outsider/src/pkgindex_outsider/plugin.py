@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
-from pkgindex_core.protocols import BlobStore, PageFilter, UploadCheck
+from pkgindex_core.protocols import BlobStore, IndexOption, IndexType, PageFilter, Source, UploadCheck
 
 
 @hookimpl
@@ -21,6 +21,21 @@ def pkgindex_upload_checks() -> Iterable[Provider[UploadCheck]]:
 @hookimpl
 def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
     return [Provider(name="no-nightlies", summary="hides nightly builds", make=_make_filter)]
+
+
+@hookimpl
+def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
+    return [Provider(name="catalogue", summary="the projects that a JSON file lists", make=_make_type)]
+
+
+@hookimpl
+def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
+    return [Provider(name="catalogue_file", summary="the name of the JSON file", make=_make_option)]
+
+
+@hookimpl
+def pkgindex_sources() -> Iterable[Provider[Source]]:
+    return [Provider(name="catalogue", summary="files that lie in a directory", make=_make_source)]
 
 
 async def _open_blobs(url: str, context: Context) -> BlobStore:
@@ -39,3 +54,19 @@ def _make_filter(context: Context) -> PageFilter:
     from pkgindex_outsider.rules import NoNightlies
 
     return NoNightlies(word=context.settings.get("word", "nightly"))
+
+
+def _make_type(_context: Context) -> IndexType:
+    return IndexType(mirrored=True)
+
+
+def _make_option(_context: Context) -> IndexOption:
+    from pkgindex_outsider.catalogue import catalogue_file
+
+    return IndexOption(parse=catalogue_file, types=("catalogue",), required=True)
+
+
+async def _make_source(context: Context) -> Source:
+    from pkgindex_outsider.catalogue import make_source
+
+    return make_source(context)

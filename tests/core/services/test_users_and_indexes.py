@@ -13,7 +13,7 @@ from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal, TokenScope
 from pkgindex_core.rules.kept_options import mirror_options, whitelist
-from pkgindex_core.services.administering.administration import parse_options
+from pkgindex_core.rules.option_values import parse_options
 from tests.core.services.conftest import DEV, PYPI, Open
 
 ROOT = Principal(name="root")
@@ -39,32 +39,32 @@ async def test_a_fresh_store_has_a_mirror_a_stage_and_a_root_nobody_knows(open_w
 
 async def test_only_root_makes_users_and_only_they_and_root_change_them(open_world: Open) -> None:
     async with open_world() as world:
-        desk = world.engine.administration
+        engine = world.engine
         for principal in (NOBODY, ANNA):
             with pytest.raises(Denied):
-                await desk.create_user("anna", "secret", principal=principal)
-        await desk.create_user("anna", "secret", principal=ROOT)
+                await engine.users.create("anna", "secret", principal=principal)
+        await engine.users.create("anna", "secret", principal=ROOT)
         with pytest.raises(Conflict):
-            await desk.create_user("anna", "secret", principal=ROOT)
-        await desk.modify_user("anna", principal=ANNA, password="new", email="anna@example.test")
+            await engine.users.create("anna", "secret", principal=ROOT)
+        await engine.users.modify("anna", principal=ANNA, password="new", email="anna@example.test")
         with pytest.raises(Denied):
-            await desk.modify_user("anna", principal=Principal(name="ben"), password="stolen")
+            await engine.users.modify("anna", principal=Principal(name="ben"), password="stolen")
         with pytest.raises(Denied):
-            await desk.delete_user("root", principal=ROOT)
+            await engine.users.delete("root", principal=ROOT)
 
 
 async def test_a_user_with_a_permanent_index_stays(open_world: Open) -> None:
     async with open_world() as world:
-        desk = world.engine.administration
-        await desk.create_user("anna", "secret", principal=ROOT)
-        await desk.create_index("anna/dev", {"volatile": "no"}, principal=ANNA)
-        await desk.create_index("anna/scratch", {}, principal=ANNA)
+        engine = world.engine
+        await engine.users.create("anna", "secret", principal=ROOT)
+        await engine.indexes.create("anna/dev", {"volatile": "no"}, principal=ANNA)
+        await engine.indexes.create("anna/scratch", {}, principal=ANNA)
         with pytest.raises(Denied, match="user 'anna' has non-volatile index: dev"):
-            await desk.delete_user("anna", principal=ROOT)
+            await engine.users.delete("anna", principal=ROOT)
         with pytest.raises(Denied, match="non-volatile"):
-            await desk.delete_index(IndexName("anna/dev"), principal=ANNA)
-        await desk.modify_index(IndexName("anna/dev"), {"volatile": True}, principal=ANNA)
-        await desk.delete_user("anna", principal=ROOT)
+            await engine.indexes.delete(IndexName("anna/dev"), principal=ANNA)
+        await engine.indexes.modify(IndexName("anna/dev"), {"volatile": True}, principal=ANNA)
+        await engine.users.delete("anna", principal=ROOT)
         assert set((await world.engine.store.tree()).indexes) == {DEV, PYPI}
 
 
@@ -91,14 +91,14 @@ async def test_bad_options_are_refused_and_change_nothing(
     async with open_world() as world:
         head = await world.engine.store.head()
         with pytest.raises(Refused, match=complaint):
-            await world.engine.administration.create_index("root/new", options, principal=ROOT)
+            await world.engine.indexes.create("root/new", options, principal=ROOT)
         assert await world.engine.store.head() == head
 
 
 async def test_every_wrong_option_is_told_at_once(open_world: Open) -> None:
     async with open_world() as world:
         with pytest.raises(Refused) as refused:
-            await world.engine.administration.create_index(
+            await world.engine.indexes.create(
                 "root/new", {"one": "1", "volatile": "2", "bases": "root/three"}, principal=ROOT
             )
         assert len(refused.value.problems) == 3
@@ -106,7 +106,7 @@ async def test_every_wrong_option_is_told_at_once(open_world: Open) -> None:
 
 async def test_options_are_normalised(open_world: Open) -> None:
     async with open_world() as world:
-        made = await world.engine.administration.create_index(
+        made = await world.engine.indexes.create(
             "root/new",
             parse_options(
                 [
@@ -126,7 +126,7 @@ async def test_options_are_normalised(open_world: Open) -> None:
 
 async def test_credentials_of_an_upstream_are_kept_apart(open_world: Open) -> None:
     async with open_world() as world:
-        made = await world.engine.administration.create_index(
+        made = await world.engine.indexes.create(
             "root/other", {"type": "mirror", "mirror_url": "https://me:p%40ss@host:8443/simple"}, principal=ROOT
         )
         assert mirror_options(made).url == "https://host:8443/simple"
@@ -137,39 +137,39 @@ async def test_credentials_of_an_upstream_are_kept_apart(open_world: Open) -> No
 async def test_names_that_cannot_stand_in_a_url_are_refused(open_world: Open, name: str) -> None:
     async with open_world() as world:
         with pytest.raises(Refused):
-            await world.engine.administration.create_user(name, "secret", principal=ROOT)
+            await world.engine.users.create(name, "secret", principal=ROOT)
         if name == "simple":
             return  # taken by a URL as a user's name only
         with pytest.raises(Refused):
-            await world.engine.administration.create_index(f"root/{name}", {}, principal=ROOT)
+            await world.engine.indexes.create(f"root/{name}", {}, principal=ROOT)
 
 
 async def test_what_is_not_there_is_missing(open_world: Open) -> None:
     async with open_world() as world:
-        desk = world.engine.administration
+        engine = world.engine
         with pytest.raises(Missing):
-            await desk.index(IndexName("root/nowhere"))
+            await engine.indexes.config(IndexName("root/nowhere"))
         with pytest.raises(Missing):
-            await desk.create_index("nobody/dev", {}, principal=ROOT)
+            await engine.indexes.create("nobody/dev", {}, principal=ROOT)
         with pytest.raises(Missing):
-            await desk.modify_user("nobody", principal=ROOT)
+            await engine.users.modify("nobody", principal=ROOT)
 
 
 async def test_two_who_change_one_index_at_once_both_get_what_they_asked_for(open_world: Open, tmp_path: Path) -> None:
     """Read, decide, write: whoever was overtaken reads again, and nothing of the other's is lost."""
     async with open_world(store=f"{tmp_path.as_uri().replace('file', 'sqlite', 1)}/index.sqlite") as world:
-        desk = world.engine.administration
+        engine = world.engine
         changes = [["acl_upload+=anna"], ["acl_upload+=ben"], {"title": "T"}]
-        await asyncio.gather(*(desk.modify_index(DEV, change, principal=ROOT) for change in changes))
-        dev = await desk.index(DEV)
+        await asyncio.gather(*(engine.indexes.modify(DEV, change, principal=ROOT) for change in changes))
+        dev = await engine.indexes.config(DEV)
         assert (set(dev.acl_upload), dev.title) == ({"root", "anna", "ben"}, "T")
 
 
 async def test_a_user_is_made_once(open_world: Open, tmp_path: Path) -> None:
     async with open_world(store=f"{tmp_path.as_uri().replace('file', 'sqlite', 1)}/index.sqlite") as world:
-        desk = world.engine.administration
+        engine = world.engine
         answers = await asyncio.gather(
-            *(desk.create_user("anna", f"password {number}", principal=ROOT) for number in range(3)),
+            *(engine.users.create("anna", f"password {number}", principal=ROOT) for number in range(3)),
             return_exceptions=True,
         )
         assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Conflict", "User"]
@@ -180,22 +180,22 @@ async def test_a_user_whose_index_is_made_permanent_meanwhile_stays(
 ) -> None:
     """What was seen volatile must still be so in the commit that deletes it."""
     async with open_world() as world:
-        desk, store = world.engine.administration, world.engine.store
-        await desk.create_user("anna", "secret", principal=ROOT)
-        await desk.create_index("anna/dev", {}, principal=ANNA)
+        engine, store = world.engine, world.engine.store
+        await engine.users.create("anna", "secret", principal=ROOT)
+        await engine.indexes.create("anna/dev", {}, principal=ANNA)
         apply = store.apply
         overtaken: list[bool] = []
 
         async def overtake(changes: Any, **how: Any) -> Any:
             if not overtaken:
                 overtaken.append(True)
-                config = await desk.index(IndexName("anna/dev"))
+                config = await engine.indexes.config(IndexName("anna/dev"))
                 await apply([PutIndex(replace(config, volatile=False))], who="[test]")
             return await apply(changes, **how)
 
         monkeypatch.setattr(store, "apply", overtake)
         with pytest.raises(Denied, match="non-volatile index: dev"):
-            await desk.delete_user("anna", principal=ROOT)
+            await engine.users.delete("anna", principal=ROOT)
         assert overtaken
         assert IndexName("anna/dev") in (await store.tree()).indexes
 
@@ -221,17 +221,17 @@ async def test_only_both_flags_together_are_devpis_openness(open_world: Open) ->
         ({"open_registration": True}, False),
     ):
         async with open_world(**options) as world:
-            made = await world.engine.administration.create_index("root/new", {}, principal=ROOT)
+            made = await world.engine.indexes.create("root/new", {}, principal=ROOT)
             assert (made.acl_toxresult_upload == (ANONYMOUS,)) is opened
             assert made.volatile
 
 
 async def test_a_limited_token_sees_no_more_users_than_its_indexes_show(open_world: Open) -> None:
     async with open_world() as world:
-        desk, overview = world.engine.administration, world.engine.overview
-        await desk.create_user("anna", "secret", principal=ROOT)
-        await desk.create_user("ben", "secret", principal=ROOT, email="ben@example.test")
-        await desk.create_index("ben/private", {"acl_read": "ben"}, principal=Principal(name="ben"))
+        engine, overview = world.engine, world.engine.overview
+        await engine.users.create("anna", "secret", principal=ROOT)
+        await engine.users.create("ben", "secret", principal=ROOT, email="ben@example.test")
+        await engine.indexes.create("ben/private", {"acl_read": "ben"}, principal=Principal(name="ben"))
         limited = Principal(name="ben", scope=TokenScope(token_id="t", indexes=("ben/*",), actions=("read",)))
         told = await overview.users(limited)
         assert set(told) == {"root", "ben"}  # root by what everybody may read
@@ -244,8 +244,8 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
 ) -> None:
     """Its end is what the change wanted anyway."""
     async with open_world() as world:
-        desk, store = world.engine.administration, world.engine.store
-        await desk.create_user("anna", "secret", principal=ROOT)
+        engine, store = world.engine, world.engine.store
+        await engine.users.create("anna", "secret", principal=ROOT)
         await world.engine.tokens.login("anna", "secret")
         (token,) = await store.tokens("anna")
         apply = store.apply
@@ -256,22 +256,22 @@ async def test_a_password_is_changed_though_a_log_in_ends_meanwhile(
             return await apply(changes, **how)
 
         monkeypatch.setattr(store, "apply", late)
-        await desk.modify_user("anna", principal=ANNA, password="another")
+        await engine.users.modify("anna", principal=ANNA, password="another")
         await world.engine.tokens.login("anna", "another")
 
 
 async def test_what_documents_repeat_for_everybody_is_bounded(open_world: Open) -> None:
     """`GET /` holds the texts of all users and indexes: nobody fills it for the others."""
     async with open_world() as world:
-        administration = world.engine.administration
-        await administration.create_user("anna", "secret", principal=ROOT, title="x" * 65_536)
+        engine = world.engine
+        await engine.users.create("anna", "secret", principal=ROOT, title="x" * 65_536)
         head = await world.engine.store.head()
         for details in ({"title": "x" * 65_537}, {"custom_data": ["x" * 65_536]}, {"description": "é" * 40_000}):
             with pytest.raises(Refused, match="longer than 65536 bytes"):
-                await administration.modify_user("anna", principal=ROOT, **details)
+                await engine.users.modify("anna", principal=ROOT, **details)
             with pytest.raises(Refused, match="longer than 65536 bytes"):
-                await administration.create_user("ben", "secret", principal=ROOT, **details)
+                await engine.users.create("ben", "secret", principal=ROOT, **details)
             if "custom_data" in details or "title" in details:
                 with pytest.raises(Refused, match="longer than 65536 bytes"):
-                    await administration.create_index("anna/dev", details, principal=ROOT)
+                    await engine.indexes.create("anna/dev", details, principal=ROOT)
         assert await world.engine.store.head() == head

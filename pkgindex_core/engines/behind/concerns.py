@@ -1,0 +1,59 @@
+"""What writes and pending pages have to do with each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pkgindex_core.changes import (
+    Change,
+    DropIndex,
+    DropMirrorPage,
+    IndexIs,
+    MirrorPage,
+    ProjectAt,
+    PutAttachment,
+    PutFile,
+    PutIndex,
+    Requirement,
+)
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.behind.learned import Key, LearnedPage
+from pkgindex_core.names import IndexName
+
+
+def concerned(changes: Sequence[Change], require: Sequence[Requirement]) -> tuple[set[Key], set[IndexName]]:
+    """The mirrored pages, and the indexes with all of their pages, that a write changes or asks about."""
+    pages: set[Key] = set()
+    indexes: set[IndexName] = set()
+    for each in (*changes, *require):
+        match each:
+            case MirrorPage() | DropMirrorPage() | ProjectAt():
+                pages.add((each.index, each.project))
+            case PutIndex():
+                indexes.add(each.config.name)
+            case DropIndex():
+                indexes.add(each.name)
+            case _:
+                pass
+    return pages, indexes
+
+
+def uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
+    """The blobs that uploads name."""
+    for change in changes:
+        match change:
+            case PutFile(file=file):
+                yield from (digest for digest in (file.sha256, file.metadata_sha256) if digest)
+            case PutAttachment(attachment=attachment):
+                yield attachment.sha256
+            case _:
+                pass
+
+
+def unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
+    """That the indexes are as they were, and that nobody else has changed the pages."""
+    configs = {page.index.name: page.index for page in pages}
+    return (
+        *(IndexIs(config) for config in configs.values()),
+        *(ProjectAt(*page.key, page.base.stamp) for page in pages),
+    )

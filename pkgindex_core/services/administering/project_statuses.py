@@ -1,0 +1,37 @@
+"""What the owner of a project says of its state: active, archived, deprecated or quarantined (PEP 792)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from pkgindex_core.changes import ProjectAt, PutProject
+from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.rules.access import allowed_index
+from pkgindex_core.rules.permissions import Action
+
+STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
+
+
+class ProjectStatuses:
+    """Marks projects."""
+
+    def __init__(self, *, store: IndexStore) -> None:
+        self._store = store
+
+    async def mark(
+        self, index: IndexName, project: ProjectName, status: str, reason: str = "", *, principal: Principal
+    ) -> None:
+        """Mark a project as active, archived, deprecated or quarantined (PEP 792)."""
+        config = allowed_index(await self._store.tree(), index, principal, Action.MARK, project=project)
+        if status not in STATUSES:
+            raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(STATUSES)}")
+        page = await self._store.page(index, project)
+        if page is None or config.mirrored:
+            raise Missing("project", project, hint=f"only projects that are hosted in {index} can be marked there")
+        head = replace(page.head, status=status, status_reason=reason)
+        same = ProjectAt(index, project, page.stamp)
+        await self._store.apply([PutProject(index, project, head)], who=principal.label, require=[same])

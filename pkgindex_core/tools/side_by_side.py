@@ -1,0 +1,35 @@
+"""Something done with each of many, a few side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 4
+"""Each waits for the disk twice."""
+
+
+async def side_by_side(items: Iterable[T], each: Callable[[T], Awaitable[None]]) -> None:
+    """Do something with each. After a failure nothing new is begun, and the first one is raised when all have ended."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+    failures: list[Exception] = []
+
+    async def one(item: T) -> None:
+        try:
+            await each(item)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            turns.release()
+
+    async with asyncio.TaskGroup() as tasks:
+        for item in items:
+            await turns.acquire()
+            if failures:
+                break
+            tasks.create_task(one(item))
+    if failures:
+        raise failures[0]
