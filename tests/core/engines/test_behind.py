@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,28 @@ async def test_pages_beyond_the_bound_wait_for_the_store() -> None:
     assert await index.project_count(MIRROR) == 50
     await index.close()
     assert await store.project_count(MIRROR) == 50
+
+
+async def test_what_readers_unpack_of_pending_pages_is_not_kept() -> None:
+    """The bound counts packed bytes; while a disk is full, pages may be pending for hours."""
+    index = IndexBehind(MemoryIndex(ManualClock()), linger=LONG)
+    await index.apply(SEED, who="ann")
+    files = [mirrored(f"demo-{number}.0.tar.gz") for number in range(2000)]
+    (seen,) = await index.standings(DEMO, [MIRROR])
+    change = MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, files).kept)
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: None)
+    del files
+    tracemalloc.start()
+    try:
+        assert await index.file(MIRROR, DEMO, "demo-7.0.tar.gz") == mirrored("demo-7.0.tar.gz")
+        page = await index.page(MIRROR, DEMO)
+        assert page is not None
+        assert len(list(page.rows)) == 2000
+        del page
+        assert tracemalloc.get_traced_memory()[0] < len(change.kept)
+    finally:
+        tracemalloc.stop()
+    await index.close()
 
 
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
