@@ -221,14 +221,16 @@ class IndexBehind(PassingIndex):
         return min(found.items(), default=None, key=itemgetter(0))
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        before = list(self._pending.values())
         rows = await self.inner.projects(index, at=at)
-        if at is not None or not (self._pending or self._names):
+        if at is not None or not (before or self._pending or self._names):
             return rows
         shown = {row.name: self._row(index, row) for row in rows}
-        for page in [page for page in self._pending.values() if page.key[0] == index]:
+        for page in [page for page in (*before, *self._pending.values()) if page.key[0] == index]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
-            if standing == page.standing:
+            # What was stored meanwhile is perhaps not among the rows.
+            if standing == page.standing or (standing.holds and project not in shown):
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
         return [shown[name] for name in sorted(shown)]
 

@@ -213,6 +213,54 @@ async def test_what_readers_unpack_of_pending_pages_is_not_kept() -> None:
     await index.close()
 
 
+class SlowIndex(MemoryIndex):
+    """A fake store in which one call at a time can be held up, once it has read or before it writes."""
+
+    def __init__(self) -> None:
+        super().__init__(ManualClock())
+        self.held: list[asyncio.Event] = []
+        self.holds = False
+
+    async def _held_up(self) -> None:
+        if self.holds:
+            self.held.append(asyncio.Event())
+            await self.held[-1].wait()
+
+    async def until_held(self, count: int) -> None:
+        while len(self.held) < count:
+            await asyncio.sleep(0)
+
+    async def projects(self, *args: Any, **options: Any) -> Any:
+        rows = await super().projects(*args, **options)
+        await self._held_up()
+        return rows
+
+    async def apply(self, *args: Any, **options: Any) -> Any:
+        await self._held_up()
+        return await super().apply(*args, **options)
+
+
+async def learn_page(index: IndexBehind, filename: str, lost: list[str]) -> None:
+    (seen,) = await index.standings(DEMO, [MIRROR])
+    change = MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, [mirrored(filename)]).kept)
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: lost.append(filename))
+
+
+async def test_a_project_that_is_stored_while_projects_are_listed_is_listed() -> None:
+    store = SlowIndex()
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    await learn_page(index, "demo-1.0.zip", [])
+    store.holds = True
+    listing = asyncio.create_task(index.projects(MIRROR))
+    await store.until_held(1)
+    store.holds = False
+    await index.settle()
+    store.held[0].set()
+    assert [row.name for row in await listing] == [DEMO]
+    await index.close()
+
+
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
 NAMES = ["demo-1.0.tar.gz", "demo-more-1.0.zip", "demo-2.0-py3-none-any.whl", "something.exe"]
 _changes = st.builds(
