@@ -351,13 +351,16 @@ class IndexBehind(PassingIndex):
 
     def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
         for page in pages:
-            page.state = State.WAITING
+            if page.state is State.STORING:
+                page.state = State.WAITING
             now = self._pending.get(page.key)
             if now is not None and now.state is State.STORING:
                 now.state = State.WAITING
 
     def _lose(self, page: LearnedPage) -> None:
-        """Drop a page, and what was learned over it."""
+        """Drop a page, and what was learned over it; once, since what was learned afterwards is another page."""
+        if page.state is State.LOST:
+            return
         page.state = State.LOST
         now = self._pending.pop(page.key, None)
         if now is not None:

@@ -261,6 +261,35 @@ async def test_a_project_that_is_stored_while_projects_are_listed_is_listed() ->
     await index.close()
 
 
+async def test_what_is_learned_after_a_page_was_lost_is_not_lost_with_it() -> None:
+    """The commit of the lost page is under way; when it fails, that says nothing of what was learned since."""
+    store = SlowIndex()
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    lost: list[str] = []
+    await learn_page(index, "demo-1.0.zip", lost)
+    await index.settle()
+    store.holds = True
+    dropping = asyncio.create_task(index.apply([DropMirrorPage(MIRROR, DEMO)], who="ann"))
+    await store.until_held(1)
+    await learn_page(index, "demo-2.0.zip", lost)
+    storing_it = asyncio.create_task(index.settle())
+    await store.until_held(2)
+    store.held[0].set()
+    await dropping
+    assert lost == ["demo-2.0.zip"]
+    await learn_page(index, "demo-3.0.zip", lost)
+    store.holds = False
+    store.held[1].set()
+    await storing_it
+    await index.settle()
+    assert lost == ["demo-2.0.zip"]
+    page = await store.page(MIRROR, DEMO)
+    assert page is not None
+    assert [row.filename for row in page.rows] == ["demo-3.0.zip"]
+    await index.close()
+
+
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
 NAMES = ["demo-1.0.tar.gz", "demo-more-1.0.zip", "demo-2.0-py3-none-any.whl", "something.exe"]
 _changes = st.builds(
