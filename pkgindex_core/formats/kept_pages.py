@@ -201,6 +201,11 @@ class KeptRows(Collection[PageRow]):
             return self._content.versions
         return listed_versions(version_ranks({*(each.version for each in self._hidden), *others}))
 
+    @property
+    def json_size(self) -> int:
+        """Bytes of `json("")`."""
+        return len(self._content.listed)
+
     def json(self, prefix: str) -> bytes:
         """The files as a JSON array, in the order of the page, with a prefix before each link."""
         return self._content.listed.replace(_OPENING, b'{"url":' + _encode_json(prefix)[:-1])
