@@ -14,6 +14,7 @@ by themselves, because a pending page is laid over the standing that it was made
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,9 @@ NAMES: Final = 10_000
 """Pages that keep the name under which they were shown first, some megabytes."""
 _ASKED_SINGLY: Final = 16
 """Files of a difference that are looked up one by one; for more of them the page is read."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class IndexBehind(PassingIndex):
@@ -327,13 +331,15 @@ class IndexBehind(PassingIndex):
             failpoint("behind.committed")
         except BaseException as error:
             self._not_stored(pages)
-            if isinstance(error, Unavailable) or not isinstance(error, PkgIndexError):
-                raise
+            if isinstance(error, (Unavailable, OSError)) or not isinstance(error, Exception):
+                raise  # nothing can be stored now
             if len(pages) > 1:
                 for page in pages:
                     await self._commit([page.key])
-            else:
-                self._lose(pages[0])
+                return
+            if not isinstance(error, PkgIndexError):
+                _log.exception("storing %s of %s failed unexpectedly, and it is dropped", *reversed(pages[0].key))
+            self._lose(pages[0])
             return
         assert commit is not None
         for page in pages:

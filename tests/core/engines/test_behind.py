@@ -291,6 +291,35 @@ async def test_what_is_learned_after_a_page_was_lost_is_not_lost_with_it() -> No
     await index.close()
 
 
+class PickyIndex(MemoryIndex):
+    """A fake store with a defect: pages of one project are more than it can take."""
+
+    async def apply(self, changes: Any, **options: Any) -> Any:
+        if any(isinstance(change, MirrorPage) and change.project == DEMO for change in changes):
+            raise ZeroDivisionError
+        return await super().apply(changes, **options)
+
+
+async def test_a_page_that_meets_a_defect_keeps_no_other_one_from_being_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = PickyIndex(ManualClock())
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    lost: list[str] = []
+    await learn_page(index, "demo-1.0.zip", lost)
+    other = ProjectName("other")
+    (seen,) = await index.standings(other, [MIRROR])
+    change = MirrorPage(MIRROR, other, PageHead(), put=(mirrored("other-1.0.zip"),))
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: lost.append("other"))
+    await index.settle()
+    assert lost == ["demo-1.0.zip"]
+    assert [row.name for row in await store.projects(MIRROR)] == [other]
+    assert await index.page(MIRROR, DEMO) is None
+    assert caplog.text.count("failed unexpectedly") == 1
+    await index.close()
+
+
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
 NAMES = ["demo-1.0.tar.gz", "demo-more-1.0.zip", "demo-2.0-py3-none-any.whl", "something.exe"]
 _changes = st.builds(
