@@ -139,11 +139,6 @@ class KeptRows(Collection[PageRow]):
         """The files whose names do not lead to the project."""
         return self._kept.strays
 
-    @property
-    def content(self) -> str:
-        """Names what the page says of its files."""
-        return hashlib.blake2b(self.kept, digest_size=16).hexdigest()
-
     def __len__(self) -> int:
         return self._kept.count
 
