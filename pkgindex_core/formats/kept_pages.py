@@ -139,11 +139,6 @@ class KeptRows(Collection[PageRow]):
         """The files whose names do not lead to the project."""
         return self._kept.strays
 
-    @property
-    def content(self) -> str:
-        """Names what the page says of its files."""
-        return hashlib.blake2b(self.kept, digest_size=16).hexdigest()
-
     def __len__(self) -> int:
         return self._kept.count
 
@@ -200,6 +195,11 @@ class KeptRows(Collection[PageRow]):
         if not others:
             return self._content.versions
         return listed_versions(version_ranks({*(each.version for each in self._hidden), *others}))
+
+    @property
+    def json_size(self) -> int:
+        """Bytes of `json("")`."""
+        return len(self._content.listed)
 
     def json(self, prefix: str) -> bytes:
         """The files as a JSON array, in the order of the page, with a prefix before each link."""

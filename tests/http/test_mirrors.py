@@ -371,3 +371,30 @@ async def test_of_two_mirrors_the_first_that_has_it_gives_it(serve: Serve) -> No
             assert "root/pypi is the first mirror that has demo" in await answer.text()
         await first.stop()
         assert await page("late") == (503, [])
+
+
+# Files without a digest
+
+
+async def test_a_path_of_a_digest_that_only_the_bytes_tell_is_found(mirrored: Start) -> None:
+    """A server learned the digest, gave out the path, and was killed before that was stored: this one has never seen it."""
+    async with mirrored() as world:
+        world.upstream.algorithms = ()
+        file = f"{world.served.url}/root/pypi/+f/{WHEEL.sha256[:3]}/{WHEEL.sha256[3:16]}/{WHEEL.filename}"
+        async with world.served.client.get(file) as answer:
+            assert (answer.status, await answer.read()) == (200, WHEEL.data)
+        async with world.served.client.get(file.replace(WHEEL.sha256[3:16], "0" * 13)) as answer:
+            assert answer.status == 404
+        assert world.upstream.count("file") == 1
+
+
+async def test_a_path_of_a_digest_that_cannot_be_told_now_is_unknown(mirrored: Start) -> None:
+    async with mirrored() as world:
+        world.upstream.algorithms = ()
+        await world.page()
+        await world.upstream.stop()
+        async with world.served.client.get(
+            f"{world.served.url}/root/pypi/+f/000/{'0' * 13}/{WHEEL.filename}"
+        ) as answer:
+            assert answer.status == 503
+        await world.upstream.start()

@@ -14,6 +14,7 @@ by themselves, because a pending page is laid over the standing that it was made
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,9 @@ NAMES: Final = 10_000
 """Pages that keep the name under which they were shown first, some megabytes."""
 _ASKED_SINGLY: Final = 16
 """Files of a difference that are looked up one by one; for more of them the page is read."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class IndexBehind(PassingIndex):
@@ -223,14 +227,16 @@ class IndexBehind(PassingIndex):
         return min(found.items(), default=None, key=itemgetter(0))
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        before = list(self._pending.values())
         rows = await self.inner.projects(index, at=at)
-        if at is not None or not (self._pending or self._names):
+        if at is not None or not (before or self._pending or self._names):
             return rows
         shown = {row.name: self._row(index, row) for row in rows}
-        for page in [page for page in self._pending.values() if page.key[0] == index]:
+        for page in [page for page in (*before, *self._pending.values()) if page.key[0] == index]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
-            if standing == page.standing:
+            # What was stored meanwhile is perhaps not among the rows.
+            if standing == page.standing or (standing.holds and project not in shown):
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
         return [shown[name] for name in sorted(shown)]
 
@@ -325,13 +331,15 @@ class IndexBehind(PassingIndex):
             failpoint("behind.committed")
         except BaseException as error:
             self._not_stored(pages)
-            if isinstance(error, Unavailable) or not isinstance(error, PkgIndexError):
-                raise
+            if isinstance(error, (Unavailable, OSError)) or not isinstance(error, Exception):
+                raise  # nothing can be stored now
             if len(pages) > 1:
                 for page in pages:
                     await self._commit([page.key])
-            else:
-                self._lose(pages[0])
+                return
+            if not isinstance(error, PkgIndexError):
+                _log.exception("storing %s of %s failed unexpectedly, and it is dropped", *reversed(pages[0].key))
+            self._lose(pages[0])
             return
         assert commit is not None
         for page in pages:
@@ -351,13 +359,16 @@ class IndexBehind(PassingIndex):
 
     def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
         for page in pages:
-            page.state = State.WAITING
+            if page.state is State.STORING:
+                page.state = State.WAITING
             now = self._pending.get(page.key)
             if now is not None and now.state is State.STORING:
                 now.state = State.WAITING
 
     def _lose(self, page: LearnedPage) -> None:
-        """Drop a page, and what was learned over it."""
+        """Drop a page, and what was learned over it; once, since what was learned afterwards is another page."""
+        if page.state is State.LOST:
+            return
         page.state = State.LOST
         now = self._pending.pop(page.key, None)
         if now is not None:

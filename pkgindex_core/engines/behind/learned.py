@@ -76,14 +76,15 @@ class LearnedPage:
         self.state = State.WAITING
         self.key = (changes[0].index, changes[0].project)
         self.head = changes[-1].head
-        self._kept = KeptRows(changes[0].kept) if changes[0].kept else None
+        kept = self._kept
+        self._strays = frozenset(kept.strays if kept is not None else ())
         self._put = {file.filename: file for file in changes[-1].put}
         self._drop = frozenset(changes[-1].drop)
 
     @property
     def is_whole(self) -> bool:
         """Whether the changes alone say what the page is."""
-        return self._kept is not None or not self.base.holds
+        return bool(self.changes[0].kept) or not self.base.holds
 
     def is_over(self, stored: Standing | Page | None) -> bool:
         """Whether what is stored is what the changes were made up from."""
@@ -98,18 +99,20 @@ class LearnedPage:
 
     def file(self, filename: str) -> File | None:
         """A file, as far as the changes say."""
-        if filename in self._put or filename in self._drop or self._kept is None:
+        kept = self._kept
+        if filename in self._put or filename in self._drop or kept is None:
             return self._put.get(filename)
-        return self._kept.find(filename)
+        return kept.find(filename)
 
     def has_stray(self, filename: str) -> bool:
         """Whether a file that no name leads to may be one of this page's, as far as the changes say."""
-        return filename in self._put or (self._kept is not None and filename in self._kept.strays)
+        return filename in self._put or filename in self._strays
 
     def page(self, stored: Page | None) -> Page:
         """The page that is shown. `stored` is what the store has of it, with or without these changes; not needed of a whole one."""
         rows: Collection[PageRow] = tuple(map(page_row, self._put.values()))
-        below = self._kept if self._kept is not None else stored.rows if stored is not None else ()
+        kept = self._kept
+        below = kept if kept is not None else stored.rows if stored is not None else ()
         hidden = self._drop | self._put.keys()
         if not hidden:
             rows = below
@@ -130,7 +133,13 @@ class LearnedPage:
     def digests(self) -> list[Sha256]:
         """The blobs that its files name, as far as the changes say."""
         put = [digest for file in self._put.values() for digest in (file.sha256, file.metadata_sha256) if digest]
-        return put if self._kept is None else [*put, *self._kept.blobs()]
+        kept = self._kept
+        return put if kept is None else [*put, *kept.blobs()]
+
+    @property
+    def _kept(self) -> KeptRows | None:
+        """The page in one piece, made anew for each reader: what one unpacks is many times as large, and does not wait for the disk too."""
+        return KeptRows(self.changes[0].kept) if self.changes[0].kept else None
 
     def rebased(self, serial: Serial) -> None:
         """What it was before more was learned is stored by this commit."""

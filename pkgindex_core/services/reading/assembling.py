@@ -22,6 +22,8 @@ from pkgindex_core.rules.resolution import Layer, Resolution
 
 _QUICK = 200
 """Files of a page in one piece that is written in the event loop's thread."""
+_QUICK_BYTES = 128 * 1024
+"""Bytes of JSON of such a page, half as many again as 200 files mostly have: an upstream's fields may be long."""
 
 
 class Parts(Struct, frozen=True):
@@ -37,7 +39,9 @@ class Parts(Struct, frozen=True):
     @property
     def is_quick(self) -> bool:
         """Whether writing the page takes about a millisecond at most, less than handing it to a worker and back costs both threads."""
-        return self.file_count <= _QUICK and all(isinstance(page.rows, KeptRows) for _, page in self.pages)
+        return self.file_count <= _QUICK and all(
+            isinstance(page.rows, KeptRows) and page.rows.json_size <= _QUICK_BYTES for _, page in self.pages
+        )
 
 
 class Assembling:

@@ -1,6 +1,7 @@
 """Finds what the path of a file names: a distribution, documentation or a test result, or what was there before.
 
     index, directory, filename -> a row of the store | the source looks for the project | an attachment | said to be gone
+                                   └ its digest is not known: the source fetches it
 
 What was found is kept while neither its project nor the tree was touched. Whether somebody may have it is decided in `files`.
 """
@@ -17,7 +18,7 @@ from pkgindex_core.formats.fragments import directory, former_directories
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore
+from pkgindex_core.protocols import Arriving, IndexStore
 from pkgindex_core.rules.merging import offered
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
@@ -77,8 +78,13 @@ class Finding:
         pair = await self._store.find_file(config.name, filename, candidates)
         if pair is None and asking:
             pair = await self._find_asking(config, filename, candidates)
-        if pair is not None and _pins(pinned, pair[1]):
-            return Found(project=pair[0], file=pair[1], offers=await self._offers(config.name, pair[0]))
+        if pair is not None:
+            project, file = pair
+            offers = await self._offers(config.name, project)
+            if asking and offers and _may_pin(pinned, file):
+                file = await self._fetched(config, project, file)
+            if _pins(pinned, file):
+                return Found(project=project, file=file, offers=offers)
         found = await self._find_attachment(config.name, pinned, filename)
         if found is not None:
             return found
@@ -132,6 +138,20 @@ class Finding:
         if doubt:
             raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
         return None
+
+    async def _fetched(self, config: IndexConfig, project: ProjectName, file: File) -> File:
+        """A file with the digest that only its bytes tell. Another server, or this one before it was killed, may have learned it and given out
+        the path; that the path names nothing is not known before.
+        """
+        opened = await self._sources.of(config).open(config, project, file, elsewhere=False)
+        if isinstance(opened, Arriving):
+            await opened.file.finished()
+        return await self._store.file(config.name, project, file.filename) or file
+
+
+def _may_pin(pinned: str, file: File) -> bool:
+    """Whether a path's directory is that of a sha256 which may be this file's."""
+    return file.sha256 is None and pinned.startswith("+f/") and not _pins(pinned, file)
 
 
 def _pins(pinned: str, file: File) -> bool:

@@ -20,11 +20,13 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed, StorageFull, Unavailable
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
 from pkgindex_core.models import ProjectRow, Serial, Standing, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.rules.merging import merge
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, OTHER, START, head, mirror, mirrored, user
 
@@ -186,6 +188,20 @@ class LearnedPageCases(IndexStoreCases):
         for _ in range(2):
             assert await self.files(MIRROR, DEMO) == {"c": mirrored("c")}
             await self.learning.settle()
+
+    async def test_a_page_with_a_difference_is_written_as_it_is_when_that_is_stored(self) -> None:
+        """Its name stays, and a name is that of the exact bytes: files stand in order of their versions."""
+        await self.seed()
+        files = [mirrored(f"demo-{version}.tar.gz", version=version) for version in ("10.0", "9.0", "2.0")]
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, files).kept))
+        await self.learning.settle()
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE, version="1.0"),)))
+        pages = [await self.page(MIRROR, DEMO)]
+        await self.learning.settle()
+        pages.append(await self.page(MIRROR, DEMO))
+        assert pages[0].stamp == pages[1].stamp
+        written = [JsonRenderer().page(merge(DEMO, [(MIRROR, "../", page)])) for page in pages]
+        assert written[0] == written[1]
 
     async def test_many_names_of_a_difference_are_counted_right(self) -> None:
         await self.seed()

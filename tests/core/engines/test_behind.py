@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,134 @@ async def test_pages_beyond_the_bound_wait_for_the_store() -> None:
     assert await index.project_count(MIRROR) == 50
     await index.close()
     assert await store.project_count(MIRROR) == 50
+
+
+async def test_what_readers_unpack_of_pending_pages_is_not_kept() -> None:
+    """The bound counts packed bytes; while a disk is full, pages may be pending for hours."""
+    index = IndexBehind(MemoryIndex(ManualClock()), linger=LONG)
+    await index.apply(SEED, who="ann")
+    files = [mirrored(f"demo-{number}.0.tar.gz") for number in range(2000)]
+    (seen,) = await index.standings(DEMO, [MIRROR])
+    change = MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, files).kept)
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: None)
+    del files
+    tracemalloc.start()
+    try:
+        assert await index.file(MIRROR, DEMO, "demo-7.0.tar.gz") == mirrored("demo-7.0.tar.gz")
+        page = await index.page(MIRROR, DEMO)
+        assert page is not None
+        assert len(list(page.rows)) == 2000
+        del page
+        assert tracemalloc.get_traced_memory()[0] < len(change.kept)
+    finally:
+        tracemalloc.stop()
+    await index.close()
+
+
+class SlowIndex(MemoryIndex):
+    """A fake store in which one call at a time can be held up, once it has read or before it writes."""
+
+    def __init__(self) -> None:
+        super().__init__(ManualClock())
+        self.held: list[asyncio.Event] = []
+        self.holds = False
+
+    async def _held_up(self) -> None:
+        if self.holds:
+            self.held.append(asyncio.Event())
+            await self.held[-1].wait()
+
+    async def until_held(self, count: int) -> None:
+        while len(self.held) < count:
+            await asyncio.sleep(0)
+
+    async def projects(self, *args: Any, **options: Any) -> Any:
+        rows = await super().projects(*args, **options)
+        await self._held_up()
+        return rows
+
+    async def apply(self, *args: Any, **options: Any) -> Any:
+        await self._held_up()
+        return await super().apply(*args, **options)
+
+
+async def learn_page(index: IndexBehind, filename: str, lost: list[str]) -> None:
+    (seen,) = await index.standings(DEMO, [MIRROR])
+    change = MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, [mirrored(filename)]).kept)
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: lost.append(filename))
+
+
+async def test_a_project_that_is_stored_while_projects_are_listed_is_listed() -> None:
+    store = SlowIndex()
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    await learn_page(index, "demo-1.0.zip", [])
+    store.holds = True
+    listing = asyncio.create_task(index.projects(MIRROR))
+    await store.until_held(1)
+    store.holds = False
+    await index.settle()
+    store.held[0].set()
+    assert [row.name for row in await listing] == [DEMO]
+    await index.close()
+
+
+async def test_what_is_learned_after_a_page_was_lost_is_not_lost_with_it() -> None:
+    """The commit of the lost page is under way; when it fails, that says nothing of what was learned since."""
+    store = SlowIndex()
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    lost: list[str] = []
+    await learn_page(index, "demo-1.0.zip", lost)
+    await index.settle()
+    store.holds = True
+    dropping = asyncio.create_task(index.apply([DropMirrorPage(MIRROR, DEMO)], who="ann"))
+    await store.until_held(1)
+    await learn_page(index, "demo-2.0.zip", lost)
+    storing_it = asyncio.create_task(index.settle())
+    await store.until_held(2)
+    store.held[0].set()
+    await dropping
+    assert lost == ["demo-2.0.zip"]
+    await learn_page(index, "demo-3.0.zip", lost)
+    store.holds = False
+    store.held[1].set()
+    await storing_it
+    await index.settle()
+    assert lost == ["demo-2.0.zip"]
+    page = await store.page(MIRROR, DEMO)
+    assert page is not None
+    assert [row.filename for row in page.rows] == ["demo-3.0.zip"]
+    await index.close()
+
+
+class PickyIndex(MemoryIndex):
+    """A fake store with a defect: pages of one project are more than it can take."""
+
+    async def apply(self, changes: Any, **options: Any) -> Any:
+        if any(isinstance(change, MirrorPage) and change.project == DEMO for change in changes):
+            raise ZeroDivisionError
+        return await super().apply(changes, **options)
+
+
+async def test_a_page_that_meets_a_defect_keeps_no_other_one_from_being_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = PickyIndex(ManualClock())
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    lost: list[str] = []
+    await learn_page(index, "demo-1.0.zip", lost)
+    other = ProjectName("other")
+    (seen,) = await index.standings(other, [MIRROR])
+    change = MirrorPage(MIRROR, other, PageHead(), put=(mirrored("other-1.0.zip"),))
+    await index.learn(change, index=mirror(MIRROR), seen=seen, who="[mirror]", lost=lambda: lost.append("other"))
+    await index.settle()
+    assert lost == ["demo-1.0.zip"]
+    assert [row.name for row in await store.projects(MIRROR)] == [other]
+    assert await index.page(MIRROR, DEMO) is None
+    assert caplog.text.count("failed unexpectedly") == 1
+    await index.close()
 
 
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]

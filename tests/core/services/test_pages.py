@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from pkgindex_core.changes import MirrorPage
 from pkgindex_core.errors import Denied, Missing, Unavailable
-from pkgindex_core.models import AUTHENTICATED
+from pkgindex_core.formats.kept_pages import keep
+from pkgindex_core.models import AUTHENTICATED, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.services.reading import pages
 from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
+from pkgindex_core.tools import workers
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
 NUMPY = ProjectName("numpy")
@@ -202,3 +209,24 @@ async def test_a_token_for_one_project_reads_that_one_of_a_private_index(open_wo
         assert names(await page(world, "root/secret", principal=token)) == [PRIVATE]
         with pytest.raises(Missing):
             await page(world, "root/secret", ProjectName("other"), principal=token)
+
+
+@pytest.mark.parametrize(("reason", "in_workers"), [("broken", 0), ("<" * 1000, 1)], ids=["ordinary", "long fields"])
+async def test_a_page_in_one_piece_is_written_in_the_loop_when_that_is_quick(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, reason: str, in_workers: int
+) -> None:
+    """Few files may be many bytes: their fields are an upstream's."""
+    handed_over: list[object] = []
+
+    async def in_worker(executor: Executor, function: Callable[[], object]) -> object:
+        handed_over.append(function)
+        return await workers.in_worker(executor, function)
+
+    monkeypatch.setattr(pages, "in_worker", in_worker)
+    async with open_world() as world:
+        files = [replace(hosted_file(f"numpy-{number}.0.tar.gz"), yanked=reason) for number in range(200)]
+        change = MirrorPage(PYPI, NUMPY, PageHead(), kept=keep(NUMPY, files).kept)
+        await world.engine.store.apply([change], who="[mirror]")
+        world.mirror.fresh.add("numpy")
+        assert len(names(await page(world, PYPI))) == 200
+    assert len(handed_over) == in_workers
