@@ -26,7 +26,8 @@ from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.sources import Sources
 
 _TURNS = 5
-_KEPT = 8192
+_KEPT_LAYERS = 32_768
+"""Of all resolutions that are kept; some 20 MB. An order of a hundred indexes weighs as much as fifty short ones."""
 
 
 class _Kept(Struct, frozen=True):
@@ -47,7 +48,9 @@ class Resolving:
         self._admission = admission
         self._currency = currency
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
-        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _Kept] = BoundedCache(_KEPT)
+        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _Kept] = BoundedCache(
+            _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
+        )
 
     async def chain(self, start: IndexName, principal: Principal, *, project: ProjectName | None = None) -> Chain:
         """An index and what it inherits from. Raises as `rules.access.allowed_index`."""
