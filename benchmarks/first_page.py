@@ -2,8 +2,8 @@
 
 Workload: projects of 150 files each (75 versions of a wheel and a source distribution), whose pages a static upstream sends as PyPI does: JSON with
 sorted keys, absolute links to another host, gzip, an ETag. Each is asked of `root/pypi` exactly once, one after another over one
-connection, with the headers that uv sends: JSON, gzip. Nobody asked for any of them before, so the server asks the upstream, reads what it says,
-stores it and answers.
+connection, with the headers of uv, which gets zstd, or of pip, which gets gzip. Nobody asked for any of them before, so the server asks the upstream,
+reads what it says, stores it and answers.
 Unit: CPU time of the server's process, all threads, for one page, from the first question until a second after the last answer: what
 is done behind the answers counts. The time in the table is that of one answer.
 Left out: the files, what the upstream itself costs, a network, many clients at once (commits of several pages then share a sync).
@@ -30,13 +30,17 @@ from benchmarks.peers.static import StaticUpstream
 from benchmarks.plan import Plan
 from benchmarks.rounds import Column, Sample, Series
 from benchmarks.tables import Report
+from pkgindex_core.compression import decompress
 
 VERSIONS = 75
-_COLUMN = Column(table="The first page of a mirrored project", title="150 files", connections=1, shows="took")
 _SETTLE_SECONDS = 1.0
-_HEADERS = {
-    "Accept": f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01",
-    "Accept-Encoding": "gzip",
+_ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_CODINGS = {"uv": "gzip, deflate, zstd", "pip": "gzip, deflate"}
+_COLUMNS = {
+    client: Column(
+        table="The first page of a mirrored project", title=f"150 files, {client}", connections=1, shows="took"
+    )
+    for client in _CODINGS
 }
 
 
@@ -64,8 +68,9 @@ def run(plan: Plan) -> Report:
     pages = plan.directory("first-pages")
     site = Site(root=pages, manifest=plan.site.manifest)
     for number in range(-1, plan.rounds):
-        for each in range(plan.first_pages):
-            _write_page(pages / "upstream", _project(number, each))
+        for client in _CODINGS:
+            for each in range(plan.first_pages):
+                _write_page(pages / "upstream", _project(client, number, each))
     upstream = StaticUpstream(site, plan.directory("upstream"))
     with plan.started(upstream):
         trees = [
@@ -73,20 +78,26 @@ def run(plan: Plan) -> Report:
             for at, tree in enumerate((ROOT, *plan.trees))
         ]
         with plan.started(*trees), machine.as_driver():
-            series = {tree.row: Series(row=tree.row, column=_COLUMN, samples=[]) for tree in trees}
+            series = {
+                (tree.row, client): Series(row=tree.row, column=column, samples=[])
+                for tree in trees
+                for client, column in _COLUMNS.items()
+            }
             for number in range(-1, plan.rounds):  # round -1 warms up: imports, connections, a database that has a page
                 start = max(0, number) % len(trees)
-                for tree in trees[start:] + trees[:start]:
-                    sample = _sample(tree, number, plan.first_pages)
-                    if number >= 0:
-                        series[tree.row].samples.append(sample)
-                        print(f"round {number + 1}: {tree.row}: {sample.cpu_ms or 0:.2f} ms CPU", file=sys.stderr)
+                for client in _CODINGS:
+                    for tree in trees[start:] + trees[:start]:
+                        sample = _sample(tree, client, number, plan.first_pages)
+                        if number >= 0:
+                            series[tree.row, client].samples.append(sample)
+                            spent = f"{sample.cpu_ms or 0:.2f} ms CPU"
+                            print(f"round {number + 1}: {client}: {tree.row}: {spent}", file=sys.stderr)
     return plan.made_of("first_page", where, list(series.values()), driver="one client")
 
 
-def _sample(tree: Checkout, number: int, count: int) -> Sample:
+def _sample(tree: Checkout, client: str, number: int, count: int) -> Sample:
     before = machine.cpu_seconds(tree.pid)
-    found, size = _asked(tree, number, count)
+    found, size = _asked(tree, client, number, count)
     time.sleep(_SETTLE_SECONDS)
     after = machine.cpu_seconds(tree.pid)
     return Sample(
@@ -98,23 +109,25 @@ def _sample(tree: Checkout, number: int, count: int) -> Sample:
     )
 
 
-def _asked(tree: Checkout, number: int, count: int) -> tuple[Found, int]:
+def _asked(tree: Checkout, client: str, number: int, count: int) -> tuple[Found, int]:
     taken = []
     size = 0
+    headers = {"Accept": _ACCEPT, "Accept-Encoding": _CODINGS[client]}
     with Connection(tree.port) as connection:
         for each in range(count):
-            request = Request(port=tree.port, path=f"/{MIRROR}/+simple/{_project(number, each)}/", headers=_HEADERS)
-            answer = connection.send(request.data)
-            files = msgspec.json.decode(gzip.decompress(answer.body))["files"] if answer.status == 200 else []
-            if len(files) != 2 * VERSIONS:
-                raise Failed(f"{tree.row}: {request.path}: status {answer.status}, {len(files)} files")
+            path = f"/{MIRROR}/+simple/{_project(client, number, each)}/"
+            answer = connection.send(Request(port=tree.port, path=path, headers=headers).data)
+            coding = answer.headers.get("content-encoding", "identity")
+            page = decompress(answer.body, coding) if answer.status == 200 else b""
+            if page.count(b'"filename":') != 2 * VERSIONS:
+                raise Failed(f"{tree.row}: {path}: status {answer.status}, {page[:200]!r}")
             taken.append(answer.seconds)
             size += len(answer.body)
     return found_of(taken, sum(taken), size), size // count
 
 
-def _project(number: int, each: int) -> str:
-    return f"first-page-{number + 1}-{each}"
+def _project(client: str, number: int, each: int) -> str:
+    return f"first-page-{client}-{number + 1}-{each}"
 
 
 def _write_page(directory: Path, project: str) -> None:

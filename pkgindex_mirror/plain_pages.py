@@ -204,6 +204,7 @@ class _Names:
     def __init__(self, project: ProjectName) -> None:
         self._project = project
         self._is_ours: dict[str, bool] = {}
+        self._usual: set[str] = set()
         self.strays: set[str] = set()
 
     def version(self, filename: str) -> str:
@@ -215,8 +216,15 @@ class _Names:
         if is_ours:
             if rest.endswith(".whl") and rest.count("-") in {3, 4}:
                 return rest.partition("-")[0]
-            if rest.endswith(".tar.gz") and USUAL_VERSION.fullmatch(rest, 0, len(rest) - len(".tar.gz")):
-                return rest.removesuffix(".tar.gz")
+            if rest.endswith(".tar.gz") and self._is_usual(version := rest.removesuffix(".tar.gz")):
+                return version
         if not leads_to(filename, self._project):
             self.strays.add(filename)
         return version_in(filename, self._project)
+
+    def _is_usual(self, version: str) -> bool:
+        if version not in self._usual:
+            if not USUAL_VERSION.fullmatch(version):
+                return False
+            self._usual.add(version)
+        return True

@@ -119,16 +119,25 @@ class ReadThrough:
     ) -> Freshness:
         check = self._checks.get(index, project)
         if again or check is None or not self._stands(check, index, holds=standing.holds):
-            site = self._site(index)
-            # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
-            flight = self._flights.join(
-                (index.name, project, mirror_options(index).url, again),
-                lambda: self._refreshing.page(index, site, project, holds=standing.holds, again=again),
-                name=f"refresh {project}",
-            )
-            url = site.project_url(project)
-            check = await self._outcome(flight, url, self._settings.wait, holds=standing.holds)
+            try:
+                check = await self._ask(index, project, holds=standing.holds, again=again)
+            except (
+                Unavailable
+            ) as error:  # too much is under way, or we are stopping: that takes nothing from what is stored
+                if not standing.holds:
+                    raise
+                return Freshness(state="stale", reason=error.message)
         return self._told(check, index, what=f"{project} in {index.name}", holds=standing.holds)
+
+    async def _ask(self, index: IndexConfig, project: ProjectName, *, holds: bool, again: bool) -> Check | None:
+        site = self._site(index)
+        # The upstream is part of the key: whoever asks the new one must not be told what the one before said.
+        flight = self._flights.join(
+            (index.name, project, mirror_options(index).url, again),
+            lambda: self._refreshing.page(index, site, project, holds=holds, again=again),
+            name=f"refresh {project}",
+        )
+        return await self._outcome(flight, site.project_url(project), self._settings.wait, holds=holds)
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
         if mirror_options(index).no_project_list:
@@ -149,16 +158,24 @@ class ReadThrough:
         holds = (await self._store.listing(index.name)).is_whole
         check = self._checks.get(index, NAMES)
         if check is None or not self._stands(check, index, holds=holds):
-            site = self._site(index)
-            flight = self._flights.join(
-                (index.name, NAMES, mirror_options(index).url, False),
-                lambda: self._refreshing_names.names(index, site),
-                name="refresh project list",
-            )
-            # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
-            wait = max(self._settings.wait, self._settings.list_wait)
-            check = await self._outcome(flight, site.base, wait, holds=holds)
+            try:
+                check = await self._ask_names(index, holds=holds)
+            except Unavailable as error:
+                if not holds:
+                    raise
+                return Freshness(state="stale", reason=error.message)
         return self._told(check, index, what=f"the project list of {index.name}", holds=holds)
+
+    async def _ask_names(self, index: IndexConfig, *, holds: bool) -> Check | None:
+        site = self._site(index)
+        flight = self._flights.join(
+            (index.name, NAMES, mirror_options(index).url, False),
+            lambda: self._refreshing_names.names(index, site),
+            name="refresh project list",
+        )
+        # Installers ask for no list, people do, and the first one takes its time to arrive and to be stored.
+        wait = max(self._settings.wait, self._settings.list_wait)
+        return await self._outcome(flight, site.base, wait, holds=holds)
 
     async def examine(self, index: IndexConfig) -> str:
         site = site_of(index)

@@ -83,6 +83,10 @@ class Server(ABC):
     def environment(self) -> Mapping[str, str]:
         return {}
 
+    def pinned(self, command: Sequence[str]) -> Sequence[str]:
+        """The command, on the CPU where it belongs."""
+        return machine.server_command(command)
+
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
         """The page of the project with that many files. `form` is html or json, `coding` identity or gzip."""
         return iter(())
@@ -132,7 +136,7 @@ class Server(ABC):
         log = self.place / "log"
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
-                machine.server_command(self.command()),
+                self.pinned(self.command()),
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

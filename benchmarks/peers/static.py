@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from benchmarks import machine
 from benchmarks.peers import ROOT, Server
 
 
@@ -22,6 +23,10 @@ class StaticUpstream(Server):
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "benchmarks.upstream", str(self.site.root), str(self.port)]
+
+    def pinned(self, command: Sequence[str]) -> Sequence[str]:
+        """With those who send requests: elsewhere than the servers that ask it, as upstreams are."""
+        return machine.driver_command(command)
 
     @property
     def url(self) -> str:

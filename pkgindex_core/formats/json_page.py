@@ -43,7 +43,7 @@ class JsonRenderer:
             head["project-status"] = _status(page.head)
         head["versions"] = page.versions
         if isinstance(page.entries, KeptEntries):
-            return _encode(head)[:-1] + b',"files":' + page.entries.rows.json(page.entries.prefix) + b"}"
+            return b"".join((_encode(head)[:-1], b',"files":', page.entries.rows.json(page.entries.prefix), b"}"))
         return written_in_batches(_encode(head)[:-1] + b',"files":[', _files, page.entries, joint=b",", end=b"]}")
 
     def list_start(self, serial: Serial) -> bytes:

@@ -17,7 +17,6 @@ A stray is a file whose name does not lead to its project (`filenames.leads_to`)
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -28,7 +27,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.clock import from_rfc3339
-from pkgindex_core.compression import ZstdError
+from pkgindex_core.compression import ZstdError, compress, decompress
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.filenames import leads_to
@@ -38,15 +37,9 @@ from pkgindex_core.models import File, PageHead, PageRow, decode_file, encode_fi
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import PageEntry
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 MOST_FILES: Final = 5_000
 """Of a page with more, a change of one file would cost too much."""
 _FORMAT: Final = 1
-_LEVEL: Final = 1
 _OPENING: Final = b'{"url":"'
 
 
@@ -119,7 +112,7 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
 def pack(listed: bytes, hidden: Sequence[Hidden], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
     """Put together what was made elsewhere, to the same rules."""
     content = _encode((versions, listed, hidden))
-    return KeptRows(_encode((_FORMAT, len(hidden), strays, zstd.compress(content, _LEVEL))))
+    return KeptRows(_encode((_FORMAT, len(hidden), strays, compress(content, "zstd"))))
 
 
 def page_content(head: PageHead, kept: bytes) -> str:
@@ -215,7 +208,7 @@ class KeptRows(Collection[PageRow]):
     @cached_property
     def _content(self) -> _Content:
         try:
-            return _content_decoder.decode(zstd.decompress(self._kept.packed))
+            return _content_decoder.decode(decompress(self._kept.packed, "zstd"))
         except (msgspec.DecodeError, ZstdError) as error:
             raise Corrupt(f"a kept page cannot be read: {error}") from error
 

@@ -98,7 +98,10 @@ class Source(Protocol):
     """
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        """Whether `refresh` would return at once with `fresh` or `absent`. Synchronous and cheap: asked for every warm page."""
+        """Whether `refresh` would return at once with `fresh` or `absent`; never of what it last called `stale`.
+
+        Synchronous and cheap: asked for every warm page.
+        """
         ...
 
     async def refresh(
@@ -120,6 +123,8 @@ class Source(Protocol):
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
         """The way to a file's bytes. With `elsewhere` false the client is sent nowhere: the bytes are wanted here.
+
+        A source that cannot stream waits until the bytes are stored and says `OnDisk`.
 
         Raises `Missing` when the upstream says that the file is gone, `Unavailable` when it could not be asked, `Corrupt` when bytes that
         should be here are not.

@@ -40,6 +40,8 @@ _BEQUEATHED: Final = frozenset(
     }
 )
 """Options that mean something only where there are bases."""
+_OF_UPLOADS: Final = frozenset({"acl_upload", "acl_toxresult_upload", "upload_rules"})
+"""Options that mean something only where files are put in."""
 _GUARDED: Final = frozenset({"name", "type", "read_only", "mirrored", "mirror_credentials", "options"})
 """Fields of a configuration that no option writes by its name."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
@@ -289,7 +291,9 @@ class IndexOptions:
         return {
             key: option
             for key, option in self._options.items()
-            if wanted.intersection(option.types) and (inherits or key not in _BEQUEATHED)
+            if wanted.intersection(option.types)
+            and (inherits or key not in _BEQUEATHED)
+            and not (declared.mirrored and key in _OF_UPLOADS)
         }
 
     def _changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
+from pkgindex_core.engines.behind import IndexBehind
 from pkgindex_core.engines.memory_index import open_memory
 from pkgindex_core.engines.sqlite_index import open_sqlite
 from pkgindex_core.hookspecs import Context
@@ -16,6 +17,13 @@ _FEW = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress
 class SqliteMachine(IndexMachine):
     async def open_store(self, context: Context) -> IndexStore:
         return await open_sqlite("sqlite://", context)
+
+
+class BehindMachine(SqliteMachine):
+    """What stands around a store, with nothing learned, is that store."""
+
+    async def open_store(self, context: Context) -> IndexStore:
+        return IndexBehind(await super().open_store(context))
 
 
 class MemoryMachine(IndexMachine):
@@ -31,3 +39,5 @@ TestSqliteMachine = SqliteMachine.TestCase
 TestSqliteMachine.settings = _FEW
 TestMemoryMachine = MemoryMachine.TestCase
 TestMemoryMachine.settings = settings(_FEW, max_examples=5)
+TestBehindMachine = BehindMachine.TestCase
+TestBehindMachine.settings = settings(_FEW, max_examples=5)

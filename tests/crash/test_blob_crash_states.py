@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -159,6 +160,19 @@ async def test_no_power_cut_breaks_a_promise(
     assert states > len(journal)
 
 
+class SlowToSync(RecordingFileOperations):
+    """A disk that synchronises nothing before it may."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.may_sync = threading.Event()
+        self.may_sync.set()
+
+    def sync(self, descriptor: int) -> None:
+        assert self.may_sync.wait(30)
+        super().sync(descriptor)
+
+
 async def test_no_power_cut_breaks_what_a_mirror_has_served(
     tmp_path: Path, workers: ThreadPoolExecutor, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +181,7 @@ async def test_no_power_cut_breaks_what_a_mirror_has_served(
     for data in (wheel.data, wheel.metadata):
         monkeypatch.setitem(CONTENTS, sha256_of(data), data)
     clock, index = SystemClock(), IndexName("root/mirror")
-    operations = RecordingFileOperations(tmp_path / "root")
+    operations = SlowToSync(tmp_path / "root")
     disk = LocalBlobs(tmp_path / "root", clock=clock, workers=workers, operations=operations)
     await disk.open()
     operations.mark("begins", "serving")
@@ -184,10 +198,12 @@ async def test_no_power_cut_breaks_what_a_mirror_has_served(
         sidecar = await mirror.metadata(config, DEMO, file)
         assert b"".join([chunk async for chunk in blobs.read(sidecar.sha256)]) == wheel.metadata
         operations.mark("served", sidecar.sha256)
+        operations.may_sync.clear()
         opened = await mirror.open(config, DEMO, file)
         assert isinstance(opened, Arriving)
         assert b"".join([chunk async for chunk in opened.file.read()]) == wheel.data
         operations.mark("served", wheel.sha256)
+        operations.may_sync.set()
         await opened.file.finished()
         operations.mark("stored", wheel.sha256)
         await blobs.settle()

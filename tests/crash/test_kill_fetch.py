@@ -107,8 +107,9 @@ async def test_killed_at_a_step_of_a_fetch(
         assert expected.startswith(answer.body)
         assert answer.status in {200, None}
         assert answer.is_whole == (answer.body == expected)
-    # What is done behind the answers keeps nobody from an answer.
-    assert all(answer.is_whole for answer in answers) == (point in BEHIND_THE_PAGE | {"behind.blob_kept"})
+    # What is done behind the answers keeps nobody from an answer; whoever is fast has everything before a file is kept.
+    if point not in KEPT_FILE:
+        assert all(answer.is_whole for answer in answers) == (point in BEHIND_THE_PAGE | {"behind.blob_kept"})
     age_stages(data)
     alone = ServerProcess(starter, shutil.copytree(data, tmp_path / "alone"), **QUICK)
     again = ServerProcess(starter, data, **QUICK)
@@ -116,6 +117,7 @@ async def test_killed_at_a_step_of_a_fetch(
         await wait_until_ready(again)
         await check_all(again, OTHER)
         await check_all(again, DEMO)
+        assert await again.stop() == 0
         await examine_files(data, files=1)
     assert len([asked for asked in upstream.asked if asked.path.endswith("/demo/")]) <= 2
     await upstream.stop()
@@ -129,6 +131,7 @@ async def test_killed_at_a_step_of_a_fetch(
         assert (file.status, file.body if file_kept else b"") == ((200, DEMO.data) if file_kept else (503, b""))
         # A wheel that was kept still gives its metadata.
         assert sidecar.status == (200 if file_kept else 503)
+        assert await alone.stop() == 0
         await examine_files(alone.data, files=1)
     tally("kills", 1)
     tally("restarts", 2)

@@ -98,6 +98,25 @@ async def test_only_the_difference_is_committed(upstream: ScriptedUpstream, make
     assert change.drop == (SDIST.filename,)
 
 
+async def test_what_is_stored_is_served_while_too_much_is_under_way(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", WHEEL)
+    mirror = await make_mirror(upstream.url, config={"mirror_cache_expiry": 0}, pending=1)
+    await mirror.refresh()
+    await mirror.readthrough.names(mirror.index)
+    upstream.script("/simple/other/", behaviours.late(0.2))
+    standing = await mirror.standing(ProjectName("other"))
+    busy = asyncio.ensure_future(mirror.readthrough.refresh(mirror.index, ProjectName("other"), standing))
+    await asyncio.sleep(0)
+    freshness = await mirror.refresh()
+    assert (freshness.state, freshness.reason) == ("stale", "1 upstream requests are under way already")
+    assert (await mirror.readthrough.names(mirror.index)).freshness == freshness
+    with pytest.raises(Unavailable, match="under way already"):
+        await mirror.refresh(ProjectName("third"))
+    assert (await busy).state == "absent"
+
+
 async def test_validators_that_changed_alone_are_kept_in_memory(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:

@@ -71,7 +71,9 @@ class IndexBehind(PassingIndex):
     async def learn(
         self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
     ) -> None:
-        assert change.part == "whole"
+        assert (change.part, change.index) == ("whole", index.name)
+        change_rules.take_mirrored(index, index.name)
+        change_rules.kept_rows(None, change)
         key = (change.index, change.project)
         weight, content = weighed(change, seen)
         await self._storing.room(weight)
@@ -95,11 +97,11 @@ class IndexBehind(PassingIndex):
                 content=now.content if unseen else content,
             ),
             unseen=unseen and (before is None or before.unseen),
-            is_named_anew=stamp > now.stamp,
+            is_named_anew=stamp > now.stamp or (unseen and before is not None and before.is_named_anew),
             index=index,
             who=who,
             lost=lost,
-            size=weight if before is None else before.size + weight,
+            size=weight if before is None or change.kept else before.size + weight,
         )
         if before is not None:
             page.state = before.state
@@ -261,7 +263,7 @@ class IndexBehind(PassingIndex):
             await self._blobs.stored(uploaded(changes))
         if self._concerned(changes, require):
             await self.settle()
-        commit = await self.inner.apply(changes, who=who, require=map(self._as_stored, require))
+        commit = await self.inner.apply(changes, who=who, require=tuple(map(self._as_stored, require)))
         if commit is not None:
             for page in self._concerned(changes):
                 if page.base.stamp < commit.serial:  # learned while this was committed, of what there was before

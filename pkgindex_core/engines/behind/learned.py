@@ -15,12 +15,12 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
+from pkgindex_core.engines import change_rules
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import File, IndexConfig, Page, PageRow, Serial, Standing
@@ -33,7 +33,6 @@ OVERHEAD: Final = 512
 _Named = TypeVar("_Named", Standing, Page)
 
 _by_filename = attrgetter("filename")
-_encoder = msgspec.msgpack.Encoder()
 
 
 class State(Enum):
@@ -197,9 +196,9 @@ def count_after(change: MirrorPage, before: int, known: Collection[str]) -> int:
 
 
 def weighed(change: MirrorPage, seen: Standing) -> tuple[int, str]:
-    """How many bytes a change comes to, and a name for what it makes of a page."""
+    """How many bytes a change comes to, and a name for what it makes of a page. What cannot be stored is `Refused`."""
+    encoded = change_rules.encoded_changes((replace(change, kept=b""),))
     if change.kept:
-        return len(change.kept) + OVERHEAD, page_content(change.head, change.kept)
-    encoded = _encoder.encode(change)
+        return len(encoded) + len(change.kept) + OVERHEAD, page_content(change.head, change.kept)
     before = f"{seen.stamp} {seen.content} ".encode()
     return len(encoded) + OVERHEAD, sha256(before + encoded).hexdigest()

@@ -65,7 +65,7 @@ class Storing:
     async def settle(self) -> None:
         """Store now what is pending. Raises what keeps it from being stored."""
         for _ in range(2):  # a pass that is under way, and one that begins after it
-            if not self._pending:
+            if not self._pending or self._task is None or self._task.done():
                 return
             passed = self._passed
             self._hurry.set()

@@ -13,11 +13,15 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Page, Serial
 from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter
 from pkgindex_core.rules.filtering import Hidden, apply_filters
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.resolution import Layer, Resolution
+
+_QUICK = 200
+"""Files of a page in one piece that is written in the event loop's thread."""
 
 
 class Parts(Struct, frozen=True):
@@ -29,6 +33,11 @@ class Parts(Struct, frozen=True):
     @property
     def file_count(self) -> int:
         return sum(len(page.rows) for _, page in self.pages)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether writing the page takes about a millisecond at most, less than handing it to a worker and back costs both threads."""
+        return self.file_count <= _QUICK and all(isinstance(page.rows, KeptRows) for _, page in self.pages)
 
 
 class Assembling:

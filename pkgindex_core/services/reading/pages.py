@@ -184,7 +184,7 @@ class Pages:
             page = renderer.page(merged)
             return compress(page, request.coding), len(page)
 
-        body, size = await in_worker(self._workers, write)
+        body, size = write() if parts.is_quick else await in_worker(self._workers, write)
         if size >= LARGE:
             del parts
             await in_worker(self._workers, give_back)

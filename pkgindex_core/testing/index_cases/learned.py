@@ -18,7 +18,7 @@ from pkgindex_core.changes import (
     PutUser,
     Requirement,
 )
-from pkgindex_core.errors import Missing, RequirementFailed, StorageFull, Unavailable
+from pkgindex_core.errors import Conflict, Missing, Refused, RequirementFailed, StorageFull, Unavailable
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
 from pkgindex_core.models import ProjectRow, Serial, Standing, decode_file
@@ -245,6 +245,19 @@ class LearnedPageCases(IndexStoreCases):
                     MirrorPage(MIRROR, DEMO, head(), drop=("a",)), require=[ProjectAt(MIRROR, DEMO, serial)]
                 )
         assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b"}
+
+    async def test_what_a_store_would_refuse_is_not_shown(self) -> None:
+        await self.seed()
+        with pytest.raises(Conflict):
+            await self.learn(MirrorPage(DEV, DEMO, head()))
+        for change in (
+            MirrorPage(MIRROR, DEMO, head("\udcff")),
+            MirrorPage(MIRROR, DEMO, head(), kept=b"no page"),
+            MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),), kept=keep(DEMO, []).kept),
+        ):
+            with pytest.raises(Refused):
+                await self.learn(change)
+        assert await self.store.page(MIRROR, DEMO) is None
 
     async def test_of_many_that_learn_at_once_none_is_forgotten(self) -> None:
         await self.seed()

@@ -175,6 +175,7 @@ async def test_what_cannot_be_stored_at_the_end_is_told(disk: SlowBlobs, caplog:
     await blobs.learn(DATA)
     await blobs.close()
     assert "are forgotten: no room" in caplog.text
+    await asyncio.wait_for(blobs.settle(), timeout=30)
     with pytest.raises(Unavailable):
         await blobs.learn(DATA)
 

@@ -305,7 +305,7 @@ class TestPluginsOptions:
     def test_a_type_may_be_mirrored_and_then_takes_and_inherits_nothing(self):
         made = self.OWN.made(NAME, {"type": "copies"}, TREE)
         assert (made.mirrored, made.read_only) == (True, True)
-        assert {"bases", "mirror_whitelist"}.isdisjoint(self.OWN.document(made))
+        assert {"bases", "mirror_whitelist", "acl_upload", "upload_rules"}.isdisjoint(self.OWN.document(made))
         for other in ("stage", "constrained", "island"):
             assert not self.OWN.made(NAME, {"type": other}, TREE).mirrored
 
