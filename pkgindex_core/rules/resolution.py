@@ -126,7 +126,10 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, project: ProjectName | None) -> Chain:
-    """See an index as a principal does; `project` is what for, where a token is limited to some."""
+    """See an index as a principal does who may do there what they came for; `project` is what for, where a token is limited to some.
+
+    A token may be for pushing and not for reading: the start counts as readable, and only what it inherits is asked about.
+    """
 
     def readable(by: Principal, about: ProjectName | None) -> frozenset[IndexName]:
         return frozenset(
@@ -138,7 +141,7 @@ def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, 
         start=start,
         order=lineage.order,
         missing=lineage.missing,
-        readable=readable(principal, project),
+        readable=readable(principal, project) | {start},
         public=len(readable(Principal(), None)) == len(lineage.order),
     )
 
