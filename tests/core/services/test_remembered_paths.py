@@ -57,7 +57,7 @@ async def test_readers_that_were_narrowed_meanwhile_do_not_leave_a_file_public(
         tree = engine.store.tree
 
         async def narrowed_after_it_was_read() -> Tree:
-            before = await tree()
+            before: Tree = await tree()
             monkeypatch.undo()
             await engine.store.apply([PutIndex(replace(config, acl_read=("root",)))], who="[test]")
             return before
