@@ -140,13 +140,15 @@ def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, 
             name for name in lineage.order if permits(by, Action.READ, index=tree.indexes[name], project=about)
         )
 
+    open_to_all = readable(Principal(), None)
+    nobody = principal.name is None and principal.scope is None
     return Chain(
         tree=tree,
         start=start,
         order=lineage.order,
         missing=lineage.missing,
-        readable=readable(principal, project) | {start},
-        public=len(readable(Principal(), None)) == len(lineage.order),
+        readable=(open_to_all if nobody else readable(principal, project)) | {start},
+        public=len(open_to_all) == len(lineage.order),
     )
 
 
