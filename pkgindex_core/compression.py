@@ -1,7 +1,7 @@
 """Content codings for pages: made once per page, never per request.
 
 gzip is what pip takes, zstd what uv and poetry prefer. Files are never coded: wheels and sdists are compressed already, and a
-range of a coded file is nobody's range (standards 1.5).
+range of a coded file is not a range of the file (RFC 9110 14).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Final
 
 POINTS: Final[frozenset[str]] = frozenset(
     {
-        # upload, in the order of reliability 2.2
+        # upload, in the order in which the steps are done
         "upload.headers_read",
         "upload.spool_opened",
         "upload.body_half",

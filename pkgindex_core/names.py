@@ -17,7 +17,7 @@ ProjectName = NewType("ProjectName", str)
 IndexName = NewType("IndexName", str)
 """`user/index`."""
 
-# `\Z`, not `$`, which would admit a trailing newline (standards SI-1); ASCII only, so that no two scripts share a name.
+# `\Z`, not `$`, which would admit a trailing newline; ASCII only, so that no two scripts share a name.
 _LEGAL_PROJECT = re.compile(r"\A(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])\Z")
 _SEPARATORS = re.compile(r"[-_.]+")
 _NORMAL_PROJECT = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*\Z")

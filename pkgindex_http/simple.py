@@ -1,7 +1,7 @@
 """The simple API over HTTP: negotiation, redirects, caching headers. What is on a page is the services' business.
 
 Redirects go by spelling only, after the caller's right to read was checked, so that no form of a URL tells whether a
-project exists (standards SI-5).
+project exists.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _media_type(ask: Ask) -> str | NotAcceptable:
             return fixed
     named = ask.query("format")
     if named is not None:
-        named = named.replace(" ", "+")  # a raw `+` in a query decodes to a blank (CN-10)
+        named = named.replace(" ", "+")  # a raw `+` in a query decodes to a blank
     return choose_format(ask.request.headers.get("Accept"), named)
 
 

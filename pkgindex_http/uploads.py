@@ -1,7 +1,7 @@
 """The legacy upload API (twine, uv publish, flit, hatch, poetry, devpi upload): a form comes in, a file is published.
 
 Success is 200 with the warnings: one a line, or a JSON document for a client that asks for one. Failures put the message into the reason phrase and into the body, because that is
-where clients look; a file that exists is 400 beginning `File already exists`, which is what they recognise (UP-12).
+where clients look; a file that exists is 400 beginning `File already exists`, which is what twine and poetry recognise for `--skip-existing`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _QUERY_FIELDS = (":action", "protocol_version")
 _FIELDS_ONLY = "application/x-www-form-urlencoded"
 """How devpi-server registers what it pushes (`register_project`), since a registration has no file."""
 _DRAIN_LIMIT = 256 * 1024 * 1024
-"""Bytes of a refused upload that are read on, so that the client gets to read the answer (UP-16)."""
+"""Bytes of a refused upload that are read on, so that the client reads the answer instead of a broken pipe."""
 
 
 async def may_upload(ask: Ask) -> None:

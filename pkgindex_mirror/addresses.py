@@ -1,7 +1,7 @@
 """Which network addresses an upstream's links may lead to.
 
-A page may point its files at 127.0.0.1, at a cloud's metadata service or at a name that resolves there (server-side request forgery,
-reliability R9). Two rules, judged at the socket, so that no spelling of an address and no second DNS answer passes:
+A page may point its files at 127.0.0.1, at a cloud's metadata service or at a name that resolves there (server-side request forgery).
+Two rules, judged at the socket, so that no spelling of an address and no second DNS answer passes:
 
 * A host that only a page, a redirect, or the owner of an index other than root named: public addresses, and the networks the
   operator allowed.

@@ -83,7 +83,7 @@ def upload_time(value: Any) -> Timestamp | None:
 
 
 def gpg_sig(value: Any) -> bool | None:
-    """False passes; True would promise `<file>.asc` (FI-8), which no mirror of ours serves: nothing is said then."""
+    """False passes; True would promise `<file>.asc` (PEP 503), which no mirror of ours serves: nothing is said then."""
     return False if value is False else None
 
 

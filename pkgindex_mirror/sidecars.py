@@ -1,6 +1,6 @@
 """A wheel's METADATA without the wheel: from the upstream's sidecar, or by ranges out of the remote archive.
 
-The bytes are never changed (FI-1). In this order, until one has an answer:
+The bytes are never changed, since PEP 658 lets clients compare their digest. In this order, until one has an answer:
 
 1. `<url>.metadata`, if the upstream announces it or may have it unannounced; compared with the announced digest.
 2. The last 64 KiB of the wheel, in which the directory and mostly METADATA itself lie; at most three more small ranges.

@@ -305,7 +305,7 @@ class UpstreamClient:
         The caller reads `chunks` inside the context. An upstream that ignores the range, or whose file is no longer the one
         that `validator` names, answers with the whole: `Transfer.start` tells.
         """
-        # A file is stored as it was hashed: no content coding (FI-4).
+        # A file is stored as it was hashed: no content coding.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if span is not None:
             start, stop = span

@@ -119,7 +119,7 @@ def last_segment(url: str) -> str:
 
 
 def with_slash(url: str) -> str:
-    """An upstream's base URL as relative links need it (standards trap 13)."""
+    """An upstream's base URL, with the slash that relative links need (RFC 3986 5.2.3)."""
     return url if url.endswith("/") else url + "/"
 
 

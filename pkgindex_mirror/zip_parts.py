@@ -99,7 +99,7 @@ def _checked(start: int, length: int, size: int) -> Directory | Odd:
 
 
 def find_metadata(data: bytes, project: ProjectName) -> Member | Odd:
-    """Find the METADATA of the one `*.dist-info` whose name is the project's (standards trap 11)."""
+    """Find the METADATA of the one `*.dist-info` whose name is the project's; some builders write `_` for the `+` of a version."""
     found: list[Member] = []
     place = 0
     while place + 46 <= len(data):

@@ -90,7 +90,7 @@ def parse_upload_filename(
         raise Refused("the file has no name", hint="send the file part with a filename")
     findings = Findings(rules)
     shown = repr(filename[:300])
-    # VA-13. Reported first and alone where the rest of the name could not be read sensibly anyway.
+    # PyPI refuses these marks too. They are reported first, and alone where the rest of the name cannot be read.
     if any(ord(mark) < 32 or ord(mark) == 127 for mark in filename):
         findings.refuse(f"the filename {shown} has control characters")
     if "/" in filename or "\\" in filename:
@@ -310,7 +310,7 @@ def _parse_other(filename: str, kind: UploadKind, findings: Findings, project: s
 
 
 def _check_sdist_name(filename: str, project: ProjectName, version: str, findings: Findings) -> None:
-    """VA-27: the one name that PEP 625 gives this file."""
+    """PEP 625: the one name of a source distribution is `{normalised name with _}-{version}.tar.gz`."""
     expected = f"{project.replace('-', '_')}-{canonical_version(version, strip_zeros=False)}.tar.gz"
     if not filename.endswith(".tar.gz"):
         findings.unusual(Unusual.SDIST_FORMAT, f"{filename!r} is not a .tar.gz; PEP 625 names it {expected!r}")

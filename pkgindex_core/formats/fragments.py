@@ -77,8 +77,8 @@ def former_directories(file: File) -> frozenset[str]:
 
 
 def _public(file: File) -> dict[str, Any]:
-    """PEP 691 and its successors. Unknown keys are left out, never null: uv rejects a page for one (JS-15)."""
-    # One algorithm only, the strongest common one: clients pick for themselves when given two (standards trap 21).
+    """PEP 691 and its successors. Unknown keys are left out and never null, because uv rejects a page for one null."""
+    # One algorithm only, the strongest common one: given two, a client picks one, and refuses the file if that one is wrong.
     sha256 = file.sha256
     entry: dict[str, Any] = {
         "filename": file.filename,

@@ -5,7 +5,7 @@ expressions, so the form is fixed: one `<a …>filename</a><br>` a line, attribu
 page (old installers follow every one), no `<base>`.
 
 Everything that comes from somebody else is escaped. The bytes are ASCII, whatever is in them: what is not is written
-as character references. So the `Content-Type` needs no charset (CN-17: clients compare it exactly), and a client that
+as character references. So the `Content-Type` needs no charset (some clients compare it exactly), and a client that
 guesses one guesses right. Characters that HTML cannot express even as references (most control characters, lone
 surrogates, noncharacters) become U+FFFD.
 """
@@ -126,7 +126,7 @@ def _start(title: str, status: str) -> str:
 
 
 def _status(head: PageHead) -> str:
-    """HT-11."""
+    """PEP 792: `pypi:project-status` has the marker, `pypi:project-status-reason` any text."""
     if not head.status:
         return ""
     status = f'<meta name="pypi:project-status" content="{_text(head.status)}">\n'
@@ -136,7 +136,7 @@ def _status(head: PageHead) -> str:
 
 
 def _end(serial: Serial) -> str:
-    return f"</body>\n</html>\n<!--SERIAL {serial}-->\n"  # HT-13: where mirrors look for it
+    return f"</body>\n</html>\n<!--SERIAL {serial}-->\n"  # PyPI's comment: mirrors look for the serial here
 
 
 def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
@@ -145,20 +145,20 @@ def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
     path = fragment.partition(b'"')[0].decode()
     filename = file.filename
     text = filename if path.endswith(filename) else _text(filename)
-    # Digests are hexadecimal when they come here; a look at each costs less than escaping it (HT-14).
+    # Digests are hexadecimal when they come here; a look at each costs less than escaping it.
     sha256 = file.digests.get("sha256")
     attributes = f'#sha256={sha256}"' if sha256 and _is_hexadecimal(sha256) else f'{_other_digest(file.digests)}"'
     if file.requires_python:
         attributes += _requires_python(file.requires_python)
-    if file.yanked:  # HT-7: absent when not yanked; any value, even "false", means yanked
+    if file.yanked:  # PEP 592: absent when not yanked; any value, even "false", means yanked
         attributes += f' data-yanked="{_text(file.yanked) if isinstance(file.yanked, str) else ""}"'
     metadata_sha256 = file.metadata_sha256
-    if metadata_sha256 or file.metadata_offered:  # HT-8: both names, the older one for pip before 23.2
+    if metadata_sha256 or file.metadata_offered:  # PEP 714: both names, the older one for pip before 23.2
         metadata = f"sha256={metadata_sha256}" if metadata_sha256 and _is_hexadecimal(metadata_sha256) else "true"
         attributes += f' data-dist-info-metadata="{metadata}" data-core-metadata="{metadata}"'
     if signs:
         attributes += f' data-gpg-sig="{"true" if file.gpg_sig else "false"}"'
-    if file.provenance.startswith("https://"):  # HT-10: fully qualified, secure origin
+    if file.provenance.startswith("https://"):  # fully qualified and from a secure origin (PEP 740)
         attributes += f' data-provenance="{_text(file.provenance)}"'
     return f"{opening}{path}{attributes}>{text}</a><br>\n"
 

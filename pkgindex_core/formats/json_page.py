@@ -4,7 +4,7 @@ A page is joined from fragments that were encoded when the files were stored (se
 depends on where the page stands, the prefix of each link, goes between them. When all files come from one index the
 joint is the same everywhere and the page is a single join. A page that is kept in one piece is one already (see `kept_pages`).
 
-Optional keys are left out, never null: one null makes uv reject the whole page (JS-15).
+Optional keys are left out, never null: one null makes uv reject the whole page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class JsonRenderer:
 
     @property
     def media_type(self) -> str:
-        return JSON_V1  # CN-17: no charset; some clients compare the header as a string
+        return JSON_V1  # no charset: some clients compare the header as a string
 
     @property
     def fingerprint(self) -> str:
@@ -64,16 +64,16 @@ class _Listed(Struct, gc=False):
     name: str
     serial: Serial = field(
         name="_last-serial"
-    )  # a private key (JS-1) that is PyPI's: bandersnatch lists nothing without it
+    )  # a private key (PEP 700) that is PyPI's: bandersnatch lists nothing without it
 
 
 def _meta(serial: Serial) -> dict[str, Any]:
-    # JS-1: private keys begin with an underscore; this one is PyPI's, and mirrors read it.
+    # PEP 700: private keys begin with an underscore. This one is PyPI's, and mirrors read it.
     return {"api-version": API_VERSION, "_last-serial": serial}
 
 
 def _status(head: PageHead) -> dict[str, str]:
-    """JS-14: an object at the top level, which is what the text and PyPI say (the example differs)."""
+    """PEP 792, "JSON index": an object at the top level, as PyPI has it."""
     status = {"status": head.status}
     if head.status_reason:
         status["reason"] = head.status_reason

@@ -1,4 +1,4 @@
-"""What single fields of core metadata may hold (standards VA-4 to VA-11).
+"""What single fields of core metadata may hold (core metadata specification, and what PyPI asks of an upload).
 
 Works on fields that were read already. Each check says what is wrong in a sentence that names the field; a field that
 is not there is not wrong, except for the three that must be. Every check is bounded: lengths are looked at before a
@@ -95,7 +95,7 @@ def check_fields(metadata: CoreMetadata, findings: Findings) -> None:
         for text in texts:
             findings.unusual(kind, text)
     for classifier in metadata.classifiers[:REQUIREMENTS_LIMIT]:
-        # Which ones exist is PyPI's business (VA-7); that `Private ::` ones do not is why people use them.
+        # PyPI refuses classifiers that it does not know. People use `Private ::` because PyPI does not know it.
         if " :: " not in classifier:
             findings.warn(f"{_short(classifier)} does not look like a classifier")
     if metadata.description and not metadata.description_content_type and _MARKDOWN.search(metadata.description):

@@ -1,4 +1,4 @@
-"""The form of an upload, held against the file that it came with (standards 1.7, UP; 1.8, VA-1 and VA-31).
+"""The form of an upload, held against the file that it came with (PyPI's upload API, which no standard describes).
 
 Forms repeat what the archive says, and are sent by a dozen tools that repeat it with mistakes. The archive is what
 installers will read, so it is believed; where the form disagrees about what the file *is* (name, version, kind), one of them
@@ -81,7 +81,7 @@ class RetiredAction(Refused):
 
 
 def check_action(form: UploadForm) -> UploadAction:
-    """What a form asks for; what no index does (any more) is refused (UP-2)."""
+    """What a form asks for; actions that no index does any more are refused, as PyPI does (410)."""
     problems = []
     if len(set(form.fields.get(":action", ()))) > 1:
         problems.append("the form has several values of :action; readers would differ in which one they take")
@@ -98,7 +98,7 @@ def check_action(form: UploadForm) -> UploadAction:
 
 
 def expected_digests(form: UploadForm) -> dict[str, str]:
-    """The digests that the form says the file has: hexadecimal, lower case, by algorithm (UP-5).
+    """The digests that the form says the file has: hexadecimal, lower case, by algorithm.
 
     May be empty: devpi's client sends none.
     """
@@ -173,7 +173,7 @@ def dropped_parts(form: UploadForm, *, signed: bool) -> tuple[str, ...]:
 
 
 def field_values(form: UploadForm, *names: str) -> tuple[str, ...]:
-    """Every value of a field under any of its names, without those that say nothing (UP-6, UP-7).
+    """Every value of a field under any of its names, without those that say nothing: empty ones and `UNKNOWN`.
 
     Forms call one field by several names: `import_name` and `import_names`, `classifier` and `classifiers`.
     """
@@ -200,7 +200,7 @@ def _hexadecimal(value: str, algorithm: str) -> str | None:
 
 
 def _check_filename(filename: str, name: UploadName, metadata: CoreMetadata, findings: Findings) -> None:
-    """VA-28, and the same for all other kinds: what the file is called and what it says it is."""
+    """A file's name and version are those of its metadata, for every kind of file. PyPI asks it of wheels."""
     if filename != name.filename:
         findings.refuse(f"the file is called {name.filename!a} and {filename[:200]!a}")
     inner = normalized_or_none(metadata.name)

@@ -27,9 +27,9 @@ class UploadRules(Struct, frozen=True, kw_only=True):
     lenient: bool = False
     """Take what is merely unusual, with a warning."""
     direct_urls: bool = True
-    """Take requirements of the form `name @ url` (VA-9)."""
+    """Take requirements of the form `name @ url`, which PyPI refuses."""
     local_versions: bool = True
-    """Take versions like `1.0+cu121` (VA-5)."""
+    """Take versions like `1.0+cu121`, which PyPI refuses."""
 
 
 PYPI: Final = UploadRules()

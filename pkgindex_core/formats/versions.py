@@ -1,6 +1,6 @@
 """Versions: compared as PEP 440 says, and never a failure for those older than PEP 440.
 
-A page may hold `2004d` or `1.0-beta-final` beside today's versions (standards SI-16). Those are legacy: they come
+A page may hold `2004d` or `1.0-beta-final` beside today's versions (PEP 700, "Versions"). Those are legacy: they come
 before every proper version and among themselves in the order a person would expect. Answers are remembered, within
 bounds, since a mirror's pages repeat the same few versions.
 """

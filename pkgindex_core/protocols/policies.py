@@ -160,7 +160,7 @@ class UploadForm(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, tuple[str, ...]]
 
     def first(self, name: str) -> str:
-        """A field's first value; "" when absent or `UNKNOWN` (standards UP-7)."""
+        """A field's first value; "" when absent or `UNKNOWN`, which old tools write for nothing."""
         values = self.fields.get(name, ())
         value = values[0].strip() if values else ""
         return "" if value == "UNKNOWN" else value

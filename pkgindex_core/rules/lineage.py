@@ -3,7 +3,7 @@
 Breadth first from the index itself, bases in the order they are listed, each index once (a diamond counts where it is
 first met, a cycle ends where it began), and then every mirror moved to the very end in the order it was met: what the
 team publishes outranks what comes from outside, however the bases are spelled. This is devpi's order, which its users'
-index trees rely on; C3 linearisation would refuse trees that work there (DESIGN 12).
+index trees rely on; C3 linearisation would refuse trees that work there.
 
 A base that does not exist (yet, or any more) is left out and named, so that `explain` can tell: an index may be
 configured before its bases, and one that lost a base still serves what it has. A mirror inherits nothing.

@@ -26,7 +26,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
 
 PROJECT_STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
-"""PEP 792's markers. A page shows no other (FI-12)."""
+"""PEP 792's markers. A page shows no other."""
 QUARANTINED = "quarantined"
 LONG = 20_000
 """Files from which a page whose rows are no tuple stays in the order in which it is stored, and is never held as a whole."""

@@ -3,10 +3,10 @@
 Headers are data from strangers: both choosers take any text, look at a bounded part of it, and never fail. Clients
 repeat their headers to the byte, so answers are kept by the raw text, in a bounded cache.
 
-Formats (PEP 691, RFC 9110 12.5.1; standards CN-1 to CN-17). Among what is offered wins, in this order of importance:
+Formats (PEP 691, "Version + Format Selection"; RFC 9110 12.5.1). Among what is offered wins, in this order of importance:
 the highest q; the most specific range that admits it (`text/html` before `application/*` before `*/*`, so that a
 browser's trailing wildcard does not earn it JSON); the richest format. Under a bare `*/*` or without a header the
-default wins: HTML, which is what PyPI does and what pipenv needs (CN-3).
+default wins: HTML, which is what PyPI does and what pipenv needs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ JSON_V1 = "application/vnd.pypi.simple.v1+json"
 HTML_V1 = "application/vnd.pypi.simple.v1+html"
 TEXT_HTML = "text/html"
 SIMPLE_FORMATS = (JSON_V1, HTML_V1, TEXT_HTML)
-"""What the simple API offers, richest first (CN-5)."""
+"""What the simple API offers, richest first: among equal weights the first one wins."""
 
 Coding = Literal["identity", "gzip", "zstd"]
 CODINGS: tuple[Coding, ...] = ("zstd", "gzip")
 
-# PEP 691: "latest" is asked for and never answered; the answer says which version it is (CN-7).
+# PEP 691: "latest" is asked for and never answered; the answer says which version it is.
 _LATEST: Mapping[str, str] = {
     "application/vnd.pypi.simple.latest+json": JSON_V1,
     "application/vnd.pypi.simple.latest+html": HTML_V1,
@@ -47,7 +47,7 @@ _CODING = re.compile(rf"\A{_TOKEN}\Z")
 
 
 class NotAcceptable(Struct, frozen=True):
-    """Nothing that is offered is acceptable. `supported` says what would be (CN-9)."""
+    """Nothing that is offered is acceptable. `supported` says what would be."""
 
     supported: tuple[str, ...]
 
@@ -77,7 +77,7 @@ def choose_coding(accept_encoding: str | None, offered: Sequence[Coding] = CODIN
     """Choose a content coding for an Accept-Encoding header; `identity` is always possible.
 
     The highest q wins, the first of `offered` where several share it; plain bytes only when the client wants them more
-    or takes nothing else. `identity;q=0` with nothing else in common still gets plain bytes (standards trap 43).
+    or takes nothing else. `identity;q=0` with nothing else in common still gets plain bytes.
     """
     if not accept_encoding:
         return "identity"
@@ -86,7 +86,7 @@ def choose_coding(accept_encoding: str | None, offered: Sequence[Coding] = CODIN
 
 @lru_cache(maxsize=_REMEMBERED)
 def _named_format(name: str, offered: tuple[str, ...]) -> str | NotAcceptable:
-    # A raw `+` in a query means a space, and people type the content type as it is (CN-10).
+    # A raw `+` in a query means a space, and people type the content type as it is.
     wanted = name.strip().replace(" ", "+").lower()
     wanted = _LATEST.get(wanted, wanted)
     return wanted if wanted in offered else NotAcceptable(offered)
@@ -144,7 +144,7 @@ def _weight_of(media_type: str, weights: Mapping[str, int]) -> tuple[int, int]:
 def _weights(header: str, grammar: re.Pattern[str]) -> dict[str, int]:
     """What a header names, in lower case, with its q in thousandths.
 
-    An item that is malformed, in its name or its q, is absent (CN-4). Foreign parameters are ignored (CN-14), and of
+    An item that is malformed, in its name or its q, is absent. Foreign parameters are ignored, and of
     items that then are the same the highest q counts. A comma in a quoted parameter splits an item in two malformed
     ones; none of the types concerned has such a parameter.
     """
@@ -168,7 +168,7 @@ def _weight(parameters: Sequence[str]) -> int | None:
 
 
 def _bounded(header: str) -> str:
-    """The part of a header that is looked at: whole items of its first 8 KiB (CN-16)."""
+    """The part of a header that is looked at: whole items of its first 8 KiB."""
     return header if len(header) <= HEADER_LIMIT else header[:HEADER_LIMIT].rpartition(",")[0]
 
 

@@ -1,6 +1,6 @@
 """What a principal may do: one function for the whole product.
 
-devpi's matrix (reference/devpi.md, Appendix A), minus its defaults that are unsafe on an open network:
+What devpi-server 6.20.3 permits, minus its defaults that are unsafe on an open network:
 
 * Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`, and test results
   where `acl_toxresult_upload` does. Those entries open just that: deleting and yanking look at the other entries only.

@@ -254,7 +254,7 @@ def _refuse_conflicts(push: Push, source: Holding, target: Holding, taken: Mappi
             f"{in_the_way[0]} already exists in non-volatile index",
             hint=f"{target.index} has it with other bytes: publish the changed files under a new version{others}",
         )
-    # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second.
+    # One sdist per release, as on PyPI: another spelling of the same version is the only way to a second.
     known = [each.filename for each in there.files if _is_sdist(each.filename)]
     new = [each.filename for each in source.files if _is_sdist(each.filename) and each.filename not in known]
     if known and new:

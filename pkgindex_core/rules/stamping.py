@@ -3,10 +3,10 @@
 A page is a function of what the layers hold (their stamps), how they are linked to (their prefixes), how the indexes
 are configured (the tree's serial), what is asked for (index, project, moment) and who writes it (the recipe: media type
 and the fingerprints of renderer, admission and filters). So a hash over these names the bytes, and an `If-None-Match`
-is answered without building anything (DESIGN 5). The same name is the cache key: a new serial is a new key, and
+is answered without building anything. The same name is the cache key: a new serial is a new key, and
 nothing is ever purged.
 
-Tags are strong, so each content coding has its own (CN-13): `"<hash>"`, `"<hash>.gz"`, `"<hash>.zst"`.
+Tags are strong, so each content coding has its own (RFC 9110 8.8.3): `"<hash>"`, `"<hash>.gz"`, `"<hash>.zst"`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How upstreams misbehave (reliability 2.4): each function makes one behaviour for `ScriptedUpstream.script`."""
+"""How upstreams misbehave: each function makes one behaviour for `ScriptedUpstream.script`."""
 
 from __future__ import annotations
 

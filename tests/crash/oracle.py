@@ -1,4 +1,4 @@
-"""What must hold after every crash (reliability 2.1), asked over HTTP of the server that came back, and of its files.
+"""What must hold after every crash, asked over HTTP of the server that came back, and of its files.
 
 acknowledged  -> present, with the right bytes
 in doubt      -> wholly present or wholly absent: page, file and metadata agree

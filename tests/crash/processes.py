@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 START_SECONDS = 10.0
-"""Within so long a server is there again, whatever happened to it (reliability 2.1)."""
+"""Within so long a server is there again, whatever happened to it."""
 PATIENCE_SECONDS = 60.0
 """For what has no bound of its own, on a machine that does other things as well."""
 

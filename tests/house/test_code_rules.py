@@ -39,7 +39,7 @@ def names_used(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def whole_bodies(tree: ast.Module) -> Iterator[Finding]:
-    """`request.post()` and `request.read()` hold a whole body in memory: uploads are read in bounded pieces (DESIGN 6)."""
+    """`request.post()` and `request.read()` hold a whole body in memory: uploads are read in bounded pieces."""
     for name, node in calls(tree):
         if name.rpartition(".")[2] == "post" and "request" in name.rpartition(".")[0].rpartition(".")[2]:
             yield node.lineno, f"{name}() reads a whole body into memory"
@@ -73,14 +73,14 @@ def prints(tree: ast.Module) -> Iterator[Finding]:
 
 
 def environment(tree: ast.Module) -> Iterator[Finding]:
-    """No ambient state: the environment is read by the commands and handed to `load_settings` (DESIGN 2.4)."""
+    """No ambient state: the environment is read by the commands and handed to `load_settings`."""
     for name, line in names_used(tree):
         if re.search(r"(?:^|\.)os\.(?:environb?|getenvb?|putenv)$", name):
             yield line, f"{name} outside the commands"
 
 
 def thread_locals(tree: ast.Module) -> Iterator[Finding]:
-    """No ambient state: no thread-locals, no context variables (DESIGN 2.4)."""
+    """No ambient state: no thread-locals, no context variables."""
     for name, line in names_used(tree):
         if name in {"threading.local", "contextvars.ContextVar", "ContextVar"}:
             yield line, f"{name} is ambient state"
@@ -176,7 +176,7 @@ def test_what_only_looks_alike_is_let_pass(rule, source: str):
 
 
 class TestNames:
-    """Whole nouns (STYLE): a name is read more often than it is written."""
+    """Whole nouns: a name is read more often than it is written."""
 
     SHORTENED = re.compile(
         r"(?:^|_)(?:pkgs?|cfg|conf|mgr|utils?|misc|helpers?|impl|tmp|req|resp|idx|cnt|num|val|obj|ctx|msg|btn|usr|pwd|proj)(?:_|$)"

@@ -1,4 +1,4 @@
-"""Imports go downwards (DESIGN 3), and each third-party package is known in its own rooms only.
+"""Imports go downwards, and each third-party package is known in its own rooms only.
 
 The rules and formats stand one step above the roles, not below them: a role's values (`Verdict`, `MergedPage`) are
 declared beside the role and are what a rule returns. All of it is ground: no I/O, no `async`.

@@ -1,4 +1,4 @@
-"""Who may do what, written down by hand: from devpi's matrix (reference, appendix A), DESIGN and README, never from the code.
+"""Who may do what, written down by hand: from what devpi permits and what our documentation says, never from the code.
 
 Two tables. `RIGHTS` has a line of marks for each right, one mark a role, on an index that everybody may read and on a private one.
 `ROUTES` says which right each route of the server asks for, and with what status a request succeeds that has it.

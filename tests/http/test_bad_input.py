@@ -1,7 +1,6 @@
 """Hostile requests over a real socket: refused or not found, in bounds, and never a byte that is not theirs to have.
 
-Reliability 1.4, and the parts of 1.1 and 1.2 that concern what stands in a request. Nothing here passes through an HTTP client,
-which would put right what is wrong.
+Tricks with paths and names, and malformed requests. Nothing here passes through an HTTP client, which would put right what is wrong.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ else:
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
-# As the clients send them (reference, section 2).
+# As the clients send them: pip 26.3, uv 0.13.9, poetry 2.5.1.
 PIP = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 UV = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 POETRY = "application/vnd.pypi.simple.v1+json, */*;q=0.1"
@@ -517,7 +517,7 @@ async def test_cn_13_a_new_file_gives_a_new_tag(demo: Start) -> None:
 
 
 async def test_cn_13_who_may_not_read_learns_nothing_from_a_tag(demo: Start) -> None:
-    """uv offers the tag of a page that it got with credentials when it asks without (reference 2.2)."""
+    """uv offers the tag of a page that it got with credentials when it asks without."""
     async with demo() as served:
         anna = await served.user("anna")
         await served.index("anna/private", acl_read=("anna",))
@@ -589,7 +589,7 @@ async def test_js_12_upload_times_and_sizes_are_there(demo: Start) -> None:
             assert file["size"] == len(data) == int(answer.headers["Content-Length"])
 
 
-# Caching, methods, and mirrors that do not answer (reference 2.7, reliability 1.1)
+# Caching, methods, and mirrors that do not answer
 
 
 async def test_hosted_pages_are_asked_for_each_time(demo: Start) -> None:

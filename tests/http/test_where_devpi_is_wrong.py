@@ -1,4 +1,4 @@
-"""Where devpi gives a wrong answer (reference devpi 2.4, 3.2h, 3.3), each seen on its wire: the right one is kept here.
+"""Where devpi gives a wrong answer, each seen on its wire: the right one is kept here.
 
 What it comes to is in pkgindex_http/README.md, "Where this differs from devpi, and why".
 """

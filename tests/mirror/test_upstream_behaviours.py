@@ -1,4 +1,4 @@
-"""Every way an upstream is known to misbehave (reliability 2.4), and what we answer for a page, a file and a sidecar.
+"""Every way an upstream is known to misbehave, and what we answer for a page, a file and a sidecar.
 
 One table; each row is asked five questions, each with an upstream and stores of its own:
 

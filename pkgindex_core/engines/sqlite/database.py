@@ -1,6 +1,6 @@
 """Opening a SQLite file so that what was acknowledged survives, and saying exactly why when it cannot be opened.
 
-Every connection is made here. The rules (reliability 0.3, 2.3): no SQLite below 3.51.3, which can corrupt a WAL
+Every connection is made here. The rules: no SQLite below 3.51.3, which can corrupt a WAL
 database; WAL with `synchronous = FULL`, so that a commit that returned is on the disk; never a memory map. Readers are opened
 read-write with `query_only`, not read-only: only a connection that may write can recover a hot WAL, and a reader that
 cannot recover fails where another process was killed.

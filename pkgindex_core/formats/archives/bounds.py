@@ -20,7 +20,7 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     uncompressed_bytes: int = 8 * 1024 * MIB
     """All members together."""
     free_bytes: int = 64 * MIB
-    """Up to here an archive may be as compressible as it likes (standards VA-20)."""
+    """Up to here an archive may be as compressible as it likes. The bound and `ratio` are PyPI's."""
     ratio: int = 50
     """How many times its own size an archive may unpack to, beyond `free_bytes`."""
     steep_ratio: int = 200

@@ -1,4 +1,4 @@
-"""`entry_points.txt`, as far as an installer acts on it (entry-points specification; standards VA-26).
+"""`entry_points.txt`, as far as an installer acts on it (entry points specification, "File format").
 
 The names of scripts become the names of files in a `bin` directory, so they may not be paths.
 """

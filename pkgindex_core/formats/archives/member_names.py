@@ -1,7 +1,7 @@
 """What a member of an archive may be called.
 
 A name is refused when an extractor could put it outside the directory it extracts to, or when two extractors could
-put it in different places. It is warned about when it works here and fails on somebody's system (standards VA-33).
+put it in different places. It is warned about when it works here and fails on somebody's system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RECORD: the list of a wheel's files with their hashes (PEP 376, PEP 427; standards VA-25)."""
+"""RECORD: the list of a wheel's files with their hashes (PEP 376, "RECORD"; PEP 427, "The .dist-info directory")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source distribution must be inside (PEP 625, PEP 721; standards VA-19, VA-20, VA-23, VA-33), and a dumb archive.
+"""What a source distribution must be inside (PEP 625, PEP 721), and a dumb archive.
 
 One pass over the stream, nothing kept but the names and PKG-INFO. Links are judged as PEP 721's data filter does, but
 without a file system to ask: a target may climb only at its beginning, and no member may lie below a link, so that

@@ -1,4 +1,4 @@
-"""The WHEEL file: what it says of the format, held against the filename (PEP 427; standards VA-32).
+"""The WHEEL file: what it says of the format, held against the filename (PEP 427, "File contents").
 
 Only warnings: installers go by the filename.
 """

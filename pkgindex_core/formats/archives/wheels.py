@@ -1,4 +1,4 @@
-"""What a wheel must be inside (PEP 427; standards VA-19 to VA-22, VA-24 to VA-26, VA-32, VA-33).
+"""What a wheel must be inside (PEP 427, "File contents").
 
 One pass over the framing, one over the data. RECORD is believed nothing: its names must be the archive's names, its
 hashes and sizes those of the unpacked bytes, so that what a reviewer reads in it is what installs.
@@ -59,7 +59,7 @@ def inspect_wheel(
 
 
 def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings) -> str:
-    """The one `.dist-info` directory, spelled as the filename is (VA-22). Returns the expected one when it is missing."""
+    """The one `.dist-info` directory, spelled as the filename is (PEP 427: `{distribution}-{version}.dist-info`). Returns the expected one when it is missing."""
     tops = {path.partition("/")[0] for path in files if "/" in path}
     found = sorted(top for top in tops if top.lower().endswith(_INFO))
     expected = f"{name.stem}{_INFO}"
@@ -78,7 +78,7 @@ def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings
 
 
 def _check_places(files: Mapping[str, Member], name: UploadName, findings: Findings) -> None:
-    """What is unusual about where files lie: reported, not refused (VA-33)."""
+    """What is unusual about where files lie: reported, not refused."""
     startup = []
     for path in files:
         top, slash, rest = path.partition("/")

@@ -26,7 +26,7 @@ class DamagedError(Exception):
 
 
 def check_methods(members: Iterable[Member], findings: Findings) -> None:
-    """How members are compressed (VA-21)."""
+    """How members are compressed: stored or deflated, as PyPI asks. Others are unusual."""
     for member in members:
         if member.method in _UNUSUAL:
             findings.unusual(

@@ -2,7 +2,7 @@
 
 Two do. ZIP64 (0x0001) replaces sizes and offsets that do not fit; readers disagree on how when it is longer or shorter
 than needed. Info-ZIP's Unicode path (0x7075) replaces the name for those who know it. Both may stand once, and
-must say what every reader would see without them or would agree on with them (APPNOTE 4.5.3, 4.6.9; standards VA-24).
+must say what every reader would see without them or would agree on with them (APPNOTE 4.5.3, 4.6.9).
 """
 
 from __future__ import annotations

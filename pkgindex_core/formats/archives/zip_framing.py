@@ -7,7 +7,7 @@ a reviewer one package and installs another. So this module accepts only
     header data header data … directory [ZIP64 end, ZIP64 locator] end [comment]
 
 with nothing before (but the script of an egg), between or after, where each header and its directory entry agree in every field that a reader
-acts on. Rules: APPNOTE 4.3-4.5 and what PyPI refuses (standards VA-20, VA-21, VA-24). Knows nothing about wheels, and
+acts on. Rules: APPNOTE 4.3-4.5 and what PyPI refuses. Knows nothing about wheels, and
 reads headers only: whether the data is what they promise is `zip_contents`' business.
 """
 
@@ -288,7 +288,7 @@ def _newest_version(method: int) -> int:
 
 
 def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
-    """VA-20: before a byte is unpacked. That the sizes are true is checked while unpacking."""
+    """A bomb is refused before a byte is unpacked. Whether the sizes are true is checked while unpacking."""
     total = sum(entry.size for entry in entries)
     if total > limits.uncompressed_bytes:
         raise _BrokenError(f"the archive unpacks to {total} bytes; the limit is {limits.uncompressed_bytes}")
@@ -365,7 +365,7 @@ def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory
 
 
 def is_also_tar(file: BinaryIO) -> bool:
-    """Whether a tar reader would take this file too (VA-19): its first block has a tar header's checksum."""
+    """Whether a tar reader would take this file too: its first block has a tar header's checksum."""
     file.seek(0)
     block = file.read(512)
     if len(block) < 512:
@@ -379,7 +379,7 @@ def is_also_tar(file: BinaryIO) -> bool:
 
 
 def is_also_zip(file: BinaryIO, file_size: int) -> bool:
-    """Whether a zip reader would take this file too (VA-19).
+    """Whether a zip reader would take this file too.
 
     As loose as Python's `zipfile.is_zipfile`, which pip asks before it looks at the extension: an end record's
     signature anywhere near the end is enough.

@@ -161,7 +161,7 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
     token = grounds.token
     if token is None or grounds.user is None or not hmac.compare_digest(token.secret_sha256, text.secret_sha256):
         return None
-    # Clients send a token as the password of `__token__`, of its user, or alone as the user name (standards trap 35).
+    # Clients send a token as the password of `__token__`, of its user, or alone as the user name.
     if username not in {"__token__", "", token.user} and read_token(username) is None:
         return None
     if token.kind == "login":

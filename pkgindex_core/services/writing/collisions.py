@@ -37,7 +37,7 @@ async def check_release(store: IndexReader, index: IndexName, name: UploadName) 
     open_project(standing, name.project)
     if name.kind != "sdist" or not standing.file_count:
         return standing.stamp
-    # One sdist per release (standards VA-18): another spelling of the same version is the only way to a second. Of old
+    # One sdist per release, as on PyPI: another spelling of the same version is the only way to a second. Of old
     # times there may be one more in each other format, since `setup.py sdist` wrote several.
     page = await store.page(index, name.project)
     wanted = canonical_version(name.version)

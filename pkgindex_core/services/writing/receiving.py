@@ -139,7 +139,7 @@ class Upload(Generic[Outcome]):
         return await self._take(self)
 
     async def compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:
-        """Hold the bytes against every digest that was sent, wherever in the form it stood (UP-1, UP-5)."""
+        """Compare the bytes with every digest that was sent, wherever in the form it stood."""
         actual = {name: stage.hexdigest(name) for name in ("sha256", *self._algorithms)}
         late = [name for name in expected if name not in actual]
         if late:

@@ -46,7 +46,7 @@ def refusal(function: Any, *arguments: Any) -> Refused:
 
 
 class TestDocuments:
-    """Which keys are shown is part of devpi's protocol (reference 4)."""
+    """Which keys are shown is part of devpi's protocol."""
 
     def test_a_fresh_stage_shows_what_has_a_default_and_nothing_else(self):
         assert BUILTIN.document(stage()) == {

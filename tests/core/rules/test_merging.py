@@ -91,7 +91,7 @@ def test_si_16_versions_are_normalised_and_legacy_ones_sort_without_a_crash() ->
         DEMO, [page(A, row("demo-2004d.zip", "2004d"), row("demo-1.0.RC1.zip", "1.0.RC1"), row("demo.egg", ""))]
     )
     assert merged.versions == ("2004d", "1.0rc1")
-    assert len(merged.entries) == 3  # a file whose version cannot be told is listed all the same (trap 27)
+    assert len(merged.entries) == 3  # a file whose version cannot be told is listed all the same
 
 
 def test_the_head_is_of_the_first_layer_that_says_something() -> None:
