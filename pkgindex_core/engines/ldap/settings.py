@@ -25,7 +25,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.spelling import suggestion
 
 _URL = re.compile(r"\A(?:ldaps?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?/?|ldapi://\S+)\Z")
-_DOCUMENT: Final = Path(__file__).parents[2] / "README.md"  # it is installed too
+_DOCUMENT: Final = Path(__file__).with_name("README.md")  # it is installed too
 _VALIDATIONS: Final = {0: "none", 1: "optional", 2: "required"}  # how YAML files write Python's ssl.CERT_… constants
 
 Table = TypeVar("Table", bound=Struct)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.ldap import authenticator as authenticator_module
 from pkgindex_core.engines.ldap import make_ldap
 from pkgindex_core.engines.ldap.answers import Accepted, Answer, Silent
 from pkgindex_core.engines.ldap.authenticator import AT_ONCE, PAUSE_SECONDS, WAITING_LIMIT, LdapAuthenticator
-from pkgindex_core.engines.ldap.settings import read_settings
+from pkgindex_core.engines.ldap.settings import LdapSettings, Search, Tls, read_settings
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Authenticator, Credentials, Principal
@@ -294,6 +296,15 @@ async def test_a_silent_directory_is_asked_again_after_a_while(workers: ThreadPo
 
 def test_without_its_table_the_directory_is_not_asked(workers: ThreadPoolExecutor) -> None:
     assert make_ldap(Context(data=Path(), clock=SystemClock(), workers=workers)) is None
+
+
+def test_the_document_that_an_error_names_lists_every_option() -> None:
+    with pytest.raises(Refused) as refused:
+        read_settings({"timeout": 0})
+    (document,) = (Path(word) for word in refused.value.hint.split() if word.endswith(".md"))
+    text = document.read_text(encoding="utf-8")
+    options = {field.name for struct in (LdapSettings, Search, Tls) for field in fields(struct)} - {"servers"}
+    assert [name for name in sorted(options | {"url", "server_pool"}) if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_all_that_is_wrong_is_told_at_once_and_no_secret_with_it() -> None:
