@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pkgindex.http")
 
-_DOCUMENT: Final = Path(__file__).with_name("README.md")  # it is installed too
+_DOCUMENT: Final = Path(__file__).with_name("PROXIES.md")  # it is installed too
 _NAME: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9-]*\Z")
 _TAKEN: Final = frozenset({"authorization", "cookie", "host", "x-devpi-auth", "x-forwarded-for", "x-forwarded-host"})
 _SECRET_LENGTH: Final = 16

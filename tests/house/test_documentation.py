@@ -232,8 +232,8 @@ def unusual_uploads() -> str:
 @pytest.mark.parametrize(
     ("document", "table", "make"),
     [
-        ("pkgindex_http/README.md", "options", server_options),
-        ("pkgindex_http/README.md", "unusual uploads", unusual_uploads),
+        ("pkgindex_http/OPTIONS.md", "options", server_options),
+        ("pkgindex_http/UPLOADS.md", "unusual uploads", unusual_uploads),
         ("pkgindex_mirror/README.md", "options", mirror_options),
     ],
 )

@@ -95,15 +95,46 @@ def test_the_line_for_the_tests_makes_an_environment_and_runs_them_all(readme: s
     ]
 
 
-def test_commands_that_are_named_exist(readme: str):
+@pytest.mark.parametrize("document", ["README.md", "pkgindex_http/README.md"])
+def test_commands_that_are_named_exist(document: str, root: Path):
     from pkgindex_http.cli import main
 
-    named = re.findall(r"^pkgindex-serve ([a-z-]+)(?: ([a-z]+))?", readme, re.MULTILINE)
+    text = (root / document).read_text(encoding="utf-8")
+    named = re.findall(r"^pkgindex-serve ([a-z][a-z-]*)(?: ([a-z]+))?", text, re.MULTILINE)
     assert named
     for command, sub in named:
         assert command in main.commands, command
         below = getattr(main.commands[command], "commands", {})
         assert not below or sub in below, f"{command} {sub}"
+
+
+class TestPagesOfTheServer:
+    """One page to read, and pages to look things up in."""
+
+    LINES = 150
+    WIDTH = 120
+
+    @pytest.fixture
+    def page(self, root: Path) -> str:
+        return (root / "pkgindex_http/README.md").read_text(encoding="utf-8")
+
+    def test_the_first_page_is_short_and_names_ten_things_to_do(self, page: str):
+        assert len(page.splitlines()) <= self.LINES
+        assert re.findall(r"^### (\d+)\. ", page, re.MULTILINE) == [str(number) for number in range(1, 11)]
+
+    def test_the_first_page_leads_to_each_other_page(self, page: str, root: Path):
+        pages = {path.name for path in (root / "pkgindex_http").glob("*.md")} - {"README.md"}
+        assert set(re.findall(r"^\| \[(\w+\.md)\]\(\1\) \|", page, re.MULTILINE)) == pages
+
+    def test_prose_fits_a_screen(self, root: Path):
+        """Rows of tables cannot be broken, and examples are not prose."""
+        long = [
+            f"{path.name}:{at}"
+            for path in (root / "pkgindex_http").glob("*.md")
+            for at, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if len(line) > self.WIDTH and not line.startswith(("|", "    "))
+        ]
+        assert not long, "\n".join(long)
 
 
 class TestContinuousIntegration:

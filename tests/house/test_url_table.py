@@ -1,4 +1,4 @@
-"""The table of URLs in the server's README is that of the code: `REGENERATE=1 pytest tests/house/test_url_table.py`."""
+"""The server's pages of URLs and commands say what the code does: `REGENERATE=1 pytest tests/house/test_url_table.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pkgindex_http.cli import main
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission
 
-README = Path(__file__).parents[2] / "pkgindex_http" / "README.md"
+ROOT = Path(__file__).parents[2]
 MARKED = r"(?<=^<!-- {0}: begin -->\n).*?(?=^<!-- {0}: end -->$)"
 
 
@@ -55,19 +55,20 @@ def command_texts() -> str:
     return "```\n" + "\n\n".join(texts) + "\n```\n"
 
 
-def check(name: str, expected: str) -> None:
-    text = README.read_text(encoding="utf-8")
+def check(page: str, name: str, expected: str) -> None:
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
     between = re.compile(MARKED.format(name), re.MULTILINE | re.DOTALL)
     assert between.search(text), f"the markers of {name} are missing"
     if os.environ.get("REGENERATE"):
-        README.write_text(between.sub(lambda _: expected, text), encoding="utf-8")
+        path.write_text(between.sub(lambda _: expected, text), encoding="utf-8")
         return
     assert between.search(text)[0] == expected, "run: REGENERATE=1 pytest tests/house/test_url_table.py"
 
 
 def test_the_url_table_is_that_of_the_code() -> None:
-    check("urls", url_table())
+    check("pkgindex_http/URLS.md", "urls", url_table())
 
 
 def test_the_commands_are_documented_as_they_print_their_help() -> None:
-    check("commands", command_texts())
+    check("pkgindex_http/COMMANDS.md", "commands", command_texts())

@@ -1,4 +1,4 @@
-"""The nginx configurations of the README, in a real nginx before a real server."""
+"""The nginx configurations of the documentation, in a real nginx before a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.directory import PATH, free_port
 from tests.http.conftest import Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 
-README = Path(__file__).parents[2] / "pkgindex_http/README.md"
+PAGE = Path(__file__).parents[2] / "pkgindex_http/PROXIES.md"
 # nginx takes passwords as they are, too.
 HTPASSWD = "anna:{PLAIN}word\nben:{PLAIN}word\n"
 
@@ -44,8 +44,8 @@ http {{
 
 
 def example(name: str) -> str:
-    """A configuration as the README shows it."""
-    found = re.search(rf"<!-- nginx: {name} -->\n```nginx\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """A configuration as the documentation shows it."""
+    found = re.search(rf"<!-- nginx: {name} -->\n```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 

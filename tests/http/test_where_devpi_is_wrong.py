@@ -1,6 +1,6 @@
 """Where devpi gives a wrong answer, each seen on its wire: the right one is kept here.
 
-What it comes to is in pkgindex_http/README.md, "Where this differs from devpi, and why".
+What it comes to is in pkgindex_http/DEVPI.md, "Where this differs from devpi, and why".
 """
 
 from __future__ import annotations
