@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from pkgindex_core.config import load_settings
@@ -95,17 +96,50 @@ def test_the_line_for_the_tests_makes_an_environment_and_runs_them_all(readme: s
     ]
 
 
-@pytest.mark.parametrize("document", ["README.md", "pkgindex_http/README.md"])
-def test_commands_that_are_named_exist(document: str, root: Path):
-    from pkgindex_http.cli import main
+class TestCommands:
+    """A line that begins with the command is taken by it: its subcommand and its options exist."""
 
-    text = (root / document).read_text(encoding="utf-8")
-    named = re.findall(r"^pkgindex-serve ([a-z][a-z-]*)(?: ([a-z]+))?", text, re.MULTILINE)
-    assert named
-    for command, sub in named:
-        assert command in main.commands, command
-        below = getattr(main.commands[command], "commands", {})
-        assert not below or sub in below, f"{command} {sub}"
+    LINE = re.compile(r"^(?: {4})?pkgindex-serve\b(.*)$", re.MULTILINE)
+    ASIDE = re.compile(r" {3,}.*|\s#.*")
+
+    def written(self, text: str) -> list[list[str]]:
+        return [shlex.split(self.ASIDE.sub("", line)) for line in self.LINE.findall(text)]
+
+    def problem(self, words: list[str]) -> str:
+        from pkgindex_http.cli import main
+
+        command: click.Command = main
+        context = click.Context(main, **main.context_settings)
+        left = words if words and not words[0].startswith("-") else ["run", *words]
+        while isinstance(command, click.Group) and left and left[0] in command.commands:
+            command, left = command.commands[left[0]], left[1:]
+            # A command keeps its help option, whose names come from the context above: a context alone would change them for other tests.
+            context = click.Context(command, parent=context, **command.context_settings)
+        if isinstance(command, click.Group):
+            return f"no such command: {' '.join(words)}"
+        try:
+            command.make_parser(context).parse_args(left)
+        except click.UsageError as error:
+            return error.format_message()
+        return ""
+
+    @pytest.mark.parametrize("document", ["README.md", "pkgindex_http/README.md"])
+    def test_the_pages_to_begin_with_have_some(self, document: str, root: Path):
+        assert len(self.written((root / document).read_text(encoding="utf-8"))) >= 4
+
+    def test_every_one_is_taken(self, root: Path):
+        found = [
+            f"{document}: {problem}"
+            for document in DOCUMENTS
+            for words in self.written((root / document).read_text(encoding="utf-8"))
+            if (problem := self.problem(words))
+        ]
+        assert not found, "\n".join(found)
+
+    @pytest.mark.parametrize("line", ["publish dist", "index -c team/dev", "verify --mend", "--prot 80", "user"])
+    def test_one_that_is_not_is_noticed(self, line: str):
+        ((*words,),) = self.written(f"pkgindex-serve {line}   # an aside")
+        assert self.problem(words)
 
 
 class TestPagesOfTheServer:
