@@ -222,13 +222,14 @@ class IndexBehind(PassingIndex):
         return [shown[name] for name in sorted(shown)]
 
     async def project_count(self, index: IndexName) -> int:
-        count = await self.inner.project_count(index)
-        for where, project in list(self._pending):
-            if where == index:
-                (stored,) = await self.inner.standings(project, [index])
-                (shown,) = await self.standings(project, [index])
-                count += shown.holds - stored.holds
-        return count
+        while True:
+            head = await self.inner.head()
+            count = await self.inner.project_count(index)
+            for page in [page for page in self._pending.values() if page.key[0] == index and not page.base.holds]:
+                (stored,) = await self.inner.standings(page.key[1], [index])
+                count += self._shown(stored, page).holds - stored.holds
+            if await self.inner.head() == head:  # nothing was committed between these reads
+                return count
 
     async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
         for page in list(self._pending.values()):
