@@ -177,10 +177,17 @@ class IndexBehind(PassingIndex):
     def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
     ) -> Coming[File | None]:
-        pending = self._pending.get((index, project)) if at is None else None
-        if pending is None or not pending.knows(filename):
-            return self.inner.file(index, project, filename, at=at)
-        return _told(pending.file(filename))
+        key = (index, project)
+        if key in self._pending and at is None:
+            return self._file(key, filename)
+        return self.inner.file(index, project, filename, at=at)
+
+    async def _file(self, key: Key, filename: str) -> File | None:
+        while (pending := self._pending.get(key)) is not None and pending.knows(filename):
+            (shown,) = await self._standings(key[1], [key[0]])
+            if shown is pending.standing:
+                return pending.file(filename)
+        return await self.inner.file(*key, filename)
 
     def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
@@ -201,8 +208,8 @@ class IndexBehind(PassingIndex):
             # The store has it in a page that has lost it since. Whether another page has it, only the store can say.
             await self.settle()
             return await self.find_file(index, filename, candidates)
-        pages = (page for (where, _), page in self._pending.items() if where == index and page.has_stray(filename))
-        found = {page.key[1]: file for page in pages if (file := page.file(filename)) is not None}
+        keys = [key for key, page in self._pending.items() if key[0] == index and page.has_stray(filename)]
+        found = {key[1]: file for key in keys if (file := await self.file(*key, filename)) is not None}
         if stored is not None:
             found.setdefault(*stored)
         return min(found.items(), default=None, key=itemgetter(0))
@@ -248,7 +255,8 @@ class IndexBehind(PassingIndex):
         commit = await self.inner.apply(changes, who=who, require=require)
         if commit is not None:
             for page in self._concerned(changes):
-                if page.base.stamp < commit.serial:  # learned while this was committed, of what there was before
+                # Learned while this was committed, of what there was before. One whose stamp is later is found out when it is read or stored.
+                if page.base.stamp < commit.serial:
                     self._lose(page)
         return commit
 
@@ -339,10 +347,6 @@ class IndexBehind(PassingIndex):
             self._storing.gone(now.size)
             self._tell(now.key)
             now.lost()
-
-
-async def _told(file: File | None) -> File | None:
-    return file
 
 
 if TYPE_CHECKING:

@@ -327,6 +327,23 @@ class LearnedPageCases(IndexStoreCases):
         assert set(await self.files(MIRROR, OTHER) or ()) == {"other"}
         assert self.lost == [DEMO]
 
+    @pytest.mark.parametrize("is_stored", [False, True], ids=["first page", "difference"])
+    @pytest.mark.parametrize("finds", [False, True], ids=["file", "find_file"])
+    async def test_no_file_is_told_of_a_page_that_lost_the_race(self, *, is_stored: bool, finds: bool) -> None:
+        await self.seed()
+        if is_stored:
+            await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("mine"), mirrored("odd", "mine"))))
+        theirs = MirrorPage(MIRROR, DEMO, head(), put=(mirrored("odd", "theirs"),))
+        await self.within().apply([theirs], who="another")
+        for name, expected in (("odd", mirrored("odd", "theirs")), ("mine", None)):
+            if finds:
+                found = await self.store.find_file(MIRROR, name, [])
+                assert found == ((DEMO, expected) if expected is not None else None)
+            else:
+                assert await self.store.file(MIRROR, DEMO, name) == expected
+        assert self.lost == [DEMO]
+
     async def test_one_that_lost_takes_nobody_with_it(self) -> None:
         await self.seed()
         for project in (DEMO, OTHER):
