@@ -29,7 +29,7 @@ from pkgindex_core.changes import (
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, RequirementFailed
-from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows, page_content
+from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.stamping import stamp_after
@@ -78,7 +78,7 @@ def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
         if stored is None or not (change.put or change.drop):
             return stored
         edited = stored.edited(change.project, change.put, change.drop) if change.part == "whole" else None
-        return edited if edited is not None and len(edited) <= MOST_FILES else None
+        return edited if edited is not None and edited.is_ordinary else None
     if change.put or change.drop or change.part != "whole":
         raise Refused(f"the page of {change.project!r} comes in one piece and as a difference", hint="send either")
     try:
