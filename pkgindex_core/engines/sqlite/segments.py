@@ -20,6 +20,7 @@ import msgspec
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.models import PageRow
+from pkgindex_core.rules import merging
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,7 +30,7 @@ else:
 ROWS_AT_FIRST: Final = 128
 ROWS_AT_MOST: Final = 256
 _LEVEL: Final = 3
-LONG: Final = 20_000
+LONG: Final = merging.LONG
 """Rows from which on a page stays packed in memory."""
 
 _encoder = msgspec.msgpack.Encoder()

@@ -25,12 +25,14 @@ from pkgindex_core.changes import (
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.behind import IndexBehind
 from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import PkgIndexError, RequirementFailed
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import PageHead, Standing
 from pkgindex_core.protocols import IndexStore
+from pkgindex_core.rules import merging
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.stamping import etag
 from pkgindex_core.testing.index_cases.values import DEMO, MIRROR, START, ManualClock, head, mirror, mirrored, user
@@ -140,6 +142,26 @@ async def test_a_page_that_is_learned_while_others_commit_keeps_its_name(servers
     await learn(servers[1], MirrorPage(MIRROR, DEMO, head("Demo"), drop=(ONE,)))
     (standing,) = await servers[1].standings(DEMO, [MIRROR])
     assert standing.stamp == await servers[1].head() + 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_a_page_that_becomes_long_or_is_long_no_more_is_written_in_one_way(
+    servers: list[IndexBehind], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A short page is written by version, a long one by filename."""
+    monkeypatch.setattr(segments, "LONG", 3)
+    monkeypatch.setattr(merging, "LONG", 3)
+    files = [mirrored(f"demo-{version}.zip", version=version) for version in ("9.0", "10.0", "1.0")]
+    await servers[0].apply([MirrorPage(MIRROR, DEMO, head(), put=tuple(files[:count]))], who="root")
+    change = (
+        MirrorPage(MIRROR, DEMO, head(), put=(files[2],))
+        if count == 2
+        else MirrorPage(MIRROR, DEMO, head(), drop=(files[2].filename,))
+    )
+    await learn(servers[0], change)
+    shown = await answer(servers[0])
+    await servers[0].settle()
+    assert [await answer(server) for server in servers] == [shown, shown]
 
 
 _NAMES = st.sampled_from([ONE, TWO, "something.exe"])
