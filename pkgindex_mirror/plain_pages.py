@@ -2,8 +2,8 @@
 
     body ─ one typed decode ─► entries ─ checked, links made ours, in place ─► one encode ─► the page in one piece (`kept_pages`)
 
-Plain: `core-metadata` in every entry, a sha256 and no other digest, filenames of letters, digits and `._+!-`, times as we write
-them, each name once. What is not plain gives None for the page, and `pages.read_page` reads it leniently. Both read the
+Plain: sidecars announced as `core-metadata` or not at all, a sha256 and no other digest, filenames of letters, digits and `._+!-`, times as
+we write them, each name once. What is not plain gives None for the page, and `pages.read_page` reads it leniently. Both read the
 same out of a plain page, byte for byte; a law in the tests says so.
 """
 
@@ -28,15 +28,17 @@ from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.page_fields import FILENAME_LIMIT, TEXT_LIMIT, Notes, provenance, text
 from pkgindex_mirror.pages import PageListing, is_json, read_page, said_of, versions_of
 
-KEPT_BYTES: Final = 1024 * 1024
+KEPT_BYTES: Final = 4 << 20
 """Bytes of a page that is kept in one piece. A longer one is kept in segments, and a change of it costs what it changes."""
 
 _HEXADECIMAL: Final = b"0123456789abcdef"
 _NAME_MARKS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+!-"
 """Of these a filename is itself in a URL (`fragments.quoted`)."""
+_OLDER_KEY: Final = b"dist-info-metadata"
+"""Part of what `core-metadata` was called before (PEP 714), PyPI's spelling with `data-` included."""
 _MOMENT: Final = "2024-02-29T10:11:12.345678Z"
+_SECOND: Final = "2024-02-29T10:11:12Z"
 _DIGITS: Final = b"0123456789"
-_MARKS: Final = _MOMENT.encode().translate(None, _DIGITS)
 _NO_MICROSECONDS: Final = ".000000Z"
 _FIRST: Final = "1000"
 _NEVER: Final = "9999"
@@ -87,8 +89,10 @@ def read_leniently(body: bytes, content_type: str, url: str, project: ProjectNam
     listing = read_page(body, content_type, url, project)
     if isinstance(listing, Unreadable):
         return listing
-    ordinary = len(body) <= KEPT_BYTES and len(listing.files) <= MOST_FILES
-    return ReadPage(listing, keep(project, listing.files) if ordinary else None)
+    if len(body) > KEPT_BYTES or len(listing.files) > MOST_FILES:
+        return ReadPage(listing, None)
+    rows = keep(project, listing.files)
+    return ReadPage(listing, rows if rows.is_ordinary else None)
 
 
 def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | None:
@@ -112,6 +116,8 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     links = _links([each.url for each in page.files], url)
     if links is None or not _have_plain_names(filenames) or not _have_plain_fields(page.files):
         return None
+    if _OLDER_KEY in body and any(each.core_metadata is UNSET for each in page.files):
+        return None  # announced under an older key, perhaps
     names = _Names(project)
     versions = [names.version(filename) for filename in filenames]
     _make_ours(page.files)
@@ -123,6 +129,8 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
         listed_versions(ranks),
         [filename for _, filename, *_ in ordered if filename in names.strays],
     )
+    if not rows.is_ordinary:
+        return None
     listed = page.versions if isinstance(page.versions, list) else []
     others = versions_of([each for each in listed if isinstance(each, str) and each not in ranks])
     bare = versions_without_files(others, ranks)
@@ -143,17 +151,26 @@ def _have_plain_fields(entries: Sequence[_Entry]) -> bool:
     digests = [each.hashes.sha256 for each in entries]
     digests += [each.sha256 for each in sidecars if isinstance(each, _Digest)]
     moments = [each.upload_time for each in entries if each.upload_time is not None]
-    return UNSET not in sidecars and _consist_of(digests, _HEXADECIMAL) and _are_plain_moments(moments)
+    return _consist_of(digests, _HEXADECIMAL) and _are_plain_moments(moments)
 
 
 def _are_plain_moments(moments: Sequence[str]) -> bool:
     """Whether times are written as `clock.to_rfc3339` does, but for zero microseconds. Together they are told much faster than each."""
+    whole = [each for each in moments if len(each) == len(_SECOND)]
+    return _are_moments(whole, _SECOND) and _are_moments(
+        moments if not whole else [each for each in moments if len(each) != len(_SECOND)], _MOMENT
+    )
+
+
+def _are_moments(moments: Sequence[str], form: str) -> bool:
+    """Whether times differ from an example in their digits alone, and are times."""
     if not moments:
         return True
-    if {len(each) for each in moments} != {len(_MOMENT)} or min(moments) < _FIRST or max(moments) >= _NEVER:
+    if {len(each) for each in moments} != {len(form)} or min(moments) < _FIRST or max(moments) >= _NEVER:
         return False
     text = "".join(moments)
-    if "T24" in text or not text.isascii() or text.encode().translate(None, _DIGITS) != _MARKS * len(moments):
+    marks = form.encode().translate(None, _DIGITS)
+    if "T24" in text or not text.isascii() or text.encode().translate(None, _DIGITS) != marks * len(moments):
         return False
     try:
         return all(map(datetime.fromisoformat, moments))
@@ -188,7 +205,7 @@ def _make_ours(entries: Sequence[_Entry]) -> None:
             if requirement not in requirements:
                 requirements[requirement] = text(requirement) or None
             entry.requires_python = requirements[requirement]
-        if entry.core_metadata is False:
+        if entry.core_metadata is False or entry.core_metadata is UNSET:
             entry.core_metadata = True if filename.lower().endswith(".whl") else UNSET  # every wheel has one
         if entry.yanked is not False and entry.yanked is not True:
             entry.yanked = text(entry.yanked) or False

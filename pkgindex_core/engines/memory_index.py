@@ -20,7 +20,6 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.memory_state import ProjectState, State, applied, dropped, holds
 from pkgindex_core.errors import Refused, Unavailable
-from pkgindex_core.formats.kept_pages import page_content
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
@@ -78,8 +77,7 @@ class MemoryIndex:
         if found is None or not found.holds:
             return None
         rows = tuple(found.rows.values()) if found.kept is None else found.kept
-        content = _content(found)
-        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows, content=content)
+        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows, content=found.content)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -298,12 +296,8 @@ class MemoryIndex:
             holds=found.holds,
             file_count=len(found.rows),
             status=found.head.status,
-            content=_content(found),
+            content=found.content,
         )
-
-
-def _content(found: ProjectState) -> str:
-    return "" if found.kept is None else page_content(found.head, found.kept.kept)
 
 
 async def open_memory(url: str, context: Context) -> MemoryIndex:

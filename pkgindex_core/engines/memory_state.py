@@ -62,6 +62,7 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -79,6 +80,8 @@ class ProjectState(Struct, frozen=True, kw_only=True):
     rows: Mapping[str, PageRow] = {}
     kept: KeptRows | None = None
     """The rows again, of a mirrored page that came in one piece."""
+    content: str = ""
+    """As `Standing.content`."""
     releases: Mapping[str, Release] = {}
     """By the one spelling of their version."""
     attachments: Mapping[str, Attachment] = {}
@@ -120,9 +123,10 @@ def holds(state: State, requirement: Requirement) -> bool:
         case AttachmentAbsent(index, project, filename):
             known = state.index(index).projects.get(project)
             return known is None or filename not in known.attachments
-        case ProjectAt(index, project, stamp):
+        case ProjectAt(index, project, stamp, content):
             found = state.index(index).projects.get(project)
-            return (found.stamp if found else 0) == stamp
+            known_as = (found.stamp, found.content) if found is not None else (0, "")
+            return known_as == (stamp, known_as[1] if content is None else content)
         case UserAbsent(name):
             return name not in state.users
         case IndexAbsent(index):
@@ -293,16 +297,20 @@ def _change_mirrored(
             kept = change_rules.kept_rows(known.kept if known is not None else None, change)
             if kept is not None:
                 rows = {row.filename: row for row in kept}
-            unseen = known and known.holds and same_files and change_rules.looks_the_same(known.head, head)
+            unseen = known is not None and held and same_files and change_rules.looks_the_same(known.head, head)
             is_last = change.part in {"whole", "last"}
+            shown = head if is_last else known.head if known is not None and held else PageHead()
+            before = (known.stamp, known.content) if known is not None else (0, "")
+            stamp, content = change_rules.page_name(change, serial, before, unseen=unseen, head=shown, rows=kept)
             page = ProjectState(
-                stamp=known.stamp if known and unseen else serial,
+                stamp=stamp,
                 since=known.since if known else serial,
                 mirrored=True,
                 holds=is_last or held,
-                head=head if is_last else known.head if known is not None and held else PageHead(),
+                head=shown,
                 rows=rows,
                 kept=kept,
+                content=content,
             )
             return msgspec.structs.replace(index, projects={**index.projects, project: page})
         case DropMirrorPage(project=project):
@@ -345,7 +353,8 @@ def _with_hosted(
 
 def dropped(project: ProjectState, serial: Serial) -> ProjectState:
     """What is left of a project: that it was there, and until when."""
-    return ProjectState(stamp=serial, since=project.since, mirrored=project.mirrored, holds=False)
+    stamp = stamp_after(serial, project.stamp) if project.mirrored else serial
+    return ProjectState(stamp=stamp, since=project.since, mirrored=project.mirrored, holds=False)
 
 
 def _without_results(project: ProjectState, filename: str) -> ProjectState:

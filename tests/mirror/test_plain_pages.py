@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.formats import kept_pages
 from pkgindex_core.formats.kept_pages import MOST_FILES, keep
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.differences import versions_without_files
@@ -230,6 +231,24 @@ def test_what_is_not_plain_is_left_to_the_lenient_reader(says: dict[str, Any]) -
     assert read_plain(page(entry), JSON, URL, DEMO) is None
 
 
+def test_a_page_without_sidecars_and_fractions_is_plain() -> None:
+    """As other indexes than PyPI write it."""
+    entries = [
+        usual(name, upload_time="2024-01-02T03:04:05Z")
+        for name in ("demo_more-1.0-py3-none-any.whl", "demo_more-1.0.tar.gz")
+    ]
+    for entry in entries:
+        del entry["core-metadata"], entry["data-dist-info-metadata"]
+    assert same(page(*entries))
+
+
+def test_a_sidecar_under_its_older_name_is_left_to_the_lenient_reader() -> None:
+    entry = usual("demo_more-1.0-py3-none-any.whl")
+    del entry["core-metadata"]
+    assert read_plain(page(entry), JSON, URL, DEMO) is None
+    assert leniently(page(entry)).files
+
+
 def test_an_ordinary_page_comes_in_one_piece_although_it_is_not_plain() -> None:
     for body in (page(usual("demo_more-1.0.tar.gz")), page(usual("demo_more-1.0.tar.gz", hashes={}))):
         found = read_leniently(body, JSON, URL, DEMO)
@@ -238,11 +257,23 @@ def test_an_ordinary_page_comes_in_one_piece_although_it_is_not_plain() -> None:
         assert found.rows.kept == keep(DEMO, leniently(body).files).kept
 
 
+def test_a_page_whose_own_json_is_long_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = page(usual("demo_more-1.0.tar.gz"))
+    listed = read_plain(body, JSON, URL, DEMO)
+    assert listed is not None
+    assert listed.rows is not None
+    monkeypatch.setattr(kept_pages, "MOST_BYTES", listed.rows.json_size - 1)
+    assert read_plain(body, JSON, URL, DEMO) is None
+    found = read_leniently(body, JSON, URL, DEMO)
+    assert isinstance(found, ReadPage)
+    assert found.rows is None
+
+
 @pytest.mark.parametrize(
     "entries",
     [
         [{"filename": f"demo_more-{number}.tar.gz", "url": "a", "hashes": {}} for number in range(MOST_FILES + 1)],
-        [usual(f"demo_more-{number}.tar.gz", requires_python=" " * (KEPT_BYTES // 4)) for number in range(4)],
+        [usual(f"demo_more-{number}.tar.gz", requires_python=" " * (KEPT_BYTES // 8)) for number in range(8)],
     ],
     ids=["files", "bytes"],
 )

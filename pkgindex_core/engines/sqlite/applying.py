@@ -106,9 +106,10 @@ class Applying:
                 return live is None and tombstone(self._tables, index_id, filename) is None
             case AttachmentAbsent(index, project, filename):
                 return not has_attachment(self._tables, self._tables.index(index).id, project, filename)
-            case ProjectAt(index, project, stamp):
+            case ProjectAt(index, project, stamp, content):
                 held = self._tables.held(self._tables.index(index).id, project)
-                return (held.stamp if held else 0) == stamp
+                known_as = (held.stamp, held.content) if held is not None else (0, "")
+                return known_as == (stamp, known_as[1] if content is None else content)
             case UserAbsent(name):
                 return not self._user_exists(name)
             case IndexAbsent(name):
@@ -208,7 +209,8 @@ class Applying:
         nothing = encode(PageHead())
         # What has no past, or was born in this very commit, changes in place …
         self._tables.run(
-            "UPDATE standings SET holds = 0, stamp = ?1, file_count = 0, status = '', head = ?2, content = ''"
+            "UPDATE standings SET holds = 0, stamp = iif(mirrored, max(?1, stamp + 1), ?1), file_count = 0, status = '', head = ?2,"
+            " content = '', kept = 0"  # the stamp of what is mirrored is that of `stamp_after`
             " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND (mirrored OR born = ?1)",
             (self._tables.serial, nothing, index.id, LIVE),
         )

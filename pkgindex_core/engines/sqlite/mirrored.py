@@ -14,9 +14,10 @@ from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.kept_pages import KeptRows, page_content
-from pkgindex_core.models import PageHead, PageRow
+from pkgindex_core.formats.kept_pages import KeptRows
+from pkgindex_core.models import PageHead, PageRow, Serial
 from pkgindex_core.names import ProjectName
+from pkgindex_core.rules.stamping import stamp_after
 
 
 def change_mirrored(tables: Tables, index_id: int, change: MirrorPage | DropMirrorPage | MirrorNames) -> None:
@@ -28,7 +29,7 @@ def change_mirrored(tables: Tables, index_id: int, change: MirrorPage | DropMirr
             if held is None or not held.holds:
                 raise Missing("project", project)
             _forget_files(tables, index_id, project)
-            tables.restand(index_id, project, tables.serial, None, 0)
+            tables.restand(index_id, project, stamp_after(Serial(tables.serial), Serial(held.stamp)), None, 0)
             tables.count(index_id, held, holds=False)
         case MirrorNames():
             _mirror_names(tables, index_id, change)
@@ -45,8 +46,7 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
         count = 0
     same_files = not change.kept and not change.put and not change.drop
     unseen = known is not None and known.holds and same_files and change_rules.looks_the_same(known.head, head)
-    stamp = known.stamp if known is not None and unseen else tables.serial
-    stored = _kept_page(tables, index_id, project) if known is not None and known.content and not unseen else None
+    stored = _kept_page(tables, index_id, project) if known is not None and known.kept and not unseen else None
     kept = change_rules.kept_rows(stored, change)
     if kept is not None and kept is not stored:
         if known is not None:
@@ -59,16 +59,21 @@ def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
         count += _edit_segments(tables, index_id, project, change)
     is_last = change.part in {"whole", "last"}
     shown = head if is_last else known.head if known is not None and held else None
-    if known is not None and unseen:
-        content = known.content
-    else:
-        content = page_content(shown or PageHead(), kept.kept) if kept is not None else ""
+    stamp, content = change_rules.page_name(
+        change,
+        Serial(tables.serial),
+        (known.stamp, known.content) if known is not None else (0, ""),
+        unseen=unseen,
+        head=shown or PageHead(),
+        rows=kept,
+    )
+    is_kept = known.kept if known is not None and unseen else kept is not None
     if known is not None:
-        tables.restand(index_id, project, stamp, shown, count, content=content)
+        tables.restand(index_id, project, stamp, shown, count, content=content, kept=is_kept)
     else:
         if before is not None:
             tables.end("standings", "index_id = ? AND project = ?", (index_id, project))
-        tables.insert_standing(index_id, project, stamp, shown, count, mirrored=True, content=content)
+        tables.insert_standing(index_id, project, stamp, shown, count, mirrored=True, content=content, kept=is_kept)
     tables.count(index_id, before, holds=shown is not None)
 
 

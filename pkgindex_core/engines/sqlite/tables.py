@@ -38,6 +38,7 @@ class Held(Struct, frozen=True):
     file_count: int
     head: PageHead
     content: str
+    kept: bool
 
 
 class Tables:
@@ -58,14 +59,16 @@ class Tables:
 
     def held(self, index_id: int, project: ProjectName) -> Held | None:
         row = self.row(
-            "SELECT born, stamp, mirrored, holds, file_count, head, content FROM standings"
+            "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"
             " WHERE index_id = ? AND project = ? AND died = ?",
             (index_id, project, LIVE),
         )
         if row is None:
             return None
-        born, stamp, mirrored, holds, file_count, head, content = row
-        return Held(born, stamp, bool(mirrored), bool(holds), file_count, _head_decoder.decode(head), content)
+        born, stamp, mirrored, holds, file_count, head, content, kept = row
+        return Held(
+            born, stamp, bool(mirrored), bool(holds), file_count, _head_decoder.decode(head), content, bool(kept)
+        )
 
     def stand(
         self, index_id: int, project: ProjectName, before: Held | None, head: PageHead | None, file_count: int
@@ -86,11 +89,12 @@ class Tables:
         *,
         mirrored: bool,
         content: str = "",
+        kept: bool = False,
     ) -> None:
         self.run(
             "INSERT INTO standings"
-            " (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content, kept)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 index_id,
                 project,
@@ -103,6 +107,7 @@ class Tables:
                 head.status if head else "",
                 encode(head or PageHead()),
                 content,
+                int(kept),
             ),
         )
 
@@ -115,10 +120,11 @@ class Tables:
         file_count: int,
         *,
         content: str = "",
+        kept: bool = False,
     ) -> None:
         """Change a mirrored project's row in place."""
         self.run(
-            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?"
+            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?, kept = ?"
             " WHERE index_id = ? AND project = ? AND died = ?",
             (
                 stamp,
@@ -127,6 +133,7 @@ class Tables:
                 head.status if head else "",
                 encode(head or PageHead()),
                 content,
+                int(kept),
                 index_id,
                 project,
                 LIVE,
