@@ -62,7 +62,7 @@ def _query(ask: Ask) -> str:
 
 def _base(ask: Ask) -> str:
     """The URL that every page of this documentation begins with, as the client spells it."""
-    return f"{ask.server.origin.url(ask.request)}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
+    return f"{ask.url}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
 
 
 def _is_prepared(page: DocumentationPage) -> bool:

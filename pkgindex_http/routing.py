@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
+from pkgindex_http.requests import Ask
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from pkgindex_http.preconditions import Validators
     from pkgindex_http.replies import Reply
-    from pkgindex_http.requests import Ask
 
     Answer = Reply | web.StreamResponse
     Handler = Callable[[Ask], Awaitable[Answer]]
@@ -83,6 +83,12 @@ class Route(Struct, frozen=True):
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.path.removesuffix("[/]")[1:].split("/"))
+
+
+class RoutedAsk(Ask, kw_only=True):
+    """One request with the route that its path and method have. Handlers see the `Ask` alone."""
+
+    route: Route
 
 
 class Match(Struct, frozen=True):

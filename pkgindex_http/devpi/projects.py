@@ -37,7 +37,7 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
         ask.index,
         ask.project,
         principal=ask.principal,
-        root=ask.server.origin.url(ask.request),
+        root=ask.url,
         alone=ask.query("ignore_bases") is not None,
     )
     if form:
@@ -72,7 +72,7 @@ async def version(ask: Ask) -> Reply | web.StreamResponse:
         ask.project,
         ask.values["version"],
         principal=ask.principal,
-        root=ask.server.origin.url(ask.request),
+        root=ask.url,
     )
     return await _answered(ask, result, "versiondata", {})
 
