@@ -29,14 +29,14 @@ _PASSED_OVER: Final = frozenset({"username", "indexes", "created", "modified"})
 
 async def may_list(ask: Ask) -> None:
     """Programs are told when their credentials are wrong; a person gets the page that says where to go."""
-    if "application/json" in ask.accept:
+    if "application/json" in ask.accept.lower():
         ask.envelope = True
         ask.insist()
 
 
 async def root(ask: Ask) -> Reply:
     """All users for a program, a page for a person."""
-    if "application/json" not in ask.accept:
+    if "application/json" not in ask.accept.lower():
         return await welcome(ask)
     return document(await ask.engine.overview.users(ask.principal), "list:userconfig")
 
