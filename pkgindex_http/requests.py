@@ -45,9 +45,6 @@ class Ask(Struct, kw_only=True):
     segments: tuple[str, ...]
     principal: Principal = NOBODY
     known_index: IndexName | None = None
-    envelope: bool = False
-    """Whether the answer, an error too, is in devpi's envelope: the route's, unless the body shows what is spoken."""
-
     objection: Denied | None = None
     """What was wrong with the credentials, where the route looks at them and does not insist."""
 
@@ -69,6 +66,11 @@ class Ask(Struct, kw_only=True):
     @property
     def accept(self) -> str:
         return self.request.headers.get("Accept", "")
+
+    @property
+    def content_type(self) -> str:
+        """What the body is, without parameters."""
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
     def index(self) -> IndexName:

@@ -4,7 +4,8 @@
     /simple/{project}/                        the default index, mounted where everyone else expects it
 
 One table, read by the dispatcher, by the documentation test and by the permission test: a route cannot be added without
-saying who may use it. How a path finds its route: `routing`.
+saying who may use it. Where a path is that of two protocols, its route says here which requests speak the other one. How a path
+finds its route: `routing`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from pkgindex_http import (
     pypi_layout,
     simple,
     uploads,
+    welcome,
 )
 from pkgindex_http.devpi import (
     accounts,
     discovery,
     file_documents,
     indexes,
+    installers,
     login,
     projects,
     pushing,
@@ -36,7 +39,8 @@ from pkgindex_http.devpi import (
     releases,
     tokens,
 )
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route
+from pkgindex_http.requests import Ask
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
 
 _READ = OnIndex(Action.READ, about="index")
 _READ_PROJECT = OnIndex(Action.READ, about="project")
@@ -44,21 +48,42 @@ _READ_FILE = OnIndex(Action.READ, about="file")
 _REDIRECT = OnIndex(Action.READ, about="anything")
 """To another spelling of the URL: that says nothing of what is there."""
 _UPLOAD = Checked(Action.UPLOAD, uploads.may_upload, unread=True)
+_PUSH = OnIndex(Action.PUSH, about="anything")
 _DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _NO_XMLRPC = Public("a constant")
 _API = Glanced("says where the log-in is; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
+_ROOT = Glanced("a page that says what this is; as JSON, those users and indexes that the caller may see")
+
+
+def _wants_document(ask: Ask) -> bool:
+    return "application/json" in ask.accept.lower()
+
+
+def _names_no_form(ask: Ask) -> bool:
+    accept = ask.accept.lower()
+    return "html" not in accept and "json" not in accept
+
+
+def _is_document(ask: Ask) -> bool:
+    return ask.content_type == "application/json"
+
+
+_FILE_VARIANTS = (
+    Variant(_wants_document, file_documents.describe, envelope=True),
+    # Clients of devpi ask for `*/*` and look for a `message` in JSON when there is no file.
+    Variant(_names_no_form, files.download, envelope=True),
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/",
-        Glanced(
-            "a page that says what this is; as JSON, those users and indexes that the caller may see", accounts.may_list
-        ),
-        accounts.root,
+        _ROOT,
+        welcome.welcome,
         "a page for a person; with Accept: application/json users and indexes",
+        variants=(Variant(_wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),),
     ),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, as pypiserver's users do"),
     Route("GET", "/+live", Public("a constant"), health.live, "whether the process answers"),
@@ -202,6 +227,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         indexes.show,
         "an index: its options and projects; ?no_projects, ?v=2",
         envelope=True,
+        variants=(Variant(installers.wants_simple_pages, simple.list_for_installers),),
     ),
     Route(
         "PUT",
@@ -239,6 +265,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _READ_FILE,
         files.download,
         "a file, or with .metadata its sidecar",
+        variants=_FILE_VARIANTS,
     ),
     Route(
         "GET",
@@ -246,6 +273,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _READ_FILE,
         files.download,
         "a mirrored file whose sha256 was not known",
+        variants=_FILE_VARIANTS,
     ),
     Route(
         "PATCH",
@@ -299,14 +327,15 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         "/{user}/{index}[/]",
-        Checked(Action.UPLOAD, pushing.may_upload_or_push, unread=True),
-        pushing.upload_or_push,
+        _UPLOAD,
+        uploads.upload,
         "upload a form; a JSON document is a push",
+        variants=(Variant(_is_document, pushing.push, _PUSH, envelope=True),),
     ),
     Route(
         "PUSH",
         "/{user}/{index}[/]",
-        OnIndex(Action.PUSH, about="anything"),
+        _PUSH,
         pushing.push,
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
         envelope=True,
@@ -343,6 +372,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         projects.project,
         "a project's versions with their links; ?ignore_bases: of this index only; ?v=2; for installers the simple page",
         envelope=True,
+        variants=(Variant(installers.wants_simple_page, simple.page_for_installers),),
     ),
     Route(
         "PATCH",

@@ -27,9 +27,10 @@ from pkgindex_http.admitting import admit
 from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
-from pkgindex_http.devpi.envelope import marks, refusal
+from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
 from pkgindex_http.health import Readiness
+from pkgindex_http.marks import marks
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
@@ -146,6 +147,7 @@ class Server:
             query_string=query.partition("#")[0],
             values=match.values,
             segments=segments,
+            handler=route.handler,
             envelope=route.envelope,
         )
 
@@ -175,7 +177,7 @@ class Server:
             ask = self.locate(request, request.raw_path, request.method)
             await admit(ask)
             await check_change(ask)
-            answer = await check_read(ask, await ask.route.handler(ask))
+            answer = await check_read(ask, await ask.handler(ask))
             if request.method not in {"GET", "HEAD"} and answer.status < 300:
                 self._troubles.wrote()
             return await self._marked(answer) if ask.envelope else answer

@@ -6,6 +6,8 @@ project exists (standards SI-5).
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
@@ -70,6 +72,23 @@ async def project_list(ask: Ask) -> Reply:
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
     return _page_reply(answer, serial)
+
+
+async def list_for_installers(ask: Ask) -> Reply:
+    """The list on a path where other clients get something else, or the way to it."""
+    return _for_installers(await (add_slash if ask.segments[-1] else project_list)(ask))
+
+
+async def page_for_installers(ask: Ask) -> Reply:
+    """A project's page on a path where other clients get something else."""
+    return _for_installers(await project_page(ask))
+
+
+def _for_installers(reply: Reply) -> Reply:
+    """The answer, made private: most shared caches do not look at `Vary: User-Agent` and would hand it to devpi's client."""
+    vary = reply.headers.get("Vary", "Accept")
+    caching = reply.headers.get("Cache-Control", "no-store").replace("public", "private")
+    return replace(reply, headers={**reply.headers, "Vary": f"{vary}, User-Agent", "Cache-Control": caching})
 
 
 def _media_type(ask: Ask) -> str | NotAcceptable:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,17 +19,12 @@ from aiohttp import web
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
 from pkgindex_http.errors import retry_headers, status_of
+from pkgindex_http.marks import marks
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 from pkgindex_http.sending import StreamedResponse
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-
-API_VERSION: Final = "2"
-"""Any other makes the client give up."""
-
-_VERSION: Final = version("pkgindex")
-"""Read once: it is looked for in files."""
 
 _AT_ONCE: Final = 64 * 1024
 """Bytes up to which a value is answered whole."""
@@ -114,19 +108,6 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
         # Its users see no hint, and ours is about other ways to log in.
         text = f"{text}: devpi login USER"
     return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)
-
-
-async def marks(engine: Engine) -> dict[str, str]:
-    """The headers by which the client and replicas know what they talk to, and up to which commit."""
-    identity = await engine.uuid()
-    return {
-        "X-Devpi-Api-Version": API_VERSION,
-        "X-Devpi-Server-Version": _VERSION,
-        "X-Devpi-Uuid": identity,
-        "X-Devpi-Primary-Uuid": identity,
-        "X-Devpi-Master-Uuid": identity,
-        "X-Devpi-Serial": str(engine.store.seen()),
-    }
 
 
 def _challenge(realm: str) -> str:

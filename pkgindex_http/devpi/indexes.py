@@ -22,11 +22,11 @@ from aiohttp import web
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
-from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import CLIENT, document, marks, said
-from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
+from pkgindex_http.devpi.envelope import CLIENT, document, said
+from pkgindex_http.devpi.installers import VARY, wants_simple_pages
 from pkgindex_http.devpi.result_versions import of_devpi_7
+from pkgindex_http.marks import marks
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
@@ -47,10 +47,7 @@ def about_shown(ask: Ask) -> About:
 
 
 async def show(ask: Ask) -> Reply | web.StreamResponse:
-    """The options of an index, and its own projects unless they are not wanted; an installer gets the simple API's list."""
-    if wants_simple_pages(ask):
-        ask.envelope = False
-        return for_installers(await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask))
+    """The options of an index, and its own projects unless they are not wanted."""
     options = await ask.engine.overview.index(ask.index, ask.principal, of_devpi_7=of_devpi_7(ask))
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")

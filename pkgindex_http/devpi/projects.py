@@ -13,10 +13,9 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from pkgindex_core.services.reading.versions import VersionsDocument
-from pkgindex_http import simple
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, spliced
-from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
+from pkgindex_http.devpi.installers import VARY
 from pkgindex_http.devpi.result_versions import of_devpi_7
 from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
@@ -29,9 +28,6 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
     """Every version of a project; with `?ignore_bases=` those of this index only, with `?v=2` in devpi 7's form."""
     if ask.values["project"] != ask.project:
         return _to_normalized(ask)
-    if wants_simple_pages(ask):
-        ask.envelope = False
-        return for_installers(await simple.project_page(ask))
     form = of_devpi_7(ask)
     result = await ask.engine.versions.project(
         ask.index,

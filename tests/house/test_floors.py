@@ -58,12 +58,13 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
             "values and wire formats": "access_log bodies connections content_types credentials errors multipart origin"
-            " pasting paths preconditions push_method ranges remote_user replies sandbox sending troubles unasked"
+            " marks pasting paths preconditions push_method ranges remote_user replies sandbox sending troubles unasked"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "handlers": "authcheck documentation explanations files findlinks health project_json pypi_layout simple"
-            " uploads welcome devpi.*"
+            "native handlers": "authcheck documentation explanations files findlinks health project_json pypi_layout"
+            " simple uploads welcome",
+            "devpi's handlers": "devpi.*",
         },
         {"server": "routes server"},
         {"commands": "cli commands.*"},
@@ -269,8 +270,18 @@ def test_every_module_of_a_program_has_one_room(modules):
             "import pkgindex_http.requests",
             "from values and wire formats up to request and rout",
         ),
-        ("pkgindex_http.requests", "import pkgindex_http.simple", "from request and routing up to handlers"),
-        ("pkgindex_http.devpi.x", "from pkgindex_http.server import S", "from handlers up to server"),
+        ("pkgindex_http.requests", "import pkgindex_http.simple", "from request and routing up to native handlers"),
+        ("pkgindex_http.devpi.x", "from pkgindex_http.server import S", "from devpi's handlers up to server"),
+        (
+            "pkgindex_http.files",
+            "import pkgindex_http.devpi.x",
+            "native handlers and devpi's handlers do not know each",
+        ),
+        (
+            "pkgindex_http.devpi.x",
+            "import pkgindex_http.simple",
+            "devpi's handlers and native handlers do not know each",
+        ),
         ("pkgindex_http.server", "from pkgindex_http.commands import x", "from server up to commands"),
         (
             "pkgindex_mirror.pages",
