@@ -10,6 +10,7 @@ finds its route: `routing`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from pkgindex_core.rules.permissions import Action
@@ -70,6 +71,9 @@ def _is_document(ask: Ask) -> bool:
     return ask.content_type == "application/json"
 
 
+_devpi = partial(Route, envelope=True)
+"""A route of devpi's protocol."""
+
 _FILE_VARIANTS = (
     Variant(_wants_document, file_documents.describe, envelope=True),
     # Clients of devpi ask for `*/*` and look for a `message` in JSON when there is no file.
@@ -102,24 +106,22 @@ ROUTES: Final[tuple[Route, ...]] = (
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI",
         conditional=False,
     ),
-    Route(
+    _devpi(
         "POST",
         "/+login",
         Public("exchanges a password for a token"),
         login.login,
         "a token of ten hours for user and password",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "POST",
         "/{user}/+token-create",
         _TOKENS,
         tokens.create_token,
         "a token with restrictions, as devpi-tokens makes it",
-        envelope=True,
     ),
-    Route("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the user's tokens", envelope=True),
-    Route("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token", envelope=True),
+    _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the user's tokens"),
+    _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),
     Route(
         "GET",
         "/+explain",
@@ -127,16 +129,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),
-    Route("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good", envelope=True),
-    Route("GET", "/{user}/+api", _API, discovery.api, "the same", envelope=True),
-    Route("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index", envelope=True),
-    Route(
+    _devpi("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good"),
+    _devpi("GET", "/{user}/+api", _API, discovery.api, "the same"),
+    _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
+    _devpi(
         "GET",
         "/+status",
         Glanced("versions and serials; paths for root only", discovery.may_ask),
         discovery.status,
         "how the server is, in devpi's terms",
-        envelope=True,
     ),
     Route("GET", "/simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
@@ -185,7 +186,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
     # uv follows no redirect to a relative URL, and twine follows none.
     Route("POST", "/legacy", _UPLOAD, uploads.upload, "the same, without the slash"),
-    Route(
+    _devpi(
         "GET",
         "/{user}[/]",
         Glanced(
@@ -194,64 +195,56 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         accounts.show,
         "a user and their indexes",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PUT",
         "/{user}[/]",
         Checked(Action.USER_CREATE, accounts.may_create),
         accounts.create,
         'make a user: {"password": …, "email": …}',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}[/]",
         Checked(Action.USER_MODIFY, accounts.may_modify),
         accounts.modify,
         "change a user; their own password everybody may",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}[/]",
         Checked(Action.USER_DELETE, accounts.may_delete),
         accounts.delete,
         "remove a user with their volatile indexes",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}[/]",
         OnIndex(Action.READ, about=indexes.about_shown),
         indexes.show,
         "an index: its options and projects; ?no_projects, ?v=2",
-        envelope=True,
         variants=(Variant(installers.wants_simple_pages, simple.list_for_installers),),
     ),
-    Route(
+    _devpi(
         "PUT",
         "/{user}/{index}[/]",
         Checked(Action.INDEX_CREATE, indexes.may_create, unread=True),
         indexes.create,
         'make an index: {"bases": "root/pypi", …}',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}/{index}[/]",
         OnIndex(Action.INDEX_MODIFY, about="index"),
         indexes.modify,
         'change options: an object, or ["key=value", "key+=value", "key-=value", "key-="]; ?error_on_noop',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}[/]",
         Checked(Action.INDEX_DELETE, indexes.may_delete),
         indexes.delete,
         "remove a volatile index with all that is in it",
-        envelope=True,
     ),
     Route("GET", "/{user}/{index}/+simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/{user}/{index}/+simple/", _READ, simple.project_list, "an index: list of projects"),
@@ -283,31 +276,28 @@ ROUTES: Final[tuple[Route, ...]] = (
         'yank or unyank: {"yanked": true | false | "reason"}',
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
         _DELETE_FILE,
         file_documents.delete,
         "delete a file, documentation or a test result; ?force on a non-volatile index",
-        envelope=True,
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/+e/{a}/{filename}",
         _DELETE_FILE,
         file_documents.delete,
         "forget a mirrored file; ?force on a non-volatile index",
-        envelope=True,
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "POST",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
         Checked(Action.UPLOAD_RESULTS, file_documents.may_add_result),
         file_documents.add_result,
         "add a test result (JSON) to a file",
-        envelope=True,
         validators=files.validators,
     ),
     Route(
@@ -332,13 +322,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         "upload a form; a JSON document is a push",
         variants=(Variant(_is_document, pushing.push, _PUSH, envelope=True),),
     ),
-    Route(
+    _devpi(
         "PUSH",
         "/{user}/{index}[/]",
         _PUSH,
         pushing.push,
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
-        envelope=True,
     ),
     Route("GET", "/{user}/{index}/+findlinks[/]", _READ, findlinks.page, "every hosted file on one page"),
     Route("GET", "/{user}/{index}/{project}/json[/]", _READ_PROJECT, project_json.document, "a project in PyPI's JSON"),
@@ -365,45 +354,40 @@ ROUTES: Final[tuple[Route, ...]] = (
         "devpi-web's URL of the same page: to it",
     ),
     Route("GET", "/{user}/{index}/{project}/{version}/+d", _REDIRECT, documentation.framed, "to the front page"),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}/{project}[/]",
         _READ_PROJECT,
         projects.project,
         "a project's versions with their links; ?ignore_bases: of this index only; ?v=2; for installers the simple page",
-        envelope=True,
         variants=(Variant(installers.wants_simple_page, simple.page_for_installers),),
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}/{index}/{project}[/]",
         OnIndex(Action.INDEX_MODIFY, about="index"),
         projects.modify,
         'whether a project may come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}/{project}/{version}[/]",
         _READ_PROJECT,
         projects.version,
         "a version: metadata, files, documentation, test results",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/{project}[/]",
         Checked(Action.DELETE, releases.may_delete_project),
         releases.delete_project,
         "delete a project; ?force",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/{project}/{version}[/]",
         Checked(Action.DELETE, releases.may_delete_release),
         releases.delete_release,
         "delete a version; ?force",
-        envelope=True,
     ),
 )
