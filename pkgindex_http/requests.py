@@ -105,6 +105,12 @@ class Ask(Struct, kw_only=True):
         """The relative URL from this page to the root of the server."""
         return "../" * (len(self.segments) - 1)
 
+    @property
+    def query_suffix(self) -> str:
+        """The query as the client wrote it, with its question mark; empty without one."""
+        query = self.request.rel_url.raw_query_string
+        return f"?{query}" if query else ""
+
     def query(self, name: str) -> str | None:
         """A query parameter, or None."""
         if not self.query_string:

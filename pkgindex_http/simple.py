@@ -30,13 +30,13 @@ async def add_slash(ask: Ask) -> Reply:
         if project is None:
             raise Missing("project", last[:160])
         last = project
-    return redirect(f"{last}/{_query(ask)}")
+    return redirect(f"{last}/{ask.query_suffix}")
 
 
 async def project_page(ask: Ask) -> Reply:
     """A project's page."""
     if ask.values["project"] != ask.project:
-        return redirect(f"../{ask.project}/{_query(ask)}")
+        return redirect(f"../{ask.project}/{ask.query_suffix}")
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
@@ -139,8 +139,3 @@ def _not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:
         ask.accept,
         {"Vary": "Accept", "Cache-Control": "no-store"},
     )
-
-
-def _query(ask: Ask) -> str:
-    query = ask.request.rel_url.raw_query_string
-    return f"?{query}" if query else ""

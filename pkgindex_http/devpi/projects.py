@@ -85,5 +85,4 @@ def _to_normalized(ask: Ask) -> Reply:
     behind = ask.segments[3:]
     up = "../" * len(behind) or "./"
     path = "/".join([ask.project, *(quote(segment, safe="") for segment in behind)])
-    query = ask.request.rel_url.raw_query_string
-    return redirect(f"{up}{path}{f'?{query}' if query else ''}", status=302)
+    return redirect(f"{up}{path}{ask.query_suffix}", status=302)
