@@ -18,7 +18,7 @@ from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
-from pkgindex_http.errors import retry_headers, status_of
+from pkgindex_http.errors import challenge, retry_headers, status_of
 from pkgindex_http.marks import marks
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 from pkgindex_http.sending import StreamedResponse
@@ -81,10 +81,13 @@ def said(message: str, *, status: int = 200) -> Reply:
     return _reply({"message": message}, status)
 
 
-def failure(message: str, status: int, *, hint: str = "", realm: str = "") -> Reply:
+def failure(
+    message: str, status: int, *, hint: str = "", realm: str = "", headers: Mapping[str, str] | None = None
+) -> Reply:
     """An error in words of the handler's own; a 401 needs the `realm` of its challenge."""
-    headers = {"WWW-Authenticate": _challenge(realm)} if status == 401 else {}
-    return _reply({"message": message, "hint": hint} if hint else {"message": message}, status, headers)
+    challenges = {"WWW-Authenticate": challenge(realm)} if status == 401 else {}
+    body = {"message": message, "hint": hint} if hint else {"message": message}
+    return _reply(body, status, {**challenges, **(headers or {})})
 
 
 def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -> Reply:
@@ -95,23 +98,15 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     be logged in", while a 401 is to it an error that cannot be, or nothing at all.
     """
     status = status_of(error)
-    headers: dict[str, str] = {}
     if status == 401 and (method not in {"GET", "HEAD"} or CLIENT in agent):
         status = 403
-    if status == 401:
-        headers["WWW-Authenticate"] = _challenge(realm)
-    headers |= retry_headers(error)
     text = error.message
     if isinstance(error, Missing) and error.what in _MISSING:
         text = _MISSING[error.what].format(name=error.name)
     if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and CLIENT in agent:
         # Its users see no hint, and ours is about other ways to log in.
         text = f"{text}: devpi login USER"
-    return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)
-
-
-def _challenge(realm: str) -> str:
-    return f'Basic realm="{realm}", charset="UTF-8"'
+    return failure(text, status, hint=error.hint, realm=realm, headers=retry_headers(error))
 
 
 def _reply(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Reply:
