@@ -18,6 +18,7 @@ from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
+from pkgindex_http.bodies import read_json
 from pkgindex_http.errors import challenge, retry_headers, status_of
 from pkgindex_http.marks import marks
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 64 * 1024
 """Bytes up to which a value is answered whole."""
+_HEADERS: Final = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store"}
+_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 CLIENT: Final = "devpi-client/"
 """In the `User-Agent` of devpi's own client."""
 _MISSING: Final[Mapping[str, str]] = {
@@ -53,18 +56,31 @@ async def spliced(
 
     Nothing is promised before the value is there as a whole, or its beginning.
     """
-    headers = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}
     rest = {"type": kind, "message": message} if message else {"type": kind}
     behind = b"," + msgspec.json.encode(rest)[1:] + b"\n"
-    start = bytearray(b'{"result":')
+    start, is_all = await beginning(pieces)
+    before = b'{"result":' + start
+    if is_all:
+        return Reply(headers={**_HEADERS, **(headers or {})}, body=before + behind)
+    return await streamed(before, pieces, behind, engine, headers or {})
+
+
+async def beginning(pieces: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
+    """What is answered at once, and whether that is all."""
+    start = bytearray()
     async for piece in pieces:
         start += piece
         if len(start) > _AT_ONCE:
-            break
-    else:
-        return Reply(headers=headers, body=bytes(start) + behind)
-    body = _around(bytes(start), pieces, behind)
-    return StreamedResponse(Reply(headers={**headers, **await marks(engine)}), body, length=None)
+            return bytes(start), False
+    return bytes(start), True
+
+
+async def streamed(
+    before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes, engine: Engine, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """A document that is sent as it comes."""
+    marked = Reply(headers={**_HEADERS, **headers, **await marks(engine)})
+    return StreamedResponse(marked, _around(before, rest, behind), length=None)
 
 
 async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes) -> AsyncIterator[bytes]:
@@ -74,6 +90,14 @@ async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: byte
         async for piece in rest:
             yield piece
         yield behind
+
+
+async def options_given(request: web.BaseRequest, kind: str) -> dict[str, Any] | list[Any]:
+    """The options that a client sends: an object or a list of changes. A whole answer of this `kind` that is sent back is unpacked."""
+    given: Any = await read_json(request, _OBJECT_OR_LIST)
+    if isinstance(given, dict) and given.get("type") == kind and isinstance(given.get("result"), dict):
+        given = given["result"]
+    return given  # type: ignore[no-any-return]  # decoded as one of the two
 
 
 def said(message: str, *, status: int = 200) -> Reply:

@@ -6,22 +6,18 @@ that is, by spelling only, whether or not there is such a project.
 
 from __future__ import annotations
 
-from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from pkgindex_core.services.reading.versions import VersionsDocument
-from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import document, spliced
+from pkgindex_http.devpi.envelope import document, options_given, spliced
 from pkgindex_http.devpi.installers import VARY
 from pkgindex_http.devpi.result_versions import of_devpi_7
 from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.unasked import unasked_headers, unknown_message
-
-_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 
 
 async def project(ask: Ask) -> Reply | web.StreamResponse:
@@ -46,13 +42,10 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
 
 async def modify(ask: Ask) -> Reply:
     """Change the options of a project as devpi 7 does: an object, or a list of changes as for an index."""
-    given: Any = await read_json(ask.request, _OBJECT_OR_LIST)
-    if isinstance(given, dict) and given.get("type") == "projectconfig" and isinstance(given.get("result"), dict):
-        given = given["result"]
     result = await ask.engine.project_options.modify(
         ask.index,
         ask.project,
-        given,
+        await options_given(ask.request, "projectconfig"),
         principal=ask.principal,
         must_change=ask.query("error_on_noop") is not None,
     )
