@@ -14,14 +14,18 @@ from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.access_log import WHO
 from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.requests import Ask
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public, RoutedAsk
 
 _SIDECAR = ".metadata"
 _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 
 
-async def admit(ask: Ask, permission: Permission) -> None:
-    """Identify the principal and check the permission. Nothing of the index is looked at before; raises what the client is told."""
+async def admit(ask: RoutedAsk) -> None:
+    """Identify the principal, choose who answers and check the permission. Nothing of the index is looked at before.
+
+    Raises what the client is told.
+    """
+    permission = ask.route.permission
     if isinstance(permission, Public):
         return
     try:
@@ -32,6 +36,15 @@ async def admit(ask: Ask, permission: Permission) -> None:
         ask.objection = error
         ask.principal = await ask.engine.identity.identify(None)
     ask.request[WHO] = ask.principal.label if ask.principal.name else ""
+    variant = next((each for each in ask.route.variants if each.when(ask)), None)
+    if variant is not None and variant.permission is not None:
+        permission, ask.envelope = variant.permission, variant.envelope
+    await _check(ask, permission)
+    if variant is not None:
+        ask.handler, ask.envelope = variant.handler, variant.envelope
+
+
+async def _check(ask: Ask, permission: Permission) -> None:
     match permission:
         case OnIndex():
             await _require(ask, permission)
@@ -64,7 +77,7 @@ async def _identify(ask: Ask) -> Principal:
     vouches for somebody.
     """
     headers = ask.request.headers
-    vouched = ask.server.remote_users.principal(ask.request)
+    vouched = ask.vouched
     if vouched is None or presents_token(headers):
         return await ask.engine.identity.identify(read_credentials(headers))
     return ask.engine.identity.at_home(vouched)

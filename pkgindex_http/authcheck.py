@@ -18,7 +18,6 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
-from pkgindex_http.admitting import admit
 from pkgindex_http.errors import MethodNotAllowed
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.replies import Reply, text_reply
@@ -30,27 +29,14 @@ async def authcheck(ask: Ask) -> Reply:
     original = ask.request.headers.get("X-Original-URI")
     if not original:
         raise Refused("there is no X-Original-URI", hint="proxy_set_header X-Original-URI $request_uri;")
+    method = ask.request.headers.get("X-Original-Method", "").upper()
     try:
-        about = _located(ask, original, ask.request.headers.get("X-Original-Method", "").upper())
-        await admit(about, about.route.permission)
+        await ask.judge(ask.request, _below(ask, origin_form(original)), method)
     except Conflict:
         pass  # it may, and the server will say why it cannot
     except (Missing, Refused, MethodNotAllowed) as error:
         raise Denied("this is not permitted", anonymous=False) from error
     return text_reply("permitted", headers={"Cache-Control": "no-store"})
-
-
-def _located(ask: Ask, original: str, method: str) -> Ask:
-    target = _below(ask, origin_form(original))
-    if method:
-        return ask.server.locate(ask.request, target, method)
-    try:
-        return ask.server.locate(ask.request, target, "GET")
-    except Missing:
-        try:
-            return ask.server.locate(ask.request, target, "")
-        except MethodNotAllowed as other:
-            return ask.server.locate(ask.request, target, other.allowed[0])
 
 
 def _below(ask: Ask, target: str) -> str:

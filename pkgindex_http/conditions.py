@@ -11,7 +11,7 @@ from pkgindex_http.errors import PreconditionFailed
 from pkgindex_http.preconditions import Validators, failed_change, failed_read, is_conditional
 from pkgindex_http.ranges import unix_seconds
 from pkgindex_http.replies import Reply
-from pkgindex_http.requests import Ask
+from pkgindex_http.routing import RoutedAsk
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _READS = frozenset({"GET", "HEAD"})
 
 
-async def check_change(ask: Ask) -> None:
+async def check_change(ask: RoutedAsk) -> None:
     """Refuse a change whose precondition does not hold. Nothing of its body was asked for yet."""
     headers = ask.request.headers
     if ask.request.method in _READS or not is_conditional(headers):
@@ -31,7 +31,7 @@ async def check_change(ask: Ask) -> None:
         raise _failure(failed, validators)
 
 
-async def check_read(ask: Ask, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
+async def check_read(ask: RoutedAsk, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
     """The answer to a GET or HEAD, or 412: only answers that are what was asked for have a precondition (RFC 9110 13.2.1)."""
     headers = ask.request.headers
     if ask.request.method not in _READS or not ask.route.conditional or not is_conditional(headers):

@@ -45,24 +45,19 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
 
 async def add_slash(ask: Ask) -> Reply:
     """To the same directory with a slash behind it, which relative links need."""
-    return redirect(f"{quote(ask.segments[-1], safe='+')}/{_query(ask)}", status=302)
+    return redirect(f"{quote(ask.segments[-1], safe='+')}/{ask.query_suffix}", status=302)
 
 
 async def framed(ask: Ask) -> Reply:
     """devpi-web's URL for a page in a frame: to the page itself."""
     rest = ask.segments[5:]
     place = "/".join(quote(segment) for segment in rest)
-    return redirect(f"{'../' * len(rest)}+doc/{place}{_query(ask)}", status=302)
-
-
-def _query(ask: Ask) -> str:
-    query = ask.request.rel_url.raw_query_string
-    return f"?{query}" if query else ""
+    return redirect(f"{'../' * len(rest)}+doc/{place}{ask.query_suffix}", status=302)
 
 
 def _base(ask: Ask) -> str:
     """The URL that every page of this documentation begins with, as the client spells it."""
-    return f"{ask.server.origin.url(ask.request)}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
+    return f"{ask.url}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
 
 
 def _is_prepared(page: DocumentationPage) -> bool:

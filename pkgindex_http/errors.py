@@ -105,6 +105,11 @@ def status_of(error: PkgIndexError) -> int:
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
 
 
+def challenge(realm: str) -> str:
+    """What a 401 asks for."""
+    return f'Basic realm="{realm}", charset="UTF-8"'
+
+
 def retry_headers(error: PkgIndexError) -> dict[str, str]:
     """When to ask again. Whatever an engine says, an installer is not kept waiting for long: pip waits five times, without a word."""
     if not isinstance(error, Unavailable) or error.retry_after is None:
@@ -120,7 +125,7 @@ def error_reply(
     status = status_of(error) if status is None else status
     headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 401:
-        headers["WWW-Authenticate"] = f'Basic realm="{realm}", charset="UTF-8"'
+        headers["WWW-Authenticate"] = challenge(realm)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     if status == 415:
@@ -154,22 +159,20 @@ def problem_reply(
             document["hint"] = hint
         if len(problems) > 1:
             document["errors"] = list(details)
-        body = msgspec.json.encode(document) + b"\n"
-        return Reply(
-            status=status,
-            headers={"Content-Type": "application/problem+json", **SECURITY_HEADERS, **headers},
-            body=body,
-        )
-    if "text/html" in accept:
+        kind, body = "application/problem+json", msgspec.json.encode(document) + b"\n"
+    elif "text/html" in accept:
         lines = "".join(f"<p>{html.escape(problem)}</p>\n" for problem in details)
         advice = f"<p><em>{html.escape(hint)}</em></p>\n" if hint else ""
-        text = (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{status} {html.escape(title)}</title></head>\n'
-            f"<body>\n<h1>{html.escape(title)}</h1>\n{lines}{advice}</body>\n</html>\n"
+        kind, body = (
+            HTML,
+            (
+                f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{status} {html.escape(title)}</title></head>\n'
+                f"<body>\n<h1>{html.escape(title)}</h1>\n{lines}{advice}</body>\n</html>\n"
+            ).encode(),
         )
-        return Reply(status=status, headers={"Content-Type": HTML, **SECURITY_HEADERS, **headers}, body=text.encode())
-    text = "\n".join(problems) + (f"\n{hint}\n" if hint else "\n")
-    return Reply(status=status, headers={"Content-Type": TEXT, **SECURITY_HEADERS, **headers}, body=text.encode())
+    else:
+        kind, body = TEXT, "\n".join([*problems, *([hint] if hint else []), ""]).encode()
+    return Reply(status=status, headers={"Content-Type": kind, **SECURITY_HEADERS, **headers}, body=body)
 
 
 def _title(error: PkgIndexError, status: int) -> str:

@@ -30,4 +30,4 @@ def _meant(ask: Ask) -> tuple[IndexName, ProjectName]:
     if not project:
         raise Refused("which project is to be explained?", hint="add ?project=NAME, and &index=USER/INDEX if need be")
     named = ask.query("index")
-    return parse_index_name(named) if named else ask.server.default_index, parse_project_name(project)
+    return parse_index_name(named) if named else ask.default_index, parse_project_name(project)

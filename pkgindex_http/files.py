@@ -18,7 +18,6 @@ from pkgindex_core.protocols import SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.reading.files import ArrivingFile, ElsewhereFile, StoredFile
 from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi import file_documents
 from pkgindex_http.preconditions import Validators
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
@@ -35,11 +34,6 @@ class _Yank(msgspec.Struct, forbid_unknown_fields=True):
 
 async def download(ask: Ask) -> Reply | web.StreamResponse:
     """A file, or with `.metadata` behind its name the core metadata of a wheel (PEP 658)."""
-    accept = ask.accept.lower()
-    if "application/json" in accept:
-        return await file_documents.describe(ask)
-    # Clients of devpi ask for `*/*` and look for a `message` in JSON when there is no file.
-    ask.envelope = "html" not in accept and "json" not in accept
     filename = ask.values["filename"]
     sidecar = filename.endswith(_SIDECAR)
     found = await ask.engine.files.open(

@@ -5,12 +5,65 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import PkgIndexError, Unavailable
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
 
 _ANSWER_SECONDS: Final = 0.9
 """What each part may take: whoever balances load waits two seconds at most."""
+_PROBE_SECONDS: Final = 5.0
+_PROBE_BYTES: Final = 256 * 1024
+
+
+class Readiness:
+    """Knows which parts of one server work."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.stopping = False
+        self._engine = engine
+        self._probed = 0.0
+        self._probes: SingleFlight[PkgIndexError | None] = SingleFlight()
+        self._probe: Flight[PkgIndexError | None] | None = None
+
+    async def parts(self) -> dict[str, bool]:
+        """Whether the server is `stopping`, and whether each store answers in time."""
+        parts = {"stopping": self.stopping, "index_store": True, "blob_store": True}
+        for part, question in (("index_store", self._engine.store.head), ("blob_store", self._blob_probe)):
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await question()
+            except (PkgIndexError, TimeoutError):
+                parts[part] = False
+        return parts
+
+    async def _blob_probe(self) -> None:
+        """Write and read a blob, so that a full or read-only disk is seen before an upload is.
+
+        At most every few seconds, one at a time and whatever came of it: everybody may ask, and a disk in trouble needs no more
+        writes.
+        """
+        now = self._engine.clock.monotonic()
+        if self._probe is None or (self._probe.done and now - self._probed >= _PROBE_SECONDS):
+            self._probed = now
+            self._probe = self._probes.join("", self._probe_blobs)
+        failure = await self._probe.result()
+        if failure is not None:
+            raise Unavailable(failure.message, hint=failure.hint)
+
+    async def _probe_blobs(self) -> PkgIndexError | None:
+        blobs = self._engine.blobs
+        try:
+            async with blobs.stage() as stage:  # new bytes need room; equal ones that are kept already do not
+                await stage.write(bytes(_PROBE_BYTES))
+                await stage.flush()
+            probe = await blobs.put(b"pkgindex readiness probe\n")
+            if await blobs.stat(probe.sha256) is None:
+                return Unavailable("the blob store lost what was just written")
+        except PkgIndexError as error:
+            return error
+        return None
 
 
 async def live(ask: Ask) -> Reply:  # noqa: ARG001 - handlers have one signature
@@ -20,12 +73,6 @@ async def live(ask: Ask) -> Reply:  # noqa: ARG001 - handlers have one signature
 
 async def ready(ask: Ask) -> Reply:
     """Whether this server should get requests: 503 while it stops, or when a store does not answer."""
-    parts = {"stopping": ask.server.stopping, "index_store": True, "blob_store": True}
-    for part, question in (("index_store", ask.engine.store.head), ("blob_store", ask.server.blob_probe)):
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await question()
-        except (PkgIndexError, TimeoutError):
-            parts[part] = False
+    parts = await ask.readiness()
     good = parts["index_store"] and parts["blob_store"] and not parts["stopping"]
     return json_reply({"ready": good, **parts}, status=200 if good else 503, headers={"Cache-Control": "no-store"})

@@ -31,7 +31,7 @@ async def _document(ask: Ask, *, packages: bool) -> Reply:
         ask.project,
         ask.values.get("version"),
         principal=ask.principal,
-        root=f"{ask.server.origin.url(ask.request)}/",
+        root=f"{ask.url}/",
         packages=packages,
     )
     headers = {

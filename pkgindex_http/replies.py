@@ -78,10 +78,6 @@ class WholeResponse(web.StreamResponse):
         if self._req is not None:
             await self._req.protocol._drain_helper()
 
-    @property
-    def body_length(self) -> int:
-        return self._body_length
-
 
 def head_bytes(reply: Reply, *, keep_alive: bool, version: Any, length: int | None = None) -> bytes:
     """Status line and headers. `length` overrides the body's; a 304 and a 204 have none."""

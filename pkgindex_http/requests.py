@@ -1,11 +1,12 @@
 """One request as the handlers see it: who asks, for which index, and everything they need to answer.
 
-Handlers know this and the engine's services; they do not look at aiohttp's request except for bodies.
+Handlers know this and the engine's services; they do not look at aiohttp's request except for bodies. The server and the
+table of routes stand above this module: the server fills an `Ask` in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,16 +21,23 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from pkgindex_core.engine import Engine
-    from pkgindex_http.routing import Route
-    from pkgindex_http.server import Server
+    from pkgindex_http.origin import Origin
+    from pkgindex_http.remote_user import RemoteUsers
 
 
 class Ask(Struct, kw_only=True):
     """One request on its way to an answer."""
 
-    server: Server
+    engine: Engine
+    default_index: IndexName
+    origin: Origin
+    remote_users: RemoteUsers
+    readiness: Callable[[], Awaitable[Mapping[str, bool]]]
+    """Says of each part of the server whether it works, and whether the server is `stopping`."""
+    judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]
+    """Raises what a request for another target and method is refused with before its handler is called. Without a method (`""`) the
+    target is judged as a page, or else by what can be done to it."""
     request: web.BaseRequest
-    route: Route
     query_string: str
     """The query of the URL that is asked for, or asked about."""
     values: Mapping[str, str]
@@ -37,9 +45,6 @@ class Ask(Struct, kw_only=True):
     segments: tuple[str, ...]
     principal: Principal = NOBODY
     known_index: IndexName | None = None
-    envelope: bool = False
-    """Whether the answer, an error too, is in devpi's envelope: the route's, unless the body shows what is spoken."""
-
     objection: Denied | None = None
     """What was wrong with the credentials, where the route looks at them and does not insist."""
 
@@ -49,12 +54,23 @@ class Ask(Struct, kw_only=True):
             raise self.objection
 
     @property
-    def engine(self) -> Engine:
-        return self.server.engine
+    def url(self) -> str:
+        """The URL of the server's root as the client reaches it, without a slash at the end."""
+        return self.origin.url(self.request)
+
+    @property
+    def vouched(self) -> Principal | None:
+        """The user whom a trusted proxy names."""
+        return self.remote_users.principal(self.request)
 
     @property
     def accept(self) -> str:
         return self.request.headers.get("Accept", "")
+
+    @property
+    def content_type(self) -> str:
+        """What the body is, without parameters."""
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
     def index(self) -> IndexName:
@@ -62,7 +78,7 @@ class Ask(Struct, kw_only=True):
         if self.known_index is not None:
             return self.known_index
         if "index" not in self.values:
-            return self.server.default_index
+            return self.default_index
         name = index_name_or_none(self.values["user"], self.values["index"])
         if name is None:
             raise Missing("index", f"{self.values['user']}/{self.values['index']}"[:160])
@@ -88,6 +104,12 @@ class Ask(Struct, kw_only=True):
     def root(self) -> str:
         """The relative URL from this page to the root of the server."""
         return "../" * (len(self.segments) - 1)
+
+    @property
+    def query_suffix(self) -> str:
+        """The query as the client wrote it, with its question mark; empty without one."""
+        query = self.request.rel_url.raw_query_string
+        return f"?{query}" if query else ""
 
     def query(self, name: str) -> str | None:
         """A query parameter, or None."""

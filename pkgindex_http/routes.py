@@ -4,11 +4,13 @@
     /simple/{project}/                        the default index, mounted where everyone else expects it
 
 One table, read by the dispatcher, by the documentation test and by the permission test: a route cannot be added without
-saying who may use it. How a path finds its route: `routing`.
+saying who may use it. Where a path is that of two protocols, its route says here which requests speak the other one. How a path
+finds its route: `routing`.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from pkgindex_core.rules.permissions import Action
@@ -23,12 +25,14 @@ from pkgindex_http import (
     pypi_layout,
     simple,
     uploads,
+    welcome,
 )
 from pkgindex_http.devpi import (
     accounts,
     discovery,
     file_documents,
     indexes,
+    installers,
     login,
     projects,
     pushing,
@@ -36,7 +40,8 @@ from pkgindex_http.devpi import (
     releases,
     tokens,
 )
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route
+from pkgindex_http.requests import Ask
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
 
 _READ = OnIndex(Action.READ, about="index")
 _READ_PROJECT = OnIndex(Action.READ, about="project")
@@ -44,21 +49,45 @@ _READ_FILE = OnIndex(Action.READ, about="file")
 _REDIRECT = OnIndex(Action.READ, about="anything")
 """To another spelling of the URL: that says nothing of what is there."""
 _UPLOAD = Checked(Action.UPLOAD, uploads.may_upload, unread=True)
+_PUSH = OnIndex(Action.PUSH, about="anything")
 _DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _NO_XMLRPC = Public("a constant")
 _API = Glanced("says where the log-in is; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
+_ROOT = Glanced("a page that says what this is; as JSON, those users and indexes that the caller may see")
+
+
+def _wants_document(ask: Ask) -> bool:
+    return "application/json" in ask.accept.lower()
+
+
+def _names_no_form(ask: Ask) -> bool:
+    accept = ask.accept.lower()
+    return "html" not in accept and "json" not in accept
+
+
+def _is_document(ask: Ask) -> bool:
+    return ask.content_type == "application/json"
+
+
+_devpi = partial(Route, envelope=True)
+"""A route of devpi's protocol."""
+
+_FILE_VARIANTS = (
+    Variant(_wants_document, file_documents.describe, envelope=True),
+    # Clients of devpi ask for `*/*` and look for a `message` in JSON when there is no file.
+    Variant(_names_no_form, files.download, envelope=True),
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET",
         "/",
-        Glanced(
-            "a page that says what this is; as JSON, those users and indexes that the caller may see", accounts.may_list
-        ),
-        accounts.root,
+        _ROOT,
+        welcome.welcome,
         "a page for a person; with Accept: application/json users and indexes",
+        variants=(Variant(_wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),),
     ),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, as pypiserver's users do"),
     Route("GET", "/+live", Public("a constant"), health.live, "whether the process answers"),
@@ -77,24 +106,22 @@ ROUTES: Final[tuple[Route, ...]] = (
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI",
         conditional=False,
     ),
-    Route(
+    _devpi(
         "POST",
         "/+login",
         Public("exchanges a password for a token"),
         login.login,
         "a token of ten hours for user and password",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "POST",
         "/{user}/+token-create",
         _TOKENS,
         tokens.create_token,
         "a token with restrictions, as devpi-tokens makes it",
-        envelope=True,
     ),
-    Route("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the user's tokens", envelope=True),
-    Route("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token", envelope=True),
+    _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the user's tokens"),
+    _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),
     Route(
         "GET",
         "/+explain",
@@ -102,16 +129,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         explanations.explain,
         "why a page shows what it shows: ?project=NAME[&index=USER/INDEX]",
     ),
-    Route("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good", envelope=True),
-    Route("GET", "/{user}/+api", _API, discovery.api, "the same", envelope=True),
-    Route("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index", envelope=True),
-    Route(
+    _devpi("GET", "/+api", _API, discovery.api, "where things are, and whether credentials are good"),
+    _devpi("GET", "/{user}/+api", _API, discovery.api, "the same"),
+    _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
+    _devpi(
         "GET",
         "/+status",
         Glanced("versions and serials; paths for root only", discovery.may_ask),
         discovery.status,
         "how the server is, in devpi's terms",
-        envelope=True,
     ),
     Route("GET", "/simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
@@ -160,7 +186,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, PyPI's path"),
     # uv follows no redirect to a relative URL, and twine follows none.
     Route("POST", "/legacy", _UPLOAD, uploads.upload, "the same, without the slash"),
-    Route(
+    _devpi(
         "GET",
         "/{user}[/]",
         Glanced(
@@ -169,63 +195,56 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         accounts.show,
         "a user and their indexes",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PUT",
         "/{user}[/]",
         Checked(Action.USER_CREATE, accounts.may_create),
         accounts.create,
         'make a user: {"password": …, "email": …}',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}[/]",
         Checked(Action.USER_MODIFY, accounts.may_modify),
         accounts.modify,
         "change a user; their own password everybody may",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}[/]",
         Checked(Action.USER_DELETE, accounts.may_delete),
         accounts.delete,
         "remove a user with their volatile indexes",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}[/]",
         OnIndex(Action.READ, about=indexes.about_shown),
         indexes.show,
         "an index: its options and projects; ?no_projects, ?v=2",
-        envelope=True,
+        variants=(Variant(installers.wants_simple_pages, simple.list_for_installers),),
     ),
-    Route(
+    _devpi(
         "PUT",
         "/{user}/{index}[/]",
         Checked(Action.INDEX_CREATE, indexes.may_create, unread=True),
         indexes.create,
         'make an index: {"bases": "root/pypi", …}',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}/{index}[/]",
         OnIndex(Action.INDEX_MODIFY, about="index"),
         indexes.modify,
         'change options: an object, or ["key=value", "key+=value", "key-=value", "key-="]; ?error_on_noop',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}[/]",
         Checked(Action.INDEX_DELETE, indexes.may_delete),
         indexes.delete,
         "remove a volatile index with all that is in it",
-        envelope=True,
     ),
     Route("GET", "/{user}/{index}/+simple", _REDIRECT, simple.add_slash, "to the list of projects"),
     Route("GET", "/{user}/{index}/+simple/", _READ, simple.project_list, "an index: list of projects"),
@@ -239,6 +258,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _READ_FILE,
         files.download,
         "a file, or with .metadata its sidecar",
+        variants=_FILE_VARIANTS,
     ),
     Route(
         "GET",
@@ -246,6 +266,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _READ_FILE,
         files.download,
         "a mirrored file whose sha256 was not known",
+        variants=_FILE_VARIANTS,
     ),
     Route(
         "PATCH",
@@ -255,31 +276,28 @@ ROUTES: Final[tuple[Route, ...]] = (
         'yank or unyank: {"yanked": true | false | "reason"}',
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
         _DELETE_FILE,
         file_documents.delete,
         "delete a file, documentation or a test result; ?force on a non-volatile index",
-        envelope=True,
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/+e/{a}/{filename}",
         _DELETE_FILE,
         file_documents.delete,
         "forget a mirrored file; ?force on a non-volatile index",
-        envelope=True,
         validators=files.validators,
     ),
-    Route(
+    _devpi(
         "POST",
         "/{user}/{index}/+f/{a}/{b}/{filename}",
         Checked(Action.UPLOAD_RESULTS, file_documents.may_add_result),
         file_documents.add_result,
         "add a test result (JSON) to a file",
-        envelope=True,
         validators=files.validators,
     ),
     Route(
@@ -299,17 +317,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "POST",
         "/{user}/{index}[/]",
-        Checked(Action.UPLOAD, pushing.may_upload_or_push, unread=True),
-        pushing.upload_or_push,
+        _UPLOAD,
+        uploads.upload,
         "upload a form; a JSON document is a push",
+        variants=(Variant(_is_document, pushing.push, _PUSH, envelope=True),),
     ),
-    Route(
+    _devpi(
         "PUSH",
         "/{user}/{index}[/]",
-        OnIndex(Action.PUSH, about="anything"),
+        _PUSH,
         pushing.push,
         'push a release to another index: {"name": …, "version": …, "targetindex": …}',
-        envelope=True,
     ),
     Route("GET", "/{user}/{index}/+findlinks[/]", _READ, findlinks.page, "every hosted file on one page"),
     Route("GET", "/{user}/{index}/{project}/json[/]", _READ_PROJECT, project_json.document, "a project in PyPI's JSON"),
@@ -336,44 +354,40 @@ ROUTES: Final[tuple[Route, ...]] = (
         "devpi-web's URL of the same page: to it",
     ),
     Route("GET", "/{user}/{index}/{project}/{version}/+d", _REDIRECT, documentation.framed, "to the front page"),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}/{project}[/]",
         _READ_PROJECT,
         projects.project,
         "a project's versions with their links; ?ignore_bases: of this index only; ?v=2; for installers the simple page",
-        envelope=True,
+        variants=(Variant(installers.wants_simple_page, simple.page_for_installers),),
     ),
-    Route(
+    _devpi(
         "PATCH",
         "/{user}/{index}/{project}[/]",
         OnIndex(Action.INDEX_MODIFY, about="index"),
         projects.modify,
         'whether a project may come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop',
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "GET",
         "/{user}/{index}/{project}/{version}[/]",
         _READ_PROJECT,
         projects.version,
         "a version: metadata, files, documentation, test results",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/{project}[/]",
         Checked(Action.DELETE, releases.may_delete_project),
         releases.delete_project,
         "delete a project; ?force",
-        envelope=True,
     ),
-    Route(
+    _devpi(
         "DELETE",
         "/{user}/{index}/{project}/{version}[/]",
         Checked(Action.DELETE, releases.may_delete_release),
         releases.delete_release,
         "delete a version; ?force",
-        envelope=True,
     ),
 )

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
+from pkgindex_http.requests import Ask
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from pkgindex_http.preconditions import Validators
     from pkgindex_http.replies import Reply
-    from pkgindex_http.requests import Ask
 
     Answer = Reply | web.StreamResponse
     Handler = Callable[[Ask], Awaitable[Answer]]
@@ -63,6 +63,16 @@ class Glanced(Struct, frozen=True):
 Permission = Public | OnIndex | Checked | Glanced
 
 
+class Variant(Struct, frozen=True):
+    """What answers in the place of a route's handler when the request is of another form, such as that of another protocol."""
+
+    when: Callable[[Ask], bool]
+    handler: Handler
+    permission: Permission | None = None
+    """The route's without one of its own; what that refuses is told as the route tells it."""
+    envelope: bool = False
+
+
 class Route(Struct, frozen=True):
     """One method on one path."""
 
@@ -79,10 +89,21 @@ class Route(Struct, frozen=True):
     """Whether the preconditions of a request are about this answer, and not about what a proxy has been asked for."""
     envelope: bool = False
     """Whether answers and errors are in devpi's envelope (see `devpi.envelope`)."""
+    variants: tuple[Variant, ...] = ()
+    """The first one that fits answers; the route itself does when none fits."""
 
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.path.removesuffix("[/]")[1:].split("/"))
+
+
+class RoutedAsk(Ask, kw_only=True):
+    """One request with the route that its path and method have. Handlers see the `Ask` alone."""
+
+    route: Route
+    handler: Handler
+    envelope: bool
+    """These two are the route's until a variant takes over."""
 
 
 class Match(Struct, frozen=True):

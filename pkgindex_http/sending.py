@@ -68,7 +68,9 @@ class FileResponse(web.StreamResponse):
         except ConnectionError:
             raise
         except OSError as error:  # nothing was promised yet
-            self._refuse(request, transport, error)
+            failure = storage_failure(error, "reading a file")
+            _log.warning("%s: %s", failure, error)
+            _refuse(self, request, transport, failure)
             return None
         self._eof_sent = True
         if small is not None:
@@ -85,24 +87,10 @@ class FileResponse(web.StreamResponse):
     async def _open(self) -> int:
         return await asyncio.get_running_loop().run_in_executor(self._workers, os.open, self._path, os.O_RDONLY)
 
-    def _refuse(self, request: web.BaseRequest, transport: Any, error: OSError) -> None:
-        """Answer that the file cannot be read now, instead of it."""
-        failure = storage_failure(error, "reading a file")
-        _log.warning("%s: %s", failure, error)
-        reply = error_reply(failure, request.headers.get("Accept", ""))
-        self.set_status(reply.status)
-        self._eof_sent = True
-        transport.write(head_bytes(reply, keep_alive=bool(self._keep_alive), version=request.version) + reply.body)
-        self._body_length = len(reply.body)
-
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
         """Everything was written."""
         if self._req is not None:
             await self._req.protocol._drain_helper()
-
-    @property
-    def body_length(self) -> int:
-        return self._body_length
 
     async def _send(self, request: web.BaseRequest, transport: Any, descriptor: int, span: Span) -> None:
         raw = transport.get_extra_info("socket")
@@ -171,7 +159,7 @@ class StreamedResponse(web.StreamResponse):
                 await self._hand_over(request, data)
         except PkgIndexError as error:
             if not self.prepared and request.transport is not None:
-                self._refuse(request, request.transport, error)
+                _refuse(self, request, request.transport, error)
                 return None
             _log.warning("a download broke off: %s", error)
             _cut(request)
@@ -198,14 +186,17 @@ class StreamedResponse(web.StreamResponse):
             _cut(request)
             raise ConnectionResetError("the client stopped reading") from None
 
-    def _refuse(self, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
-        reply = error_reply(error, request.headers.get("Accept", ""))
-        self._req = request
-        self._keep_alive = request.keep_alive and self.keep_alive is not False
-        self.set_status(reply.status)
-        self._eof_sent = True
-        transport.write(head_bytes(reply, keep_alive=bool(self._keep_alive), version=request.version) + reply.body)
-        self._body_length = len(reply.body)
+
+def _refuse(response: web.StreamResponse, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
+    """Answer an error instead of a body of which nothing was sent yet."""
+    reply = error_reply(error, request.headers.get("Accept", ""))
+    response._req = request
+    response._keep_alive = request.keep_alive and response.keep_alive is not False
+    response.set_status(reply.status)
+    response._eof_sent = True
+    head = head_bytes(reply, keep_alive=bool(response._keep_alive), version=request.version)
+    transport.write(head + reply.body)
+    response._body_length = len(reply.body)
 
 
 def _cut(request: web.BaseRequest) -> None:

@@ -21,30 +21,28 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.storage_failures import storage_failure
-from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.admitting import admit
 from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
-from pkgindex_http.devpi.envelope import marks, refusal
+from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
+from pkgindex_http.health import Readiness
+from pkgindex_http.marks import marks
 from pkgindex_http.origin import Origin
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replies import Reply, WholeResponse
-from pkgindex_http.requests import Ask
 from pkgindex_http.routes import ROUTES
-from pkgindex_http.routing import RouteTable
+from pkgindex_http.routing import RoutedAsk, RouteTable
 from pkgindex_http.troubles import Troubles
 
 logger = logging.getLogger("pkgindex.http")
 
 HEADER_LIMIT = 16_384
 """Bytes of one header line, and of all of them together about twice that."""
-_PROBE_SECONDS = 5.0
-_PROBE_BYTES = 256 * 1024
 _CUT_SECONDS = 0.5
 """What requests that were cut have for cleaning up."""
 
@@ -58,12 +56,9 @@ class Server:
         self.default_index = parse_index_name(settings.default_index)
         self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
         self.remote_users = RemoteUsers(settings, self.origin)
-        self.stopping = False
+        self.readiness = Readiness(engine)
         self.routes = RouteTable(ROUTES)
         self._troubles = Troubles(engine.clock, logger)
-        self._probed = 0.0
-        self._probes: SingleFlight[PkgIndexError | None] = SingleFlight()
-        self._probe: Flight[PkgIndexError | None] | None = None
         self._runner: web.ServerRunner | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -79,34 +74,6 @@ class Server:
         if close:
             answer.force_close()
         return answer
-
-    async def blob_probe(self) -> None:
-        """Write and read a blob, so that a full or read-only disk is seen before an upload is.
-
-        At most every few seconds, one at a time and whatever came of it: everybody may ask, and a disk in trouble needs no more
-        writes.
-        """
-        now = self.engine.clock.monotonic()
-        if self._probe is None or (self._probe.done and now - self._probed >= _PROBE_SECONDS):
-            self._probed = now
-            self._probe = self._probes.join("", self._probe_blobs)
-        failure = await self._probe.result()
-        if failure is not None:
-            raise Unavailable(failure.message, hint=failure.hint)
-
-    async def _probe_blobs(self) -> PkgIndexError | None:
-        try:
-            async with (
-                self.engine.blobs.stage() as stage
-            ):  # new bytes need room; equal ones that are kept already do not
-                await stage.write(bytes(_PROBE_BYTES))
-                await stage.flush()
-            probe = await self.engine.blobs.put(b"pkgindex readiness probe\n")
-            if await self.engine.blobs.stat(probe.sha256) is None:
-                return Unavailable("the blob store lost what was just written")
-        except PkgIndexError as error:
-            return error
-        return None
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Listen; return the addresses (port 0 picks a free one)."""
@@ -129,6 +96,11 @@ class Server:
         return [(str(address[0]), int(address[1])) for address in self._runner.addresses]
 
     @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self.readiness.stopping
+
+    @property
     def busy(self) -> int:
         """How many connections have a request that is not answered yet."""
         server = self._runner.server if self._runner is not None else None
@@ -136,7 +108,7 @@ class Server:
 
     async def stop(self) -> None:
         """Stop gracefully: readiness says so at once, nobody new is let in, requests under way finish."""
-        self.stopping = True
+        self.readiness.stopping = True
         if self._runner is None:
             return
         for site in list(self._runner.sites):
@@ -145,7 +117,7 @@ class Server:
             await self._runner.server.drain(self.engine.settings.shutdown_timeout)
         await self._runner.cleanup()
 
-    def locate(self, request: web.BaseRequest, target: str, method: str) -> Ask:
+    def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
         """What a request target means; `Missing` when it is no URL of ours. The path decides alone, never a header."""
         path, _, query = origin_form(target).partition("?")
         segments = split_path(path)
@@ -163,18 +135,37 @@ class Server:
             raise Denied(
                 "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
             )
-        return Ask(
-            server=self,
+        return RoutedAsk(
+            engine=self.engine,
+            default_index=self.default_index,
+            origin=self.origin,
+            remote_users=self.remote_users,
+            readiness=self.readiness.parts,
+            judge=self.judge,
             request=request,
             route=route,
             query_string=query.partition("#")[0],
             values=match.values,
             segments=segments,
+            handler=route.handler,
             envelope=route.envelope,
         )
 
+    async def judge(self, request: web.BaseRequest, target: str, method: str) -> None:
+        """Raise what a request for this target is refused with before its handler is called. Without a method it is GET, or what there is."""
+        try:
+            ask = self.locate(request, target, method or "GET")
+        except Missing:
+            if method:
+                raise
+            try:
+                ask = self.locate(request, target, "")
+            except MethodNotAllowed as other:
+                ask = self.locate(request, target, other.allowed[0])
+        await admit(ask)
+
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
-        ask: Ask | None = None
+        ask: RoutedAsk | None = None
         try:
             request[CLIENT] = self.origin.client(request)
             if request.version < HttpVersion10:
@@ -184,9 +175,9 @@ class Server:
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
                 raise Refused("the request must have one Host header (RFC 9112 3.2)")
             ask = self.locate(request, request.raw_path, request.method)
-            await admit(ask, ask.route.permission)
+            await admit(ask)
             await check_change(ask)
-            answer = await check_read(ask, await ask.route.handler(ask))
+            answer = await check_read(ask, await ask.handler(ask))
             if request.method not in {"GET", "HEAD"} and answer.status < 300:
                 self._troubles.wrote()
             return await self._marked(answer) if ask.envelope else answer
@@ -219,7 +210,12 @@ class Server:
         return replace(answer, headers={**answer.headers, **await marks(self.engine)})
 
     async def _failure(
-        self, error: PkgIndexError, request: web.BaseRequest, ask: Ask | None, *, cause: BaseException | None = None
+        self,
+        error: PkgIndexError,
+        request: web.BaseRequest,
+        ask: RoutedAsk | None,
+        *,
+        cause: BaseException | None = None,
     ) -> Reply | web.StreamResponse:
         """Tell the client what is wrong, and the log what the client is not told: the cause of what is the server's trouble."""
         cause = cause or error.__cause__

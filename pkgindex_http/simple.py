@@ -6,6 +6,8 @@ project exists.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
@@ -28,13 +30,13 @@ async def add_slash(ask: Ask) -> Reply:
         if project is None:
             raise Missing("project", last[:160])
         last = project
-    return redirect(f"{last}/{_query(ask)}")
+    return redirect(f"{last}/{ask.query_suffix}")
 
 
 async def project_page(ask: Ask) -> Reply:
     """A project's page."""
     if ask.values["project"] != ask.project:
-        return redirect(f"../{ask.project}/{_query(ask)}")
+        return redirect(f"../{ask.project}/{ask.query_suffix}")
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
@@ -70,6 +72,23 @@ async def project_list(ask: Ask) -> Reply:
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
     return _page_reply(answer, serial)
+
+
+async def list_for_installers(ask: Ask) -> Reply:
+    """The list on a path where other clients get something else, or the way to it."""
+    return _for_installers(await (add_slash if ask.segments[-1] else project_list)(ask))
+
+
+async def page_for_installers(ask: Ask) -> Reply:
+    """A project's page on a path where other clients get something else."""
+    return _for_installers(await project_page(ask))
+
+
+def _for_installers(reply: Reply) -> Reply:
+    """The answer, made private: most shared caches do not look at `Vary: User-Agent` and would hand it to devpi's client."""
+    vary = reply.headers.get("Vary", "Accept")
+    caching = reply.headers.get("Cache-Control", "no-store").replace("public", "private")
+    return replace(reply, headers={**reply.headers, "Vary": f"{vary}, User-Agent", "Cache-Control": caching})
 
 
 def _media_type(ask: Ask) -> str | NotAcceptable:
@@ -120,8 +139,3 @@ def _not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:
         ask.accept,
         {"Vary": "Accept", "Cache-Control": "no-store"},
     )
-
-
-def _query(ask: Ask) -> str:
-    query = ask.request.rel_url.raw_query_string
-    return f"?{query}" if query else ""

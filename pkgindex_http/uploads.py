@@ -15,8 +15,8 @@ from pkgindex_core.services.writing.file_uploads import Published
 from pkgindex_core.services.writing.receiving import UploadLimits
 from pkgindex_core.services.writing.uploads import UploadOutcome
 from pkgindex_http.bodies import chunks, read_bytes
-from pkgindex_http.devpi.envelope import marks
 from pkgindex_http.errors import BodyStalled, error_reply
+from pkgindex_http.marks import marks
 from pkgindex_http.multipart import FormReader, PartHead
 from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
@@ -76,7 +76,7 @@ async def _receive(ask: Ask) -> UploadOutcome:
             if value is not None:
                 incoming.field(name, value)
 
-        if content_type(ask) == _FIELDS_ONLY:
+        if ask.content_type == _FIELDS_ONLY:
             for name, value in await _fields(ask, incoming.limits):
                 incoming.field(name, value)
             return await incoming.finish()
@@ -94,11 +94,6 @@ async def _receive(ask: Ask) -> UploadOutcome:
         )
         await reader.run(field=incoming.field, begin_file=begin_file, file_data=incoming.write)
         return await incoming.finish()
-
-
-def content_type(ask: Ask) -> str:
-    """What the body is, without parameters."""
-    return ask.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 async def _fields(ask: Ask, limits: UploadLimits) -> list[tuple[str, str]]:

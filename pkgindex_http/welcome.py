@@ -49,8 +49,8 @@ async def welcome(ask: Ask) -> Reply:
         for _, config in sorted(tree.indexes.items())
         if permits(ask.principal, Action.READ, index=config, some_project=True)
     ]
-    readable.sort(key=lambda config: config.name != ask.server.default_index)
-    lines = "\n".join(lines_to_paste(ask.server.origin.url(ask.request)))
+    readable.sort(key=lambda config: config.name != ask.default_index)
+    lines = "\n".join(lines_to_paste(ask.url))
     body = (
         f"<p>This is a Python package index. Point your tools at it:</p>\n<pre>\n{html.escape(lines)}\n</pre>\n"
         + _section("Packages of our own", (_index(config) for config in readable if not config.mirrored))

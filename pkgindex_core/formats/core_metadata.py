@@ -15,56 +15,13 @@ import re
 from msgspec import Struct
 
 from pkgindex_core.formats import metadata_fields
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import Findings, Unusual
-
-__all__ = ["CoreMetadata", "check_metadata", "normalized_label", "read_metadata"]
 
 HEADER_LIMIT = 20_000
 """Header lines that are read; beyond, an upload is refused. The most that was ever seen has some thousand."""
 DESCRIPTION_LIMIT = 10 * 1024 * 1024
 """Bytes of a description in an upload."""
-
-
-class CoreMetadata(Struct, frozen=True, kw_only=True):
-    """The fields of core metadata that this index knows; empty means that the field is not there.
-
-    Of fields that may stand once the first one counts. `UNKNOWN`, which old build tools wrote for nothing, is nothing.
-    """
-
-    metadata_version: str = ""
-    name: str = ""
-    """As spelled."""
-    version: str = ""
-    summary: str = ""
-    description: str = ""
-    description_content_type: str = ""
-    keywords: tuple[str, ...] = ()
-    home_page: str = ""
-    download_url: str = ""
-    author: str = ""
-    author_email: str = ""
-    maintainer: str = ""
-    maintainer_email: str = ""
-    license: str = ""
-    license_expression: str = ""
-    license_files: tuple[str, ...] = ()
-    classifiers: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ()
-    supported_platforms: tuple[str, ...] = ()
-    requires_python: str = ""
-    requires_dist: tuple[str, ...] = ()
-    requires_external: tuple[str, ...] = ()
-    provides_extra: tuple[str, ...] = ()
-    provides_dist: tuple[str, ...] = ()
-    obsoletes_dist: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    provides: tuple[str, ...] = ()
-    obsoletes: tuple[str, ...] = ()
-    project_urls: tuple[tuple[str, str], ...] = ()
-    """(label, URL) in order."""
-    dynamic: tuple[str, ...] = ()
-    import_names: tuple[str, ...] = ()
-    import_namespaces: tuple[str, ...] = ()
 
 
 def read_metadata(data: bytes) -> CoreMetadata:

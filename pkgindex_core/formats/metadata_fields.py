@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.licenses import canonicalize_license_expression
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import Findings, Unusual, UploadRules
 from pkgindex_core.formats.versions import LEGACY_MARKS, is_pep440
 from pkgindex_core.names import normalized_or_none
-
-if TYPE_CHECKING:
-    from pkgindex_core.formats.core_metadata import CoreMetadata
 
 # 2.0 was withdrawn, although setuptools wrote it for a while; 2.6 is PEP 808.
 VERSIONS = ("1.0", "1.1", "1.2", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6")

@@ -20,8 +20,9 @@ from pkgindex_core.digests import HEX_LENGTHS
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats import metadata_fields, version_documents
 from pkgindex_core.formats.archives import Inspection
-from pkgindex_core.formats.core_metadata import CoreMetadata, check_metadata
+from pkgindex_core.formats.core_metadata import check_metadata
 from pkgindex_core.formats.filenames import UploadKind, UploadName
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import PYPI, Findings, Unusual, UploadRules
 from pkgindex_core.formats.versions import is_pep440, same_version
 from pkgindex_core.names import ProjectName, normalized_or_none

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pkgindex_core.formats.core_metadata import CoreMetadata
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import Findings, Unusual
 from pkgindex_core.formats.versions import LEGACY_MARKS, is_pep440
 from pkgindex_core.names import normalized_or_none

@@ -20,24 +20,14 @@ from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
-from pkgindex_http.welcome import welcome
 
 _TEXTS: Final = ("email", "title", "description")
 _CHANGEABLE: Final = frozenset({*_TEXTS, "custom_data", "password"})
 _PASSED_OVER: Final = frozenset({"username", "indexes", "created", "modified"})
 
 
-async def may_list(ask: Ask) -> None:
-    """Programs are told when their credentials are wrong; a person gets the page that says where to go."""
-    if "application/json" in ask.accept:
-        ask.envelope = True
-        ask.insist()
-
-
-async def root(ask: Ask) -> Reply:
-    """All users for a program, a page for a person."""
-    if "application/json" not in ask.accept:
-        return await welcome(ask)
+async def list_users(ask: Ask) -> Reply:
+    """Every user whom one may see."""
     return document(await ask.engine.overview.users(ask.principal), "list:userconfig")
 
 

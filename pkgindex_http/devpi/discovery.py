@@ -30,8 +30,7 @@ async def may_locate(ask: Ask) -> None:
 
 async def api(ask: Ask) -> Reply:
     """Where things are, and whether the credentials are good."""
-    url = ask.server.origin.url(ask.request)
-    principal = ask.principal
+    url, principal = ask.url, ask.principal
     answer: dict[str, Any] = {
         "login": f"{url}/+login",
         "authstatus": ["noauth", "", []] if principal.name is None else ["ok", principal.name, list(principal.groups)],

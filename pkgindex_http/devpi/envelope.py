@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,21 +18,19 @@ from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
-from pkgindex_http.errors import retry_headers, status_of
+from pkgindex_http.bodies import read_json
+from pkgindex_http.errors import challenge, retry_headers, status_of
+from pkgindex_http.marks import marks
 from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
 from pkgindex_http.sending import StreamedResponse
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
 
-API_VERSION: Final = "2"
-"""Any other makes the client give up."""
-
-_VERSION: Final = version("pkgindex")
-"""Read once: it is looked for in files."""
-
 _AT_ONCE: Final = 64 * 1024
 """Bytes up to which a value is answered whole."""
+_HEADERS: Final = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store"}
+_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 CLIENT: Final = "devpi-client/"
 """In the `User-Agent` of devpi's own client."""
 _MISSING: Final[Mapping[str, str]] = {
@@ -59,18 +56,31 @@ async def spliced(
 
     Nothing is promised before the value is there as a whole, or its beginning.
     """
-    headers = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})}
     rest = {"type": kind, "message": message} if message else {"type": kind}
     behind = b"," + msgspec.json.encode(rest)[1:] + b"\n"
-    start = bytearray(b'{"result":')
+    start, is_all = await beginning(pieces)
+    before = b'{"result":' + start
+    if is_all:
+        return Reply(headers={**_HEADERS, **(headers or {})}, body=before + behind)
+    return await streamed(before, pieces, behind, engine, headers or {})
+
+
+async def beginning(pieces: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
+    """What is answered at once, and whether that is all."""
+    start = bytearray()
     async for piece in pieces:
         start += piece
         if len(start) > _AT_ONCE:
-            break
-    else:
-        return Reply(headers=headers, body=bytes(start) + behind)
-    body = _around(bytes(start), pieces, behind)
-    return StreamedResponse(Reply(headers={**headers, **await marks(engine)}), body, length=None)
+            return bytes(start), False
+    return bytes(start), True
+
+
+async def streamed(
+    before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes, engine: Engine, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """A document that is sent as it comes."""
+    marked = Reply(headers={**_HEADERS, **headers, **await marks(engine)})
+    return StreamedResponse(marked, _around(before, rest, behind), length=None)
 
 
 async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes) -> AsyncIterator[bytes]:
@@ -82,15 +92,26 @@ async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: byte
         yield behind
 
 
+async def options_given(request: web.BaseRequest, kind: str) -> dict[str, Any] | list[Any]:
+    """The options that a client sends: an object or a list of changes. A whole answer of this `kind` that is sent back is unpacked."""
+    given: Any = await read_json(request, _OBJECT_OR_LIST)
+    if isinstance(given, dict) and given.get("type") == kind and isinstance(given.get("result"), dict):
+        given = given["result"]
+    return given  # type: ignore[no-any-return]  # decoded as one of the two
+
+
 def said(message: str, *, status: int = 200) -> Reply:
     """An answer that is only words."""
     return _reply({"message": message}, status)
 
 
-def failure(message: str, status: int, *, hint: str = "", realm: str = "") -> Reply:
+def failure(
+    message: str, status: int, *, hint: str = "", realm: str = "", headers: Mapping[str, str] | None = None
+) -> Reply:
     """An error in words of the handler's own; a 401 needs the `realm` of its challenge."""
-    headers = {"WWW-Authenticate": _challenge(realm)} if status == 401 else {}
-    return _reply({"message": message, "hint": hint} if hint else {"message": message}, status, headers)
+    challenges = {"WWW-Authenticate": challenge(realm)} if status == 401 else {}
+    body = {"message": message, "hint": hint} if hint else {"message": message}
+    return _reply(body, status, {**challenges, **(headers or {})})
 
 
 def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -> Reply:
@@ -101,36 +122,15 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     be logged in", while a 401 is to it an error that cannot be, or nothing at all.
     """
     status = status_of(error)
-    headers: dict[str, str] = {}
     if status == 401 and (method not in {"GET", "HEAD"} or CLIENT in agent):
         status = 403
-    if status == 401:
-        headers["WWW-Authenticate"] = _challenge(realm)
-    headers |= retry_headers(error)
     text = error.message
     if isinstance(error, Missing) and error.what in _MISSING:
         text = _MISSING[error.what].format(name=error.name)
     if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and CLIENT in agent:
         # Its users see no hint, and ours is about other ways to log in.
         text = f"{text}: devpi login USER"
-    return _reply({"message": text, "hint": error.hint} if error.hint else {"message": text}, status, headers)
-
-
-async def marks(engine: Engine) -> dict[str, str]:
-    """The headers by which the client and replicas know what they talk to, and up to which commit."""
-    identity = await engine.uuid()
-    return {
-        "X-Devpi-Api-Version": API_VERSION,
-        "X-Devpi-Server-Version": _VERSION,
-        "X-Devpi-Uuid": identity,
-        "X-Devpi-Primary-Uuid": identity,
-        "X-Devpi-Master-Uuid": identity,
-        "X-Devpi-Serial": str(engine.store.seen()),
-    }
-
-
-def _challenge(realm: str) -> str:
-    return f'Basic realm="{realm}", charset="UTF-8"'
+    return failure(text, status, hint=error.hint, realm=realm, headers=retry_headers(error))
 
 
 def _reply(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Reply:

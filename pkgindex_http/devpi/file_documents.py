@@ -20,7 +20,6 @@ _SIDECAR: Final = ".metadata"
 
 async def describe(ask: Ask) -> Reply:
     """What is known of a file, without its bytes."""
-    ask.envelope = True
     filename = ask.values["filename"].removesuffix(_SIDECAR)
     found = await ask.engine.files.describe(ask.index, ask.pinned, filename, principal=ask.principal)
     file = found.file

@@ -12,9 +12,7 @@ upstream has: they are sent as they come out of the store. `?v=2` shows options 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -22,21 +20,15 @@ from aiohttp import web
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
-from pkgindex_http import simple
-from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import CLIENT, document, marks, said
-from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
+from pkgindex_http.devpi.envelope import CLIENT, beginning, document, options_given, said, streamed
+from pkgindex_http.devpi.installers import VARY, wants_simple_pages
 from pkgindex_http.devpi.result_versions import of_devpi_7
-from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply
+from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
-from pkgindex_http.sending import StreamedResponse
 from pkgindex_http.unasked import unasked_headers, unknown_message
 
 _log = logging.getLogger(__name__)
-_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
-_AT_ONCE = 64 * 1024
-"""Bytes of names up to which a list is answered whole."""
 
 
 def about_shown(ask: Ask) -> About:
@@ -47,10 +39,7 @@ def about_shown(ask: Ask) -> About:
 
 
 async def show(ask: Ask) -> Reply | web.StreamResponse:
-    """The options of an index, and its own projects unless they are not wanted; an installer gets the simple API's list."""
-    if wants_simple_pages(ask):
-        ask.envelope = False
-        return for_installers(await simple.add_slash(ask) if ask.segments[-1] else await simple.project_list(ask))
+    """The options of an index, and its own projects unless they are not wanted."""
     options = await ask.engine.overview.index(ask.index, ask.principal, of_devpi_7=of_devpi_7(ask))
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")
@@ -62,18 +51,13 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
             raise names.unknown  # `devpi list` prints the projects and no message: it would say that there are none
         unknown = [(ask.index, names.unknown.message)]
     headers = {"Vary": VARY, **unasked_headers(stale, unknown)}
-    start = bytearray()
-    async for piece in names.pieces:
-        start += piece
-        if len(start) > _AT_ONCE:
-            break
-    else:
-        found = options if unknown else {**options, "projects": msgspec.Raw(bytes(start))}
+    start, is_all = await beginning(names.pieces)
+    if is_all:
+        found = options if unknown else {**options, "projects": msgspec.Raw(start)}
         reply = document(found, "indexconfig", message=unknown_message(unknown))
         return msgspec.structs.replace(reply, headers={**reply.headers, **headers})
-    headers |= {"Content-Type": JSON, "Cache-Control": "no-store", **SECURITY_HEADERS, **await marks(ask.engine)}
-    body = _around(options, bytes(start), names.pieces)
-    return StreamedResponse(Reply(headers=headers), body, length=None)
+    before = b'{"result":' + msgspec.json.encode(options)[:-1] + b',"projects":' + start
+    return await streamed(before, names.pieces, b'},"type":"indexconfig"}\n', ask.engine, headers)
 
 
 async def may_create(ask: Ask) -> None:
@@ -84,7 +68,7 @@ async def may_create(ask: Ask) -> None:
 async def create(ask: Ask) -> Reply:
     """Make an index."""
     form = of_devpi_7(ask)
-    given = await _options(ask)
+    given = await options_given(ask.request, "indexconfig")
     if isinstance(given, list):
         raise Refused("an index is made from an object of options, not from a list")
     made = await ask.engine.indexes.create(_name(ask), given, principal=ask.principal)
@@ -94,7 +78,7 @@ async def create(ask: Ask) -> Reply:
 async def modify(ask: Ask) -> Reply:
     """Change some options of an index."""
     form = of_devpi_7(ask)
-    given = await _options(ask)
+    given = await options_given(ask.request, "indexconfig")
     changed = await ask.engine.indexes.modify(
         ask.index,
         given,
@@ -129,20 +113,3 @@ async def delete(ask: Ask) -> Reply:
 def _name(ask: Ask) -> str:
     """A name that no index has yet, and perhaps none can have."""
     return f"{ask.values['user']}/{ask.values['index']}"
-
-
-async def _options(ask: Ask) -> dict[str, Any] | list[Any]:
-    """The options as they were sent; a whole answer that is sent back is unpacked."""
-    given: Any = await read_json(ask.request, _OBJECT_OR_LIST)
-    if isinstance(given, dict) and given.get("type") == "indexconfig" and isinstance(given.get("result"), dict):
-        given = given["result"]
-    return given  # type: ignore[no-any-return]  # decoded as one of the two
-
-
-async def _around(options: dict[str, Any], start: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """The envelope around a list of projects that is still on its way."""
-    async with aclosing(rest):
-        yield b'{"result":' + msgspec.json.encode(options)[:-1] + b',"projects":' + start
-        async for piece in rest:
-            yield piece
-        yield b'},"type":"indexconfig"}\n'

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec.structs import replace
-
+from pkgindex_core.names import normalized_or_none
 from pkgindex_core.rules.negotiation import JSON_V1
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
 VARY: Final = "Accept, User-Agent"
@@ -31,11 +29,7 @@ def wants_simple_pages(ask: Ask) -> bool:
     return JSON_V1 in headers.get("Accept", "").lower() or is_installer(headers.get("User-Agent", ""))
 
 
-def for_installers(reply: Reply) -> Reply:
-    """A simple page, or a redirect to one, on a path where other clients get something else.
-
-    It is private: a shared cache that does not look at `Vary: User-Agent` (most leave it out of their keys) would hand it to devpi's client.
-    """
-    vary = reply.headers.get("Vary", "Accept")
-    caching = reply.headers.get("Cache-Control", "no-store").replace("public", "private")
-    return replace(reply, headers={**reply.headers, "Vary": f"{vary}, User-Agent", "Cache-Control": caching})
+def wants_simple_page(ask: Ask) -> bool:
+    """The same for a project. A name that is not normalised is sent to the one that is, whoever asks."""
+    named = ask.values["project"]
+    return normalized_or_none(named) == named and wants_simple_pages(ask)

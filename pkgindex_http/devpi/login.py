@@ -25,7 +25,7 @@ async def login(ask: Ask) -> Reply:
         missing = isinstance(error.__cause__, msgspec.ValidationError)
         text = "no user/password specified" if missing else "could not decode json"
         return failure(f"Bad request: {text}", 400, hint=error.message)
-    vouched = ask.server.remote_users.principal(ask.request)
+    vouched = ask.vouched
     if vouched is not None and vouched.name == asked.user:
         # The proxy in front has seen more than a password.
         token = await ask.engine.tokens.issue_login(vouched)

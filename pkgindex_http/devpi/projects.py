@@ -6,38 +6,30 @@ that is, by spelling only, whether or not there is such a project.
 
 from __future__ import annotations
 
-from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from pkgindex_core.services.reading.versions import VersionsDocument
-from pkgindex_http import simple
-from pkgindex_http.bodies import read_json
-from pkgindex_http.devpi.envelope import document, spliced
-from pkgindex_http.devpi.installers import VARY, for_installers, wants_simple_pages
+from pkgindex_http.devpi.envelope import document, options_given, spliced
+from pkgindex_http.devpi.installers import VARY
 from pkgindex_http.devpi.result_versions import of_devpi_7
 from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.unasked import unasked_headers, unknown_message
-
-_OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 
 
 async def project(ask: Ask) -> Reply | web.StreamResponse:
     """Every version of a project; with `?ignore_bases=` those of this index only, with `?v=2` in devpi 7's form."""
     if ask.values["project"] != ask.project:
         return _to_normalized(ask)
-    if wants_simple_pages(ask):
-        ask.envelope = False
-        return for_installers(await simple.project_page(ask))
     form = of_devpi_7(ask)
     result = await ask.engine.versions.project(
         ask.index,
         ask.project,
         principal=ask.principal,
-        root=ask.server.origin.url(ask.request),
+        root=ask.url,
         alone=ask.query("ignore_bases") is not None,
     )
     if form:
@@ -50,13 +42,10 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
 
 async def modify(ask: Ask) -> Reply:
     """Change the options of a project as devpi 7 does: an object, or a list of changes as for an index."""
-    given: Any = await read_json(ask.request, _OBJECT_OR_LIST)
-    if isinstance(given, dict) and given.get("type") == "projectconfig" and isinstance(given.get("result"), dict):
-        given = given["result"]
     result = await ask.engine.project_options.modify(
         ask.index,
         ask.project,
-        given,
+        await options_given(ask.request, "projectconfig"),
         principal=ask.principal,
         must_change=ask.query("error_on_noop") is not None,
     )
@@ -72,7 +61,7 @@ async def version(ask: Ask) -> Reply | web.StreamResponse:
         ask.project,
         ask.values["version"],
         principal=ask.principal,
-        root=ask.server.origin.url(ask.request),
+        root=ask.url,
     )
     return await _answered(ask, result, "versiondata", {})
 
@@ -89,5 +78,4 @@ def _to_normalized(ask: Ask) -> Reply:
     behind = ask.segments[3:]
     up = "../" * len(behind) or "./"
     path = "/".join([ask.project, *(quote(segment, safe="") for segment in behind)])
-    query = ask.request.rel_url.raw_query_string
-    return redirect(f"{up}{path}{f'?{query}' if query else ''}", status=302)
+    return redirect(f"{up}{path}{ask.query_suffix}", status=302)

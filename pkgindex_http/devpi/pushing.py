@@ -21,11 +21,8 @@ from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Delivery, Destination
-from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Moved
 from pkgindex_core.services.moving.promotion import NotAdmittedError, Promoted
-from pkgindex_http import uploads
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure
 from pkgindex_http.replies import Reply
@@ -53,21 +50,6 @@ _EXCEPTIONS = {"register": "register", "file": "release upload", "documentation"
 _RETIRED = 410
 """PyPI's answer to registering and to documentation, which it has given up. devpi's client takes it for no failure."""
 _ABROAD = frozenset({"posturl", "username", "password", "register_project"})
-
-
-async def may_upload_or_push(ask: Ask) -> None:
-    """The type of the body says which of the two it is."""
-    if uploads.content_type(ask) != "application/json":
-        await uploads.may_upload(ask)
-        return
-    ask.envelope = True
-    # What somebody may not read looks like what does not exist, whatever the body says.
-    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.PUSH, some_project=True)
-
-
-async def upload_or_push(ask: Ask) -> Reply:
-    """POST: a form is an upload, JSON is a push."""
-    return await (push if uploads.content_type(ask) == "application/json" else uploads.upload)(ask)
 
 
 async def push(ask: Ask) -> Reply:

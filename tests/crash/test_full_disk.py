@@ -119,12 +119,12 @@ async def test_readiness_sees_a_full_disk(serve: Serve, mount: Mount) -> None:
     async with serve(data=disk / "data", store="", blobs="") as served:
         assert (await ask(served.address, "/+ready")).status == 200
         fill(disk, left=0)
-        served.server._probed = float("-inf")  # what was seen is believed for a few seconds
+        served.server.readiness._probed = float("-inf")  # what was seen is believed for a few seconds
         assert (await ask(served.address, "/+ready")).status == 503
         (disk / "ballast").unlink()
         # A disk in trouble is not written to for everybody who asks: what came of the last probe is believed as long.
         assert (await ask(served.address, "/+ready")).status == 503
-        served.server._probed = float("-inf")
+        served.server.readiness._probed = float("-inf")
         assert (await ask(served.address, "/+ready")).status == 200
 
 

@@ -2,6 +2,8 @@
 
 The rules and formats stand one step above the roles, not below them: a role's values (`Verdict`, `MergedPage`) are
 declared beside the role and are what a rule returns. All of it is ground: no I/O, no `async`.
+
+The programs have floors inside (`INSIDE`). What a mirror reads of a stranger is ground too.
 """
 
 from __future__ import annotations
@@ -50,6 +52,37 @@ FLOORS = {
 }
 """Every module has its floor; `.*` stands for a package with all that is in it. The first line that fits counts."""
 
+READERS = "readers of what strangers sent"
+
+INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
+    "pkgindex_http": (
+        {
+            "values and wire formats": "access_log bodies connections content_types credentials errors multipart origin"
+            " marks pasting paths preconditions push_method ranges remote_user replies sandbox sending troubles unasked"
+        },
+        {"request and routing": "admitting conditions requests routing"},
+        {
+            "native handlers": "authcheck documentation explanations files findlinks health project_json pypi_layout"
+            " simple uploads welcome",
+            "devpi's handlers": "devpi.*",
+        },
+        {"server": "routes server"},
+        {"commands": "cli commands.*"},
+    ),
+    "pkgindex_mirror": (
+        {
+            READERS: "bodies breaker differences file_piles html_pages json_pieces markup name_lists notices page_fields"
+            " pages plain_pages retry settings upload_forms urls zip_parts"
+        },
+        {"client": "addresses strangers upstream"},
+        {"refreshing": "base_urls checks cold_files fetching refreshing refreshing_names sidecars"},
+        {"source": "readthrough", "sending abroad": "publishing webhooks"},
+        {"plugin": "plugin"},
+        {"commands": "cli probe"},
+    ),
+}
+"""The floors inside a program, the lowest first, each with its rooms. Two rooms of one floor do not know each other."""
+
 STRANGERS = (
     {"pkgindex_core.engines.*", "pkgindex_core.services.*"},
     {"pkgindex_http.*", "pkgindex_mirror.*"},
@@ -85,6 +118,7 @@ THIRD_PARTY = {
 
 IMPURE = frozenset(
     {
+        "aiohttp",
         "asyncio",
         "concurrent",
         "http",
@@ -109,6 +143,32 @@ def matches(module: str, pattern: str) -> bool:
 def room(module: str) -> str | None:
     """The line of the table a module belongs to."""
     return next((pattern for pattern in FLOORS if matches(module, pattern)), None)
+
+
+def inside(module: str) -> tuple[int, str] | None:
+    """The floor and the room of a module in its program; None for a module that is in none."""
+    program, _, name = module.partition(".")
+    for floor, rooms in enumerate(INSIDE.get(program, ())):
+        for title, patterns in rooms.items():
+            if any(matches(name, pattern) for pattern in patterns.split()):
+                return floor, title
+    return None
+
+
+def wrong_inside(module: str, target: str) -> str:
+    """What is wrong with an import from one room of a program into another; empty when nothing is."""
+    here, there = inside(module), inside(target)
+    if here is None or there is None or module.partition(".")[0] != target.partition(".")[0] or here == there:
+        return ""
+    if here[0] == there[0]:
+        return f"{here[1]} and {there[1]} do not know each other"
+    return f"from {here[1]} up to {there[1]}" if here[0] < there[0] else ""
+
+
+def is_ground(module: str) -> bool:
+    """Whether a module does no I/O."""
+    place = inside(module)
+    return FLOORS[room(module) or ""] <= PURE if place is None else place[1] == READERS
 
 
 def imports(name: str, tree: ast.Module, known: frozenset[str]) -> Iterator[tuple[str, int]]:
@@ -143,14 +203,16 @@ def violations(trees: Mapping[str, ast.Module]) -> list[str]:
                     found.append(f"{place} imports {target}: from floor {FLOORS[here]} up to floor {FLOORS[there]}")
                 elif here != there and any({here, there} <= strangers for strangers in STRANGERS):
                     found.append(f"{place} imports {target}: {here} and {there} do not know each other")
+                elif wrong := wrong_inside(module, target):
+                    found.append(f"{place} imports {target}: {wrong}")
+            elif top in IMPURE and is_ground(module) and module != "pkgindex_core.hookspecs":
+                found.append(f"{place} imports {target}: the ground does no I/O")
             elif top in THIRD_PARTY:
                 if not any(matches(module, pattern) for pattern in THIRD_PARTY[top]):
                     found.append(f"{place} imports {target}, which belongs to {', '.join(THIRD_PARTY[top])}")
             elif top not in sys.stdlib_module_names:
                 found.append(f"{place} imports {target}: say in {__name__}.THIRD_PARTY who may")
-            elif top in IMPURE and FLOORS[here] <= PURE and module != "pkgindex_core.hookspecs":
-                found.append(f"{place} imports {target}: the ground does no I/O")
-        if here in {"pkgindex_core.rules.*", "pkgindex_core.formats.*"} or FLOORS[here] == NOUNS:
+        if is_ground(module) and FLOORS[here] != ROLES and module != "pkgindex_core.hookspecs":
             found += [
                 f"{module}:{node.lineno} is async: the ground never waits"
                 for node in ast.walk(tree)
@@ -166,6 +228,20 @@ def test_every_import_goes_downwards(modules):
 
 def test_every_line_of_the_table_is_needed(modules):
     assert {room(module.name) for module in modules} == set(FLOORS)
+
+
+def test_every_module_of_a_program_has_one_room(modules):
+    named = [
+        f"{program}.{pattern}"
+        for program, floors in INSIDE.items()
+        for rooms in floors
+        for patterns in rooms.values()
+        for pattern in patterns.split()
+    ]
+    for module in modules:
+        if room(module.name) in {f"{program}.*" for program in INSIDE} and module.name not in INSIDE:
+            assert sum(matches(module.name, pattern) for pattern in named) == 1, module.name
+    assert all(any(matches(module.name, pattern) for module in modules) for pattern in named)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +265,37 @@ def test_every_line_of_the_table_is_needed(modules):
         ("pkgindex_core.rules.lineage", "import asyncio", "the ground does no I/O"),
         ("pkgindex_core.formats.x", "async def f(): ...", "the ground never waits"),
         ("pkgindex_core.brand_new", "", "has no floor"),
+        (
+            "pkgindex_http.replies",
+            "import pkgindex_http.requests",
+            "from values and wire formats up to request and rout",
+        ),
+        ("pkgindex_http.requests", "import pkgindex_http.simple", "from request and routing up to native handlers"),
+        ("pkgindex_http.devpi.x", "from pkgindex_http.server import S", "from devpi's handlers up to server"),
+        (
+            "pkgindex_http.files",
+            "import pkgindex_http.devpi.x",
+            "native handlers and devpi's handlers do not know each",
+        ),
+        (
+            "pkgindex_http.devpi.x",
+            "import pkgindex_http.simple",
+            "devpi's handlers and native handlers do not know each",
+        ),
+        ("pkgindex_http.server", "from pkgindex_http.commands import x", "from server up to commands"),
+        (
+            "pkgindex_mirror.pages",
+            "import pkgindex_mirror.upstream",
+            "from readers of what strangers sent up to client",
+        ),
+        ("pkgindex_mirror.refreshing", "import pkgindex_mirror.readthrough", "from refreshing up to source"),
+        (
+            "pkgindex_mirror.webhooks",
+            "import pkgindex_mirror.readthrough",
+            "sending abroad and source do not know each",
+        ),
+        ("pkgindex_mirror.pages", "import aiohttp", "the ground does no I/O"),
+        ("pkgindex_mirror.urls", "async def f(): ...", "the ground never waits"),
         ("pkgindex_core.names", "import pkgindex_core.no_such_module", "nowhere in the table"),
     ],
 )
@@ -208,6 +315,8 @@ def test_a_wrong_import_is_noticed(module: str, source: str, complaint: str):
         ("pkgindex_core.engines.sqlite.x", "import apsw\nimport sqlite3"),
         ("pkgindex_mirror.testing.x", "import pkgindex_core.testing.wheels\nimport pkgindex_mirror.upstream"),
         ("pkgindex_mirror.x", "import aiohttp\nfrom pkgindex_core.engine import Engine"),
+        ("pkgindex_mirror.plugin", "import pkgindex_mirror.readthrough\nimport pkgindex_mirror.webhooks"),
+        ("pkgindex_http.devpi.x", "import pkgindex_http.devpi.y\nimport pkgindex_http.replies"),
     ],
 )
 def test_a_right_import_is_let_pass(module: str, source: str):

@@ -246,3 +246,9 @@ async def test_a_refusal_does_not_tell_whether_a_detail_was_guessed(serve: Serve
         ]
         assert right[0] == 403
         assert right == wrong
+
+
+async def test_a_media_type_has_no_case(serve: Serve) -> None:
+    """RFC 9110 8.3.1: "The type and subtype tokens are case-insensitive"."""
+    async with serve() as served, served.get("/", headers={"Accept": "Application/JSON"}) as answer:
+        assert (await answer.json())["type"] == "list:userconfig"

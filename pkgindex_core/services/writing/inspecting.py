@@ -14,8 +14,9 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.archives import Inspection, inspect_archive
-from pkgindex_core.formats.core_metadata import CoreMetadata, read_metadata
+from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_form import check_form, check_upload
 from pkgindex_core.formats.upload_rules import Findings, UploadRules
 from pkgindex_core.models import File, Release

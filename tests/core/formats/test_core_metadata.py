@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
-from pkgindex_core.formats.core_metadata import CoreMetadata, check_metadata, normalized_label, read_metadata
+from pkgindex_core.formats.core_metadata import check_metadata, normalized_label, read_metadata
+from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import LENIENT, Findings, UploadRules
 
 HEAD = "Metadata-Version: 2.4\nName: Foo.Bar\nVersion: 1.0\n"
