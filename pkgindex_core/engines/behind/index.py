@@ -29,7 +29,6 @@ from pkgindex_core.changes import (
     Requirement,
 )
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
 from pkgindex_core.engines.behind.learned import Key, LearnedPage, ShownName, State, count_after, in_a_row, weighed
@@ -41,6 +40,7 @@ from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, St
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.rules import change_rules
 from pkgindex_core.tools.bounded_cache import BoundedCache
 
 LIMIT: Final = 32 << 20
