@@ -38,7 +38,7 @@ async def project_page(ask: Ask) -> Reply:
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
-    serial = await ask.engine.store.head()
+    serial = ask.engine.store.seen()
     answer = await ask.engine.pages.project(
         PageRequest(
             view=View(start=ask.index, root=ask.root),
@@ -61,7 +61,7 @@ async def project_list(ask: Ask) -> Reply:
     media_type = _media_type(ask)
     if isinstance(media_type, NotAcceptable):
         return _not_acceptable(ask, media_type)
-    serial = await ask.engine.store.head()
+    serial = ask.engine.store.seen()
     answer = await ask.engine.listings.projects(
         ask.index,
         principal=ask.principal,

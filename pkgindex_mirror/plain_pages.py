@@ -107,7 +107,7 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     except (msgspec.DecodeError, RecursionError):
         return None
     notes = Notes()
-    said = said_of(page, versions_of(page.versions), project, notes)
+    said = said_of(page, (), project, notes)
     if isinstance(said, Unreadable) or len(page.files) > MOST_FILES:
         return None
     filenames = [each.filename for each in page.files]
@@ -127,7 +127,9 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     )
     if not rows.is_ordinary:
         return None
-    bare = versions_without_files(said.versions, ranks)
+    listed = page.versions if isinstance(page.versions, list) else []
+    others = versions_of([each for each in listed if isinstance(each, str) and each not in ranks])
+    bare = versions_without_files(others, ranks)
     return ReadPage(replace(said, versions=bare, notes=notes.lines()), rows)
 
 

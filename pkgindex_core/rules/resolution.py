@@ -55,7 +55,7 @@ class Layer(Struct, frozen=True, kw_only=True):
     readable: bool
     """Whether the principal may read it. What may not be read has its say in admission and contributes nothing."""
     freshness: Freshness | None = None
-    """What its source said. None: nobody asked, because the layer does not join."""
+    """What its source said. None: nobody asked. One that was asked may be left out all the same, by what was said."""
     failure: Unavailable | None = None
     """Why the source could say nothing, while nothing of the project is stored."""
     offers: bool = False
@@ -102,18 +102,22 @@ class Resolution(Struct, frozen=True, kw_only=True):
         return tuple(
             (layer.index, layer.freshness.reason)
             for layer in self.layers
-            if layer.freshness is not None and layer.freshness.state == "stale"
+            if layer.verdict.joins and layer.freshness is not None and layer.freshness.state == "stale"
         )
 
     @property
     def unknown(self) -> tuple[tuple[IndexName, str], ...]:
         """Layers that would have a say, could not be asked, and of which nothing is stored, with the reason."""
-        return tuple((layer.index, layer.failure.message) for layer in self.layers if layer.failure is not None)
+        return tuple(
+            (layer.index, layer.failure.message)
+            for layer in self.layers
+            if layer.verdict.joins and layer.failure is not None
+        )
 
     def require_whole(self) -> None:
         """Raise what a layer could not say: without it, a page would be quietly shorter."""
         for layer in self.layers:
-            if layer.failure is not None:
+            if layer.verdict.joins and layer.failure is not None:
                 raise layer.failure
 
     def require_some(self) -> None:
@@ -126,20 +130,25 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, project: ProjectName | None) -> Chain:
-    """See an index as a principal does; `project` is what for, where a token is limited to some."""
+    """See an index as a principal does who may do there what they came for; `project` is what for, where a token is limited to some.
+
+    A token may be for pushing and not for reading: the start counts as readable, and only what it inherits is asked about.
+    """
 
     def readable(by: Principal, about: ProjectName | None) -> frozenset[IndexName]:
         return frozenset(
             name for name in lineage.order if permits(by, Action.READ, index=tree.indexes[name], project=about)
         )
 
+    open_to_all = readable(Principal(), None)
+    nobody = principal.name is None and principal.scope is None
     return Chain(
         tree=tree,
         start=start,
         order=lineage.order,
         missing=lineage.missing,
-        readable=readable(principal, project),
-        public=len(readable(Principal(), None)) == len(lineage.order),
+        readable=(open_to_all if nobody else readable(principal, project)) | {start},
+        public=len(open_to_all) == len(lineage.order),
     )
 
 
@@ -154,7 +163,7 @@ def resolve(
     offers = iter(offered([standing.status for standing in compress(standings, shown)]))
     layers = []
     for name, standing, verdict, is_shown in zip(seen.order, standings, verdicts, shown, strict=True):
-        said = news.get(name) if verdict.joins and name in seen.readable else None
+        said = news.get(name) if name in seen.readable else None
         layers.append(
             Layer(
                 config=seen.tree.indexes[name],

@@ -125,7 +125,7 @@ async def marks(engine: Engine) -> dict[str, str]:
         "X-Devpi-Uuid": identity,
         "X-Devpi-Primary-Uuid": identity,
         "X-Devpi-Master-Uuid": identity,
-        "X-Devpi-Serial": str(await engine.store.head()),
+        "X-Devpi-Serial": str(engine.store.seen()),
     }
 
 

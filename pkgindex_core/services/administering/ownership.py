@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from pkgindex_core.changes import Commit, PutIndex
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.stored_configs import as_at_first
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +42,16 @@ async def identity_of(store: IndexStore) -> str:
     Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
     """
     first = await store.commits(Serial(0), limit=1)
-    return UUID(sha256_of(msgspec.msgpack.encode(first[0]))[:32]).hex if first else ""
+    return UUID(sha256_of(msgspec.msgpack.encode(_as_at_first(first[0])))[:32]).hex if first else ""
+
+
+def _as_at_first(commit: Commit) -> dict[str, Any]:
+    """A commit as the first program wrote it: an identity stays what it is, however configurations are written by now."""
+    changes = [
+        {"type": "PutIndex", "config": as_at_first(change.config)} if isinstance(change, PutIndex) else change
+        for change in commit.changes
+    ]
+    return {"serial": commit.serial, "at": commit.at, "who": commit.who, "changes": changes}
 
 
 class Ownership:

@@ -100,15 +100,22 @@ class Files:
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
         key = (index, pinned, f"{filename}.metadata" if sidecar else filename)
-        known = self._placed.get(key)
-        # What was dropped, evicted or set aside as damaged is not answered from a remembered path.
-        if known is not None and known[0] is found and isinstance(known[1].place, Path) and known[1].place.exists():
-            return known[1]
+        # Not what was remembered: that may be of a moment before the readers were narrowed.
         public = permits(Principal(), Action.READ, index=config).allowed
+        known = self._remembered(key, found)
+        if known is not None and known.public == public:
+            return known
         opened = await (self._sidecar if sidecar else self._bytes)(config, found, public=public)
         if isinstance(opened, StoredFile) and isinstance(opened.place, Path):
             self._placed.put(key, (found, opened))
         return opened
+
+    def _remembered(self, key: tuple[IndexName, str, str], found: Found) -> StoredFile | None:
+        """Where the bytes were, as far as they are still there: they may have been dropped, evicted, or set aside as damaged."""
+        known = self._placed.get(key)
+        if known is None or known[0] is not found or not isinstance(known[1].place, Path):
+            return None
+        return known[1] if known[1].place.exists() else None
 
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, for places that are neither paths nor URLs."""

@@ -47,7 +47,7 @@ class Locating:
             except Unavailable as error:
                 doubt = doubt or error
                 continue
-            for layer in resolution.shown:
+            for layer in resolution.offering:
                 file = await self._store.file(layer.index, candidate, filename)
                 if file is None:
                     continue

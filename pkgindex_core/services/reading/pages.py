@@ -106,8 +106,11 @@ class Pages:
         a say could not be asked and nothing of it is stored, `Denied` when credentials are needed.
         """
         renderer = self._renderers[request.media_type]
+        overtaken: Resolution | None = None
         for _ in range(_BUILD_TURNS):
-            resolution = await self._resolving.resolve(request.view.start, request.project, request.principal)
+            resolution = await self._resolving.resolve(
+                request.view.start, request.project, request.principal, instead_of=overtaken
+            )
             resolution.require_whole()
             resolution.require_some()
             moment = self._clock.now()
@@ -118,7 +121,8 @@ class Pages:
             if body is None and not unchanged:
                 body = await self._built(request, resolution, renderer, tag, moment)
                 if body is None:
-                    continue  # the project changed while its page was read: name it anew
+                    overtaken = resolution  # the project changed before its page was read: name it anew
+                    continue
             return PageAnswer(
                 etag=name,
                 media_type=renderer.media_type,

@@ -26,7 +26,8 @@ from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.sources import Sources
 
 _TURNS = 5
-_KEPT = 8192
+_KEPT_LAYERS = 32_768
+"""Of all resolutions that are kept; some 20 MB. An order of a hundred indexes weighs as much as fifty short ones."""
 
 
 class _Kept(Struct, frozen=True):
@@ -47,7 +48,9 @@ class Resolving:
         self._admission = admission
         self._currency = currency
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
-        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _Kept] = BoundedCache(_KEPT)
+        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _Kept] = BoundedCache(
+            _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
+        )
 
     async def chain(self, start: IndexName, principal: Principal, *, project: ProjectName | None = None) -> Chain:
         """An index and what it inherits from. Raises as `rules.access.allowed_index`."""
@@ -63,16 +66,18 @@ class Resolving:
         *,
         action: Action = Action.READ,
         alone: bool = False,
+        instead_of: Resolution | None = None,
     ) -> Resolution:
         """One project as an index shows it, as fresh as it can be. With `alone` nothing is inherited.
 
-        What a source cannot say is part of the value: the caller decides whether the rest will do (`require_whole`, `require_some`).
+        `instead_of` is an answer that was found out of date by what was read after it: it is not given again, whether or not what
+        has changed was heard of. What a source cannot say is part of the value: the caller decides whether the rest will do (`require_whole`, `require_some`).
         Raises what forbids the principal to look.
         """
         await self._currency.catch_up()
         key = (start, project, principal, alone)
         known = self._kept.get(key) if action is Action.READ else None
-        if known is not None and self._holds(known, project):
+        if known is not None and known.resolution is not instead_of and self._holds(known, project):
             return known.resolution
         made = await self._resolve(start, project, principal, action, alone=alone, again=False)
         if action is Action.READ and not made.resolution.stale and not made.resolution.unknown:

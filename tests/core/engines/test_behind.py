@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from pkgindex_core.engines.memory_blobs import MemoryBlobs
 from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.formats.html_page import HtmlRenderer
+from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import PageHead
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Span
+from pkgindex_core.rules.merging import merge
 from pkgindex_core.testing.index_cases.values import (
     DEMO,
     DEV,
@@ -341,20 +345,32 @@ async def test_a_page_that_meets_a_defect_keeps_no_other_one_from_being_stored(
 
 
 PROJECTS = [ProjectName(name) for name in ("demo", "demo-more")]
-NAMES = ["demo-1.0.tar.gz", "demo-more-1.0.zip", "demo-2.0-py3-none-any.whl", "something.exe"]
+VERSIONS = {
+    "demo-1.0.tar.gz": "1.0",
+    "demo-11.0.tar.gz": "11.0",
+    "demo-more-1.0.zip": "1.0",
+    "demo-2.0-py3-none-any.whl": "2.0",
+    "something.exe": "",
+}
+NAMES = list(VERSIONS)
+_files = st.builds(
+    lambda name, content: mirrored(name, content, version=VERSIONS[name]),
+    st.sampled_from(NAMES),
+    st.sampled_from(["1", "2"]),
+)
 _changes = st.builds(
     MirrorPage,
     index=st.just(MIRROR),
     project=st.sampled_from(PROJECTS),
     head=st.builds(PageHead, display_name=st.sampled_from(["", "Demo"]), status=st.sampled_from(["", "archived"])),
-    put=st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3).map(tuple),
+    put=st.lists(_files, max_size=3).map(tuple),
     drop=st.lists(st.sampled_from(NAMES), max_size=2).map(tuple),
 )
 _kept = st.builds(
     lambda project, head, files: MirrorPage(MIRROR, project, head, kept=keep(project, files).kept),
     st.sampled_from(PROJECTS),
     st.builds(PageHead, display_name=st.sampled_from(["", "Demo"])),
-    st.lists(st.builds(mirrored, st.sampled_from(NAMES), st.sampled_from(["1", "2"])), max_size=3),
+    st.lists(_files, max_size=3),
 )
 _drops = st.sampled_from(PROJECTS).map(lambda project: [DropMirrorPage(MIRROR, project)])
 _writes = st.one_of(_drops, st.just([DropIndex(MIRROR), PutIndex(mirror(MIRROR))]), _changes.map(lambda each: [each]))
@@ -370,10 +386,11 @@ def test_a_mirror_that_is_stored_behind_reads_as_one_that_is_stored_at_once(
     asyncio.run(_compare(steps))
 
 
-async def _compare(steps: list[MirrorPage | list[Change] | None]) -> None:
+async def _compare(steps: Sequence[MirrorPage | list[Change] | None]) -> None:
     behind, plain = IndexBehind(MemoryIndex(ManualClock()), linger=LONG), MemoryIndex(ManualClock())
     for store in (behind, plain):
         await store.apply(SEED, who="ann")
+    written: dict[Any, bytes] = {}
     for step in steps:
         if step is None:
             await behind.settle()
@@ -384,9 +401,36 @@ async def _compare(steps: list[MirrorPage | list[Change] | None]) -> None:
         else:
             assert await _outcome(behind, step) == await _outcome(plain, step)
         assert await _said(behind) == await _said(plain)
+        await _compare_names(behind, written)
     await behind.settle()
     assert await _said(behind.inner) == await _said(plain)
+    await _compare_names(behind, written)
     await behind.close()
+
+
+async def _compare_names(store: IndexBehind, written: dict[Any, bytes]) -> None:
+    """A page that has the stamp and the content of an earlier one is written as that one was, byte by byte: its ETag is strong."""
+    for project in PROJECTS:
+        page = await store.page(MIRROR, project)
+        if page is not None:
+            merged = merge(project, [(MIRROR, "../", page)])
+            body = JsonRenderer().page(merged) + HtmlRenderer().page(merged)
+            assert written.setdefault((project, page.stamp, page.content), body) == body
+
+
+async def test_a_difference_to_a_page_in_one_piece_is_written_as_it_is_once_it_is_stored() -> None:
+    """Not in the order of filenames, in which 11.0 comes before 2.0, and then in that of versions, under the same name."""
+    first, then = (
+        [mirrored(name, version=VERSIONS[name]) for name in names]
+        for names in (NAMES[1:2], ["demo-2.0-py3-none-any.whl"])
+    )
+    steps = [
+        MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, first).kept),
+        None,
+        MirrorPage(MIRROR, DEMO, PageHead(), put=tuple(then)),
+        None,
+    ]
+    await _compare(steps)
 
 
 def _never() -> None:

@@ -12,7 +12,9 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Freshness, Principal
 from pkgindex_core.protocols.policies import Verdict
 from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
+from pkgindex_core.rules.explanation import explain
 from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.resolution import chain, resolve
 from pkgindex_core.testing.configs import index_config, mirror_config
 
@@ -300,3 +302,26 @@ def test_a_page_is_unknown_while_the_first_mirror_may_have_it(
 
 def test_another_policy_is_another_page() -> None:
     assert FirstMirror().fingerprint != MirrorWhitelist().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (Freshness(state="fresh"), "holds"),
+        (Freshness(state="stale", reason="it is slow"), "stale"),
+        (Unavailable("it is down"), "unavailable"),
+    ],
+)
+def test_a_mirror_that_was_asked_and_left_out_is_not_told_to_be_unasked(
+    said: Freshness | Unavailable, state: str
+) -> None:
+    """Its upstream has heard the name. What it could not say makes no page stale or unknown."""
+    holding = {FIRST} if isinstance(said, Unavailable) else {FIRST, SECOND}
+    _, after = settled(TWO_MIRRORS, ALL, holding, {SECOND} if isinstance(said, Unavailable) else set())
+    seen = chain(TWO_MIRRORS, DEV, lineage(TWO_MIRRORS, DEV), Principal(), DEMO)
+    news = {FIRST: Freshness(state="fresh"), SECOND: said}
+    resolution = resolve(seen, DEMO, standings_of(ALL, holding), after, news)
+    story = explain(resolution, (), merge(DEMO, []), ())
+    assert [(layer.joins, layer.state) for layer in story.layers if layer.index == SECOND] == [(False, state)]
+    assert (resolution.stale, resolution.unknown) == ((), ())
+    resolution.require_whole()

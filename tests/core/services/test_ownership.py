@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from pkgindex_core.changes import MirrorPage, PutFile
+from pkgindex_core.changes import MirrorPage, PutFile, decode_changes, decode_commit, encode_changes
+from pkgindex_core.clock import SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
+from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
+from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.faults import everything_under
 from pkgindex_core.testing.wheels import build_wheel
@@ -192,3 +196,27 @@ async def test_what_only_uses_a_store_makes_none(tmp_path: Path) -> None:
             pass
     assert (tmp_path / "index.sqlite").stat().st_size == 0
     assert [path.name for path in tmp_path.iterdir()] == ["index.sqlite"]
+
+
+AT_FIRST = (
+    b'{"serial":1,"at":1700000000000000,"who":"[start]","changes":['
+    b'{"type":"PutUser","user":{"name":"root","password_hash":"$argon2id$salt$hash","created":1700000000000000,"modified":1700000000000000}},'
+    b'{"type":"PutIndex","config":{"name":"root/pypi","type":"mirror","read_only":true,"volatile":false,"acl_read":[":ANONYMOUS:"],'
+    b'"mirror_whitelist":["a"],"mirror_whitelist_inheritance":"union","mirror_url":"https://upstream.example/simple/","mirror_credentials":"u:p",'
+    b'"mirror_cache_expiry":1800,"mirror_use_external_urls":true,"mirror_no_project_list":true,"mirror_ignore_serial_header":true,'
+    b'"absent_statuses":[404,410],"mirror_web_url_fmt":"https://upstream.example/{name}/","title":"Theirs","description":"all",'
+    b'"custom_data":{"a":1},"options":{"of_a_plugin":[1]}}},'
+    b'{"type":"PutIndex","config":{"name":"root/dev","bases":["root/pypi"],"volatile":false,"acl_read":[":ANONYMOUS:"],"acl_upload":["root"],'
+    b'"mirror_whitelist":["demo"]}}]}'
+)
+"""The first commit of a store, as a program wrote it to which the options of mirrors were fields of their own."""
+
+
+async def test_a_store_keeps_the_identity_that_an_earlier_program_gave_it() -> None:
+    """Its blobs are marked with it, and its dumps and copies are known by it."""
+    commit = decode_commit(AT_FIRST)
+    written_anew = replace(commit, changes=decode_changes(encode_changes(commit.changes)))
+    for each in (commit, written_anew):
+        store = MemoryIndex(SystemClock())
+        await store.replay([each])
+        assert await identity_of(store) == "065120fb7a86da6b276f396c02cd35c4"

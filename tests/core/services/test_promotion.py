@@ -26,7 +26,7 @@ from pkgindex_core.errors import Conflict, Corrupt, Denied, Missing, ReadOnly, R
 from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import Attachment, Event, File, PageHead, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Arriving, Blob, InspectedUpload, Principal, Span, UploadCheck
+from pkgindex_core.protocols import Arriving, Blob, InspectedUpload, Principal, Span, TokenScope, UploadCheck
 from pkgindex_core.services.moving.promotion import Promoted
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import PYPI, Open, World
@@ -102,6 +102,16 @@ async def test_two_hundred_files_are_one_commit(open_world: Open) -> None:
         page = await world.engine.store.page(TARGET, DEMO)
         assert page is not None
         assert page.head.display_name == "Demo"
+
+
+async def test_a_token_for_pushing_alone_pushes_out_of_a_private_index(open_world: Open) -> None:
+    async with open_world() as world:
+        await prepare(world)
+        await world.index(SOURCE, acl_upload=("ann",), acl_read=("ann",))
+        await add(world, build_wheel("demo", "1.0"))
+        scope = TokenScope(token_id="0" * 16, actions=("push", "upload"))
+        await world.engine.promotion.push(SOURCE, TARGET, DEMO, "1.0", principal=Principal(name="ann", scope=scope))
+        assert await files_at(world) == ["demo-1.0-py3-none-any.whl"]
 
 
 async def test_two_pushes_at_once_are_one(open_world: Open) -> None:

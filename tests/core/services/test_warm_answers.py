@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from pkgindex_core.changes import MirrorPage, PutToken, PutUser
 from pkgindex_core.digests import Sha256
 from pkgindex_core.models import PageHead, Token, User
-from pkgindex_core.names import ProjectName
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.services.reading import resolving
 from pkgindex_core.services.reading.pages import PageRequest, View
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
@@ -47,11 +49,11 @@ async def _prepare(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Projec
     return decided
 
 
-async def _ask(world: World) -> None:
-    for project in (*OURS, *THEIRS):
+async def _ask(world: World, start: IndexName = DEV, projects: Iterable[ProjectName] = (*OURS, *THEIRS)) -> None:
+    for project in projects:
         await world.engine.pages.project(
             PageRequest(
-                view=View(start=DEV, root="../../../../"), project=project, principal=Principal(), media_type=JSON_V1
+                view=View(start=start, root="../../../../"), project=project, principal=Principal(), media_type=JSON_V1
             )
         )
 
@@ -91,3 +93,16 @@ async def test_a_change_of_the_tree_voids_all(open_world: Open, monkeypatch: pyt
         await world.index("root/other")
         await _ask(world)
         assert decided == [*OURS, *THEIRS]
+
+
+async def test_what_is_kept_is_bounded_by_layers(open_world: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layer of an order is kept with its verdict, so a project of a long order takes the place of several."""
+    monkeypatch.setattr(resolving, "_KEPT_LAYERS", 100)
+    async with open_world() as world:
+        decided = await _prepare(world, monkeypatch)  # fifty projects of two layers
+        long = await world.index("root/long", bases=(await world.index("root/more", bases=(DEV,)),))
+        await _ask(world)
+        decided.clear()
+        await _ask(world, long, OURS[:1])
+        await _ask(world, DEV, reversed([*OURS, *THEIRS]))
+        assert decided == [OURS[0], OURS[1], OURS[0]]
