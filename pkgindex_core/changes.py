@@ -167,6 +167,12 @@ class MirrorPage(Struct, frozen=True, tag=True):
     kept: bytes = b""
     """All files of the page in one piece (`formats.kept_pages`); it replaces what is stored of them. It comes alone: nothing in `put`
     and `drop`, and not in parts. Empty: the change is a difference. One that is whole leaves a page of ordinary size in one piece."""
+    stamp: Serial = Serial(0)
+    """The stamp under which the page was shown before it was committed, perhaps above the serial of its commit; 0: it was not shown. The page
+    keeps it. Without one a change that shows gets the serial of its commit, or the next stamp that the page never had (`rules.stamping`)."""
+    content: str = ""
+    """What named the page's content where it was shown before it was committed (`Standing.content`); the page keeps it. Two processes may
+    show two pages under one stamp, and only one of them is committed."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):
@@ -232,6 +238,9 @@ class ProjectAt(Struct, frozen=True, tag=True):
     index: IndexName
     project: ProjectName
     stamp: Serial
+    content: str | None = None
+    """What `Standing.content` said beside it. Without it a mirrored page that was seen before it was committed may be taken for that of
+    another process under the same stamp."""
 
 
 class UserAbsent(Struct, frozen=True, tag=True):

@@ -222,7 +222,7 @@ class Page(Struct, frozen=True, kw_only=True):
     index: IndexName
     project: ProjectName
     stamp: Serial
-    """The serial that last changed this page."""
+    """As `Standing.stamp`."""
     head: PageHead
     rows: Collection[PageRow]
     """A tuple in no particular order. Of a long mirrored page rows by filename that are decoded while they are taken; of one that is
@@ -236,15 +236,16 @@ class Standing(Struct, frozen=True, kw_only=True):
 
     index: IndexName
     stamp: Serial
-    """The serial that last changed this project here, 0 when the index has never had it."""
+    """The serial that last changed this project here, 0 when the index has never had it. A mirrored page that was shown before it was
+    committed has the stamp under which it was shown, which may be above the serial of its commit. No two contents that are committed share one."""
     holds: bool
     """The index has the project (perhaps without files)."""
     file_count: int = 0
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
     content: str = ""
-    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`). So does that of one which is not
-    stored yet."""
+    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`). So does that of one which was
+    shown before it was committed, in another way where that was a difference. Stamp and content together name one page in all processes."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):

@@ -121,7 +121,8 @@ def _in_one_piece(change: MirrorPage, stored: Page | None) -> MirrorPage:
     files = {row.filename: decode_file(row.body) for row in stored.rows} | {file.filename: file for file in change.put}
     for filename in change.drop:
         del files[filename]
-    return replace(change, put=(), drop=(), kept=keep(change.project, files.values()).kept)
+    rows = keep(change.project, files.values())
+    return replace(change, put=(), drop=(), kept=rows.kept) if rows.is_ordinary else change
 
 
 def _head_of(listing: PageListing, validators: Mapping[str, str], fetched: Timestamp) -> PageHead:

@@ -87,8 +87,10 @@ def read_leniently(body: bytes, content_type: str, url: str, project: ProjectNam
     listing = read_page(body, content_type, url, project)
     if isinstance(listing, Unreadable):
         return listing
-    ordinary = len(body) <= KEPT_BYTES and len(listing.files) <= MOST_FILES
-    return ReadPage(listing, keep(project, listing.files) if ordinary else None)
+    if len(body) > KEPT_BYTES or len(listing.files) > MOST_FILES:
+        return ReadPage(listing, None)
+    rows = keep(project, listing.files)
+    return ReadPage(listing, rows if rows.is_ordinary else None)
 
 
 def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -> ReadPage | None:
@@ -123,6 +125,8 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
         listed_versions(ranks),
         [filename for _, filename, *_ in ordered if filename in names.strays],
     )
+    if not rows.is_ordinary:
+        return None
     listed = page.versions if isinstance(page.versions, list) else []
     others = versions_of([each for each in listed if isinstance(each, str) and each not in ranks])
     bare = versions_without_files(others, ranks)

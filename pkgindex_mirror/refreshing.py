@@ -24,6 +24,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.checks import Check, Checks
@@ -159,7 +160,7 @@ class Refreshing:
             standing, stored = await self._stored(index, project)
             if page.listing.doubt and stored is not None and stored.rows:
                 return Unreadable(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
-            stamp = standing.stamp
+            stamp, content = standing.stamp, standing.content
             difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             compared = size if stored is not None or page.rows is None else 0
@@ -168,9 +169,10 @@ class Refreshing:
                 if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
                     await self._learn(change, same.config, standing)
                     continue
-                require = (same, ProjectAt(index.name, project, stamp))
+                require = (same, ProjectAt(index.name, project, stamp, content))
                 commit = await self._store.apply([change], who=WHO, require=require)
-                stamp = commit.serial if commit is not None else stamp
+                if commit is not None:
+                    stamp, content = stamp_after(commit.serial, stamp), ""
                 if change.part in {"first", "middle"}:
                     failpoint("page.part_committed")
             return difference.alarms

@@ -21,6 +21,7 @@ from pkgindex_core.protocols.index_store import Listing, Taken
 from pkgindex_core.rules.change_rules import hosted_digest
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, Keys, NamesEdit, PageEdit, StandingRow, StoredFile
 from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -135,16 +136,13 @@ def written(state: State, effects: Effects, serial: Serial) -> State:
 def dropped(project: ProjectState, serial: Serial) -> ProjectState:
     """What is left of a project: that it was there, and until when."""
     before = project.standing
-    return ProjectState(
-        standing=StandingRow(since=before.since, stamp=serial, mirrored=before.mirrored, holds=False),
-    )
+    stamp = stamp_after(serial, before.stamp) if before.mirrored else serial
+    return ProjectState(standing=StandingRow(since=before.since, stamp=stamp, mirrored=before.mirrored, holds=False))
 
 
 def _emptied(index: IndexState, place: Emptied, serial: Serial) -> IndexState:
     if place.project is None:
-        projects = {
-            name: dropped(it, serial) if it.holds or it.rows else it for name, it in index.projects.items()
-        }
+        projects = {name: dropped(it, serial) if it.holds or it.rows else it for name, it in index.projects.items()}
         return IndexState(config=index.config, projects=projects)
     found = index.projects.get(place.project, _NO_PROJECT)
     if place.about:

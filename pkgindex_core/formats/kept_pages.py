@@ -39,6 +39,8 @@ from pkgindex_core.protocols.policies import PageEntry
 
 MOST_FILES: Final = 5_000
 """Of a page with more, a change of one file would cost too much."""
+MOST_BYTES: Final = 1 << 20
+"""The same of a page whose files have more JSON."""
 _FORMAT: Final = 1
 _OPENING: Final = b'{"url":"'
 
@@ -112,7 +114,9 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
 def pack(listed: bytes, hidden: Sequence[Hidden], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
     """Put together what was made elsewhere, to the same rules."""
     content = _encode((versions, listed, hidden))
-    return KeptRows(_encode((_FORMAT, len(hidden), strays, compress(content, "zstd"))))
+    rows = KeptRows(_encode((_FORMAT, len(hidden), strays, compress(content, "zstd"))))
+    rows.json_size = len(listed)
+    return rows
 
 
 def page_content(head: PageHead, kept: bytes) -> str:
@@ -196,10 +200,15 @@ class KeptRows(Collection[PageRow]):
             return self._content.versions
         return listed_versions(version_ranks({*(each.version for each in self._hidden), *others}))
 
-    @property
+    @cached_property
     def json_size(self) -> int:
         """Bytes of `json("")`."""
         return len(self._content.listed)
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether the page is of a size that is kept in one piece."""
+        return len(self) <= MOST_FILES and self.json_size <= MOST_BYTES
 
     def json(self, prefix: str) -> bytes:
         """The files as a JSON array, in the order of the page, with a prefix before each link."""

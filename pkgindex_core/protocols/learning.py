@@ -36,6 +36,10 @@ class LearningIndex(IndexStore, Protocol):
         is changed. The commit requires that `index` is still configured so and that nobody else changed the project; if somebody did,
         what was learned is dropped and `lost` is called: ask the upstream again, with what is stored.
 
+        The page is shown under a stamp that it never had, above the head, and keeps stamp and content name when it is committed. Stores that
+        learn the same of the same page under the same head show it under the same name; of two that learn different things under one
+        stamp the content tells (`Standing.content`).
+
         Waits while more is pending than may be; while the medium fails as well, raises what `apply` would.
         """
         ...

@@ -28,9 +28,10 @@ from pkgindex_core.changes import (
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, RequirementFailed
-from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows
+from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.rules.stamping import stamp_after
 
 
 def encoded_changes(changes: Sequence[Change]) -> bytes:
@@ -73,13 +74,27 @@ def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
         if stored is None or not (change.put or change.drop):
             return stored
         edited = stored.edited(change.project, change.put, change.drop) if change.part == "whole" else None
-        return edited if edited is not None and len(edited) <= MOST_FILES else None
+        return edited if edited is not None and edited.is_ordinary else None
     if change.put or change.drop or change.part != "whole":
         raise Refused(f"the page of {change.project!r} comes in one piece and as a difference", hint="send either")
     try:
         return KeptRows(change.kept)
     except Corrupt as error:
         raise Refused(f"the page of {change.project!r} cannot be stored: {error.message}") from error
+
+
+def page_name(
+    change: MirrorPage, serial: Serial, before: tuple[int, str], *, unseen: bool, head: PageHead, rows: KeptRows | None
+) -> tuple[Serial, str]:
+    """The stamp and the content name that a page has after a change.
+
+    `before`: those that it has; `unseen`: nothing that is shown changes. `head` and `rows`: the page as it is then, if it is in one piece.
+    """
+    stamp, content = Serial(before[0]), before[1]
+    if not unseen:
+        stamp = stamp_after(serial, stamp)
+        content = page_content(head, rows.kept) if rows is not None and not change.content else ""
+    return change.stamp or stamp, change.content or content
 
 
 def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:

@@ -29,7 +29,8 @@ PROJECT_STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"}
 """PEP 792's markers. A page shows no other (FI-12)."""
 QUARANTINED = "quarantined"
 LONG = 20_000
-"""Files from which a page whose rows are no tuple stays in the order in which it is stored, and is never held as a whole."""
+"""Files from which on a page of one mirror is written as it is stored, by filename: no sooner although a difference lies over it, and no
+later although it is at hand as a tuple, since a page that is learned has one name, and one form, before and after it is committed."""
 RANKED = 50_000
 """Versions of a long page that are put in order; more of them are listed as their files come. Sorting them would stop all threads."""
 
@@ -66,10 +67,11 @@ def _laid_over(layers: Sequence[tuple[IndexName, str, Page]]) -> tuple[tuple[str
         return alone[2].rows.versions(page.head.versions), KeptEntries(prefix, index, alone[2].rows)
     spelled = dict.fromkeys(row.version for _, _, page in layers for row in page.rows)
     spelled |= dict.fromkeys(version for _, _, page in layers for version in page.head.versions)
-    if alone is not None and not isinstance(alone[2].rows, tuple) and len(alone[2].rows) >= LONG:
+    if alone is not None and len(alone[2].rows) >= LONG and (alone[2].content or not isinstance(alone[2].rows, tuple)):
         index, prefix, page = alone
         versions = listed_versions(version_ranks(spelled)) if len(spelled) <= RANKED else as_they_come(spelled)
-        return versions, LongEntries(prefix, index, page.rows)
+        rows = sorted(page.rows, key=_by_filename) if isinstance(page.rows, tuple) else page.rows
+        return versions, LongEntries(prefix, index, rows)
     ranks = version_ranks(spelled)
     return listed_versions(ranks), _entries(layers, ranks)
 

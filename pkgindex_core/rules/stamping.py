@@ -38,6 +38,15 @@ LayerStamp = tuple[IndexName, str, Serial] | tuple[IndexName, str, Serial, str]
 """What is named of a layer: index, link prefix, stamp, and what names the content of a mirrored page where it has such a name."""
 
 
+def stamp_after(serial: Serial, before: Serial) -> Serial:
+    """The stamp that a mirrored project gets from a commit that says none: never one that it had.
+
+    `before`, the stamp that it has, may be that of the commit or a later one, since pages keep stamps under which they were
+    shown before they were committed (`changes.MirrorPage.stamp`).
+    """
+    return max(serial, Serial(before + 1))
+
+
 def recipe(renderer: Renderer, admission: AdmissionPolicy, filters: Mapping[str, PageFilter], moment: Timestamp) -> str:
     """Name everything about the writing of a page that is not data.
 

@@ -150,6 +150,8 @@ hosted_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(PutProject, _stages, _projects, _heads),
     st.builds(DropProject, _stages, _projects),
 )
+_stamps = st.integers(0, 8).map(Serial)
+_names = st.sampled_from(["", "one", "two"])
 _listed = st.tuples(_projects, st.sampled_from(["", "Demo", "demo"]))
 mirrored_changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(
@@ -162,7 +164,17 @@ mirrored_changes: st.SearchStrategy[Change] = st.one_of(
         st.sampled_from(["whole", "whole", "first", "middle", "last"]),
     ),
     st.builds(MirrorPage, _mirrors, st.just(PROJECTS[0]), _heads, kept=_kept),
+    st.builds(MirrorPage, _mirrors, st.just(PROJECTS[0]), _heads, kept=_kept, stamp=_stamps, content=_names),
     st.builds(MirrorPage, _mirrors, _projects, _heads),
+    st.builds(
+        MirrorPage,
+        _mirrors,
+        _projects,
+        _heads,
+        st.lists(_mirrored_files, max_size=2).map(tuple),
+        stamp=_stamps,
+        content=_names,
+    ),
     st.builds(DropMirrorPage, _mirrors, _projects),
     st.builds(
         MirrorNames,
@@ -176,7 +188,7 @@ changes: st.SearchStrategy[Change] = hosted_changes | release_changes | mirrored
 requirements: st.SearchStrategy[Requirement] = st.one_of(
     st.builds(FileAbsent, _indexes, _filenames),
     st.builds(AttachmentAbsent, _indexes, _projects, st.sampled_from(ATTACHMENTS)),
-    st.builds(ProjectAt, _indexes, _projects, st.integers(0, 8).map(Serial)),
+    st.builds(ProjectAt, _indexes, _projects, _stamps, st.none() | _names),
     st.builds(UserAbsent, _users),
     st.builds(IndexAbsent, _indexes),
     st.builds(IndexPresent, _indexes),

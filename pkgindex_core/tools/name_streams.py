@@ -31,10 +31,14 @@ async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Rows]:
         yield ordered[start : start + _BATCH]
 
 
-async def without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool] | None) -> AsyncIterator[Rows]:
-    """A stream less some of its names."""
+def without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool] | None) -> AsyncIterator[Rows]:
+    """A stream less some of its names; None withholds none."""
+    return stream if withheld is None else _without(stream, withheld)
+
+
+async def _without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool]) -> AsyncIterator[Rows]:
     async for rows in stream:
-        kept = rows if withheld is None else [row for row in rows if not withheld(row.name)]
+        kept = [row for row in rows if not withheld(row.name)]
         if kept:
             yield kept
         await asyncio.sleep(0)  # a batch of nothing but others' names takes a while, too

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
+from pkgindex_core.formats import kept_pages
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
@@ -126,6 +127,17 @@ def test_in_one_piece_it_leads_to_the_same_page(first: PageListing, second: Page
     else:
         merged = piece.edited(DEMO, expected.change.put, expected.change.drop)
         assert changes == [replace(expected.change, put=(), drop=(), kept=merged.kept)]
+
+
+def test_a_page_that_would_be_long_in_one_piece_is_not_put_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store would take it apart with the next difference."""
+    first, second = File(filename="demo-1.0.tar.gz", size=1), File(filename="demo-1.0.tar.gz", size=2)
+    rows = keep(DEMO, [second])
+    monkeypatch.setattr(kept_pages, "MOST_BYTES", rows.json_size - 1)
+    listing = PageListing(display_name="demo", files=pile(second), versions=(), status="", status_reason="", notes=())
+    difference = PageDifference(stored=stored_page(first), listing=listing, part=1, rows=rows)
+    (change,) = difference.changes(INDEX, DEMO, validators={}, fetched=Timestamp(5))
+    assert (change.kept, change.put) == (b"", (second,))
 
 
 @given(listings, listings, st.integers(1, 3))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core import failpoints
 from pkgindex_core.changes import MirrorPage, PutIndex, PutUser
@@ -18,7 +19,7 @@ from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import IndexConfig, Page, User
+from pkgindex_core.models import IndexConfig, Page, Serial, User
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import IndexStore
 from pkgindex_core.testing.configs import mirror_config
@@ -132,6 +133,24 @@ async def test_a_long_difference_that_fails_leaves_the_page_and_is_made_up_for(
     assert now.head == known.head
     assert await mirror.refresh() == "fresh"
     assert await mirror.names() == sorted([*NAMES[5:], *(f"demo-{number}.tar.gz" for number in range(20, 28))])
+
+
+async def test_a_long_difference_to_a_page_whose_stamp_is_above_all_serials(
+    upstream: ScriptedUpstream, mirror: Mirror
+) -> None:
+    """As pages have it that were learned several times before they were committed."""
+    await mirror.refresh()
+    known = await mirror.page()
+    assert known is not None
+    stamp = Serial(await mirror.store.head() + 20)
+    head = replace(known.head, display_name="DEMO")
+    commit = await mirror.store.apply([MirrorPage(INDEX, DEMO, head, stamp=stamp, content="learned")], who="test")
+    assert commit is not None
+    upstream.projects["demo"] = upstream.projects["demo"][5:]
+    assert await mirror.refresh() == "fresh"
+    assert await mirror.names() == NAMES[5:]
+    parts = [each.changes[0] for each in await mirror.store.commits(commit.serial)]
+    assert [each.part for each in parts if isinstance(each, MirrorPage)] == ["first", "last"]
 
 
 async def test_a_page_that_grows_too_large_says_which_setting(upstream: ScriptedUpstream, mirror: Mirror) -> None:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.formats import kept_pages
 from pkgindex_core.formats.kept_pages import MOST_FILES, keep
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.differences import versions_without_files
@@ -236,6 +237,18 @@ def test_an_ordinary_page_comes_in_one_piece_although_it_is_not_plain() -> None:
         assert isinstance(found, ReadPage)
         assert found.rows is not None
         assert found.rows.kept == keep(DEMO, leniently(body).files).kept
+
+
+def test_a_page_whose_own_json_is_long_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = page(usual("demo_more-1.0.tar.gz"))
+    listed = read_plain(body, JSON, URL, DEMO)
+    assert listed is not None
+    assert listed.rows is not None
+    monkeypatch.setattr(kept_pages, "MOST_BYTES", listed.rows.json_size - 1)
+    assert read_plain(body, JSON, URL, DEMO) is None
+    found = read_leniently(body, JSON, URL, DEMO)
+    assert isinstance(found, ReadPage)
+    assert found.rows is None
 
 
 @pytest.mark.parametrize(

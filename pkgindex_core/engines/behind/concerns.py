@@ -55,5 +55,5 @@ def unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
     configs = {page.index.name: page.index for page in pages}
     return (
         *(IndexIs(config) for config in configs.values()),
-        *(ProjectAt(*page.key, page.base.stamp) for page in pages),
+        *(ProjectAt(*page.key, page.base.stamp, page.base.content) for page in pages),
     )

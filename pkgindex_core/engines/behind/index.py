@@ -3,9 +3,9 @@
     learn ─► pending ─► shown by every read of this process
                └─► LINGER ─► apply([all that is pending], require=[index the same, project where it was]) ─► no longer pending
 
-What is stored keeps the stamp under which it was shown, in this process and as long as the store has that very page: nothing that a
-client or a cache was given loses its name because of a commit that changed nothing for them. A stamp that was shown of something else
-before is no such name.
+A page is shown under the stamp of the commit that would come next, or a later one where it had that already, and is committed under the
+same stamp and content name (`MirrorPage.stamp`): nothing that a client or a cache was given loses its name, and every process over the
+store gives it the same one. Where two processes show two pages under one stamp, the content tells them apart.
 
 Every other write goes to the store at once, and is durable when it returns. Where it concerns a page that is pending, that is stored
 first. A page whose place in the store was changed by somebody else meanwhile is dropped: its upstream can be asked again. Reads see that
@@ -19,19 +19,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
-from pkgindex_core.changes import (
-    Change,
-    Commit,
-    MirrorPage,
-    ProjectAt,
-    Requirement,
-)
+from pkgindex_core.changes import Change, Commit, MirrorPage, ProjectAt, Requirement
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
-from pkgindex_core.engines.behind.learned import Key, LearnedPage, ShownName, State, count_after, in_a_row, weighed
+from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
 from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.errors import PkgIndexError, Unavailable
@@ -41,14 +33,12 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules import change_rules
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.rules.stamping import stamp_after
 
 LIMIT: Final = 32 << 20
 """Bytes of changes that may be pending."""
 BATCH: Final = 128
 """Pages of one commit."""
-NAMES: Final = 10_000
-"""Pages that keep the name under which they were shown first, some megabytes."""
 _ASKED_SINGLY: Final = 16
 """Files of a difference that are looked up one by one; for more of them the page is read."""
 
@@ -66,7 +56,6 @@ class IndexBehind(PassingIndex):
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
-        self._names: BoundedCache[Key, ShownName] = BoundedCache(NAMES)
         self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
         self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
 
@@ -83,25 +72,23 @@ class IndexBehind(PassingIndex):
         await self._storing.room(weight)
         (stored,) = await self.inner.standings(change.project, [change.index])
         before = self._pending.get(key)
-        now = self._shown(stored, before, key)
+        now = self._shown(stored, before)
         unseen = await self._is_unseen(change, now)
         count = count_after(change, now.file_count, await self._known(change, now))
-        stamp = now.stamp if unseen else max(now.stamp, await self.inner.head())
+        stamp = now.stamp if unseen else stamp_after(Serial(await self.inner.head() + 1), now.stamp)
         if now != seen or self._pending.get(key) is not before:
-            raise change_rules.failed(ProjectAt(*key, seen.stamp))
+            raise change_rules.failed(ProjectAt(*key, seen.stamp, seen.content))
         page = LearnedPage(
             (change,) if before is None else in_a_row(before.changes, change),
             base=stored if before is None else before.base,
             standing=Standing(
                 index=change.index,
-                stamp=Serial(stamp),
+                stamp=stamp,
                 holds=True,
                 file_count=count,
                 status=change.head.status,
                 content=now.content if unseen else content,
             ),
-            unseen=unseen and (before is None or before.unseen),
-            is_named_anew=stamp > now.stamp or (unseen and before is not None and before.is_named_anew),
             index=index,
             who=who,
             lost=lost,
@@ -147,7 +134,7 @@ class IndexBehind(PassingIndex):
     def standings(
         self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
     ) -> Coming[tuple[Standing, ...]]:
-        if not (self._pending or self._names) or at is not None:
+        if not self._pending or at is not None:
             return self.inner.standings(project, order, at=at)
         return self._standings(project, order)
 
@@ -155,24 +142,20 @@ class IndexBehind(PassingIndex):
         before = [self._pending.get((index, project)) for index in order]
         stored = await self.inner.standings(project, order)
         pending = [self._pending.get((index, project)) for index in order]
-        return tuple(
-            self._shown(each, now or then, (each.index, project))
-            for each, now, then in zip(stored, pending, before, strict=True)
-        )
+        return tuple(self._shown(each, now or then) for each, now, then in zip(stored, pending, before, strict=True))
 
-    def _shown(self, stored: Standing, page: LearnedPage | None, key: Key) -> Standing:
+    def _shown(self, stored: Standing, page: LearnedPage | None) -> Standing:
         """What is shown in the place of a standing; `page` is, or was when it was read, pending."""
         if page is not None and page.state is not State.LOST:
             if page.is_over(stored) or page.state is State.STORING:
                 return page.standing
             if page.state is State.WAITING:
                 self._lose(page)
-        known = self._names.get(key)
-        return known.named(stored) if known is not None and known.names(stored.stamp) else stored
+        return stored
 
     def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Coming[Page | None]:
         key = (index, project)
-        if (key in self._pending or self._names) and at is None:
+        if key in self._pending and at is None:
             return self._page(key)
         return self.inner.page(index, project, at=at)
 
@@ -189,17 +172,22 @@ class IndexBehind(PassingIndex):
             if stored is not None and (pending.is_over(stored) or pending.state is State.STORING):
                 return pending.page(stored)
             self._lose(pending)
-        page = await self.inner.page(*key)
-        known = self._names.get(key)
-        return known.named(page) if page is not None and known is not None and known.names(page.stamp) else page
+        return await self.inner.page(*key)
 
     def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
     ) -> Coming[File | None]:
-        pending = self._pending.get((index, project)) if at is None else None
-        if pending is None or not pending.knows(filename):
-            return self.inner.file(index, project, filename, at=at)
-        return _told(pending.file(filename))
+        key = (index, project)
+        if key in self._pending and at is None:
+            return self._file(key, filename)
+        return self.inner.file(index, project, filename, at=at)
+
+    async def _file(self, key: Key, filename: str) -> File | None:
+        while (pending := self._pending.get(key)) is not None and pending.knows(filename):
+            (shown,) = await self._standings(key[1], [key[0]])
+            if shown is pending.standing:
+                return pending.file(filename)
+        return await self.inner.file(*key, filename)
 
     def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
@@ -220,8 +208,8 @@ class IndexBehind(PassingIndex):
             # The store has it in a page that has lost it since. Whether another page has it, only the store can say.
             await self.settle()
             return await self.find_file(index, filename, candidates)
-        pages = (page for (where, _), page in self._pending.items() if where == index and page.has_stray(filename))
-        found = {page.key[1]: file for page in pages if (file := page.file(filename)) is not None}
+        keys = [key for key, page in self._pending.items() if key[0] == index and page.has_stray(filename)]
+        found = {key[1]: file for key in keys if (file := await self.file(*key, filename)) is not None}
         if stored is not None:
             found.setdefault(*stored)
         return min(found.items(), default=None, key=itemgetter(0))
@@ -229,9 +217,9 @@ class IndexBehind(PassingIndex):
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         before = list(self._pending.values())
         rows = await self.inner.projects(index, at=at)
-        if at is not None or not (before or self._pending or self._names):
+        if at is not None or not (before or self._pending):
             return rows
-        shown = {row.name: self._row(index, row) for row in rows}
+        shown = {row.name: row for row in rows}
         for page in [page for page in (*before, *self._pending.values()) if page.key[0] == index]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
@@ -240,20 +228,15 @@ class IndexBehind(PassingIndex):
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
         return [shown[name] for name in sorted(shown)]
 
-    def _row(self, index: IndexName, row: ProjectRow) -> ProjectRow:
-        known = self._names.get((index, row.name))
-        if known is None or not known.names(row.stamp):
-            return row
-        return ProjectRow(row.name, row.display_name, known.standing.stamp)
-
     async def project_count(self, index: IndexName) -> int:
-        count = await self.inner.project_count(index)
-        for where, project in list(self._pending):
-            if where == index:
-                (stored,) = await self.inner.standings(project, [index])
-                (shown,) = await self.standings(project, [index])
-                count += shown.holds - stored.holds
-        return count
+        while True:
+            head = await self.inner.head()
+            count = await self.inner.project_count(index)
+            for page in [page for page in self._pending.values() if page.key[0] == index and not page.base.holds]:
+                (stored,) = await self.inner.standings(page.key[1], [index])
+                count += self._shown(stored, page).holds - stored.holds
+            if await self.inner.head() == head:  # nothing was committed between these reads
+                return count
 
     async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
         for page in list(self._pending.values()):
@@ -269,21 +252,13 @@ class IndexBehind(PassingIndex):
             await self._blobs.stored(uploaded(changes))
         if self._concerned(changes, require):
             await self.settle()
-        commit = await self.inner.apply(changes, who=who, require=tuple(map(self._as_stored, require)))
+        commit = await self.inner.apply(changes, who=who, require=require)
         if commit is not None:
             for page in self._concerned(changes):
-                if page.base.stamp < commit.serial:  # learned while this was committed, of what there was before
+                # Learned while this was committed, of what there was before. One whose stamp is later is found out when it is read or stored.
+                if page.base.stamp < commit.serial:
                     self._lose(page)
         return commit
-
-    def _as_stored(self, requirement: Requirement) -> Requirement:
-        """A requirement in the words of the store: a page keeps the stamp under which it was shown, and the store has given it another one."""
-        if not isinstance(requirement, ProjectAt):
-            return requirement
-        known = self._names.get((requirement.index, requirement.project))
-        if known is None or known.standing.stamp != requirement.stamp:
-            return requirement
-        return replace(requirement, stamp=known.stored)
 
     async def replay(self, commits: Sequence[Commit]) -> None:
         if self._blobs is not None:
@@ -325,7 +300,7 @@ class IndexBehind(PassingIndex):
         for page in pages:
             page.state = State.STORING
         try:
-            commit = await self.inner.apply(
+            await self.inner.apply(
                 [change for page in pages for change in page.changes], who=pages[0].who, require=unchanged(pages)
             )
             failpoint("behind.committed")
@@ -341,21 +316,17 @@ class IndexBehind(PassingIndex):
                 _log.exception("storing %s of %s failed unexpectedly, and it is dropped", *reversed(pages[0].key))
             self._lose(pages[0])
             return
-        assert commit is not None
         for page in pages:
-            self._is_stored(page, commit.serial)
+            self._is_stored(page)
 
-    def _is_stored(self, page: LearnedPage, serial: Serial) -> None:
+    def _is_stored(self, page: LearnedPage) -> None:
         page.state = State.STORED
-        stored = page.base.stamp if page.unseen else serial
-        if page.is_named_anew:
-            self._names.put(page.key, ShownName(stored, page.standing))
         now = self._pending.get(page.key)
         if now is page:
             del self._pending[page.key]
             self._storing.gone(page.size)
         elif now is not None and now.state is State.STORING:  # more was learned meanwhile
-            now.rebased(stored)
+            now.rebased(page.standing)
 
     def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
         for page in pages:
@@ -376,10 +347,6 @@ class IndexBehind(PassingIndex):
             self._storing.gone(now.size)
             self._tell(now.key)
             now.lost()
-
-
-async def _told(file: File | None) -> File | None:
-    return file
 
 
 if TYPE_CHECKING:

@@ -13,24 +13,21 @@ from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from hashlib import sha256
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, page_content
-from pkgindex_core.models import File, IndexConfig, Page, PageRow, Serial, Standing
+from pkgindex_core.models import File, IndexConfig, Page, PageRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules import change_rules
 
 Key = tuple[IndexName, ProjectName]
 OVERHEAD: Final = 512
 """Bytes that each page comes to besides its change."""
-
-_Named = TypeVar("_Named", Standing, Page)
 
 _by_filename = attrgetter("filename")
 
@@ -54,21 +51,15 @@ class LearnedPage:
         *,
         base: Standing,
         standing: Standing,
-        unseen: bool,
-        is_named_anew: bool,
         index: IndexConfig,
         who: str,
         lost: Callable[[], None],
         size: int,
     ) -> None:
-        """`base` is how the store stands to the project, `standing` what is shown in its place. `unseen`: a commit keeps the stamp;
-        `is_named_anew`: the stamp of `standing` was shown of nothing before.
-        """
-        self.changes = changes
+        """`base` is how the store stands to the project, `standing` what is shown in its place, and how the store stands once it has the changes."""
+        self.changes = tuple(replace(each, stamp=standing.stamp, content=standing.content) for each in changes)
         self.base = base
         self.standing = standing
-        self.unseen = unseen
-        self.is_named_anew = is_named_anew
         self.index = index
         self.who = who
         self.lost = lost
@@ -141,25 +132,10 @@ class LearnedPage:
         """The page in one piece, made anew for each reader: what one unpacks is many times as large, and does not wait for the disk too."""
         return KeptRows(self.changes[0].kept) if self.changes[0].kept else None
 
-    def rebased(self, serial: Serial) -> None:
-        """What it was before more was learned is stored by this commit."""
-        self.base = replace(self.standing, stamp=serial)
+    def rebased(self, stored: Standing) -> None:
+        """What it was before more was learned is stored."""
+        self.base = stored
         self.state = State.WAITING
-
-
-class ShownName(Struct, frozen=True):
-    """Under which stamp and content name a page is shown that the store has by now."""
-
-    stored: Serial
-    """The stamp that the store has given it."""
-    standing: Standing
-
-    def names(self, stamp: Serial) -> bool:
-        """Whether what has this stamp in the store is still that page."""
-        return stamp == self.stored
-
-    def named(self, shown: _Named) -> _Named:
-        return replace(shown, stamp=self.standing.stamp, content=self.standing.content)
 
 
 class LaidOverRows(Collection[PageRow]):
@@ -205,9 +181,13 @@ def count_after(change: MirrorPage, before: int, known: Collection[str]) -> int:
 
 
 def weighed(change: MirrorPage, seen: Standing) -> tuple[int, str]:
-    """How many bytes a change comes to, and a name for what it makes of a page. What cannot be stored is `Refused`."""
-    encoded = change_rules.encoded_changes((replace(change, kept=b""),))
+    """How many bytes a change comes to, and a name for what it makes of a page: the same in every process that learns the same of the
+    same page. What cannot be stored is `Refused`.
+    """
+    weight = len(change_rules.encoded_changes((replace(change, kept=b""),))) + len(change.kept) + OVERHEAD
     if change.kept:
-        return len(encoded) + len(change.kept) + OVERHEAD, page_content(change.head, change.kept)
-    before = f"{seen.stamp} {seen.content} ".encode()
-    return len(encoded) + OVERHEAD, sha256(before + encoded).hexdigest()
+        return weight, page_content(change.head, change.kept)
+    shown = replace(
+        change, head=replace(change.head, validators={}, fetched=None), stamp=seen.stamp, content=seen.content
+    )
+    return weight, sha256(change_rules.encoded_changes((shown,))).hexdigest()

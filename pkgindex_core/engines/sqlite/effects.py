@@ -68,9 +68,9 @@ def _empty_index(tables: Tables, index_id: int) -> None:
     for table in ("tombstones", "segments", "kept_pages", "strays", "listed_names", "listings"):
         tables.run(f"DELETE FROM {table} WHERE index_id = ?", of_index)  # noqa: S608 - constants, just above
     nothing = encode(PageHead())
-    # What has no past changes in place …
+    # What has no past changes in place (its stamp is that of `stamp_after`) …
     tables.run(
-        "UPDATE standings SET holds = 0, stamp = ?1, file_count = 0, status = '', head = ?2, content = ''"
+        "UPDATE standings SET holds = 0, stamp = max(?1, stamp + 1), file_count = 0, status = '', head = ?2, content = '', kept = 0"
         " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND mirrored",
         (tables.serial, nothing, index_id, LIVE),
     )
@@ -196,9 +196,9 @@ def _write_standing(
     status, head = row.head.status, encode(row.head)
     if stored is not None and stored.since == row.since:
         tables.run(
-            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?"
+            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?, kept = ?"
             " WHERE index_id = ? AND project = ? AND died = ?",
-            (row.stamp, int(row.holds), file_count, status, head, row.content, *of_project, LIVE),
+            (row.stamp, int(row.holds), file_count, status, head, row.content, int(row.kept), *of_project, LIVE),
         )
         return
     if stored is not None:
@@ -209,8 +209,8 @@ def _write_standing(
         )
         tables.end("standings", "index_id = ? AND project = ?", of_project)
     tables.run(
-        "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content, kept)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *of_project,
             LIVE,
@@ -222,5 +222,6 @@ def _write_standing(
             status,
             head,
             row.content,
+            int(row.kept),
         ),
     )

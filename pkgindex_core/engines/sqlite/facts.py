@@ -43,7 +43,7 @@ def load(tables: Tables, keys: Keys) -> Facts:
         configs=dict(_configs(tables, keys.indexes)),
         standings=_found(
             tables,
-            "SELECT born, stamp, mirrored, holds, file_count, head, content FROM standings"
+            "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"
             " WHERE index_id = ? AND project = ? AND died = ?",
             keys.projects,
             _standing,
@@ -104,7 +104,7 @@ def _configs(tables: Tables, names: Iterable[IndexName]) -> Iterator[tuple[Index
 
 
 def _standing(
-    born: int, stamp: int, mirrored: int, holds: int, file_count: int, head: bytes, content: str
+    born: int, stamp: int, mirrored: int, holds: int, file_count: int, head: bytes, content: str, kept: int
 ) -> StandingRow:
     return StandingRow(
         since=Serial(born),
@@ -114,7 +114,7 @@ def _standing(
         file_count=file_count,
         head=_head_decoder.decode(head),
         content=content,
-        kept=bool(content),
+        kept=bool(kept),
     )
 
 

@@ -155,16 +155,16 @@ def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, mos
     index_id = reader.index_id(index)
     with reader.snapshot():
         row = reader.row(
-            "SELECT stamp, mirrored, file_count, head, content FROM standings"
+            "SELECT stamp, mirrored, file_count, head, content, kept FROM standings"
             " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
             (index_id, project, at, at),
         )
         if row is None:
             return None
-        stamp, mirrored, file_count, encoded_head, content = row
-        if file_count > most and not content:
+        stamp, mirrored, file_count, encoded_head, content, kept = row
+        if file_count > most and not kept:
             return TooLong(file_count)
-        if content:
+        if kept:
             rows: Collection[PageRow] = _kept_rows(reader, index_id, project)
         elif mirrored:
             rows = _mirrored_rows(reader, index_id, project, file_count)
@@ -205,7 +205,7 @@ def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, 
 
 def _file(reader: Reader, index_id: int, project: ProjectName, filename: str, at: int) -> File | None:
     row = reader.row(
-        "SELECT mirrored, content FROM standings"
+        "SELECT mirrored, kept FROM standings"
         " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
         (index_id, project, at, at),
     )
@@ -460,7 +460,7 @@ def problems(reader: Reader) -> Sequence[str]:
     )
     found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
     missing = reader.rows(
-        "SELECT name, project FROM standings JOIN index_names ON index_names.id = index_id WHERE content != '' AND NOT EXISTS"
+        "SELECT name, project FROM standings JOIN index_names ON index_names.id = index_id WHERE kept AND NOT EXISTS"
         " (SELECT 1 FROM kept_pages WHERE kept_pages.index_id = standings.index_id AND kept_pages.project = standings.project)"
     )
     found += [f"the page of {project} in {name} is not there" for name, project in missing]

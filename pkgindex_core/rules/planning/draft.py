@@ -20,6 +20,7 @@ from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning.effects import Effects, Emptied, NamesEdit, PageEdit
 from pkgindex_core.rules.planning.facts import Facts, FileKey, ProjectKey, StandingRow, StoredFile
+from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
 _Row = TypeVar("_Row")
@@ -85,8 +86,11 @@ class Draft:
 
     def abandon(self, key: ProjectKey, row: StandingRow) -> None:
         """Leave of a project that it was there, and until when."""
-        since = row.since if row.mirrored else self.serial
-        self.standings.put(key, StandingRow(since=since, stamp=self.serial, mirrored=row.mirrored, holds=False))
+        if row.mirrored:
+            stamp = stamp_after(self.serial, row.stamp)
+            self.standings.put(key, StandingRow(since=row.since, stamp=stamp, mirrored=True, holds=False))
+        else:
+            self.stand(key, None, 0)
 
     def empty_index(self, index: IndexName) -> None:
         """End everything in an index."""

@@ -30,7 +30,8 @@ class Emptied(Struct, frozen=True):
 
     index: IndexName
     """Alone: everything in the index. Its tombstones, mirrored pages and list of names go, and its project count is 0. Each project that it holds,
-    or has mirrored files of, becomes one that it does not hold, with the serial of the commit as its stamp."""
+    or has mirrored files of, becomes one that it does not hold: with the serial of the commit as its stamp, or with that of `stamp_after`
+    if it is mirrored."""
     project: ProjectName | None = None
     """Of a hosted index. Alone: its files end and leave tombstones. Its releases and attachments end."""
     about: str = ""

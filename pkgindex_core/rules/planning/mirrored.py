@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
 from pkgindex_core.errors import Missing
-from pkgindex_core.formats.kept_pages import KeptRows, page_content
-from pkgindex_core.models import PageHead
+from pkgindex_core.formats.kept_pages import KeptRows
+from pkgindex_core.models import Serial
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning.draft import Draft
 from pkgindex_core.rules.planning.facts import StandingRow
@@ -33,35 +33,37 @@ def change_mirrored(draft: Draft, change: MirrorPage | DropMirrorPage | MirrorNa
 
 def _mirror_page(draft: Draft, change: MirrorPage) -> None:
     key = (change.index, change.project)
-    standing = draft.standings.get(key)
-    known = standing if standing is not None and standing.mirrored else None
-    held = known if known is not None and known.holds else None
-    if known is not None and held is None and change.part in {"whole", "first"}:
-        draft.forget_page(key)
-        known = replace(known, file_count=0)
-    shown = change.head if change.part in {"whole", "last"} else held.head if held is not None else None
+    before = draft.standings.get(key)
+    if before is None or not before.mirrored:
+        before = StandingRow(since=draft.serial, stamp=Serial(0), mirrored=True, holds=False)
+    elif not before.holds and change.part in {"whole", "first"}:
+        draft.forget_page(key)  # of parts whose last one never came
+        before = replace(before, file_count=0)
     same_files = not change.kept and not change.put and not change.drop
-    if held is not None and same_files and change_rules.looks_the_same(held.head, change.head):
-        draft.standings.put(key, replace(held, head=shown or held.head))
-        return
-    kept, file_count = _edit_files(draft, change, known)
+    unseen = before.holds and same_files and change_rules.looks_the_same(before.head, change.head)
+    kept, file_count = (None, before.file_count) if unseen else _edit_files(draft, change, before)
+    is_last = change.part in {"whole", "last"}
+    head = change.head if is_last else before.head
+    stamp, content = change_rules.page_name(
+        change, draft.serial, (before.stamp, before.content), unseen=unseen, head=head, rows=kept
+    )
     row = StandingRow(
-        since=known.since if known is not None else draft.serial,
-        stamp=draft.serial,
+        since=before.since,
+        stamp=stamp,
         mirrored=True,
-        holds=shown is not None,
+        holds=is_last or before.holds,
         file_count=file_count,
-        head=shown or PageHead(),
-        content=page_content(shown or PageHead(), kept.kept) if kept is not None else "",
-        kept=kept is not None,
+        head=head,
+        content=content,
+        kept=before.kept if unseen else kept is not None,
     )
     draft.standings.put(key, row)
 
 
-def _edit_files(draft: Draft, change: MirrorPage, known: StandingRow | None) -> tuple[KeptRows | None, int]:
+def _edit_files(draft: Draft, change: MirrorPage, before: StandingRow) -> tuple[KeptRows | None, int]:
     """Edit a page's files. Returns them if they are in one piece, and the standing's `file_count`, which rows that are put add to."""
     key = (change.index, change.project)
-    stored = draft.kept_page(key) if known is not None and known.kept and not change.kept else None
+    stored = draft.kept_page(key) if before.kept and not change.kept else None
     kept = change_rules.kept_rows(stored, change)
     if kept is not None:
         if kept is not stored:
@@ -71,4 +73,4 @@ def _edit_files(draft: Draft, change: MirrorPage, known: StandingRow | None) -> 
         draft.unfold_page(key, stored)
     if change.put or change.drop:
         draft.edit_page(key, change.put, change.drop)
-    return None, known.file_count if known is not None and stored is None else 0
+    return None, before.file_count if stored is None else 0

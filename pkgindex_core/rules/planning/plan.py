@@ -75,9 +75,10 @@ def _holds(facts: Facts, requirement: Requirement) -> bool:
             return (index, filename) not in facts.files and (index, filename) not in facts.tombstones
         case AttachmentAbsent(index, project, filename):
             return (index, project, filename) not in facts.attachments
-        case ProjectAt(index, project, stamp):
+        case ProjectAt(index, project, stamp, content):
             standing = facts.standings.get((index, project))
-            return (standing.stamp if standing is not None else 0) == stamp
+            known_as = (standing.stamp, standing.content) if standing is not None else (0, "")
+            return known_as == (stamp, known_as[1] if content is None else content)
         case UserAbsent(name):
             return name not in facts.users
         case UserIs(user):

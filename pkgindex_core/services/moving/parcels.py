@@ -48,6 +48,8 @@ class Parcel(Struct, frozen=True, kw_only=True):
     source: IndexConfig
     project: ProjectName
     stamp: Serial
+    content: str
+    """As `Standing.content`."""
     holding: Holding
 
 
@@ -113,7 +115,8 @@ class Parcels:
         if not shown and not attachments:
             raise Missing("release", f"{project} {version}"[:160])
         part = replace(part, files=shown, attachments=attachments)
-        return Parcel(source=config, project=project, stamp=layer.standing.stamp, holding=part)
+        standing = layer.standing
+        return Parcel(source=config, project=project, stamp=standing.stamp, content=standing.content, holding=part)
 
     async def holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
         """What an index has of one version; of a project with thousands of files no other is decoded."""

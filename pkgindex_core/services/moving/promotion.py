@@ -130,7 +130,7 @@ class Promotion:
             guards: list[Requirement] = [
                 IndexIs(parcel.source),
                 IndexIs(goal),
-                ProjectAt(source, project, parcel.stamp),
+                ProjectAt(source, project, parcel.stamp, parcel.content),
                 ProjectAt(target, project, standing.stamp),
                 *plan.guards,
             ]

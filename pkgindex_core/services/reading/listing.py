@@ -126,7 +126,7 @@ class Listings:
             etag=name,
             media_type=renderer.media_type,
             coding=coding,
-            serial=await self._store.head(),
+            serial=self._store.seen(),
             body=body,
             public=seen.public,
             stale=found.stale,

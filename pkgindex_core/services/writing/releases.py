@@ -183,7 +183,7 @@ class Releases:
 
     async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
         """Commit under what was looked at; when that has changed nothing happens, and it has to be looked at again."""
-        guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp)]
+        guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp, page.content)]
         await self._store.apply(changes, who=principal.label, require=guards)
 
 

@@ -9,7 +9,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows, keep, page_content
+from pkgindex_core.formats.kept_pages import MOST_BYTES, MOST_FILES, KeptRows, keep, page_content
 from pkgindex_core.models import File, ProjectRow
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
@@ -86,11 +86,13 @@ class KeptPageCases(IndexStoreCases):
         await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=(STRAY,)))
         assert await self.store.find_file(MIRROR, STRAY, candidate_projects(STRAY)) is None
 
-    @pytest.mark.parametrize("long", [True, False])
-    async def test_a_long_one_and_one_in_parts_make_single_files_of_it(self, *, long: bool) -> None:
+    @pytest.mark.parametrize("long", ["files", "bytes", ""], ids=["many files", "many bytes", "in parts"])
+    async def test_a_long_one_and_one_in_parts_make_single_files_of_it(self, *, long: str) -> None:
         await self.seed()
         await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept(mirrored(ONE), mirrored(STRAY))))
-        many = tuple(mirrored(f"demo-{number}.zip") for number in range(MOST_FILES if long else 1))
+        said = "." * (MOST_BYTES // 4) if long == "bytes" else ""
+        count = {"files": MOST_FILES, "bytes": 4}.get(long, 1)
+        many = tuple(mirrored(f"demo-{number}.zip", requires_python=said) for number in range(count))
         if long:
             await self.commit(MirrorPage(MIRROR, DEMO, head("New"), put=many, drop=(ONE,)))
         else:

@@ -65,15 +65,15 @@ class LearnedPageCases(IndexStoreCases):
         return await self.store.commits(Serial(1), limit=1000)
 
     async def everything_said(self, *names: str) -> object:
-        """What all reads say of the mirror, but for stamps and the names of contents."""
-        rows = [(row.name, row.display_name) for row in await self.store.projects(MIRROR)]
-        said: list[object] = [rows, await self.store.project_count(MIRROR)]
+        """What all reads say of the mirror."""
+        said: list[object] = [list(await self.store.projects(MIRROR)), await self.store.project_count(MIRROR)]
         for project in (DEMO, OTHER):
             page = await self.store.page(MIRROR, project)
             standing = await self.standing(MIRROR, project)
             said += [
-                (page.head, {row.filename: row for row in page.rows}, len(page.rows)) if page else None,
-                (standing.holds, standing.file_count, standing.status),
+                (page.stamp, page.content, page.head, {row.filename: row for row in page.rows}) if page else None,
+                standing,
+                len(page.rows) if page else 0,
                 [await self.store.file(MIRROR, project, name) for name in names],
             ]
         for name in names:
@@ -219,6 +219,19 @@ class LearnedPageCases(IndexStoreCases):
             assert (await self.page(MIRROR, DEMO)).head.validators == {"etag": "2"}
             await self.learning.settle()
 
+    async def test_a_page_that_looks_as_before_again_has_no_former_name(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head("1"), put=(mirrored("a"),)))
+        shown = [await self.standing(MIRROR, DEMO)]
+        for said in ("2", "1"):
+            await self.learn(MirrorPage(MIRROR, DEMO, head(said)))
+            shown.append(await self.standing(MIRROR, DEMO))
+        await self.learn(MirrorPage(MIRROR, DEMO, head("1", fetched=START)))
+        assert await self.standing(MIRROR, DEMO) == shown[-1]
+        assert shown[0].stamp < shown[1].stamp < shown[2].stamp
+        await self.learning.settle()
+        assert await self.within().standings(DEMO, [MIRROR]) == (shown[-1],)
+
     async def test_what_was_made_up_from_something_else_is_not_taken(self) -> None:
         await self.seed()
         nothing = await self.standing(MIRROR, DEMO)
@@ -239,6 +252,10 @@ class LearnedPageCases(IndexStoreCases):
         await self.learning.settle()
         (commit,) = await self.log()
         page = await self.page(MIRROR, DEMO)
+        assert commit.changes == (
+            MirrorPage(MIRROR, DEMO, head("Demo"), (mirrored("a"),), stamp=shown.stamp, content=shown.content),
+        )
+        assert await self.within().standings(DEMO, [MIRROR]) == (shown,)
         assert await self.standing(MIRROR, DEMO) == shown
         assert (page.stamp, page.content) == (shown.stamp, shown.content)
         assert list(await self.store.projects(MIRROR)) == [ProjectRow(DEMO, "Demo", shown.stamp)]
@@ -308,6 +325,23 @@ class LearnedPageCases(IndexStoreCases):
         await self.learning.settle()
         assert set(await self.files(MIRROR, DEMO) or ()) == {"theirs"}
         assert set(await self.files(MIRROR, OTHER) or ()) == {"other"}
+        assert self.lost == [DEMO]
+
+    @pytest.mark.parametrize("is_stored", [False, True], ids=["first page", "difference"])
+    @pytest.mark.parametrize("finds", [False, True], ids=["file", "find_file"])
+    async def test_no_file_is_told_of_a_page_that_lost_the_race(self, *, is_stored: bool, finds: bool) -> None:
+        await self.seed()
+        if is_stored:
+            await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("mine"), mirrored("odd", "mine"))))
+        theirs = MirrorPage(MIRROR, DEMO, head(), put=(mirrored("odd", "theirs"),))
+        await self.within().apply([theirs], who="another")
+        for name, expected in (("odd", mirrored("odd", "theirs")), ("mine", None)):
+            if finds:
+                found = await self.store.find_file(MIRROR, name, [])
+                assert found == ((DEMO, expected) if expected is not None else None)
+            else:
+                assert await self.store.file(MIRROR, DEMO, name) == expected
         assert self.lost == [DEMO]
 
     async def test_one_that_lost_takes_nobody_with_it(self) -> None:
@@ -410,15 +444,18 @@ class LearnedPageCases(IndexStoreCases):
         store.apply = apply  # type: ignore[method-assign]  # as slow as a disk may be
         settling = asyncio.create_task(self.learning.settle())
         await committing.wait()
+        first = await self.standing(MIRROR, DEMO)
         await self.learn(MirrorPage(MIRROR, DEMO, head("2"), put=(mirrored("b"),)))
         learned = await self.standing(MIRROR, DEMO)
         assert (learned.file_count, set(await self.files(MIRROR, DEMO) or ())) == (2, {"a", "b"})
+        assert learned.stamp > first.stamp
         store.apply = original  # type: ignore[method-assign]  # the disk is well again
         go.set()
         await settling
         await self.learning.settle()
         page = await self.page(MIRROR, DEMO)
         assert ({decode_file(row.body).filename for row in page.rows}, page.head) == ({"a", "b"}, head("2"))
+        assert await self.within().standings(DEMO, [MIRROR]) == (learned,)
         assert len(await self.log()) == 2
         assert self.lost == []
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from pkgindex_core.changes import DropIndex, DropMirrorPage, MirrorNames, MirrorPage, ProjectAt, PutIndex
+from pkgindex_core.changes import Commit, DropIndex, DropMirrorPage, MirrorNames, MirrorPage, ProjectAt, PutIndex
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Conflict, Missing, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.models import File, ProjectRow, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
@@ -94,6 +96,74 @@ class MirrorPageCases(IndexStoreCases):
         shown = await self.commit(MirrorPage(MIRROR, DEMO, head("Demo", status="archived", fetched=START + 2)))
         assert (await self.standing(MIRROR, DEMO)).stamp == shown
         assert await self.files(MIRROR, DEMO) == {"a": mirrored("a")}
+
+    @pytest.mark.parametrize("in_one_piece", [False, True])
+    async def test_a_page_keeps_the_name_under_which_it_was_shown(self, *, in_one_piece: bool) -> None:
+        await self.seed()
+        files: dict[str, Any] = (
+            {"kept": keep(DEMO, [mirrored("a")]).kept} if in_one_piece else {"put": (mirrored("a"),)}
+        )
+        serial = await self.commit(
+            MirrorPage(MIRROR, DEMO, head("Demo"), **files, stamp=Serial(7), content="one"),
+            MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored("b"),), stamp=Serial(7), content="one"),
+        )
+        assert serial < 7
+        for fetched in (None, START):  # what is not shown keeps the name
+            page, standing = await self.page(MIRROR, DEMO), await self.standing(MIRROR, DEMO)
+            assert (page.stamp, page.content, standing.stamp, standing.content) == (7, "one", 7, "one")
+            assert isinstance(page.rows, KeptRows) is in_one_piece
+            assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b"}
+            assert list(await self.store.projects(MIRROR)) == [ProjectRow(DEMO, "Demo", Serial(7))]
+            await self.commit(MirrorPage(MIRROR, DEMO, head("Demo", fetched=fetched)))
+        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), stamp=Serial(9), content="two"))
+        standing = await self.standing(MIRROR, DEMO)
+        assert (standing.stamp, standing.content) == (9, "two")  # shown otherwise, and as before again
+
+    async def test_no_later_page_has_a_stamp_again(self) -> None:
+        await self.seed()
+        config = (await self.store.tree()).indexes[MIRROR]
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), stamp=Serial(4), content="one"))
+        stamps = [4]
+        for changes in (
+            (MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),)),),
+            (MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, [mirrored("c")]).kept),),
+            (DropMirrorPage(MIRROR, DEMO),),
+            (MirrorPage(MIRROR, DEMO, head(), put=(mirrored("d"),), part="first"),),
+            (MirrorPage(MIRROR, DEMO, head(), part="last"),),
+            (DropIndex(MIRROR), PutIndex(config)),
+        ):
+            await self.commit(*changes)
+            stamps.append((await self.standing(MIRROR, DEMO)).stamp)
+        assert stamps == [4, 5, 6, 7, 8, 9, 10]
+        assert (await self.standing(MIRROR, DEMO)).content == ""
+        for _ in range(5):
+            serial = await self.commit(MirrorNames(MIRROR))
+        assert serial == 13
+        serial = await self.commit(MirrorPage(MIRROR, DEMO, head()))
+        assert (await self.standing(MIRROR, DEMO)).stamp == serial
+
+    async def test_of_two_pages_under_one_stamp_the_content_tells(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), stamp=Serial(2), content="theirs"))
+        drop = DropMirrorPage(MIRROR, DEMO)
+        with pytest.raises(RequirementFailed):
+            await self.commit(drop, require=[ProjectAt(MIRROR, DEMO, Serial(2), "ours")])
+        with pytest.raises(RequirementFailed):
+            await self.commit(drop, require=[ProjectAt(MIRROR, DEMO, Serial(3), "theirs")])
+        with pytest.raises(RequirementFailed):
+            await self.commit(drop, require=[ProjectAt(MIRROR, OTHER, Serial(0), "theirs")])
+        await self.commit(
+            drop,
+            require=[ProjectAt(MIRROR, DEMO, Serial(2), "theirs"), ProjectAt(MIRROR, OTHER, Serial(0), "")],
+        )
+
+    async def test_a_replayed_page_has_the_name_that_it_had(self) -> None:
+        await self.seed()
+        change = MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), stamp=Serial(7), content="one")
+        await self.store.replay([Commit(serial=Serial(2), at=Timestamp(START + 1), who="[mirror]", changes=(change,))])
+        standing = await self.standing(MIRROR, DEMO)
+        assert (standing.stamp, standing.content) == (7, "one")
+        assert [commit.changes for commit in await self.store.commits(Serial(1))] == [(change,)]
 
     async def test_a_first_page_in_parts_is_held_with_its_last(self) -> None:
         seeded = await self.seed()

@@ -240,6 +240,11 @@ class SlowIndex(MemoryIndex):
         await self._held_up()
         return rows
 
+    async def project_count(self, *args: Any, **options: Any) -> Any:
+        count = await super().project_count(*args, **options)
+        await self._held_up()
+        return count
+
     async def apply(self, *args: Any, **options: Any) -> Any:
         await self._held_up()
         return await super().apply(*args, **options)
@@ -263,6 +268,21 @@ async def test_a_project_that_is_stored_while_projects_are_listed_is_listed() ->
     await index.settle()
     store.held[0].set()
     assert [row.name for row in await listing] == [DEMO]
+    await index.close()
+
+
+async def test_a_project_that_is_stored_while_projects_are_counted_is_counted_once() -> None:
+    store = SlowIndex()
+    index = IndexBehind(store, linger=LONG)
+    await index.apply(SEED, who="ann")
+    await learn_page(index, "demo-1.0.zip", [])
+    store.holds = True
+    counting = asyncio.create_task(index.project_count(MIRROR))
+    await store.until_held(1)
+    store.holds = False
+    await index.settle()
+    store.held[0].set()
+    assert await counting == 1
     await index.close()
 
 

@@ -23,6 +23,7 @@ from pkgindex_core.engines.memory_index import MemoryIndex
 from pkgindex_core.engines.sql.migrations import migrations
 from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.errors import RequirementFailed
+from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.formats.store_dump import Segment, SegmentReader
 from pkgindex_core.models import Attachment, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
@@ -196,3 +197,28 @@ async def test_a_dump_and_a_log_of_that_time_are_one_history(tmp_path: Path) -> 
     finally:
         for each in (store, *others):
             await each.close()
+
+
+async def test_a_page_in_one_piece_of_schema_3_is_one(tmp_path: Path) -> None:
+    """Until then its content name said what it is."""
+    connection = apsw.Connection(str(database(tmp_path / "index.db", 2)))
+    kept = keep(SIX, [hosted("six-1.0.tar.gz")]).kept
+    for _ in connection.execute(migrations("sqlite")[2].text):
+        pass
+    connection.execute(
+        "INSERT INTO kept_pages (index_id, project, kept)"
+        " SELECT index_id, project, ? FROM standings WHERE project = ? AND mirrored",
+        (kept, SIX),
+    )
+    connection.execute("UPDATE standings SET content = 'x', file_count = 1 WHERE project = ? AND mirrored", (SIX,))
+    connection.pragma("user_version", 3)
+    connection.close()
+    store = await SqliteIndex.open(tmp_path / "index.db", ManualClock())
+    try:
+        page = await store.page(MIRROR, SIX)
+        assert page is not None
+        assert isinstance(page.rows, KeptRows)
+        assert (page.rows.kept, page.content) == (kept, "x")
+        assert await store.check() == []
+    finally:
+        await store.close()
