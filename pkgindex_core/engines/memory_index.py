@@ -12,14 +12,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines import change_rules
-from pkgindex_core.engines.memory_state import ProjectState, State, applied, dropped, holds
-from pkgindex_core.errors import Refused, Unavailable
+from pkgindex_core.engines.memory_state import ProjectState, State, dropped, facts, written
+from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
@@ -37,6 +34,8 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.rules import change_rules
+from pkgindex_core.rules.planning import named_keys, plan
 from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
 BATCH = 5_000
@@ -77,7 +76,8 @@ class MemoryIndex:
         if found is None or not found.holds:
             return None
         rows = tuple(found.rows.values()) if found.kept is None else found.kept
-        return Page(index=index, project=project, stamp=found.stamp, head=found.head, rows=rows, content=found.content)
+        it = found.standing
+        return Page(index=index, project=project, stamp=it.stamp, head=it.head, rows=rows, content=it.content)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None
@@ -151,7 +151,7 @@ class MemoryIndex:
         for name in sorted(self._state(at).index(index).projects):
             found = self._project(index, name, at)
             if found is not None and found.holds:
-                rows.append(ProjectRow(name, found.head.display_name or name, found.stamp))
+                rows.append(ProjectRow(name, found.standing.head.display_name or name, found.standing.stamp))
         return rows
 
     async def project_count(self, index: IndexName) -> int:
@@ -221,16 +221,11 @@ class MemoryIndex:
         if not changes:
             return None
         change_rules.encoded_changes(changes)
-        for requirement in require:
-            if not holds(self.now, requirement):
-                raise change_rules.failed(requirement)
         serial = Serial(self.now.serial + 1)
-        state = self.now
-        for change in changes:
-            state = applied(state, change, serial)
+        state = _next(self.now, changes, require, serial)
         at = change_rules.commit_time(self._clock.now(), self._last_moment)
         commit = Commit(serial=serial, at=at, who=who, changes=tuple(changes))
-        self._states.append(msgspec.structs.replace(state, serial=serial))
+        self._states.append(state)
         self._commits.append(commit)
         self._wake()
         return commit
@@ -243,9 +238,7 @@ class MemoryIndex:
         for commit in commits:
             change_rules.successor(last.serial, moment, commit)
             change_rules.encoded_changes(commit.changes)
-            for change in commit.changes:
-                last = applied(last, change, commit.serial)
-            last, moment = msgspec.structs.replace(last, serial=commit.serial), commit.at
+            last, moment = _next(last, commit.changes, (), commit.serial), commit.at
             states.append(last)
         self._states += states
         self._commits += commits
@@ -280,7 +273,7 @@ class MemoryIndex:
             return then
         for state in reversed(self._states):
             last = state.index(index).projects.get(project)
-            if last is not None and last.mirrored and last.since == then.since:
+            if last is not None and last.mirrored and last.standing.since == then.standing.since:
                 # Dropped and replaced by a hosted project in one commit: no state has it as dropped.
                 gone = last.holds and state is not self.now
                 return dropped(last, Serial(state.serial + 1)) if gone else last
@@ -290,14 +283,23 @@ class MemoryIndex:
         found = self._project(index, project, at)
         if found is None:
             return Standing(index=index, stamp=Serial(0), holds=False)
+        it = found.standing
         return Standing(
             index=index,
-            stamp=found.stamp,
-            holds=found.holds,
-            file_count=len(found.rows),
-            status=found.head.status,
-            content=found.content,
+            stamp=it.stamp,
+            holds=it.holds,
+            file_count=it.file_count,
+            status=it.head.status,
+            content=it.content,
         )
+
+
+def _next(state: State, changes: Sequence[Change], require: Iterable[Requirement], serial: Serial) -> State:
+    require = tuple(require)
+    effects = plan(changes, require, facts(state, named_keys(changes, require)), serial)
+    if isinstance(effects, RequirementFailed):
+        raise effects
+    return written(state, effects, serial)
 
 
 async def open_memory(url: str, context: Context) -> MemoryIndex:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.changes import Change, Commit, MirrorPage, ProjectAt, Requirement
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
 from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
@@ -33,6 +32,7 @@ from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, St
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.stamping import stamp_after
 
 LIMIT: Final = 32 << 20

@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines import change_rules
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import File, IndexConfig, Page, PageRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.rules import change_rules
 
 Key = tuple[IndexName, ProjectName]
 OVERHEAD: Final = 512

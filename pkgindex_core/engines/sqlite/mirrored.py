@@ -1,80 +1,32 @@
-"""What changes of mirrored projects do to the tables: pages in one piece, packed segments, strays, the list of names.
+"""How edits of mirrored projects are written: pages in one piece, packed segments, strays, lists of names.
 
-A mirrored project has no past; its rows are changed in place.
+A mirrored project has no past; its rows are changed in place. A segment is read and written only where an edit touches it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pkgindex_core.changes import DropMirrorPage, MirrorNames, MirrorPage
-from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.tables import Tables, encode
-from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.models import PageHead, PageRow, Serial
+from pkgindex_core.models import PageRow
 from pkgindex_core.names import ProjectName
-from pkgindex_core.rules.stamping import stamp_after
+from pkgindex_core.rules.planning import NamesEdit, PageEdit
+from pkgindex_core.rules.planning.facts import ProjectKey
 
 
-def change_mirrored(tables: Tables, index_id: int, change: MirrorPage | DropMirrorPage | MirrorNames) -> None:
-    match change:
-        case MirrorPage():
-            _mirror_page(tables, index_id, change)
-        case DropMirrorPage(project=project):
-            held = tables.held(index_id, project)
-            if held is None or not held.holds:
-                raise Missing("project", project)
-            _forget_files(tables, index_id, project)
-            tables.restand(index_id, project, stamp_after(Serial(tables.serial), Serial(held.stamp)), None, 0)
-            tables.count(index_id, held, holds=False)
-        case MirrorNames():
-            _mirror_names(tables, index_id, change)
-
-
-def _mirror_page(tables: Tables, index_id: int, change: MirrorPage) -> None:
-    project, head = change.project, change.head
-    before = tables.held(index_id, project)
-    known = before if before is not None and before.mirrored else None
-    held = known is not None and known.holds
-    count = known.file_count if known is not None else 0
-    if count and not held and change.part in {"whole", "first"}:
+def edit_page(tables: Tables, key: ProjectKey, edit: PageEdit) -> int:
+    """Edit the files of a page; returns by how many the rows became more. A page in one piece has none."""
+    index_id, project = tables.ids[key[0]], key[1]
+    if edit.fresh:
         _forget_files(tables, index_id, project)
-        count = 0
-    same_files = not change.kept and not change.put and not change.drop
-    unseen = known is not None and known.holds and same_files and change_rules.looks_the_same(known.head, head)
-    stored = _kept_page(tables, index_id, project) if known is not None and known.kept and not unseen else None
-    kept = change_rules.kept_rows(stored, change)
-    if kept is not None and kept is not stored:
-        if known is not None:
-            _forget_files(tables, index_id, project)
-        _keep_page(tables, index_id, project, kept)
-        count = len(kept)
-    elif not same_files:
-        if stored is not None:
-            _unfold_page(tables, index_id, project, stored)
-        count += _edit_segments(tables, index_id, project, change)
-    is_last = change.part in {"whole", "last"}
-    shown = head if is_last else known.head if known is not None and held else None
-    stamp, content = change_rules.page_name(
-        change,
-        Serial(tables.serial),
-        (known.stamp, known.content) if known is not None else (0, ""),
-        unseen=unseen,
-        head=shown or PageHead(),
-        rows=kept,
-    )
-    is_kept = known.kept if known is not None and unseen else kept is not None
-    if known is not None:
-        tables.restand(index_id, project, stamp, shown, count, content=content, kept=is_kept)
-    else:
-        if before is not None:
-            tables.end("standings", "index_id = ? AND project = ?", (index_id, project))
-        tables.insert_standing(index_id, project, stamp, shown, count, mirrored=True, content=content, kept=is_kept)
-    tables.count(index_id, before, holds=shown is not None)
+    if edit.kept is not None:
+        _keep_page(tables, index_id, project, edit.kept)
+        return 0
+    return _edit_segments(tables, index_id, project, edit) if edit.put or edit.drop else 0
 
 
 def _forget_files(tables: Tables, index_id: int, project: ProjectName) -> None:
@@ -90,20 +42,7 @@ def _keep_page(tables: Tables, index_id: int, project: ProjectName, rows: KeptRo
     )
 
 
-def _kept_page(tables: Tables, index_id: int, project: ProjectName) -> KeptRows:
-    row = tables.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
-    if row is None:
-        raise Corrupt(f"the page of {project} is not in the index database")
-    return KeptRows(row[0])
-
-
-def _unfold_page(tables: Tables, index_id: int, project: ProjectName, rows: KeptRows) -> None:
-    """Put the files of a kept page into segments, which take differences. Its strays stay what they are."""
-    tables.run("DELETE FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
-    _store_segment(tables, index_id, project, None, "", list(rows))
-
-
-def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: MirrorPage) -> int:
+def _edit_segments(tables: Tables, index_id: int, project: ProjectName, edit: PageEdit) -> int:
     """Apply the difference to the segments that it touches; returns by how many the files became more."""
     stored = tables.rows(
         "SELECT id, low FROM segments WHERE index_id = ? AND project = ? ORDER BY low", (index_id, project)
@@ -111,9 +50,9 @@ def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: 
     lows = [low for _, low in stored] or [""]
     put: dict[int, list[PageRow]] = {}
     drop: dict[int, list[str]] = {}
-    for file in {file.filename: file for file in change.put}.values():
+    for file in edit.put.values():
         put.setdefault(segments.segment_of(lows, file.filename), []).append(page_row(file))
-    for filename in change.drop:
+    for filename in edit.drop:
         drop.setdefault(segments.segment_of(lows, filename), []).append(filename)
     more = 0
     for at in sorted(put.keys() | drop.keys()):
@@ -128,7 +67,7 @@ def _edit_segments(tables: Tables, index_id: int, project: ProjectName, change: 
         " (SELECT id FROM segments WHERE index_id = ? AND project = ? ORDER BY low LIMIT 1)",
         (index_id, project),
     )
-    _mark_strays(tables, index_id, project, change)
+    _mark_strays(tables, index_id, project, edit)
     return more
 
 
@@ -154,16 +93,15 @@ def _store_segment(
             )
 
 
-def _mark_strays(tables: Tables, index_id: int, project: ProjectName, change: MirrorPage) -> None:
+def _mark_strays(tables: Tables, index_id: int, project: ProjectName, edit: PageEdit) -> None:
     """Remember the files that nobody would look for in this project, going by their name."""
-    put = {file.filename for file in change.put}
-    for filename in set(change.drop) - put:
+    for filename in edit.drop:
         if not leads_to(filename, project):
             tables.run(
                 "DELETE FROM strays WHERE index_id = ? AND filename = ? AND project = ?",
                 (index_id, filename, project),
             )
-    for filename in put:
+    for filename in edit.put:
         if not leads_to(filename, project):
             tables.run(
                 "INSERT OR IGNORE INTO strays (index_id, filename, project) VALUES (?, ?, ?)",
@@ -171,26 +109,23 @@ def _mark_strays(tables: Tables, index_id: int, project: ProjectName, change: Mi
             )
 
 
-def _mirror_names(tables: Tables, index_id: int, change: MirrorNames) -> None:
-    stamp, count = tables.row("SELECT stamp, count FROM listings WHERE index_id = ?", (index_id,)) or (0, 0)
+def edit_names(tables: Tables, index_id: int, edit: NamesEdit) -> None:
+    (count,) = tables.row("SELECT count FROM listings WHERE index_id = ?", (index_id,)) or (0,)
     count -= tables.run_many(
-        "DELETE FROM listed_names WHERE index_id = ? AND name = ?", ((index_id, name) for name in change.drop)
+        "DELETE FROM listed_names WHERE index_id = ? AND name = ?", ((index_id, name) for name in edit.drop)
     )
-    put = dict(
-        sorted(dict(change.put).items())
-    )  # in the order of the table: a first list of 886,000 is appended, not scattered
+    # In the order of the table: a first list of 886,000 is appended, not scattered.
+    put = sorted(edit.put.items())
     new = tables.run_many(
         "INSERT OR IGNORE INTO listed_names (index_id, name, display) VALUES (?, ?, ?)",
-        ((index_id, name, None if display in {name, ""} else display) for name, display in put.items()),
+        ((index_id, name, None if display in {name, ""} else display) for name, display in put),
     )
     if new < len(put):
         tables.run_many(
             "UPDATE listed_names SET display = ?3 WHERE index_id = ?1 AND name = ?2 AND display IS NOT ?3",
-            ((index_id, name, None if display in {name, ""} else display) for name, display in put.items()),
+            ((index_id, name, None if display in {name, ""} else display) for name, display in put),
         )
-    if not stamp or change.put or change.drop:
-        stamp = tables.serial
     tables.run(
         "REPLACE INTO listings (index_id, stamp, count, validators) VALUES (?, ?, ?, ?)",
-        (index_id, stamp, count + new, encode(change.validators)),
+        (index_id, edit.stamp, count + new, encode(edit.validators)),
     )

@@ -28,11 +28,11 @@ from msgspec import Struct
 
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.engines import change_rules
 from pkgindex_core.engines.sqlite.applying import Applying
 from pkgindex_core.engines.sqlite.database import UNREADABLE, closed, open_writer, os_translation, translation
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.rules import change_rules
 
 GROUP_LIMIT: Final = 128
 """Callers in one transaction at most."""

@@ -161,11 +161,12 @@ async def test_a_defect_reaches_its_caller_and_nobody_else(store: SqliteIndex, m
 
 
 async def test_a_surprise_of_the_schema_is_a_conflict(store: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Applying, "_drop_user", lambda self, _: self._tables.run("INSERT INTO commits VALUES (1, 1, '', 0, x'')")
-    )
-    with pytest.raises(Conflict, match="contradicts"):
-        await store.apply([DropUser("ann")], who="x")
+    with monkeypatch.context() as surprise:
+        surprise.setattr(
+            Applying, "_make", lambda self, *_: self._tables.run("INSERT INTO commits VALUES (1, 1, '', 0, x'')")
+        )
+        with pytest.raises(Conflict, match="contradicts"):
+            await store.apply([DropUser("ann")], who="x")
     assert await put(store, "bob") is not None
 
 

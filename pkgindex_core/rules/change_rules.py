@@ -6,8 +6,7 @@ and what the caller is told when it may not, stands here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
 
@@ -33,9 +32,6 @@ from pkgindex_core.formats.kept_pages import KeptRows, page_content
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.stamping import stamp_after
-
-NOUNS: Final[Mapping[str, str]] = {"releases": "version", "attachments": "attachment", "files": "file"}
-"""What callers are told is missing, by what is kept."""
 
 
 def encoded_changes(changes: Sequence[Change]) -> bytes:

@@ -1,0 +1,227 @@
+"""How the effects of a plan are written: rows end and begin by their keys. Nothing is decided here.
+
+Rows with a past are closed by their serial of death, others are replaced. `mirrored` writes pages and lists of names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.engines.sqlite.database import LIVE
+from pkgindex_core.engines.sqlite.mirrored import edit_names, edit_page
+from pkgindex_core.engines.sqlite.tables import Tables, encode
+from pkgindex_core.formats.fragments import page_row
+from pkgindex_core.models import PageHead
+from pkgindex_core.rules.change_rules import hosted_digest
+from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
+from pkgindex_core.rules.planning.facts import ProjectKey
+
+PACK_FROM: Final = 512
+"""Bytes of an encoded release from which it is compressed; descriptions are long."""
+
+
+def write(tables: Tables, facts: Facts, effects: Effects) -> None:
+    """Write everything but the log."""
+    _write_configs(tables, effects)  # first: an index that is new gets its number
+    for place in effects.emptied:
+        _empty(tables, place)
+    _write_identities(tables, effects)
+    _write_files(tables, facts, effects)
+    _write_tombstones(tables, effects)
+    _write_releases(tables, effects)
+    _write_attachments(tables, effects)
+    for key, row in effects.standings.items():
+        edit = effects.pages.get(key)
+        more = edit_page(tables, key, edit) if edit is not None else 0
+        _write_standing(tables, key, row, row.file_count + more, facts.standings.get(key))
+    for index, names in effects.names.items():
+        edit_names(tables, tables.ids[index], names)
+    for index, more in effects.counts.items():
+        tables.run("UPDATE index_names SET project_count = project_count + ? WHERE id = ?", (more, tables.ids[index]))
+    if effects.tree_changed:
+        tables.run("INSERT INTO tree_changes (serial) VALUES (?)", (tables.serial,))
+
+
+def _empty(tables: Tables, place: Emptied) -> None:
+    index_id = tables.ids[place.index]
+    if place.project is None:
+        _empty_index(tables, index_id)
+        return
+    of_project = (index_id, place.project)
+    if place.about:
+        tables.end("attachments", "index_id = ? AND project = ? AND about = ?", (*of_project, place.about))
+        return
+    tables.run(
+        "REPLACE INTO tombstones (index_id, filename, project, sha256)"
+        " SELECT index_id, filename, project, sha256 FROM files WHERE index_id = ? AND project = ? AND died = ?",
+        (*of_project, LIVE),
+    )
+    for table in ("files", "releases", "attachments"):
+        tables.end(table, "index_id = ? AND project = ?", of_project)
+
+
+def _empty_index(tables: Tables, index_id: int) -> None:
+    of_index = (index_id,)
+    for table in ("files", "releases", "attachments"):
+        tables.end(table, "index_id = ?", of_index)
+    for table in ("tombstones", "segments", "kept_pages", "strays", "listed_names", "listings"):
+        tables.run(f"DELETE FROM {table} WHERE index_id = ?", of_index)  # noqa: S608 - constants, just above
+    nothing = encode(PageHead())
+    # What has no past changes in place (its stamp is that of `stamp_after`) …
+    tables.run(
+        "UPDATE standings SET holds = 0, stamp = max(?1, stamp + 1), file_count = 0, status = '', head = ?2, content = '', kept = 0"
+        " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND mirrored",
+        (tables.serial, nothing, index_id, LIVE),
+    )
+    # … and what was held until now stays on record as that, followed by a row that says no.
+    tables.end("standings", "holds AND index_id = ?", of_index)
+    tables.run(
+        "INSERT OR IGNORE INTO standings"
+        " (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head)"
+        " SELECT index_id, project, ?1, ?2, ?2, 0, 0, 0, '', ?3 FROM standings WHERE index_id = ?4 AND died = ?2",
+        (LIVE, tables.serial, nothing, index_id),
+    )
+    tables.run("UPDATE index_names SET project_count = 0 WHERE id = ?", of_index)
+
+
+def _write_identities(tables: Tables, effects: Effects) -> None:
+    for name, user in effects.users.items():
+        tables.end("users", "name = ?", (name,))
+        if user is not None:
+            tables.run(
+                "INSERT INTO users (name, died, born, body) VALUES (?, ?, ?, ?)",
+                (name, LIVE, tables.serial, encode(user)),
+            )
+    for token_id, token in effects.tokens.items():
+        if token is None:
+            tables.run("DELETE FROM tokens WHERE id = ?", (token_id,))
+        else:
+            tables.run(
+                "REPLACE INTO tokens (id, user, created, body) VALUES (?, ?, ?, ?)",
+                (token_id, token.user, token.created, encode(token)),
+            )
+
+
+def _write_configs(tables: Tables, effects: Effects) -> None:
+    for name, config in effects.configs.items():
+        index_id = tables.ids.get(name)
+        if index_id is None:
+            tables.run("INSERT INTO index_names (name) VALUES (?)", (name,))
+            (index_id,) = tables.row("SELECT id FROM index_names WHERE name = ?", (name,)) or (0,)
+            tables.ids[name] = index_id
+        tables.end("configs", "index_id = ?", (index_id,))
+        if config is not None:
+            tables.run(
+                "INSERT INTO configs (index_id, died, born, body) VALUES (?, ?, ?, ?)",
+                (index_id, LIVE, tables.serial, encode(config)),
+            )
+
+
+def _write_files(tables: Tables, facts: Facts, effects: Effects) -> None:
+    for (index, filename), stored in effects.files.items():
+        index_id = tables.ids[index]
+        if (index, filename) in facts.files:
+            tables.end("files", "index_id = ? AND filename = ?", (index_id, filename))
+        if stored is None:
+            continue
+        row, metadata = page_row(stored.file), stored.file.metadata_sha256
+        tables.run(
+            "INSERT INTO files (index_id, project, filename, born, died, sha256, metadata_sha256, version, fragment, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                index_id,
+                stored.project,
+                filename,
+                tables.serial,
+                LIVE,
+                bytes.fromhex(hosted_digest(stored.file)),
+                bytes.fromhex(metadata) if metadata else None,
+                row.version,
+                row.fragment,
+                row.body,
+            ),
+        )
+
+
+def _write_tombstones(tables: Tables, effects: Effects) -> None:
+    for (index, filename), taken in effects.tombstones.items():
+        index_id = tables.ids[index]
+        if taken is None:
+            tables.run("DELETE FROM tombstones WHERE index_id = ? AND filename = ?", (index_id, filename))
+        else:
+            tables.run(
+                "REPLACE INTO tombstones (index_id, filename, project, sha256) VALUES (?, ?, ?, ?)",
+                (index_id, filename, taken.project, bytes.fromhex(taken.sha256)),
+            )
+
+
+def _write_releases(tables: Tables, effects: Effects) -> None:
+    for (index, project, version), release in effects.releases.items():
+        key = (tables.ids[index], project, version)
+        tables.end("releases", "index_id = ? AND project = ? AND version = ?", key)
+        if release is None:
+            continue
+        body = encode(release)
+        packed = len(body) >= PACK_FROM
+        tables.run(
+            "INSERT INTO releases (index_id, project, version, born, died, packed, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*key, tables.serial, LIVE, int(packed), segments.compress(body) if packed else body),
+        )
+
+
+def _write_attachments(tables: Tables, effects: Effects) -> None:
+    for (index, project, filename), attachment in effects.attachments.items():
+        key = (tables.ids[index], project, filename)
+        tables.end("attachments", "index_id = ? AND project = ? AND filename = ?", key)
+        if attachment is not None:
+            tables.run(
+                "INSERT INTO attachments (index_id, project, filename, about, born, died, sha256, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *key,
+                    attachment.about,
+                    tables.serial,
+                    LIVE,
+                    bytes.fromhex(attachment.sha256),
+                    encode(attachment),
+                ),
+            )
+
+
+def _write_standing(
+    tables: Tables, key: ProjectKey, row: StandingRow, file_count: int, stored: StandingRow | None
+) -> None:
+    of_project = (tables.ids[key[0]], key[1])
+    status, head = row.head.status, encode(row.head)
+    if stored is not None and stored.since == row.since:
+        tables.run(
+            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?, kept = ?"
+            " WHERE index_id = ? AND project = ? AND died = ?",
+            (row.stamp, int(row.holds), file_count, status, head, row.content, int(row.kept), *of_project, LIVE),
+        )
+        return
+    if stored is not None:
+        # `_empty_index` may have given it a row of this commit already.
+        tables.run(
+            "DELETE FROM standings WHERE index_id = ? AND project = ? AND died = ? AND born = ?",
+            (*of_project, LIVE, tables.serial),
+        )
+        tables.end("standings", "index_id = ? AND project = ?", of_project)
+    tables.run(
+        "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content, kept)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *of_project,
+            LIVE,
+            row.since,
+            row.stamp,
+            int(row.mirrored),
+            int(row.holds),
+            file_count,
+            status,
+            head,
+            row.content,
+            int(row.kept),
+        ),
+    )

@@ -1,0 +1,142 @@
+"""How the facts that a plan wants are read: one statement a table, run for each key that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.engines.sqlite.database import LIVE
+from pkgindex_core.engines.sqlite.tables import Tables
+from pkgindex_core.errors import Corrupt
+from pkgindex_core.formats.kept_pages import KeptRows
+from pkgindex_core.models import Attachment, IndexConfig, PageHead, Release, Serial, Token, User, decode_file
+from pkgindex_core.names import IndexName, owner
+from pkgindex_core.protocols.index_store import Taken
+from pkgindex_core.rules.planning import Facts, Keys, StandingRow, StoredFile
+from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.stored_configs import decode_config
+
+_Key = TypeVar("_Key", bound=tuple[Any, ...])
+_Row = TypeVar("_Row")
+
+_user_decoder: Final = msgspec.msgpack.Decoder(User)
+_token_decoder: Final = msgspec.msgpack.Decoder(Token)
+_head_decoder: Final = msgspec.msgpack.Decoder(PageHead)
+_release_decoder: Final = msgspec.msgpack.Decoder(Release)
+_attachment_decoder: Final = msgspec.msgpack.Decoder(Attachment)
+
+
+def load(tables: Tables, keys: Keys) -> Facts:
+    """Read the live rows that the keys name, and note the numbers of their indexes in `tables`."""
+    tables.ids = {}
+    users = (
+        (name, tables.row("SELECT body FROM users WHERE name = ? AND died = ?", (name, LIVE))) for name in keys.users
+    )
+    return Facts(
+        users={name: _user_decoder.decode(row[0]) for name, row in users if row is not None},
+        tokens={token.id: token for token in _tokens(tables, keys)},
+        owned=_owned(tables, keys.owners) if keys.owners else (),
+        configs=dict(_configs(tables, keys.indexes)),
+        standings=_found(
+            tables,
+            "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"
+            " WHERE index_id = ? AND project = ? AND died = ?",
+            keys.projects,
+            _standing,
+        ),
+        files=_found(
+            tables,
+            "SELECT project, body FROM files WHERE index_id = ? AND filename = ? AND died = ?",
+            keys.files,
+            lambda project, body: StoredFile(project, decode_file(body)),
+        ),
+        tombstones=_found(
+            tables,
+            "SELECT project, sha256 FROM tombstones WHERE index_id = ? AND filename = ?",
+            keys.files,
+            lambda project, sha256: Taken(project=project, sha256=Sha256(sha256.hex()), live=False),
+            died=(),
+        ),
+        releases=_found(
+            tables,
+            "SELECT packed, body FROM releases WHERE index_id = ? AND project = ? AND version = ? AND died = ?",
+            keys.releases,
+            lambda packed, body: _release_decoder.decode(segments.decompress(body) if packed else body),
+        ),
+        attachments=_found(
+            tables,
+            "SELECT body FROM attachments WHERE index_id = ? AND project = ? AND filename = ? AND died = ?",
+            keys.attachments,
+            _attachment_decoder.decode,
+        ),
+        listings=_listings(tables, keys.listings),
+        kept_page=lambda key: _kept_page(tables, key),
+    )
+
+
+def _found(
+    tables: Tables, sql: str, keys: Iterable[_Key], made: Callable[..., _Row], *, died: tuple[int, ...] = (LIVE,)
+) -> dict[_Key, _Row]:
+    """The rows of one table. An index without a number has none."""
+    found = {}
+    for key in keys:
+        index_id = tables.ids.get(key[0])
+        row = tables.row(sql, (index_id, *key[1:], *died)) if index_id is not None else None
+        if row is not None:
+            found[key] = made(*row)
+    return found
+
+
+def _configs(tables: Tables, names: Iterable[IndexName]) -> Iterator[tuple[IndexName, IndexConfig]]:
+    for name in names:
+        row = tables.row(
+            "SELECT id, body FROM index_names LEFT JOIN configs ON index_id = id AND died = ? WHERE name = ?",
+            (LIVE, name),
+        )
+        if row is not None:
+            tables.ids[name] = row[0]
+            if row[1] is not None:
+                yield name, decode_config(row[1])
+
+
+def _standing(
+    born: int, stamp: int, mirrored: int, holds: int, file_count: int, head: bytes, content: str, kept: int
+) -> StandingRow:
+    return StandingRow(
+        since=Serial(born),
+        stamp=Serial(stamp),
+        mirrored=bool(mirrored),
+        holds=bool(holds),
+        file_count=file_count,
+        head=_head_decoder.decode(head),
+        content=content,
+        kept=bool(kept),
+    )
+
+
+def _tokens(tables: Tables, keys: Keys) -> Iterator[Token]:
+    found = [row for name in keys.owners for row in tables.rows("SELECT body FROM tokens WHERE user = ?", (name,))]
+    found += [row for name in keys.tokens for row in tables.rows("SELECT body FROM tokens WHERE id = ?", (name,))]
+    return (_token_decoder.decode(body) for (body,) in found)
+
+
+def _owned(tables: Tables, owners: Iterable[str]) -> list[IndexName]:
+    live = tables.rows("SELECT name FROM index_names JOIN configs ON index_id = id WHERE died = ?", (LIVE,))
+    return [IndexName(name) for (name,) in live if owner(IndexName(name)) in owners]
+
+
+def _listings(tables: Tables, names: Iterable[IndexName]) -> dict[IndexName, Serial]:
+    known = [name for name in names if name in tables.ids]
+    found = ((name, tables.row("SELECT stamp FROM listings WHERE index_id = ?", (tables.ids[name],))) for name in known)
+    return {name: Serial(row[0]) for name, row in found if row is not None}
+
+
+def _kept_page(tables: Tables, key: ProjectKey) -> KeptRows:
+    row = tables.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (tables.ids[key[0]], key[1]))
+    if row is None:
+        raise Corrupt(f"the page of {key[1]} is not in the index database")
+    return KeptRows(row[0])
