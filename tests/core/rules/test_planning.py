@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 
 from pkgindex_core.changes import (
     Change,
+    DropAttachment,
     DropFile,
     DropIndex,
     DropProject,
     FileAbsent,
     IndexIs,
     MirrorPage,
+    PutAttachment,
     PutFile,
     PutIndex,
     PutUser,
     Requirement,
     UserIs,
+    YankFile,
 )
 from pkgindex_core.engines.memory_state import IndexState, State, facts, written
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
@@ -39,8 +42,18 @@ from pkgindex_core.rules.planning import (
     plan,
 )
 from pkgindex_core.testing.configs import index_config
-from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, hosted, mirror, stage, user
+from pkgindex_core.testing.index_cases.values import (
+    DEMO,
+    DEV,
+    MIRROR,
+    hosted,
+    mirror,
+    stage,
+    tox_result,
+    user,
+)
 from pkgindex_core.testing.index_machine import (
+    ATTACHMENTS,
     FILENAMES,
     INDEXES,
     PROJECTS,
@@ -61,7 +74,48 @@ _guards: st.SearchStrategy[Requirement] = (
 _lists = st.lists(hosted_changes | release_changes | mirrored_changes, min_size=1, max_size=5) | st.lists(
     changes, min_size=1, max_size=3
 )
-_commits = st.tuples(_lists, st.just([]) | st.lists(_guards, max_size=1))
+
+
+@st.composite
+def _ended(draw: st.DrawFn) -> list[Change]:
+    """An index that is dropped in the middle of a list, and perhaps made again, perhaps as another type."""
+    index = draw(st.sampled_from(INDEXES))
+    inside = hosted_changes | release_changes | mirrored_changes
+    again = PutIndex(index_config(index, type=draw(st.sampled_from(["stage", "mirror"]))))
+    after = draw(st.just([]) | st.lists(inside, max_size=2).map(lambda several: [again, *several]))
+    return [*draw(st.lists(inside, max_size=2)), DropIndex(index), *after]
+
+
+@st.composite
+def _tested(draw: st.DrawFn) -> list[Change]:
+    """Changes of one project, drawn so that most of them fit: blind ones mostly miss."""
+    filename = draw(st.sampled_from(FILENAMES[:2]))
+    result = tox_result(draw(st.sampled_from(ATTACHMENTS[:2])), filename)
+    put = st.sampled_from(["one", "two"]).map(
+        lambda content: PutFile(INDEXES[0], PROJECTS[0], hosted(filename, content))
+    )
+    change = put | st.sampled_from(
+        [
+            PutAttachment(INDEXES[0], PROJECTS[0], result),
+            PutAttachment(INDEXES[0], PROJECTS[0], result),
+            DropAttachment(INDEXES[0], PROJECTS[0], result.filename),
+            DropFile(INDEXES[0], PROJECTS[0], filename),
+            YankFile(INDEXES[0], PROJECTS[0], filename, "why"),
+            DropProject(INDEXES[0], PROJECTS[0]),
+        ]
+    )
+    return draw(st.lists(change, min_size=1, max_size=3))
+
+
+def _in_one_place(change: Any) -> Change:
+    """A change of a mirror, as one of the same project as all others."""
+    place = {"index": INDEXES[2]} | ({"project": PROJECTS[0]} if hasattr(change, "project") else {})
+    changed: Change = msgspec.structs.replace(change, **place)
+    return changed
+
+
+_pages = st.lists(mirrored_changes.map(_in_one_place), min_size=1, max_size=3)
+_commits = st.tuples(_lists | _ended() | _tested() | _pages, st.just([]) | st.lists(_guards, max_size=1))
 """Lists that are made of the names of the state machine, which are few, so that they collide."""
 
 
@@ -137,8 +191,8 @@ def of_plain(store: PlainStore) -> dict[str, object]:
     return {"tree": store.tree, "users": store.users, "tokens": store.tokens, "indexes": indexes}
 
 
-@given(st.sampled_from(["mirror", "stage"]), st.lists(_commits, min_size=1, max_size=12))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=1, max_size=12))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: list[Any]) -> None:
     configs = [IndexConfig(name=INDEXES[0]), IndexConfig(name=INDEXES[1]), index_config(INDEXES[2], type=type_)]
     files = [PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:3]]
