@@ -4,7 +4,7 @@ The same values are the audit log, the replication stream, the backup and the sc
 it needs to be true beforehand; a store checks that in the transaction that applies it and raises `Missing` or
 `Conflict`, and then nothing of the list has happened.
 
-Adding a change: a tagged Struct here, one branch in each engine's `_apply`, one rule in the contract suite.
+Adding a change: a tagged Struct here, what it names and what it means in `rules.planning`, one rule in the contract suite.
 Never change the meaning of a stored tag. What earlier programs wrote of an index in another way is read by `stored_configs`.
 """
 

@@ -1,7 +1,6 @@
-"""What every index store decides alike when it applies a change, so that no two engines answer differently.
+"""What decides whether a change may happen, and what the caller is told when it may not.
 
-Pure: values in, a value or an error out. How a change is stored is each engine's own affair; whether it may happen,
-and what the caller is told when it may not, stands here.
+Pure: values in, a value or an error out. `planning` says what a change does when it may; `engines.behind` asks these rules before it shows a page.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from pkgindex_core.engines.sqlite.mirrored import edit_names, edit_page
 from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import PageHead
-from pkgindex_core.rules.change_rules import hosted_digest
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
 
@@ -24,6 +23,7 @@ PACK_FROM: Final = 512
 def write(tables: Tables, facts: Facts, effects: Effects) -> None:
     """Write everything but the log."""
     _write_configs(tables, effects)  # first: an index that is new gets its number
+    emptied = {place.index for place in effects.emptied if place.project is None}
     for place in effects.emptied:
         _empty(tables, place)
     _write_identities(tables, effects)
@@ -34,7 +34,7 @@ def write(tables: Tables, facts: Facts, effects: Effects) -> None:
     for key, row in effects.standings.items():
         edit = effects.pages.get(key)
         more = edit_page(tables, key, edit) if edit is not None else 0
-        _write_standing(tables, key, row, row.file_count + more, facts.standings.get(key))
+        _write_standing(tables, key, row, more, facts.standings.get(key), is_emptied=key[0] in emptied)
     for index, names in effects.names.items():
         edit_names(tables, tables.ids[index], names)
     for index, more in effects.counts.items():
@@ -135,7 +135,7 @@ def _write_files(tables: Tables, facts: Facts, effects: Effects) -> None:
                 filename,
                 tables.serial,
                 LIVE,
-                bytes.fromhex(hosted_digest(stored.file)),
+                bytes.fromhex(stored.file.sha256 or ""),
                 bytes.fromhex(metadata) if metadata else None,
                 row.version,
                 row.fragment,
@@ -190,8 +190,10 @@ def _write_attachments(tables: Tables, effects: Effects) -> None:
 
 
 def _write_standing(
-    tables: Tables, key: ProjectKey, row: StandingRow, file_count: int, stored: StandingRow | None
+    tables: Tables, key: ProjectKey, row: StandingRow, more: int, stored: StandingRow | None, *, is_emptied: bool
 ) -> None:
+    """Write a row. `more`: by how many files its page grew; `stored`: the row before the commit; `is_emptied`: whether its index was."""
+    file_count = row.file_count + more
     of_project = (tables.ids[key[0]], key[1])
     status, head = row.head.status, encode(row.head)
     if stored is not None and stored.since == row.since:
@@ -201,12 +203,12 @@ def _write_standing(
             (row.stamp, int(row.holds), file_count, status, head, row.content, int(row.kept), *of_project, LIVE),
         )
         return
-    if stored is not None:
-        # `_empty_index` may have given it a row of this commit already.
+    if is_emptied:  # which has given it a row of this commit
         tables.run(
             "DELETE FROM standings WHERE index_id = ? AND project = ? AND died = ? AND born = ?",
             (*of_project, LIVE, tables.serial),
         )
+    if stored is not None:
         tables.end("standings", "index_id = ? AND project = ?", of_project)
     tables.run(
         "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content, kept)"

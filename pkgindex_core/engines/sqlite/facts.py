@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -33,14 +33,11 @@ _attachment_decoder: Final = msgspec.msgpack.Decoder(Attachment)
 def load(tables: Tables, keys: Keys) -> Facts:
     """Read the live rows that the keys name, and note the numbers of their indexes in `tables`."""
     tables.ids = {}
-    users = (
-        (name, tables.row("SELECT body FROM users WHERE name = ? AND died = ?", (name, LIVE))) for name in keys.users
-    )
     return Facts(
-        users={name: _user_decoder.decode(row[0]) for name, row in users if row is not None},
-        tokens={token.id: token for token in _tokens(tables, keys)},
+        users=_users(tables, keys.users) if keys.users else {},
+        tokens=_tokens(tables, keys) if keys.tokens or keys.owners else {},
         owned=_owned(tables, keys.owners) if keys.owners else (),
-        configs=dict(_configs(tables, keys.indexes)),
+        configs=_configs(tables, keys.indexes),  # before the others: it notes the numbers
         standings=_found(
             tables,
             "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"
@@ -73,16 +70,16 @@ def load(tables: Tables, keys: Keys) -> Facts:
             keys.attachments,
             _attachment_decoder.decode,
         ),
-        listings=_listings(tables, keys.listings),
+        listings=_listings(tables, keys.listings) if keys.listings else {},
         kept_page=lambda key: _kept_page(tables, key),
     )
 
 
 def _found(
-    tables: Tables, sql: str, keys: Iterable[_Key], made: Callable[..., _Row], *, died: tuple[int, ...] = (LIVE,)
+    tables: Tables, sql: str, keys: Collection[_Key], made: Callable[..., _Row], *, died: tuple[int, ...] = (LIVE,)
 ) -> dict[_Key, _Row]:
     """The rows of one table. An index without a number has none."""
-    found = {}
+    found: dict[_Key, _Row] = {}
     for key in keys:
         index_id = tables.ids.get(key[0])
         row = tables.row(sql, (index_id, *key[1:], *died)) if index_id is not None else None
@@ -91,7 +88,14 @@ def _found(
     return found
 
 
-def _configs(tables: Tables, names: Iterable[IndexName]) -> Iterator[tuple[IndexName, IndexConfig]]:
+def _users(tables: Tables, names: Iterable[str]) -> dict[str, User]:
+    found = ((name, tables.row("SELECT body FROM users WHERE name = ? AND died = ?", (name, LIVE))) for name in names)
+    return {name: _user_decoder.decode(row[0]) for name, row in found if row is not None}
+
+
+def _configs(tables: Tables, names: Iterable[IndexName]) -> dict[IndexName, IndexConfig]:
+    """The configurations. Also notes the numbers, which every other read of an index wants."""
+    configs = {}
     for name in names:
         row = tables.row(
             "SELECT id, body FROM index_names LEFT JOIN configs ON index_id = id AND died = ? WHERE name = ?",
@@ -100,7 +104,8 @@ def _configs(tables: Tables, names: Iterable[IndexName]) -> Iterator[tuple[Index
         if row is not None:
             tables.ids[name] = row[0]
             if row[1] is not None:
-                yield name, decode_config(row[1])
+                configs[name] = decode_config(row[1])
+    return configs
 
 
 def _standing(
@@ -118,10 +123,11 @@ def _standing(
     )
 
 
-def _tokens(tables: Tables, keys: Keys) -> Iterator[Token]:
+def _tokens(tables: Tables, keys: Keys) -> dict[str, Token]:
     found = [row for name in keys.owners for row in tables.rows("SELECT body FROM tokens WHERE user = ?", (name,))]
     found += [row for name in keys.tokens for row in tables.rows("SELECT body FROM tokens WHERE id = ?", (name,))]
-    return (_token_decoder.decode(body) for (body,) in found)
+    tokens = [_token_decoder.decode(body) for (body,) in found]
+    return {token.id: token for token in tokens}
 
 
 def _owned(tables: Tables, owners: Iterable[str]) -> list[IndexName]:

@@ -5,7 +5,6 @@ A draft is what `plan` works on, and nobody else sees one. It answers by key, an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
@@ -28,6 +27,8 @@ _Row = TypeVar("_Row")
 
 class Rows(Generic[_Key, _Row]):
     """The rows of one table that are named."""
+
+    __slots__ = ("_stored", "changed")
 
     def __init__(self, stored: Mapping[_Key, _Row]) -> None:
         self._stored = stored
@@ -178,11 +179,13 @@ class Draft:
 
     def _counts(self) -> dict[IndexName, int]:
         emptied = {each.index for each in self._emptied if each.project is None}
-        counts: Counter[IndexName] = Counter()
+        counts: dict[IndexName, int] = {}
         for key, row in self.standings.changed.items():
             before = self._facts.standings.get(key) if key[0] not in emptied else None
-            counts[key[0]] += (row is not None and row.holds) - (before is not None and before.holds)
-        return {index: difference for index, difference in counts.items() if difference}
+            difference = (row is not None and row.holds) - (before is not None and before.holds)
+            if difference:
+                counts[key[0]] = counts.get(key[0], 0) + difference
+        return counts
 
 
 def _end_all(rows: Rows[_Key, _Row], ends: Callable[[_Key, _Row], bool]) -> None:

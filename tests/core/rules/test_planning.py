@@ -1,0 +1,266 @@
+"""A plan means what the plain restatement says, whatever happened before, and is made of no more than what its list names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pkgindex_core.changes import (
+    Change,
+    DropAttachment,
+    DropFile,
+    DropIndex,
+    DropProject,
+    FileAbsent,
+    IndexIs,
+    MirrorPage,
+    PutAttachment,
+    PutFile,
+    PutIndex,
+    PutUser,
+    Requirement,
+    UserIs,
+    YankFile,
+)
+from pkgindex_core.engines.memory_state import IndexState, State, facts, written
+from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
+from pkgindex_core.formats.kept_pages import KeptRows, keep
+from pkgindex_core.models import IndexConfig, PageHead, Serial, decode_file
+from pkgindex_core.rules.planning import (
+    Effects,
+    Emptied,
+    Facts,
+    PageEdit,
+    StandingRow,
+    StoredFile,
+    named_keys,
+    plan,
+)
+from pkgindex_core.testing.configs import index_config
+from pkgindex_core.testing.index_cases.values import (
+    DEMO,
+    DEV,
+    MIRROR,
+    hosted,
+    mirror,
+    stage,
+    tox_result,
+    user,
+)
+from pkgindex_core.testing.index_machine import (
+    ATTACHMENTS,
+    FILENAMES,
+    INDEXES,
+    PROJECTS,
+    USERS,
+    changes,
+    hosted_changes,
+    mirrored_changes,
+    release_changes,
+    requirements,
+)
+from tests.core.rules.plain_store import Index, PlainStore
+
+_guards: st.SearchStrategy[Requirement] = (
+    requirements
+    | st.builds(UserIs, st.builds(user, st.sampled_from(USERS), email=st.sampled_from(["", "a@example.org"])))
+    | st.builds(IndexIs, st.builds(IndexConfig, name=st.sampled_from(INDEXES)))
+)
+_lists = st.lists(hosted_changes | release_changes | mirrored_changes, min_size=1, max_size=5) | st.lists(
+    changes, min_size=1, max_size=3
+)
+
+
+@st.composite
+def _ended(draw: st.DrawFn) -> list[Change]:
+    """An index that is dropped in the middle of a list, and perhaps made again, perhaps as another type."""
+    index = draw(st.sampled_from(INDEXES))
+    inside = hosted_changes | release_changes | mirrored_changes
+    again = PutIndex(index_config(index, type=draw(st.sampled_from(["stage", "mirror"]))))
+    after = draw(st.just([]) | st.lists(inside, max_size=2).map(lambda several: [again, *several]))
+    return [*draw(st.lists(inside, max_size=2)), DropIndex(index), *after]
+
+
+@st.composite
+def _tested(draw: st.DrawFn) -> list[Change]:
+    """Changes of one project, drawn so that most of them fit: blind ones mostly miss."""
+    filename = draw(st.sampled_from(FILENAMES[:2]))
+    result = tox_result(draw(st.sampled_from(ATTACHMENTS[:2])), filename)
+    put = st.sampled_from(["one", "two"]).map(
+        lambda content: PutFile(INDEXES[0], PROJECTS[0], hosted(filename, content))
+    )
+    change = put | st.sampled_from(
+        [
+            PutAttachment(INDEXES[0], PROJECTS[0], result),
+            PutAttachment(INDEXES[0], PROJECTS[0], result),
+            DropAttachment(INDEXES[0], PROJECTS[0], result.filename),
+            DropFile(INDEXES[0], PROJECTS[0], filename),
+            YankFile(INDEXES[0], PROJECTS[0], filename, "why"),
+            DropProject(INDEXES[0], PROJECTS[0]),
+        ]
+    )
+    return draw(st.lists(change, min_size=1, max_size=3))
+
+
+def _in_one_place(change: Any) -> Change:
+    """A change of a mirror, as one of the same project as all others."""
+    place = {"index": INDEXES[2]} | ({"project": PROJECTS[0]} if hasattr(change, "project") else {})
+    changed: Change = msgspec.structs.replace(change, **place)
+    return changed
+
+
+_pages = st.lists(mirrored_changes.map(_in_one_place), min_size=1, max_size=3)
+_commits = st.tuples(_lists | _ended() | _tested() | _pages, st.just([]) | st.lists(_guards, max_size=1))
+"""Lists that are made of the names of the state machine, which are few, so that they collide."""
+
+
+def after(state: State, listed: Sequence[Change], require: Sequence[Requirement]) -> State:
+    """What facts, a plan and its effects make of a list. The facts hold what the list names and nothing else."""
+    serial = Serial(state.serial + 1)
+    effects = plan(listed, require, facts(state, named_keys(listed, require)), serial)
+    if isinstance(effects, RequirementFailed):
+        raise effects
+    return written(state, effects, serial)
+
+
+def outcome(make: Any, listed: Sequence[Change], require: Sequence[Requirement]) -> tuple[Any, object]:
+    """What became of a list, and what its caller is told."""
+    try:
+        return make(listed, require), None
+    except Missing as error:
+        return None, (Missing, error.what, error.name)
+    except PkgIndexError as error:
+        return None, (type(error), str(error))
+
+
+def of_state(state: State) -> dict[str, object]:
+    indexes = {}
+    for name, index in state.indexes.items():
+        if index == IndexState():
+            continue
+        projects = {
+            project: (
+                it.standing.stamp,
+                it.standing.since if it.mirrored else None,
+                it.holds,
+                it.standing.head,
+                it.standing.content,
+                {filename: decode_file(row.body) for filename, row in it.rows.items()},
+                it.standing.file_count,
+                it.kept.kept if it.kept is not None else None,
+                it.standing.kept,
+                it.releases,
+                it.attachments,
+            )
+            for project, it in index.projects.items()
+        }
+        graves = {filename: (it.project, it.sha256) for filename, it in index.tombstones.items()}
+        listing = (index.names, index.listing.stamp, index.listing.count, index.listing.validators)
+        indexes[name] = (index.config, projects, graves, listing)
+    return {"tree": state.tree_serial, "users": state.users, "tokens": state.tokens, "indexes": indexes}
+
+
+def of_plain(store: PlainStore) -> dict[str, object]:
+    indexes = {}
+    for name, index in store.indexes.items():
+        if index == Index():
+            continue  # nothing was ever in it
+        projects = {
+            project: (
+                it.stamp,
+                it.since if it.mirrored else None,
+                it.holds,
+                it.head,
+                it.content,
+                it.files,
+                len(it.files),
+                it.kept.kept if it.kept is not None else None,
+                it.kept is not None,
+                it.releases,
+                it.attachments,
+            )
+            for project, it in index.projects.items()
+        }
+        listing = (index.names, index.listed, len(index.names), index.validators)
+        indexes[name] = (index.config, projects, index.tombstones, listing)
+    return {"tree": store.tree, "users": store.users, "tokens": store.tokens, "indexes": indexes}
+
+
+@given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=1, max_size=12))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: list[Any]) -> None:
+    configs = [IndexConfig(name=INDEXES[0]), IndexConfig(name=INDEXES[1]), index_config(INDEXES[2], type=type_)]
+    files = [PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:3]]
+    begin = ([*(PutUser(user(name)) for name in USERS), *map(PutIndex, configs), *files], [])
+    state, store = State(), PlainStore()
+    for listed, require in [begin, *history]:
+        planned, told = outcome(lambda *it, state=state: after(state, *it), listed, require)
+        plain, plainly_told = outcome(store.after, listed, require)
+        assert told == plainly_told
+        state, store = planned or state, plain or store
+        assert of_state(state) == of_plain(store)
+
+
+def planned(facts: Facts, *changes: Change, require: Sequence[Requirement] = ()) -> Effects | RequirementFailed:
+    return plan(changes, require, facts, Serial(9))
+
+
+def no_page(key: object) -> KeptRows:
+    raise AssertionError(f"the page of {key} is not needed")
+
+
+HELD = StandingRow(since=Serial(3), stamp=Serial(3), mirrored=False, holds=True)
+PAGE = StandingRow(since=Serial(3), stamp=Serial(3), mirrored=True, holds=True, file_count=3, kept=True)
+STAGE = Facts(configs={DEV: stage(DEV)}, standings={(DEV, DEMO): HELD}, kept_page=no_page)
+MIRRORED = Facts(configs={MIRROR: mirror(MIRROR)}, standings={(MIRROR, DEMO): PAGE}, kept_page=no_page)
+FILE = hosted("demo-1.0.tar.gz")
+
+
+def test_a_file_that_comes_and_goes_in_one_list_leaves_its_name_only() -> None:
+    effects = planned(STAGE, PutFile(DEV, DEMO, FILE), DropFile(DEV, DEMO, FILE.filename))
+    assert isinstance(effects, Effects)
+    assert effects.files == {(DEV, FILE.filename): None}
+    assert effects.tombstones.keys() == effects.files.keys()
+    assert effects.counts == {}
+
+
+def test_what_a_list_does_not_name_is_emptied_unseen() -> None:
+    effects = planned(STAGE, PutFile(DEV, DEMO, FILE), DropProject(DEV, DEMO), DropIndex(DEV))
+    assert isinstance(effects, Effects)
+    assert effects.emptied == [Emptied(DEV, DEMO), Emptied(DEV)]
+    assert effects.files == effects.tombstones == {(DEV, FILE.filename): None}
+    assert effects.configs == {DEV: None}
+    assert effects.tree_changed
+
+
+def test_a_precondition_that_fails_is_an_answer_and_the_changes_are_not_looked_at() -> None:
+    taken = msgspec.structs.replace(STAGE, files={(DEV, FILE.filename): StoredFile(DEMO, FILE)})
+    answer = planned(taken, DropFile(DEV, DEMO, "nowhere.zip"), require=[FileAbsent(DEV, FILE.filename)])
+    assert isinstance(answer, RequirementFailed)
+    assert answer.requirement == FileAbsent(DEV, FILE.filename)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        MirrorPage(MIRROR, DEMO, PageHead()),
+        MirrorPage(MIRROR, DEMO, PageHead(), kept=keep(DEMO, [FILE]).kept),
+    ],
+)
+def test_a_page_that_is_not_edited_is_not_read(change: MirrorPage) -> None:
+    assert isinstance(planned(MIRRORED, change), Effects)
+
+
+def test_several_edits_of_a_long_page_are_one() -> None:
+    long = msgspec.structs.replace(MIRRORED, standings={(MIRROR, DEMO): msgspec.structs.replace(PAGE, kept=False)})
+    other = hosted("demo-2.0.tar.gz")
+    first = MirrorPage(MIRROR, DEMO, PageHead(), put=(FILE, other), drop=("gone.zip",))
+    effects = planned(long, first, MirrorPage(MIRROR, DEMO, PageHead(), drop=(FILE.filename,)))
+    assert isinstance(effects, Effects)
+    assert effects.pages == {(MIRROR, DEMO): PageEdit(put={other.filename: other}, drop={"gone.zip", FILE.filename})}
+    assert effects.standings[MIRROR, DEMO].file_count == 3
