@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pkgindex_core.config import Settings
 from pkgindex_core.services.administering.verified_record import open_record
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options, talk
 from pkgindex_http.commands.helping import command
 from pkgindex_http.commands.moving import NOT_ALL
 from pkgindex_http.commands.progress import progress_bar
@@ -45,15 +46,12 @@ _MIB = 1 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
-async def verify(
-    repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, config: Path | None, **flags: Any
-) -> None:
+async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, settings: Settings) -> None:
     """Read everything in the store, and compare it with its digests and with the database.
 
     A server may go on working. What is damaged is never deleted: `--repair` moves it to `damaged` in the blob store, fetches mirrored files
     again, makes metadata from its wheel, and tells which uploads are to be sent again.
     """
-    settings = settings_from(config, **flags)
     async with opened(settings, mirrors=repair, renew_checksums=renew_checksums) as engine:
         with open_record(Path(settings.data), anew=anew) as record, progress_bar("Verifying") as progress:
             if len(record):
