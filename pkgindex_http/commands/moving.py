@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -71,10 +71,7 @@ async def export(directory: Path, without_cached: bool, as_json: bool, settings:
         f" ({done.bytes} bytes) were added"
     )
     _tell_lost(done.lost, "are lost in the store: the index lists them, their bytes are not there or damaged")
-    if as_json:
-        print_json(msgspec.to_builtins(done))
-    if done.lost:
-        sys.exit(NOT_ALL)
+    end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
 @group("import", cls=_DumpByDefault)
@@ -109,10 +106,7 @@ async def import_dump(directory: Path, as_json: bool, settings: Settings) -> Non
         f"the store is at commit {done.head}: {done.commits} commits and {done.blobs} files ({done.bytes} bytes) were added"
     )
     _tell_lost(done.lost, "were lost already when the dump was made")
-    if as_json:
-        print_json(msgspec.to_builtins(done))
-    if done.lost:
-        sys.exit(NOT_ALL)
+    end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
 @import_.command("devpi")
@@ -138,9 +132,14 @@ async def import_devpi(directory: Path, as_json: bool, settings: Settings) -> No
     if password is not None:
         talk(f"root has the password of the dump; {password} held the generated one and was removed")
     _tell_remarks(report)
+    end({**msgspec.to_builtins(report), "complete": report.complete}, as_json=as_json, whole=report.complete)
+
+
+def end(report: Any, *, as_json: bool, whole: bool) -> None:
+    """Print the report for a program that wants it, and leave with the status that says whether everything is there."""
     if as_json:
-        print_json({**msgspec.to_builtins(report), "complete": report.complete})
-    if not report.complete:
+        print_json(report)
+    if not whole:
         sys.exit(NOT_ALL)
 
 

@@ -7,7 +7,6 @@ goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ import click
 
 from pkgindex_core.config import Settings
 from pkgindex_core.services.administering.verified_record import open_record
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options, talk
+from pkgindex_http.commands.common import asynchronous, opened, settings_options, talk
 from pkgindex_http.commands.helping import command
-from pkgindex_http.commands.moving import NOT_ALL
+from pkgindex_http.commands.moving import end
 from pkgindex_http.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -61,10 +60,7 @@ async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_
                 await engine.repairing.repair(found, progress=progress)
             record.end()
     _tell(found)
-    if as_json:
-        print_json(_document(found))
-    if not found.whole:
-        sys.exit(NOT_ALL)
+    end(_document(found), as_json=as_json, whole=found.whole)
 
 
 def _tell(found: Verified) -> None:
