@@ -13,10 +13,9 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.access_log import WHO
 from pkgindex_http.credentials import presents_token, read_credentials
-from pkgindex_http.requests import Ask
+from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public, RoutedAsk
 
-_SIDECAR = ".metadata"
 _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 
 
@@ -64,7 +63,7 @@ async def file_project(ask: Ask, action: Action) -> ProjectName | None:
         return None
     filename = ask.values["filename"]
     if action is Action.READ:
-        filename = filename.removesuffix(_SIDECAR)
+        filename = filename.removesuffix(SIDECAR)
     # A hidden file is missing for a reader; a maintainer of the index may name it.
     find = ask.engine.files.describe if action in _OF_WHAT_IS_SHOWN else ask.engine.files.lookup
     return (await find(ask.index, ask.pinned, filename, principal=ask.principal)).project

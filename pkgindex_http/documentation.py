@@ -36,11 +36,10 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)
     body = ask.engine.documentation.read(found)
-    if _is_prepared(found):
-        return Reply(headers=headers, body=with_storage(b"".join([piece async for piece in body])))
-    if found.size > ONE_WRITE or ask.request.method == "HEAD":
+    if not _is_prepared(found) and (found.size > ONE_WRITE or ask.request.method == "HEAD"):
         return StreamedResponse(Reply(headers=headers), body, length=found.size)
-    return Reply(headers=headers, body=b"".join([piece async for piece in body]))
+    whole = b"".join([piece async for piece in body])
+    return Reply(headers=headers, body=with_storage(whole) if _is_prepared(found) else whole)
 
 
 async def add_slash(ask: Ask) -> Reply:

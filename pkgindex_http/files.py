@@ -21,11 +21,10 @@ from pkgindex_http.bodies import read_json
 from pkgindex_http.preconditions import Validators
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
-from pkgindex_http.requests import Ask
+from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
 IMMUTABLE: Final = "max-age=365000000, immutable"
-_SIDECAR = ".metadata"
 
 
 class _Yank(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,9 +34,9 @@ class _Yank(msgspec.Struct, forbid_unknown_fields=True):
 async def download(ask: Ask) -> Reply | web.StreamResponse:
     """A file, or with `.metadata` behind its name the core metadata of a wheel (PEP 658)."""
     filename = ask.values["filename"]
-    sidecar = filename.endswith(_SIDECAR)
+    sidecar = filename.endswith(SIDECAR)
     found = await ask.engine.files.open(
-        ask.index, ask.pinned, filename.removesuffix(_SIDECAR), sidecar=sidecar, principal=ask.principal
+        ask.index, ask.pinned, filename.removesuffix(SIDECAR), sidecar=sidecar, principal=ask.principal
     )
     if isinstance(found, ElsewhereFile):
         # Not for keeping: the file may be kept here tomorrow, or the option be gone.

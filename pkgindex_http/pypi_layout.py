@@ -21,9 +21,8 @@ from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
-from pkgindex_http.requests import Ask
+from pkgindex_http.requests import SIDECAR, Ask
 
-_SIDECAR: Final = ".metadata"
 _DIGITS: Final = re.compile(r"[0-9a-f]{60}\Z")
 _NOT_SPOKEN: Final = xmlrpc.client.Fault(
     -32500,
@@ -45,12 +44,12 @@ async def may_locate(ask: Ask) -> None:
 async def package(ask: Ask) -> Reply:
     """Send the client to the file, or with `.metadata` behind its name to its core metadata."""
     index, file = await _located(ask)
-    suffix = _SIDECAR if ask.values["filename"].endswith(_SIDECAR) else ""
+    suffix = SIDECAR if ask.values["filename"].endswith(SIDECAR) else ""
     return _temporary(f"{ask.root}{index}/{file_path(file)}{suffix}")
 
 
 async def _located(ask: Ask) -> tuple[IndexName, File]:
-    filename = ask.values["filename"].removesuffix(_SIDECAR)
+    filename = ask.values["filename"].removesuffix(SIDECAR)
     if _DIGITS.match(ask.values["c"]):
         return await ask.engine.locating.locate(
             ask.index, filename, principal=ask.principal, directory="/".join(ask.segments[:-1])

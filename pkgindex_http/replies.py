@@ -34,6 +34,7 @@ _INDENTED_BYTES: Final = 64 * 1024
 _COPIED_BYTES: Final = 64 * 1024
 """A body up to which one write is better than none of its bytes being copied."""
 
+_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
 _VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
@@ -81,7 +82,7 @@ class WholeResponse(web.StreamResponse):
 
 def head_bytes(reply: Reply, *, keep_alive: bool, version: Any, length: int | None = None) -> bytes:
     """Status line and headers. `length` overrides the body's; a 304 and a 204 have none."""
-    phrase = clean_header(reply.reason) or _phrase(reply.status)
+    phrase = clean_header(reply.reason) or _PHRASES.get(reply.status, "Unknown")
     lines = [f"HTTP/1.{version.minor if version.major == 1 else 0} {reply.status} {phrase}"]
     lines.extend(f"{name}: {clean_header(value)}" for name, value in reply.headers.items())
     if reply.status not in {204, 304}:
@@ -125,10 +126,3 @@ def text_reply(text: str, *, status: int = 200, headers: Mapping[str, str] | Non
 def redirect(location: str, *, status: int = 301) -> Reply:
     """Send the client elsewhere on this server; `location` is relative, so that prefixes and proxies do not matter."""
     return Reply(status=status, headers={"Location": location, "Content-Type": TEXT, **SECURITY_HEADERS})
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"

@@ -7,7 +7,7 @@ table of routes stand above this module: the server fills an `Ask` in.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from yarl import URL
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_http.origin import Origin
     from pkgindex_http.remote_user import RemoteUsers
+
+
+SIDECAR: Final = ".metadata"
+"""Behind a file's name in a URL: its core metadata (PEP 658)."""
 
 
 class Ask(Struct, kw_only=True):

@@ -183,9 +183,7 @@ class Server:
             return await self._marked(answer) if ask.envelope else answer
         except PkgIndexError as error:
             return await self._failure(error, request, ask)
-        except asyncio.CancelledError:
-            raise
-        except ConnectionError:
+        except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:

@@ -10,19 +10,12 @@ import click
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.composition.data_directory import PASSWORD_FILE
+from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_http.commands.common import (
-    ADMINISTRATOR,
-    asynchronous,
-    opened,
-    print_json,
-    settings_from,
-    settings_options,
-    talk,
-)
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk
 from pkgindex_http.commands.helping import group
 
 
@@ -37,10 +30,10 @@ def user() -> None:
 @click.option("--email", default="", help="Address of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 @asynchronous
-async def create_user(name: str, email: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+async def create_user(name: str, email: str, password_stdin: bool, settings: Settings) -> None:
     """Make a user."""
     password = _read_password(password_stdin)
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         await engine.users.create(name, password, principal=ADMINISTRATOR, email=email)
     talk(f"user {name} created")
 
@@ -50,10 +43,10 @@ async def create_user(name: str, email: str, password_stdin: bool, config: Path 
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 @asynchronous
-async def change_password(name: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+async def change_password(name: str, password_stdin: bool, settings: Settings) -> None:
     """Give a user a new password; the old one ends at once."""
     password = _read_password(password_stdin)
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         await engine.users.modify(name, principal=ADMINISTRATOR, password=password)
         generated = Path(engine.settings.data) / PASSWORD_FILE
     talk(f"password of {name} changed")
@@ -66,9 +59,9 @@ async def change_password(name: str, password_stdin: bool, config: Path | None, 
 @settings_options
 @click.argument("name")
 @asynchronous
-async def delete_user(name: str, config: Path | None, **flags: Any) -> None:
+async def delete_user(name: str, settings: Settings) -> None:
     """Remove a user with its tokens and volatile indexes."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         await engine.users.delete(name, principal=ADMINISTRATOR)
     talk(f"user {name} deleted")
 
@@ -77,9 +70,9 @@ async def delete_user(name: str, config: Path | None, **flags: Any) -> None:
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
+async def list_users(as_json: bool, settings: Settings) -> None:
     """List users."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         users = await engine.store.users()
     if as_json:
         print_json([_user_document(each) for each in users])
@@ -93,10 +86,10 @@ async def list_users(as_json: bool, config: Path | None, **flags: Any) -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 @asynchronous
-async def check_user(name: str, password_stdin: bool, config: Path | None, **flags: Any) -> None:
+async def check_user(name: str, password_stdin: bool, settings: Settings) -> None:
     """Try a log-in as the server would (an LDAP directory is asked too), and say which groups it brings."""
     password = _read_password(password_stdin, confirm=False)
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         principal = await engine.identity.identify(Credentials(username=name, secret=password))
     talk(f"{principal.label} gets in; groups: {', '.join(principal.groups) or 'none'}")
 
@@ -122,14 +115,13 @@ async def create_token(
     indexes: tuple[str, ...],
     projects: tuple[str, ...],
     actions: tuple[str, ...],
-    config: Path | None,
-    **flags: Any,
+    settings: Settings,
 ) -> None:
     """Make a token and print it, this once. Use it as the password of __token__."""
     unknown = [action for action in actions if action not in DELEGABLE]
     if unknown:
         raise Refused(f"unknown actions: {', '.join(unknown)}", hint=f"the actions are {', '.join(DELEGABLE)}")
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         if await engine.store.user(user) is None:
             raise Missing("user", user)
         text, made = await engine.tokens.make(
@@ -150,9 +142,9 @@ async def create_token(
 @click.argument("user")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def list_tokens(user: str, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def list_tokens(user: str, as_json: bool, settings: Settings) -> None:
     """List a user's tokens, log-ins included."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         if await engine.store.user(user) is None:
             raise Missing("user", user)
         tokens = await engine.store.tokens(user)
@@ -167,9 +159,9 @@ async def list_tokens(user: str, as_json: bool, config: Path | None, **flags: An
 @settings_options
 @click.argument("token_id")
 @asynchronous
-async def revoke_token(token_id: str, config: Path | None, **flags: Any) -> None:
+async def revoke_token(token_id: str, settings: Settings) -> None:
     """End a token, at once and everywhere."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         await engine.tokens.revoke(token_id, who=ADMINISTRATOR.label)
     talk(f"token {token_id} revoked")
 

@@ -37,10 +37,19 @@ ADMINISTRATOR = Principal(name="root")
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose stores and configuration."""
+    """Add the options that choose stores and configuration; the command is called with the `settings` that they make."""
+
+    @functools.wraps(command)
+    def run(config: Path | None, data: str | None, store: str | None, blobs: str | None, **options: Any) -> Any:
+        try:
+            settings = settings_from(config, data=data, store=store, blobs=blobs)
+        except PkgIndexError as error:
+            return fail(error)
+        return command(settings=settings, **options)
+
     for decorate in (blobs_option, store_option, config_option, data_option):
-        command = decorate(command)
-    return command
+        run = decorate(run)
+    return run
 
 
 _setting = partial(click.option, cls=SettingsOption)

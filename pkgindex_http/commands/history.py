@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, parse_index_name
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options
 from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Look there only.  [default: all indexes]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def history(filename: str, index_name: str | None, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def history(filename: str, index_name: str | None, as_json: bool, settings: Settings) -> None:
     """Tell who uploaded, pushed and overwrote a file, from where to where and when: a package, documentation or a test result."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         tree = await engine.store.tree()
         hosted = [name for name, each in sorted(tree.indexes.items()) if not each.mirrored]
         if index_name is not None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from pkgindex_core.config import Settings
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.option_values import parse_options
-from pkgindex_http.commands.common import (
-    ADMINISTRATOR,
-    asynchronous,
-    opened,
-    print_json,
-    settings_from,
-    settings_options,
-    talk,
-)
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk
 from pkgindex_http.commands.helping import group
 
 
@@ -33,9 +25,9 @@ def index() -> None:
 @click.argument("name", metavar="USER/INDEX")
 @click.argument("options", metavar="[KEY=VALUE]...", nargs=-1)
 @asynchronous
-async def create_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+async def create_index(name: str, options: tuple[str, ...], settings: Settings) -> None:
     """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
-    async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
+    async with opened(settings, mirrors=_names_upstream(options)) as engine:
         made = await engine.indexes.create(name, parse_options(options), principal=ADMINISTRATOR)
         talk(f"index {name} created")
         await _warn(engine, made)
@@ -47,9 +39,9 @@ async def create_index(name: str, options: tuple[str, ...], config: Path | None,
 @click.argument("name", metavar="USER/INDEX")
 @click.argument("options", metavar="KEY=VALUE...", nargs=-1, required=True)
 @asynchronous
-async def modify_index(name: str, options: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+async def modify_index(name: str, options: tuple[str, ...], settings: Settings) -> None:
     """Change options of an index: KEY=VALUE; of lists also KEY+=VALUE and KEY-=VALUE; KEY-= drops one."""
-    async with opened(settings_from(config, **flags), mirrors=_names_upstream(options)) as engine:
+    async with opened(settings, mirrors=_names_upstream(options)) as engine:
         changed = await engine.indexes.modify(parse_index_name(name), options, principal=ADMINISTRATOR)
         talk(f"index {name} changed")
         await _warn(engine, changed)
@@ -60,9 +52,9 @@ async def modify_index(name: str, options: tuple[str, ...], config: Path | None,
 @settings_options
 @click.argument("name", metavar="USER/INDEX")
 @asynchronous
-async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
+async def delete_index(name: str, settings: Settings) -> None:
     """Remove an index with all that is in it; it must be volatile."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         await engine.indexes.delete(parse_index_name(name), principal=ADMINISTRATOR)
     talk(f"index {name} deleted")
 
@@ -71,9 +63,9 @@ async def delete_index(name: str, config: Path | None, **flags: Any) -> None:
 @settings_options
 @click.argument("name", metavar="USER/INDEX")
 @asynchronous
-async def show_index(name: str, config: Path | None, **flags: Any) -> None:
+async def show_index(name: str, settings: Settings) -> None:
     """Print an index's options."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         print_json(_document(engine, await engine.indexes.config(parse_index_name(name))))
 
 
@@ -81,9 +73,9 @@ async def show_index(name: str, config: Path | None, **flags: Any) -> None:
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def list_indexes(as_json: bool, config: Path | None, **flags: Any) -> None:
+async def list_indexes(as_json: bool, settings: Settings) -> None:
     """List indexes."""
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         tree = await engine.store.tree()
         configs = [tree.indexes[name] for name in sorted(tree.indexes)]
         if as_json:

@@ -14,17 +14,11 @@ import click
 import msgspec
 
 from pkgindex_core.composition.data_directory import PASSWORD_FILE
+from pkgindex_core.config import Settings
 from pkgindex_core.errors import Refused
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
-from pkgindex_http.commands.common import (
-    asynchronous,
-    opened,
-    print_json,
-    settings_from,
-    settings_options,
-    talk,
-)
+from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options, talk
 from pkgindex_http.commands.helping import Group, command, group
 from pkgindex_http.commands.progress import progress_bar
 
@@ -59,13 +53,13 @@ class _DumpByDefault(Group):
 @click.option("--without-cached", is_flag=True, help="Leave out what mirrors have fetched; it can be fetched again.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def export(directory: Path, without_cached: bool, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def export(directory: Path, without_cached: bool, as_json: bool, settings: Settings) -> None:
     """Write the whole store into a directory, or add to it what is new since.
 
     A server may go on working meanwhile. The directory holds password and token hashes: it is made for its owner only.
     """
     dump = DumpDirectory(directory)
-    async with opened(settings_from(config, **flags)) as engine:
+    async with opened(settings) as engine:
         identity = await engine.uuid()
         with dump.writing():
             await engine.in_worker(lambda: dump.begin(identity))
@@ -77,10 +71,7 @@ async def export(directory: Path, without_cached: bool, as_json: bool, config: P
         f" ({done.bytes} bytes) were added"
     )
     _tell_lost(done.lost, "are lost in the store: the index lists them, their bytes are not there or damaged")
-    if as_json:
-        print_json(msgspec.to_builtins(done))
-    if done.lost:
-        sys.exit(NOT_ALL)
+    end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
 @group("import", cls=_DumpByDefault)
@@ -93,7 +84,7 @@ def import_() -> None:
 @click.argument("directory", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def import_dump(directory: Path, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def import_dump(directory: Path, as_json: bool, settings: Settings) -> None:
     """Restore what `export` wrote into an empty store, or go on with it.
 
     Serials, times and people stay as they were, and so does the store's identity. Every file is compared with its digest.
@@ -106,7 +97,7 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
             hint="name the directory that `pkgindex-serve export` wrote; a dump of devpi: pkgindex-serve import devpi DIR",
         )
     async with (
-        opened(settings_from(config, **flags), create=True, restoring=manifest.store) as engine,
+        opened(settings, create=True, restoring=manifest.store) as engine,
         engine.other_blobs(dump.blobs_url) as source,
     ):
         with progress_bar("Restoring") as progress:
@@ -115,10 +106,7 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
         f"the store is at commit {done.head}: {done.commits} commits and {done.blobs} files ({done.bytes} bytes) were added"
     )
     _tell_lost(done.lost, "were lost already when the dump was made")
-    if as_json:
-        print_json(msgspec.to_builtins(done))
-    if done.lost:
-        sys.exit(NOT_ALL)
+    end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
 @import_.command("devpi")
@@ -126,13 +114,13 @@ async def import_dump(directory: Path, as_json: bool, config: Path | None, **fla
 @click.argument("directory", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
-async def import_devpi(directory: Path, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def import_devpi(directory: Path, as_json: bool, settings: Settings) -> None:
     """Bring in what `devpi-export DIR` wrote: users with their passwords, indexes, files, documentation, test results.
 
     What is here already is left alone, so the same command goes on after it was stopped. Names that collide with other things
     in the store end it before anything is changed.
     """
-    async with opened(settings_from(config, **flags), create=True) as engine:
+    async with opened(settings, create=True) as engine:
         with progress_bar("Importing") as progress:
             report = await engine.devpi_import.run(directory, progress=progress)
         password = await _outdated_password_file(engine)
@@ -144,9 +132,14 @@ async def import_devpi(directory: Path, as_json: bool, config: Path | None, **fl
     if password is not None:
         talk(f"root has the password of the dump; {password} held the generated one and was removed")
     _tell_remarks(report)
+    end({**msgspec.to_builtins(report), "complete": report.complete}, as_json=as_json, whole=report.complete)
+
+
+def end(report: Any, *, as_json: bool, whole: bool) -> None:
+    """Print the report for a program that wants it, and leave with the status that says whether everything is there."""
     if as_json:
-        print_json({**msgspec.to_builtins(report), "complete": report.complete})
-    if not report.complete:
+        print_json(report)
+    if not whole:
         sys.exit(NOT_ALL)
 
 

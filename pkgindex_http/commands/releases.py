@@ -6,26 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from pkgindex_core.config import Settings
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.project_statuses import STATUSES
-from pkgindex_http.commands.common import (
-    ADMINISTRATOR,
-    asynchronous,
-    opened,
-    print_json,
-    settings_from,
-    settings_options,
-    talk,
-    tell,
-)
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk, tell
 from pkgindex_http.commands.helping import command
 
 if TYPE_CHECKING:
@@ -44,13 +36,12 @@ _ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Where to.  [default: the default index]")
 @asynchronous
-async def upload(files: tuple[Path, ...], index_name: str | None, config: Path | None, **flags: Any) -> None:
+async def upload(files: tuple[Path, ...], index_name: str | None, settings: Settings) -> None:
     """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner.
 
     Of a directory every distribution in it is published. A file that is refused does not keep the others back; the exit status
     is 1 then.
     """
-    settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     paths = _distributions(files)
     refused = 0
@@ -140,11 +131,8 @@ def _fields_of(path: Path) -> dict[str, str]:
 @click.option("--reason", default="", help="Why, for those who still have it pinned.")
 @click.option("--undo", is_flag=True, help="Lift the mark.")
 @asynchronous
-async def yank(
-    filename: str, index_name: str | None, reason: str, undo: bool, config: Path | None, **flags: Any
-) -> None:
+async def yank(filename: str, index_name: str | None, reason: str, undo: bool, settings: Settings) -> None:
     """Mark a file as yanked: installers take it only when it is pinned exactly (PEP 592)."""
-    settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
@@ -159,9 +147,8 @@ async def yank(
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
 @click.option("-f", "--force", is_flag=True, help="Also from an index that is not volatile.")
 @asynchronous
-async def delete(filename: str, index_name: str | None, force: bool, config: Path | None, **flags: Any) -> None:
+async def delete(filename: str, index_name: str | None, force: bool, settings: Settings) -> None:
     """Delete a file. Its name stays taken: no other bytes will ever have it."""
-    settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
@@ -176,11 +163,8 @@ async def delete(filename: str, index_name: str | None, force: bool, config: Pat
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
 @click.option("--reason", default="", help="Why; shown on the project's page.")
 @asynchronous
-async def mark(
-    project: str, status: str, index_name: str | None, reason: str, config: Path | None, **flags: Any
-) -> None:
+async def mark(project: str, status: str, index_name: str | None, reason: str, settings: Settings) -> None:
     """Mark a project: archived and quarantined take no uploads, and quarantined offers no files (PEP 792)."""
-    settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         await engine.project_statuses.mark(index, parse_project_name(project), status, reason, principal=ADMINISTRATOR)
@@ -193,9 +177,8 @@ async def mark(
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
-async def explain(project: str, index_name: str | None, as_json: bool, config: Path | None, **flags: Any) -> None:
+async def explain(project: str, index_name: str | None, as_json: bool, settings: Settings) -> None:
     """Tell which layers give a project's files, which were left out, and why."""
-    settings = settings_from(config, **flags)
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings, mirrors=True) as engine:
         story = await engine.explaining.explain(index, parse_project_name(project), principal=ADMINISTRATOR)

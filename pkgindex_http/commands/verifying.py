@@ -7,16 +7,16 @@ goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pkgindex_core.config import Settings
 from pkgindex_core.services.administering.verified_record import open_record
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_from, settings_options, talk
+from pkgindex_http.commands.common import asynchronous, opened, settings_options, talk
 from pkgindex_http.commands.helping import command
-from pkgindex_http.commands.moving import NOT_ALL
+from pkgindex_http.commands.moving import end
 from pkgindex_http.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -45,15 +45,12 @@ _MIB = 1 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
-async def verify(
-    repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, config: Path | None, **flags: Any
-) -> None:
+async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, settings: Settings) -> None:
     """Read everything in the store, and compare it with its digests and with the database.
 
     A server may go on working. What is damaged is never deleted: `--repair` moves it to `damaged` in the blob store, fetches mirrored files
     again, makes metadata from its wheel, and tells which uploads are to be sent again.
     """
-    settings = settings_from(config, **flags)
     async with opened(settings, mirrors=repair, renew_checksums=renew_checksums) as engine:
         with open_record(Path(settings.data), anew=anew) as record, progress_bar("Verifying") as progress:
             if len(record):
@@ -63,10 +60,7 @@ async def verify(
                 await engine.repairing.repair(found, progress=progress)
             record.end()
     _tell(found)
-    if as_json:
-        print_json(_document(found))
-    if not found.whole:
-        sys.exit(NOT_ALL)
+    end(_document(found), as_json=as_json, whole=found.whole)
 
 
 def _tell(found: Verified) -> None:

@@ -33,9 +33,6 @@ _HEADERS: Final = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "n
 _OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 CLIENT: Final = "devpi-client/"
 """In the `User-Agent` of devpi's own client."""
-_MISSING: Final[Mapping[str, str]] = {
-    "index": "The stage {name} could not be found.",
-}
 
 
 def document(result: Any, kind: str, *, message: str = "", status: int = 200) -> Reply:
@@ -125,8 +122,8 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     if status == 401 and (method not in {"GET", "HEAD"} or CLIENT in agent):
         status = 403
     text = error.message
-    if isinstance(error, Missing) and error.what in _MISSING:
-        text = _MISSING[error.what].format(name=error.name)
+    if isinstance(error, Missing) and error.what == "index":
+        text = f"The stage {error.name} could not be found."
     if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and CLIENT in agent:
         # Its users see no hint, and ours is about other ways to log in.
         text = f"{text}: devpi login USER"

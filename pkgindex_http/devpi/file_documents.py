@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any
 
 from pkgindex_core.errors import Gone, Missing
 from pkgindex_core.formats.project_documents import hash_spec
@@ -13,14 +13,12 @@ from pkgindex_http.admitting import file_project
 from pkgindex_http.bodies import chunks
 from pkgindex_http.devpi.envelope import document, said
 from pkgindex_http.replies import Reply
-from pkgindex_http.requests import Ask
-
-_SIDECAR: Final = ".metadata"
+from pkgindex_http.requests import SIDECAR, Ask
 
 
 async def describe(ask: Ask) -> Reply:
     """What is known of a file, without its bytes."""
-    filename = ask.values["filename"].removesuffix(_SIDECAR)
+    filename = ask.values["filename"].removesuffix(SIDECAR)
     found = await ask.engine.files.describe(ask.index, ask.pinned, filename, principal=ask.principal)
     file = found.file
     facts: dict[str, Any] = {
