@@ -129,44 +129,61 @@ class Resolving:
         narrowed: what was decided before is not what is shown. A source is asked once.
         """
         news: dict[IndexName, Freshness | Unavailable] = {}
+        await self._currency.catch_up()
+        moment = self._currency.moment()
+        seen = await self._seen(start, project, principal, action, alone=alone)
         for _ in range(_TURNS):
-            await self._currency.catch_up()
-            moment = self._currency.moment()
-            tree = await self._store.tree()
-            allowed_index(tree, start, principal, action, project=project)
-            order = self._lineage(tree, start)
-            # Every layer has its say in admission, also one that this principal may not read: whoever cannot see the
-            # private package of a name must not be given the public one instead. It contributes nothing afterwards.
-            seen = chain(tree, start, Lineage((start,)) if alone else order, principal, project)
             standings = await self._store.standings(project, seen.order)
-            verdicts = self._admission.admit(tree, seen.order, standings, project)
+            verdicts = self._admission.admit(seen.tree, seen.order, standings, project)
+            layers = [seen.tree.indexes[name] for name in seen.order]
             asked = tuple(
-                (self._sources.of(tree.indexes[verdict.index]), tree.indexes[verdict.index], standing)
-                for verdict, standing in zip(verdicts, standings, strict=True)
-                if verdict.joins and verdict.index in seen.readable
+                (self._sources.of(config), config, standing)
+                for config, verdict, standing in zip(layers, verdicts, standings, strict=True)
+                if verdict.joins and config.name in seen.readable
             )
             unasked = [each for each in asked if each[1].name not in news]
             if unasked:
                 news.update(await self._ask(project, unasked, again=again))
-            await self._currency.catch_up()
             touchable = tuple((name, project) for name in seen.order)
-            if self._currency.holds(moment, tree=True, keys=touchable):
+            before = moment
+            await self._currency.catch_up()
+            if self._currency.holds(before, tree=True, keys=touchable):
                 break
+            moment = self._currency.moment()
+            if not self._currency.holds(before, tree=True):
+                seen = await self._seen(start, project, principal, action, alone=alone)
         failed = frozenset(name for name, said in news.items() if isinstance(said, Unavailable))
-        verdicts = self._admission.settle(tree, seen.order, standings, verdicts, project, failed)
-        return _Kept(resolve(seen, project, standings, verdicts, news), moment, touchable, asked)
+        verdicts = self._admission.settle(seen.tree, seen.order, standings, verdicts, project, failed)
+        return _Kept(resolve(seen, project, standings, verdicts, news), before, touchable, asked)
+
+    async def _seen(
+        self, start: IndexName, project: ProjectName, principal: Principal, action: Action, *, alone: bool
+    ) -> Chain:
+        """The layers of a project's resolution.
+
+        Every layer has its say in admission, also one that this principal may not read: whoever cannot see the private package of a
+        name must not be given the public one instead. It contributes nothing afterwards.
+        """
+        tree = await self._store.tree()
+        allowed_index(tree, start, principal, action, project=project)
+        order = self._lineage(tree, start)
+        return chain(tree, start, Lineage((start,)) if alone else order, principal, project)
 
     async def _ask(
         self, project: ProjectName, sources: Sequence[tuple[Source, IndexConfig, Standing]], *, again: bool
     ) -> dict[IndexName, Freshness | Unavailable]:
-        """Ask sources, those that need time all at once."""
-        answers = await asyncio.gather(
-            *(source.refresh(config, project, standing, again=again) for source, config, standing in sources),
-            return_exceptions=True,
-        )
-        news: dict[IndexName, Freshness | Unavailable] = {}
-        for (_, config, _), answer in zip(sources, answers, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
-                raise answer
-            news[config.name] = answer
+        """Ask sources: those that answer at once by themselves, the others side by side."""
+
+        async def ask(source: Source, config: IndexConfig, standing: Standing) -> Freshness | Unavailable:
+            try:
+                return await source.refresh(config, project, standing, again=again)
+            except Unavailable as error:
+                return error
+
+        waiting = [each for each in sources if not each[0].is_current(each[1], project, each[2])]
+        at_once = waiting if len(waiting) > 1 else ()
+        news = {each[1].name: await ask(*each) for each in sources if each not in at_once}
+        if at_once:
+            answers = await asyncio.gather(*(ask(*each) for each in at_once))
+            news |= {config.name: answer for (_, config, _), answer in zip(at_once, answers, strict=True)}
         return news
