@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,8 +17,10 @@ from pkgindex_core.changes import (
     DropFile,
     DropIndex,
     DropProject,
+    DropUser,
     FileAbsent,
     IndexIs,
+    MirrorNames,
     MirrorPage,
     PutAttachment,
     PutFile,
@@ -27,10 +30,12 @@ from pkgindex_core.changes import (
     UserIs,
     YankFile,
 )
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory_state import IndexState, State, facts, written
-from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
+from pkgindex_core.errors import Conflict, Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.kept_pages import KeptRows, keep
-from pkgindex_core.models import IndexConfig, PageHead, Serial, decode_file
+from pkgindex_core.models import IndexConfig, PageHead, Serial, Token, decode_file
+from pkgindex_core.names import IndexName
 from pkgindex_core.rules.planning import (
     Effects,
     Emptied,
@@ -76,14 +81,25 @@ _lists = st.lists(hosted_changes | release_changes | mirrored_changes, min_size=
 )
 
 
+def _placed(change: Any, index: IndexName) -> Change:
+    """A change as one of the same index and project as others, so that it fits more often."""
+    place = {"index": index} | ({"project": PROJECTS[0]} if hasattr(change, "project") else {})
+    changed: Change = msgspec.structs.replace(change, **place)
+    return changed
+
+
+def _inside(index: IndexName, *, mirrored: bool) -> st.SearchStrategy[Change]:
+    return (mirrored_changes if mirrored else hosted_changes | release_changes).map(partial(_placed, index=index))
+
+
 @st.composite
 def _ended(draw: st.DrawFn) -> list[Change]:
     """An index that is dropped in the middle of a list, and perhaps made again, perhaps as another type."""
     index = draw(st.sampled_from(INDEXES))
-    inside = hosted_changes | release_changes | mirrored_changes
-    again = PutIndex(index_config(index, type=draw(st.sampled_from(["stage", "mirror"]))))
-    after = draw(st.just([]) | st.lists(inside, max_size=2).map(lambda several: [again, *several]))
-    return [*draw(st.lists(inside, max_size=2)), DropIndex(index), *after]
+    before = draw(st.lists(_inside(index, mirrored=index == INDEXES[2]), max_size=2))
+    again = index_config(index, type=draw(st.sampled_from(["stage", "mirror"])))
+    after = st.lists(_inside(index, mirrored=again.mirrored), max_size=2)
+    return [*before, DropIndex(index), *draw(st.just([]) | after.map(lambda several: [PutIndex(again), *several]))]
 
 
 @st.composite
@@ -91,30 +107,23 @@ def _tested(draw: st.DrawFn) -> list[Change]:
     """Changes of one project, drawn so that most of them fit: blind ones mostly miss."""
     filename = draw(st.sampled_from(FILENAMES[:2]))
     result = tox_result(draw(st.sampled_from(ATTACHMENTS[:2])), filename)
-    put = st.sampled_from(["one", "two"]).map(
-        lambda content: PutFile(INDEXES[0], PROJECTS[0], hosted(filename, content))
-    )
-    change = put | st.sampled_from(
+    change = st.sampled_from(
         [
+            PutFile(INDEXES[0], PROJECTS[0], hosted(filename, "one")),
+            PutFile(INDEXES[0], PROJECTS[0], hosted(filename, "two")),
+            DropFile(INDEXES[0], PROJECTS[0], filename),
+            DropFile(INDEXES[0], PROJECTS[0], filename),
+            YankFile(INDEXES[0], PROJECTS[0], filename, "why"),
             PutAttachment(INDEXES[0], PROJECTS[0], result),
             PutAttachment(INDEXES[0], PROJECTS[0], result),
             DropAttachment(INDEXES[0], PROJECTS[0], result.filename),
-            DropFile(INDEXES[0], PROJECTS[0], filename),
-            YankFile(INDEXES[0], PROJECTS[0], filename, "why"),
             DropProject(INDEXES[0], PROJECTS[0]),
         ]
     )
     return draw(st.lists(change, min_size=1, max_size=3))
 
 
-def _in_one_place(change: Any) -> Change:
-    """A change of a mirror, as one of the same project as all others."""
-    place = {"index": INDEXES[2]} | ({"project": PROJECTS[0]} if hasattr(change, "project") else {})
-    changed: Change = msgspec.structs.replace(change, **place)
-    return changed
-
-
-_pages = st.lists(mirrored_changes.map(_in_one_place), min_size=1, max_size=3)
+_pages = st.lists(_inside(INDEXES[2], mirrored=True), min_size=1, max_size=3)
 _commits = st.tuples(_lists | _ended() | _tested() | _pages, st.just([]) | st.lists(_guards, max_size=1))
 """Lists that are made of the names of the state machine, which are few, so that they collide."""
 
@@ -191,7 +200,7 @@ def of_plain(store: PlainStore) -> dict[str, object]:
     return {"tree": store.tree, "users": store.users, "tokens": store.tokens, "indexes": indexes}
 
 
-@given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=1, max_size=12))
+@given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=4, max_size=16))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: list[Any]) -> None:
     configs = [IndexConfig(name=INDEXES[0]), IndexConfig(name=INDEXES[1]), index_config(INDEXES[2], type=type_)]
@@ -264,3 +273,22 @@ def test_several_edits_of_a_long_page_are_one() -> None:
     assert isinstance(effects, Effects)
     assert effects.pages == {(MIRROR, DEMO): PageEdit(put={other.filename: other}, drop={"gone.zip", FILE.filename})}
     assert effects.standings[MIRROR, DEMO].file_count == 3
+
+
+def test_a_user_goes_with_its_tokens_when_its_indexes_go_in_the_same_list() -> None:
+    tokens = {name: Token(id=name, user=name, secret_sha256=sha256_of(b"secret")) for name in ("ann", "bob")}
+    owned = msgspec.structs.replace(STAGE, users={"ann": user("ann")}, tokens=tokens, owned=[DEV])
+    effects = planned(owned, DropIndex(DEV), DropUser("ann"))
+    assert isinstance(effects, Effects)
+    assert effects.users == effects.tokens == {"ann": None}
+    with pytest.raises(Conflict, match="still owns"):
+        planned(owned, DropIndex(DEV), PutIndex(stage(DEV)), DropUser("ann"))
+
+
+def test_a_list_of_names_begins_anew_in_an_index_that_was_made_again() -> None:
+    listed = msgspec.structs.replace(MIRRORED, users={"root": user("root")}, listings={MIRROR: Serial(4)})
+    again = planned(listed, DropIndex(MIRROR), PutIndex(mirror(MIRROR)), MirrorNames(MIRROR))
+    same = planned(listed, MirrorNames(MIRROR))
+    assert isinstance(again, Effects)
+    assert isinstance(same, Effects)
+    assert (again.names[MIRROR].stamp, same.names[MIRROR].stamp) == (9, 4)
