@@ -23,7 +23,6 @@ PACK_FROM: Final = 512
 def write(tables: Tables, facts: Facts, effects: Effects) -> None:
     """Write everything but the log."""
     _write_configs(tables, effects)  # first: an index that is new gets its number
-    emptied = {place.index for place in effects.emptied if place.project is None}
     for place in effects.emptied:
         _empty(tables, place)
     _write_identities(tables, effects)
@@ -31,6 +30,7 @@ def write(tables: Tables, facts: Facts, effects: Effects) -> None:
     _write_tombstones(tables, effects)
     _write_releases(tables, effects)
     _write_attachments(tables, effects)
+    emptied = {place.index for place in effects.emptied if place.project is None}
     for key, row in effects.standings.items():
         edit = effects.pages.get(key)
         more = edit_page(tables, key, edit) if edit is not None else 0

@@ -33,11 +33,12 @@ _attachment_decoder: Final = msgspec.msgpack.Decoder(Attachment)
 def load(tables: Tables, keys: Keys) -> Facts:
     """Read the live rows that the keys name, and note the numbers of their indexes in `tables`."""
     tables.ids = {}
+    configs = _configs(tables, keys.indexes)
     return Facts(
         users=_users(tables, keys.users) if keys.users else {},
         tokens=_tokens(tables, keys) if keys.tokens or keys.owners else {},
         owned=_owned(tables, keys.owners) if keys.owners else (),
-        configs=_configs(tables, keys.indexes),  # before the others: it notes the numbers
+        configs=configs,
         standings=_found(
             tables,
             "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"

@@ -56,7 +56,7 @@ PartKey: TypeAlias = tuple[IndexName, ProjectName, str]
 """The third is the one spelling of a release's version, or the filename of an attachment."""
 
 
-class StandingRow(Struct, frozen=True, kw_only=True):
+class StandingRow(Struct, frozen=True, kw_only=True, gc=False):
     """How an index stands to a project."""
 
     since: Serial
@@ -72,7 +72,7 @@ class StandingRow(Struct, frozen=True, kw_only=True):
     """Whether the files of a mirrored page are stored in one piece."""
 
 
-class StoredFile(Struct, frozen=True):
+class StoredFile(Struct, frozen=True, gc=False):
     """A live file of a hosted index."""
 
     project: ProjectName
