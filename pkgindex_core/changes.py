@@ -186,7 +186,7 @@ class MirrorNames(Struct, frozen=True, tag=True):
     """How an upstream's project list differs from the one that is stored for a mirror.
 
     `put` holds (normalised name, display name). The list is kept beside the pages: a listed name has no page yet.
-    `validators` replaces what was stored (see `IndexReader.listing`); alone it keeps the list's stamp.
+    `validators` replaces what was stored (see `ListedNames.listing`); alone it keeps the list's stamp.
     """
 
     index: IndexName

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 from yarl import URL
@@ -29,13 +29,17 @@ from pkgindex_core.protocols import (
     Arriving,
     Blob,
     Freshness,
+    IndexWriter,
+    ListedNames,
     Names,
     OnDisk,
     Opened,
+    Projects,
     Redirect,
     Source,
+    Trees,
 )
-from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
+from pkgindex_core.protocols.learning import Learning, LearningBlobs
 from pkgindex_core.protocols.sources import Examiner
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -68,13 +72,16 @@ _NO_SIDECARS = 3600.0
 _log = logging.getLogger(__name__)
 
 
+class _Store(Trees, Projects, ListedNames, IndexWriter, Learning, Protocol): ...
+
+
 class ReadThrough:
     """Makes mirror indexes fresh. Owns its client and its tasks; `close` ends both."""
 
     def __init__(
         self,
         *,
-        store: LearningIndex,
+        store: _Store,
         blob_store: LearningBlobs,
         clock: Clock,
         workers: Executor,

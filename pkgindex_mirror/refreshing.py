@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
@@ -21,8 +21,8 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import IndexStore
-from pkgindex_core.protocols.learning import LearningIndex
+from pkgindex_core.protocols import IndexWriter, Projects, Trees
+from pkgindex_core.protocols.learning import Learning
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
@@ -46,12 +46,15 @@ Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
 
 
+class _Store(Trees, Projects, IndexWriter, Learning, Protocol): ...
+
+
 class Refreshing:
     def __init__(
         self,
         *,
         client: UpstreamClient,
-        store: LearningIndex,
+        store: _Store,
         clock: Clock,
         workers: Executor,
         checks: Checks,
@@ -222,7 +225,7 @@ def _restless(project: ProjectName) -> str:
     return f"the page of {project} is changed by somebody else all the time"
 
 
-async def same_upstream(store: IndexStore, index: IndexConfig) -> IndexIs:
+async def same_upstream(store: Trees, index: IndexConfig) -> IndexIs:
     """That the index still has the upstream that was asked: an answer of the one before is not committed any more."""
     config = (await store.tree()).indexes.get(index.name)
     if config is None or mirror_options(config).url != mirror_options(index).url:

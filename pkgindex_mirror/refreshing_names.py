@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
+from typing import Protocol
 
 from pkgindex_core.changes import MirrorNames
 from pkgindex_core.clock import Clock, Timestamp
@@ -18,7 +19,7 @@ from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import PARTIAL, IndexStore, Listing
+from pkgindex_core.protocols import PARTIAL, IndexWriter, ListedNames, Listing, Projects, Trees
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
@@ -38,12 +39,15 @@ PART = 10_000
 _log = logging.getLogger(__name__)
 
 
+class _Store(Trees, Projects, ListedNames, IndexWriter, Protocol): ...
+
+
 class RefreshingNames:
     def __init__(
         self,
         *,
         client: UpstreamClient,
-        store: IndexStore,
+        store: _Store,
         clock: Clock,
         workers: Executor,
         settings: MirrorSettings,

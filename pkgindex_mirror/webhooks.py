@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 import msgspec
@@ -35,7 +35,7 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import Serial
-from pkgindex_core.protocols import Follower, IndexStore
+from pkgindex_core.protocols import ChangeLog, Follower, Trees
 from pkgindex_core.rules.freshness import parse_retry_after
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.workers import in_worker
@@ -64,13 +64,16 @@ class _Place(Struct, frozen=True):
     serial: int
 
 
+class _Store(Trees, ChangeLog, Protocol): ...
+
+
 class Webhooks:
     """The follower that posts notices."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         data: Path,
         clock: Clock,
         workers: Executor,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexStore, Names, OnDisk, Source
+from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexWriter, Names, OnDisk, Projects, Source
 
 _FRESH: Final = Freshness(state="fresh")
 _ABSENT: Final = Freshness(state="absent")
 _RESTORE: Final = "restore the blob from a backup, or upload the same file again"
 
 
+class _Store(Projects, IndexWriter, Protocol): ...
+
+
 class HostedSource:
     """A `Source` over an index store and a blob store."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore) -> None:
         self._store = store
         self._blobs = blobs
 

@@ -2,7 +2,7 @@
 
 The whole store is one immutable `State` per commit (`memory_state`), and history is the list of them: `states[serial]`.
 
-Mirrored projects have no history (see `IndexReader`): a read of the past finds there only whether the page was known
+Mirrored projects have no history (see `protocols.index_store`): a read of the past finds there only whether the page was known
 yet, and then answers with its last state. Nothing here survives the process.
 """
 

@@ -13,7 +13,7 @@ from pkgindex_core.engines.hosted_source import stored
 from pkgindex_core.errors import ReadOnly, Unavailable
 from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexStore, Names, OnDisk, Source
+from pkgindex_core.protocols import Blob, BlobStore, Freshness, ListedNames, Names, OnDisk, Source
 
 _STALE: Final = Freshness(state="stale", reason="nobody here can ask its upstream")
 _ASK_A_SERVER: Final = "ask a running server"
@@ -22,7 +22,7 @@ _ASK_A_SERVER: Final = "ask a running server"
 class UnreachableSource:
     """A `Source` of what was stored."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore) -> None:
+    def __init__(self, *, store: ListedNames, blobs: BlobStore) -> None:
         self._store = store
         self._blobs = blobs
 

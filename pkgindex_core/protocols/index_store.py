@@ -1,4 +1,11 @@
-"""The role of an index store: what was committed, and one method that commits.
+"""The roles of an index store: reads of what was committed, and what commits.
+
+A role is a noun's reads, or one kind of writing. A service names the roles that it uses; `IndexStore` is their sum.
+
+A read answers what was committed. `at=` answers as of the end of that commit; None is now. A read that starts after a
+commit was acknowledged sees it, in this process and in every other one. Mirrored pages and project lists keep only
+their current state: `at=` before a mirrored page was first stored answers that it is not there; later, the current
+one (the caller cuts it by upload time).
 
 No transaction object escapes: a write is a list of `Change` values handed over once (see `changes`).
 The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory_index`.
@@ -77,23 +84,14 @@ class Touched(Struct, frozen=True, kw_only=True):
     """A mirror's list of names."""
 
 
-class IndexReader(Protocol):
-    """Reads what was committed. `at=` answers as of the end of that commit; None is now.
-
-    A read that starts after a commit was acknowledged sees it, in this process and in every other one.
-    Mirrored pages and project lists keep only their current state: `at=` before a mirrored page was first stored
-    answers that it is not there; later, the current one (the caller cuts it by upload time).
-    """
-
-    async def head(self) -> Serial:
-        """The serial of the last commit."""
-        ...
-
-    async def serial_at(self, moment: Timestamp) -> Serial:
-        """The last serial committed at or before a moment; 0 when there is none."""
-        ...
+class Trees(Protocol):
+    """The indexes and what each is configured to be."""
 
     async def tree(self, *, at: Serial | None = None) -> Tree: ...
+
+
+class Projects(Protocol):
+    """Projects and their files, hosted or mirrored."""
 
     async def standings(
         self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
@@ -114,17 +112,6 @@ class IndexReader(Protocol):
         """One live file, by exact filename."""
         ...
 
-    async def taken(self, index: IndexName, filename: str) -> Taken | None:
-        """Who has a filename in a hosted index, tombstones included. For a mirror: always None."""
-        ...
-
-    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
-        """What a filename was in a hosted index and is no longer, in no particular order, none of them live: files that were
-        deleted, and those whose bytes were replaced. An index that one commit dropped and a later one made again begins anew.
-        For a mirror: empty.
-        """
-        ...
-
     async def find_file(
         self, index: IndexName, filename: str, candidates: Sequence[ProjectName], *, at: Serial | None = None
     ) -> tuple[ProjectName, File] | None:
@@ -134,6 +121,31 @@ class IndexReader(Protocol):
         look only there, but finds a file whose name does not begin with its project's too.
         """
         ...
+
+    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        """The projects of a hosted index, or those a mirror has a page of, by name."""
+        ...
+
+    async def project_count(self, index: IndexName) -> int: ...
+
+
+class ListedNames(Protocol):
+    """The project lists of mirrors: names that the upstream has, whether or not a page was fetched."""
+
+    async def listing(self, index: IndexName) -> Listing:
+        """What is known of a mirror's upstream project list (`MirrorNames`)."""
+        ...
+
+    def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
+        """A mirror's upstream project list by name, in batches; its stamps are the list's. Empty when never fetched.
+
+        Begins with the first name that sorts behind `after`, without reading those before it. 886,000 names pass through here: an engine holds one batch at a time.
+        """
+        ...
+
+
+class ReleaseRecords(Protocol):
+    """What only a hosted index has: metadata of versions, attachments, and what its filenames were."""
 
     async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
         """What is known of the metadata of each version of a hosted project, in no particular order."""
@@ -164,22 +176,20 @@ class IndexReader(Protocol):
         """An attachment by its name alone; of several projects' the first by project name."""
         ...
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        """The projects of a hosted index, or those a mirror has a page of, by name."""
+    async def taken(self, index: IndexName, filename: str) -> Taken | None:
+        """Who has a filename in a hosted index, tombstones included. For a mirror: always None."""
         ...
 
-    async def project_count(self, index: IndexName) -> int: ...
-
-    async def listing(self, index: IndexName) -> Listing:
-        """What is known of a mirror's upstream project list (`MirrorNames`)."""
-        ...
-
-    def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
-        """A mirror's upstream project list by name, in batches; its stamps are the list's. Empty when never fetched.
-
-        Begins with the first name that sorts behind `after`, without reading those before it. 886,000 names pass through here: an engine holds one batch at a time.
+    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
+        """What a filename was in a hosted index and is no longer, in no particular order, none of them live: files that were
+        deleted, and those whose bytes were replaced. An index that one commit dropped and a later one made again begins anew.
+        For a mirror: empty.
         """
         ...
+
+
+class Accounts(Protocol):
+    """Users and their tokens."""
 
     async def user(self, name: str, *, at: Serial | None = None) -> User | None: ...
 
@@ -195,28 +205,20 @@ class IndexReader(Protocol):
         """All of a user's tokens, by creation and then id."""
         ...
 
-    def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
-        """Every sha256 that any live row names (files, sidecars, attachments), in batches, repeats allowed."""
-        ...
-
-
-class IndexWriter(Protocol):
-    async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
-        """Commit a list of changes as one, or none of it.
-
-        Returns when the commit is durable (a power cut after that loses nothing). Raises `RequirementFailed` when a
-        precondition does not hold, `Missing` or `Conflict` when a change does not fit (see each `Change`),
-        `StorageFull` or `Unavailable` when the medium fails; in all these cases nothing was changed.
-        Changes apply in order, each seeing those before it. An empty list commits nothing and returns None.
-        """
-        ...
-
 
 class ChangeLog(Protocol):
     """What was committed, in order, and how to notice it.
 
     An answer that was reached from reads holds until `touched` names one of the things that it was reached from.
     """
+
+    async def head(self) -> Serial:
+        """The serial of the last commit."""
+        ...
+
+    async def serial_at(self, moment: Timestamp) -> Serial:
+        """The last serial committed at or before a moment; 0 when there is none."""
+        ...
 
     @property
     def lag(self) -> float:
@@ -246,7 +248,23 @@ class ChangeLog(Protocol):
         ...
 
 
+class IndexWriter(Protocol):
+    """Commits changes."""
+
+    async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
+        """Commit a list of changes as one, or none of it.
+
+        Returns when the commit is durable (a power cut after that loses nothing). Raises `RequirementFailed` when a
+        precondition does not hold, `Missing` or `Conflict` when a change does not fit (see each `Change`),
+        `StorageFull` or `Unavailable` when the medium fails; in all these cases nothing was changed.
+        Changes apply in order, each seeing those before it. An empty list commits nothing and returns None.
+        """
+        ...
+
+
 class Replaying(Protocol):
+    """Makes the commits of another store again."""
+
     async def replay(self, commits: Sequence[Commit]) -> None:
         """Make commits again that another store has made: same serials, same times, same people, in one transaction.
 
@@ -256,11 +274,23 @@ class Replaying(Protocol):
         ...
 
 
-class IndexStore(IndexReader, IndexWriter, ChangeLog, Replaying, Protocol):
-    """A whole index store. Opened by its provider's factory; `close` gives back everything it holds."""
+class Keeping(Protocol):
+    """What the operator of a store needs: which blobs it names, whether its medium is whole, and its end."""
+
+    def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
+        """Every sha256 that any live row names (files, sidecars, attachments), in batches, repeats allowed."""
+        ...
 
     async def check(self) -> Sequence[str]:
         """Ask the medium whether it is whole; one sentence a problem, empty when it is."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give back everything that the store holds."""
+        ...
+
+
+class IndexStore(
+    Trees, Projects, ListedNames, ReleaseRecords, Accounts, ChangeLog, IndexWriter, Replaying, Keeping, Protocol
+):
+    """A whole index store, for the code that opens it. Opened by its provider's factory."""

@@ -20,9 +20,8 @@ from pkgindex_core.protocols.blob_store import Blob, BlobStore
 from pkgindex_core.protocols.index_store import IndexStore
 
 
-@runtime_checkable
-class LearningIndex(IndexStore, Protocol):
-    """An index store to which mirrored pages may be told before they are stored.
+class Learning(Protocol):
+    """Takes mirrored pages that are shown before they are stored.
 
     What is pending has no serial: reads of the past, the log and the head know committed things only.
     """
@@ -57,11 +56,16 @@ class LearningIndex(IndexStore, Protocol):
 
 
 @runtime_checkable
+class LearningIndex(IndexStore, Learning, Protocol):
+    """An index store to which mirrored pages may be told before they are stored."""
+
+
+@runtime_checkable
 class LearningBlobs(BlobStore, Protocol):
     """A blob store to which small bytes may be told before they are stored."""
 
     async def learn(self, data: bytes) -> Blob:
-        """Have small bytes readable from memory when it returns, and store them soon. Waits and raises as `LearningIndex.learn`.
+        """Have small bytes readable from memory when it returns, and store them soon. Waits and raises as `Learning.learn`.
 
         For what can be had again. Whatever must not be lost is `put`.
         """

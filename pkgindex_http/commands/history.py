@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import msgspec
@@ -12,6 +12,7 @@ from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.names import IndexName, parse_index_name
+from pkgindex_core.protocols import Projects, ReleaseRecords
 from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options
 from pkgindex_http.commands.helping import command
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pkgindex_core.models import Event
-    from pkgindex_core.protocols import IndexStore
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,10 @@ async def history(filename: str, index_name: str | None, as_json: bool, settings
         click.echo("\n".join(line for story in stories for line in _lines(story)))
 
 
-async def _story(store: IndexStore, index: IndexName, filename: str) -> Story | None:
+class _Store(Projects, ReleaseRecords, Protocol): ...
+
+
+async def _story(store: _Store, index: IndexName, filename: str) -> Story | None:
     file = await store.find_file(index, filename, candidate_projects(filename))
     if file is not None:
         project, found = file

@@ -6,7 +6,7 @@ A blob that no live row names is in nobody's way; one that a row names has to be
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.digests import Sha256
 from pkgindex_core.models import Attachment, Event, File, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexReader
+from pkgindex_core.protocols import Projects, ReleaseRecords, Trees
 
 Role = Literal["file", "metadata", "attachment"]
 
@@ -50,7 +50,10 @@ class Owner(Struct, frozen=True, kw_only=True):
         return words
 
 
-async def owners_of(store: IndexReader) -> AsyncIterator[list[Owner]]:
+class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
+
+
+async def owners_of(store: _Store) -> AsyncIterator[list[Owner]]:
     """Every live row that names a blob, a project at a time."""
     for name, config in sorted((await store.tree()).indexes.items()):
         for row in await store.projects(name):
@@ -61,7 +64,7 @@ async def owners_of(store: IndexReader) -> AsyncIterator[list[Owner]]:
             yield [*_named_by(name, project, files, attachments, mirrored=config.mirrored)]
 
 
-async def is_named(store: IndexReader, owner: Owner) -> bool:
+async def is_named(store: _Store, owner: Owner) -> bool:
     """Whether the row is still there: it may have been deleted, with its blob, since it was read."""
     if owner.role == "attachment":
         found = await store.find_attachment(owner.index, owner.file.filename)

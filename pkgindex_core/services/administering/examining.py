@@ -9,7 +9,7 @@ import asyncio
 
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import IndexStore
+from pkgindex_core.protocols import Trees
 from pkgindex_core.protocols.sources import Examiner
 from pkgindex_core.tools.sources import Sources
 
@@ -19,7 +19,7 @@ _AT_ONCE = 8
 class Examining:
     """Asks the sources that can tell."""
 
-    def __init__(self, *, store: IndexStore, sources: Sources) -> None:
+    def __init__(self, *, store: Trees, sources: Sources) -> None:
         self._store = store
         self._sources = sources
         self._turns = asyncio.Semaphore(_AT_ONCE)

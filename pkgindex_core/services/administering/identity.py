@@ -22,7 +22,7 @@ from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Denied
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
-from pkgindex_core.protocols import Authenticator, Credentials, HouseRules, IndexStore, Principal, TokenScope
+from pkgindex_core.protocols import Accounts, Authenticator, Credentials, HouseRules, Principal, TokenScope
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.tokens import TokenText
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -60,7 +60,7 @@ class Identity:
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: Accounts,
         currency: Currency,
         authenticators: Sequence[Authenticator],
         clock: Clock,

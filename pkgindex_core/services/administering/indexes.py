@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, owner, parse_index_name, parse_user_name
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import Accounts, IndexWriter, Principal, Trees
 from pkgindex_core.rules.access import allowed_index, denied, readable_tree, shown_user
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
@@ -38,13 +38,16 @@ class OwnerLimits(Struct, frozen=True, kw_only=True):
     """The options of all of them, as JSON."""
 
 
+class _Store(Trees, Accounts, IndexWriter, Protocol): ...
+
+
 class Indexes:
     """Changes to indexes. `principal` is who asks; every method checks the right it needs."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         options: IndexOptions,
         workers: Executor,
         clock: Clock,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,7 @@ from pkgindex_core.changes import Commit, PutIndex
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.models import Serial, decode_file
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, ChangeLog, Projects, Trees
 from pkgindex_core.stored_configs import as_at_first
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _SAMPLE: Final = 50
 """Uploaded files that are looked for in a blob store without a mark."""
 
 
-async def identity_of(store: IndexStore) -> str:
+async def identity_of(store: ChangeLog) -> str:
     """The identity of an index, 32 hexadecimal digits; empty while it has no commit.
 
     Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
@@ -52,6 +52,9 @@ def _as_at_first(commit: Commit) -> dict[str, Any]:
         for change in commit.changes
     ]
     return {"serial": commit.serial, "at": commit.at, "who": commit.who, "changes": changes}
+
+
+class _Store(Trees, Projects, ChangeLog, Protocol): ...
 
 
 class Ownership:
@@ -81,7 +84,7 @@ class Ownership:
             " to lose that index and begin a new one over its files: pkgindex-serve run --new-store",
         )
 
-    async def settle(self, store: IndexStore) -> None:
+    async def settle(self, store: _Store) -> None:
         """Compare both, and mark blobs that have no mark."""
         mine = await identity_of(store)
         if not mine:
@@ -117,7 +120,7 @@ class Ownership:
             return True
         return False
 
-    async def _require_files(self, store: IndexStore) -> None:
+    async def _require_files(self, store: _Store) -> None:
         """Refuse a blob store without a mark that has none of the index's files: another place was mounted there."""
         if self._insist:
             return
@@ -136,7 +139,7 @@ class Ownership:
             )
 
 
-async def _uploaded(store: IndexStore) -> AsyncIterator[Sha256]:
+async def _uploaded(store: _Store) -> AsyncIterator[Sha256]:
     """Digests of files that were uploaded. A mirror lists files that nobody has fetched: their blobs need not be there."""
     for name, config in sorted((await store.tree()).indexes.items()):
         for row in () if config.read_only else await store.projects(name):

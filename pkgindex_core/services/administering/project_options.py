@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from pkgindex_core.changes import Change, ProjectAt, PutProject, Requirement
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig, PageHead
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import Principal, Projects, Trees
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.devpi7_options import changed_project, project_document
 from pkgindex_core.rules.explanation import Explanation, LayerStory
@@ -25,10 +25,13 @@ from pkgindex_core.services.administering.indexes import Indexes
 from pkgindex_core.services.reading.explaining import Explaining
 
 
+class _Store(Trees, Projects, Protocol): ...
+
+
 class ProjectOptions:
     """Changes and shows the options of projects."""
 
-    def __init__(self, *, store: IndexStore, indexes: Indexes, explaining: Explaining) -> None:
+    def __init__(self, *, store: _Store, indexes: Indexes, explaining: Explaining) -> None:
         self._store = store
         self._indexes = indexes
         self._explaining = explaining

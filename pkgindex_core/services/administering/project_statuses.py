@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from pkgindex_core.changes import ProjectAt, PutProject
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import IndexWriter, Principal, Projects, Trees
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 
 STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
 
 
+class _Store(Trees, Projects, IndexWriter, Protocol): ...
+
+
 class ProjectStatuses:
     """Marks projects."""
 
-    def __init__(self, *, store: IndexStore) -> None:
+    def __init__(self, *, store: _Store) -> None:
         self._store = store
 
     async def mark(

@@ -18,7 +18,7 @@ from typing import Final
 
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.protocols import BlobStore, IndexStore, OnDisk, Redirect
+from pkgindex_core.protocols import BlobStore, OnDisk, Redirect, Trees
 from pkgindex_core.services.administering.blob_owners import Owner
 from pkgindex_core.services.administering.verifying import Progress, Trouble, Verified, Verifying
 from pkgindex_core.tools.sources import Sources
@@ -34,7 +34,7 @@ class Repairing:
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: Trees,
         blobs: BlobStore,
         sources: Sources,
         verifying: Verifying,

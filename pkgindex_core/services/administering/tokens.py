@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
@@ -12,7 +12,7 @@ from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.formats.macaroons import read_token
 from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
-from pkgindex_core.protocols import Credentials, IndexStore, Principal
+from pkgindex_core.protocols import Accounts, Credentials, IndexWriter, Principal
 from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.tokens import TokenText, new_token
 from pkgindex_core.tools.committing import until_committed
@@ -23,10 +23,13 @@ LOGIN_SECONDS: Final = 36_000
 """How long a login token is valid; devpi's figure."""
 
 
+class _Store(Accounts, IndexWriter, Protocol): ...
+
+
 class Tokens:
     """Makes and revokes tokens. Each user has `most_tokens` of each kind at most."""
 
-    def __init__(self, *, store: IndexStore, identity: Identity, clock: Clock, most_tokens: int = 1000) -> None:
+    def __init__(self, *, store: _Store, identity: Identity, clock: Clock, most_tokens: int = 1000) -> None:
         self._store = store
         self._identity = identity
         self._clock = clock

@@ -8,7 +8,7 @@ and then told as the `Conflict` it is. A user whom the principal may not see is 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict, Denied, Missing, RequirementFailed
 from pkgindex_core.models import IndexConfig, User
 from pkgindex_core.names import owner, parse_user_name
-from pkgindex_core.protocols import IndexStore, Passwords, Principal
+from pkgindex_core.protocols import Accounts, IndexWriter, Passwords, Principal, Trees
 from pkgindex_core.rules import option_values
 from pkgindex_core.rules.access import require_user_right, shown_user
 from pkgindex_core.rules.permissions import Action, permits
@@ -27,10 +27,13 @@ from pkgindex_core.tools.committing import until_committed
 _TURNS: Final = 5
 
 
+class _Store(Trees, Accounts, IndexWriter, Protocol): ...
+
+
 class Users:
     """Changes to users. `principal` is who asks; every method checks the right it needs."""
 
-    def __init__(self, *, store: IndexStore, passwords: Passwords, clock: Clock, empty_passwords: bool = False) -> None:
+    def __init__(self, *, store: _Store, passwords: Passwords, clock: Clock, empty_passwords: bool = False) -> None:
         self._store = store
         self._passwords = passwords
         self._clock = clock

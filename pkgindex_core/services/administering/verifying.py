@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
-from pkgindex_core.protocols import Blob, BlobStore, IndexStore
+from pkgindex_core.protocols import Blob, BlobStore, Keeping, Projects, ReleaseRecords, Trees
 from pkgindex_core.services.administering.blob_owners import Owner, is_named, owners_of
 from pkgindex_core.services.administering.verified_record import VerifiedRecord
 from pkgindex_core.tools.side_by_side import side_by_side
@@ -65,10 +65,13 @@ class Verified(Struct, kw_only=True):
         return not self.database and all(trouble.outcome == "repaired" for trouble in self.troubles)
 
 
+class _Store(Trees, Projects, ReleaseRecords, Keeping, Protocol): ...
+
+
 class Verifying:
     """Reads a whole store."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore, clock: Clock) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock

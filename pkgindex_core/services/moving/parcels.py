@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,15 +22,7 @@ from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
-from pkgindex_core.protocols import (
-    BlobStore,
-    Build,
-    IndexStore,
-    OnDisk,
-    PageFilter,
-    Principal,
-    Redirect,
-)
+from pkgindex_core.protocols import BlobStore, Build, OnDisk, PageFilter, Principal, Projects, Redirect, ReleaseRecords
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.promoting import Holding
@@ -53,13 +46,16 @@ class Parcel(Struct, frozen=True, kw_only=True):
     holding: Holding
 
 
+class _Store(Projects, ReleaseRecords, Protocol): ...
+
+
 class Parcels:
     """Makes up parcels of what indexes have."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         blobs: BlobStore,
         resolving: Resolving,
         sources: Sources,

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -32,10 +33,12 @@ from pkgindex_core.models import File, IndexConfig, Release, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     BlobStore,
-    IndexStore,
     InspectedUpload,
     Principal,
+    Projects,
+    ReleaseRecords,
     Taken,
+    Trees,
     UploadCheck,
     UploadForm,
 )
@@ -65,13 +68,16 @@ class Promoted(Struct, frozen=True, kw_only=True):
     """False: all of it was there already, nothing was written."""
 
 
+class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
+
+
 class Promotion:
     """Pushes releases between indexes."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         blobs: BlobStore,
         sources: Sources,
         parcels: Parcels,

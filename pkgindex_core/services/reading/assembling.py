@@ -15,7 +15,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Page, Serial
-from pkgindex_core.protocols import Build, IndexStore, MergedPage, PageFilter
+from pkgindex_core.protocols import Build, MergedPage, PageFilter, Projects
 from pkgindex_core.rules.filtering import Hidden, apply_filters
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.resolution import Layer, Resolution
@@ -47,7 +47,7 @@ class Parts(Struct, frozen=True):
 class Assembling:
     """Reads and merges."""
 
-    def __init__(self, *, store: IndexStore, filters: Mapping[str, PageFilter]) -> None:
+    def __init__(self, *, store: Projects, filters: Mapping[str, PageFilter]) -> None:
         self._store = store
         self._filters = filters
 

@@ -29,7 +29,7 @@ from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import Attachment, File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import BlobStore, Build, IndexStore, PageFilter, Principal, Span
+from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.services.writing.documentation_uploads import KIND
@@ -85,7 +85,7 @@ class Documentation:
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: ReleaseRecords,
         blobs: BlobStore,
         resolving: Resolving,
         currency: Currency,

@@ -23,13 +23,13 @@ from pkgindex_core.protocols import (
     BlobStore,
     Build,
     ColdFile,
-    IndexStore,
     OnDisk,
     PageFilter,
     Principal,
     Redirect,
     SignedUrl,
     Span,
+    Trees,
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
@@ -73,7 +73,7 @@ class Files:
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: Trees,
         blobs: BlobStore,
         finding: Finding,
         sources: Sources,

@@ -9,6 +9,7 @@ What was found is kept while neither its project nor the tree was touched. Wheth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from pkgindex_core.formats.fragments import directory, former_directories
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Arriving, IndexStore
+from pkgindex_core.protocols import Arriving, Projects, ReleaseRecords
 from pkgindex_core.rules.merging import offered
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
@@ -47,10 +48,13 @@ class _Known(Struct, frozen=True):
     moment: Moment
 
 
+class _Store(Projects, ReleaseRecords, Protocol): ...
+
+
 class Finding:
     """Finds files by path."""
 
-    def __init__(self, *, store: IndexStore, sources: Sources, currency: Currency) -> None:
+    def __init__(self, *, store: _Store, sources: Sources, currency: Currency) -> None:
         self._store = store
         self._sources = sources
         self._currency = currency

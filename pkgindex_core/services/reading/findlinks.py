@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.formats.html_page import HtmlRenderer, flat_end, flat_line, flat_start
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, IndexStore, PageFilter, Principal
+from pkgindex_core.protocols import AdmissionPolicy, ChangeLog, PageFilter, Principal, Projects
 from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.rules.stamping import etag, matches, recipe
@@ -58,13 +59,16 @@ class _View(Struct, frozen=True, kw_only=True):
     moment: Timestamp
 
 
+class _Store(Projects, ChangeLog, Protocol): ...
+
+
 class FindLinks:
     """Answers flat pages."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         resolving: Resolving,
         assembling: Assembling,
         currency: Currency,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -25,12 +26,13 @@ from pkgindex_core.models import IndexConfig, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     AdmissionPolicy,
-    IndexStore,
+    ChangeLog,
     Names,
     PageFilter,
     Principal,
     ProjectList,
     Renderer,
+    Trees,
 )
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, withheld
@@ -57,13 +59,16 @@ class OwnNames(Struct, frozen=True, kw_only=True):
     """Only what somebody asked for: the mirror fetches no list."""
 
 
+class _Store(Trees, ChangeLog, Protocol): ...
+
+
 class Listings:
     """Answers project lists."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         resolving: Resolving,
         sources: Sources,
         admission: AdmissionPolicy,

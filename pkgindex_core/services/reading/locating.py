@@ -11,7 +11,7 @@ from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.package_paths import package_directories
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import Principal, Projects
 from pkgindex_core.services.reading.resolving import Resolving
 
 _CANDIDATES = 3
@@ -21,7 +21,7 @@ _CANDIDATES = 3
 class Locating:
     """Finds files by name."""
 
-    def __init__(self, *, store: IndexStore, resolving: Resolving) -> None:
+    def __init__(self, *, store: Projects, resolving: Resolving) -> None:
         self._store = store
         self._resolving = resolving
 

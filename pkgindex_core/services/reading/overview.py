@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, owner
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import Accounts, Principal, Trees
 from pkgindex_core.rules.access import allowed_index, shown_user
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import Action, permits
@@ -25,10 +25,13 @@ _SECOND = 1_000_000
 _AT_ONCE = 100
 
 
+class _Store(Trees, Accounts, Protocol): ...
+
+
 class Overview:
     """Makes documents of users and indexes, in devpi's terms."""
 
-    def __init__(self, *, store: IndexStore, options: IndexOptions) -> None:
+    def __init__(self, *, store: _Store, options: IndexOptions) -> None:
         self._store = store
         self._options = options
 

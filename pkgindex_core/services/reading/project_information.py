@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from concurrent.futures import Executor
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -20,7 +20,7 @@ from pkgindex_core.formats.project_json import ProjectFacts, newest, project_jso
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, PageFilter, Principal
+from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, ReleaseRecords
 from pkgindex_core.rules.filtering import fingerprints
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.services.reading.assembling import Assembling
@@ -48,13 +48,16 @@ class ProjectDocument(Struct, frozen=True, kw_only=True):
     """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
 
 
+class _Store(ReleaseRecords, ChangeLog, Protocol): ...
+
+
 class ProjectInformation:
     """Answers with PyPI's JSON."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         resolving: Resolving,
         assembling: Assembling,
         filters: Mapping[str, PageFilter],

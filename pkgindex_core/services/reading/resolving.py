@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, Freshness, IndexStore, Principal, Source
+from pkgindex_core.protocols import AdmissionPolicy, Freshness, Principal, Projects, Source, Trees
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.permissions import Action
@@ -39,10 +40,13 @@ class _Kept(Struct, frozen=True):
     asked: tuple[tuple[Source, IndexConfig, Standing], ...]
 
 
+class _Store(Trees, Projects, Protocol): ...
+
+
 class Resolving:
     """Sees indexes and projects as principals do."""
 
-    def __init__(self, *, store: IndexStore, sources: Sources, admission: AdmissionPolicy, currency: Currency) -> None:
+    def __init__(self, *, store: _Store, sources: Sources, admission: AdmissionPolicy, currency: Currency) -> None:
         self._store = store
         self._sources = sources
         self._admission = admission

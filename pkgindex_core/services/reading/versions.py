@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -28,7 +28,7 @@ from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, 
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, Page, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Build, IndexStore, PageFilter, Principal
+from pkgindex_core.protocols import Build, ChangeLog, PageFilter, Principal, ReleaseRecords
 from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.resolution import Layer as ResolvedLayer
@@ -55,13 +55,16 @@ class VersionsDocument(Struct, frozen=True, kw_only=True):
     """Mirrors that would have a say, could not be asked, and of which nothing is stored, with the reason."""
 
 
+class _Store(ReleaseRecords, ChangeLog, Protocol): ...
+
+
 class Versions:
     """Answers with JSON objects, in pieces. What can be wrong with a request is raised before the first of them."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         resolving: Resolving,
         assembling: Assembling,
         filters: Mapping[str, PageFilter],

@@ -10,11 +10,11 @@ from pkgindex_core.errors import Conflict, PkgIndexError
 from pkgindex_core.formats.filenames import UploadName, canonical_version, sdist_ending
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import IndexReader, Taken
+from pkgindex_core.protocols import Projects, ReleaseRecords, Taken
 from pkgindex_core.rules.access import open_project
 
 
-async def check_filename(store: IndexReader, config: IndexConfig, name: UploadName, sha256: Sha256) -> Taken | None:
+async def check_filename(store: ReleaseRecords, config: IndexConfig, name: UploadName, sha256: Sha256) -> Taken | None:
     """Raise when the filename may not be used for these bytes; return what has it."""
     taken = await store.taken(config.name, name.filename)
     if taken is None:
@@ -31,7 +31,7 @@ def is_same(taken: Taken | None, sha256: Sha256) -> bool:
     return taken is not None and taken.live and taken.sha256 == sha256
 
 
-async def check_release(store: IndexReader, index: IndexName, name: UploadName) -> Serial:
+async def check_release(store: Projects, index: IndexName, name: UploadName) -> Serial:
     """Raise what the project's other files and its status forbid; return the stamp of the project that was looked at."""
     (standing,) = await store.standings(name.project, [index])
     open_project(standing, name.project)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,7 +26,7 @@ from pkgindex_core.formats.archives.documentation import inspect_documentation
 from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
 from pkgindex_core.models import Attachment, Event, IndexConfig, PageHead, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
-from pkgindex_core.protocols import Blob, IndexStore, Principal, Stage, UploadForm
+from pkgindex_core.protocols import Blob, IndexWriter, Principal, Projects, ReleaseRecords, Stage, Trees, UploadForm
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.committing import until_committed
@@ -66,10 +67,13 @@ class _Held(Struct, frozen=True, kw_only=True):
         return self.release.version if self.release is not None else _same(version, self.shown) or version
 
 
+class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
+
+
 class DocumentationUploads:
     """Keeps documentation in hosted indexes."""
 
-    def __init__(self, *, store: IndexStore, workers: Executor, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, workers: Executor, clock: Clock) -> None:
         self._store = store
         self._workers = workers
         self._clock = clock

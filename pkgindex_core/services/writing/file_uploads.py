@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -27,10 +28,12 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Blob,
     BlobStore,
-    IndexStore,
     Principal,
+    Projects,
+    ReleaseRecords,
     Stage,
     Taken,
+    Trees,
     UploadForm,
 )
 from pkgindex_core.rules.access import publishing_index
@@ -52,13 +55,16 @@ class Published(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
+
+
 class FileUploads:
     """Keeps distributions in hosted indexes."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         blobs: BlobStore,
         sources: Sources,
         inspecting: Inspecting,

@@ -6,6 +6,8 @@ archives say counts: a form does not replace it.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,7 +17,7 @@ from pkgindex_core.formats.upload_rules import PYPI, Findings, UploadRules
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
-from pkgindex_core.protocols import IndexStore, Principal, UploadForm
+from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees, UploadForm
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.committing import until_committed
@@ -32,10 +34,13 @@ class Registered(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
+
+
 class Registering:
     """Takes metadata into hosted indexes."""
 
-    def __init__(self, *, store: IndexStore) -> None:
+    def __init__(self, *, store: _Store) -> None:
         self._store = store
 
     async def register(

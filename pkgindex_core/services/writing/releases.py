@@ -11,6 +11,7 @@ somebody next wants it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -31,7 +32,7 @@ from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.formats.filenames import canonical_version
 from pkgindex_core.models import Attachment, IndexConfig, Page
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, Principal
+from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.committing import until_committed
@@ -39,10 +40,13 @@ from pkgindex_core.tools.committing import until_committed
 _FORCE = "if people who have pinned it may break: --force, or ?force in the URL"
 
 
+class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
+
+
 class Releases:
     """Yanks and deletions."""
 
-    def __init__(self, *, store: IndexStore) -> None:
+    def __init__(self, *, store: _Store) -> None:
         self._store = store
 
     async def yank(

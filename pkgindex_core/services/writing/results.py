@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,7 +24,7 @@ from pkgindex_core.errors import Denied, Missing, Refused, TooLarge
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import Attachment, Event, File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Blob, BlobStore, IndexStore, Principal
+from pkgindex_core.protocols import Blob, BlobStore, IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import hosted_index
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.tools.committing import until_committed
@@ -40,10 +40,13 @@ _LOOKS: Final = 2
 _PART: Final = 256 * 1024
 
 
+class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
+
+
 class Results:
     """Keeps test results."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore, workers: Executor, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore, workers: Executor, clock: Clock) -> None:
         self._store = store
         self._blobs = blobs
         self._workers = workers

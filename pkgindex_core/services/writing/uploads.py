@@ -21,7 +21,7 @@ from pkgindex_core.formats.upload_form import check_action, dropped_parts, expec
 from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexStore, Principal, UploadForm
+from pkgindex_core.protocols import Principal, Trees, UploadForm
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads, PublishedDocumentation
@@ -40,7 +40,7 @@ class Uploads:
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: Trees,
         receiving: Receiving,
         files: FileUploads,
         documentation: DocumentationUploads,

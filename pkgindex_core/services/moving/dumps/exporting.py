@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.store_dump import Gone, Named, blobs_named
 from pkgindex_core.models import Serial, decode_file
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, ChangeLog, Projects, ReleaseRecords, Trees
 from pkgindex_core.services.moving.dumps.copying import copy_blob
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.tools.side_by_side import side_by_side
@@ -51,10 +51,13 @@ class Exported(Struct, kw_only=True):
     lost: list[Gone] = []
 
 
+class _Store(Trees, Projects, ReleaseRecords, ChangeLog, Protocol): ...
+
+
 class Exporting:
     """Writes the commits and blobs of a store into a dump."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore, workers: Executor) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore, workers: Executor) -> None:
         self._store = store
         self._blobs = blobs
         self._workers = workers

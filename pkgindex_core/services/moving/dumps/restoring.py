@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.store_dump import Gone, Named, Segment, blobs_named
 from pkgindex_core.models import Serial
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, ChangeLog, Replaying
 from pkgindex_core.services.moving.dumps.copying import copy_blob
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.services.moving.dumps.exporting import Progress
@@ -43,10 +43,13 @@ class Restored(Struct, kw_only=True):
     """Files that were lost already when the dump was made."""
 
 
+class _Store(ChangeLog, Replaying, Protocol): ...
+
+
 class Restoring:
     """Replays a dump into a store."""
 
-    def __init__(self, *, store: IndexStore, blobs: BlobStore, workers: Executor) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore, workers: Executor) -> None:
         self._store = store
         self._blobs = blobs
         self._workers = workers

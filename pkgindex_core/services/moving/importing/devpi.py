@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict
@@ -21,7 +21,16 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.devpi.dump import DevpiDump, DumpIndex, Unreadable
 from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import IndexConfig
-from pkgindex_core.protocols import BlobStore, IndexStore, Passwords
+from pkgindex_core.protocols import (
+    Accounts,
+    BlobStore,
+    ChangeLog,
+    IndexWriter,
+    Passwords,
+    Projects,
+    ReleaseRecords,
+    Trees,
+)
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.services.moving.dumps.exporting import Progress
 from pkgindex_core.services.moving.importing.attachments import bring_attachments
@@ -39,13 +48,16 @@ from pkgindex_core.tools.committing import until_committed
 _COLLISIONS_SHOWN: Final = 20
 
 
+class _Store(Trees, Projects, ReleaseRecords, Accounts, ChangeLog, IndexWriter, Protocol): ...
+
+
 class DevpiImport:
     """Imports dumps of devpi."""
 
     def __init__(
         self,
         *,
-        store: IndexStore,
+        store: _Store,
         blobs: BlobStore,
         options: IndexOptions,
         passwords: Passwords,

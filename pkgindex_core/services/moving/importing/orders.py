@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Protocol
 
 from pkgindex_core.formats.devpi.merge_order import merge_order
 from pkgindex_core.models import IndexConfig, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import IndexReader
+from pkgindex_core.protocols import Projects, Trees
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.services.moving.importing.report import Report
 
 _SHOWN = 20
 
 
-async def compare_orders(store: IndexReader, report: Report, indexes: Iterable[IndexConfig]) -> None:
+class _Store(Trees, Projects, Protocol): ...
+
+
+async def compare_orders(store: _Store, report: Report, indexes: Iterable[IndexConfig]) -> None:
     """Remark on every file that one of these indexes shows with other bytes than devpi 7.0 did."""
     tree = await store.tree()
     names: dict[IndexName, set[ProjectName]] = {}
@@ -49,7 +53,7 @@ def _compare_mirrors(report: Report, index: IndexName, ours: Sequence[IndexName]
 
 
 async def _compare_files(
-    store: IndexReader,
+    store: Projects,
     report: Report,
     index: IndexName,
     project: ProjectName,

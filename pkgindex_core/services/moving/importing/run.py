@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock
 from pkgindex_core.formats.devpi.dump import DevpiDump
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import BlobStore, IndexStore
+from pkgindex_core.protocols import BlobStore, IndexWriter, Projects, ReleaseRecords
 from pkgindex_core.services.moving.importing.intake import Intake
 from pkgindex_core.services.moving.importing.report import Report
 from pkgindex_core.services.moving.importing.settlement import Deleted
@@ -26,10 +26,13 @@ WORDS: Final = {"doczip": "documentation", "toxresult": "test result"}
 """What a person calls the kinds of attachments."""
 
 
+class _Store(Projects, ReleaseRecords, IndexWriter, Protocol): ...
+
+
 class Run(Struct, kw_only=True):
     """One import of one dump."""
 
-    store: IndexStore
+    store: _Store
     blobs: BlobStore
     clock: Clock
     dump: DevpiDump

@@ -8,6 +8,8 @@ not exist and circles are no obstacle: an index names its bases, and they are lo
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -34,7 +36,7 @@ from pkgindex_core.formats.devpi.translating import IMPORTER, translated_index, 
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, ProjectName, owner
-from pkgindex_core.protocols import IndexStore, Passwords
+from pkgindex_core.protocols import Accounts, ChangeLog, Passwords, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.services.moving.importing.report import Report
@@ -67,10 +69,13 @@ class _Made(Struct):
     indexes: dict[IndexName, IndexConfig]
 
 
+class _Store(Trees, Projects, ReleaseRecords, Accounts, ChangeLog, Protocol): ...
+
+
 class Settling:
     """Settles one dump with one store."""
 
-    def __init__(self, *, store: IndexStore, options: IndexOptions, passwords: Passwords, report: Report) -> None:
+    def __init__(self, *, store: _Store, options: IndexOptions, passwords: Passwords, report: Report) -> None:
         self._store = store
         self._options = options
         self._passwords = passwords
