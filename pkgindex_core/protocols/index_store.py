@@ -1,7 +1,7 @@
 """The role of an index store: what was committed, and one method that commits.
 
 No transaction object escapes: a write is a list of `Change` values handed over once (see `changes`).
-The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory_index`.
+The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory.index`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pkgindex_core.changes import (
     UserIs,
     YankFile,
 )
-from pkgindex_core.engines.memory_state import IndexState, State, facts, written
+from pkgindex_core.engines.memory.state import IndexState, State, facts, written
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.models import IndexConfig, PageHead, Serial, decode_file
