@@ -29,7 +29,7 @@ from benchmarks.mirror_rows import SIZES, synthetic_files
 from pkgindex_core.changes import FileAbsent, MirrorNames, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import File, IndexConfig, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name

@@ -30,7 +30,7 @@ from pkgindex_core.changes import FileAbsent, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.sqlite import database
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.models import File, IndexConfig, User
 from pkgindex_core.names import IndexName, ProjectName
 

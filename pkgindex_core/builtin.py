@@ -35,12 +35,12 @@ def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
     yield Provider(
         name="sqlite",
         summary="one SQLite file on a local disk",
-        make=_lazy(f"{engines}.sqlite_index:open_sqlite"),
+        make=_lazy(f"{engines}.sqlite.index:open_sqlite"),
     )
     yield Provider(
         name="memory",
         summary="nothing outlives the process",
-        make=_lazy(f"{engines}.memory_index:open_memory"),
+        make=_lazy(f"{engines}.memory.index:open_memory"),
     )
 
 
@@ -50,17 +50,17 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
     yield Provider(
         name="file",
         summary="a directory on a local disk, durable",
-        make=_lazy(f"{engines}.local_blobs:open_local"),
+        make=_lazy(f"{engines}.local.blobs:open_local"),
     )
     yield Provider(
         name="memory",
         summary="nothing outlives the process",
-        make=_lazy(f"{engines}.memory_blobs:open_memory"),
+        make=_lazy(f"{engines}.memory.blobs:open_memory"),
     )
     yield Provider(
         name=ANY_SCHEME,
         summary="whatever fsspec can reach: takes the schemes that nobody else offers",
-        make=_lazy(f"{engines}.fsspec_blobs:open_fsspec"),
+        make=_lazy(f"{engines}.fsspec.blobs:open_fsspec"),
     )
 
 

@@ -8,7 +8,7 @@ their current state: `at=` before a mirrored page was first stored answers that 
 one (the caller cuts it by upload time).
 
 No transaction object escapes: a write is a list of `Change` values handed over once (see `changes`).
-The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory_index`.
+The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory.index`.
 """
 
 from __future__ import annotations

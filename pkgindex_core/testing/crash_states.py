@@ -24,7 +24,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from pkgindex_core.engines.file_operations import FileOperations
+from pkgindex_core.engines.local.file_operations import FileOperations
 from pkgindex_core.testing.faults import UnsyncedFileOperations
 
 

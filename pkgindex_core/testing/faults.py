@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-from pkgindex_core.engines.file_operations import FileOperations
+from pkgindex_core.engines.local.file_operations import FileOperations
 
 OPERATIONS: Final = tuple(name for name in vars(FileOperations) if not name.startswith("_"))
 """Every operation there is; a new one is injected into without anybody remembering to."""

@@ -54,7 +54,7 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.kept_pages import keep

@@ -19,9 +19,9 @@ from fsspec.registry import register_implementation
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind import BlobsBehind
-from pkgindex_core.engines.fsspec_blobs import open_fsspec
-from pkgindex_core.engines.local_blobs import open_local
-from pkgindex_core.engines.memory_blobs import MemoryBlobs, open_memory
+from pkgindex_core.engines.fsspec.blobs import open_fsspec
+from pkgindex_core.engines.local.blobs import open_local
+from pkgindex_core.engines.memory.blobs import MemoryBlobs, open_memory
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.testing.blob_store import BlobStoreContract

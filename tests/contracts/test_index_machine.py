@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 from pkgindex_core.engines.behind import IndexBehind
-from pkgindex_core.engines.memory_index import open_memory
-from pkgindex_core.engines.sqlite_index import open_sqlite
+from pkgindex_core.engines.memory.index import open_memory
+from pkgindex_core.engines.sqlite.index import open_sqlite
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.testing.index_machine import IndexMachine

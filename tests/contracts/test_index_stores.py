@@ -8,8 +8,8 @@ from typing import Any
 import apsw
 
 from pkgindex_core.engines.behind import IndexBehind
-from pkgindex_core.engines.memory_index import MemoryIndex, open_memory
-from pkgindex_core.engines.sqlite_index import open_sqlite
+from pkgindex_core.engines.memory.index import MemoryIndex, open_memory
+from pkgindex_core.engines.sqlite.index import open_sqlite
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import decode_file

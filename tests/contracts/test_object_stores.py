@@ -16,7 +16,7 @@ import s3fs
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.fsspec_blobs import _session, open_fsspec
+from pkgindex_core.engines.fsspec.blobs import _session, open_fsspec
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.testing.blob_store import UNKNOWN, BlobStoreContract

@@ -23,7 +23,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.models import File, IndexConfig, Serial, User
 from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.testing.configs import mirror_config

@@ -19,10 +19,10 @@ import pytest
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.engines import spooling
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.local_blobs import LocalBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.local import spooling
+from pkgindex_core.engines.local.blobs import LocalBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import User
 from pkgindex_core.names import IndexName, ProjectName

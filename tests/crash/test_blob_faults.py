@@ -11,8 +11,8 @@ import pytest
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines import spooling
-from pkgindex_core.engines.local_blobs import LocalBlobs
+from pkgindex_core.engines.local import spooling
+from pkgindex_core.engines.local.blobs import LocalBlobs
 from pkgindex_core.errors import StorageFull, Unavailable
 from pkgindex_core.failpoints import arm, disarm
 from pkgindex_core.testing.faults import OPERATIONS, FaultyFileOperations, everything_under

@@ -16,7 +16,7 @@ import pytest
 import pkgindex_core
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.engines.local_blobs import LocalBlobs
+from pkgindex_core.engines.local.blobs import LocalBlobs
 from pkgindex_core.errors import StorageFull
 from pkgindex_core.testing.faults import everything_under
 
@@ -29,7 +29,7 @@ import asyncio, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pkgindex_core.clock import SystemClock
-from pkgindex_core.engines.local_blobs import LocalBlobs
+from pkgindex_core.engines.local.blobs import LocalBlobs
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.failpoints import arm
 

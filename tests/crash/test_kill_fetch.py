@@ -19,7 +19,7 @@ import pytest
 
 from pkgindex_core import failpoints
 from pkgindex_core.clock import SystemClock
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel

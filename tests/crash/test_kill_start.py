@@ -10,7 +10,7 @@ import pytest
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.services.administering.ownership import identity_of
 from tests.crash.oracle import staged

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.models import Serial
 from pkgindex_core.testing.index_cases.values import ManualClock
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from pkgindex_core import failpoints
 from pkgindex_core.changes import PutUser
 from pkgindex_core.clock import SystemClock
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.models import User
 

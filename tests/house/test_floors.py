@@ -103,7 +103,7 @@ THIRD_PARTY = {
     "click": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
     "rich": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
-    "fsspec": ("pkgindex_core.engines.fsspec_blobs",),
+    "fsspec": ("pkgindex_core.engines.fsspec.blobs",),
     "apsw": ("pkgindex_core.engines.sqlite.*",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.tools.passwords",),
@@ -251,15 +251,15 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.protocols.identity", "from pkgindex_core.engine import Engine", "from floor 1 up to floor 5"),
         ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 5"),
         ("pkgindex_core.engines.x", "from pkgindex_core.services.reading.pages import P", "do not know each other"),
-        ("pkgindex_core.services.x", "from pkgindex_core.engines import memory_index", "do not know each other"),
+        ("pkgindex_core.services.x", "from pkgindex_core.engines.memory import index", "do not know each other"),
         ("pkgindex_http.x", "from pkgindex_mirror.upstream import U", "do not know each other"),
         ("pkgindex_mirror.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_http.x", "import pkgindex_core.testing.wheels", "from floor 6 up to floor 7"),
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 4 up to floor 6"),
         ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
-        ("pkgindex_core.engines.local_blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec_blobs"),
-        ("pkgindex_core.engines.memory_index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
+        ("pkgindex_core.engines.local.blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec.blobs"),
+        ("pkgindex_core.engines.memory.index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
         ("pkgindex_core.engine", "import pluggy", "which belongs to pkgindex_core.hookspecs, pkgindex_core.plugins"),
         ("pkgindex_http.x", "import requests", "say in"),
         ("pkgindex_core.rules.lineage", "import asyncio", "the ground does no I/O"),
@@ -301,7 +301,7 @@ def test_every_module_of_a_program_has_one_room(modules):
 )
 def test_a_wrong_import_is_noticed(module: str, source: str, complaint: str):
     """This test can fail: each rule of the house, broken once."""
-    others = dict.fromkeys(("pkgindex_core.plugins", "pkgindex_core.engines.memory_index"), ast.parse(""))
+    others = dict.fromkeys(("pkgindex_core.plugins", "pkgindex_core.engines.memory.index"), ast.parse(""))
     (found,) = violations(others | {module: ast.parse(source)})
     assert complaint in found
     assert found.startswith(module)

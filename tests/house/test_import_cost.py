@@ -53,4 +53,4 @@ def test_an_import_loads_nothing_it_does_not_need(statement: str, never: set[str
 
 def test_the_probe_sees_what_is_loaded():
     """This test can fail: what an engine needs is there once the engine is."""
-    assert loaded("import pkgindex_core.engines.sqlite_index") >= {"apsw", "pkgindex_core"}
+    assert loaded("import pkgindex_core.engines.sqlite.index") >= {"apsw", "pkgindex_core"}

@@ -226,7 +226,7 @@ async def test_a_medium_that_reads_nothing_stops_the_verification(
         def refuse(*_: object) -> bytes:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr("pkgindex_core.engines.file_operations.FileOperations.read", refuse)
+        monkeypatch.setattr("pkgindex_core.engines.local.file_operations.FileOperations.read", refuse)
         with pytest.raises(Unavailable):
             await verified(served)
 

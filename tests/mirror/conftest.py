@@ -14,8 +14,8 @@ import trustme
 
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import ColdFile, Freshness

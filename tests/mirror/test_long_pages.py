@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from pkgindex_core import failpoints
 from pkgindex_core.changes import MirrorPage, PutIndex, PutUser
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.sqlite import segments
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Page, Serial, User
 from pkgindex_core.names import ProjectName

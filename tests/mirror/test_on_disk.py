@@ -13,9 +13,9 @@ import pytest
 from pkgindex_core import failpoints
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.file_operations import FileOperations
-from pkgindex_core.engines.local_blobs import LocalBlobs
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.local.blobs import LocalBlobs
+from pkgindex_core.engines.local.file_operations import FileOperations
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import User
 from pkgindex_core.testing.configs import mirror_config

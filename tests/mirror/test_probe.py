@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.names import ProjectName

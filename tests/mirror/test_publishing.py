@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import Attachment, File
 from pkgindex_core.protocols import Consignment, Delivery, Destination

@@ -18,7 +18,7 @@ from aiohttp import web
 from pkgindex_core import failpoints
 from pkgindex_core.changes import Commit, PutFile, PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Event, File, IndexConfig, User

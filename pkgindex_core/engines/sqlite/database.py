@@ -21,7 +21,7 @@ import msgspec
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.compression import ZstdError
-from pkgindex_core.engines.sql.migrations import Migration, migrations
+from pkgindex_core.engines.migrations import Migration, migrations
 from pkgindex_core.engines.sqlite.checksums import file_system, have_checksums, renew_checksums, require_comparing
 from pkgindex_core.errors import Conflict, Corrupt, Missing, PkgIndexError, Refused, StorageFull, Unavailable
 

@@ -17,8 +17,8 @@ import pytest_asyncio
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import File, IndexConfig, Serial, Standing, User, decode_file

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pkgindex_core.changes import Change, DropIndex, DropMirrorPage, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, storing
-from pkgindex_core.engines.memory_blobs import MemoryBlobs
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.html_page import HtmlRenderer

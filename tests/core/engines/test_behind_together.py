@@ -24,9 +24,9 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.behind import IndexBehind
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.sqlite import segments
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import PkgIndexError, RequirementFailed
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import keep

@@ -16,8 +16,8 @@ from fsspec.registry import register_implementation
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines import fsspec_blobs
-from pkgindex_core.engines.fsspec_blobs import FsspecBlobs, open_fsspec
+from pkgindex_core.engines.fsspec import blobs as fsspec_blobs
+from pkgindex_core.engines.fsspec.blobs import FsspecBlobs, open_fsspec
 from pkgindex_core.errors import Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.testing.blob_store import collect, some_bytes

@@ -15,7 +15,7 @@ import pytest
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.local_blobs import LocalBlobs, path_of
+from pkgindex_core.engines.local.blobs import LocalBlobs, path_of
 from pkgindex_core.errors import Corrupt, Missing, Refused, Unavailable
 from pkgindex_core.failpoints import arm, disarm, hits
 from pkgindex_core.protocols import Span

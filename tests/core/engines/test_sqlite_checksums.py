@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.sqlite import checksums, database
-from pkgindex_core.engines.sqlite_index import SqliteIndex, open_sqlite
+from pkgindex_core.engines.sqlite.index import SqliteIndex, open_sqlite
 from pkgindex_core.errors import Corrupt, Refused, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, User

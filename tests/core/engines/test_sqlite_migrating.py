@@ -19,9 +19,9 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_index import MemoryIndex
-from pkgindex_core.engines.sql.migrations import migrations
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
+from pkgindex_core.engines.migrations import migrations
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import RequirementFailed
 from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.formats.store_dump import Segment, SegmentReader

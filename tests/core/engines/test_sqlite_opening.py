@@ -14,10 +14,10 @@ import apsw
 import pytest
 
 from pkgindex_core.changes import MirrorPage, PutFile, PutIndex, PutUser
-from pkgindex_core.engines.sql.migrations import Migration, migrations
+from pkgindex_core.engines.migrations import Migration, migrations
 from pkgindex_core.engines.sqlite import database
 from pkgindex_core.engines.sqlite.checksums import file_system
-from pkgindex_core.engines.sqlite_index import SqliteIndex, open_sqlite
+from pkgindex_core.engines.sqlite.index import SqliteIndex, open_sqlite
 from pkgindex_core.errors import Corrupt, PkgIndexError, Refused, Unavailable
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.hookspecs import Context

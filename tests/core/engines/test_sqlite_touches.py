@@ -9,8 +9,8 @@ import pytest
 
 from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.engines.sqlite import touches
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.engines.sqlite.readers import Readers
-from pkgindex_core.engines.sqlite_index import SqliteIndex
 from pkgindex_core.models import PageHead, Serial, User
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import EVERYTHING, Touched

@@ -14,7 +14,7 @@ from pkgindex_core import failpoints
 from pkgindex_core.changes import Commit, DropUser, FileAbsent, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.engines.sqlite import database
 from pkgindex_core.engines.sqlite.applying import Applying
-from pkgindex_core.engines.sqlite_index import SqliteIndex
+from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import Conflict, RequirementFailed, StorageFull, Unavailable
 from pkgindex_core.models import PageHead
 from pkgindex_core.testing.index_cases.values import (

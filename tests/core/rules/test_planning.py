@@ -31,7 +31,7 @@ from pkgindex_core.changes import (
     YankFile,
 )
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_state import IndexState, State, facts, written
+from pkgindex_core.engines.memory.state import IndexState, State, facts, written
 from pkgindex_core.errors import Conflict, Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.models import IndexConfig, PageHead, Serial, Token, decode_file

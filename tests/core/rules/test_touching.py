@@ -32,7 +32,7 @@ from pkgindex_core.changes import (
     YankFile,
 )
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.models import IndexConfig, Release, Serial, Token
 from pkgindex_core.protocols import Touched

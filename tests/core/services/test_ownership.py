@@ -14,7 +14,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
@@ -176,7 +176,7 @@ async def test_blobs_that_cannot_be_written_can_be_read(
     async def refused(*_: object, **__: object) -> str:
         raise Unavailable("storage failed claiming the blobs: Read-only file system")
 
-    monkeypatch.setattr("pkgindex_core.engines.local_blobs.LocalBlobs.claim", refused)
+    monkeypatch.setattr("pkgindex_core.engines.local.blobs.LocalBlobs.claim", refused)
     assert await begun(tmp_path) == identity
     assert "cannot be marked as this index's: storage failed" in caplog.text
 

@@ -23,7 +23,7 @@ from pkgindex_core.changes import (
     PutUser,
 )
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory_index import MemoryIndex
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import Serial, Token
 from pkgindex_core.names import IndexName, ProjectName

@@ -21,9 +21,9 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.blob_tree import BlobTree
-from pkgindex_core.engines.file_operations import FileOperations, in_worker, submit
-from pkgindex_core.engines.spooling import SpooledStage, sweep_stages
+from pkgindex_core.engines.local.blob_tree import BlobTree
+from pkgindex_core.engines.local.file_operations import FileOperations, in_worker, submit
+from pkgindex_core.engines.local.spooling import SpooledStage, sweep_stages
 from pkgindex_core.errors import Corrupt, Missing, Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span

@@ -26,7 +26,7 @@ from typing import Final, Self
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256
-from pkgindex_core.engines.file_operations import FileOperations, in_worker
+from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob

@@ -1,6 +1,6 @@
-"""Numbered migrations of the SQL engines: `sql/{dialect}/{number}_{name}.sql`, applied in order and never edited.
+"""Numbered migrations of the SQL engines: `{dialect}/sql/{number}_{name}.sql`, applied in order and never edited.
 
-Only the loading is common. What a migration runs in, and where it is recorded, differs between databases and stands
+The folder of an engine is named for its dialect. Only the loading is common. What a migration runs in, and where it is recorded, differs between databases and stands
 in each engine.
 """
 
@@ -30,7 +30,7 @@ class Migration(Struct, frozen=True):
 def migrations(dialect: str) -> tuple[Migration, ...]:
     """Every migration of a dialect, by number; the numbers are 1, 2, 3 … without a gap."""
     found = []
-    for entry in resources.files("pkgindex_core.engines.sql").joinpath(dialect).iterdir():
+    for entry in resources.files("pkgindex_core.engines").joinpath(dialect, "sql").iterdir():
         match = _FILE.match(entry.name)
         if match:
             found.append(Migration(int(match["number"]), match["name"], entry.read_text(encoding="utf-8")))

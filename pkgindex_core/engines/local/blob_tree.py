@@ -44,9 +44,9 @@ from typing import Final
 from msgspec import Struct
 
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.engines.file_operations import FileOperations
-from pkgindex_core.engines.owner_mark import OWNER, owner_of
-from pkgindex_core.engines.spooling import HOP, SpooledStage
+from pkgindex_core.engines.local.file_operations import FileOperations
+from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
+from pkgindex_core.engines.local.spooling import HOP, SpooledStage
 from pkgindex_core.errors import Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob

@@ -13,7 +13,7 @@ Two kinds of medium, and nothing else depends on which it is (`_Medium`):
 * the others run in the engine's workers, and their writes can be seen half done: bytes go to `staging/` and are moved.
 
 A blob is as durable as the medium's own acknowledgement. That is why fsspec's local file system is refused here: it
-never calls fsync (`local_blobs` does). Bytes collect in a local spool file first, so a key is known before its bytes travel.
+never calls fsync (`engines.local` does). Bytes collect in a local spool file first, so a key is known before its bytes travel.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ import fsspec
 
 from pkgindex_core.clock import Clock, from_rfc3339
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.engines.file_operations import FileOperations, in_worker, submit
-from pkgindex_core.engines.owner_mark import OWNER, owner_of
-from pkgindex_core.engines.spooling import SpooledStage, sweep_stages
+from pkgindex_core.engines.local.file_operations import FileOperations, in_worker, submit
+from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
+from pkgindex_core.engines.local.spooling import SpooledStage, sweep_stages
 from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Refused, StorageFull, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.hookspecs import Context

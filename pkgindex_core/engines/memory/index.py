@@ -1,6 +1,6 @@
 """An index store in memory: the readable reference that every other engine is compared with.
 
-The whole store is one immutable `State` per commit (`memory_state`), and history is the list of them: `states[serial]`.
+The whole store is one immutable `State` per commit (`state`), and history is the list of them: `states[serial]`.
 
 Mirrored projects have no history (see `protocols.index_store`): a read of the past finds there only whether the page was known
 yet, and then answers with its last state. Nothing here survives the process.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.memory_state import ProjectState, State, dropped, facts, written
+from pkgindex_core.engines.memory.state import ProjectState, State, dropped, facts, written
 from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context

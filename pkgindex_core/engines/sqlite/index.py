@@ -4,7 +4,7 @@
                                                        reads of many    ─► Readers: a few threads
 
 Several processes may open the same file on a local disk: SQLite's WAL keeps them apart, its data version tells each of
-them that another one committed. The parts are in `engines.sqlite`; what a row means is said in `sql/sqlite/0001_first.sql`.
+them that another one committed. The parts stand beside this module; what a row means is said in `sql/0001_first.sql`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""The schemas of the SQL engines, as numbered migrations (`migrations`)."""
