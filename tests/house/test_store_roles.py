@@ -20,8 +20,8 @@ WHOLE = {
     "pkgindex_core.plugins": "finds the provider of a whole store",
     "pkgindex_core.builtin": "offers the built-in stores",
     "pkgindex_core.composition.*": "opens the store, and hands it to each service",
-    "pkgindex_core.engines.memory_index": "is a whole store",
-    "pkgindex_core.engines.sqlite_index": "is a whole store",
+    "pkgindex_core.engines.memory.index": "is a whole store",
+    "pkgindex_core.engines.sqlite.index": "is a whole store",
     "pkgindex_core.engines.behind.*": "stands around a whole store",
     "pkgindex_core.testing.*": "proves whole stores",
 }
