@@ -28,6 +28,7 @@ from pkgindex_core.composition.shared import make_shared
 from pkgindex_core.composition.stores import Stores, opened_stores
 from pkgindex_core.composition.writing import make_writing
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.argon2 import Argon2Hashing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Serial
 from pkgindex_core.plugins import Plugins, load_plugins
@@ -138,7 +139,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
-            passwords = PasswordPool(workers)
+            passwords = PasswordPool(Argon2Hashing(), workers)
             context = Context(
                 data=Path(settings.data),
                 clock=clock or SystemClock(),

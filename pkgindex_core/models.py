@@ -24,6 +24,12 @@ ANONYMOUS = ":ANONYMOUS:"
 """In an access list: everyone, with or without credentials."""
 AUTHENTICATED = ":AUTHENTICATED:"
 """In an access list: everyone who presented valid credentials."""
+
+ARCHIVED = "archived"
+QUARANTINED = "quarantined"
+PROJECT_STATUSES = ("active", ARCHIVED, "deprecated", QUARANTINED)
+"""PEP 792's markers, in the order in which people are told them. A page shows no other."""
+
 _NESTED = frozenset({dict, list, tuple})
 
 
@@ -197,7 +203,7 @@ class PageHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
     versions: tuple[str, ...] = ()
     """Versions without files that are listed all the same (PEP 700). Versions of files need not be repeated."""
     status: str = ""
-    """PEP 792 marker: active, archived, quarantined or deprecated. Empty means none was given."""
+    """One of `PROJECT_STATUSES`. Empty means none was given."""
     status_reason: str = ""
     validators: Mapping[str, str] = {}
     """Mirrors: what the upstream gave to ask again with: `etag`, `last-modified`, `serial`. Never shown."""

@@ -24,7 +24,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from pkgindex_core.formats.filenames import version_in
-from pkgindex_core.models import File
+from pkgindex_core.models import PROJECT_STATUSES, File
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import json_pieces, urls
 from pkgindex_mirror.file_piles import FilePile
@@ -41,9 +41,6 @@ from pkgindex_mirror.page_fields import (
     text,
     upload_time,
 )
-
-STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
-"""PEP 792's markers. Any other one is omitted."""
 
 _VERSION_LIMIT = 255
 _VERSIONS_LIMIT: Final = 4 * 1024 * 1024
@@ -283,7 +280,7 @@ def versions_of(values: Any) -> tuple[str, ...]:
 def _status(value: Any, notes: Notes) -> str:
     if value is None or value == "":
         return ""
-    if isinstance(value, str) and value in STATUSES:
+    if isinstance(value, str) and value in PROJECT_STATUSES:
         return value
     notes.add(f"unknown project status {str(value)[:40]!r} was omitted")
     return ""

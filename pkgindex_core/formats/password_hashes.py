@@ -4,7 +4,7 @@ Two kinds are stored. Argon2 in PHC form, by us or by passlib, which devpi used 
 before: the sha256 of a salt and the password, stored here as `$devpi-sha256$SALT$DIGEST` with the salt in base64. A salted
 sha256 is cheap to guess, so it lives only until its owner logs in.
 
-Pure text: nothing is verified here (`tools.passwords` does).
+Pure text: nothing is verified here (`engines.argon2` does).
 """
 
 from __future__ import annotations

@@ -12,7 +12,15 @@ What every implementation promises:
 
 from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.followers import Follower
-from pkgindex_core.protocols.identity import Authenticator, Credentials, HouseRules, Passwords, Principal, TokenScope
+from pkgindex_core.protocols.identity import (
+    Authenticator,
+    Credentials,
+    HouseRules,
+    PasswordHashing,
+    Passwords,
+    Principal,
+    TokenScope,
+)
 from pkgindex_core.protocols.index_store import (
     EVERYTHING,
     PARTIAL,
@@ -82,6 +90,7 @@ __all__ = [
     "Opened",
     "PageEntry",
     "PageFilter",
+    "PasswordHashing",
     "Passwords",
     "Principal",
     "ProjectList",

@@ -62,6 +62,22 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return "Credentials(***)"
 
 
+class PasswordHashing(Protocol):
+    """How password hashes are made and compared. Every call blocks, and is expensive: `Passwords` bounds them for all."""
+
+    def hash(self, password: str) -> str:
+        """A new hash, with a salt of its own."""
+        ...
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        """Compare. An empty or a damaged hash takes as long as a real one and never matches."""
+        ...
+
+    def outdated(self, password_hash: str) -> bool:
+        """Whether a hash that was just verified is not of the kind and cost that new ones have."""
+        ...
+
+
 class Passwords(Protocol):
     """What makes and compares password hashes. Hashing is made to be expensive, so there is one for all, which bounds it."""
 

@@ -12,13 +12,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from pkgindex_core.errors import Denied, Missing, ReadOnly
-from pkgindex_core.models import IndexConfig, Standing, Tree, User
+from pkgindex_core.models import ARCHIVED, QUARANTINED, IndexConfig, Standing, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import Action, permits
 
 NEEDS_CREDENTIALS: Final = "this needs credentials"
-_CLOSED_STATUSES = frozenset({"archived", "quarantined"})
+_CLOSED_STATUSES = frozenset({ARCHIVED, QUARANTINED})
 
 
 def allowed_index(

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from pkgindex_core.models import Page
+from pkgindex_core.models import QUARANTINED, Page
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import MergedPage
 from pkgindex_core.rules.filtering import Hidden
-from pkgindex_core.rules.merging import QUARANTINED
 from pkgindex_core.rules.resolution import Layer, Resolution
 
 _UNSAID = "decided by an index that you may not read"

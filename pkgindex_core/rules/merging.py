@@ -21,13 +21,10 @@ from operator import attrgetter
 
 from pkgindex_core.formats.kept_pages import KeptEntries, KeptRows
 from pkgindex_core.formats.versions import as_they_come, listed_versions, version_ranks
-from pkgindex_core.models import Page, PageHead, PageRow, Serial
+from pkgindex_core.models import PROJECT_STATUSES, QUARANTINED, Page, PageHead, PageRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
 
-PROJECT_STATUSES = frozenset({"active", "archived", "quarantined", "deprecated"})
-"""PEP 792's markers. A page shows no other."""
-QUARANTINED = "quarantined"
 LONG = 20_000
 """Files from which on a page of one mirror is written as it is stored, by filename: no sooner although a difference lies over it, and no
 later although it is at hand as a tuple, since a page that is learned has one name, and one form, before and after it is committed."""

@@ -3,7 +3,7 @@
 For tests and for authors of plugins. What comes out is accepted by pip, by uv and by our own inspection: RECORD
 is complete, no data descriptors, no comments, fixed timestamps. A source distribution carries its own build
 backend, so that an installer can build it without a network. Nothing here checks its arguments: a test may well want
-a wheel that is wrong in one point, and `pkgindex_core.testing.archive_corpus` has those that are wrong in their framing.
+a wheel that is wrong in one point.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import msgspec
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.models import PROJECT_STATUSES
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.administering.project_statuses import STATUSES
 from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk, tell
 from pkgindex_http.commands.helping import command
 
@@ -159,7 +159,7 @@ async def delete(filename: str, index_name: str | None, force: bool, settings: S
 @command()
 @settings_options
 @click.argument("project")
-@click.argument("status", type=click.Choice(STATUSES))
+@click.argument("status", type=click.Choice(PROJECT_STATUSES))
 @click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
 @click.option("--reason", default="", help="Why; shown on the project's page.")
 @asynchronous

@@ -1,6 +1,6 @@
 """No power cut, at any call, takes a blob that was acknowledged or shows half of one that was not.
 
-The states are derived from the calls a real store made on a real directory (`pkgindex_core.testing.crash_states`). All are checked
+The states are derived from the calls a real store made on a real directory (`tests.crash.crash_states`). All are checked
 against the invariants; those that differ in what a restarted store can see are also laid out on disk and opened.
 """
 
@@ -28,11 +28,11 @@ from pkgindex_core.models import User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving
 from pkgindex_core.testing.configs import mirror_config
-from pkgindex_core.testing.crash_states import CrashState, Event, RecordingFileOperations, crash_states
 from pkgindex_core.testing.faults import FaultyFileOperations, Killed, UnsyncedFileOperations
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.testing import ScriptedUpstream
+from tests.crash.crash_states import CrashState, Event, RecordingFileOperations, crash_states
 
 DEMO = ProjectName("demo")
 SMALL = b"a small blob"

@@ -106,7 +106,7 @@ THIRD_PARTY = {
     "fsspec": ("pkgindex_core.engines.fsspec.blobs",),
     "apsw": ("pkgindex_core.engines.sqlite.*",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
-    "argon2": ("pkgindex_core.tools.passwords",),
+    "argon2": ("pkgindex_core.engines.argon2",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
     "compression": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
     "backports": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),

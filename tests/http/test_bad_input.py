@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from pkgindex_core.testing.path_tricks import PathTrick, path_tricks
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.routes import ROUTES
 from tests.conftest import Tally
+from tests.corpora.path_tricks import PathTrick, path_tricks
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, FIELD_BYTES, MALFORMED, encode_form, upload_fields, upload_parts
 from tests.http.wire import RawAnswer, RawRequest, ask_all, ask_raw, connected, read_answer

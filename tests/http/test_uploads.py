@@ -19,9 +19,9 @@ from msgspec import Struct
 from pkgindex_core.changes import PutProject
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
-from pkgindex_core.testing.archive_corpus import Case, every_case
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.conftest import Tally
+from tests.corpora.archive_corpus import Case, every_case
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, Part, digests, encode_form, upload_fields, upload_parts
 from tests.http.wire import RawRequest, ask_raw, connected, read_answer

@@ -1,8 +1,8 @@
 """Every call about files that durable local storage makes to the operating system, and what their failures mean.
 
 One small seam: the engine above it decides, this class does. Tests replace it to fail at the n-th call, or to
-record the calls and derive what a power cut may leave behind (`pkgindex_core.testing`). It knows nothing
-of blobs. Everything here blocks and is called in worker threads.
+record the calls and derive what a power cut may leave behind (`pkgindex_core.testing.faults`, `tests/crash/crash_states.py`).
+It knows nothing of blobs. Everything here blocks and is called in worker threads.
 
 What the kernel promises, and nothing more is relied on:
 * bytes survive a power cut once `sync` of their file returned, a name once `sync_directory` of its directory did;

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from pkgindex_core.changes import ProjectAt, PutProject
 from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.models import PROJECT_STATUSES
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, Trees
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
-
-STATUSES: Final = ("active", "archived", "deprecated", "quarantined")
 
 
 class _Store(Trees, Projects, IndexWriter, Protocol): ...
@@ -30,8 +29,8 @@ class ProjectStatuses:
     ) -> None:
         """Mark a project as active, archived, deprecated or quarantined (PEP 792)."""
         config = allowed_index(await self._store.tree(), index, principal, Action.MARK, project=project)
-        if status not in STATUSES:
-            raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(STATUSES)}")
+        if status not in PROJECT_STATUSES:
+            raise Refused(f"unknown project status {status!r}", hint=f"the markers are {', '.join(PROJECT_STATUSES)}")
         page = await self._store.page(index, project)
         if page is None or config.mirrored:
             raise Missing("project", project, hint=f"only projects that are hosted in {index} can be marked there")

@@ -19,8 +19,8 @@ from pkgindex_core.engines.local.blobs import LocalBlobs, path_of
 from pkgindex_core.errors import Corrupt, Missing, Refused, Unavailable
 from pkgindex_core.failpoints import arm, disarm, hits
 from pkgindex_core.protocols import Span
-from pkgindex_core.testing.crash_states import RecordingFileOperations
 from pkgindex_core.testing.faults import FaultyFileOperations, everything_under
+from tests.crash.crash_states import RecordingFileOperations
 
 MIB = 1 << 20
 

@@ -16,7 +16,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES
-from pkgindex_core.testing.archive_corpus import Case, bomb_cases, tar_cases, zip_cases
+from tests.corpora.archive_corpus import Case, bomb_cases, tar_cases, zip_cases
 
 SMALL = [*zip_cases(), *tar_cases()]
 BOMBS = list(bomb_cases())

@@ -25,7 +25,7 @@ from pkgindex_core.formats.archives.documentation import (
 )
 from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.testing.wheels import build_sdist, zip_of
-from pkgindex_core.testing.zip_parts import DESCRIPTOR, Entry, assemble
+from tests.corpora.zip_parts import DESCRIPTOR, Entry, assemble
 
 PAGES = {"index.html": b"<h1>demo</h1>", "guide/index.html": b"guide" * 1000, "_static/a.css": b"", "a b.txt": b"x"}
 

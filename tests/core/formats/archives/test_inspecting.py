@@ -16,8 +16,8 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import ArchiveLimits, Inspection, inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT, Findings
-from pkgindex_core.testing import tar_parts as tar
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, core_metadata, record_of, zip_of
+from tests.corpora import tar_parts as tar
 
 
 def inspect(

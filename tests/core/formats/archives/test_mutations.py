@@ -26,10 +26,10 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives import Inspection, inspect_archive
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
-from pkgindex_core.testing import tar_parts
-from pkgindex_core.testing.archive_corpus import tar_cases, zip_cases
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_core.testing.zip_parts import Entry, assemble, entries_of
+from tests.corpora import tar_parts
+from tests.corpora.archive_corpus import tar_cases, zip_cases
+from tests.corpora.zip_parts import Entry, assemble, entries_of
 
 ROUNDS = int(os.environ.get("PKGINDEX_MUTATIONS", "1500"))
 PARTS = 4

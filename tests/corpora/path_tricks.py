@@ -4,7 +4,7 @@
         answer = send(b"GET /simple/" + trick.raw + b"/ HTTP/1.1")      # not through a client that normalises
         assert answer.status < 500 and CANARY not in answer.body
 
-For the authors of anything that turns names into answers, stores, filters and routes included. Each trick stands in the place
+For the tests of whatever turns names into answers. Each trick stands in the place
 of one path segment (some bring slashes along) and is written as it goes over the wire, so that an HTTP client cannot put it
 right; `text` is what a decoder makes of it, for form fields and filenames. What must hold for all of them: refused, not
 found or redirected to the one canonical spelling; never an internal error; never a byte that is not the named thing's.

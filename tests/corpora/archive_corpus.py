@@ -21,9 +21,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from pkgindex_core.compression import compress
-from pkgindex_core.testing import tar_parts as tar
 from pkgindex_core.testing.wheels import build_sdist, core_metadata, record_of, tar_gz_of, zip_of
-from pkgindex_core.testing.zip_parts import (
+from tests.corpora import tar_parts as tar
+from tests.corpora.zip_parts import (
     DESCRIPTOR,
     FULL_16,
     FULL_32,
