@@ -40,6 +40,8 @@ _MOMENT: Final = "2024-02-29T10:11:12.345678Z"
 _SECOND: Final = "2024-02-29T10:11:12Z"
 _DIGITS: Final = b"0123456789"
 _NO_MICROSECONDS: Final = ".000000Z"
+_WHEEL_DASHES: Final = frozenset({3, 4})
+"""Behind the name of a wheel's file."""
 _FIRST: Final = "1000"
 _NEVER: Final = "9999"
 """Of this year some moments are too late for clients (`page_fields.upload_time`)."""
@@ -119,7 +121,7 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     if _OLDER_KEY in body and any(each.core_metadata is UNSET for each in page.files):
         return None  # announced under an older key, perhaps
     names = _Names(project)
-    versions = [names.version(filename) for filename in filenames]
+    versions = names.versions(filenames)
     _make_ours(page.files)
     ranks = version_ranks(set(versions))
     ordered = sorted(zip(map(ranks.__getitem__, versions), filenames, versions, links, page.files, strict=True))
@@ -226,24 +228,28 @@ class _Names:
         self._usual: set[str] = set()
         self.strays: set[str] = set()
 
-    def version(self, filename: str) -> str:
-        """The version that a name spells (`version_in`). Remembers a name that does not lead to the project."""
-        name, _, rest = filename.partition("-")
-        is_ours = self._is_ours.get(name)
-        if is_ours is None:
-            is_ours = self._is_ours[name] = normalized_or_none(name) == self._project
-        if is_ours:
-            if rest.endswith(".whl") and rest.count("-") in {3, 4}:
-                return rest.partition("-")[0]
-            if rest.endswith(".tar.gz") and self._is_usual(version := rest.removesuffix(".tar.gz")):
-                return version
-        if not leads_to(filename, self._project):
-            self.strays.add(filename)
-        return version_in(filename, self._project)
+    def versions(self, filenames: Sequence[str]) -> list[str]:
+        """The versions that names spell (`version_in`). Remembers the names that do not lead to the project."""
+        is_ours, usual = self._is_ours, self._usual
+        versions = []
+        for filename in filenames:
+            name, _, rest = filename.partition("-")
+            if name not in is_ours:
+                is_ours[name] = normalized_or_none(name) == self._project
+            if is_ours[name]:
+                if rest.endswith(".whl") and rest.count("-") in _WHEEL_DASHES:
+                    versions.append(rest.partition("-")[0])
+                    continue
+                if rest.endswith(".tar.gz") and ((version := rest[:-7]) in usual or self._is_usual(version)):
+                    versions.append(version)
+                    continue
+            if not leads_to(filename, self._project):
+                self.strays.add(filename)
+            versions.append(version_in(filename, self._project))
+        return versions
 
     def _is_usual(self, version: str) -> bool:
-        if version not in self._usual:
-            if not USUAL_VERSION.fullmatch(version):
-                return False
-            self._usual.add(version)
+        if not USUAL_VERSION.fullmatch(version):
+            return False
+        self._usual.add(version)
         return True

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -113,10 +113,16 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
 
 def pack(listed: bytes, hidden: Sequence[Hidden], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
     """Put together what was made elsewhere, to the same rules."""
-    content = _encode((versions, listed, hidden))
-    rows = KeptRows(_encode((_FORMAT, len(hidden), strays, compress(content, "zstd"))))
-    rows.json_size = len(listed)
+    content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
+    rows = rows_of(_encode((_FORMAT, len(hidden), strays, compress(_encode(content), "zstd"))))
+    rows._content = content
     return rows
+
+
+@lru_cache(maxsize=4)
+def rows_of(kept: bytes) -> KeptRows:
+    """The rows of a kept page. The last few stay unpacked: a page that was just learned is served at once."""
+    return KeptRows(kept)
 
 
 def page_content(head: PageHead, kept: bytes) -> str:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.kept_pages import KeptRows, page_content
+from pkgindex_core.formats.kept_pages import KeptRows, page_content, rows_of
 from pkgindex_core.models import File, IndexConfig, Page, PageRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules import change_rules
@@ -130,7 +130,7 @@ class LearnedPage:
     @property
     def _kept(self) -> KeptRows | None:
         """The page in one piece, made anew for each reader: what one unpacks is many times as large, and does not wait for the disk too."""
-        return KeptRows(self.changes[0].kept) if self.changes[0].kept else None
+        return rows_of(self.changes[0].kept) if self.changes[0].kept else None
 
     def rebased(self, stored: Standing) -> None:
         """What it was before more was learned is stored."""
@@ -176,7 +176,7 @@ def in_a_row(first: tuple[MirrorPage, ...], then: MirrorPage) -> tuple[MirrorPag
 def count_after(change: MirrorPage, before: int, known: Collection[str]) -> int:
     """How many files a page has after a change; `known` are those it had of the files that the change names."""
     if change.kept:
-        return len(KeptRows(change.kept))
+        return len(rows_of(change.kept))
     return before - len(known) + len({file.filename for file in change.put})
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import apsw
 
-from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.changes import Change, Commit, MirrorPage, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.effects import write
@@ -58,7 +58,9 @@ class Applying:
         if isinstance(effects, RequirementFailed):
             raise effects
         write(self._tables, facts, effects)
-        packed = len(encoded) >= PACK_FROM
+        # Pages in one piece are compressed already, and are most of what mirrors commit.
+        in_one_piece = sum(len(each.kept) for each in commit.changes if isinstance(each, MirrorPage))
+        packed = len(encoded) - in_one_piece >= max(PACK_FROM, in_one_piece)
         self._tables.run(
             "INSERT INTO commits (serial, at, who, packed, changes) VALUES (?, ?, ?, ?, ?)",
             (commit.serial, commit.at, commit.who, int(packed), segments.compress(encoded) if packed else encoded),
