@@ -274,9 +274,8 @@ class MemoryIndex:
         for state in reversed(self._states):
             last = state.index(index).projects.get(project)
             if last is not None and last.mirrored and last.standing.since == then.standing.since:
-                # Dropped and replaced by a hosted project in one commit: no state has it as dropped.
-                gone = last.holds and state is not self.now
-                return dropped(last, Serial(state.serial + 1)) if gone else last
+                # Where it ends, its index was dropped and made again in one commit: no state has it as dropped.
+                return last if state is self.now else dropped(last, Serial(state.serial + 1))
         return then
 
     def _standing(self, index: IndexName, project: ProjectName, at: Serial | None) -> Standing:

@@ -142,7 +142,7 @@ def dropped(project: ProjectState, serial: Serial) -> ProjectState:
 
 def _emptied(index: IndexState, place: Emptied, serial: Serial) -> IndexState:
     if place.project is None:
-        projects = {name: dropped(it, serial) if it.holds or it.rows else it for name, it in index.projects.items()}
+        projects = {name: dropped(it, serial) if it.mirrored or it.holds else it for name, it in index.projects.items()}
         return IndexState(config=index.config, projects=projects)
     found = index.projects.get(place.project, _NO_PROJECT)
     if place.about:

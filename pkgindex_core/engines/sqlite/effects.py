@@ -71,7 +71,7 @@ def _empty_index(tables: Tables, index_id: int) -> None:
     # What has no past changes in place (its stamp is that of `stamp_after`) …
     tables.run(
         "UPDATE standings SET holds = 0, stamp = max(?1, stamp + 1), file_count = 0, status = '', head = ?2, content = '', kept = 0"
-        " WHERE index_id = ?3 AND died = ?4 AND (holds OR file_count) AND mirrored",
+        " WHERE index_id = ?3 AND died = ?4 AND mirrored",
         (tables.serial, nothing, index_id, LIVE),
     )
     # … and what was held until now stays on record as that, followed by a row that says no.

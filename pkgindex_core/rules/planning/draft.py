@@ -102,8 +102,7 @@ class Draft:
         self.listings.end(index)
         self._names.pop(index, None)
         for key, row in self.standings.live():
-            edit = self._pages.get(key, _NO_EDIT)
-            if key[0] == index and (row.holds or row.file_count or edit.put or edit.kept is not None):
+            if key[0] == index and (row.mirrored or row.holds):
                 self.abandon(key, row)
         self._pages = {key: edit for key, edit in self._pages.items() if key[0] != index}
         self._emptied.append(Emptied(index))

@@ -220,6 +220,19 @@ class MirrorPageCases(IndexStoreCases):
         await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("c"),)))
         assert await self.files(MIRROR, DEMO) == {"c": mirrored("c")}
 
+    async def test_an_index_that_is_made_again_has_no_page_where_it_was(self) -> None:
+        """Not even one that was never shown and has lost its files again."""
+        await self.seed()
+        config = (await self.store.tree()).indexes[MIRROR]
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), part="first"))
+        last = await self.commit(MirrorPage(MIRROR, DEMO, head(), drop=("a",), part="middle"))
+        await self.commit(DropIndex(MIRROR), PutIndex(config))
+        with pytest.raises(RequirementFailed):
+            await self.commit(
+                MirrorPage(MIRROR, DEMO, head(), put=(mirrored("b"),), part="last"),
+                require=[ProjectAt(MIRROR, DEMO, last)],
+            )
+
     async def test_the_past_knows_whether_but_not_what(self) -> None:
         seeded = await self.seed()
         first = await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),)))

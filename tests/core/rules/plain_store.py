@@ -142,7 +142,7 @@ class PlainStore:
                 if index.config is None:
                     raise Missing("index", name)
                 for project, found in index.projects.items():
-                    if found.holds or found.files:
+                    if found.mirrored or found.holds:
                         index.projects[project] = self.dropped(found)
                 self.indexes[name] = Index(projects=index.projects)
         self.tree = self.serial

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pkgindex_core.changes import (
@@ -200,6 +200,11 @@ def of_plain(store: PlainStore) -> dict[str, object]:
     return {"tree": store.tree, "users": store.users, "tokens": store.tokens, "indexes": indexes}
 
 
+_FIRST_PART = MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), put=(hosted(FILENAMES[0]),), part="first")
+_WITHOUT_FILES = MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), drop=(FILENAMES[0],), part="middle")
+
+
+@example("mirror", [([_FIRST_PART], []), ([_WITHOUT_FILES, DropIndex(INDEXES[2])], [])])
 @given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=4, max_size=16))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: list[Any]) -> None:
