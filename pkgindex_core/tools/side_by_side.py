@@ -12,9 +12,9 @@ _AT_ONCE: Final = 4
 """Each waits for the disk twice."""
 
 
-async def side_by_side(items: Iterable[T], each: Callable[[T], Awaitable[None]]) -> None:
+async def side_by_side(items: Iterable[T], each: Callable[[T], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
     """Do something with each. After a failure nothing new is begun, and the first one is raised when all have ended."""
-    turns = asyncio.Semaphore(_AT_ONCE)
+    turns = asyncio.Semaphore(at_once)
     failures: list[Exception] = []
 
     async def one(item: T) -> None:

@@ -8,7 +8,6 @@ resolved is kept while nothing that it depends on was touched (`tools.currency`)
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.resolution import Chain, Resolution, chain, resolve
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.sources import Sources
 
 _TURNS = 5
@@ -176,18 +176,20 @@ class Resolving:
     async def _ask(
         self, project: ProjectName, sources: Sequence[tuple[Source, IndexConfig, Standing]], *, again: bool
     ) -> dict[IndexName, Freshness | Unavailable]:
-        """Ask sources: those that answer at once by themselves, the others side by side."""
+        """Ask sources: those that may take a while side by side, the others in place, without a task of their own."""
+        news: dict[IndexName, Freshness | Unavailable] = {}
 
-        async def ask(source: Source, config: IndexConfig, standing: Standing) -> Freshness | Unavailable:
+        async def ask(each: tuple[Source, IndexConfig, Standing]) -> None:
+            source, config, standing = each
             try:
-                return await source.refresh(config, project, standing, again=again)
+                news[config.name] = await source.refresh(config, project, standing, again=again)
             except Unavailable as error:
-                return error
+                news[config.name] = error
 
-        waiting = [each for each in sources if not each[0].is_current(each[1], project, each[2])]
-        at_once = waiting if len(waiting) > 1 else ()
-        news = {each[1].name: await ask(*each) for each in sources if each not in at_once}
-        if at_once:
-            answers = await asyncio.gather(*(ask(*each) for each in at_once))
-            news |= {config.name: answer for (_, config, _), answer in zip(at_once, answers, strict=True)}
+        slow = [each for each in sources if again or not each[0].is_current(each[1], project, each[2])]
+        if len(slow) > 1:
+            await side_by_side(slow, ask, at_once=len(slow))
+        for each in sources:
+            if each[1].name not in news:
+                await ask(each)
         return news

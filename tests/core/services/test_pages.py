@@ -171,6 +171,21 @@ async def test_a_fresh_mirror_is_not_asked_again(open_world: Open) -> None:
         assert len(world.mirror.asked) == len(asked) + 1
 
 
+async def test_mirrors_that_are_current_are_asked_again_side_by_side(open_world: Open) -> None:
+    async with open_world() as world:
+        other = await world.index("root/other", type="mirror", mirror_url="https://other.example/simple/")
+        both = await world.index("root/both", bases=(PYPI, other))
+        world.mirror.pages["numpy"] = [hosted_file(PUBLIC)]
+        world.mirror.fresh.add("numpy")
+        world.mirror.gate = asyncio.Event()
+        asking = asyncio.create_task(world.engine.pages.refresh(both, NUMPY, principal=Principal(name="root")))
+        async with asyncio.timeout(5):
+            while len(world.mirror.asked) < len([PYPI, other]):
+                await asyncio.sleep(0)
+        world.mirror.gate.set()
+        await asking
+
+
 async def test_a_changed_configuration_changes_the_page_at_once(open_world: Open) -> None:
     async with open_world() as world:
         world.mirror.pages["numpy"] = [hosted_file(PUBLIC)]
