@@ -8,7 +8,7 @@ Reading waits for the store and is done here; merging is pure and is done by the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -53,17 +53,17 @@ class Assembling:
 
     async def read(self, resolution: Resolution) -> Parts | None:
         """The pages of the layers that are shown; None when one of them has changed since the resolution was made."""
-        pages = await self._pages(resolution, resolution.shown, None)
-        for layer, page in zip(resolution.shown, pages, strict=True):
-            if page is None or (page.stamp, page.content) != (layer.standing.stamp, layer.standing.content):
-                return None
-        return Parts(
-            resolution, tuple((layer, page) for layer, page in zip(resolution.shown, pages, strict=True) if page)
-        )
+        parts = await self.read_at(resolution, None)
+        seen = [(layer.standing.stamp, layer.standing.content) for layer in resolution.shown]
+        return parts if [(page.stamp, page.content) for _, page in parts.pages] == seen else None
 
-    async def read_at(self, resolution: Resolution, serial: Serial) -> Parts:
-        """The same as of a commit, without what was not there then. What is mirrored has no past and is as it is now."""
-        pages = await self._pages(resolution, resolution.shown, serial)
+    async def read_at(self, resolution: Resolution, serial: Serial | None) -> Parts:
+        """The same as of a commit (None: now), without what was not there then. What is mirrored has no past and is as it is now."""
+        reads = [
+            self._store.page(layer.index, resolution.project, at=None if layer.config.mirrored else serial)
+            for layer in resolution.shown
+        ]
+        pages = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
         return Parts(
             resolution, tuple((layer, page) for layer, page in zip(resolution.shown, pages, strict=True) if page)
         )
@@ -77,13 +77,3 @@ class Assembling:
         layers = [(layer.index, f"{root}{layer.index}/", page) for layer, page in parts.pages]
         build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment)
         return apply_filters(merge(resolution.project, layers), self._filters, build)
-
-    async def _pages(
-        self, resolution: Resolution, layers: Sequence[Layer], serial: Serial | None
-    ) -> Sequence[Page | None]:
-        return await asyncio.gather(
-            *(
-                self._store.page(layer.index, resolution.project, at=None if layer.config.mirrored else serial)
-                for layer in layers
-            )
-        )
