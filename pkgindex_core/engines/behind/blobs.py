@@ -7,7 +7,6 @@ Only `learn` goes this way. `put` and stages are those of the store within: dura
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -19,11 +18,11 @@ from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Stage
 from pkgindex_core.protocols.learning import LearningBlobs
+from pkgindex_core.tools.side_by_side import side_by_side
 
 LIMIT: Final = 16 << 20
 """Bytes that may be pending."""
 _OVERHEAD: Final = 256
-_AT_ONCE: Final = 4
 
 
 class BlobsBehind:
@@ -114,12 +113,7 @@ class BlobsBehind:
     # Storing behind.
 
     async def _store(self) -> None:
-        keys = list(self._pending)
-        for start in range(0, len(keys), _AT_ONCE):
-            outcomes = await asyncio.gather(*map(self._keep, keys[start : start + _AT_ONCE]), return_exceptions=True)
-            for outcome in outcomes:
-                if outcome is not None:
-                    raise outcome
+        await side_by_side(list(self._pending), self._keep)
 
     async def _keep(self, key: Sha256) -> None:
         data, _ = self._pending[key]
