@@ -103,7 +103,7 @@ class Parcels:
         if not holding.knows(version):
             raise Missing("version", f"{project} {version}"[:160])
         part = holding.of(version)
-        shown = tuple(file for file in part.files if files and not self._hides(resolution, file))
+        shown = self._shown(resolution, part.files) if files else ()
         names = {file.filename for file in shown}
         attachments = tuple(
             each for each in part.attachments if (docs if each.kind == "doczip" else each.about in names)
@@ -131,14 +131,13 @@ class Parcels:
             releases=(release,) if release is not None else (),
         )
 
-    def _hides(self, resolution: Resolution, file: File) -> bool:
+    def _shown(self, resolution: Resolution, files: Iterable[File]) -> tuple[File, ...]:
+        """The files that no filter of the index hides."""
         filters = applying(self._filters, resolution.tree, resolution.start)
-        if not filters:
-            return False
         build = Build(
             tree=resolution.tree, start=resolution.start, project=resolution.project, moment=self._clock.now()
         )
-        return bool(why_hidden(resolution.start, file, filters, build))
+        return tuple(file for file in files if not why_hidden(resolution.start, file, filters, build))
 
     async def complete(self, parcel: Parcel) -> Parcel:
         """Make sure that every blob of a parcel is stored; what that taught of its files stands in the one returned."""

@@ -110,13 +110,6 @@ class Files:
             self._placed.put(key, (found, opened))
         return opened
 
-    def _remembered(self, key: tuple[IndexName, str, str], found: Found) -> StoredFile | None:
-        """Where the bytes were, as far as they are still there: they may have been dropped, evicted, or set aside as damaged."""
-        known = self._placed.get(key)
-        if known is None or known[0] is not found or not isinstance(known[1].place, Path):
-            return None
-        return known[1] if known[1].place.exists() else None
-
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, for places that are neither paths nor URLs."""
         return self._blobs.read(key, span)
@@ -147,6 +140,13 @@ class Files:
             raise
         allowed_index(tree, index, principal, Action.READ, project=found.project)
         return tree, config, found
+
+    def _remembered(self, key: tuple[IndexName, str, str], found: Found) -> StoredFile | None:
+        """Where the bytes were, as far as they are still there: they may have been dropped, evicted, or set aside as damaged."""
+        known = self._placed.get(key)
+        if known is None or known[0] is not found or not isinstance(known[1].place, Path):
+            return None
+        return known[1] if known[1].place.exists() else None
 
     async def _bytes(
         self, config: IndexConfig, found: Found, *, public: bool

@@ -26,7 +26,7 @@ from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.sources import Sources
 
 _KNOWN = 4096
-_CANDIDATES = 3
+CANDIDATES = 3
 """Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
 
 
@@ -127,7 +127,7 @@ class Finding:
         """Have the source look for the projects a filename may belong to, the likeliest first, until one has it."""
         source = self._sources.of(config)
         doubt = ""
-        for project in candidates[:_CANDIDATES]:
+        for project in candidates[:CANDIDATES]:
             (standing,) = await self._store.standings(project, [config.name])
             if source.is_current(config, project, standing):
                 continue  # its page was just looked at

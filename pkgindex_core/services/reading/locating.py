@@ -12,10 +12,8 @@ from pkgindex_core.formats.package_paths import package_directories
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, Projects
+from pkgindex_core.services.reading.finding import CANDIDATES
 from pkgindex_core.services.reading.resolving import Resolving
-
-_CANDIDATES = 3
-"""Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
 
 
 class Locating:
@@ -40,7 +38,7 @@ class Locating:
         `Missing`. Raises `Unavailable` when a mirror that may have the file cannot be asked.
         """
         doubt: Unavailable | None = None
-        for candidate in (project,) if project else candidate_projects(filename)[:_CANDIDATES]:
+        for candidate in (project,) if project else candidate_projects(filename)[:CANDIDATES]:
             resolution = await self._resolving.resolve(start, candidate, principal)
             try:
                 resolution.require_whole()
