@@ -107,7 +107,7 @@ class Storing:
         self._hurry.clear()
 
     async def _pass(self) -> PkgIndexError | None:
-        """What keeps things from being stored."""
+        """Make one pass; return the error that keeps things from being stored, if any."""
         try:
             await self._store()
         except PkgIndexError as error:
@@ -115,6 +115,7 @@ class Storing:
         except OSError as error:
             return storage_failure(error, "storing what was learned")
         except Exception:
-            _log.exception("storing %s failed unexpectedly", self._what)
+            if self._trouble is None:  # and not again each second
+                _log.exception("storing %s failed unexpectedly", self._what)
             return Unavailable("what was learned could not be stored")
         return None

@@ -51,7 +51,7 @@ class SlowBlobs(MemoryBlobs):
         super().__init__(clock=ManualClock(), staging=staging)
         self.go = asyncio.Event()
         self.go.set()
-        self.trouble: Unavailable | None = None
+        self.trouble: Exception | None = None
         self.puts = 0
 
     async def put(self, data: bytes) -> Any:
@@ -168,6 +168,23 @@ async def test_a_full_disk_serves_what_is_pending_and_refuses_what_is_beyond_the
     await blobs.learn(bytes(900))
     await blobs.close()
     assert len(disk.blobs) == 3
+
+
+async def test_a_defect_of_the_store_is_told_once_and_not_with_every_try(
+    disk: SlowBlobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(storing, "RETRY", 0.001)
+    disk.trouble = ZeroDivisionError()
+    blobs = BlobsBehind(disk, clock=ManualClock(), linger=LONG)
+    await blobs.learn(DATA)
+    with pytest.raises(Unavailable):
+        await blobs.settle()
+    while disk.puts < 20:
+        await asyncio.sleep(0.001)
+    assert caplog.text.count("failed unexpectedly") == 1
+    disk.trouble = None
+    await blobs.close()
+    assert len(disk.blobs) == 1
 
 
 async def test_what_cannot_be_stored_at_the_end_is_told(disk: SlowBlobs, caplog: pytest.LogCaptureFixture) -> None:
