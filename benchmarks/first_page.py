@@ -131,7 +131,7 @@ def _project(client: str, number: int, each: int) -> str:
 
 
 def _write_page(directory: Path, project: str) -> None:
-    """What PyPI's page of such a project says, as it says it."""
+    """Write the page of one project in the form of PyPI's, with the metadata digest under its current and its former keys."""
     directory.mkdir(parents=True, exist_ok=True)
     files = []
     versions = [f"{number // 20}.{number % 20}.{number % 3}" for number in range(VERSIONS)]

@@ -171,8 +171,8 @@ class MirrorPage(Struct, frozen=True, tag=True):
     """The stamp under which the page was shown before it was committed, perhaps above the serial of its commit; 0: it was not shown. The page
     keeps it. Without one a change that shows gets the serial of its commit, or the next stamp that the page never had (`rules.stamping`)."""
     content: str = ""
-    """What named the page's content where it was shown before it was committed (`Standing.content`); the page keeps it. Two processes may
-    show two pages under one stamp, and only one of them is committed."""
+    """The name of the page's content (`Standing.content`) under which it was shown before this commit; the page keeps it. Empty: it was not
+    shown. Two processes may show two pages under one stamp, and only one of them is committed."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):
@@ -233,14 +233,14 @@ class AttachmentAbsent(Struct, frozen=True, tag=True):
 
 
 class ProjectAt(Struct, frozen=True, tag=True):
-    """The project's stamp in this index is still this serial (0: never held)."""
+    """The project's stamp in this index is still this serial (0: never held), and its content, if given, has still this name."""
 
     index: IndexName
     project: ProjectName
     stamp: Serial
     content: str | None = None
-    """What `Standing.content` said beside it. Without it a mirrored page that was seen before it was committed may be taken for that of
-    another process under the same stamp."""
+    """`Standing.content` as it was read with the stamp; None: any. Two processes may show two mirrored pages under one stamp before they
+    are committed, and only this name tells which of them is stored."""
 
 
 class UserAbsent(Struct, frozen=True, tag=True):

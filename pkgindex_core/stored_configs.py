@@ -90,7 +90,7 @@ def as_at_first(config: IndexConfig) -> FirstConfig:
 
 
 _MIRRORED: Final[Mapping[str, bool]] = {"mirror": True}
-"""What was no field once, but what the name of a type meant."""
+"""Whether indexes of a type are mirrored: what its name alone said, before that was a field."""
 _MOVED: Final = tuple(name for name in FormerConfig.__struct_fields__ if name != "type")
 _config = msgspec.msgpack.Decoder(IndexConfig)
 _former = msgspec.msgpack.Decoder(FormerConfig)

@@ -44,7 +44,7 @@ def check(field: msgspec.Raw, name: str, limit: int) -> int:
 
 
 def value(field: msgspec.Raw, name: str) -> Any:
-    """What a field that holds no list holds; None when it is not there."""
+    """The value of a field other than a list; None when the field is not there."""
     return msgspec.json.decode(field) if check(field, name, FIELD_LIMIT) else None
 
 

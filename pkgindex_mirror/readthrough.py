@@ -128,9 +128,8 @@ class ReadThrough:
         if again or check is None or not self._stands(check, index, holds=standing.holds):
             try:
                 check = await self._ask(index, project, holds=standing.holds, again=again)
-            except (
-                Unavailable
-            ) as error:  # too much is under way, or we are stopping: that takes nothing from what is stored
+            except Unavailable as error:
+                # Too much is under way, or we are stopping: that takes nothing from what is stored.
                 if not standing.holds:
                     raise
                 return Freshness(state="stale", reason=error.message)

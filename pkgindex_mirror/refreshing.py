@@ -201,7 +201,7 @@ class Refreshing:
         await until_committed(attempt, _restless(project))
 
     async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> None:
-        """What loses the race against another process is asked for again, by what that one has stored."""
+        """Tell the store. A change that loses the race against another process is dropped, and the upstream is asked again."""
         lost = partial(self._checks.forget, index.name, change.project)
         await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost)
 

@@ -1,4 +1,4 @@
-"""What the plugins offer for one engine, made in the order in which one thing may need another."""
+"""The parts that plugins provide to one engine, such as sources, filters and renderers: made together, closed in reverse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pkgindex_core.services.moving.following import following
 
 
 class Offered(Struct, frozen=True, kw_only=True):
-    """What services are made with, by role."""
+    """The parts that plugins provide, by role."""
 
     filters: Mapping[str, PageFilter]
     admission: Withholding

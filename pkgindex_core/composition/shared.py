@@ -1,4 +1,4 @@
-"""What services of several kinds are made with, once for one engine."""
+"""The parts that services of several kinds share, one of each in an engine."""
 
 from __future__ import annotations
 

@@ -64,8 +64,11 @@ class _Listed(Struct, frozen=True, rename="kebab", gc=False):
 
 
 class Hidden(Struct, frozen=True, array_like=True, gc=False):
+    """What no page shows of a file."""
+
     version: str
     url: str
+    """Where its upstream has it."""
     whole: bytes | None = None
     """The file as `encode_file` writes it, where it is more than what is listed and the two fields above."""
 
@@ -206,7 +209,7 @@ class KeptRows(Collection[PageRow]):
             return self._content.versions
         return listed_versions(version_ranks({*(each.version for each in self._hidden), *others}))
 
-    @cached_property
+    @property
     def json_size(self) -> int:
         """Bytes of `json("")`."""
         return len(self._content.listed)

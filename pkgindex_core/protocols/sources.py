@@ -149,7 +149,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class Examiner(Protocol):
-    """What a source may do besides: look at the upstream of an index before anybody asks it for something."""
+    """A source that can also look at the upstream of an index before anybody asks it for something."""
 
     async def examine(self, index: IndexConfig) -> str:
         """What is wrong with the upstream and what to do, in one sentence without secrets; empty when it looks right.

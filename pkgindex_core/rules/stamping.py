@@ -35,7 +35,7 @@ _HEADER_LIMIT = 8192
 
 
 LayerStamp = tuple[IndexName, str, Serial] | tuple[IndexName, str, Serial, str]
-"""What is named of a layer: index, link prefix, stamp, and what names the content of a mirrored page where it has such a name."""
+"""A layer as an ETag names it: index, link prefix, stamp, and the name of a mirrored page's content (`Standing.content`) if it has one."""
 
 
 def stamp_after(serial: Serial, before: Serial) -> Serial:

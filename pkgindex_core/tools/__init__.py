@@ -1,5 +1,4 @@
-"""What services of any kind work with: values kept in bounds and while they are current, work done once for all who want it,
-commits tried again.
+"""Tools for services of any kind: bounded caches, currency of answers, single flights, background tasks, commits that are tried again.
 
 Nothing here knows what an index, a project or a file is; `currency` knows their names.
 """

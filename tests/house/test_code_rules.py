@@ -259,7 +259,7 @@ class TestServices:
         "pkgindex_core.services.reading.resolving": "whatever shows anything of a project writes down a resolution",
         "pkgindex_core.services.reading.assembling": "whatever shows the files of one makes a page of it",
     }
-    """What the others are made from, and why."""
+    """Services that many others import, and why."""
 
     @pytest.fixture
     def services(self, modules: list[Module]) -> list[Module]:

@@ -1,4 +1,4 @@
-"""What writes and pending pages have to do with each other. Pure."""
+"""Which pending pages and blobs a write concerns, and what must still hold when pending pages are committed. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
 
 
 def unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
-    """That the indexes are as they were, and that nobody else has changed the pages."""
+    """The requirements of a commit of pending pages: their indexes are as they were, and nobody else has changed the pages."""
     configs = {page.index.name: page.index for page in pages}
     return (
         *(IndexIs(config) for config in configs.values()),

@@ -145,7 +145,9 @@ class IndexBehind(PassingIndex):
         return tuple(self._shown(each, now or then) for each, now, then in zip(stored, pending, before, strict=True))
 
     def _shown(self, stored: Standing, page: LearnedPage | None) -> Standing:
-        """What is shown in the place of a standing; `page` is, or was when it was read, pending."""
+        """The standing to show: that of a pending page that lies over the stored one, or else the stored one. `page` is pending, or was when the caller
+        last looked; one that lies over another standing is dropped.
+        """
         if page is not None and page.state is not State.LOST:
             if page.is_over(stored) or page.state is State.STORING:
                 return page.standing

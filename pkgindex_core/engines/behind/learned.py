@@ -33,7 +33,7 @@ _by_filename = attrgetter("filename")
 
 
 class State(Enum):
-    """What has become of something that was learned."""
+    """How far a learned page is on its way from memory into the store."""
 
     WAITING = "waiting"
     STORING = "storing"
@@ -129,11 +129,13 @@ class LearnedPage:
 
     @property
     def _kept(self) -> KeptRows | None:
-        """The page in one piece, made anew for each reader: what one unpacks is many times as large, and does not wait for the disk too."""
+        """The page in one piece, if there is one. It is kept packed while it waits for the disk, since unpacked it is many times as large;
+        only the last few that were used stay unpacked (`rows_of`).
+        """
         return rows_of(self.changes[0].kept) if self.changes[0].kept else None
 
     def rebased(self, stored: Standing) -> None:
-        """What it was before more was learned is stored."""
+        """Lie over `stored` from now on: the page as it was before more was learned, which a commit has just stored."""
         self.base = stored
         self.state = State.WAITING
 
@@ -161,7 +163,7 @@ class LaidOverRows(Collection[PageRow]):
 
 
 def in_a_row(first: tuple[MirrorPage, ...], then: MirrorPage) -> tuple[MirrorPage, ...]:
-    """What does the same as some changes and another one: a page in one piece, a difference, or the one and then the other."""
+    """Join changes of a page and a further one into as few as do the same: at most a page in one piece and a difference to it."""
     if then.kept:
         return (then,)
     if first[-1].kept:

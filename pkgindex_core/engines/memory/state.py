@@ -1,4 +1,4 @@
-"""What an index store in memory holds as of one commit: how facts are read from it, and how effects make the next of it. Pure.
+"""The state of an index store in memory as of one commit. `facts` reads from it, `written` makes the next state of it and effects. Pure.
 
     State -> IndexState -> ProjectState -> {filename: PageRow}
 
@@ -81,7 +81,7 @@ _NO_PROJECT = ProjectState(standing=_NEVER_HELD)
 
 
 def facts(state: State, keys: Keys) -> Facts:
-    """What a plan has to know."""
+    """The rows that `keys` names."""
     return Facts(
         users=_named(state.users, keys.users),
         tokens={key: it for key, it in state.tokens.items() if key in keys.tokens or it.user in keys.owners},

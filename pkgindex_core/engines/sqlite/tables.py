@@ -21,7 +21,7 @@ class Tables:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.serial = Serial(0)
-        """That of the commit that is being made."""
+        """The serial of the commit that is being made."""
         self.ids: dict[IndexName, int] = {}
         """The numbers of the indexes that the commit speaks of."""
 

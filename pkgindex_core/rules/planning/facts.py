@@ -1,4 +1,4 @@
-"""What `plan` has to know of a store, and which rows that is.
+"""The facts of a store that `plan` decides by, and the keys of the rows that they are read from.
 
     named_keys(changes, require) -> Keys ─► the engine reads the live rows with these keys, a table at a time ─► Facts
 

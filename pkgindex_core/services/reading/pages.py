@@ -152,7 +152,7 @@ class Pages:
             tree=resolution.tree.serial,
             start=request.view.start,
             project=request.project,
-            layers=[stamp_of(layer, request.view.root) for layer in resolution.shown],
+            layers=[_stamp_of(layer, request.view.root) for layer in resolution.shown],
             recipe=recipe(renderer, self._admission, filters, moment),
         )
         if not any(each.rounding for each in filters.values()):
@@ -191,7 +191,7 @@ class Pages:
         return body
 
 
-def stamp_of(layer: Layer, root: str) -> LayerStamp:
+def _stamp_of(layer: Layer, root: str) -> LayerStamp:
     """What an ETag takes of a layer."""
     standing = layer.standing
     stamp = (layer.index, f"{root}{layer.index}/", standing.stamp)
@@ -199,4 +199,4 @@ def stamp_of(layer: Layer, root: str) -> LayerStamp:
 
 
 class _Overtaken(PkgIndexError):
-    """What was read is newer than what was named."""
+    """A page was read that is newer than the resolution it is to be written for."""
