@@ -11,7 +11,9 @@ from typing import Literal
 from pkgindex_mirror import urls
 from pkgindex_mirror.name_lists import NameListing, read_names
 from pkgindex_mirror.pages import is_json
-from pkgindex_mirror.upstream import GLIMPSE, Failed, Glimpse, Gone, Site, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import GLIMPSE, UpstreamClient
+from pkgindex_mirror.upstream_answers import Failed, Glimpse, Gone
 
 _PLACES = ("simple/", "+simple/")
 _MARK = b"pypi:repository-version"

@@ -19,7 +19,9 @@ from pkgindex_core.protocols import Blob, BlobStore, Stage
 from pkgindex_mirror import urls
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.upstream import Failed, Gone, Site, Transfer, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstream_answers import Failed, Gone, Transfer
 
 _UNKNOWN_SIZE = 3600.0
 _RESUMES_LIMIT = 50

@@ -20,7 +20,9 @@ from pkgindex_mirror import sidecars, urls
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.pages import PageListing, api_version, is_json, read_page
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.upstream import ACCEPT, Document, Failed, Gone, Site, Transfer, Unchanged, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
+from pkgindex_mirror.upstream_answers import Document, Failed, Gone, Transfer, Unchanged
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"

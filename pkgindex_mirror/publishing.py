@@ -23,7 +23,7 @@ from pkgindex_mirror.addresses import parse_networks
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.strangers import guarded_session
 from pkgindex_mirror.upload_forms import Form, file_fields, form_of, metadata_fields
-from pkgindex_mirror.upstream import failure_of
+from pkgindex_mirror.upstream_answers import failure_of
 
 TEXT_LIMIT = 2000
 """Characters of what another server says that are passed on."""

@@ -54,7 +54,9 @@ from pkgindex_mirror.refreshing import Refreshing
 from pkgindex_mirror.refreshing_names import NAMES, RefreshingNames
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import ByteSource, StoredWheel, arrived
-from pkgindex_mirror.upstream import Failed, Gone, Site, UpstreamClient, site_of
+from pkgindex_mirror.sites import Site, site_of
+from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstream_answers import Failed, Gone
 from pkgindex_mirror.zip_parts import Odd
 
 _STALE_LEAST = 0.25

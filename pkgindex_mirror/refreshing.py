@@ -31,7 +31,9 @@ from pkgindex_mirror.checks import Check, Checks
 from pkgindex_mirror.differences import PART, PageDifference
 from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.plain_pages import ReadPage, read_leniently, read_plain
-from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstream_answers import Document, Failed, Gone, Unchanged
 
 WHO = "[mirror]"
 _LARGE = 96 * 1024

@@ -29,7 +29,9 @@ from pkgindex_mirror.markup import Unreadable
 from pkgindex_mirror.name_lists import NameListing, NamePile, read_names
 from pkgindex_mirror.refreshing import WHO, age, same_upstream
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.upstream import Document, Failed, Gone, Site, Unchanged, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstream_answers import Document, Failed, Gone, Unchanged
 
 NAMES = ""
 """Stands for the project list where a project's name stands."""

@@ -17,7 +17,9 @@ from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import BlobStore, Span
 from pkgindex_mirror import urls, zip_parts
 from pkgindex_mirror.cold_files import ArrivingFile
-from pkgindex_mirror.upstream import Failed, Gone, Site, Transfer, UpstreamClient
+from pkgindex_mirror.sites import Site
+from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstream_answers import Failed, Gone, Transfer
 from pkgindex_mirror.zip_parts import Odd
 
 TAIL = 64 * 1024

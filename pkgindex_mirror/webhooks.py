@@ -44,7 +44,7 @@ from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.notices import Notice, has_receivers, notices
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.strangers import guarded_session
-from pkgindex_mirror.upstream import Failed, failure_of
+from pkgindex_mirror.upstream_answers import Failed, failure_of
 
 PLACE = "webhooks.json"
 LOCK = "webhooks.lock"

@@ -74,7 +74,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             READERS: "bodies breaker differences file_piles html_pages json_pieces markup name_lists notices page_fields"
             " pages plain_pages retry settings upload_forms urls zip_parts"
         },
-        {"client": "addresses strangers upstream"},
+        {"client": "addresses sites strangers upstream upstream_answers"},
         {"refreshing": "base_urls checks cold_files fetching refreshing refreshing_names sidecars"},
         {"source": "readthrough", "sending abroad": "publishing webhooks"},
         {"plugin": "plugin"},

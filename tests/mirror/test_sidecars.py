@@ -18,7 +18,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_mirror.sidecars import describes, metadata_in
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import Failed
+from pkgindex_mirror.upstream_answers import Failed
 from pkgindex_mirror.zip_parts import Odd
 
 from .conftest import DEMO, MakeMirror
