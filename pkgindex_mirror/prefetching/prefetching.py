@@ -1,0 +1,209 @@
+"""Fetches what requirements and lock files name: pages, metadata and files. It asks the index as an installer does, and the index stores them.
+
+    wanted -> the project's page -> the files for the targets -> each fetched, with its metadata -> its dependencies are wanted too
+
+Stored files are not fetched again, so a second run goes on where an interrupted one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from urllib.parse import unquote, urljoin, urlsplit
+
+import msgspec
+from msgspec import Struct
+from packaging.metadata import parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+
+from pkgindex_core.digests import Sha256
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.names import IndexName, ProjectName, normalized_or_none, parse_index_name
+from pkgindex_core.protocols import Principal
+from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.services.reading.pages import PageRequest, View
+from pkgindex_mirror.prefetching.choosing import ChoosableFile, TargetPython, choose
+from pkgindex_mirror.prefetching.wanted import Wanted, wanted_by
+from pkgindex_mirror.readthrough import ReadThrough
+
+AT_ONCE: Final = 8
+"""Projects that are worked on at the same time."""
+_JSON: Final = "application/vnd.pypi.simple.v1+json"
+_ROOT: Final = "../../"
+_HERE: Final = "http://index/simple/project/"
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a file, the number of finished files, and the number of known ones."""
+
+
+class _PageDocument(Struct, rename="kebab"):
+    files: list[ChoosableFile]
+
+
+_decode = msgspec.json.Decoder(_PageDocument).decode
+
+
+class Prefetched(Struct, kw_only=True):
+    """The result of a run."""
+
+    projects: int = 0
+    files: int = 0
+    """The chosen files, stored or not."""
+    fetched: int = 0
+    """Those that were not stored before."""
+    bytes: int = 0
+    """Of all chosen files."""
+    failures: list[str]
+    """One sentence for each thing that is not stored now."""
+
+
+class Prefetching:
+    """One run over one index."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        index: IndexName,
+        targets: Sequence[TargetPython],
+        *,
+        everything: bool,
+        dependencies: bool,
+        pin: bool | None,
+        progress: Progress,
+    ) -> None:
+        """`pin`: True keeps the files in a bounded cache, False lets them be removed again, None changes neither."""
+        self._engine = engine
+        self._index = index
+        self._targets = targets
+        self._everything = everything
+        self._dependencies = dependencies
+        self._pin = pin
+        self._progress = progress
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._begun: set[tuple[ProjectName, str, frozenset[str]]] = set()
+        self._projects: set[ProjectName] = set()
+        self._fetching: dict[str, asyncio.Task[bytes]] = {}
+        self._keys: set[Sha256] = set()
+        self._finished = 0
+        self._done = Prefetched(failures=[])
+
+    async def run(self, wanted: Iterable[Wanted]) -> Prefetched:
+        """Fetch everything that is wanted, and return when all of it is stored durably or has failed."""
+        async with asyncio.TaskGroup() as group:
+            for each in wanted:
+                self._begin(each, (), group)
+        await self._engine.settle()
+        await self._set_pins()
+        self._done.projects = len(self._projects)
+        self._done.files = len(self._fetching)
+        return self._done
+
+    async def _set_pins(self) -> None:
+        for source in self._engine.sources.by_type.values():
+            if isinstance(source, ReadThrough) and self._pin:
+                await source.cache.pin(self._keys)
+            elif isinstance(source, ReadThrough) and self._pin is False:
+                for key in self._keys:
+                    await source.cache.unpin(key)
+
+    def _begin(self, wanted: Wanted, extras: Iterable[str], group: asyncio.TaskGroup) -> None:
+        """Start the work for one project, once. `extras`: those of the package that requires it."""
+        if not any(target.wants(wanted, extras) for target in self._targets):
+            return
+        key = (wanted.project, f"{wanted.specifier}{sorted(wanted.filenames)}", wanted.extras)
+        if key not in self._begun:
+            self._begun.add(key)
+            group.create_task(self._project(wanted, group))
+
+    async def _project(self, wanted: Wanted, group: asyncio.TaskGroup) -> None:
+        async with self._turns:
+            try:
+                files = await self._choose(wanted)
+            except PkgIndexError as error:
+                self._fail(wanted, error)
+                return
+            found = await asyncio.gather(*(self._once(wanted, file) for file in files), return_exceptions=True)
+        self._projects.add(wanted.project)
+        for metadata in found:
+            if isinstance(metadata, PkgIndexError):
+                self._fail(wanted, metadata)
+            elif isinstance(metadata, BaseException):
+                raise metadata
+            elif wanted.follow and self._dependencies:
+                self._require(wanted, metadata, group)
+
+    def _fail(self, wanted: Wanted, error: PkgIndexError) -> None:
+        self._done.failures.append(f"{wanted.shown} ({wanted.where}): {error.message}")
+
+    def _require(self, wanted: Wanted, metadata: bytes, group: asyncio.TaskGroup) -> None:
+        """Start the work for the dependencies in the metadata of a wheel."""
+        for requirement in _requirements(metadata):
+            project = normalized_or_none(requirement.name)
+            if project is not None and not requirement.url:
+                required = wanted_by(requirement, project, where=f"required by {wanted.project}")
+                self._begin(required, wanted.extras, group)
+
+    async def _choose(self, wanted: Wanted) -> list[ChoosableFile]:
+        request = PageRequest(
+            view=View(start=self._index, root=_ROOT),
+            project=wanted.project,
+            principal=Principal(),
+            media_type=_JSON,
+        )
+        answer = await self._engine.pages.project(request)
+        assert answer.body is not None
+        chosen = choose(_decode(answer.body).files, wanted, self._targets, everything=self._everything)
+        if not chosen:
+            raise Refused(f"{self._index} has no file of it that fits")
+        return chosen
+
+    async def _once(self, wanted: Wanted, file: ChoosableFile) -> bytes:
+        """Fetch a file and its metadata, once for all requirements that want it. Returns the metadata, empty if there is none."""
+        task = self._fetching.get(file.filename)
+        if task is None:
+            task = self._fetching[file.filename] = asyncio.create_task(self._fetch(wanted, file))
+        return await task
+
+    async def _fetch(self, wanted: Wanted, file: ChoosableFile) -> bytes:
+        index, pinned, filename = _place(file.url)
+        opened = await self._engine.files.open(index, pinned, filename, sidecar=False, principal=Principal())
+        if isinstance(opened, ElsewhereFile):
+            raise Refused(f"{filename} is served from another place: unset mirror_use_external_urls of {index}")
+        if isinstance(opened, ArrivingContent):
+            self._progress(filename, self._finished, len(self._fetching))
+            blob = await opened.arriving.finished()
+            self._done.fetched += 1
+        else:
+            blob = opened.blob
+        self._done.bytes += blob.size
+        self._finished += 1
+        self._progress(filename, self._finished, len(self._fetching))
+        if wanted.sha256s and blob.sha256 not in wanted.sha256s:
+            raise Refused(f"{filename} has another sha256 than {wanted.where} names")
+        self._keys.add(blob.sha256)
+        return await self._metadata(index, pinned, filename) if filename.lower().endswith(".whl") else b""
+
+    async def _metadata(self, index: IndexName, pinned: str, filename: str) -> bytes:
+        opened = await self._engine.files.open(index, pinned, filename, sidecar=True, principal=Principal())
+        assert isinstance(opened, StoredContent)
+        return b"".join([data async for data in self._engine.files.read(opened.blob.sha256)])
+
+
+def _place(url: str) -> tuple[IndexName, str, str]:
+    """Index, directory and filename of a link of a page."""
+    user, index, *directory, filename = unquote(urlsplit(urljoin(_HERE, url)).path).strip("/").split("/")
+    return parse_index_name(f"{user}/{index}"), "/".join(directory), filename
+
+
+def _requirements(metadata: bytes) -> list[Requirement]:
+    """The dependencies of core metadata, without those that cannot be read."""
+    found = []
+    raw, _ = parse_email(metadata)
+    for text in raw.get("requires_dist", []):
+        try:
+            found.append(Requirement(text))
+        except InvalidRequirement:
+            continue
+    return found
