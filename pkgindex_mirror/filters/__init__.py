@@ -1,0 +1,1 @@
+"""Filters choose which projects, releases and files a mirror has."""

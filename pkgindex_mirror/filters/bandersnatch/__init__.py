@@ -1,0 +1,1 @@
+"""bandersnatch's filter plugins, by their words and sections."""
