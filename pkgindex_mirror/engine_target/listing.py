@@ -1,0 +1,68 @@
+"""Writes the list of the projects of an index: those that are mirrored, and no others. Pages of others are removed.
+
+The list is compared with the stored one, and committed in parts. It is whole with the last part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from pkgindex_core.changes import Change, DropMirrorPage, MirrorNames
+from pkgindex_core.failpoints import failpoint
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import PARTIAL, IndexWriter, ListedNames, Projects, Trees
+from pkgindex_mirror.differences import NamesMerge, NamesPart
+from pkgindex_mirror.engine_target.committing import WHO
+from pkgindex_mirror.refreshing import same_upstream
+
+_PART: Final = 10_000
+_PAGES: Final = 500
+
+
+class _Store(Trees, Projects, ListedNames, IndexWriter, Protocol): ...
+
+
+async def write_list(
+    store: _Store, index: IndexConfig, mirrored: Mapping[ProjectName, str], *, check: Callable[[], None]
+) -> None:
+    """Make the list that of the `mirrored` projects, with their names as the upstream spells them. `check` precedes each commit."""
+    await _drop_others(store, index, mirrored, check)
+    listing = await store.listing(index.name)
+    meanwhile = {} if listing.is_whole else {PARTIAL: "1"}
+    merge = NamesMerge(sorted(mirrored.items()), part=_PART)
+    waiting: NamesPart | None = None
+
+    async def commit(parts: Iterator[NamesPart]) -> None:
+        nonlocal waiting
+        for part in parts:
+            if waiting is not None:
+                await _apply(store, index, [_names(index, waiting, meanwhile)], check)
+            waiting = part
+
+    async for batch in store.listed_names(index.name):
+        await commit(merge.feed(batch))
+    await commit(merge.finish())
+    if waiting is not None or not listing.is_whole:
+        # Without validators a read-through would ask for the list again.
+        await _apply(store, index, [_names(index, waiting or NamesPart(put=(), drop=()), {})], check)
+
+
+async def _drop_others(
+    store: _Store, index: IndexConfig, mirrored: Mapping[ProjectName, str], check: Callable[[], None]
+) -> None:
+    others = [row.name for row in await store.projects(index.name) if row.name not in mirrored]
+    for start in range(0, len(others), _PAGES):
+        drops = [DropMirrorPage(index.name, name) for name in others[start : start + _PAGES]]
+        await _apply(store, index, drops, check)
+
+
+def _names(index: IndexConfig, part: NamesPart, validators: dict[str, str]) -> MirrorNames:
+    return MirrorNames(index.name, part.put, part.drop, validators)
+
+
+async def _apply(store: _Store, index: IndexConfig, changes: Sequence[Change], check: Callable[[], None]) -> None:
+    check()
+    await store.apply(changes, who=WHO, require=[await same_upstream(store, index)])
+    failpoint("index.list_committed")

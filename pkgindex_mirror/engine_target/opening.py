@@ -1,0 +1,27 @@
+"""Makes the target of a sync over an open engine."""
+
+from __future__ import annotations
+
+from pkgindex_core.engine import Engine
+from pkgindex_core.errors import Refused
+from pkgindex_core.names import IndexName
+from pkgindex_mirror.engine_target.index_target import IndexTarget
+from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.syncing.file_policies import FilePolicies
+
+
+def index_target(
+    engine: Engine,
+    name: IndexName,
+    *,
+    upstream: str,
+    policies: FilePolicies = FilePolicies(),  # noqa: B008 - a frozen value
+) -> IndexTarget:
+    """The target that writes this index. The engine must have been opened with `mirrors`.
+
+    `upstream`: the URL of the simple index that is mirrored, perhaps with `user:password@`.
+    """
+    for source in engine.sources.by_type.values():
+        if isinstance(source, ReadThrough):  # its files are bounded with those of the sync
+            return IndexTarget(engine, source, name, upstream=upstream, policies=policies)
+    raise Refused("the plugin of mirrors is disabled", hint="take `mirror` out of disabled_plugins")

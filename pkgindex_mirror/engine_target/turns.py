@@ -1,0 +1,103 @@
+"""The turn of one run of a mirror, as a lease in the notes of the store: other machines over the store see it too.
+
+A run renews its lease. When it dies, the lease ends by time; a run on the same machine sees at once that its process is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from pkgindex_core.errors import Conflict, PkgIndexError, Unavailable
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols import Notes
+from pkgindex_core.tools import leases
+
+SECONDS: Final = 60.0
+_RENEWED: Final = 20.0
+
+
+class RunTurn:
+    """The turn of this process. `check` before each write."""
+
+    def __init__(self, notes: Notes, index: IndexName) -> None:
+        self._notes = notes
+        self._name = f"mirror.sync {index}"
+        self._index = index
+        self._ends = 0.0
+
+    def check(self) -> None:
+        """Raise `Unavailable` if the lease was lost, as after the machine was suspended."""
+        if asyncio.get_running_loop().time() >= self._ends:
+            raise Unavailable(
+                f"the run lost its turn to write {self._index}", hint="run the command again; it goes on where it was"
+            )
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Hold the lease. Raises `Conflict` while another run holds it."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        holder = f"{platform.node()} {os.getpid()}"
+        await self._end_dead()
+        lease = await leases.acquire(self._notes, self._name, holder, seconds=SECONDS)
+        if lease is None:
+            note = await self._notes.note(leases.KIND, self._name)
+            who = f" ({note.value.decode()})" if note is not None else ""
+            raise Conflict(
+                f"another run is writing {self._index}{who}",
+                hint=f"wait until it has ended; the turn of a run that died is free after {SECONDS:.0f} seconds",
+            )
+        self._ends = begun + SECONDS
+        renewing = asyncio.create_task(self._renew(lease), name=f"renew the turn of {self._index}")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
+            self._ends = 0.0
+            with suppress(PkgIndexError):
+                await self._release(holder)
+
+    async def _renew(self, lease: leases.Lease) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_RENEWED)
+            begun = loop.time()
+            try:
+                renewed = await leases.renew(self._notes, lease, seconds=SECONDS)
+            except PkgIndexError:  # perhaps the next one succeeds in time
+                continue
+            if renewed is None:
+                self._ends = 0.0
+                return
+            lease, self._ends = renewed, begun + SECONDS
+
+    async def _release(self, holder: str) -> None:
+        note = await self._notes.note(leases.KIND, self._name)
+        if note is not None and note.value == holder.encode():
+            await self._notes.drop_note(leases.KIND, self._name, expected=note.version)
+
+    async def _end_dead(self) -> None:
+        """End the lease of a process of this machine that is not there any more."""
+        note = await self._notes.note(leases.KIND, self._name)
+        if note is None:
+            return
+        machine, _, process = note.value.decode().rpartition(" ")
+        is_here = machine == platform.node() and process.isdecimal()
+        if is_here and int(process) != os.getpid() and not _lives(int(process)):
+            await self._notes.drop_note(leases.KIND, self._name, expected=note.version)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
