@@ -1,0 +1,1 @@
+"""Bundles: signed archives of what changed in a mirror, for a network that has no connection."""

@@ -1,0 +1,1 @@
+"""Snapshots: numbered, immutable states of a tree of files, and the names under which they are served."""
