@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
+from pkgindex_core.commands.helping import group
+from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.models import Token, User
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.permissions import DELEGABLE
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk
-from pkgindex_http.commands.helping import group
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
 
 @group()
@@ -44,7 +45,7 @@ async def create_user(name: str, email: str, password_stdin: bool, settings: Set
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 @asynchronous
 async def change_password(name: str, password_stdin: bool, settings: Settings) -> None:
-    """Give a user a new password; the old one ends at once."""
+    """Change the password of a user. The old one stops working at once."""
     password = _read_password(password_stdin)
     async with opened(settings) as engine:
         await engine.users.modify(name, principal=ADMINISTRATOR, password=password)
@@ -52,7 +53,7 @@ async def change_password(name: str, password_stdin: bool, settings: Settings) -
     talk(f"password of {name} changed")
     if name == ADMINISTRATOR.name and generated.exists():
         generated.unlink()
-        talk(f"{generated} held the generated one and was removed")
+        talk(f"{generated} had the generated password and was removed")
 
 
 @user.command("delete")
@@ -87,11 +88,11 @@ async def list_users(as_json: bool, settings: Settings) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 @asynchronous
 async def check_user(name: str, password_stdin: bool, settings: Settings) -> None:
-    """Try a log-in as the server would (an LDAP directory is asked too), and say which groups it brings."""
+    """Check a password as the server does, with the LDAP directory if there is one, and print the groups of the user."""
     password = _read_password(password_stdin, confirm=False)
     async with opened(settings) as engine:
         principal = await engine.identity.identify(Credentials(username=name, secret=password))
-    talk(f"{principal.label} gets in; groups: {', '.join(principal.groups) or 'none'}")
+    talk(f"the log-in of {principal.label} works; groups: {', '.join(principal.groups) or 'none'}")
 
 
 @group()
@@ -102,11 +103,11 @@ def token() -> None:
 @token.command("create")
 @settings_options
 @click.argument("user")
-@click.option("--name", default="", help="What the token is for.")
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="How long it is valid.")
-@click.option("--index", "indexes", multiple=True, help="Only for these indexes (pattern); repeatable.")
-@click.option("--project", "projects", multiple=True, help="Only for these projects (pattern); repeatable.")
-@click.option("--action", "actions", multiple=True, help="Only to do these, such as read or upload; repeatable.")
+@click.option("--name", default="", help="A name that says what the token is for.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Days until it expires.")
+@click.option("--index", "indexes", multiple=True, help="Limit it to these indexes (pattern); repeatable.")
+@click.option("--project", "projects", multiple=True, help="Limit it to these projects (pattern); repeatable.")
+@click.option("--action", "actions", multiple=True, help="Limit it to these actions, such as upload; repeatable.")
 @asynchronous
 async def create_token(
     user: str,
@@ -117,10 +118,10 @@ async def create_token(
     actions: tuple[str, ...],
     settings: Settings,
 ) -> None:
-    """Make a token and print it, this once. Use it as the password of __token__."""
+    """Make a token and print it. Use it as the password of the user __token__. It cannot be printed again."""
     unknown = [action for action in actions if action not in DELEGABLE]
     if unknown:
-        raise Refused(f"unknown actions: {', '.join(unknown)}", hint=f"the actions are {', '.join(DELEGABLE)}")
+        raise Refused(f"unknown actions: {', '.join(unknown)}", hint=f"use {', '.join(DELEGABLE)}")
     async with opened(settings) as engine:
         if await engine.store.user(user) is None:
             raise Missing("user", user)
@@ -133,7 +134,7 @@ async def create_token(
             projects=projects,
             actions=actions or DELEGABLE,
         )
-    talk(f"token {made.id} of {user}, valid until {_moment(made.expires)}; it is shown this once:")
+    talk(f"token {made.id} of {user}, valid until {_moment(made.expires)}; it is not shown again:")
     click.echo(text)
 
 
@@ -143,7 +144,7 @@ async def create_token(
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def list_tokens(user: str, as_json: bool, settings: Settings) -> None:
-    """List a user's tokens, log-ins included."""
+    """List the tokens and log-ins of a user."""
     async with opened(settings) as engine:
         if await engine.store.user(user) is None:
             raise Missing("user", user)
@@ -160,7 +161,7 @@ async def list_tokens(user: str, as_json: bool, settings: Settings) -> None:
 @click.argument("token_id")
 @asynchronous
 async def revoke_token(token_id: str, settings: Settings) -> None:
-    """End a token, at once and everywhere."""
+    """Revoke a token. It stops working at once, on all servers of the store."""
     async with opened(settings) as engine:
         await engine.tokens.revoke(token_id, who=ADMINISTRATOR.label)
     talk(f"token {token_id} revoked")
@@ -177,7 +178,7 @@ def _user_document(each: User) -> dict[str, Any]:
 
 
 def _limits(each: Token) -> str:
-    """What a token is kept to; "all" is said only of one that may do whatever its user may."""
+    """The limits of a token; "all" if it has none."""
     actions = () if set(each.actions) >= set(DELEGABLE) else each.actions
     kinds = {"indexes": each.indexes, "projects": each.projects, "actions": actions}
     return " ".join(f"{kind}={','.join(limits)}" for kind, limits in kinds.items() if limits) or "all"

@@ -1,4 +1,4 @@
-"""What `run` says when it listens: where the server is, where the password of root lies, and the lines to paste."""
+"""The lines that a server prints when it listens: the URL, the file with the password of root, and the lines to paste."""
 
 from __future__ import annotations
 
@@ -6,44 +6,74 @@ import shlex
 import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
+from pkgindex_core.commands.telling import talk
 from pkgindex_core.composition.data_directory import PASSWORD_FILE
-from pkgindex_core.config import Settings
-from pkgindex_http.commands.common import talk
-from pkgindex_http.pasting import is_loopback, lines_to_paste
+from pkgindex_http.pasting import installing_lines, is_loopback, lines_to_paste
+from pkgindex_http.settings import ServerSettings
 
+PROXPI: Final = "proxpi"
+"""The table of a cache."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not listened on
 
 
-def greet(settings: Settings, address: tuple[str, int], password_file: Path | None) -> None:
-    """Say where the server is. `password_file` holds a password that this start has generated."""
+def greet(settings: ServerSettings, address: tuple[str, int], password_file: Path | None) -> None:
+    """Print the lines. `password_file` has the password that this start generated."""
     host, port = address
     data = Path(settings.data).absolute()
-    url = settings.outside_url or _url(socket.gethostname() if host in _EVERYWHERE else host, port)
+    url = settings.outside_url or f"{_url(socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
     talk(f"pkgindex serves {settings.default_index} at {url}/  (data: {data})")
     place = password_file.absolute() if password_file else data / PASSWORD_FILE
     credentials = "-u root"
     if place.exists():
         credentials = f'-u root -p "$(cat {shlex.quote(str(place))})"'
-        made = "The password of root was generated; it" if password_file else "The password of root"
-        talk(f"{made} lies in {place}")
+        made = "The generated password of root" if password_file else "The password of root"
+        talk(f"{made} is in {place}")
     elif settings.root_password == "":
         talk(
-            "WARNING: the password of root is empty, unless it was changed: whoever reaches this server is its administrator"
+            "WARNING: the password of root is empty, unless it was changed: everybody that reaches this server is its administrator"
         )
     talk("")
     talk("Paste one of these:")
-    for line in lines_to_paste(url, credentials=credentials):
+    for line in lines_to_paste(url, credentials=credentials, uploads="routes" not in settings.plugins):
         talk(f"  {line}")
     if not settings.outside_url and not is_loopback(host):
-        talk("Other machines reach this server without TLS: passwords and tokens cross the network in the clear.")
+        talk("Other machines reach this server without TLS: passwords and tokens cross the network unencrypted.")
     if settings.access_log is None and sys.stderr.isatty():
         talk("Requests are not shown here; --access-log shows them.")
     talk("")
-    # The one line of data: where the server is, for programs that started it.
-    click.echo(f"{settings.outside_url or _url(host, port)}/")
+    _print_url(settings, host, port)
+
+
+def greet_clients(settings: ServerSettings, address: tuple[str, int]) -> None:
+    """Print the lines for a cache (`pkgindex-mirror proxy`), which has no log-in."""
+    from pkgindex_http.proxpi.settings import FIRST, read_settings
+
+    host, port = address
+    url = settings.outside_url or f"{_url(socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    upstreams = [each.shown for each in read_settings(settings.plugins[PROXPI]).upstreams]
+    talk(f"pkgindex caches {', '.join(upstreams)} at {url}/  (cache: {Path(settings.data).absolute()})")
+    if len(upstreams) > 1 and settings.admission == FIRST:
+        talk("The first upstream that has a project gives all its files; --merge union takes files from all.")
+    elif len(upstreams) > 1:
+        talk(
+            "The files of a project come from all upstreams, so everybody who may publish at one of them can offer a newer version of any"
+            " project; --merge first takes a project from the first upstream that has it."
+        )
+    talk("")
+    talk("Paste one of these:")
+    for line in installing_lines(f"{url}/index"):
+        talk(f"  {line}")
+    talk("")
+    _print_url(settings, host, port)
+
+
+def _print_url(settings: ServerSettings, host: str, port: int) -> None:
+    """Standard output has only the URL, for programs that start the server."""
+    click.echo(f"{settings.outside_url or f'{_url(host, port)}{settings.mount}'}/")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""`pkgindex-serve history`: how a file came to be where it is, in every index that has it."""
+"""`pkgindex-serve history`: the history of a file in every index that has it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import click
 import msgspec
 
 from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.commands.helping import command
+from pkgindex_core.commands.telling import print_json
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.filenames import candidate_projects
+from pkgindex_core.models import Event
 from pkgindex_core.names import IndexName, parse_index_name
 from pkgindex_core.protocols import Projects, ReleaseRecords
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options
-from pkgindex_http.commands.helping import command
+from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pkgindex_core.models import Event
-
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What one index knows of one file."""
+    """The history of one file in one index."""
 
     index: IndexName
     project: str
@@ -35,11 +35,11 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 @command()
 @settings_options
 @click.argument("filename")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Look there only.  [default: all indexes]")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="Only this index.  [default: all indexes]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def history(filename: str, index_name: str | None, as_json: bool, settings: Settings) -> None:
-    """Tell who uploaded, pushed and overwrote a file, from where to where and when: a package, documentation or a test result."""
+    """Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."""
     async with opened(settings) as engine:
         tree = await engine.store.tree()
         hosted = [name for name, each in sorted(tree.indexes.items()) if not each.mirrored]
@@ -49,9 +49,7 @@ async def history(filename: str, index_name: str | None, as_json: bool, settings
             hosted = [name for name in hosted if name == index_name]
         stories = [story for name in hosted if (story := await _story(engine.store, name, filename)) is not None]
     if not stories:
-        raise Missing(
-            "file", filename, hint="a mirror's files have no history here; say the whole name, as on the page"
-        )
+        raise Missing("file", filename, hint="write the whole filename; files of mirrors have no history")
     if as_json:
         print_json([_document(story) for story in stories])
     else:
@@ -76,12 +74,12 @@ async def _story(store: _Store, index: IndexName, filename: str) -> Story | None
 def _lines(story: Story) -> Sequence[str]:
     lines = [f"{story.filename} in {story.index}"]
     lines += [f"  {to_rfc3339(each.at)}  {_words(each)}" for each in story.history]
-    return lines if story.history else [*lines, "  nothing is on record"]
+    return lines if story.history else [*lines, "  no events are recorded"]
 
 
 def _words(event: Event) -> str:
     words = [event.what]
-    # An overwriting names nobody: the upload or push that did it stands beside it.
+    # An overwrite has no user: the upload or push that caused it is the next event.
     words += [] if event.what == "overwrite" and not event.who else [f"by {event.who or 'anonymous'}"]
     words += [f"from {event.source}"] if event.source else []
     words += [f"to {event.target}"] if event.target else []

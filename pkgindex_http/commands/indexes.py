@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from pkgindex_core.commands.helping import group
+from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.option_values import parse_options
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk
-from pkgindex_http.commands.helping import group
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
 
 @group()
@@ -26,7 +27,7 @@ def index() -> None:
 @click.argument("options", metavar="[KEY=VALUE]...", nargs=-1)
 @asynchronous
 async def create_index(name: str, options: tuple[str, ...], settings: Settings) -> None:
-    """Make an index, for example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
+    """Make an index. Example: team/dev bases=root/pypi volatile=False acl_upload=anna,ben"""
     async with opened(settings, mirrors=_names_upstream(options)) as engine:
         made = await engine.indexes.create(name, parse_options(options), principal=ADMINISTRATOR)
         talk(f"index {name} created")
@@ -40,7 +41,7 @@ async def create_index(name: str, options: tuple[str, ...], settings: Settings) 
 @click.argument("options", metavar="KEY=VALUE...", nargs=-1, required=True)
 @asynchronous
 async def modify_index(name: str, options: tuple[str, ...], settings: Settings) -> None:
-    """Change options of an index: KEY=VALUE; of lists also KEY+=VALUE and KEY-=VALUE; KEY-= drops one."""
+    """Change options of an index: KEY=VALUE sets one, KEY-= removes it; KEY+=VALUE and KEY-=VALUE change a list."""
     async with opened(settings, mirrors=_names_upstream(options)) as engine:
         changed = await engine.indexes.modify(parse_index_name(name), options, principal=ADMINISTRATOR)
         talk(f"index {name} changed")
@@ -53,7 +54,7 @@ async def modify_index(name: str, options: tuple[str, ...], settings: Settings) 
 @click.argument("name", metavar="USER/INDEX")
 @asynchronous
 async def delete_index(name: str, settings: Settings) -> None:
-    """Remove an index with all that is in it; it must be volatile."""
+    """Remove a volatile index with all its content."""
     async with opened(settings) as engine:
         await engine.indexes.delete(parse_index_name(name), principal=ADMINISTRATOR)
     talk(f"index {name} deleted")
@@ -64,7 +65,7 @@ async def delete_index(name: str, settings: Settings) -> None:
 @click.argument("name", metavar="USER/INDEX")
 @asynchronous
 async def show_index(name: str, settings: Settings) -> None:
-    """Print an index's options."""
+    """Print the options of an index."""
     async with opened(settings) as engine:
         print_json(_document(engine, await engine.indexes.config(parse_index_name(name))))
 
@@ -87,7 +88,7 @@ async def list_indexes(as_json: bool, settings: Settings) -> None:
 
 
 def _document(engine: Any, config: IndexConfig) -> dict[str, Any]:
-    """An index as devpi would show it, with its name."""
+    """The name of an index, and its options as devpi shows them."""
     return {"name": config.name, **engine.index_options.document(config)}
 
 
@@ -96,7 +97,7 @@ def _names_upstream(options: tuple[str, ...]) -> bool:
 
 
 async def _warn(engine: Any, index: IndexConfig) -> None:
-    """Say what is wrong with the upstream, if the engine can ask it."""
+    """Print a problem of the upstream, if there is one and the engine can ask it."""
     problem = await engine.examining.index(index)
     if problem:
         talk(f"warning: {index.name}: {problem}")

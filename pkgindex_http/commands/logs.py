@@ -1,37 +1,44 @@
-"""Where the server's log goes: to standard error, as JSON for programs or as short lines for a person."""
+"""Sets up the log of the server: on standard error, as JSON for programs or as short lines for people."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
-from pkgindex_core.config import Settings
+from pkgindex_core.errors import Refused
+from pkgindex_http.settings import ServerSettings
 
 
-def configure_logging(settings: Settings) -> None:
-    """Set up the log of this process, and the access log apart from it.
+def configure_logging(settings: ServerSettings, *, file: Path | None = None, quiet: bool = False) -> None:
+    """Set up the log and the access log of this process. Both go to the `file` too; with `quiet` they go only there.
 
-    At a terminal requests are not written unless that was asked for: the lines to paste would be gone after a screenful of them.
+    At a terminal requests are logged only with `--access-log`, so that the lines to paste stay on the screen.
     """
     from pkgindex_http.access_log import AccessTextFormatter, JsonFormatter
 
     terminal = sys.stderr.isatty()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and terminal)
-    handler = logging.StreamHandler()
-    if as_text:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
-    else:
-        handler.setFormatter(JsonFormatter())
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = _handlers(text if as_text else JsonFormatter(), file, quiet=quiet)
     root.setLevel(settings.log_level.upper())
-    if root.level >= logging.INFO:  # the Azure client writes a line for each request and each answer
+    if root.level >= logging.INFO:  # the Azure client logs each request and each answer
         logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-    access_handler = logging.StreamHandler()
-    if as_text:
-        access_handler.setFormatter(AccessTextFormatter())
     access = logging.getLogger("pkgindex.access")
     access.propagate = False
-    access.handlers[:] = [access_handler]
-    is_shown = settings.access_log if settings.access_log is not None else not terminal
+    access.handlers[:] = _handlers(AccessTextFormatter() if as_text else None, file, quiet=quiet)
+    is_shown = settings.access_log if settings.access_log is not None else file is not None or not terminal
     access.setLevel(logging.INFO if is_shown else logging.CRITICAL)
+
+
+def _handlers(formatter: logging.Formatter | None, file: Path | None, *, quiet: bool) -> list[logging.Handler]:
+    handlers: list[logging.Handler] = [] if quiet else [logging.StreamHandler()]
+    if file is not None:
+        try:
+            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        except OSError as error:
+            raise Refused(f"the log file {file} cannot be written: {error.strerror}") from error
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    return handlers or [logging.NullHandler()]

@@ -1,7 +1,7 @@
-"""`pkgindex-serve export` and `import`: a whole store written down, and made again.
+"""`pkgindex-serve export` and `import`: write a whole store to a directory, and restore it.
 
-Exit status: 0 when everything came along, 3 when it is done and something was left out or lost (the report says what), 1 when it
-stopped; the same command then goes on where it stopped.
+Exit status: 0 complete; 3 done, but something was left out or lost, which the report names; 1 stopped with an error. The same
+command continues after a stop.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from pkgindex_core.commands.helping import Group, command, group
+from pkgindex_core.commands.progress import progress_bar
+from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.composition.data_directory import PASSWORD_FILE
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Refused
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
-from pkgindex_http.commands.common import asynchronous, opened, print_json, settings_options, talk
-from pkgindex_http.commands.helping import Group, command, group
-from pkgindex_http.commands.progress import progress_bar
+from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-    from pkgindex_core.formats.store_dump import Gone
-    from pkgindex_core.services.moving.importing.report import Report
+    from pkgindex_core.formats.store_dump import MissingBlob
+    from pkgindex_core.services.moving.importing.report import ImportReport
 
 NOT_ALL: Final = 3
-"""Exit status: done, but not everything came along."""
+"""Exit status: done, but something was left out or lost."""
 
 
 class _DumpByDefault(Group):
-    """A group whose first word may be a directory: `import DIR` is `import dump DIR`."""
+    """A group whose default command is `dump`: `import DIR` is `import dump DIR`."""
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -50,13 +51,13 @@ class _DumpByDefault(Group):
 @command()
 @settings_options
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--without-cached", is_flag=True, help="Leave out what mirrors have fetched; it can be fetched again.")
+@click.option("--without-cached", is_flag=True, help="Leave out files of mirrors, which can be fetched again.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def export(directory: Path, without_cached: bool, as_json: bool, settings: Settings) -> None:
-    """Write the whole store into a directory, or add to it what is new since.
+    """Write the whole store into a directory, or add the changes since the last export.
 
-    A server may go on working meanwhile. The directory holds password and token hashes: it is made for its owner only.
+    A server may run meanwhile. The directory has hashes of passwords and tokens, so only its owner may read it.
     """
     dump = DumpDirectory(directory)
     async with opened(settings) as engine:
@@ -67,16 +68,16 @@ async def export(directory: Path, without_cached: bool, as_json: bool, settings:
                 with progress_bar("Exporting") as progress:
                     done = await engine.exporting.export(dump, target, cached=not without_cached, progress=progress)
     talk(
-        f"{directory} holds commits 1 to {done.head}: {done.commits} commits and {done.blobs} files"
+        f"{directory} has commits 1 to {done.head}: {done.commits} commits and {done.blobs} files"
         f" ({done.bytes} bytes) were added"
     )
-    _tell_lost(done.lost, "are lost in the store: the index lists them, their bytes are not there or damaged")
+    _tell_lost(done.lost, "are lost in the store: the index lists them, but their bytes are missing or damaged")
     end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
 @group("import", cls=_DumpByDefault)
 def import_() -> None:
-    """Bring in a whole store: `import DIR` what `export` wrote, `import devpi DIR` what devpi-export wrote."""
+    """Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."""
 
 
 @import_.command("dump")
@@ -85,16 +86,16 @@ def import_() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def import_dump(directory: Path, as_json: bool, settings: Settings) -> None:
-    """Restore what `export` wrote into an empty store, or go on with it.
+    """Restore a directory of `export` into an empty store, or continue a restore.
 
-    Serials, times and people stay as they were, and so does the store's identity. Every file is compared with its digest.
+    Serials, times, authors and the identity of the store stay the same. Every file is compared with its digest.
     """
     dump = DumpDirectory(directory)
     manifest = dump.manifest()
     if manifest is None:
         raise Refused(
-            f"{directory} holds no dump",
-            hint="name the directory that `pkgindex-serve export` wrote; a dump of devpi: pkgindex-serve import devpi DIR",
+            f"{directory} has no dump",
+            hint="give a directory of `pkgindex-serve export`; for one of devpi-export use: pkgindex-serve import devpi DIR",
         )
     async with (
         opened(settings, create=True, restoring=manifest.store) as engine,
@@ -105,7 +106,7 @@ async def import_dump(directory: Path, as_json: bool, settings: Settings) -> Non
     talk(
         f"the store is at commit {done.head}: {done.commits} commits and {done.blobs} files ({done.bytes} bytes) were added"
     )
-    _tell_lost(done.lost, "were lost already when the dump was made")
+    _tell_lost(done.lost, "were already lost when the dump was made")
     end(msgspec.to_builtins(done), as_json=as_json, whole=not done.lost)
 
 
@@ -115,10 +116,10 @@ async def import_dump(directory: Path, as_json: bool, settings: Settings) -> Non
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
 async def import_devpi(directory: Path, as_json: bool, settings: Settings) -> None:
-    """Bring in what `devpi-export DIR` wrote: users with their passwords, indexes, files, documentation, test results.
+    """Import a directory of `devpi-export`: users with their passwords, indexes, files, documentation, test results.
 
-    What is here already is left alone, so the same command goes on after it was stopped. Names that collide with other things
-    in the store end it before anything is changed.
+    Existing content stays unchanged, so the same command continues after a stop. If names collide with other content of the
+    store, the import ends before any change.
     """
     async with opened(settings, create=True) as engine:
         with progress_bar("Importing") as progress:
@@ -127,16 +128,16 @@ async def import_devpi(directory: Path, as_json: bool, settings: Settings) -> No
     talk(
         f"added: users {report.users}, indexes {report.indexes}, versions {report.versions}, files {report.files},"
         f" documentation {report.documentation}, test results {report.test_results} ({report.bytes} bytes);"
-        f" here already: {report.present}"
+        f" already here: {report.present}"
     )
     if password is not None:
-        talk(f"root has the password of the dump; {password} held the generated one and was removed")
+        talk(f"root has the password of the dump; {password} had the generated one and was removed")
     _tell_remarks(report)
     end({**msgspec.to_builtins(report), "complete": report.complete}, as_json=as_json, whole=report.complete)
 
 
 def end(report: Any, *, as_json: bool, whole: bool) -> None:
-    """Print the report for a program that wants it, and leave with the status that says whether everything is there."""
+    """Print the report if `as_json`, and exit with `NOT_ALL` unless the result is whole."""
     if as_json:
         print_json(report)
     if not whole:
@@ -144,7 +145,7 @@ def end(report: Any, *, as_json: bool, whole: bool) -> None:
 
 
 async def _outdated_password_file(engine: Engine) -> Path | None:
-    """Remove the generated password of root when it is not root's any more; return where it lay."""
+    """Remove the file with root's generated password if root has another one now; return its path."""
     place = Path(engine.settings.data) / PASSWORD_FILE
     root = await engine.store.user(ROOT)
     if not place.exists() or root is None:
@@ -155,8 +156,8 @@ async def _outdated_password_file(engine: Engine) -> Path | None:
     return place
 
 
-def _tell_remarks(report: Report) -> None:
-    for left_out, title in ((False, "not in every respect as it was"), (True, "left out")):
+def _tell_remarks(report: ImportReport) -> None:
+    for left_out, title in ((False, "imported with a difference"), (True, "left out")):
         remarks = [remark for remark in report.remarks if remark.left_out is left_out]
         if remarks:
             talk(f"{title} ({len(remarks)}):")
@@ -164,7 +165,7 @@ def _tell_remarks(report: Report) -> None:
             talk(f"  {remark.kind} {remark.name}: {remark.reason}")
 
 
-def _tell_lost(lost: list[Gone], what: str) -> None:
+def _tell_lost(lost: list[MissingBlob], what: str) -> None:
     if lost:
         talk(f"{len(lost)} files {what}:")
         for one in lost:

@@ -1,4 +1,4 @@
-"""What `run` says of options that only a new store heeds, when the store is not new."""
+"""Warnings of `run` about options that only apply to a new store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIRROR = "root/pypi"
 
 
 async def unused_options(engine: Engine) -> list[str]:
-    """A line for each option that says something else than the store does; it tells the command that changes the store."""
+    """A line for each such option that differs from the store, with the command that changes the store."""
     settings = engine.settings
     where = f"--data {shlex.quote(str(Path(settings.data).absolute()))}"
     lines = []

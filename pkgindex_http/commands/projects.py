@@ -1,32 +1,34 @@
-"""`pkgindex-serve project`: what happens to a whole project of an index."""
+"""`pkgindex-serve project`: commands for a whole project of an index."""
 
 from __future__ import annotations
 
 import click
 
+from pkgindex_core.commands.helping import group
+from pkgindex_core.commands.telling import talk
 from pkgindex_core.config import Settings
 from pkgindex_core.names import parse_index_name, parse_project_name
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options, talk
-from pkgindex_http.commands.helping import group
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
 
 @group()
 def project() -> None:
-    """Delete projects, and give their names up."""
+    """Delete projects, and free their names."""
 
 
 @project.command("delete")
 @settings_options
 @click.argument("name", metavar="PROJECT")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("-f", "--force", is_flag=True, help="Also from an index that is not volatile.")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@click.option("-f", "--force", is_flag=True, help="Needed for an index that is not volatile.")
 @asynchronous
 async def delete_project(name: str, index_name: str | None, force: bool, settings: Settings) -> None:
-    """Delete a project with all its versions, and give its name up.
+    """Delete a project with all its versions, and free its name.
 
-    A project keeps its name when its last version is deleted. Without the project, the index shows what its bases have under that name.
+    The name of a project stays taken when its last version is deleted. When the project itself is deleted, the index shows the
+    project of that name in its bases.
     """
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         await engine.releases.delete_project(index, parse_project_name(name), principal=ADMINISTRATOR, force=force)
-    talk(f"{name} deleted from {index}; its name is free for what bases of the index have")
+    talk(f"{name} deleted from {index}; the index now shows a project of that name if a base has one")

@@ -1,52 +1,60 @@
-"""`pkgindex-serve upload`, `yank`, `delete` and `explain`: what happens to releases."""
+"""`pkgindex-serve upload`, `yank`, `delete`, `mark` and `explain`: commands for files and projects."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from pkgindex_core.commands.helping import command
+from pkgindex_core.commands.progress import progress_bar
+from pkgindex_core.commands.telling import print_json, talk, tell
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import PROJECT_STATUSES
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, print_json, settings_options, talk, tell
-from pkgindex_http.commands.helping import command
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
     from pkgindex_core.rules.explanation import Explanation
-    from pkgindex_core.services.writing.uploads import UploadOutcome
+    from pkgindex_core.services.writing.outcomes import UploadOutcome
 
 _CHUNK = 1024 * 1024
 _DOCUMENTATION = ".doc.zip"
 _ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
-"""Of what is published out of a directory."""
+"""The endings of files that are published from a directory."""
 
 
 @command()
 @settings_options
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Where to.  [default: the default index]")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
 @asynchronous
 async def upload(files: tuple[Path, ...], index_name: str | None, settings: Settings) -> None:
     """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner.
 
-    Of a directory every distribution in it is published. A file that is refused does not keep the others back; the exit status
-    is 1 then.
+    A directory stands for all distributions in it. If a file is refused the others are still published, and the exit status is 1.
     """
     index = parse_index_name(index_name or settings.default_index)
     paths = _distributions(files)
     refused = 0
     async with opened(settings) as engine:
-        with _progress(paths) as advance:
+        sent, total = 0, sum(path.stat().st_size for path in paths)
+        with progress_bar("Uploading", in_bytes=True) as progress:
+
+            def advance(count: int) -> None:
+                nonlocal sent
+                sent += count
+                progress("", sent, total)
+
             for path in paths:
                 try:
                     published = await _upload_one(engine, index, path, advance)
@@ -65,7 +73,7 @@ async def upload(files: tuple[Path, ...], index_name: str | None, settings: Sett
 
 
 def _distributions(places: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The files that were named, and of directories those that are distributions by their name. All problems at once."""
+    """The given files, and the distributions in given directories. Raises `Refused` with all problems."""
     problems: list[str] = []
     paths: list[Path] = []
     for place in places:
@@ -73,13 +81,13 @@ def _distributions(places: tuple[Path, ...]) -> tuple[Path, ...]:
             found = sorted(path for path in place.iterdir() if path.name.endswith(_ENDINGS) and path.is_file())
             paths += found
             if not found:
-                problems.append(f"{place} holds no distribution (a file that ends in {', '.join(_ENDINGS)})")
+                problems.append(f"{place} has no distribution (a file that ends in {', '.join(_ENDINGS)})")
         elif place.is_file():
             paths.append(place)
         else:
             problems.append(f"there is no file {place}")
     if problems:
-        raise Refused(problems, hint="name wheels, source distributions, documentation, or a directory that holds them")
+        raise Refused(problems, hint="give wheels, source distributions, documentation, or a directory with them")
     return tuple(paths)
 
 
@@ -97,8 +105,8 @@ async def _upload_one(engine: Engine, index: IndexName, path: Path, advance: Cal
 
 
 def _fields_of(path: Path) -> dict[str, str]:
-    """What a client's form would say. Blocks for a file with an unusual name."""
-    from pkgindex_core.formats.archives import inspect_archive
+    """The fields that a client's form would have. Blocks for a file with an unusual name."""
+    from pkgindex_core.formats.archives.inspecting import inspect_archive
     from pkgindex_core.formats.core_metadata import read_metadata
     from pkgindex_core.formats.filenames import parse_upload_filename
     from pkgindex_core.formats.upload_form import FILETYPES
@@ -110,7 +118,7 @@ def _fields_of(path: Path) -> dict[str, str]:
         return {":action": "doc_upload", "name": project, "version": version}
     name = parse_upload_filename(path.name, LENIENT)
     if name.warnings:
-        # A name of old times can be cut into project and version in several ways; the archive knows which one is right.
+        # An old name can be split into project and version in several ways. The metadata in the archive tells which is right.
         with suppress(Refused):
             said = read_metadata(inspect_archive(path, name, rules=LENIENT).metadata or b"")
             name = parse_upload_filename(path.name, LENIENT, project=said.name, version=said.version)
@@ -127,12 +135,12 @@ def _fields_of(path: Path) -> dict[str, str]:
 @command()
 @settings_options
 @click.argument("filename")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("--reason", default="", help="Why, for those who still have it pinned.")
-@click.option("--undo", is_flag=True, help="Lift the mark.")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@click.option("--reason", default="", help="The reason, which installers print for files that are pinned.")
+@click.option("--undo", is_flag=True, help="Remove the mark.")
 @asynchronous
 async def yank(filename: str, index_name: str | None, reason: str, undo: bool, settings: Settings) -> None:
-    """Mark a file as yanked: installers take it only when it is pinned exactly (PEP 592)."""
+    """Mark a file as yanked: installers use it only when it is pinned exactly (PEP 592)."""
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
@@ -144,11 +152,11 @@ async def yank(filename: str, index_name: str | None, reason: str, undo: bool, s
 @command()
 @settings_options
 @click.argument("filename")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("-f", "--force", is_flag=True, help="Also from an index that is not volatile.")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@click.option("-f", "--force", is_flag=True, help="Needed for an index that is not volatile.")
 @asynchronous
 async def delete(filename: str, index_name: str | None, force: bool, settings: Settings) -> None:
-    """Delete a file. Its name stays taken: no other bytes will ever have it."""
+    """Delete a file. Its name stays taken for ever, except in a volatile index."""
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         project = await _project_of(engine, index, filename)
@@ -160,11 +168,11 @@ async def delete(filename: str, index_name: str | None, force: bool, settings: S
 @settings_options
 @click.argument("project")
 @click.argument("status", type=click.Choice(PROJECT_STATUSES))
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
-@click.option("--reason", default="", help="Why; shown on the project's page.")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@click.option("--reason", default="", help="The reason, which the project's page shows.")
 @asynchronous
 async def mark(project: str, status: str, index_name: str | None, reason: str, settings: Settings) -> None:
-    """Mark a project: archived and quarantined take no uploads, and quarantined offers no files (PEP 792)."""
+    """Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."""
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings) as engine:
         await engine.project_statuses.mark(index, parse_project_name(project), status, reason, principal=ADMINISTRATOR)
@@ -174,11 +182,11 @@ async def mark(project: str, status: str, index_name: str | None, reason: str, s
 @command()
 @settings_options
 @click.argument("project")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="Which index.  [default: the default index]")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def explain(project: str, index_name: str | None, as_json: bool, settings: Settings) -> None:
-    """Tell which layers give a project's files, which were left out, and why."""
+    """Show which layers give a project's files, which are left out, and why."""
     index = parse_index_name(index_name or settings.default_index)
     async with opened(settings, mirrors=True) as engine:
         story = await engine.explaining.explain(index, parse_project_name(project), principal=ADMINISTRATOR)
@@ -189,7 +197,7 @@ async def explain(project: str, index_name: str | None, as_json: bool, settings:
 
 
 def explanation_text(story: Explanation) -> str:
-    """An explanation for a person."""
+    """An explanation as text for people."""
     lines = [f"{story.project} in {story.index}"]
     for layer in story.layers:
         if layer.state == "empty" and layer.joins:
@@ -209,22 +217,9 @@ def explanation_text(story: Explanation) -> str:
 async def _project_of(engine: Engine, index: IndexName, filename: str) -> ProjectName:
     found = await engine.store.find_file(index, filename, candidate_projects(filename))
     if found is None:
-        raise Missing("file", filename, hint=f"see the project's page in {index}")
+        raise Missing("file", filename, hint=f"check the filename on the project's page in {index}")
     return found[0]
 
 
 def _owner_of(index: IndexName) -> Principal:
     return Principal(name=owner(index))
-
-
-@contextmanager
-def _progress(files: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's stderr, nothing elsewhere; yields what to call with the bytes that were read."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("Uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("upload", total=sum(path.stat().st_size for path in files))
-        yield lambda count: progress.advance(task, count)

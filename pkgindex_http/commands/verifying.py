@@ -1,7 +1,7 @@
-"""`pkgindex-serve verify`: whether the store is whole, and what can be done about what is not.
+"""`pkgindex-serve verify`: finds damaged and lost files of the store, and repairs them.
 
-Exit status: 0 when everything is whole or was repaired; 3 when something is damaged or lost; 1 when it stopped. The same command then
-goes on where it stopped.
+Exit status: 0 when the store is whole or was repaired; 3 when something is damaged or lost; 1 when it stopped with an error. The
+same command continues after a stop.
 """
 
 from __future__ import annotations
@@ -12,49 +12,50 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pkgindex_core.commands.helping import command
+from pkgindex_core.commands.progress import progress_bar
+from pkgindex_core.commands.telling import talk
 from pkgindex_core.config import Settings
 from pkgindex_core.services.administering.verified_record import open_record
-from pkgindex_http.commands.common import asynchronous, opened, settings_options, talk
-from pkgindex_http.commands.helping import command
+from pkgindex_http.commands.common import asynchronous, opened, settings_options
 from pkgindex_http.commands.moving import end
-from pkgindex_http.commands.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pkgindex_core.services.administering.verifying import Trouble, Verified
+    from pkgindex_core.services.administering.verifying import BlobTrouble, Verified
 
 _MIB = 1 << 20
 
 
 @command()
 @settings_options
-@click.option("--repair", is_flag=True, help="Fetch or make again what can be; set aside what is damaged.")
+@click.option("--repair", is_flag=True, help="Move damaged files aside, and fetch or rebuild those that can be.")
 @click.option(
     "--rate",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
     metavar="MIB",
-    help="MiB to read a second; 0 is no limit.",
+    help="MiB to read a second; 0 for no limit.",
 )
-@click.option("--anew", is_flag=True, help="Do not go on where an earlier verification was stopped.")
+@click.option("--anew", is_flag=True, help="Begin again instead of continuing an earlier verification.")
 @click.option(
     "--renew-checksums",
     is_flag=True,
-    help="First write the page checksums of the database anew, with the server stopped: after another program has written to it, or"
-    " where it has none.",
+    help="First write new page checksums of the database. Stop the server before. Needed after another program has written to the"
+    " database, or if it has no checksums.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
 async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, settings: Settings) -> None:
-    """Read everything in the store, and compare it with its digests and with the database.
+    """Read all files of the store and compare them with their digests; check the database.
 
-    A server may go on working. What is damaged is never deleted: `--repair` moves it to `damaged` in the blob store, fetches mirrored files
-    again, makes metadata from its wheel, and tells which uploads are to be sent again.
+    A server may run meanwhile. Damaged files are never deleted: `--repair` moves them to `damaged` in the blob store, fetches
+    mirrored files again, takes metadata from its wheel, and lists the uploads that must be sent again.
     """
     async with opened(settings, mirrors=repair, renew_checksums=renew_checksums) as engine:
         with open_record(Path(settings.data), anew=anew) as record, progress_bar("Verifying") as progress:
             if len(record):
-                talk(f"going on: {len(record)} files were found whole by an earlier verification")
+                talk(f"continuing: an earlier verification found {len(record)} files whole")
             found = await engine.verifying.verify(record, rate=rate * _MIB, pause=asyncio.sleep, progress=progress)
             if repair:
                 await engine.repairing.repair(found, progress=progress)
@@ -74,14 +75,14 @@ def _tell(found: Verified) -> None:
     left = sum(trouble.outcome != "repaired" for trouble in found.troubles)
     talk(
         f"{found.blobs} files ({found.bytes} bytes) were read, {len(found.troubles)} are damaged or lost, {left} of them still;"
-        f" {found.unused} files ({found.unused_bytes} bytes) are named by no index"
+        f" {found.unused} files ({found.unused_bytes} bytes) belong to no index"
     )
     if any(not trouble.outcome for trouble in found.troubles):
-        talk("hint: pkgindex-serve verify --repair makes good what can be fetched or made again")
+        talk("hint: pkgindex-serve verify --repair fetches or rebuilds the files that can be")
 
 
-def _owners(trouble: Trouble) -> str:
-    return "; ".join(owner.told() for owner in trouble.owners) or "named by no index"
+def _owners(trouble: BlobTrouble) -> str:
+    return "; ".join(owner.told() for owner in trouble.owners) or "belongs to no index"
 
 
 def _document(found: Verified) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""`pkgindex-mirror prefetch`: brings what requirements and lock files want into the cache, before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pkgindex_core.commands.helping import command
+from pkgindex_core.commands.stores import asynchronous, opened, taking_settings
+from pkgindex_core.commands.telling import print_json, talk
+from pkgindex_core.config import Settings
+from pkgindex_core.errors import Refused
+from pkgindex_mirror.commands.common import library_settings
+
+
+@command()
+@taking_settings(library_settings)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option(
+    "--index", metavar="USER/INDEX", default="", help="The index to fetch through.  [default: the default index]"
+)
+@click.option(
+    "--python-version",
+    "pythons",
+    metavar="X.Y",
+    multiple=True,
+    help="Fetch for this Python; repeatable.  [default: this one]",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    metavar="TAG",
+    multiple=True,
+    help="Fetch wheels for this platform, such as manylinux_2_28_x86_64; repeatable, the best first.  [default: this one]",
+)
+@click.option("--all-files", is_flag=True, help="Fetch all files of each version: every platform, and the sources.")
+@click.option("--no-deps", is_flag=True, help="Fetch what the files name, without the dependencies of that.")
+@click.option(
+    "--pin/--unpin",
+    default=None,
+    help="Keep the files in a cache that has a bound, or let them be removed again.  [default: as they are]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@asynchronous
+async def prefetch(
+    settings: Settings,
+    *,
+    files: tuple[Path, ...],
+    index: str,
+    pythons: tuple[str, ...],
+    platforms: tuple[str, ...],
+    all_files: bool,
+    no_deps: bool,
+    pin: bool | None,
+    as_json: bool,
+) -> None:
+    """Fetch what FILE wants: requirements.txt, pylock.toml, uv.lock, poetry.lock or Pipfile.lock.
+
+    Pages, metadata and files are stored, for a plane or for `--offline`. Run it again to go on after an interruption.
+    """
+    import msgspec
+    from packaging.version import InvalidVersion
+
+    from pkgindex_core.commands.progress import progress_bar
+    from pkgindex_core.names import parse_index_name
+    from pkgindex_mirror.prefetching.choosing import targets
+    from pkgindex_mirror.prefetching.lock_files import read_wanted
+    from pkgindex_mirror.prefetching.prefetching import Prefetching
+
+    read = [read_wanted(path) for path in files]
+    try:
+        chosen = targets(pythons, platforms)
+    except InvalidVersion as error:
+        raise Refused(f"--python-version: {error}", hint="write it as 3.12") from error
+    for line in (line for each in read for line in each.left_out):
+        talk(f"{line} (left out)")
+    async with opened(settings, mirrors=True, create=True) as engine:
+        with progress_bar("Fetching") as progress:
+            done = await Prefetching(
+                engine,
+                parse_index_name(index or settings.default_index),
+                chosen,
+                everything=all_files,
+                dependencies=not no_deps,
+                pin=pin,
+                progress=progress,
+            ).run(wanted for each in read for wanted in each.wanted)
+    for failure in done.failures:
+        talk(f"error: {failure}")
+    stored = done.files - done.fetched
+    talk(
+        f"{done.projects} projects, {done.files} files, {done.bytes / 1_000_000:.1f} MB: {done.fetched} fetched, {stored} stored before"
+    )
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    if done.failures:
+        sys.exit(1)
