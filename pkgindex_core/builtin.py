@@ -1,7 +1,7 @@
-"""The plugin that comes with the library: its own engines, renderers and policies, offered through the hooks.
+"""The built-in plugin: offers the library's own engines, renderers and policies through the hooks.
 
-Nothing here has a privilege that somebody else's plugin lacks. A provider names what it makes by module and
-attribute, so that loading the plugins imports no engine: a driver is imported when a store of its kind is opened.
+It has no privileges over other plugins. Providers name their targets by module and attribute, so loading the plugin imports no
+engine: a driver is imported when a store of its kind is opened.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from pkgindex_core.protocols import (
     IndexType,
     PageFilter,
     Renderer,
+    Source,
 )
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
 ANY_SCHEME = "fsspec"
-"""The blob-store provider that takes the URLs whose scheme nobody else offers."""
+"""The blob-store provider for URL schemes that no other provider offers."""
 
 
 @hookimpl
@@ -39,7 +40,7 @@ def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
     )
     yield Provider(
         name="memory",
-        summary="nothing outlives the process",
+        summary="in memory, lost when the process ends",
         make=_lazy(f"{engines}.memory.index:open_memory"),
     )
 
@@ -54,13 +55,27 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
     )
     yield Provider(
         name="memory",
-        summary="nothing outlives the process",
+        summary="in memory, lost when the process ends",
         make=_lazy(f"{engines}.memory.blobs:open_memory"),
     )
     yield Provider(
         name=ANY_SCHEME,
-        summary="whatever fsspec can reach: takes the schemes that nobody else offers",
+        summary="all media of fsspec, for the schemes that no other plugin offers",
         make=_lazy(f"{engines}.fsspec.blobs:open_fsspec"),
+    )
+
+
+@hookimpl
+def pkgindex_sources() -> Iterable[Provider[Source]]:
+    yield Provider(
+        name="directory",
+        summary="wheels and sdists in directories and buckets",
+        make=_lazy("pkgindex_core.engines.directory.making:make_source"),
+    )
+    yield Provider(
+        name="routes",
+        summary="wheels and sdists in the folders that routes name",
+        make=_lazy("pkgindex_core.engines.routes.making:make_source"),
     )
 
 
@@ -68,7 +83,7 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
     yield Provider(
         name=OWN_USERS,
-        summary="the index's own users and their passwords",
+        summary="users and passwords of the store",
         make=_lazy("pkgindex_core.services.administering.user_passwords:UserPasswords"),
     )
     yield Provider(
@@ -76,19 +91,29 @@ def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
         summary="users and groups of an LDAP directory, when [plugins.ldap] is configured",
         make=_lazy("pkgindex_core.engines.ldap:make_ldap"),
     )
+    yield Provider(
+        name="htpasswd",
+        summary="users of an htpasswd file, when [plugins.htpasswd] is configured",
+        make=_lazy("pkgindex_core.engines.htpasswd:make_htpasswd"),
+    )
 
 
 @hookimpl
 def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
     yield Provider(
         name="mirror_whitelist",
-        summary="a name that a hosted index has is never taken from a mirror unless whitelisted (devpi's rule)",
+        summary="a project of a hosted index gets no files from mirrors, unless it is whitelisted (devpi's rule)",
         make=_without_context("pkgindex_core.rules.admission:MirrorWhitelist"),
     )
     yield Provider(
         name="first_mirror",
-        summary="the same; of several mirrors only the first that has a project gives it",
+        summary="the same, and of several mirrors only the first that has a project gives files",
         make=_without_context("pkgindex_core.rules.admission:FirstMirror"),
+    )
+    yield Provider(
+        name="available_mirrors",
+        summary="as mirror_whitelist, but while a mirror cannot be asked, pages have the files of the others and say so",
+        make=_without_context("pkgindex_core.rules.admission:AvailableMirrors"),
     )
 
 
@@ -96,7 +121,7 @@ def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
 def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
     yield Provider(
         name="constrained",
-        summary="hides what the constraints of an index do not allow",
+        summary="hides files that the constraints of an index do not allow",
         make=_without_context("pkgindex_core.rules.constraining:ConstraintFilter"),
     )
 
@@ -123,8 +148,18 @@ def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_TYPES", name))
     yield Provider(
         name="constrained",
-        summary="lets through what its constraints allow of what its bases offer",
+        summary="shows the files of its bases that its constraints allow",
         make=_constant("pkgindex_core.rules.constraining:CONSTRAINED_TYPE"),
+    )
+    yield Provider(
+        name="directory",
+        summary="shows the wheels and sdists in directories or buckets",
+        make=_constant("pkgindex_core.engines.directory.roots:DIRECTORY_TYPE"),
+    )
+    yield Provider(
+        name="routes",
+        summary="takes each project from the folder or the base that its route names",
+        make=_constant("pkgindex_core.rules.routing:ROUTES_TYPE"),
     )
 
 
@@ -134,13 +169,23 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_OPTIONS", name))
     yield Provider(
         name="constraints",
-        summary="requirement lines, one a project; * blocks all other projects",
+        summary="requirement lines, one for each project; * blocks all other projects",
         make=_constant("pkgindex_core.rules.constraining:CONSTRAINTS_OPTION"),
+    )
+    yield Provider(
+        name="roots",
+        summary="directories and fsspec URLs of a directory index, only for indexes of root; the first takes uploads",
+        make=_constant("pkgindex_core.engines.directory.roots:ROOTS_OPTION"),
+    )
+    yield Provider(
+        name="routes",
+        summary="a JSON list of the routes of an index, only for indexes of root; see `pkgindex-serve run --routes`",
+        make=_constant("pkgindex_core.rules.routing:ROUTES_OPTION"),
     )
 
 
 def _declared(attribute: str, name: str) -> Callable[[Context], Any]:
-    """Hand out what a table of `rules.index_options` declares under a name."""
+    """Return an entry of a table of `rules.index_options`."""
     target = f"pkgindex_core.rules.index_options:{attribute}"
 
     def make(_context: Context) -> Any:
@@ -151,7 +196,7 @@ def _declared(attribute: str, name: str) -> Callable[[Context], Any]:
 
 
 def _constant(target: str) -> Callable[[Context], Any]:
-    """Hand out what `module:attribute` names."""
+    """Return the object that `module:attribute` names."""
 
     def make(_context: Context) -> Any:
         return pkgutil.resolve_name(target)
@@ -161,17 +206,17 @@ def _constant(target: str) -> Callable[[Context], Any]:
 
 
 def _lazy(target: str) -> Callable[..., Any]:
-    """Call what `module:attribute` names, with the arguments the hook gives."""
+    """Call the function that `module:attribute` names with the arguments of the hook."""
 
     def make(*arguments: object) -> Any:
         return pkgutil.resolve_name(target)(*arguments)
 
-    make.__qualname__ = target  # what a traceback and the test that resolves every target show
+    make.__qualname__ = target  # for tracebacks, and for the test that resolves every target
     return make
 
 
 def _without_context(target: str, *arguments: object) -> Callable[[Context], Any]:
-    """Call what `module:attribute` names with these arguments: a pure thing needs nothing of the context."""
+    """Call the function that `module:attribute` names with these arguments, without the context."""
 
     def make(_context: Context) -> Any:
         return pkgutil.resolve_name(target)(*arguments)

@@ -1,15 +1,16 @@
-"""What can happen to an index, as values. A write is a list of these, handed over once.
+"""The changes that can happen to an index, as values. A write is a list of changes, handed over once.
 
-The same values are the audit log, the replication stream, the backup and the script of a test. Each says what
-it needs to be true beforehand; a store checks that in the transaction that applies it and raises `Missing` or
-`Conflict`, and then nothing of the list has happened.
+The same values are the audit log, the replication stream, the backup and the script of a test. The docstring of a change
+says what must be true beforehand. A store checks that in the transaction that applies the change; if it is not true, the
+store raises `Missing` or `Conflict` and applies nothing of the list.
 
-Adding a change: a tagged Struct here, what it names and what it means in `rules.planning`, one rule in the contract suite.
-Never change the meaning of a stored tag. What earlier programs wrote of an index in another way is read by `stored_configs`.
+To add a change: write a tagged Struct here, its keys and its meaning in `rules.planning`, and one rule in the contract suite.
+Never change the meaning of a stored tag. `stored_configs` reads index configurations that earlier versions wrote.
 """
 
-from __future__ import annotations
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -41,25 +42,27 @@ class PutToken(Struct, frozen=True, tag=True):
 
 
 class DropToken(Struct, frozen=True, tag=True):
-    """Revoke a token. One that is not there is `Missing`."""
+    """Revoke a token. An unknown token is `Missing`."""
 
     id: str
 
 
 class PutIndex(Struct, frozen=True, tag=True):
-    """Create or replace an index's configuration. Its owner must exist; its type, and whether it is mirrored, can never change: `Conflict`."""
+    """Create or replace an index's configuration. Its owner must exist. Changing its type or `mirrored` is a `Conflict`."""
 
     config: IndexConfig
 
 
 class DropIndex(Struct, frozen=True, tag=True):
-    """Remove an index with its projects, everything in them, tombstones and mirrored pages. Past views keep what they showed."""
+    """Remove an index with its projects, everything in them, tombstones and mirrored pages. Past views of hosted projects keep what they
+    showed. The past of mirrored pages goes with the index.
+    """
 
     name: IndexName
 
 
 class PutProject(Struct, frozen=True, tag=True):
-    """Create a project in a hosted index, or replace what its page says besides files.
+    """Create a project in a hosted index, or replace the head of its page.
 
     `head.validators` and `head.fetched` belong to mirrors and are empty here.
     """
@@ -79,8 +82,8 @@ class DropProject(Struct, frozen=True, tag=True):
 class PutFile(Struct, frozen=True, tag=True):
     """Add a file to a hosted index, creating the project (display name = `display_name`) if need be.
 
-    Replaces a live file of the same name and project (other bytes lose the test results of those before), and lifts a tombstone: whether that is allowed is for the
-    caller to say with `require`. A filename belongs to one project per index: another project's is a `Conflict`.
+    Replaces a live file of the same name and project, and lifts a tombstone; a caller that forbids this says so with `require`.
+    New bytes drop the test results of the old ones. A filename that belongs to another project of the index is a `Conflict`.
     """
 
     index: IndexName
@@ -90,7 +93,7 @@ class PutFile(Struct, frozen=True, tag=True):
 
 
 class DropFile(Struct, frozen=True, tag=True):
-    """Remove a file with its test results; the project stays, its name stays taken (tombstone). Unknown files are `Missing`."""
+    """Remove a file with its test results. The project stays, and the filename stays taken (tombstone). Unknown files are `Missing`."""
 
     index: IndexName
     project: ProjectName
@@ -107,12 +110,12 @@ class YankFile(Struct, frozen=True, tag=True):
 
 
 class PutRelease(Struct, frozen=True, tag=True):
-    """Say what a version's metadata is, anew or for the first time. The project must be held: `Missing`.
+    """Store or replace the metadata of a version. The project must be held: `Missing`.
 
-    Replaces what was said of the same version in another spelling (1.0 is 1.0.0), since two would be two of one.
+    Replaces the metadata under another spelling of the same version (1.0 is 1.0.0).
 
-    A page does not show it, so the project keeps its stamp; nor does it make the version appear on the page
-    (`PageHead.versions` does that for a version without files).
+    A page does not show metadata, so the project keeps its stamp. The version does not appear on the page either
+    (`PageHead.versions` lists a version without files).
     """
 
     index: IndexName
@@ -121,7 +124,7 @@ class PutRelease(Struct, frozen=True, tag=True):
 
 
 class DropRelease(Struct, frozen=True, tag=True):
-    """Forget what a version's metadata is, in any spelling of the version. Its files are dropped one by one. An unknown version is `Missing`."""
+    """Remove the metadata of a version, under any spelling of it. Its files need changes of their own. An unknown version is `Missing`."""
 
     index: IndexName
     project: ProjectName
@@ -148,10 +151,10 @@ class DropAttachment(Struct, frozen=True, tag=True):
 
 
 class MirrorPage(Struct, frozen=True, tag=True):
-    """How a mirrored project's page differs from the one that is stored (all of it, when none is).
+    """The difference between a mirrored project's new page and the stored one (the whole page when none is stored).
 
-    Carries the difference, so that the log grows with what changed and not with page sizes; or, of a page of ordinary size, `kept`.
-    `put` replaces files of the same name; `drop` names may be absent and go before `put`. The head replaces the stored one.
+    Carries the difference, so that the log does not grow with page sizes; a page of ordinary size is carried whole, in `kept`.
+    `put` replaces files of the same name. `drop` is done before `put`; its names may be absent. The head replaces the stored one.
     A change of nothing but `head.validators` and `head.fetched` keeps the page's stamp: what is shown did not change.
     """
 
@@ -161,32 +164,32 @@ class MirrorPage(Struct, frozen=True, tag=True):
     put: tuple[File, ...] = ()
     drop: tuple[str, ...] = ()
     part: Literal["whole", "first", "middle", "last"] = "whole"
-    """A long difference comes in parts, of a commit each. Until the last one a project that was not held is not held, so that no
-    short page is seen, and one that was held keeps its head: any mixture of old and new files may be seen. A first part begins
-    anew: what is left of one whose last part never came goes."""
+    """A long difference comes in parts, one commit each. Until the last part, a new project is not held, so that readers never see a
+    short page; a project that was held keeps its head, and readers may see any mixture of old and new files. A first part discards
+    the parts of an earlier difference that was not completed."""
     kept: bytes = b""
-    """All files of the page in one piece (`formats.kept_pages`); it replaces what is stored of them. It comes alone: nothing in `put`
-    and `drop`, and not in parts. Empty: the change is a difference. One that is whole leaves a page of ordinary size in one piece."""
+    """All files of the page in one piece (`formats.kept_pages`), in place of the stored ones. It comes without `put` and `drop`, and not
+    in parts. Empty: the change is a difference. A whole change leaves a page of ordinary size in one piece."""
     stamp: Serial = Serial(0)
-    """The stamp under which the page was shown before it was committed, perhaps above the serial of its commit; 0: it was not shown. The page
-    keeps it. Without one a change that shows gets the serial of its commit, or the next stamp that the page never had (`rules.stamping`)."""
+    """The stamp under which the page was shown before its commit, perhaps above the serial of the commit; the page keeps it. 0: the page
+    was not shown; a visible change then gets the serial of its commit, or the next stamp that the page never had (`rules.stamping`)."""
     content: str = ""
     """The name of the page's content (`Standing.content`) under which it was shown before this commit; the page keeps it. Empty: it was not
-    shown. Two processes may show two pages under one stamp, and only one of them is committed."""
+    shown. Two processes may show two pages under one stamp; only one of the pages is committed."""
 
 
 class DropMirrorPage(Struct, frozen=True, tag=True):
-    """Forget a mirrored project. One that is not there is `Missing`."""
+    """Remove a mirrored project. An unknown one is `Missing`."""
 
     index: IndexName
     project: ProjectName
 
 
 class MirrorNames(Struct, frozen=True, tag=True):
-    """How an upstream's project list differs from the one that is stored for a mirror.
+    """The difference between an upstream's project list and the one that is stored for a mirror.
 
     `put` holds (normalised name, display name). The list is kept beside the pages: a listed name has no page yet.
-    `validators` replaces what was stored (see `ListedNames.listing`); alone it keeps the list's stamp.
+    `validators` replaces the stored ones (see `ListedNames.listing`). A change of validators alone keeps the list's stamp.
     """
 
     index: IndexName
@@ -233,14 +236,14 @@ class AttachmentAbsent(Struct, frozen=True, tag=True):
 
 
 class ProjectAt(Struct, frozen=True, tag=True):
-    """The project's stamp in this index is still this serial (0: never held), and its content, if given, has still this name."""
+    """The project still has this stamp in this index (0: never held) and, if given, content of this name."""
 
     index: IndexName
     project: ProjectName
     stamp: Serial
     content: str | None = None
-    """`Standing.content` as it was read with the stamp; None: any. Two processes may show two mirrored pages under one stamp before they
-    are committed, and only this name tells which of them is stored."""
+    """`Standing.content` as it was read with the stamp; None: any. Two processes may show two mirrored pages under one stamp before
+    a commit; this name tells which page is stored."""
 
 
 class UserAbsent(Struct, frozen=True, tag=True):
@@ -258,7 +261,7 @@ class IndexPresent(Struct, frozen=True, tag=True):
 
 
 class UserIs(Struct, frozen=True, tag=True):
-    """The stored user is still exactly this: what was read, changed and written back was not changed by others meanwhile."""
+    """The stored user is still exactly this one: nothing changed it between a read and the write."""
 
     user: User
 
@@ -270,11 +273,11 @@ class IndexIs(Struct, frozen=True, tag=True):
 
 
 Requirement = FileAbsent | AttachmentAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs
-"""A precondition, checked in the transaction of the write it guards. One that fails raises `RequirementFailed`."""
+"""A precondition, checked in the transaction of the write. If it does not hold, the write raises `RequirementFailed`."""
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """One committed change-set: what happened, when, and who asked for it."""
+    """Changes that were committed together, with their time and author."""
 
     serial: Serial
     at: Timestamp
@@ -288,13 +291,19 @@ def encode_changes(changes: tuple[Change, ...]) -> bytes:
 
 
 def decode_changes(data: bytes) -> tuple[Change, ...]:
-    """Read what `encode_changes` wrote, or an earlier program's."""
-    changes = _decoder.decode(data)
+    """Read changes that this or an earlier version wrote."""
+    changes = _decoder().decode(data)
     return _brought_up(changes, _former_decoder.decode(data)) if _PUT_INDEX in data else changes
 
 
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[tuple[Change, ...]]:
+    """Made at the first commit that is read: msgspec looks at all the kinds of change."""
+    return msgspec.msgpack.Decoder(tuple[Change, ...])
+
+
 def decode_commit(line: bytes) -> Commit:
-    """Read a commit that was written as JSON, perhaps by an earlier program."""
+    """Read a commit in JSON that this or an earlier version wrote."""
     commit = _commit_decoder.decode(line)
     if _PUT_INDEX not in line:
         return commit
@@ -302,7 +311,7 @@ def decode_commit(line: bytes) -> Commit:
 
 
 class _FormerChange(Struct, frozen=True):
-    """A change, as far as earlier programs wrote it in another way."""
+    """The part of a change that earlier versions wrote in another way."""
 
     config: FormerConfig = FormerConfig()
 
@@ -320,7 +329,6 @@ def _brought_up(changes: tuple[Change, ...], former: tuple[_FormerChange, ...]) 
 
 _PUT_INDEX = PutIndex.__name__.encode()
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[Change, ...])
 _former_decoder = msgspec.msgpack.Decoder(tuple[_FormerChange, ...])
 _commit_decoder = msgspec.json.Decoder(Commit)
 _former_commit_decoder = msgspec.json.Decoder(_FormerCommit)

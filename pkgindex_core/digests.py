@@ -1,7 +1,7 @@
 """Digests: the names under which bytes are stored and compared.
 
-Blobs are addressed by sha256 and by nothing else. Other algorithms are checked when somebody gives them and are
-kept when an upstream knows only those.
+Blobs are addressed by sha256 only. Digests of other algorithms are checked when an upload has them, and kept when an
+upstream has no others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEX_LENGTHS: Mapping[str, int] = {
     "blake2b": 128,
     "blake2b_256": 64,
 }
-"""Algorithms we can check, and how many hexadecimal digits each has."""
+"""The algorithms that can be checked, with their number of hexadecimal digits."""
 
 
 def parse_sha256(raw: str) -> Sha256 | None:
@@ -40,16 +40,16 @@ def sha256_of(data: bytes) -> Sha256:
 
 
 PUBLISHED_IN_JSON = ("sha512", "sha384", "sha224", "sha1", "md5")
-"""What a JSON page may say of a file without sha256. Not blake2b: under that name uv wants 64 digits and refuses the whole page
-otherwise, pip wants 128, and pip fails on `blake2b_256` (seen with pip 26.3 and uv 0.13.9). They ignore unknown names of sha."""
+"""The digests that a JSON page may list for a file without sha256. Not blake2b: uv wants 64 digits under that name and otherwise
+refuses the whole page, pip wants 128, and pip fails on `blake2b_256` (seen with pip 26.3 and uv 0.13.9). Both ignore unknown names of sha."""
 PUBLISHED_IN_HTML = ("sha512", "sha384", "md5")
-"""What an HTML link may say of a file without sha256: uv refuses the whole page for `#sha1=` and `#sha224=`."""
+"""The digests that an HTML link may have for a file without sha256. uv refuses the whole page for `#sha1=` and `#sha224=`."""
 
 
 def clean_digests(raw: Mapping[str, object]) -> dict[str, str]:
     """Keep the digests that are well formed and of a known algorithm, in lower case, sha256 first.
 
-    `blake2b` of 64 digits is what uv calls so: blake2b-256.
+    `blake2b` of 64 digits is blake2b-256, which is uv's use of the name.
     """
     kept: dict[str, str] = {}
     for algorithm, value in raw.items():
@@ -62,7 +62,7 @@ def clean_digests(raw: Mapping[str, object]) -> dict[str, str]:
 
 
 class Hasher:
-    """Feeds one pass over the bytes to every algorithm that somebody asked for; sha256 always."""
+    """Computes several digests in one pass over the bytes; sha256 is always one of them."""
 
     __slots__ = ("_hashes", "size")
 

@@ -1,10 +1,10 @@
-"""The engine: everything composed, in this one place.
+"""The engine: opens the stores, and has all services over them.
 
     async with Engine.open(settings) as engine:
         answer = await engine.pages.project(PageRequest(...))
 
-An `Engine` owns what it opens (stores, worker threads, what plugins offer) and closes it in reverse order. Programs and embedding
-code talk to its services; nothing else constructs them (`composition` has a factory for each kind).
+An `Engine` owns its stores, worker threads and the objects of plugins, and closes them in reverse order. Programs use its services.
+Services are constructed nowhere else (`composition.services`, with a factory for each kind).
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.composition import first_start
-from pkgindex_core.composition.administering import make_administering
-from pkgindex_core.composition.moving import make_moving
 from pkgindex_core.composition.offered import Offered, made_offers
-from pkgindex_core.composition.reading import make_reading
-from pkgindex_core.composition.shared import make_shared
+from pkgindex_core.composition.services import Services
 from pkgindex_core.composition.stores import Stores, opened_stores
-from pkgindex_core.composition.writing import make_writing
 from pkgindex_core.config import Settings
 from pkgindex_core.engines.argon2 import Argon2Hashing
 from pkgindex_core.hookspecs import Context
@@ -40,8 +36,8 @@ from pkgindex_core.tools.workers import in_worker
 T = TypeVar("T")
 
 
-class Engine:
-    """The services of one index, ready for use. Made by `Engine.open`."""
+class Engine(Services):
+    """The services over one store, and the store. `Engine.open` makes it."""
 
     def __init__(
         self,
@@ -54,62 +50,15 @@ class Engine:
         workers: ThreadPoolExecutor,
         passwords: PasswordPool,
     ) -> None:
-        self.settings = settings
+        super().__init__(stores, offered, context, settings, passwords)
         self.plugins = plugins
         self.clock = context.clock
         self.store = stores.index
         self.blobs = stores.blobs
         self.workers = workers
-        self.passwords = passwords
         self.index_options = offered.options
-        self._stores = stores
-        self._context = context
         self._uuid = ""
         self._last_commit = (Serial(0), Timestamp(0))
-
-        shared = make_shared(stores, offered)
-        self.sources = shared.sources
-        self.currency = shared.currency
-
-        reading = make_reading(stores, offered, shared, context, page_cache_bytes=settings.page_cache_bytes)
-        self.bodies = reading.bodies
-        self.pages = reading.pages
-        self.listings = reading.listings
-        self.searching = reading.searching
-        self.files = reading.files
-        self.findlinks = reading.findlinks
-        self.information = reading.information
-        self.locating = reading.locating
-        self.documentation = reading.documentation
-        self.versions = reading.versions
-        self.overview = reading.overview
-        self.explaining = reading.explaining
-
-        writing = make_writing(stores, shared, offered.checks, context, settings)
-        self.uploads = writing.uploads
-        self.registering = writing.registering
-        self.releases = writing.releases
-        self.results = writing.results
-
-        administering = make_administering(
-            stores, offered, shared, context, settings, passwords=passwords, explaining=reading.explaining
-        )
-        self.identity = administering.identity
-        self.tokens = administering.tokens
-        self.users = administering.users
-        self.indexes = administering.indexes
-        self.project_statuses = administering.project_statuses
-        self.project_options = administering.project_options
-        self.examining = administering.examining
-        self.verifying = administering.verifying
-        self.repairing = administering.repairing
-
-        moving = make_moving(stores, offered, shared, context, passwords=passwords)
-        self.promotion = moving.promotion
-        self.forwarding = moving.forwarding
-        self.exporting = moving.exporting
-        self.restoring = moving.restoring
-        self.devpi_import = moving.devpi_import
 
     @classmethod
     @asynccontextmanager
@@ -125,15 +74,19 @@ class Engine:
         new_store: bool = False,
         restoring: str = "",
         renew_checksums: bool = False,
+        public_url: str = "",
+        names_from_elsewhere: bool = False,
     ) -> AsyncIterator[Engine]:
-        """Open the stores that the settings name and everything on top of them.
+        """Open the stores of the settings, and make the services.
 
-        Without `create` a store that is not there, or has no commit, is `Missing`, and nothing is made. A new store is not begun
-        beside the blobs of another one (`services.administering.ownership`), unless `new_store` insists; `restoring` is the identity of a
-        dump that is going to fill an empty store. `renew_checksums` has the index store write its checksums anew first.
-
-        Without `mirrors` nothing is fetched from anywhere, and what mirrors have stored is served as it is.
-        With `followers` everything that plugins do about commits is done, as a server does it.
+        create           whether to make a missing store. If False, a store that is missing or has no commit raises `Missing`
+        new_store        whether a new store may use the blobs of another one (`services.administering.ownership`)
+        restoring        the identity of a dump that will fill an empty store
+        renew_checksums  whether the index store first writes new checksums
+        mirrors          whether upstreams are asked. If False, mirrors show their stored content
+        followers        whether plugins follow the commits, as in a server
+        public_url       the URL of the program for people
+        names_from_elsewhere  whether user names also come from outside the store, such as from a proxy (`HouseRules`)
         """
         plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
         async with AsyncExitStack() as stack:
@@ -145,7 +98,7 @@ class Engine:
                 clock=clock or SystemClock(),
                 workers=workers,
                 passwords=passwords,
-                public_url=_public_url(settings),
+                public_url=public_url,
                 renew_checksums=renew_checksums,
             )
             stores = await stack.enter_async_context(
@@ -153,7 +106,14 @@ class Engine:
             )
             context = replace(context, index_store=stores.index, blob_store=stores.blobs)
             offered = await stack.enter_async_context(
-                made_offers(settings, plugins, context, mirrors=mirrors, followers=followers)
+                made_offers(
+                    settings,
+                    plugins,
+                    context,
+                    mirrors=mirrors,
+                    followers=followers,
+                    names_from_elsewhere=names_from_elsewhere,
+                )
             )
             yield cls(
                 settings=settings,
@@ -165,34 +125,36 @@ class Engine:
                 passwords=passwords,
             )
 
-    async def prepare(self) -> Path | None:
-        """Give an empty store its first user and indexes; return where the new root password lies, if one was generated."""
-        return await first_start.begin(self._stores, self.settings, self._context, self.passwords)
+    async def prepare(self, *, indexes: bool = True, log_in: bool = True) -> Path | None:
+        """Give an empty store its first user and indexes. Returns the file with root's password, if one was generated.
+
+        Without `indexes` the store gets the user alone. Without `log_in` the user has no password, so no log-in is possible.
+        """
+        return await first_start.begin(
+            self._stores, self.settings, self.context, self.passwords, indexes=indexes, log_in=log_in
+        )
 
     async def uuid(self) -> str:
-        """The identity of the store: the same for every server over it, and for one that replayed its commits.
-
-        All zeros while it has no commit.
-        """
+        """The identity of the store: the same for all servers over it, and for copies of its commits. All zeros without a commit."""
         self._uuid = self._uuid or await identity_of(self.store)
         return self._uuid or UUID(int=0).hex
 
     @asynccontextmanager
     async def other_blobs(self, url: str) -> AsyncIterator[BlobStore]:
-        """A blob store besides the engine's own, such as that of a dump."""
-        blobs: BlobStore = await self.plugins.blob_store(url).make(url, self._context)
+        """Open a blob store besides the engine's own, such as that of a dump."""
+        blobs: BlobStore = await self.plugins.blob_store(url).make(url, self.context)
         try:
             yield blobs
         finally:
             await blobs.close()
 
     async def settle(self) -> None:
-        """Wait until everything that was learned from upstreams so far is stored. Closing does so too."""
+        """Wait until all that was learned from upstreams so far is stored. Closing the engine does so too."""
         await self.blobs.settle()
         await self.store.settle()
 
     async def last_commit(self) -> tuple[Serial, Timestamp]:
-        """The head and when it was committed. A commit is read once, however large it is and whoever asks."""
+        """The newest serial and its time. Each commit is read at most once, since it may be large."""
         head = await self.store.head()
         if self._last_commit[0] != head:
             commits = await self.store.commits(Serial(head - 1), limit=1) if head else []
@@ -200,11 +162,5 @@ class Engine:
         return self._last_commit
 
     async def in_worker(self, function: Callable[[], T]) -> T:
-        """Run blocking work in the engine's bounded threads."""
+        """Run a blocking function in the engine's worker threads."""
         return await in_worker(self.workers, function)
-
-
-def _public_url(settings: Settings) -> str:
-    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104  # what listens everywhere is also here
-    netloc = f"[{host}]" if ":" in host else host
-    return settings.outside_url.rstrip("/") or f"http://{netloc}:{settings.port}"

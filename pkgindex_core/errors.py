@@ -1,8 +1,8 @@
-"""What can fail, as types with fields; the message is built from them.
+"""The errors of this library, as types with fields from which messages are built.
 
-No HTTP number appears here: `pkgindex_http.errors` owns the one table that maps these to statuses.
-Expected outcomes (a file that is not there, a page that did not change) are values, not exceptions; what
-is raised ends a request. Foreign exceptions are translated where they enter, with `raise … from`.
+HTTP statuses are not named here: the table in `pkgindex_http.errors` maps errors to them.
+Expected outcomes (a file is not there, a page did not change) are values, not exceptions. An exception ends a request.
+Foreign exceptions are translated where they enter, with `raise … from`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Final
 
 SOON: Final = 2
-"""Seconds after which a client should ask again. pip waits as long as it is told, five times and without a word, so it is short."""
+"""Seconds after which a client should ask again. It is short because pip waits that long, five times, without telling its user."""
 
 
 class PkgIndexError(Exception):
-    """Base of everything this library raises on purpose.
+    """The base of all errors that this library raises on purpose.
 
     `hint` is one sentence that tells the user what to do next; it is never part of `str(error)`.
     """
@@ -27,7 +27,7 @@ class PkgIndexError(Exception):
 
 
 class Missing(PkgIndexError):
-    """The named thing does not exist, and this index would know. `message` says it better than "no (what) (name)"."""
+    """The named thing does not exist, and the index is sure of it. `message` replaces the default text "no (what) (name)"."""
 
     def __init__(self, what: str, name: str, *, message: str = "", hint: str = "") -> None:
         super().__init__(message or f"no {what} {name!r}", hint=hint)
@@ -44,11 +44,18 @@ class Gone(Missing):
 
 
 class Conflict(PkgIndexError):
-    """The request contradicts what is stored: a name is taken, a precondition no longer holds."""
+    """The request contradicts the stored data: a name is taken, or a precondition no longer holds."""
+
+
+class FileTaken(Conflict):
+    """The index has a file in the place of the one that is uploaded. twine and uv look for the first words of the message."""
+
+    def __init__(self, taken: str, *, hint: str = "") -> None:
+        super().__init__(f"File already exists: {taken}", hint=hint)
 
 
 class RequirementFailed(Conflict):
-    """A precondition of a write does not hold (any more); `requirement` is the value that was handed in."""
+    """A precondition of a write does not hold. `requirement` is the precondition."""
 
     def __init__(self, message: str, requirement: object, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -56,7 +63,7 @@ class RequirementFailed(Conflict):
 
 
 class Refused(PkgIndexError):
-    """The input is invalid. `problems` names everything that is wrong with it, not only the first."""
+    """The input is invalid. `problems` lists everything that is wrong with it, not only the first problem."""
 
     def __init__(self, problems: str | Sequence[str], *, hint: str = "") -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -71,8 +78,16 @@ class TooLarge(Refused):
         self.limit = limit
 
 
+class RetiredAction(Refused):
+    """The form has an action that indexes no longer support."""
+
+    def __init__(self, action: str, *, hint: str = "") -> None:
+        super().__init__(f"the action {action} is no longer supported", hint=hint)
+        self.action = action
+
+
 class ReadOnly(Refused):
-    """An index whose type takes no files: there is no right to write that anybody could have."""
+    """The type of the index takes no files. No permission allows writing to it."""
 
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(
@@ -82,7 +97,7 @@ class ReadOnly(Refused):
 
 
 class Denied(PkgIndexError):
-    """The principal may not do this. `anonymous` says whether presenting credentials could help."""
+    """The principal may not do this. `anonymous`: there were no credentials, and giving some could help."""
 
     def __init__(self, message: str, *, anonymous: bool, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -90,9 +105,9 @@ class Denied(PkgIndexError):
 
 
 class Unavailable(PkgIndexError):
-    """The answer is not known now: an upstream, a store or a disk could not be asked. Never means absent.
+    """The answer is not known now: an upstream, a store or a disk could not be asked. It never means absent.
 
-    `retry_after` is in whole seconds; None says that no waiting mends it.
+    `retry_after` is in whole seconds; None: waiting does not help.
     """
 
     def __init__(self, message: str, *, retry_after: int | None = SOON, hint: str = "") -> None:
@@ -101,22 +116,29 @@ class Unavailable(PkgIndexError):
 
 
 class BadUpstream(Unavailable):
-    """The answer is not known, and stays so until somebody mends the upstream or how it is configured."""
+    """The answer is not known until an operator repairs the upstream or its configuration."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, retry_after=None, hint=hint)
 
 
+class Removed(Unavailable):
+    """A file was removed between being found and being read. Opening it again fetches it, or finds that it is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("the file was removed just now", hint="send the request again")
+
+
 class StorageFull(Unavailable):
-    """A disk, quota or bucket has no room; nothing was kept."""
+    """A disk, quota or bucket is full; nothing was stored."""
 
 
 class Corrupt(PkgIndexError):
-    """Stored bytes are not the bytes that were stored; they are not served."""
+    """Stored bytes are damaged; they are not served."""
 
 
 def afresh(error: PkgIndexError) -> PkgIndexError:
-    """The same error as another object, for each who waits: one that is raised in many tasks would collect their tracebacks."""
+    """Copy an error for each task that waits for it: one object raised in many tasks would collect their tracebacks."""
     copy = type(error).__new__(type(error), *error.args)
     copy.__dict__.update(error.__dict__)
     copy.__cause__ = error.__cause__

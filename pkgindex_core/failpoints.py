@@ -1,8 +1,8 @@
-"""Named places where a test makes the program fail or die.
+"""Named points at which a test makes the program fail or die.
 
-`failpoint("upload.blob_kept")` does nothing unless the point is armed, by `PKGINDEX_FAILPOINTS` in the
-environment of a program under test (its command line calls `arm`) or by `arm` inside a test. Every point is declared in `POINTS`; a test fails
-when one is never hit, and an undeclared name raises at its first use.
+`failpoint("upload.blob_kept")` does nothing unless the point is armed: by `PKGINDEX_FAILPOINTS` in the environment of a program
+under test (its command line calls `arm`), or by `arm` inside a test. `POINTS` declares every point. A test fails when a declared
+point is never hit; an undeclared name raises at its first use.
 
 Syntax of the variable: `point=action[@n]` joined by `;`. The action happens at the n-th hit only (default: the first):
 `kill` (SIGKILL to self), `raise:ENOSPC` (an OSError of that errno), `sleep:SECONDS`.
@@ -42,7 +42,12 @@ POINTS: Final[frozenset[str]] = frozenset(
         "blob.file_synced",
         "blob.renamed",
         "blob.directory_synced",
-        # the mark that says whose the blobs are
+        # a file on its way into a directory, or out of it
+        "directory.written",
+        "directory.placed",
+        "directory.hidden",
+        "directory.committed",
+        # the mark of the index that owns the blobs
         "owner.written",
         "owner.renamed",
         "owner.kept",
@@ -56,6 +61,9 @@ POINTS: Final[frozenset[str]] = frozenset(
         "commit.begun",
         "commit.written",
         "commit.committed",
+        # notes in SQLite, written without a commit
+        "notes.written",
+        "notes.committed",
         # proxy fetch
         "page.fetched",
         "page.parsed",
@@ -71,13 +79,99 @@ POINTS: Final[frozenset[str]] = frozenset(
         "fetch.committed",
         "sidecar.read",
         "sidecar.learned",
-        # what was learned, on its way into the stores behind the answers
+        # a mirrored file on its way into the cache, or out of it
+        "cache.stocked",
+        "cache.reserved",
+        "cache.stored",
+        "cache.recorded",
+        "cache.counted",
+        "cache.moved",
+        "cache.leaving",
+        "cache.removed",
+        "cache.unrecorded",
+        "cache.left",
+        "copies.made_own",
+        # learned pages and sidecars that are not stored yet
         "behind.learned",
         "behind.gathered",
         "behind.committed",
         "behind.blob_learned",
         "behind.blob_kept",
-        # dumps and moving in
+        # a static tree
+        "publish.begun",
+        "publish.written",
+        "publish.moved",
+        "publish.placed",
+        "publish.put",
+        "publish.projects_written",
+        "publish.shared_written",
+        "publish.removed",
+        "publish.catalogue_written",
+        "publish.ended",
+        # a snapshot of a tree, and the names under which snapshots are served
+        "snapshot.listed",
+        "snapshot.object_kept",
+        "snapshot.linked",
+        "snapshot.kept",
+        "snapshot.dropping",
+        "snapshot.object_removed",
+        "snapshot.tree_made",
+        "snapshot.name_noted",
+        "snapshot.name_switched",
+        # a bundle that is created
+        "bundle.planned",
+        "bundle.part_written",
+        "bundle.recorded",
+        "bundle.part_placed",
+        # a bundle that is applied
+        "bundle.checked",
+        "bundle.begun",
+        "bundle.staged",
+        "bundle.synced",
+        "bundle.noted",
+        "bundle.placed",
+        "bundle.deleted",
+        "bundle.stray_removed",
+        "bundle.settled",
+        "bundle.applied",
+        # a run of a mirror
+        "sync.list_read",
+        "sync.page_fetched",
+        "sync.file_piece",
+        "sync.file_came",
+        "sync.file_kept",
+        "sync.project_published",
+        "sync.project_hidden",
+        "sync.project_removed",
+        "sync.projects_done",
+        "sync.finished",
+        # a mirror's tree
+        "tree.file_part_written",
+        "tree.file_checked",
+        "tree.file_placed",
+        "tree.files_settled",
+        "tree.pages_written",
+        "tree.page_moved",
+        "tree.pages_moved",
+        "tree.rows_written",
+        "tree.removed",
+        "tree.doomed_removed",
+        "tree.rows_saved",
+        "tree.lists_written",
+        "tree.status_written",
+        "tree.finished",
+        # the same in an index of the engine
+        "index.forgotten",
+        "index.taken_over",
+        "index.part_committed",
+        "index.pages_committed",
+        "index.held_stored",
+        "index.rows_stored",
+        "index.files_left",
+        "index.project_forgotten",
+        "index.list_committed",
+        "index.finished",
+        # dumps and imports
         "export.blobs_kept",
         "export.segment_written",
         "restore.blobs_kept",

@@ -1,11 +1,10 @@
-"""Every hook there is, on one page.
+"""All hooks.
 
-A plugin is a module or object with functions of these names, marked with `hookimpl`, and named in its
-distribution's entry-point group `pkgindex`. Built-in engines, renderers, filters and checks register through the same
-hooks (`pkgindex_core.plugins`). Hooks assemble at start-up, protocols run: a hook returns `Provider`s, and
-nothing calls a hook while a request is answered.
+A plugin is a module or object with functions of these names, marked with `hookimpl`. An entry point of the group `pkgindex` in its
+distribution names it. Built-in engines, renderers, filters and checks use the same hooks (`pkgindex_core.plugins`).
 
-Within one hook a provider's name is unique; two plugins that offer one name are an error at start-up.
+A hook is called once, at start-up, and returns `Provider`s. No request calls a hook. A provider's name is unique within its hook:
+two plugins that offer the same name are an error at start-up.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
 
 import pluggy
 from msgspec import Struct
@@ -42,89 +42,106 @@ hookimpl = pluggy.HookimplMarker(NAMESPACE)
 Role = TypeVar("Role")
 
 
+NO_TABLE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class Context(Struct, frozen=True, kw_only=True):
-    """What a provider may use while it makes its object."""
+    """The values that a provider may use to make its object."""
 
     data: Path
-    """A directory that belongs to this server; created, private (0700)."""
+    """The data directory of the server. It exists and is private (0700)."""
     clock: Clock
     workers: Executor
     """The engine's bounded threads for disk, hashing and compression."""
     passwords: Passwords | None = None
-    """What hashes passwords in the engine, at most two at once, whoever asks."""
+    """The engine's password hashing, which runs at most two hashes at once."""
     may_create: bool = True
-    """False: an index store that is not there is not made; `make` raises `Missing` and changes nothing."""
+    """If False and the index store does not exist, `make` raises `Missing` and changes nothing."""
     renew_checksums: bool = False
-    """True: an index store that compares checksums of what it keeps writes them anew before it is opened."""
-    settings: Mapping[str, Any] = {}
-    """The table `[plugins.NAME]` of the configuration file, for the provider's name."""
+    """If True, an index store with checksums writes new ones before it is opened."""
+    settings: Mapping[str, Any] = NO_TABLE
+    """The table `[plugins.NAME]` of the configuration file, for the provider's name. Without the table it is empty (see `is_configured`)."""
     public_url: str = ""
-    """Where people reach this server, as far as is known: the setting `outside_url`, otherwise the address it listens on."""
+    """The URL of the running program for people, as far as it is known; no slash at the end. Empty if the program does not listen."""
     index_store: IndexStore | None = None
-    """Set for everything that is made after the stores."""
+    """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the configuration has the table, perhaps an empty one."""
+        return self.settings is not NO_TABLE
 
 
 class Provider(Struct, Generic[Role], frozen=True, kw_only=True):
-    """One thing a plugin offers."""
+    """One offer of a plugin: a name, a summary, and a function that makes the object."""
 
     name: str
-    """What configuration calls it; for stores, the scheme of the URLs it takes."""
+    """The name in the configuration; for stores, the scheme of their URLs."""
     summary: str
-    """One line for `pkgindex-serve plugins`."""
+    """One line for `pkgindex-serve plugins` and for the help of a program."""
     make: Callable[..., Any]
-    """Makes the object; the arguments are said by each hook. May be a coroutine function where the hook says so."""
+    """Makes the object. Each hook tells the arguments, and whether it may be a coroutine function."""
+
+
+class CommandProvider(Provider[Any], frozen=True, kw_only=True):
+    """One command of a program. Its name is the program and the word: `pkgindex-serve hello`."""
+
+    section: str = "Of plugins"
+    """The heading of the command in the help of the program."""
 
 
 @hookspec
 def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
-    """Index stores by URL scheme. `await make(url, context)` opens one, creating (`Context.may_create`) or migrating it if need be."""
+    """Index stores, by URL scheme. `await make(url, context)` opens one, and makes (`Context.may_create`) or migrates it if needed."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
-    """Blob stores by URL scheme. `await make(url, context)` opens one. Schemes nobody offers go to fsspec."""
+    """Blob stores, by URL scheme. `await make(url, context)` opens one. fsspec opens the schemes that no plugin offers."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_sources() -> Iterable[Provider[Source]]:
-    """Where the content of indexes comes from, by index type (`mirror`). `await make(context)`; both stores are set. A type without one has
-    what is uploaded, or, when its type says `mirrored`, what is stored already.
+    """Sources of the content of indexes, by index type (`mirror`). `await make(context)`; both stores are set. An index of a type
+    without a source has its uploads, or, if the type is `mirrored`, its stored content.
     """
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
-    """What sends releases to other indexes. `await make(context)`; both stores are set. The first that takes the URL is used."""
+    """Publishers, which send releases to other servers. `await make(context)`; both stores are set. The first that takes the URL is used."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_followers() -> Iterable[Provider[Follower]]:
-    """What follows the commits of the store while a server runs. `await make(context)`; both stores are set. All that are loaded follow."""
+    """Followers, which read the commits of the store while a server runs. `await make(context)`; both stores are set. All are used."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_authenticators() -> Iterable[Provider[Authenticator]]:
-    """Who can tell a principal from credentials, asked in order of name; the index's own users come first. `make(context)`;
-    None when its settings leave it off.
+    """Authenticators, which turn credentials into a principal. `make(context)`; None if the settings turn it off. The users of the
+    store are asked first, then the others in order of name.
     """
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_admission_policies() -> Iterable[Provider[AdmissionPolicy]]:
-    """Which layers may contribute to a page. `make(context)`. The configuration names the one that is used."""
+    """Policies that decide which layers give files to a page. `make(context)`. The option `admission` names the one that is used."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
-    """What hides files from pages and from download. `make(context)`. All that are loaded apply."""
+    """Filters that hide files from pages and downloads. `make(context)`, or `await make(context)`; both stores are set. All are used, except
+    those that are None because the settings turn them off.
+    """
     raise NotImplementedError
 
 
@@ -136,17 +153,39 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
 
 @hookspec
 def pkgindex_upload_checks() -> Iterable[Provider[UploadCheck]]:
-    """What an upload must satisfy beyond the standards. `make(context)`. All that are loaded apply."""
+    """Checks of uploads, beyond the standards. `make(context)`. All are used."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
-    """Kinds of index, by what `type=` says. `make(context)`. An index whose type nobody offers is read-only."""
+    """Types of indexes, by the value of `type=`. `make(context)`. An index of a type that no plugin offers is read-only."""
     raise NotImplementedError
 
 
 @hookspec
 def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
-    """Options of indexes, by key. `make(context)`. Keys that nobody offers are refused."""
+    """Options of indexes, by key. `make(context)`. Keys that no plugin offers are refused."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_routes() -> Iterable[Provider[Any]]:
+    """URLs of the server below `/+NAME` and `/{user}/{index}/+NAME`, where NAME is the provider's. `make(context)` returns
+    a list of `pkgindex_http.routing.Route`s; both stores are set.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_templates() -> Iterable[Provider[Path]]:
+    """Directories with templates of the server's pages for people. `make(context)` returns one. A plugin's template replaces the
+    server's of the same name; of two plugins the first by name wins.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_commands() -> Iterable[CommandProvider]:
+    """Commands of `pkgindex-serve` and `pkgindex-mirror`. `make()` returns a command of click. It is called when the command is used."""
     raise NotImplementedError

@@ -1,26 +1,27 @@
-"""Giving memory back to the system after something large."""
+"""Returning memory to the system after large pages."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 LARGE: Final = 16 * 1024 * 1024
-"""Bytes of a page after which memory is given back."""
+"""The size in bytes from which on a page's memory is given back."""
 
 
 def give_back() -> None:
-    """Return what was freed. Blocks for some milliseconds; only the GNU C library keeps so much that this matters."""
-    if _trim is not None:
-        _trim(0)
+    """Return freed memory to the system. Blocks for some milliseconds. Only the GNU C library keeps enough memory to need this."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
 
 
-def _find_trim() -> Callable[[int], int] | None:
+@cache
+def _trim() -> Callable[[int], int] | None:
+    import ctypes  # loads the C library: a server that never had a large page does without
+
     try:
         return getattr(ctypes.CDLL(None), "malloc_trim", None)
-    except (OSError, TypeError):  # Windows has no library that is the program itself
+    except (OSError, TypeError):  # Windows: the program itself cannot be opened as a library
         return None
-
-
-_trim = _find_trim()

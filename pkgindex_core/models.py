@@ -4,7 +4,7 @@ All are frozen. A value says nothing about where it is stored; a `Change` (see `
 Wire formats have their own types in `formats`.
 """
 
-from __future__ import annotations
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
 from collections.abc import Collection, Mapping
 from typing import Any, NewType
@@ -28,7 +28,7 @@ AUTHENTICATED = ":AUTHENTICATED:"
 ARCHIVED = "archived"
 QUARANTINED = "quarantined"
 PROJECT_STATUSES = ("active", ARCHIVED, "deprecated", QUARANTINED)
-"""PEP 792's markers, in the order in which people are told them. A page shows no other."""
+"""The status markers of PEP 792, in the order in which messages list them. A page shows no others."""
 
 _NESTED = frozenset({dict, list, tuple})
 
@@ -36,7 +36,7 @@ _NESTED = frozenset({dict, list, tuple})
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     password_hash: str = ""
-    """An argon2id hash in PHC form, or one that came along from devpi (`formats.password_hashes`); empty: no password is accepted."""
+    """An argon2id hash in PHC form, or a hash that was imported from devpi (`formats.password_hashes`); empty: no password is accepted."""
     email: str = ""
     title: str = ""
     description: str = ""
@@ -64,7 +64,7 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
     actions: tuple[str, ...] = ()
     """Names of `Action`s (see `rules.permissions`); empty means all that the user may do."""
     groups: tuple[str, ...] = ()
-    """The groups that whoever vouched for a log-in named. They last as long as the log-in; API tokens have none."""
+    """The user's groups, as the directory named them at the log-in. They last as long as the log-in; API tokens have none."""
 
 
 class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,45 +74,53 @@ class IndexConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str = "stage"
     """`stage` (takes uploads, inherits `bases`), `mirror` (a read-through cache of another index), or a plugin's."""
     read_only: bool = False
-    """Whether the index takes no files of its own. Set from its type when it is made, so that it holds even where the plugin
-    that knows the type is missing."""
+    """Whether the index takes no files of its own. Set from its type when the index is made, so that it still holds when the plugin
+    of the type is missing."""
     mirrored: bool = False
-    """Its pages are copies of what its source has elsewhere: kept without a past, asked for last, and only for names that no index of one's
-    own has. Such an index inherits nothing. Set from its type when it is made, and never changed."""
+    """Whether its pages are copies of an upstream's: kept with as much of their past as `mirror_history` says, and by default asked for only
+    when no hosted index has the name. Such an index inherits nothing. Set from its type when the index is made, and never changed."""
+    files_elsewhere: bool = False
+    """Whether its source keeps the bytes of its files outside of the blob store, although its names are its own and guard against mirrors.
+    Set from its type when the index is made. The files of a mirrored index are elsewhere anyway."""
     bases: tuple[IndexName, ...] = ()
-    """Indexes to inherit from, most important first. A base that does not exist (yet) is named, not an error."""
+    """Indexes to inherit from, the most important first. A base may be missing."""
     volatile: bool = True
     """Whether a file may be overwritten and its name reused."""
     acl_read: tuple[str, ...] = (ANONYMOUS,)
     acl_upload: tuple[str, ...] = ()
     acl_toxresult_upload: tuple[str, ...] = (AUTHENTICATED,)
-    """Who may add test results to a release. devpi's own default is `:ANONYMOUS:`; here nothing is written without credentials."""
+    """The principals that may add test results. devpi's default is `:ANONYMOUS:`; here every write needs credentials."""
     upload_rules: str = "lenient"
-    """`lenient` or `pypi`: whether an upload that PyPI would refuse is taken, with a warning, when it is not dangerous."""
+    """`lenient` or `pypi`. `lenient` takes harmless uploads that PyPI would refuse, with a warning."""
     title: str = ""
     description: str = ""
     custom_data: Any = None
     options: Mapping[str, Any] = {}
-    """Every other option, by its name: those of mirrors and their guard (`rules.kept_options`) and those of plugins. Values are what JSON can
-    say; a tuple is a list, so that a configuration is equal to what a store gives back."""
+    """All other options by name: those of mirrors and admission (`rules.kept_options`) and those of plugins. Values are JSON values;
+    tuples become lists, so that a configuration equals itself after it was stored."""
 
     def __post_init__(self) -> None:
         if self.options:
             force_setattr(self, "options", plain(self.options))
 
+    @property
+    def needs_blobs(self) -> bool:
+        """Whether the blob store must have every file: without it the bytes are lost."""
+        return not self.mirrored and not self.files_elsewhere
+
 
 def plain(value: Any) -> Any:
-    """A value with lists in the place of tuples, as it comes back from a store."""
+    """Replace tuples with lists, as a value comes back from a store."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if not isinstance(value, list | tuple):
         return value
-    # A long list is one of words: not looked at one by one, since each configuration that is read comes through here.
+    # Fast path for flat lists: every configuration that is read comes through here.
     return [*value] if _NESTED.isdisjoint(map(type, value)) else [plain(each) for each in value]
 
 
 class Tree(Struct, frozen=True, kw_only=True):
-    """Every index there is, as of one moment."""
+    """The configuration of all indexes, as of one commit."""
 
     serial: Serial
     """The last serial that changed any index configuration."""
@@ -120,10 +128,10 @@ class Tree(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One line of the history of a file or an attachment: how it came to be where it is."""
+    """One entry of the history of a file or an attachment."""
 
     what: str
-    """`upload`, `overwrite` or `push`; imported histories keep the words they had."""
+    """`upload`, `overwrite` or `push`; imported histories keep their own words."""
     at: Timestamp
     who: str = ""
     """A user's name; empty is anonymous."""
@@ -132,7 +140,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     target: str = ""
     """For `upload` and `push`: the index it went to."""
     count: int = 0
-    """For `overwrite`: how often."""
+    """For `overwrite`: the number of times."""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -141,46 +149,57 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     filename: str
     """Exactly as uploaded or as the upstream spells it."""
     version: str = ""
-    """As the filename spells it (`canonical_version` compares); empty when it cannot be told."""
+    """As the filename spells it (compare with `canonical_version`); empty when it is unknown."""
     digests: Mapping[str, str] = {}
     """Hexadecimal digests by algorithm. A hosted file always has sha256; a mirrored one may lack it until first fetched."""
     size: int | None = None
     """Bytes. Mandatory for hosted files (PEP 700)."""
     upload_time: Timestamp | None = None
+    first_seen: Timestamp | None = None
+    """The time at which a mirror first listed the file. Only files without an upload time at the upstream have it, and only if the mirror's
+    option `upload_time` is `first-seen`.
+    """
     requires_python: str = ""
     yanked: bool | str = False
     """PEP 592: True, or a non-empty reason."""
     metadata_sha256: Sha256 | None = None
     """PEP 658: digest of the core-metadata sidecar."""
     metadata_offered: bool = False
-    """PEP 658: a sidecar is served although its digest is not known (yet)."""
+    """PEP 658: a sidecar is served, but its digest is not known yet."""
     metadata_refuted: Sha256 | None = None
-    """Mirrored files: the digest that the upstream announces for the sidecar and that the wheel's own metadata does not have."""
+    """Mirrored files: a digest that the upstream gives for the sidecar and that does not match the wheel's own metadata."""
     provenance: str = ""
     """PEP 740: absolute https URL."""
     gpg_sig: bool | None = None
+    """PEP 503: whether a detached signature is beside the file. None: it is not known, or there is one, which is not served."""
     url: str = ""
     """Mirrored files: absolute URL at the upstream, without credentials. Never shown in a page."""
     history: tuple[Event, ...] = ()
-    """Hosted files: how it came here, oldest first. Never shown in a page."""
+    """Hosted files: their history, oldest first. Never shown in a page."""
 
     @property
     def sha256(self) -> Sha256 | None:
         value = self.digests.get("sha256")
         return Sha256(value) if value else None
 
+    @property
+    def shown_time(self) -> Timestamp | None:
+        """The upload time that pages show."""
+        return self.upload_time if self.upload_time is not None else self.first_seen
+
 
 class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the core metadata of one version of a hosted project says."""
+    """The core metadata of one version of a hosted project."""
 
     version: str
-    """As the metadata spells it; no two of one project are the same version (`formats.versions.canonical_version`)."""
+    """As the metadata spells it. A project has one record for each `formats.versions.canonical_version`."""
     metadata: bytes = b"{}"
-    """A JSON object of metadata under the field names of the upload API (see `formats.version_documents`)."""
+    """The bytes of a JSON object under the field names of the upload API: text, or a list for fields that may occur several times, as
+    `formats.version_documents.encode_metadata` makes it. It is copied into answers as it is."""
 
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept with a release and stands on no page: its documentation, or the result of a test of one file."""
+    """Something kept with a release but not listed on its page: documentation, or a test result of one file."""
 
     kind: str
     """`doczip` or `toxresult`."""
@@ -188,7 +207,7 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`{project}-{version}.doc.zip`, or `{file}.toxresult-{YYYYmmddHHMMSS}-{n}`; unique within a project."""
     version: str
     about: str = ""
-    """For a test result: the name of the file that was tested. It goes when that file goes."""
+    """For a test result: the name of the tested file. The result is dropped with that file."""
     sha256: Sha256
     size: int
     added: Timestamp
@@ -196,19 +215,19 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PageHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a project page says besides its files."""
+    """The part of a project page that is not files."""
 
     display_name: str = ""
     """The name as first uploaded or as the upstream spells it."""
     versions: tuple[str, ...] = ()
-    """Versions without files that are listed all the same (PEP 700). Versions of files need not be repeated."""
+    """Versions to list although they have no files (PEP 700). Versions of files need not be repeated."""
     status: str = ""
     """One of `PROJECT_STATUSES`. Empty means none was given."""
     status_reason: str = ""
     validators: Mapping[str, str] = {}
-    """Mirrors: what the upstream gave to ask again with: `etag`, `last-modified`, `serial`. Never shown."""
+    """Mirrors: the upstream's validators for the next request: `etag`, `last-modified`, `serial`. Never shown."""
     fetched: Timestamp | None = None
-    """Mirrors: when the upstream answered with this page."""
+    """Mirrors: the time at which the upstream answered with this page."""
 
 
 class PageRow(Struct, frozen=True, array_like=True, gc=False):
@@ -217,7 +236,7 @@ class PageRow(Struct, frozen=True, array_like=True, gc=False):
     filename: str
     version: str
     fragment: bytes
-    """The file's JSON object from behind the prefix of its URL to before its closing brace (see `formats.fragments`)."""
+    """The file's JSON object without the prefix of its URL at the start and the brace at the end (see `formats.fragments`)."""
     body: bytes
     """The whole `File` as msgpack; decode with `decode_file`."""
 
@@ -231,27 +250,28 @@ class Page(Struct, frozen=True, kw_only=True):
     """As `Standing.stamp`."""
     head: PageHead
     rows: Collection[PageRow]
-    """A tuple in no particular order. Of a long mirrored page rows by filename that are decoded while they are taken; of one that is
-    kept in one piece `formats.kept_pages.KeptRows`."""
+    """A tuple in no particular order; for a long mirrored page, rows by filename that are decoded one after the other; for a page that
+    is kept in one piece, `formats.kept_pages.KeptRows`."""
     content: str = ""
     """As `Standing.content`."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """How one index stands to one project: all that admission and the ETag need, at the cost of one row."""
+    """The holding of one project in one index, without files: all that admission and the ETag need, from one row."""
 
     index: IndexName
     stamp: Serial
-    """The serial that last changed this project here, 0 when the index has never had it. A mirrored page that was shown before it was
-    committed has the stamp under which it was shown, which may be above the serial of its commit. No two contents that are committed share one."""
+    """The serial that last changed this project here; 0 when the index never had it. A mirrored page that was shown before its commit
+    keeps the stamp under which it was shown, which may be above the serial of the commit. Two committed contents never share a stamp."""
     holds: bool
     """The index has the project (perhaps without files)."""
     file_count: int = 0
+    """The number of stored files. May be above 0 where `holds` is False: of a mirrored page whose last part did not come."""
     status: str = ""
     """The project's PEP 792 marker here, as `PageHead.status`."""
     content: str = ""
-    """Of a mirrored page that is kept in one piece: names what it says (`formats.kept_pages.page_content`). So does that of one which was
-    shown before it was committed, in another way where that was a difference. Stamp and content together name one page in all processes."""
+    """A name of the page's content, for a mirrored page that is kept in one piece (`formats.kept_pages.page_content`) or that was shown
+    before its commit. Stamp and content together name one page in all processes."""
 
 
 class ProjectRow(Struct, frozen=True, array_like=True, gc=False):

@@ -1,7 +1,7 @@
 """Names of projects, users and indexes: how they are spelled, compared and refused.
 
-One normalisation for the whole program. A `ProjectName` is always normalised, an `IndexName` always has the
-form `user/index`; raw text becomes one of them here and nowhere else.
+A `ProjectName` is always normalised, an `IndexName` always has the form `user/index`. Only this module makes them from
+raw text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ProjectName = NewType("ProjectName", str)
 IndexName = NewType("IndexName", str)
 """`user/index`."""
 
-# `\Z`, not `$`, which would admit a trailing newline; ASCII only, so that no two scripts share a name.
+# `\Z`, not `$`, which would admit a trailing newline. ASCII only, so that letters of two scripts never look like one name.
 _LEGAL_PROJECT = re.compile(r"\A(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])\Z")
 _SEPARATORS = re.compile(r"[-_.]+")
 _NORMAL_PROJECT = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*\Z")
@@ -26,7 +26,7 @@ PROJECT_NAME_LIMIT = 214
 _LEGAL_PART = re.compile(r"\A[A-Za-z0-9_@][A-Za-z0-9_@.-]*\Z")
 PART_LIMIT = 64
 _DEVPI_BLOCKS = re.compile(r"[\x00-\x20!-,/:-?\[-^`{-\x7f]")
-"""ASCII but letters, digits and `-.@_`."""
+"""ASCII except letters, digits and `-.@_`."""
 
 RESERVED_USERS = frozenset(
     {
@@ -42,7 +42,7 @@ RESERVED_USERS = frozenset(
         "index.html",
     }
 )
-"""First path segments that the server itself uses, so no user can have them."""
+"""First path segments of the server's own URLs. Users cannot have these names."""
 
 
 def parse_project_name(raw: str) -> ProjectName:
@@ -61,7 +61,7 @@ def parse_project_name(raw: str) -> ProjectName:
 
 
 def normalized_or_none(raw: str) -> ProjectName | None:
-    """Normalise a project name, or say None when it is not one."""
+    """Normalise a project name; None when it is not valid."""
     if _NORMAL_PROJECT.match(raw) and len(raw) <= PROJECT_NAME_LIMIT:
         return ProjectName(raw)
     if len(raw) > PROJECT_NAME_LIMIT or not _LEGAL_PROJECT.match(raw):
@@ -88,7 +88,7 @@ def parse_index_name(raw: str) -> IndexName:
 
 
 def _check_part(raw: str, what: str) -> None:
-    """Refuse what cannot be the name of a user or an index, in devpi's words where it has them: its client shows no hints."""
+    """Refuse an invalid name of a user or an index. Messages are devpi's where devpi has one: its client shows no hints."""
     if _LEGAL_PART.match(raw) and len(raw) <= PART_LIMIT and not raw.endswith("."):
         return
     if _DEVPI_BLOCKS.search(raw):
@@ -106,7 +106,7 @@ def _check_part(raw: str, what: str) -> None:
 
 
 def index_name_or_none(user: str, index: str) -> IndexName | None:
-    """Join two path segments into an index name; None when no index could be called that."""
+    """Join two path segments into an index name; None when it is not valid."""
     if _LEGAL_PART.match(user) and _LEGAL_PART.match(index) and len(user) <= PART_LIMIT and len(index) <= PART_LIMIT:
         return IndexName(f"{user}/{index}")
     return None

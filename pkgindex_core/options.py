@@ -1,21 +1,21 @@
-"""Options: from a Struct that declares them to values out of a file, the environment and flags.
+"""Options: a Struct declares them, and a file, the environment and flags give their values.
 
-A settings Struct says everything about an option once, in the field's annotation: its type, bounds, unit, help, and whether
-it may hold a secret. From that come the flag, the variable, the documentation and the error messages. This module
-knows no option; `config` declares them.
+A settings Struct says everything about an option once, in the field's annotation: type, bounds, unit, help, and whether
+it may hold a secret. Flags, variables, documentation and error messages are made from it. This module declares no option
+itself.
 
-One name, three spellings: `[mirror] expiry` in the file, `PKGINDEX_MIRROR_EXPIRY`, `--mirror-expiry`. A flag beats a
-variable, a variable beats the file. All problems of all sources are told at once, each with its place.
+An option has three spellings: `[mirror] expiry` in the file, `PKGINDEX_MIRROR_EXPIRY`, `--mirror-expiry`. A flag beats a
+variable, a variable beats the file. All problems of all sources are reported together, each with its place.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,21 +26,34 @@ from pkgindex_core.spelling import nearest, suggestion
 
 PREFIX: Final = "PKGINDEX_"
 OTHER_VARIABLES: Final = frozenset({"PKGINDEX_CONFIG", "PKGINDEX_FAILPOINTS"})
-"""Variables that are no options: where the file is, and what tests arm."""
+"""Variables that are not options: the path of the file, and the failpoints of tests."""
+CREDENTIALS: Final = "PKGINDEX_CREDENTIALS_"
+"""The beginning of variables that are not options either: `user:password` for a host, whose name follows in capitals."""
 
 Declared = TypeVar("Declared", bound=Struct)
 
 # A Kubernetes service or a linked container called `pkgindex` puts PKGINDEX_PORT=tcp://10.0.0.1:3141 and its like into
-# the environment of every pod beside it. They are not meant for us.
+# the environment of every pod beside it. They are ignored.
 _SERVICE_LINK = re.compile(r"\APKGINDEX_(?:SERVICE_(?:HOST|PORT\w*)|PORT_\d+_(?:TCP|UDP)\w*|NAME|ENV_\w+)\Z")
 _SERVICE_LINK_VALUE = re.compile(r"\A(?:tcp|udp)://")
 
 _QUANTITY = re.compile(r"\A\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
+_NUMBER = re.compile(r"\A\s*\d+(?:\.\d+)?\s*\Z")
 _MULTIPLES: Final[Mapping[str, Mapping[str, float]]] = {
     "bytes": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
     | {f"{letter}ib": 1024.0**power for power, letter in enumerate("kmgt", 1)},
     "seconds": {"s": 1, "min": 60, "h": 3600, "d": 86400},
 }
+
+
+def quantity(text: str, unit: str) -> int | float | None:
+    """Read a number with a unit, such as `20GiB` or `30d`; without one it counts bytes or seconds. None if it is neither."""
+    found = _QUANTITY.match(text if not _NUMBER.match(text) else f"{text.strip()}{'b' if unit == 'bytes' else 's'}")
+    multiple = _MULTIPLES[unit].get(found[2].lower()) if found else None
+    if found is None or multiple is None:
+        return None
+    amount = float(found[1]) * multiple
+    return int(amount) if amount.is_integer() else amount
 
 
 def option(
@@ -54,18 +67,18 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Meta:
-    """Say what a field's type does not. For use inside `Annotated`.
+    """Describe an option, inside `Annotated`, beyond its type.
 
-    `default` is how documentation shows a default that is not a constant. `check` gets each value that was set and returns
-    it, perhaps in a normal form, or raises `Refused` or `ValueError`. A `secret` is only shown without its credentials, a `hidden` one not at all.
-    A type `… | None` tells an option that was not given from an empty one.
+    `default` is the text for a default that is not a constant. `check` gets each given value and returns it, perhaps normalised,
+    or raises `Refused` or `ValueError`. A `secret` is shown without its credentials, a `hidden` option not at all.
+    With a type `… | None`, an option that was not given differs from an empty one.
     """
     extra = {"unit": unit, "default": default, "check": check, "secret": secret or hidden, "hidden": hidden}
     return Meta(description=text, extra=extra, ge=at_least, le=at_most)
 
 
 class Option(Struct, frozen=True, kw_only=True):
-    """One option, as documentation and command lines need it."""
+    """One option, for documentation and command lines."""
 
     path: tuple[str, ...]
     """The names of the tables and the option: `("mirror", "expiry")`."""
@@ -80,7 +93,7 @@ class Option(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """How messages and the file name it: `mirror.expiry`."""
+        """The name in messages and in the file: `mirror.expiry`."""
         return ".".join(self.path)
 
     @property
@@ -93,19 +106,18 @@ class Option(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> str:
-        """What values look like, in words."""
+        """The form of its values, in words."""
         return _kind(self.annotation, self.unit)
 
     @property
     def is_open_table(self) -> bool:
-        """A table whose keys are somebody else's to define: no flag, and variables with double underscores."""
+        """Whether plugins define the keys of the table: it has no flag, and its variables have double underscores."""
         return get_origin(_bare(self.annotation)) is dict
 
 
 def options_of(settings: type[Struct], path: tuple[str, ...] = ()) -> tuple[Option, ...]:
-    """Every option that a settings Struct declares, those of its tables included, in order."""
-    hints = get_type_hints(settings, include_extras=True)
-    return tuple(found for field in fields(settings) for found in _options(field, hints[field.name], path))
+    """Every option that a settings Struct and its tables declare, in order."""
+    return tuple(found for field in _declared(settings) for found in _options(field, path))
 
 
 def load(
@@ -115,11 +127,15 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    others: bool = False,
 ) -> Declared:
-    """Read settings from their sources. `flags` and `defaults` go by key (`mirror.expiry`); None means not given."""
-    reader = _Reader(options_of(settings))
+    """Read settings from their sources. `flags` and `defaults` go by key (`mirror.expiry`); None means not given.
+
+    With `others` the file and the environment may have options of another program too, which are left alone.
+    """
+    reader = _OptionReader(options_of(settings), others=others)
     for key, value in (defaults or {}).items():
-        reader.found[key] = _Found(value, "default")
+        reader.found[key] = _WrittenValue(value, "default")
     if file is not None:
         reader.read_file(file)
     reader.read_environment(environ or {})
@@ -130,31 +146,45 @@ def load(
     return _build(settings, values)
 
 
-class _Found(Struct, frozen=True):
-    """A value as it was written."""
+def load_one(settings: type[Struct], key: str, *, file: Path | None, environ: Mapping[str, str]) -> Any:
+    """The value of one option, or None without a good one. What is wrong with others is for `load` to say."""
+    reader = _OptionReader(options_of(settings))
+    if file is not None:
+        reader.read_file(file)
+    reader.read_environment(environ)
+    return reader.converted().get(key)
+
+
+class _WrittenValue(Struct, frozen=True):
+    """A value as it was given, and where."""
 
     value: Any
     place: str
     lax: bool = False
-    """Text that stands for a number, a truth value or a list."""
+    """Whether the value is text from a variable or a flag, which may stand for a number, a truth value or a list."""
     base: Path | None = None
     """The directory from which relative paths count."""
 
 
-def _options(field: FieldInfo, annotation: Any, path: tuple[str, ...]) -> Iterator[Option]:
+@cache
+def _declared(settings: type[Struct]) -> tuple[FieldInfo, ...]:
+    """The fields of a settings Struct. Kept, since msgspec evaluates the annotations each time."""
+    return fields(settings)
+
+
+def _options(field: FieldInfo, path: tuple[str, ...]) -> Iterator[Option]:
     path = (*path, field.name)
-    bare = _bare(annotation)
-    if isinstance(bare, type) and issubclass(bare, Struct):
-        yield from options_of(bare, path)
+    if _is_table(field):
+        yield from options_of(field.type, path)
         return
-    metas = [part for part in get_args(annotation)[1:] if isinstance(part, Meta)]
+    metas = [part for part in get_args(field.type)[1:] if isinstance(part, Meta)]
     if not metas or not metas[0].description or not metas[0].extra:
         raise TypeError(f"the option {'.'.join(path)} is declared without option(…)")
     extra = metas[0].extra
     default = field.default_factory() if callable(field.default_factory) else field.default
     yield Option(
         path=path,
-        annotation=_always_given(annotation),
+        annotation=_always_given(field.type),
         text=metas[0].description,
         unit=extra["unit"],
         default=default,
@@ -165,15 +195,18 @@ def _options(field: FieldInfo, annotation: Any, path: tuple[str, ...]) -> Iterat
     )
 
 
-class _Reader:
-    """What was found for each option so far, later sources over earlier ones, and everything that was wrong."""
+class _OptionReader:
+    """Collects the values of all sources, later ones over earlier ones, and all problems."""
 
-    def __init__(self, options: Iterable[Option]) -> None:
+    def __init__(self, options: Iterable[Option], *, others: bool = False) -> None:
         self._options = {option.key: option for option in options}
-        self.found: dict[str, _Found] = {}
+        self.found: dict[str, _WrittenValue] = {}
         self.problems: list[str] = []
+        self._others = others
 
     def read_file(self, file: Path) -> None:
+        import tomllib  # most starts read no file
+
         try:
             document = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -187,8 +220,10 @@ class _Reader:
             for name, value in entries.items():
                 key = f"{table}.{name}" if table else name
                 if key in self._options:
-                    self.found[key] = _Found(value, f"{file}: {key}", base=file.parent)
+                    self.found[key] = _WrittenValue(value, f"{file}: {key}", base=file.parent)
                 elif key not in tables:
+                    if self._others:
+                        continue
                     self.problems.append(f"{file}: unknown option {key!r}; {self._meant(key)}")
                 elif isinstance(value, dict):
                     waiting.append((key, value))
@@ -199,22 +234,22 @@ class _Reader:
         variables = {one.variable: key for key, one in self._options.items() if not one.is_open_table}
         open_tables = {f"{one.variable}__": key for key, one in self._options.items() if one.is_open_table}
         for variable, text in sorted(environ.items()):
-            if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable.startswith(CREDENTIALS):
                 continue
             if _SERVICE_LINK.match(variable) or _SERVICE_LINK_VALUE.match(text):
                 continue
             start = next((start for start in open_tables if variable.startswith(start)), "")
             if variable in variables:
-                self.found[variables[variable]] = _Found(text, variable, lax=True)
+                self.found[variables[variable]] = _WrittenValue(text, variable, lax=True)
             elif start:
                 self._put_in_table(open_tables[start], variable.removeprefix(start), text)
-            else:
+            elif not self._others:
                 self.problems.append(f"unknown variable {variable}; {suggestion(variable, variables)}")
 
     def read_flags(self, flags: Mapping[str, Any]) -> None:
         for key, value in flags.items():
             if value is not None:
-                self.found[key] = _Found(value, self._options[key].flag, lax=True)
+                self.found[key] = _WrittenValue(value, self._options[key].flag, lax=True)
 
     def converted(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -226,14 +261,14 @@ class _Reader:
         return values
 
     def _put_in_table(self, key: str, rest: str, text: str) -> None:
-        """One entry of an open table: `NAME__KEY`. Text that reads as a TOML value is that value."""
+        """Put one entry into an open table: `NAME__KEY`. Text that is a TOML value becomes that value."""
         name, separator, entry = rest.lower().partition("__")
         variable = f"{self._options[key].variable}__{rest}"
         if not (separator and name and entry):
             self.problems.append(f"unknown variable {variable}; write {self._options[key].variable}__NAME__OPTION")
             return
         value = _toml_value(text)
-        before = self.found.get(key, _Found({}, variable))
+        before = self.found.get(key, _WrittenValue({}, variable))
         table = before.value if isinstance(before.value, dict) else {}
         entries = table.get(name)
         self.found[key] = replace(
@@ -241,15 +276,15 @@ class _Reader:
         )
 
     def _meant(self, key: str) -> str:
-        """The option or table that was meant: of the same name elsewhere before one that is only spelled alike."""
+        """Suggest an option or table: one of the same name elsewhere, otherwise one that is spelled alike."""
         tables = {other.rpartition(".")[0] for other in self._options} - {""}
         by_last = {other.rpartition(".")[2]: other for other in self._options}
         close = by_last.get(key.rpartition(".")[2]) or nearest(key, {*self._options, *tables})
-        return f"did you mean {close!r}?" if close else "see the documentation for what there is"
+        return f"did you mean {close!r}?" if close else "the documentation of the server lists every option"
 
 
-def _convert(one: Option, found: _Found) -> Any:
-    """The value in the option's own type, checked. What is wrong is said without repeating a secret."""
+def _convert(one: Option, found: _WrittenValue) -> Any:
+    """Convert a value to the option's type and check it. Errors do not repeat secrets."""
     value = found.value
     if isinstance(value, str):
         value = _from_text(one, value, lax=found.lax)
@@ -269,13 +304,10 @@ def _convert(one: Option, found: _Found) -> Any:
 
 
 def _from_text(one: Option, text: str, *, lax: bool) -> Any:
-    """What a text stands for: a quantity with its unit; in variables and flags a list too."""
-    quantity = _QUANTITY.match(text) if one.unit else None
-    if quantity:
-        multiple = _MULTIPLES[one.unit].get(quantity[2].lower())
-        if multiple is not None:
-            amount = float(quantity[1]) * multiple
-            return int(amount) if amount.is_integer() else amount
+    """Read text: a quantity with its unit; in variables and flags also a list."""
+    amount = quantity(text, one.unit) if one.unit and _QUANTITY.match(text) else None
+    if amount is not None:
+        return amount
     if lax and get_origin(_bare(one.annotation)) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
@@ -288,6 +320,8 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def _toml_value(text: str) -> Any:
+    import tomllib
+
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -297,14 +331,17 @@ def _toml_value(text: str) -> Any:
 
 def _build(settings: type[Declared], values: Mapping[str, Any], table: str = "") -> Declared:
     arguments: dict[str, Any] = {}
-    hints = get_type_hints(settings)
-    for field in fields(settings):
+    for field in _declared(settings):
         key = f"{table}.{field.name}" if table else field.name
-        if isinstance(hints[field.name], type) and issubclass(hints[field.name], Struct):
-            arguments[field.name] = _build(hints[field.name], values, key)
+        if _is_table(field):
+            arguments[field.name] = _build(field.type, values, key)
         elif key in values:
             arguments[field.name] = values[key]
     return settings(**arguments)
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return isinstance(field.type, type) and issubclass(field.type, Struct)
 
 
 def _bare(annotation: Any) -> Any:
@@ -312,7 +349,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _always_given(annotation: Any) -> Any:
-    """The annotation of a value that was given: without None."""
+    """The annotation without None."""
     bare, *metas = get_args(annotation)
     kinds = [kind for kind in get_args(bare) if kind is not NoneType] if get_origin(bare) is UnionType else [bare]
     return Annotated[(kinds[0], *metas)]

@@ -1,17 +1,18 @@
-"""What somebody probably meant who wrote a name that does not exist."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def nearest(written: str, known: Iterable[str]) -> str | None:
-    """The known name that is spelled most like the written one; None when nothing comes close.
+    """The known name that is spelled most like the written one; None when none is similar.
 
     >>> nearest("prot", ["host", "port"])
     'port'
     """
+    from difflib import get_close_matches  # for what went wrong only
+
     by_key = {_key(name): name for name in sorted(known)}
     close = get_close_matches(_key(written), by_key, n=1)
     return by_key[close[0]] if close else None

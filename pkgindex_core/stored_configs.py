@@ -1,12 +1,12 @@
-"""Index configurations as they lie in stores, logs and dumps, also those that earlier programs wrote.
+"""Index configurations as stores, logs and dumps have them, also from earlier versions.
 
-What an earlier program wrote is brought up to date when it is read, each time: commits are never written again. A configuration is read
-once as what it is today, and once for the fields that are no more; one that has none of them costs nothing else.
+Commits are never rewritten, so an old configuration is converted each time it is read. It is decoded once with the present
+fields, and once for the fields that no longer exist.
 
-What was derived from the bytes of a commit (the identity of a store) is derived from those that the first program wrote, by `as_at_first`.
+The identity of a store is derived from the bytes of its first commit, as the first version wrote them: see `as_at_first`.
 """
 
-from __future__ import annotations
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ from pkgindex_core.models import IndexConfig
 
 
 class FormerConfig(Struct, frozen=True, kw_only=True):
-    """The part of a stored configuration that earlier programs wrote in another way."""
+    """The part of a stored configuration that earlier versions wrote in another way."""
 
     type: str = "stage"
     mirror_whitelist: Any = UNSET
@@ -34,9 +34,9 @@ class FormerConfig(Struct, frozen=True, kw_only=True):
     mirror_web_url_fmt: Any = UNSET
 
     def brought_up(self, config: IndexConfig) -> IndexConfig:
-        """The same configuration as this program writes it."""
+        """Convert to the present form."""
         mirrored = config.mirrored or _MIRRORED.get(self.type, False)
-        # Once fields beside the options, now options of the same names.
+        # Former fields are options of the same names now.
         moved = msgspec.to_builtins(self)
         moved.pop("type", None)
         if not moved and mirrored == config.mirrored:
@@ -50,13 +50,13 @@ def decode_config(data: bytes) -> IndexConfig:
 
 
 class FirstConfig(Struct, frozen=True, kw_only=True):
-    """A configuration with the fields of the first program, in its order: encoded, it is what that program wrote, byte by byte."""
+    """A configuration with the fields of the first version, in their order. Its encoding is the bytes that version wrote."""
 
     name: Any = UNSET
     type: Any = UNSET
     read_only: Any = UNSET
     mirrored: Any = UNSET
-    """Later, and there only where the type's name does not mean it."""
+    """A later field. Set only when the type's name does not imply it."""
     bases: Any = UNSET
     volatile: Any = UNSET
     acl_read: Any = UNSET
@@ -80,7 +80,7 @@ class FirstConfig(Struct, frozen=True, kw_only=True):
 
 
 def as_at_first(config: IndexConfig) -> FirstConfig:
-    """A configuration as the first program wrote it; equal whether that program wrote it or this one."""
+    """Convert to the form of the first version. The result is the same for every version that wrote `config`."""
     values = msgspec.to_builtins(config)
     if config.mirrored == _MIRRORED.get(config.type, False):
         values.pop("mirrored", None)
@@ -90,7 +90,7 @@ def as_at_first(config: IndexConfig) -> FirstConfig:
 
 
 _MIRRORED: Final[Mapping[str, bool]] = {"mirror": True}
-"""Whether indexes of a type are mirrored: what its name alone said, before that was a field."""
+"""Whether indexes of a type are mirrored. The name implied it before `mirrored` was a field."""
 _MOVED: Final = tuple(name for name in FormerConfig.__struct_fields__ if name != "type")
 _config = msgspec.msgpack.Decoder(IndexConfig)
 _former = msgspec.msgpack.Decoder(FormerConfig)

@@ -1,11 +1,11 @@
-"""The text of a token: made once, shown once, recognised by its form.
+"""The text of a token. It is made and shown once.
 
     pkgi_<id: 12 letters and digits>_<secret: 43 letters and digits><checksum: 6>
 
-`pkgi_` lets secret scanners find one, the checksum tells a typing error from a revoked token without a look-up, and
-only letters, digits and `_` occur, so that a double click selects all of it. What is stored is the id and the
-sha256 of the secret: with 256 random bits no slow hash is needed. The secret is a number of 32 bytes, so that the same token
-has a second spelling (`formats.macaroons`).
+Secret scanners find tokens by `pkgi_`. The checksum tells a typing error from a revoked token without a look-up. Only
+letters, digits and `_` occur, so that a double click selects all of it. The store has the id and the sha256 of the
+secret: 256 random bits need no slow hash. The secret is a number of 32 bytes, so that the same token has a second
+spelling (`formats.macaroons`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pkgindex_core.digests import Sha256, sha256_of
 PREFIX: Final = "pkgi_"
 ALPHABET: Final = string.digits + string.ascii_letters
 SECRET_BYTES: Final = 32
+LOGIN_SECONDS: Final = 36_000
+"""Seconds for which a log-in token is valid, as in devpi."""
 _FORM = re.compile(r"\Apkgi_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})\Z")
 
 
@@ -38,7 +40,7 @@ class TokenText(Struct, frozen=True):
 
     @property
     def secret_bytes(self) -> bytes:
-        """The secret as the number that it spells; OverflowError when no token of ours has it."""
+        """The secret as 32 bytes; OverflowError when it is too large a number for a token."""
         value = 0
         for digit in reversed(self.secret):
             value = value * len(ALPHABET) + ALPHABET.index(digit)
@@ -61,7 +63,7 @@ def token_text(token_id: str, secret: bytes) -> TokenText:
 
 
 def parse_token(text: str) -> TokenText | None:
-    """Read a token; None when this is something else, or mistyped."""
+    """Read a token; None when the text is not a token or is mistyped."""
     match = _FORM.match(text.strip())
     if match is None or _checksum(match[1] + match[2]) != match[3]:
         return None

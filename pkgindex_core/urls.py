@@ -1,4 +1,4 @@
-"""URLs with user names and passwords in them: taken apart where they enter, never stored or shown whole."""
+"""URLs with credentials in them. They are split where they enter, and never stored or shown whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _USERINFO = re.compile(r"(://)\S*@")
 
 
 def without_credentials(url: str) -> tuple[str, str]:
-    """Split `https://user:password@host/…` into the URL without them and `user:password` (decoded; "" when none)."""
+    """Split `https://user:password@host/…` into the URL without credentials and `user:password` (decoded; "" when there is none)."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -30,7 +30,7 @@ def without_credentials(url: str) -> tuple[str, str]:
 
 
 def same_server(one: str, other: str) -> bool:
-    """Whether two URLs lead to one server by one protocol: what is a secret between us and one may be told to the other."""
+    """Whether two URLs have the same server and protocol, so that credentials for one may be sent to the other."""
     try:
         first, second = urlsplit(one), urlsplit(other)
         ports = tuple(parts.port or _PORTS.get(parts.scheme) for parts in (first, second))
@@ -40,5 +40,5 @@ def same_server(one: str, other: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """Text with the credentials of every URL in it replaced by `***`."""
+    """Replace the credentials of every URL in a text with `***`."""
     return _USERINFO.sub(r"\1***@", text)

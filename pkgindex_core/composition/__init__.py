@@ -1,4 +1,4 @@
-"""The parts of which `Engine` is put together: what is opened, what plugins offer, and the services by what they are for.
+"""The parts of `Engine`: the stores, the objects of plugins, and the services by purpose.
 
-One factory each, which takes what its part needs and keeps nothing. Only here are services constructed.
+Each part has one factory, which takes its arguments and keeps no state. Services are constructed only here.
 """

@@ -1,4 +1,4 @@
-"""The services for users, indexes and the state of the store."""
+"""The services for users and indexes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,23 @@ from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.administering.examining import Examining
-from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.services.administering.indexes import Indexes, OwnerLimits
 from pkgindex_core.services.administering.project_options import ProjectOptions
 from pkgindex_core.services.administering.project_statuses import ProjectStatuses
-from pkgindex_core.services.administering.repairing import Repairing
 from pkgindex_core.services.administering.tokens import Tokens
 from pkgindex_core.services.administering.users import Users
-from pkgindex_core.services.administering.verifying import Verifying
 from pkgindex_core.services.reading.explaining import Explaining
 
 
 class Administering(Struct, frozen=True, kw_only=True):
-    """All that tells who asks, changes users and indexes, and looks after what is kept."""
+    """The services that change users and indexes."""
 
-    identity: Identity
     tokens: Tokens
     users: Users
     indexes: Indexes
     project_statuses: ProjectStatuses
     project_options: ProjectOptions
     examining: Examining
-    verifying: Verifying
-    repairing: Repairing
 
 
 def make_administering(
@@ -46,8 +40,8 @@ def make_administering(
     passwords: Passwords,
     explaining: Explaining,
 ) -> Administering:
-    """Make them over one store."""
-    store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
+    """Make the services over one store."""
+    store, clock, workers = stores.index, context.clock, context.workers
     indexes = Indexes(
         store=store,
         options=offered.options,
@@ -55,22 +49,11 @@ def make_administering(
         clock=clock,
         limits=OwnerLimits(indexes=settings.max_user_indexes, option_bytes=settings.max_user_option_bytes),
     )
-    identity = Identity(
-        store=store,
-        currency=shared.currency,
-        authenticators=offered.authenticators,
-        clock=clock,
-        house=offered.house,
-    )
-    verifying = Verifying(store=store, blobs=blobs, clock=clock)
     return Administering(
-        identity=identity,
-        tokens=Tokens(store=store, identity=identity, clock=clock, most_tokens=settings.max_user_tokens),
+        tokens=Tokens(store=store, identity=shared.identity, clock=clock, most_tokens=settings.max_user_tokens),
         users=Users(store=store, passwords=passwords, clock=clock, empty_passwords=settings.devpi_defaults),
         indexes=indexes,
         project_statuses=ProjectStatuses(store=store),
         project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
         examining=Examining(store=store, sources=shared.sources),
-        verifying=verifying,
-        repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, workers=workers),
     )

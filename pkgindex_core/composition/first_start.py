@@ -1,6 +1,6 @@
-"""The first start: an empty store gets its first user and indexes, in one commit.
+"""The first start: gives an empty store its first user and indexes, in one commit.
 
-The mirror and the default index can be read by everyone and written by nobody but their owner.
+Everybody can read the mirror and the default index. Only their owner can write.
 """
 
 from __future__ import annotations
@@ -27,29 +27,36 @@ from pkgindex_core.tools.workers import in_worker
 from pkgindex_core.urls import without_credentials
 
 MIRROR_NAME: Final = "root/pypi"
-"""The mirror that a fresh store has."""
+"""The mirror of a new store."""
 
 
-async def begin(stores: Stores, settings: Settings, context: Context, passwords: Passwords) -> Path | None:
-    """Fill an empty store and mark its blobs; return where the new root password lies.
+async def begin(
+    stores: Stores, settings: Settings, context: Context, passwords: Passwords, *, indexes: bool, log_in: bool = True
+) -> Path | None:
+    """Fill an empty store and mark its blobs. Returns the file with root's generated password. Without `indexes` the store gets the user alone.
 
-    A password that the settings do not give is generated, written to a file that only this user can read, and never printed. None
-    when there are users already, when the password was given, and when another process was faster.
+    Without `log_in` root has no password, so no log-in is possible.
+
+    Without a password in the settings one is generated, and written to a file that only this user can read. Returns None if there
+    are users already, if the settings have a password, or if another process was faster.
     """
     if await stores.index.users():
         return None
-    place = None if settings.root_password is not None else context.data / PASSWORD_FILE
+    place = None if settings.root_password is not None or not log_in else context.data / PASSWORD_FILE
     password = settings.root_password or ""
     if place is not None:
         password = await in_worker(context.workers, _agreed_password, place)
-    hashed = await passwords.hash(password, may_be_empty=True)
+    hashed = await passwords.hash(password, may_be_empty=True) if log_in else ""
     now = context.clock.now()
     root = User(name=ROOT, password_hash=hashed, created=now, modified=now)
-    first: list[Change] = [PutUser(root), *(PutIndex(config) for config in _first_indexes(settings))]
+    first: list[Change] = [
+        PutUser(root),
+        *(PutIndex(config) for config in (_first_indexes(settings) if indexes else [])),
+    ]
     try:
         await stores.index.apply(first, who="[start]", require=[UserAbsent(ROOT)])
     except RequirementFailed:
-        place = None  # another process started at the same moment, with the same password
+        place = None  # another process filled the store, with the same password
     await stores.ownership.settle(stores.index)
     return place
 
@@ -87,16 +94,17 @@ def _first_indexes(settings: Settings) -> list[IndexConfig]:
 
 
 def _agreed_password(place: Path) -> str:
-    """The password that lies there, or a new one, durably written: whoever writes first decides.
+    """The password in the file, or a new one that is written to it durably. If two processes write, the first one wins.
 
-    The file appears whole or not at all, so that a start that died half-way, or two at once, leave one password.
+    The file appears complete or not at all, so that there is one password even if a start dies half-way.
     """
     if not place.exists():
         draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "w") as stream:
-                stream.write(f"{secrets.token_urlsafe(24)}\n")
+                # Hexadecimal: after `-p`, twine and curl take a password that begins with "-" for an option.
+                stream.write(f"{secrets.token_hex(16)}\n")
                 stream.flush()
                 os.fsync(stream.fileno())
             with suppress(FileExistsError):

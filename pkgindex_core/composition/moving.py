@@ -1,4 +1,4 @@
-"""The services that bring releases and whole stores from one place to another."""
+"""The services that push releases, and export and import whole stores."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.moving.dumps.exporting import Exporting
 from pkgindex_core.services.moving.dumps.restoring import Restoring
-from pkgindex_core.services.moving.forwarding import Forwarding
 from pkgindex_core.services.moving.importing.devpi import DevpiImport
-from pkgindex_core.services.moving.parcels import Parcels
-from pkgindex_core.services.moving.promotion import Promotion
+from pkgindex_core.services.moving.pushable_releases import PushableReleases
+from pkgindex_core.services.moving.pushing import Pushing
+from pkgindex_core.services.moving.remote_pushing import RemotePushing
 
 
 class Moving(Struct, frozen=True, kw_only=True):
-    """All that pushes, exports and imports."""
+    """The services that push, export and import."""
 
-    promotion: Promotion
-    forwarding: Forwarding
+    pushing: Pushing
+    remote_pushing: RemotePushing
     exporting: Exporting
     restoring: Restoring
     devpi_import: DevpiImport
 
 
 def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Context, *, passwords: Passwords) -> Moving:
-    """Make them over one store."""
+    """Make the services over one store."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
-    parcels = Parcels(
+    releases = PushableReleases(
         store=store,
         blobs=blobs,
         resolving=shared.resolving,
@@ -39,16 +39,16 @@ def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Conte
         clock=clock,
     )
     return Moving(
-        promotion=Promotion(
+        pushing=Pushing(
             store=store,
             blobs=blobs,
             sources=shared.sources,
-            parcels=parcels,
+            releases=releases,
             checks=offered.checks,
             workers=workers,
             clock=clock,
         ),
-        forwarding=Forwarding(parcels=parcels, publishers=offered.publishers),
+        remote_pushing=RemotePushing(releases=releases, publishers=offered.publishers),
         exporting=Exporting(store=store, blobs=blobs, workers=workers),
         restoring=Restoring(store=store, blobs=blobs, workers=workers),
         devpi_import=DevpiImport(

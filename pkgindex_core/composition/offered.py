@@ -1,9 +1,10 @@
-"""The parts that plugins provide to one engine, such as sources, filters and renderers: made together, closed in reverse."""
+"""Makes the objects that plugins provide to one engine, such as sources, filters and renderers, and closes them in reverse order."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from inspect import isawaitable
 
 from msgspec import Struct
 
@@ -23,11 +24,12 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.routing import RoutedAdmission
 from pkgindex_core.services.moving.following import following
 
 
 class Offered(Struct, frozen=True, kw_only=True):
-    """The parts that plugins provide, by role."""
+    """The objects that plugins provide, by role."""
 
     filters: Mapping[str, PageFilter]
     admission: Withholding
@@ -42,9 +44,15 @@ class Offered(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def made_offers(
-    settings: Settings, plugins: Plugins, context: Context, *, mirrors: bool, followers: bool
+    settings: Settings,
+    plugins: Plugins,
+    context: Context,
+    *,
+    mirrors: bool,
+    followers: bool,
+    names_from_elsewhere: bool,
 ) -> AsyncIterator[Offered]:
-    """Make all that is offered, have the followers follow, and close what can be closed in reverse."""
+    """Make the objects of all providers, start the followers, and close all in reverse order."""
     async with AsyncExitStack() as stack:
         sources: dict[str, Source] = {}
         for kind, provider in plugins.sources().items() if mirrors else ():
@@ -59,12 +67,17 @@ async def made_offers(
             engaged.append(await follower.make(context))
             stack.push_async_callback(engaged[-1].close)
         await stack.enter_async_context(following(engaged))
-        filters = {provider.name: provider.make(context) for provider in plugins.page_filters()}
+        filters: dict[str, PageFilter] = {}
+        for filtering in plugins.page_filters():
+            made = filtering.make(context)
+            made = await made if isawaitable(made) else made
+            if made is not None:
+                filters[filtering.name] = made
         authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
         types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
         yield Offered(
             filters=filters,
-            admission=Withholding(plugins.admission(settings.admission).make(context), filters),
+            admission=Withholding(RoutedAdmission(plugins.admission(settings.admission).make(context)), filters),
             renderers={name: provider.make(context) for name, provider in plugins.renderers().items()},
             sources=sources,
             publishers=publishers,
@@ -78,7 +91,7 @@ async def made_offers(
             ),
             house=HouseRules(
                 open_registration=settings.open_registration,
-                names_from_elsewhere=len(authenticators) > 1 or bool(settings.remote_user.header),
+                names_from_elsewhere=names_from_elsewhere or len(authenticators) > 1,
                 restrict_modify=settings.restrict_modify or None,
                 index_types=frozenset(types),
             ),

@@ -1,4 +1,4 @@
-"""The parts that services of several kinds share, one of each in an engine."""
+"""The parts that services of several kinds share. An engine has one of each."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ from msgspec import Struct
 
 from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.stores import Stores
+from pkgindex_core.config import Settings
 from pkgindex_core.engines.hosted_source import HostedSource
 from pkgindex_core.engines.unreachable_source import UnreachableSource
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.services.reading.assembling import Assembling
+from pkgindex_core.services.reading.pages import Bodies
 from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency
 from pkgindex_core.tools.sources import Sources
 
 
 class Shared(Struct, frozen=True, kw_only=True):
-    """How indexes are seen, and where their content comes from."""
+    """The parts that identify principals and resolve indexes, the sources of the content, and the cache of what was rendered."""
 
+    identity: Identity
     currency: Currency
     sources: Sources
     resolving: Resolving
     assembling: Assembling
+    bodies: Bodies
 
 
-def make_shared(stores: Stores, offered: Offered) -> Shared:
-    """Make it over one store."""
+def make_shared(stores: Stores, offered: Offered, context: Context, settings: Settings) -> Shared:
+    """Make the parts over one store."""
     store, blobs = stores.index, stores.blobs
     sources = Sources(
         offered.sources,
@@ -34,8 +41,16 @@ def make_shared(stores: Stores, offered: Offered) -> Shared:
     currency = Currency(store)
     store.listen(currency.touch)
     return Shared(
+        identity=Identity(
+            store=store,
+            currency=currency,
+            authenticators=offered.authenticators,
+            clock=context.clock,
+            house=offered.house,
+        ),
         currency=currency,
         sources=sources,
         resolving=Resolving(store=store, sources=sources, admission=offered.admission, currency=currency),
         assembling=Assembling(store=store, filters=offered.filters),
+        bodies=BoundedCache(settings.page_cache_bytes, size_of=len),
     )

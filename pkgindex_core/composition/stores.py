@@ -1,7 +1,7 @@
-"""Opening the two halves of a store, the index and the blobs, as one.
+"""Opens the two halves of a store, the index and the blobs, as one.
 
-What is there is opened first. Only then is it known whether a new store may begin (`services.administering.ownership`). Around both
-stand those that show at once what was learned from upstreams (`engines.behind`): nothing above knows the stores within.
+Existing halves are opened first, because they decide whether a new store may be made (`services.administering.ownership`). Both are
+then wrapped by `engines.behind`, which shows at once what was learned from upstreams. Services only see the wrappers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.services.administering.ownership import Ownership
 
 _ABANDONED_SECONDS: Final = 86_400.0
-"""After so long without a write, what an upload has left is swept at a start: it outlived its process, whoever's that was."""
+"""Seconds without a write after which a start removes the leftovers of an upload. No upload that is under way pauses so long."""
 
 
 class Stores(Struct, frozen=True, kw_only=True):
-    """Both halves of one store, open."""
+    """Both halves of one open store."""
 
     index: LearningIndex
     blobs: LearningBlobs
@@ -40,7 +40,7 @@ class Stores(Struct, frozen=True, kw_only=True):
 async def opened_stores(
     settings: Settings, plugins: Plugins, context: Context, *, create: bool, new_store: bool, restoring: str
 ) -> AsyncIterator[Stores]:
-    """Open both, and close them in reverse. The arguments are those of `Engine.open`."""
+    """Open both halves, and close them in reverse order. The arguments are those of `Engine.open`."""
     if create:
         make_private(context.data)
     async with AsyncExitStack() as stack:
@@ -59,15 +59,23 @@ async def opened_stores(
         if index is None:
             free = await ownership.is_free()
             try:
-                # Another process may have begun the store meanwhile: then it is there, and so is its mark.
+                # Another process may have made the store and its mark meanwhile.
                 index = await make_index(context if free else only_existing)
             except Missing as error:
                 raise ownership.refusal() from error
             stack.push_async_callback(index.close)
         await ownership.settle(index)
-        with suppress(Unavailable):  # a store that cannot be tidied now can perhaps be read
+        with suppress(Unavailable):  # a store that cannot be swept now may still be readable
             await blobs.sweep(older_than=_ABANDONED_SECONDS)
-        behind = BlobsBehind(blobs, clock=context.clock)
+
+        async def open_copies() -> BlobStore:
+            copies: BlobStore = await plugins.blob_store(settings.mirrored_blobs).make(settings.mirrored_blobs, context)
+            with suppress(Unavailable):
+                await copies.sweep(older_than=_ABANDONED_SECONDS)
+            return copies
+
+        behind = BlobsBehind(blobs, clock=context.clock, open_copies=open_copies)
+        stack.push_async_callback(behind.close_copies)
         stack.push_async_callback(behind.finish)
         learning = IndexBehind(index, blobs=behind)
         stack.push_async_callback(learning.finish)

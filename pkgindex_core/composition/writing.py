@@ -1,4 +1,4 @@
-"""The services that take what people publish, and take it away again."""
+"""The services that publish and delete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pkgindex_core.services.writing.uploads import Uploads
 
 
 class Writing(Struct, frozen=True, kw_only=True):
-    """All that changes what projects have."""
+    """The services that change the content of projects."""
 
     uploads: Uploads
     registering: Registering
@@ -33,7 +33,7 @@ class Writing(Struct, frozen=True, kw_only=True):
 def make_writing(
     stores: Stores, shared: Shared, checks: Sequence[UploadCheck], context: Context, settings: Settings
 ) -> Writing:
-    """Make them over one store. `checks` are asked for each upload."""
+    """Make the services over one store. `checks` run for each upload."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     registering = Registering(store=store)
     return Writing(
@@ -60,6 +60,6 @@ def make_writing(
             registering=registering,
         ),
         registering=registering,
-        releases=Releases(store=store),
+        releases=Releases(store=store, sources=shared.sources),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
     )

@@ -1,15 +1,18 @@
-"""The source of indexes whose content lies here: what was uploaded is all there is, and it is always current."""
+"""The source of hosted indexes. Their content is in the stores, and always current."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexWriter, Names, OnDisk, Projects, Source
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 
 _FRESH: Final = Freshness(state="fresh")
 _ABSENT: Final = Freshness(state="absent")
@@ -80,15 +83,16 @@ class HostedSource:
         *,
         who: str,
         require: Iterable[Requirement] = (),
+        spooled: Mapping[Sha256, Path] = NOTHING_SPOOLED,  # noqa: ARG002  # the role's signature
     ) -> Commit | None:
         return await self._store.apply(changes, who=who, require=require)
 
     async def close(self) -> None:
-        """Nothing is held here."""
+        """Do nothing: there is nothing to close."""
 
 
 async def stored(blobs: BlobStore, file: File) -> Blob | None:
-    """The bytes of a file, when they are stored whole: a file that is shorter than it should be must not look whole."""
+    """The blob of a file, if it is stored with the file's size. A truncated blob counts as missing."""
     blob = await blobs.stat(file.sha256) if file.sha256 else None
     return None if blob is not None and file.size not in {None, blob.size} else blob
 

@@ -1,14 +1,13 @@
 """Numbered migrations of the SQL engines: `{dialect}/sql/{number}_{name}.sql`, applied in order and never edited.
 
-The folder of an engine is named for its dialect. Only the loading is common. What a migration runs in, and where it is recorded, differs between databases and stands
-in each engine.
+The folder of an engine has the name of its dialect. Only loading is common; each engine runs and records its migrations.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from importlib import resources
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -28,9 +27,9 @@ class Migration(Struct, frozen=True):
 
 
 def migrations(dialect: str) -> tuple[Migration, ...]:
-    """Every migration of a dialect, by number; the numbers are 1, 2, 3 … without a gap."""
+    """Every migration of a dialect, by number: 1, 2, 3 … without a gap."""
     found = []
-    for entry in resources.files("pkgindex_core.engines").joinpath(dialect, "sql").iterdir():
+    for entry in (Path(__file__).with_name(dialect) / "sql").iterdir():
         match = _FILE.match(entry.name)
         if match:
             found.append(Migration(int(match["number"]), match["name"], entry.read_text(encoding="utf-8")))

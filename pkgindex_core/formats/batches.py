@@ -1,4 +1,4 @@
-"""Writing what has many entries, some thousands at a time, so that no page is there twice while it is written. Pure."""
+"""Writes many entries, some thousands at a time, so that memory never holds a page twice. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def written_in_batches(
     joint: bytes = b"",
     end: bytes,
 ) -> bytes:
-    """`start`, what `write(before, some)` makes of the entries, with `joint` between two batches, and `end`."""
+    """Join `start`, the batches that `write(before, some)` makes of the entries, with `joint` between two batches, and `end`."""
     if not entries:
         return start + end
     if len(entries) <= BATCH:

@@ -1,11 +1,11 @@
-"""Core metadata: METADATA and PKG-INFO, read leniently for showing, strictly for uploads.
+"""Reads core metadata (METADATA and PKG-INFO): leniently for showing, strictly for uploads.
 
-The format is RFC 822 headers in UTF-8 and a body, the description (core-metadata specification, 1.0 to 2.6). It is
-split here, not by `email`: that is quadratic in the number of different headers, guesses at encodings, and knows MIME,
-which metadata is not. What single fields may hold is asked of `packaging.metadata` where it knows.
+The format is RFC 822 headers in UTF-8 and a body, the description (core-metadata specification, 1.0 to 2.6). This module
+parses it without `email`, which is quadratic in the number of different headers, guesses encodings, and interprets MIME,
+which metadata is not. `packaging.metadata` checks the values of fields that it knows.
 
-`read_metadata` never fails: mirrors show what there is. `check_metadata` says everything an upload does wrong;
-what other tools would read differently (a bare carriage return, a line that is no header) is wrong too.
+`read_metadata` never fails, since mirrors show everything. `check_metadata` reports everything that is wrong with an upload,
+including text that tools read differently (a bare carriage return, a line that is not a header).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 HEADER_LIMIT = 20_000
-"""Header lines that are read; beyond, an upload is refused. The most that was ever seen has some thousand."""
+"""The most header lines. An upload with more is refused. The largest known metadata has some thousand."""
 DESCRIPTION_LIMIT = 10 * 1024 * 1024
 """Bytes of a description in an upload."""
 
 
 def read_metadata(data: bytes) -> CoreMetadata:
-    """Read whatever can be read; never fails."""
+    """Read all readable fields; never fails."""
     return _fields(_split(data, Findings()))
 
 
 def check_metadata(data: bytes, findings: Findings, *, installed_by: bool = True) -> CoreMetadata:
-    """Read metadata that is to be published, and say everything that is wrong with it.
+    """Read the metadata of an upload, and report all problems.
 
-    `installed_by` means that installers go by it, as they do for wheels: then all must read the same fields.
+    `installed_by`: installers use this metadata, as they do for wheels, so all readers must see the same fields.
     """
     split = _split(data, findings, installed_by=installed_by)
     metadata = _fields(split)
@@ -43,7 +43,7 @@ def check_metadata(data: bytes, findings: Findings, *, installed_by: bool = True
 
 
 def normalized_label(label: str) -> str:
-    """A Project-URL's label as well-known ones are compared (PEP 753).
+    """A Project-URL's label in the form in which labels are compared (PEP 753).
 
     >>> normalized_label("Home-Page ")
     'homepage'
@@ -52,13 +52,13 @@ def normalized_label(label: str) -> str:
 
 
 class _Split(Struct):
-    """Metadata taken apart into lines, before anything is known about its fields."""
+    """Metadata split into headers and description, before fields are interpreted."""
 
     headers: dict[str, list[str]]
     """Values by lower-case header name, unfolded."""
     body: str
     readable: bool
-    """False when so much is wrong that field by field only more noise would come."""
+    """False when so much is wrong that the fields are not checked."""
 
 
 def _split(data: bytes, findings: Findings, *, installed_by: bool = True) -> _Split:
@@ -70,7 +70,7 @@ def _split(data: bytes, findings: Findings, *, installed_by: bool = True) -> _Sp
         findings.unusual(
             Unusual.ENCODING, f"the metadata is not UTF-8: byte {head[error.start]:#04x} at offset {error.start}"
         )
-        # What distutils of Python 2 wrote where an author's name was Latin-1. Every byte has a meaning there.
+        # distutils of Python 2 wrote an author's name in Latin-1, in which every byte is a character.
         text = head.decode("latin-1")
     try:
         description = body.decode()
@@ -92,7 +92,7 @@ def _split(data: bytes, findings: Findings, *, installed_by: bool = True) -> _Sp
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes]:
-    """The headers and the body: what stands before and behind the first empty line."""
+    """Split at the first empty line into headers and body."""
     found = _EMPTY_LINE.search(data)
     return (data[: found.start()], data[found.end() :]) if found else (data, b"")
 
@@ -110,9 +110,9 @@ def _headers(lines: list[str], findings: Findings, *, installed_by: bool) -> dic
             continue
         name, colon, value = line.partition(":")
         if not colon or not _HEADER_NAME.fullmatch(name):
-            text = f"line {number} of the metadata is no header: {line[:60]!a}"
+            text = f"line {number} of the metadata is not a header: {line[:60]!a}"
             if installed_by:
-                # Python's email takes it for the beginning of the body.
+                # Python's email reads the line as the beginning of the body.
                 findings.refuse(text)
             else:
                 findings.unusual(Unusual.NO_HEADER, text)
@@ -176,7 +176,7 @@ def _fields(split: _Split) -> CoreMetadata:
 
 
 def _check_repeated(split: _Split, findings: Findings) -> None:
-    """Fields that may stand once and stand twice; readers differ in which one they take."""
+    """Report single fields that stand twice: readers differ in which one they take."""
     for name in metadata_fields.SINGLE:
         count = len(split.headers.get(name, ()))
         if count > 1:

@@ -1,13 +1,14 @@
-"""What a filename says: kind, project, version.
+"""Reads kind, project and version from filenames.
 
-Two readings. `parse_upload_filename` takes what the rules of uploads take (under `pypi` PEP 427 and PEP 625) and says what is
-wrong otherwise. `version_in` and `candidate_projects` never fail: mirrors list files of every age (.egg, .exe, .msi, .rpm,
-.tar.bz2, dumb archives), and those must neither crash a page nor be lost.
+`parse_upload_filename` is strict: it follows the rules of uploads (under `pypi` PEP 427 and PEP 625) and reports problems.
+`version_in` and `candidate_projects` never fail: mirrors list files of every age (.egg, .exe, .msi, .rpm, .tar.bz2, dumb
+archives), which must neither break a page nor be left out.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import product
 from typing import Final, Literal
 
@@ -25,6 +26,7 @@ __all__ = [
     "UploadName",
     "candidate_projects",
     "canonical_version",
+    "is_usual_version",
     "kind_of",
     "leads_to",
     "parse_upload_filename",
@@ -37,40 +39,41 @@ UploadKind = Literal["wheel", "sdist", "egg", "wininst", "msi", "rpm", "deb", "d
 FileKind = Literal[UploadKind, "other"]
 
 FILENAME_LIMIT = 255
-"""Characters: what the usual file systems of those who download can hold."""
+"""The most characters, which is the limit of usual file systems."""
 TAG_LIMIT = 500
-"""Tags one wheel may expand to. Real wheels have a dozen; a compressed tag set multiplies (PEP 425)."""
+"""The most tags to which one wheel may expand. Real wheels have a dozen; a compressed tag set multiplies (PEP 425)."""
 CANDIDATE_LIMIT = 12
-USUAL_VERSION: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?")
-"""A version as the names of source distributions spell it. What stands before the dash before it is the likeliest project."""
+_USUAL_VERSION: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?")
+_REMEMBERED: Final = 16_384
+"""Versions; some megabytes."""
 
 
 class UploadName(Struct, frozen=True, kw_only=True):
-    """A filename that may be uploaded, taken apart."""
+    """The parts of a filename that may be uploaded."""
 
     filename: str
     project: ProjectName
     name_part: str
     """The project's name as the filename spells it."""
     version: str
-    """As the filename spells it, except that a `_` which stands for a `-` is one again."""
+    """As the filename spells it, except that a `_` for a `-` is restored."""
     version_part: str
     kind: UploadKind
     python_tag: str
-    """Of a wheel, `py2.py3` and the like; `source` for a source distribution, as upload forms call it; else empty."""
+    """Of a wheel, for example `py2.py3`; `source` for a source distribution, as in upload forms; otherwise empty."""
     build: str = ""
     tags: frozenset[str] = frozenset()
-    """Of a wheel: every `python-abi-platform` that its compressed tag set stands for."""
+    """Of a wheel: every `python-abi-platform` of its compressed tag set."""
     warnings: tuple[str, ...] = ()
-    """What is unusual about the name and was taken."""
+    """Unusual properties of the name that the rules accept."""
 
     @property
     def stem(self) -> str:
-        """`name-version`: how `.dist-info` and the top directory of a source distribution begin."""
+        """`name-version`, with which `.dist-info` and the top directory of a source distribution begin."""
         return f"{self.name_part}-{self.version_part}"
 
     def is_spelled(self, stem: str) -> bool:
-        """Whether another `name-version` stands for this project and version."""
+        """Whether a `name-version` means this project and version."""
         return any(
             normalized_or_none(stem[:place]) == self.project and same_version(stem[place + 1 :], self.version)
             for place, mark in enumerate(stem[:FILENAME_LIMIT])
@@ -81,16 +84,16 @@ class UploadName(Struct, frozen=True, kw_only=True):
 def parse_upload_filename(
     filename: str, rules: UploadRules = PYPI, *, project: str = "", version: str = ""
 ) -> UploadName:
-    """Read the name of a file that is to be uploaded; refuse it with every reason there is.
+    """Read the filename of an upload. Raises `Refused` with all problems.
 
-    Names of old times may be cut into name and version in several ways; `project` and `version`, as somebody else says
-    them, tell which one is meant. Whether they agree with the result is for the caller to see.
+    Old names can be split into name and version in several ways. `project` and `version`, from the form or the metadata, select
+    one of them. The caller checks that they agree with the result.
     """
     if not filename:
         raise Refused("the file has no name", hint="send the file part with a filename")
     findings = Findings(rules)
     shown = repr(filename[:300])
-    # PyPI refuses these marks too. They are reported first, and alone where the rest of the name cannot be read.
+    # PyPI refuses these characters too. They are reported first, and alone if the rest of the name cannot be read.
     if any(ord(mark) < 32 or ord(mark) == 127 for mark in filename):
         findings.refuse(f"the filename {shown} has control characters")
     if "/" in filename or "\\" in filename:
@@ -123,7 +126,7 @@ def parse_upload_filename(
 
 
 def kind_of(filename: str) -> FileKind:
-    """What sort of distribution a filename names, by its spelling alone; never fails.
+    """The kind of distribution that a filename names, by its spelling alone; never fails.
 
     >>> kind_of("numpy-1.0.linux-x86_64.tar.gz")
     'dumb'
@@ -131,7 +134,7 @@ def kind_of(filename: str) -> FileKind:
     lowered = filename.lower()
     for extension, kind in _KINDS:
         if lowered.endswith(extension):
-            if kind == "sdist" and _DUMB.search(lowered[: -len(extension)]):
+            if kind == "sdist" and re.search(_DUMB, lowered[: -len(extension)]):
                 return "dumb"
             return kind
     return "other"
@@ -148,7 +151,7 @@ def sdist_ending(filename: str) -> str:
 
 
 def version_in(filename: str, project: ProjectName) -> str:
-    """The version that a file of this project has, as its name spells it; "" when it cannot be told.
+    """The version of a file of this project, as its name spells it; "" when it is unknown.
 
     >>> version_in("a-b-1-2.tar.gz", ProjectName("a-b"))
     '1-2'
@@ -167,7 +170,7 @@ def version_in(filename: str, project: ProjectName) -> str:
 
 
 def candidate_projects(filename: str) -> tuple[ProjectName, ...]:
-    """Every project this file may belong to by its spelling, most likely first; at most a dozen.
+    """The projects to which a file may belong by its spelling, the most likely first; at most a dozen.
 
     >>> candidate_projects("a-b-1.0.tar.gz")
     ('a-b', 'a', 'a-b-1-0')
@@ -176,7 +179,7 @@ def candidate_projects(filename: str) -> tuple[ProjectName, ...]:
     likely: list[str] = []
     possible: list[str] = []
     unlikely: list[str] = []
-    # A name is rarely cut in more places than this; a hostile one may have hundreds of dashes.
+    # Real names have few separators; a hostile one may have hundreds.
     separators = _separators(stem, kind)[: 4 * CANDIDATE_LIMIT]
     if kind == "wheel" and stem.count("-") in {4, 5}:
         likely.append(stem.partition("-")[0])
@@ -188,21 +191,45 @@ def candidate_projects(filename: str) -> tuple[ProjectName, ...]:
             possible.append(stem[:separator])
         else:
             unlikely.append(stem[:separator])
-    # Without a version at all, the whole stem is the name. Of the unlikely ones the longest are the likeliest.
+    # Without a version the whole stem is the name. Among the unlikely names, longer ones are likelier.
     spelled = [*likely, *possible, *reversed(unlikely), stem]
     names = (normalized_or_none(name) for name in spelled)
     return tuple(dict.fromkeys(name for name in names if name))[:CANDIDATE_LIMIT]
 
 
-def leads_to(filename: str, project: ProjectName) -> bool:
-    """Whether a file may belong to a project by its spelling (`candidate_projects`). Told at once of names as they are written today."""
+def likeliest_project(filename: str) -> ProjectName | None:
+    """The first of `candidate_projects`; None when there is none. Fast for wheels in today's form.
+
+    >>> likeliest_project("a_b-1.0-py3-none-any.whl")
+    'a-b'
+    """
     name, _, rest = filename.partition("-")
-    if rest.endswith(".whl"):
+    if len(filename) <= FILENAME_LIMIT and rest.endswith(".whl") and rest.count("-") in {3, 4}:
+        project = normalized_or_none(name)
+        if project is not None:
+            return project
+    return next(iter(candidate_projects(filename)), None)
+
+
+def leads_to(filename: str, project: ProjectName) -> bool:
+    """Whether a file may belong to a project by its spelling (`candidate_projects`). Fast for names in today's form."""
+    name, _, rest = filename.partition("-")
+    if len(filename) > FILENAME_LIMIT:
+        is_usual = False
+    elif rest.endswith(".whl"):
         is_usual = rest.count("-") in {3, 4}
     else:
-        is_usual = rest.endswith(".tar.gz") and USUAL_VERSION.fullmatch(rest, 0, len(rest) - len(".tar.gz")) is not None
-    is_usual = is_usual and len(filename) <= FILENAME_LIMIT
+        is_usual = rest.endswith(".tar.gz") and is_usual_version(rest.removesuffix(".tar.gz"))
     return (is_usual and normalized_or_none(name) == project) or project in candidate_projects(filename)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def is_usual_version(version: str) -> bool:
+    """Whether a version is as the names of source distributions spell it: what stands before the dash before it is the likeliest project.
+
+    Remembered, as `versions` remembers: projects share most of their versions. For what is no longer than a filename.
+    """
+    return _USUAL_VERSION.fullmatch(version) is not None
 
 
 def _parse_wheel(
@@ -255,7 +282,7 @@ def _parse_wheel(
 
 
 def _parse_other(filename: str, kind: UploadKind, findings: Findings, project: str, version: str) -> UploadName | None:
-    """PEP 625: `name_with_underscores-version.tar.gz`. Anything else is cut where name and version fit best."""
+    """PEP 625: `name_with_underscores-version.tar.gz`. Other names are split where name and version fit best."""
     stem, _ = _stem(filename)
     cuts = [
         (name, _without_platform(stem[place + 1 :], kind))
@@ -272,7 +299,7 @@ def _parse_other(filename: str, kind: UploadKind, findings: Findings, project: s
         )
         return None
     wanted = normalized_or_none(project)
-    # The first that fits best: the name that somebody said, the version that somebody said, a version at all.
+    # The first best fit: the given name, then the given version, then any version.
     name_part, spelled = min(
         cuts,
         key=lambda cut: (
@@ -324,7 +351,7 @@ def _check_version(spelled: str, version: str, findings: Findings) -> None:
 
 
 def _unescaped(version: str) -> str:
-    """The version that is meant: filenames of wheels and eggs have `_` where it has `-`."""
+    """The version with `-` restored: filenames of wheels and eggs have `_` instead."""
     return version if is_pep440(version) else version.replace("_", "-")
 
 
@@ -339,18 +366,18 @@ def _stem(filename: str) -> tuple[str, FileKind]:
 
 
 def _separators(stem: str, kind: FileKind) -> list[int]:
-    """Where the name may end and the version begin, from the left."""
+    """The positions at which the name may end and the version begin, from the left."""
     marks = "-_" if kind == "deb" else "-"
     return [place for place, mark in enumerate(stem) if mark in marks and place]
 
 
 def _without_platform(rest: str, kind: FileKind) -> str:
-    """Cut what follows the version in the names of built distributions."""
+    """Remove the part after the version in the names of built distributions."""
     match kind:
         case "egg" | "wininst" | "msi" | "dmg" | "dumb":
-            rest = _DUMB.split(_PYTHON_SUFFIX.split(rest, maxsplit=1)[0], maxsplit=1)[0]
+            rest = re.split(_DUMB, _PYTHON_SUFFIX.split(rest, maxsplit=1)[0], maxsplit=1)[0]
         case "rpm":  # version-release.architecture
-            rest = _RPM_SUFFIX.sub("", rest)
+            rest = re.sub(_RPM_SUFFIX, "", rest)
         case "deb":  # version-revision_architecture
             rest = re.sub(r"(?:-[0-9][\w.~+]*)?_[a-z0-9]+\Z", "", rest)
         case "wheel":
@@ -360,7 +387,7 @@ def _without_platform(rest: str, kind: FileKind) -> str:
     return rest
 
 
-# Longest first where one ends with another.
+# If one ending ends with another, the longer one comes first.
 _KINDS: tuple[tuple[str, FileKind], ...] = (
     (".whl", "wheel"),
     (".tar.gz", "sdist"),
@@ -385,7 +412,7 @@ _KINDS: tuple[tuple[str, FileKind], ...] = (
 )
 
 SDIST_ENDINGS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.z", ".zip")
-"""Those of source distributions that may be uploaded at all, in lower case."""
+"""The endings of source distributions that may be uploaded, in lower case."""
 
 _NO_LONGER: dict[FileKind, str] = {
     "egg": "an egg; PyPI takes none since PEP 715",
@@ -397,13 +424,11 @@ _NO_LONGER: dict[FileKind, str] = {
     "dumb": "a dumb binary archive; PyPI takes none since PEP 527",
 }
 
-_VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 would let white space pass
+_VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 accepts white space
 _MARKS = re.compile(r"[A-Za-z0-9._+!~-]+")
 _BUILD = re.compile(r"[0-9][A-Za-z0-9_.]*")
 _TAG = re.compile(r"[A-Za-z0-9_]+")
-# `.linux-x86_64`, `.macosx-10.9-x86_64`, `.win32`, `.win-amd64`: what bdist_dumb and the Windows installers append.
-_DUMB = re.compile(
-    r"\.(?:linux-[a-z]\w*|macosx-[\d.]+-\w+|(?:darwin|solaris|freebsd|cygwin)-[\w.-]+|win32|win-(?:amd64|arm\d*|ia64)|noarch)\Z"
-)
+# `.linux-x86_64`, `.macosx-10.9-x86_64`, `.win32`, `.win-amd64`: what bdist_dumb and the Windows installers append. Rare, so compiled at the first use.
+_DUMB = r"\.(?:linux-[a-z]\w*|macosx-[\d.]+-\w+|(?:darwin|solaris|freebsd|cygwin)-[\w.-]+|win32|win-(?:amd64|arm\d*|ia64)|noarch)\Z"
 _PYTHON_SUFFIX = re.compile(r"-py[0-9]")
-_RPM_SUFFIX = re.compile(r"(?:-[0-9][\w.~+]*)?\.(?:noarch|src|i[3-6]86|x86_64|aarch64|ppc64(?:le)?|s390x?|armv7hl)\Z")
+_RPM_SUFFIX = r"(?:-[0-9][\w.~+]*)?\.(?:noarch|src|i[3-6]86|x86_64|aarch64|ppc64(?:le)?|s390x?|armv7hl)\Z"

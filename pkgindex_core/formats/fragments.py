@@ -1,13 +1,13 @@
-"""The stored, encoded form of a file on a page: what JSON pages are joined from.
+"""Fragments: the stored, encoded form of a file, from which JSON pages are joined.
 
-A fragment is everything of the file's JSON object that does not depend on where the page stands:
+A fragment is the part of the file's JSON object that does not depend on the URL of the page:
 
     {"url":"  ../../  +f/b9b/94088c1a2fe8f/demo-1.0-py3-none-any.whl","filename":"demo-…","hashes":{…},…  }
               prefix  fragment ------------------------------------------------------------------------>
 
-so that a page is `prefix.join(fragments)` and reading one decodes nothing. Links name the *source* index and carry
-no host, so the bytes do not depend on how the server is reached. The path of a file is devpi's:
-`+f/{first 3}/{next 13 digits of the sha256}/{filename}`; a mirrored file whose sha256 nobody knows yet has
+so that a page is `prefix.join(fragments)` and reading a page decodes nothing. Links name the *source* index and have no
+host, so the bytes do not depend on the URL of the server. The path of a file is devpi's:
+`+f/{first 3}/{next 13 digits of the sha256}/{filename}`; a mirrored file with an unknown sha256 has
 `+e/{16 digits of its upstream URL's sha256}/{filename}`.
 """
 
@@ -34,7 +34,7 @@ def page_row(file: File) -> PageRow:
 
 
 def fragment(file: File) -> bytes:
-    """The file's JSON object from behind its URL's prefix to before the closing brace."""
+    """The file's JSON object without the prefix of its URL at the start and the brace at the end."""
     return file_path(file).encode() + b'",' + _encoder.encode(_public(file))[1:-1]
 
 
@@ -43,8 +43,13 @@ def file_path(file: File) -> str:
     return f"{directory(file)}/{quoted(file.filename)}"
 
 
+def link_path(row: PageRow) -> str:
+    """Return the link of a page to a file, without its prefix, percent-encoded."""
+    return row.fragment.partition(b'"')[0].decode()
+
+
 def quoted(filename: str) -> str:
-    """A filename as a segment of a URL. `+` and `!` stand bare, as in devpi's links: scripts compare these with filenames.
+    """A filename as a segment of a URL. `+` and `!` are not encoded, as in devpi's links, which scripts compare with filenames.
 
     RFC 3986 3.3 allows both in a path; requests may write them either way.
     """
@@ -52,7 +57,7 @@ def quoted(filename: str) -> str:
 
 
 def directory(file: File) -> str:
-    """The part of a file's path that pins its bytes."""
+    """The directory of a file's path, which names its bytes."""
     sha256 = file.sha256
     if sha256:
         return f"+f/{sha256[:3]}/{sha256[3:16]}"
@@ -60,10 +65,10 @@ def directory(file: File) -> str:
 
 
 def former_directories(file: File) -> frozenset[str]:
-    """Other directories under which a mirrored file was or is known.
+    """Other directories in paths of a mirrored file.
 
-    Ours from before its sha256 was known; devpi's by whatever digest the upstream had, and where it had none by the place of the
-    file at the upstream: scheme, host and path with `_` for what is no letter, digit, `_`, `.` or `-`.
+    The one from before its sha256 was known; and devpi's, which is made of the upstream's digest or, without a digest, of the URL at
+    the upstream: scheme, host and path with `_` for all characters except letters, digits, `_`, `.` and `-`.
     """
     upstream = urlsplit(file.url)
     place = f"{upstream.scheme}/{upstream.netloc}{upstream.path.rpartition('/')[0]}"
@@ -78,7 +83,7 @@ def former_directories(file: File) -> frozenset[str]:
 
 def _public(file: File) -> dict[str, Any]:
     """PEP 691 and its successors. Unknown keys are left out and never null, because uv rejects a page for one null."""
-    # One algorithm only, the strongest common one: given two, a client picks one, and refuses the file if that one is wrong.
+    # One algorithm only, the strongest common one: of two, a client checks one and refuses the file if that digest is wrong.
     sha256 = file.sha256
     entry: dict[str, Any] = {
         "filename": file.filename,
@@ -90,14 +95,14 @@ def _public(file: File) -> dict[str, Any]:
         entry["requires-python"] = file.requires_python
     if file.size is not None:
         entry["size"] = file.size
-    if file.upload_time is not None:
-        entry["upload-time"] = to_rfc3339(file.upload_time)
+    if file.shown_time is not None:
+        entry["upload-time"] = to_rfc3339(file.shown_time)
     if file.yanked:
         entry["yanked"] = file.yanked  # PEP 592: a reason is never empty here
     metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
     if metadata:
-        # Not under the older key `dist-info-metadata` as well: pip 22.3 to 23.0 read it and crash on an object, which is
-        # what PEP 714 renamed the key for (seen with 23.0.1 in tests/clients). They do without a sidecar.
+        # The older key `dist-info-metadata` is left out: pip 22.3 to 23.0 read it and crash on an object, which is why
+        # PEP 714 renamed the key (seen with 23.0.1 in tests/clients). These versions work without a sidecar.
         entry["core-metadata"] = metadata
     if file.gpg_sig is not None:
         entry["gpg-sig"] = file.gpg_sig

@@ -1,13 +1,13 @@
-"""The simple API in HTML (PEP 503 with 592, 658, 714, 740 and 792), for good at version 1.4 (PEP 833).
+"""The simple API in HTML (PEP 503 with 592, 658, 714, 740 and 792), fixed at version 1.4 (PEP 833).
 
-Nothing is ever added here: what is newer exists in JSON only. Some of those who still read HTML use regular
-expressions, so the form is fixed: one `<a …>filename</a><br>` a line, attributes in one order, no other anchor on the
-page (old installers follow every one), no `<base>`.
+Newer features exist in JSON only. Some clients read HTML with regular expressions, so the form is fixed: one
+`<a …>filename</a><br>` a line, attributes in one order, no other anchor on the page (old installers follow every one), no
+`<base>`.
 
-Everything that comes from somebody else is escaped. The bytes are ASCII, whatever is in them: what is not is written
-as character references. So the `Content-Type` needs no charset (some clients compare it exactly), and a client that
-guesses one guesses right. Characters that HTML cannot express even as references (most control characters, lone
-surrogates, noncharacters) become U+FFFD.
+All untrusted text is escaped. The bytes are ASCII; other characters are written as character references. So the
+`Content-Type` needs no charset (some clients compare it exactly), and a client that guesses the charset guesses right.
+Characters that HTML cannot express as references (most control characters, lone surrogates, noncharacters) become
+U+FFFD.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 REPOSITORY_VERSION = "1.4"
 
 _SIGNED = b',"gpg-sig":'
-"""In a fragment only where the key is: in a text the quotes are escaped."""
+"""Matches only the key of a fragment: inside texts quotes are escaped."""
 _is_hexadecimal = re.compile("[0-9A-Fa-f]+").fullmatch
 
-# WHATWG HTML 13.2.5.80: references to these are parse errors, dropped, or read as something else.
-_INEXPRESSIBLE = re.compile(
+# WHATWG HTML 13.2.5.80: references to these characters are parse errors, dropped, or read as other characters.
+_INEXPRESSIBLE = (
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
     + "]"
@@ -59,7 +59,7 @@ class HtmlRenderer:
         end = _ascii(_end(page.serial))
         if isinstance(page.entries, KeptEntries):
             return start + _kept_lines(page.entries) + end
-        # Whoever uses the attribute puts it on every link. No signature is served where none is known.
+        # A page with the attribute on one link has it on all links; it says "false" where no signature is known.
         signs = any(_SIGNED in entry.row.fragment for entry in page.entries)
 
         def lines(before: bytes, entries: Sequence[PageEntry]) -> bytes:
@@ -75,7 +75,7 @@ class HtmlRenderer:
 
         return written_in_batches(start, lines, page.entries, end=end)
 
-    def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # said at the end, where PyPI says it
+    def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # written at the end, as on PyPI
         return _ascii(_start("Simple index", ""))
 
     def list_part(self, part: ProjectList, *, first: bool) -> bytes:  # noqa: ARG002  # lines need no separator
@@ -99,7 +99,7 @@ def flat_start(title: str) -> bytes:
 
 
 def flat_line(entry: PageEntry) -> bytes:
-    """The same link as on the project's page, behind the name of the index that has the file."""
+    """The same link as on the project's page, after the name of the file's index."""
     file = decode_file(entry.row.body)
     opening = f'<a href="{_text(entry.prefix)}'
     return _ascii(f"{_text(entry.origin)} {_anchor(opening, entry.row.fragment, file, signs=False)}")
@@ -140,12 +140,12 @@ def _end(serial: Serial) -> str:
 
 
 def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
-    # The link is the stored one: what stands in the fragment up to the quote that ends its URL. It is
-    # percent-encoded, so it needs no escaping, and neither does a filename that it ends in unchanged.
+    # The link is the text of the fragment up to the quote that ends its URL. It is percent-encoded and needs no
+    # escaping. If it ends with the filename, the filename needs none either.
     path = fragment.partition(b'"')[0].decode()
     filename = file.filename
     text = filename if path.endswith(filename) else _text(filename)
-    # Digests are hexadecimal when they come here; a look at each costs less than escaping it.
+    # Digests should be hexadecimal here. Checking one takes less time than escaping it.
     sha256 = file.digests.get("sha256")
     attributes = f'#sha256={sha256}"' if sha256 and _is_hexadecimal(sha256) else f'{_other_digest(file.digests)}"'
     if file.requires_python:
@@ -164,7 +164,7 @@ def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
 
 
 def _other_digest(digests: Mapping[str, str]) -> str:
-    """One digest: installers that are given two pick different ones."""
+    """One digest only: of two, installers pick different ones."""
     for algorithm in PUBLISHED_IN_HTML:
         value = digests.get(algorithm)
         if value and _is_hexadecimal(value):
@@ -181,7 +181,7 @@ def _text(text: str) -> str:
     """Escape text for an attribute or between tags. A line break becomes a reference: one link is one line."""
     if text.isascii() and text.isprintable():
         return html.escape(text)
-    shown = _INEXPRESSIBLE.sub("\ufffd", text)
+    shown = re.sub(_INEXPRESSIBLE, "\ufffd", text)  # compiled at the first use: most texts are plain
     return html.escape(shown).replace("\n", "&#10;").replace("\r", "&#13;")
 
 

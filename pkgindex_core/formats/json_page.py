@@ -1,10 +1,10 @@
 """The simple API in JSON (PEP 691 with 700, 714, 740 and 792): version 1.4.
 
-A page is joined from fragments that were encoded when the files were stored (see `fragments`); none is looked at. What
-depends on where the page stands, the prefix of each link, goes between them. When all files come from one index the
-joint is the same everywhere and the page is a single join. A page that is kept in one piece is one already (see `kept_pages`).
+A page is joined from fragments, which were encoded when the files were stored (see `fragments`), without decoding them. The
+prefix of each link depends on the URL of the page and is put between them. If all files come from one index the prefix is
+always the same, and the page is a single join. A page that is kept in one piece is joined already (see `kept_pages`).
 
-Optional keys are left out, never null: one null makes uv reject the whole page.
+Optional keys are left out, never null: uv rejects a page for one null.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ class JsonRenderer:
         return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
 
     def list_part(self, part: ProjectList, *, first: bool) -> bytes:
-        """`first` holds until a part with names was written."""
+        """`first` is true until a part with names was written."""
         if not part.names:
             return b""
-        listed = _encode([_Listed(row.display_name or row.name, row.stamp) for row in part.names])[1:-1]
+        listed = _encode([_ListedProject(row.display_name or row.name, row.stamp) for row in part.names])[1:-1]
         return listed if first else b"," + listed
 
-    def list_end(self, serial: Serial) -> bytes:  # noqa: ARG002  # the serial was said at the start, in `meta`
+    def list_end(self, serial: Serial) -> bytes:  # noqa: ARG002  # the serial is at the start, in `meta`
         return b"]}"
 
 
-class _Listed(Struct, gc=False):
+class _ListedProject(Struct, gc=False):
     name: str
     serial: Serial = field(
         name="_last-serial"
-    )  # a private key (PEP 700) that is PyPI's: bandersnatch lists nothing without it
+    )  # a private key (PEP 700) of PyPI; bandersnatch lists nothing without it
 
 
 def _meta(serial: Serial) -> dict[str, Any]:
-    # PEP 700: private keys begin with an underscore. This one is PyPI's, and mirrors read it.
+    # PEP 700: private keys begin with an underscore. This key is PyPI's, and mirrors read it.
     return {"api-version": API_VERSION, "_last-serial": serial}
 
 
@@ -81,7 +81,7 @@ def _status(head: PageHead) -> dict[str, str]:
 
 
 def _files(start: bytes, entries: Sequence[PageEntry]) -> bytes:
-    """Some files behind what comes before them: one join, since copying is what writing megabytes costs."""
+    """Append some files to `start` in one join: copying is the main cost of writing megabytes."""
     openings = {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
     if len(openings) == 1:
         (opening,) = openings.values()

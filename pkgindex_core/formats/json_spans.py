@@ -1,7 +1,7 @@
-"""Large JSON read in place: where its members and elements lie, so that each can be decoded by itself.
+"""Scans large JSON for the positions of members and elements, so that each can be decoded by itself.
 
-A document of gigabytes that is mapped into memory costs the address space and what is decoded at a time. The scan looks at
-brackets, commas and strings only; whether what lies between is JSON is told when a part is decoded.
+A mapped document of gigabytes takes address space, and memory for the part that is decoded. The scan reads brackets,
+commas and strings only. Other errors are found when a part is decoded.
 
 >>> text = b'{"a": [1, {"b": 2}], "c": "d"}'
 >>> [(key, text[start:stop]) for key, start, stop in members(text, 0)]
@@ -19,9 +19,9 @@ import msgspec
 from pkgindex_core.errors import Refused
 
 Buffer = bytes | mmap.mmap
-"""What regular expressions and slices take."""
+"""The types that regular expressions and slices accept."""
 
-# Possessive, so that a string of megabytes costs no stack to come back to (Python 3.11).
+# Possessive, so that a string of megabytes needs no stack for backtracking (Python 3.11).
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
@@ -29,7 +29,7 @@ _SCALAR = re.compile(rb"[^\s,\[\]{}:\"]++")
 
 
 def members(buffer: Buffer, start: int) -> Iterator[tuple[str, int, int]]:
-    """The members of the object that begins here: key, and where its value begins and ends."""
+    """The members of the object that begins at `start`: key, and start and end of the value."""
     place = _expect(buffer, start, b"{")
     if buffer[place : place + 1] == b"}":
         return
@@ -47,7 +47,7 @@ def members(buffer: Buffer, start: int) -> Iterator[tuple[str, int, int]]:
 
 
 def elements(buffer: Buffer, start: int) -> Iterator[tuple[int, int]]:
-    """The elements of the array that begins here: where each begins and ends."""
+    """The elements of the array that begins at `start`: start and end of each."""
     place = _expect(buffer, start, b"[")
     if buffer[place : place + 1] == b"]":
         return
@@ -58,7 +58,7 @@ def elements(buffer: Buffer, start: int) -> Iterator[tuple[int, int]]:
 
 
 def _expect(buffer: Buffer, place: int, mark: bytes) -> int:
-    """Step over a mark and the white space around it."""
+    """Skip a mark and the white space around it."""
     place = _past_space(buffer, place)
     if buffer[place : place + 1] != mark:
         raise _broken(place, repr(mark.decode()))
@@ -66,7 +66,7 @@ def _expect(buffer: Buffer, place: int, mark: bytes) -> int:
 
 
 def _after(buffer: Buffer, place: int, close: bytes) -> int:
-    """Where the next member or element begins; -1 at the closing bracket."""
+    """The start of the next member or element; -1 at the closing bracket."""
     place = _past_space(buffer, place)
     mark = buffer[place : place + 1]
     if mark == close:
@@ -85,7 +85,7 @@ def _value_end(buffer: Buffer, place: int) -> int:
         return match.end()
     depth = 0
     for match in _NESTING.finditer(buffer, place):
-        mark = buffer[match.start() : match.start() + 1]  # not the whole match: strings are long
+        mark = buffer[match.start() : match.start() + 1]  # not the whole match, since strings may be long
         if mark in {b"{", b"["}:
             depth += 1
         elif mark in {b"}", b"]"}:
@@ -102,5 +102,6 @@ def _past_space(buffer: Buffer, place: int) -> int:
 
 def _broken(place: int, expected: str) -> Refused:
     return Refused(
-        f"the file is not whole JSON: {expected} is missing at byte {place}", hint="was it copied or written whole?"
+        f"the file is not whole JSON: {expected} is missing at byte {place}",
+        hint="copy the file again; it may have been cut off",
     )

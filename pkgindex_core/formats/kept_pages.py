@@ -1,17 +1,17 @@
-"""A mirrored page in one piece: all its files, packed as they are served, so that serving it touches no single file.
+"""Mirrored pages in one piece: all files, packed in the form in which they are served, so that serving decodes none of them.
 
     kept = msgpack [format, count, strays, packed]
     packed = zstd of msgpack [versions, listed, hidden]
 
     listed   the files' JSON objects as one array, by version and then filename, as a page of a single index shows them:
              [{"url":"+f/b9b/94088c1a2fe8f/demo-1.0.tar.gz","filename":"demo-1.0.tar.gz",…},…]
-    hidden   in the same order, what no page shows of a file: [version, upstream's URL] and, when these three do not say
-             everything of it, the whole `File`
+    hidden   in the same order, the fields of a file that no page shows: [version, upstream's URL] and, if the file has more
+             fields than these, the whole `File`
 
-Links are relative to the root of the index (`fragments`), so a page of one index is this array with a prefix put before each link. No
-text can be taken for the beginning of an object or for a key: inside JSON strings quotes are escaped.
+Links are relative to the root of the index (`fragments`), so a page of one index is this array with a prefix before each link. A
+search for the beginning of an object or for a key never matches inside a text, because quotes in JSON strings are escaped.
 
-A stray is a file whose name does not lead to its project (`filenames.leads_to`); stores look those up elsewhere. Pure.
+A stray is a file whose name does not lead to its project (`filenames.leads_to`). Stores find strays by an index of their own. Pure.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import PageEntry
 
 MOST_FILES: Final = 10_000
-"""Of a page with more, a change of one file would cost too much."""
+"""The most files of a page in one piece. In a larger page, a change of one file would cost too much."""
 MOST_BYTES: Final = 4 << 20
-"""The same of a page whose files have more JSON."""
+"""The most bytes of JSON of a page in one piece, for the same reason."""
+_USUAL_BYTES: Final = 32 * 1024
+"""The most bytes of a usual page in one piece, of some 300 files. Unpacked it has five times as many."""
 _FORMAT: Final = 1
 _OPENING: Final = b'{"url":"'
 
@@ -49,8 +51,8 @@ class _Sidecar(Struct, frozen=True, gc=False):
     sha256: Sha256
 
 
-class _Listed(Struct, frozen=True, rename="kebab", gc=False):
-    """A file's JSON object as it is listed; what is left out is unknown (`fragments.fragment`)."""
+class _ListedFields(Struct, frozen=True, rename="kebab", gc=False):
+    """A file's JSON object on a page; missing keys are unknown (`fragments.fragment`)."""
 
     filename: str
     hashes: dict[str, str]
@@ -63,17 +65,17 @@ class _Listed(Struct, frozen=True, rename="kebab", gc=False):
     provenance: str = ""
 
 
-class Hidden(Struct, frozen=True, array_like=True, gc=False):
-    """What no page shows of a file."""
+class HiddenFields(Struct, frozen=True, array_like=True, gc=False):
+    """The fields of a file that no page shows."""
 
     version: str
     url: str
-    """Where its upstream has it."""
+    """Its URL at the upstream."""
     whole: bytes | None = None
-    """The file as `encode_file` writes it, where it is more than what is listed and the two fields above."""
+    """The whole file, encoded by `encode_file`, if it has more than the listed fields and the two above."""
 
 
-class _Kept(Struct, frozen=True, array_like=True):
+class _KeptPage(Struct, frozen=True, array_like=True):
     format: int
     count: int
     strays: tuple[str, ...]
@@ -82,7 +84,7 @@ class _Kept(Struct, frozen=True, array_like=True):
 
 class _Content(Struct, frozen=True, array_like=True):
     versions: tuple[str, ...]
-    """The versions that the files have, as a page without others lists them."""
+    """The versions of the files, as a page lists them."""
     listed: bytes
     hidden: msgspec.Raw
 
@@ -91,54 +93,67 @@ class _Name(Struct, frozen=True, gc=False):
     filename: str
 
 
-class _Blobs(Struct, frozen=True, rename="kebab", gc=False):
+class _BlobFields(Struct, frozen=True, rename="kebab", gc=False):
     hashes: Mapping[str, Sha256]
     core_metadata: _Sidecar | bool = False
 
 
 _encode_json = msgspec.json.Encoder().encode
 _encode = msgspec.msgpack.Encoder().encode
-_kept_decoder = msgspec.msgpack.Decoder(_Kept)
+_kept_decoder = msgspec.msgpack.Decoder(_KeptPage)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
-_hidden_decoder = msgspec.msgpack.Decoder(list[Hidden])
+_hidden_decoder = msgspec.msgpack.Decoder(list[HiddenFields])
+_one_hidden_decoder = msgspec.msgpack.Decoder(HiddenFields)
+_raw_list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _texts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_file_decoder = msgspec.json.Decoder(_Listed)
-_files_decoder = msgspec.json.Decoder(list[_Listed])
+_file_decoder = msgspec.json.Decoder(_ListedFields)
+_files_decoder = msgspec.json.Decoder(list[_ListedFields])
 _names_decoder = msgspec.json.Decoder(list[_Name])
-_blobs_decoder = msgspec.json.Decoder(list[_Blobs])
+_blobs_decoder = msgspec.json.Decoder(list[_BlobFields])
 
 
 def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
-    """Put files into one piece; of two with one name the last one counts."""
+    """Pack files into one piece; of two files with one name the last one counts."""
     named = {file.filename: file for file in files}
     return _arranged([_entry(file) for file in named.values()], _astray(project, named))
 
 
-def pack(listed: bytes, hidden: Sequence[Hidden], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
-    """Put together what was made elsewhere, to the same rules."""
+def pack(listed: bytes, hidden: Sequence[HiddenFields], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
+    """Pack parts that the caller made by the rules above."""
     content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
     rows = rows_of(_encode((_FORMAT, len(hidden), strays, compress(_encode(content), "zstd"))))
     rows._content = content
     return rows
 
 
-@lru_cache(maxsize=4)
 def rows_of(kept: bytes) -> KeptRows:
-    """The rows of a kept page. The last few stay unpacked: a page that was just learned is served at once."""
+    """The rows of a kept page. The latest ones stay unpacked, few large ones: a page is usually served right after it was learned, and a
+    resolver that reads pages of many projects asks for a sidecar of each next.
+    """
+    return _usual_rows(kept) if len(kept) <= _USUAL_BYTES else _large_rows(kept)
+
+
+@lru_cache(maxsize=32)
+def _usual_rows(kept: bytes) -> KeptRows:
+    return KeptRows(kept)
+
+
+@lru_cache(maxsize=4)
+def _large_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
 
 def page_content(head: PageHead, kept: bytes) -> str:
-    """Name what a kept page says, its head included: another name for each that looks different (`Standing.content`)."""
+    """Name the content of a kept page and its head (`Standing.content`). Pages that look different have different names."""
     shown = replace(head, validators={}, fetched=None)
     return hashlib.blake2b(_encode((shown, kept)), digest_size=16).hexdigest()
 
 
 class KeptRows(Collection[PageRow]):
-    """The rows of a kept page, by filename, made while they are taken. Raises `Corrupt`, when it is made or later, for other bytes."""
+    """The rows of a kept page, by filename, made during iteration. The constructor or a later call raises `Corrupt` for damaged bytes."""
 
     def __init__(self, kept: bytes) -> None:
-        """Read what the page is; its files are unpacked when somebody wants one."""
+        """Read the outer fields. Files are unpacked at their first use."""
         try:
             self._kept = _kept_decoder.decode(kept)
         except msgspec.DecodeError as error:
@@ -171,7 +186,7 @@ class KeptRows(Collection[PageRow]):
             yield bytes(text)[len(_OPENING) : -1], _file(shown, hidden)
 
     def find(self, filename: str) -> File | None:
-        """One file by its name; no other is decoded."""
+        """One file by its name, without decoding others."""
         listed = self._content.listed
         place = listed.find(b'"filename":' + _encode_json(filename) + b",")
         if place < 0:
@@ -179,16 +194,17 @@ class KeptRows(Collection[PageRow]):
         start = listed.rfind(_OPENING, 0, place)
         end = listed.find(b"," + _OPENING, place)
         text = listed[start : end if end >= 0 else -1]
-        return _file(_file_decoder.decode(text), self._hidden[listed.count(_OPENING, 0, start)])
+        hidden = _raw_list_decoder.decode(self._content.hidden)[listed.count(_OPENING, 0, start)]
+        return _file(_file_decoder.decode(text), _one_hidden_decoder.decode(hidden))
 
     def edited(self, project: ProjectName, put: Iterable[File], drop: Iterable[str]) -> KeptRows:
-        """The page with a difference applied, drops first. What it does not name is not encoded anew."""
+        """The page with a difference applied, drops first. Other files are not encoded again."""
         new = {file.filename: file for file in put}
         gone = {*drop, *new}
         listed = self._content.listed
         names = (each.filename for each in _names_decoder.decode(listed))
         entries = [
-            _Entry(name, bytes(text), hidden)
+            _KeptFile(name, bytes(text), hidden)
             for name, text, hidden in zip(names, _texts_decoder.decode(listed), self._hidden, strict=True)
             if name not in gone
         ]
@@ -196,7 +212,7 @@ class KeptRows(Collection[PageRow]):
         return _arranged(entries + [_entry(file) for file in new.values()], strays)
 
     def blobs(self) -> list[Sha256]:
-        """The sha256 of every file and sidecar, where it is known."""
+        """The known sha256 of all files and sidecars."""
         found = _blobs_decoder.decode(self._content.listed)
         return [
             *(each.hashes["sha256"] for each in found if "sha256" in each.hashes),
@@ -204,7 +220,7 @@ class KeptRows(Collection[PageRow]):
         ]
 
     def versions(self, others: Sequence[str] = ()) -> tuple[str, ...]:
-        """The versions that a page lists, those without files among them."""
+        """The versions that a page lists, with `others` that have no files."""
         if not others:
             return self._content.versions
         return listed_versions(version_ranks({*(each.version for each in self._hidden), *others}))
@@ -216,12 +232,13 @@ class KeptRows(Collection[PageRow]):
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether the page is of a size that is kept in one piece."""
+        """Whether the page is small enough to be kept in one piece."""
         return len(self) <= MOST_FILES and self.json_size <= MOST_BYTES
 
     def json(self, prefix: str) -> bytes:
         """The files as a JSON array, in the order of the page, with a prefix before each link."""
-        return self._content.listed.replace(_OPENING, b'{"url":' + _encode_json(prefix)[:-1])
+        opening = b'{"url":' + _encode_json(prefix)[:-1]
+        return opening.join(self._content.listed.split(_OPENING))  # `replace` goes through the text twice
 
     @cached_property
     def _content(self) -> _Content:
@@ -231,12 +248,12 @@ class KeptRows(Collection[PageRow]):
             raise Corrupt(f"a kept page cannot be read: {error}") from error
 
     @property
-    def _hidden(self) -> list[Hidden]:
+    def _hidden(self) -> list[HiddenFields]:
         return _hidden_decoder.decode(self._content.hidden)
 
 
 class KeptEntries(Collection[PageEntry]):
-    """The files of a kept page that is served alone, as it is."""
+    """The files of a kept page that is served unchanged."""
 
     def __init__(self, prefix: str, origin: IndexName, rows: KeptRows) -> None:
         self.prefix = prefix
@@ -254,21 +271,21 @@ class KeptEntries(Collection[PageEntry]):
         return any(each == entry for each in self)
 
 
-class _Entry(NamedTuple):
+class _KeptFile(NamedTuple):
     filename: str
     text: bytes
-    hidden: Hidden
+    hidden: HiddenFields
 
 
-def _entry(file: File) -> _Entry:
+def _entry(file: File) -> _KeptFile:
     text = _OPENING + fragment(file) + b"}"
-    hidden = Hidden(file.version, file.url)
+    hidden = HiddenFields(file.version, file.url)
     if _file(_file_decoder.decode(text), hidden) != file:
-        hidden = Hidden(file.version, file.url, encode_file(file))
-    return _Entry(file.filename, text, hidden)
+        hidden = HiddenFields(file.version, file.url, encode_file(file))
+    return _KeptFile(file.filename, text, hidden)
 
 
-def _arranged(entries: Sequence[_Entry], strays: AbstractSet[str]) -> KeptRows:
+def _arranged(entries: Sequence[_KeptFile], strays: AbstractSet[str]) -> KeptRows:
     ranks = version_ranks({entry.hidden.version for entry in entries})
     ordered = sorted(entries, key=lambda entry: (ranks[entry.hidden.version], entry.filename))
     return pack(
@@ -283,7 +300,7 @@ def _astray(project: ProjectName, filenames: Iterable[str]) -> AbstractSet[str]:
     return {name for name in filenames if not leads_to(name, project)}
 
 
-def _file(listed: _Listed, hidden: Hidden) -> File:
+def _file(listed: _ListedFields, hidden: HiddenFields) -> File:
     if hidden.whole is not None:
         return decode_file(hidden.whole)
     sidecar = listed.core_metadata

@@ -1,9 +1,9 @@
-"""Our tokens in the clothes of devpi-tokens' (`devpi-…`), so that its client commands can read and use them.
+"""Writes and reads tokens in the form of devpi-tokens (`devpi-…`), so that its client commands can use them.
 
-What devpi-tokens makes is a macaroon: an identifier `{user}-{id}`, lines of restrictions, and a signature chained over them. Ours
-has the same form; its signature is the secret of the token. The limits that count are those that are stored: what the text
-says about them is for people. A macaroon to which its holder has added a restriction has another signature, and is refused:
-to verify it, the server would have to store what signs it, and whoever reads the store could then make tokens.
+A token of devpi-tokens is a macaroon: an identifier `{user}-{id}`, lines of restrictions, and a signature over them. Tokens here
+have the same form, with the secret of the token as the signature. Only the stored limits count; those in the text are for
+people. A macaroon with a restriction that its holder has added has another signature, and is refused: to verify it, the
+server would have to store the signing key, with which a reader of the store could make tokens.
 
     02 | identifier 00 | restriction 00 … | 00 | signature      libmacaroons' format 2; a field is type, length, bytes
 """
@@ -23,11 +23,11 @@ _VERSION: Final = b"\x02"
 _END: Final = 0
 _LOCATION, _IDENTIFIER, _KEY, _SIGNATURE = 1, 2, 4, 6
 _FIELDS: Final = 1000
-"""No text of ours has nearly as many."""
+"""The most fields to read. Written tokens have far fewer."""
 
 
 def write_macaroon(token: TokenText, user: str, restrictions: Sequence[str]) -> str:
-    """The text of a token as devpi-tokens would print it."""
+    """The text of a token in the form of devpi-tokens."""
     parts = [_VERSION, _field(_LOCATION, b""), _field(_IDENTIFIER, f"{user}-{token.id}".encode()), bytes([_END])]
     for restriction in restrictions:
         parts += [_field(_IDENTIFIER, restriction.encode()), bytes([_END])]
@@ -36,7 +36,7 @@ def write_macaroon(token: TokenText, user: str, restrictions: Sequence[str]) -> 
 
 
 def read_macaroon(text: str) -> TokenText | None:
-    """The token behind such a text; None when it is something else."""
+    """Read the token in such a text; None when the text is something else."""
     text = text.strip()
     if not text.startswith(PREFIX) or not text.isascii():
         return None
@@ -54,12 +54,12 @@ def read_macaroon(text: str) -> TokenText | None:
 
 
 def read_token(text: str) -> TokenText | None:
-    """Read a token in either of its spellings."""
+    """Read a token in either form."""
     return parse_token(text) or read_macaroon(text)
 
 
 def _read(data: bytes) -> tuple[bytes, bytes]:
-    """The identifier and the signature; both empty when the form is another."""
+    """The identifier and the signature; both empty when the data has another form."""
     if data[:1] != _VERSION:
         return b"", b""
     position, identifier = 1, b""
@@ -93,7 +93,7 @@ def _varint(value: int) -> bytes:
 
 
 def _number(data: bytes, position: int) -> tuple[int, int]:
-    """A number of at most three bytes and where it ends; -1 when there is none."""
+    """A number of at most three bytes, and its end; -1 when there is none."""
     value = 0
     for shift in (0, 7, 14):
         if position >= len(data):

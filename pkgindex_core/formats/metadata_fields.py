@@ -1,8 +1,8 @@
-"""What single fields of core metadata may hold (core metadata specification, and what PyPI asks of an upload).
+"""Checks the values of core-metadata fields (core metadata specification, and PyPI's rules for uploads).
 
-Works on fields that were read already. Each check says what is wrong in a sentence that names the field; a field that
-is not there is not wrong, except for the three that must be. Every check is bounded: lengths are looked at before a
-grammar is. `check_fields` says which findings are dangerous and which are merely unusual.
+Works on fields that were read already. Each check reports problems in sentences that name the field. Only three fields are
+mandatory. Every check is bounded: lengths are checked before grammars. `check_fields` decides which findings are dangerous
+and which are unusual.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SINGLE = (
 )
 """Fields that may stand once."""
 DECIDING = frozenset({"metadata-version", "name", "version", "requires-python"})
-"""Those by which installers decide what a file is and whether it suits."""
+"""The fields by which installers decide what a file is and whether to install it."""
 
 REPEATED = (
     "classifier",
@@ -69,12 +69,12 @@ LABEL_LIMIT = 32
 LINE_LIMIT = 4000
 """Characters of a requirement, specifier, licence expression or URL."""
 ADDRESSES_LIMIT = 20_000
-"""Characters of a list of mail addresses: some projects name all their authors."""
+"""The most characters of a list of mail addresses. Some projects name all their authors."""
 REQUIREMENTS_LIMIT = 5000
 
 
 def check_fields(metadata: CoreMetadata, findings: Findings) -> None:
-    """Say everything that is wrong, unusual or odd about the fields."""
+    """Report everything that is dangerous, unusual or odd about the fields."""
     _check_identity(metadata, findings)
     for problem in _dangers(metadata, findings.rules):
         findings.refuse(problem)
@@ -92,7 +92,7 @@ def check_fields(metadata: CoreMetadata, findings: Findings) -> None:
         for text in texts:
             findings.unusual(kind, text)
     for classifier in metadata.classifiers[:REQUIREMENTS_LIMIT]:
-        # PyPI refuses classifiers that it does not know. People use `Private ::` because PyPI does not know it.
+        # PyPI refuses unknown classifiers. People use the unknown `Private ::` so that PyPI refuses the upload.
         if " :: " not in classifier:
             findings.warn(f"{_short(classifier)} does not look like a classifier")
     if metadata.description and not metadata.description_content_type and _MARKDOWN.search(metadata.description):
@@ -102,9 +102,9 @@ def check_fields(metadata: CoreMetadata, findings: Findings) -> None:
 
 
 def license_problems(metadata: CoreMetadata, names: frozenset[str], root: str) -> Iterator[str]:
-    """Licence files that the archive does not have where PEP 639 wants them.
+    """Report licence files that the archive does not have at the place of PEP 639.
 
-    Before metadata 2.4 the field was an invention of setuptools, with other places.
+    Before metadata 2.4 the field was an extension of setuptools, with other places.
     """
     if _since_2_4(metadata):
         for path in metadata.license_files:
@@ -136,12 +136,12 @@ def _check_identity(metadata: CoreMetadata, findings: Findings) -> None:
 
 
 def _dangers(metadata: CoreMetadata, rules: UploadRules) -> Iterator[str]:
-    """What no rules take: too much, paths that leave their place, addresses that run something, and direct URLs where switched off."""
+    """Dangerous values: too many requirements, paths out of the archive, URLs that run code, and direct URLs if they are not allowed."""
     if len(metadata.requires_dist) > REQUIREMENTS_LIMIT:
         yield f"the metadata has {len(metadata.requires_dist)} requirements; the limit is {REQUIREMENTS_LIMIT}"
     for url in (metadata.home_page, metadata.download_url, *(url for _, url in metadata.project_urls)):
         if _SCRIPT_URL.match(url):
-            yield f"the address {_short(url)} runs something instead of leading somewhere"
+            yield f"the address {_short(url)} would run code when opened"
     if _since_2_4(metadata):
         for path in metadata.license_files:
             parts = path.split("/")
@@ -159,7 +159,7 @@ def _summary(summary: str) -> Iterator[str]:
 
 
 def _addresses(field: str, value: str) -> Iterator[str]:
-    """`Name <a@b>, c@d`. Split here: the standard library's parser recurses once for every parenthesis."""
+    """Check `Name <a@b>, c@d`. Not parsed by the standard library, which recurses once for every parenthesis."""
     if not value:
         return
     if len(value) > ADDRESSES_LIMIT:
@@ -214,7 +214,7 @@ def _is_web_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is no number
+        _ = parts.port  # raises for a malformed port
         return parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False
@@ -258,12 +258,12 @@ def _requirement(text: str) -> Requirement | None:
         return None
     try:
         return Requirement(text)
-    except (ValueError, RecursionError):  # a marker may be nested as deep as its line is long
+    except (ValueError, RecursionError):  # a marker may be nested very deeply
         return None
 
 
 def is_specifier(text: str) -> bool:
-    """Whether this is a version specifier, such as Requires-Python has."""
+    """Whether this is a version specifier, as in Requires-Python."""
     if len(text) > LINE_LIMIT:
         return False
     try:
@@ -281,7 +281,7 @@ def _licences(metadata: CoreMetadata) -> Iterator[str]:
 
 
 def _is_licence_expression(text: str) -> bool:
-    # packaging has Python's parser judge the parentheses, which gives up on a few hundred of them in its own ways.
+    # packaging uses Python's parser for parentheses, which fails in several ways on a few hundred of them.
     if len(text) > LINE_LIMIT or text.count("(") > 50:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The fields of core metadata as one value. `core_metadata` reads it, `metadata_fields` checks what its fields hold."""
+"""The fields of core metadata as one value. `core_metadata` reads it, `metadata_fields` checks it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from msgspec import Struct
 
 
 class CoreMetadata(Struct, frozen=True, kw_only=True):
-    """The fields of core metadata that this index knows; empty means that the field is not there.
+    """The known fields of core metadata; empty: the field is missing.
 
-    Of fields that may stand once the first one counts. `UNKNOWN`, which old build tools wrote for nothing, is nothing.
+    Of repeated single fields the first one counts. `UNKNOWN`, which old build tools wrote for an empty field, is empty.
     """
 
     metadata_version: str = ""

@@ -1,7 +1,7 @@
 """A file's path in PyPI's layout: `packages/{2 digits}/{2 digits}/{60 digits}/{filename}`.
 
-PyPI's digits are those of the file's blake2b-256. A mirrored file keeps the path that it has upstream, so a mirror of this index has
-the same tree as a mirror of PyPI. Any other file has the digits of its sha256 in the same shape.
+PyPI's digits are those of the file's blake2b-256. A mirrored file keeps its path at the upstream, so a mirror of this index has the
+same tree as a mirror of PyPI. Other files have the digits of their sha256 in the same form.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Password hashes as text: which kinds there are, what verifying one costs, and how devpi wrote its own.
+"""Password hashes as text: their kinds, the cost of verifying one, and the form of devpi's hashes.
 
-Two kinds are stored. Argon2 in PHC form, by us or by passlib, which devpi used since its version 4.2; and what devpi made
-before: the sha256 of a salt and the password, stored here as `$devpi-sha256$SALT$DIGEST` with the salt in base64. A salted
-sha256 is cheap to guess, so it lives only until its owner logs in.
+Two kinds are stored. Argon2 in PHC form, made here or by passlib, which devpi uses since 4.2; and the hashes of earlier
+devpi versions: the sha256 of a salt and the password, stored here as `$devpi-sha256$SALT$DIGEST` with the salt in base64. A
+salted sha256 is cheap to guess, so it is replaced at the next log-in.
 
-Pure text: nothing is verified here (`engines.argon2` does).
+Pure: `engines.argon2` verifies hashes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Final
 from msgspec import Struct
 
 MEMORY_LIMIT: Final = 512 * 1024
-"""KiB one verification may take. devpi's hashes take 64 MiB, its most cautious users' eight times that."""
+"""The most KiB for one verification. devpi's hashes take 64 MiB; this is eight times as much, for stricter settings."""
 WORK_LIMIT: Final = 4 * 1024 * 1024
-"""KiB times passes over them: some seconds of one core."""
+"""The most KiB times passes, which take some seconds of one core."""
 LANES_LIMIT: Final = 64
 
-_ARGON2 = re.compile(
+_ARGON2 = (
     r"\A\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})"
     r"\$[A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{8,}\Z"
 )
@@ -30,14 +30,14 @@ _SHA256 = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
 class SaltedSha256(Struct, frozen=True):
-    """A hash of devpi's first kind: sha256(salt + password)."""
+    """A hash of early devpi versions: sha256(salt + password)."""
 
     salt: bytes
     digest: str
 
 
 def salted_sha256(text: str) -> SaltedSha256 | None:
-    """Read a stored hash of devpi's first kind; None when it is of another."""
+    """Read a stored hash of this kind; None for another kind."""
     match = _SALTED.match(text)
     if match is None:
         return None
@@ -48,8 +48,8 @@ def salted_sha256(text: str) -> SaltedSha256 | None:
 
 
 def affordable_argon2(text: str) -> bool:
-    """Whether this is an argon2 hash that may be verified: what it asks of memory and time is within bounds."""
-    match = _ARGON2.match(text)
+    """Whether this is an argon2 hash whose memory and time are within the bounds."""
+    match = re.match(_ARGON2, text)
     if match is None:
         return False
     memory, passes, lanes = map(int, match.groups())
@@ -57,9 +57,9 @@ def affordable_argon2(text: str) -> bool:
 
 
 def from_devpi(pwhash: str, pwsalt: str = "") -> str | None:
-    """How devpi's `pwhash` and `pwsalt` are stored here; None for what cannot be verified.
+    """Convert devpi's `pwhash` and `pwsalt` to the stored form; None when they cannot be verified.
 
-    A salt means the first kind, whatever the hash looks like: so devpi reads it. It may also stand before the hash.
+    As in devpi, a salt means sha256, whatever the hash looks like. The salt may also stand before the hash.
     """
     if not pwsalt and ":" in pwhash:
         pwsalt, _, pwhash = pwhash.rpartition(":")

@@ -2,31 +2,30 @@
 
     {"1.0": {…Release.metadata…, "+links": [link, …], "+shadowing": [{…}, …]}, …}
 
-A version is told by the first layer that has it; what later layers have of it stands under `+shadowing`, so that nothing is
-hidden and everybody sees which one counts. A mirror knows of a version what its page says, no more. Links are absolute, since
-devpi's client tells by their beginning from which index a file comes; everything that a version has hangs there: its files, its
-documentation (`doczip`), and test results, which name by `for_href` the file that was tested.
+A version is described by the first layer that has it; later layers that have it stand under `+shadowing`. Mirrors have only the
+metadata on their pages. Links are absolute, since devpi's client recognises the index of a file by the beginning of its link.
+A version has links to its files, its documentation (`doczip`), and its test results, which name the tested file by `for_href`.
 
-A document is written record by record (see `project_outlines`), since that of a large project is never held whole.
+A document is written record by record (see `project_outlines`), so that a large one is never held whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.project_outlines import Link, Part
+from pkgindex_core.formats.project_outlines import OutlineLink, OutlineVersion, hash_spec
 from pkgindex_core.models import Event, Release
 from pkgindex_core.names import ProjectName
 
 _encode = msgspec.json.Encoder().encode
 
 Named = Callable[[str], bool]
-"""Whether the one who asks may be told of the index of this name, which stands in a history."""
+"""Whether a history may name the index of this name to the principal."""
 
 
 def _anywhere(_index: str) -> bool:
@@ -34,7 +33,7 @@ def _anywhere(_index: str) -> bool:
 
 
 class DocumentWriter:
-    """Writes a project's document, or with `alone` that of its one version, from the records of an outline."""
+    """Writes a project's document, or with `alone` that of one version, from the records of an outline."""
 
     def __init__(self, project: ProjectName, root: str, named: Named = _anywhere, *, alone: bool = False) -> None:
         """`root` is the server's URL, without a slash."""
@@ -42,11 +41,11 @@ class DocumentWriter:
         self._root = root
         self._named = named
         self._alone = alone
-        self._part: Part | None = None
+        self._part: OutlineVersion | None = None
         self._linked = False
 
-    def part(self, part: Part, release: Release | None) -> bytes:
-        """End what is open, and begin a version, or what a later layer has of it."""
+    def part(self, part: OutlineVersion, release: Release | None) -> bytes:
+        """End the open version, and begin a version or an entry of `+shadowing`."""
         start = _opened(self._project, part, release) + b'"+links":['
         before = self._shut(part.shadow)
         if part.shadow:
@@ -57,21 +56,21 @@ class DocumentWriter:
         self._part, self._linked = part, False
         return before + start
 
-    def link(self, link: Link) -> bytes:
-        """Something that hangs at the part that was begun last."""
+    def link(self, link: OutlineLink) -> bytes:
+        """Write a link of the last part."""
         assert self._part is not None, "links come behind their part"
         written = _encode(_link(link, f"{self._root}/{self._part.index}", self._named))
         before, self._linked = b"," if self._linked else b"", True
         return before + written
 
     def end(self) -> bytes:
-        """What is missing when there are no more records."""
+        """Write the end of the document."""
         if self._alone:
             return self._shut(0)
         return self._shut(0) + (b"{}" if self._part is None else b"}")
 
     def _shut(self, shadow: int) -> bytes:
-        """End the links of the open part, and all that a part at this depth does not stand in."""
+        """End the links of the open part, and all objects that do not contain a part at this depth."""
         if self._part is None:
             return b""
         if self._part.shadow == 0:
@@ -79,15 +78,7 @@ class DocumentWriter:
         return b"]}" if shadow else b"]}]}"
 
 
-def hash_spec(digests: Mapping[str, str]) -> str:
-    """Devpi's spelling of one digest, the best there is."""
-    for algorithm in ("sha256", *sorted(digests, reverse=True)):
-        if algorithm in digests:
-            return f"{algorithm}={digests[algorithm]}"
-    return ""
-
-
-def _link(link: Link, place: str, named: Named) -> dict[str, Any]:
+def _link(link: OutlineLink, place: str, named: Named) -> dict[str, Any]:
     document: dict[str, Any] = {
         "rel": link.rel,
         "hash_spec": hash_spec(link.digests),
@@ -118,8 +109,8 @@ def _logged(event: Event, named: Named) -> dict[str, Any]:
     }
 
 
-def _opened(project: ProjectName, part: Part, release: Release | None) -> bytes:
-    """A version's object up to where its next key goes."""
+def _opened(project: ProjectName, part: OutlineVersion, release: Release | None) -> bytes:
+    """The beginning of a version's object."""
     if part.mirrored:
         said = {"name": project, "version": part.spelled}
         if part.requires_python:

@@ -1,9 +1,9 @@
-"""A project as PyPI's JSON API shows it: `info` of one version, its files as `urls`, all files as `releases`.
+"""Writes PyPI's JSON documents: `info` of one version, its files as `urls`, all files as `releases`.
 
-    https://docs.pypi.org/api/json/, and what devpi-json-info shows of it
+    https://docs.pypi.org/api/json/, and the part that devpi-json-info shows
 
-Every key of PyPI's is there. What is not known is null, an empty text where PyPI has one, or -1 (downloads); nothing is made
-up. URLs are absolute, since programs that read this do not know from where.
+All keys of PyPI's documents are present. Unknown values are null, an empty text where PyPI has one, or -1 (downloads). URLs are
+absolute, since readers of the document do not know its URL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.formats.filenames import FileKind, kind_of
-from pkgindex_core.formats.fragments import file_path, quoted
+from pkgindex_core.formats.fragments import link_path, quoted
 from pkgindex_core.formats.package_paths import package_directory
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import File, decode_file
@@ -50,13 +50,13 @@ _TEXTS: Final = (
 
 
 class ProjectFacts(Struct, frozen=True, kw_only=True):
-    """A project as an index shows it, and what is known of the metadata of one version."""
+    """A project as an index shows it, and the metadata of one version."""
 
     page: MergedPage
-    """Prefixes of its entries are absolute."""
+    """The page, with absolute prefixes."""
     version: str
     metadata: bytes
-    """A JSON object with the keys of `version_documents`; `{}` where nothing is known."""
+    """A JSON object with the keys of `version_documents`; `{}` when there is none."""
     root: str
     """The URL of the index, with a slash at its end."""
     packages: str = ""
@@ -64,7 +64,7 @@ class ProjectFacts(Struct, frozen=True, kw_only=True):
 
 
 def newest(page: MergedPage) -> str:
-    """The version that stands for a project: the newest stable one that is not yanked; empty when there is none at all."""
+    """The version that represents a project: the newest stable one that is not yanked, otherwise the newest; empty when there is none."""
     offered = {canonical_version(version) for version, files in _by_version(page).items() if _is_offered(files)}
     return max(
         page.versions,
@@ -74,7 +74,7 @@ def newest(page: MergedPage) -> str:
 
 
 def project_json(facts: ProjectFacts, *, releases: bool) -> bytes:
-    """The document; PyPI's of a single version has no `releases`."""
+    """Write the document. As on PyPI, that of a single version has no `releases`."""
     groups = _by_version(facts.page)
     wanted = canonical_version(facts.version)
     own = next((files for version, files in groups.items() if canonical_version(version) == wanted), [])
@@ -91,7 +91,7 @@ _Placed = tuple[PageEntry, File]
 
 
 def _by_version(page: MergedPage) -> dict[str, list[_Placed]]:
-    """The files of each version that the page lists, in its order; a version without files has none."""
+    """The files of each listed version, in the order of the page."""
     groups: dict[str, list[_Placed]] = {version: [] for version in page.versions}
     spelled = {canonical_version(version): version for version in page.versions}
     for entry in page.entries:
@@ -138,7 +138,7 @@ def _info(facts: ProjectFacts, own: Sequence[_Placed]) -> dict[str, Any]:
 
 
 def _labelled(urls: Iterable[str]) -> dict[str, str] | None:
-    """`Label, URL` lines as a table; one without a label stands under its URL."""
+    """`Label, URL` lines as a table; a URL without a label is its own key."""
     table = {}
     for line in urls:
         label, _, url = line.partition(",")
@@ -148,7 +148,7 @@ def _labelled(urls: Iterable[str]) -> dict[str, str] | None:
 
 def _file(facts: ProjectFacts, entry: PageEntry, file: File) -> dict[str, Any]:
     kind = kind_of(file.filename)
-    moment = to_rfc3339(file.upload_time) if file.upload_time is not None else None
+    moment = to_rfc3339(file.shown_time) if file.shown_time is not None else None
     packaged = package_directory(file) if facts.packages else None
     metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else file.metadata_offered
     return {
@@ -167,14 +167,14 @@ def _file(facts: ProjectFacts, entry: PageEntry, file: File) -> dict[str, Any]:
         "upload_time_iso_8601": moment,
         "url": f"{facts.packages}{packaged}/{quoted(file.filename)}"
         if packaged
-        else f"{entry.prefix}{file_path(file)}",
+        else f"{entry.prefix}{link_path(entry.row)}",
         "yanked": bool(file.yanked),
         "yanked_reason": file.yanked if isinstance(file.yanked, str) else None,
     }
 
 
 def _python_version(filename: str, kind: FileKind) -> str:
-    """PyPI's word for what a file runs on: the Python tag of a wheel, `source`, or `any` where the name does not say."""
+    """PyPI's `python_version` of a file: the Python tag of a wheel, `source`, or `any` when the name has none."""
     if kind == "sdist":
         return "source"
     parts = filename.split("-")

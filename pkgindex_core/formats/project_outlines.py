@@ -1,15 +1,16 @@
-"""What is known of a project's versions without their metadata, packed: a plan for a document that is too large to be held.
+"""Outlines: a project's versions and links without metadata, packed. Documents that are too large for memory are written from them.
 
-    layers -> versions -> Part, Link, Link, Part, Link …  -> chunks, compressed
+    layers -> versions -> version, link, link, version, link …  -> chunks, compressed
 
-A version of a project is told by a `Part` for each layer that has it, the first layer's first, and each part is followed by its
-links. Whoever writes the document takes one record after the other and reads the metadata of a part when its turn has come. An
-outline of 10,000 versions takes about a megabyte; their descriptions may take hundreds.
+An outline has an `OutlineVersion` for each version in each layer, the first layer first, each followed by its `OutlineLink`s. The
+writer of a document reads the metadata of a version when it comes to it. An outline of 10,000 versions takes about a megabyte;
+their descriptions may take hundreds.
 """
 
-from __future__ import annotations
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Final
 
@@ -27,16 +28,16 @@ _CODING: Final = "zstd"
 _RELEASE_FILE: Final = "releasefile"
 
 Shown = Callable[[IndexName, File], bool]
-"""Whether a file is shown at all; what a page filter hides is linked nowhere. A file without a name stands for its version."""
+"""Whether a file is shown. Hidden files have no links. A file without a name stands for its version."""
 
 
-class Layer(Struct, frozen=True, kw_only=True):
-    """What one index has of a project."""
+class OutlineLayer(Struct, frozen=True, kw_only=True):
+    """The part of a project in one index."""
 
     page: Page
     mirrored: bool
     released: Sequence[str] = ()
-    """The versions of which metadata is stored."""
+    """The versions with stored metadata."""
     attachments: Sequence[Attachment] = ()
 
     @property
@@ -44,23 +45,23 @@ class Layer(Struct, frozen=True, kw_only=True):
         return self.page.index
 
 
-class Part(Struct, frozen=True, array_like=True, tag=1, gc=False):
+class OutlineVersion(Struct, frozen=True, array_like=True, tag=1, gc=False):
     """One version in one layer."""
 
     index: IndexName
     mirrored: bool
     spelled: str
-    """As the first thing that names it spells it: a version without files, then files, then attachments. Metadata has its own word."""
+    """The spelling of the first of: a version without files, a file, an attachment. Metadata has a spelling of its own."""
     shadow: int
-    """How many layers before this one have the version too; 0 is who tells it."""
+    """The number of earlier layers with this version; 0: this layer describes it."""
     released: bool
-    """Whether there is metadata of it."""
+    """Whether it has stored metadata."""
     requires_python: str
     yanked: bool | str
 
 
-class Link(Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """Something that hangs at the part before it: a file, documentation, a test result. Paths are below the index."""
+class OutlineLink(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """A file, documentation or a test result of the version before it. Paths are below the index."""
 
     rel: str
     path: str
@@ -74,7 +75,6 @@ class Link(Struct, frozen=True, array_like=True, tag=2, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(list[Part | Link])
 
 
 class Outline(Struct, frozen=True, weakref=True):
@@ -84,17 +84,22 @@ class Outline(Struct, frozen=True, weakref=True):
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory."""
+        """Its size in memory, in bytes."""
         return sum(map(len, self.chunks))
 
-    def records(self) -> Iterator[Part | Link]:
-        """One after the other; one chunk at a time is unpacked."""
+    def records(self) -> Iterator[OutlineVersion | OutlineLink]:
+        """Yield the records. One chunk at a time is unpacked."""
         for chunk in self.chunks:
-            yield from _decoder.decode(decompress(chunk, _CODING))
+            yield from _decoder().decode(decompress(chunk, _CODING))
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[list[OutlineVersion | OutlineLink]]:
+    return msgspec.msgpack.Decoder(list[OutlineVersion | OutlineLink])
 
 
 class _Version(Struct, kw_only=True):
-    """One version in one layer, while it is put together."""
+    """One version in one layer, while it is collected."""
 
     spelled: str
     released: bool = False
@@ -104,25 +109,33 @@ class _Version(Struct, kw_only=True):
     """Whether a filter hides files of it."""
 
 
-def outline(layers: Sequence[Layer], shown: Shown, only: str | None = None) -> Outline:
-    """Every version of some layers, or `only` one, by any of its spellings. Layers stand in resolution order."""
+def outline(layers: Sequence[OutlineLayer], shown: Shown, only: str | None = None) -> Outline:
+    """Make an outline of all versions in some layers, or of `only` one, in any spelling. Layers are in resolution order."""
     wanted = canonical_version(only) if only is not None else None
     return Outline(tuple(_packed(_records(layers, [_versions(layer, shown, wanted) for layer in layers]))))
 
 
 def attachment_path(attachment: Attachment, tested: File | None) -> str:
-    """The path of an attachment below its index. A test result lies beside the file that was tested."""
+    """The path of an attachment below its index. A test result has the directory of the tested file."""
     place = directory(tested) if tested is not None else f"+f/{attachment.sha256[:3]}/{attachment.sha256[3:16]}"
     return f"{place}/{quoted(attachment.filename)}"
 
 
 def shown_digests(digests: Mapping[str, str]) -> dict[str, str]:
-    """The best digest where it is known, all that there are otherwise."""
+    """The sha256 if it is known, otherwise all digests."""
     return {"sha256": digests["sha256"]} if "sha256" in digests else dict(digests)
 
 
-def _packed(records: Iterator[Part | Link]) -> Iterator[bytes]:
-    chunk: list[Part | Link] = []
+def hash_spec(digests: Mapping[str, str]) -> str:
+    """The best digest, in devpi's form."""
+    for algorithm in ("sha256", *sorted(digests, reverse=True)):
+        if algorithm in digests:
+            return f"{algorithm}={digests[algorithm]}"
+    return ""
+
+
+def _packed(records: Iterator[OutlineVersion | OutlineLink]) -> Iterator[bytes]:
+    chunk: list[OutlineVersion | OutlineLink] = []
     for record in records:
         chunk.append(record)
         if len(chunk) == _CHUNK_RECORDS:
@@ -132,7 +145,9 @@ def _packed(records: Iterator[Part | Link]) -> Iterator[bytes]:
         yield compress(_encode(chunk), _CODING)
 
 
-def _records(layers: Sequence[Layer], found: Sequence[dict[str, _Version]]) -> Iterator[Part | Link]:
+def _records(
+    layers: Sequence[OutlineLayer], found: Sequence[dict[str, _Version]]
+) -> Iterator[OutlineVersion | OutlineLink]:
     for canonical in sorted({version for versions in found for version in versions}, key=version_key):
         shadow = 0
         for layer, versions in zip(layers, found, strict=True):
@@ -143,8 +158,8 @@ def _records(layers: Sequence[Layer], found: Sequence[dict[str, _Version]]) -> I
                 shadow += 1
 
 
-def _part(layer: Layer, version: _Version, shadow: int) -> Part:
-    return Part(
+def _part(layer: OutlineLayer, version: _Version, shadow: int) -> OutlineVersion:
+    return OutlineVersion(
         index=layer.index,
         mirrored=layer.mirrored,
         spelled=version.spelled,
@@ -155,13 +170,13 @@ def _part(layer: Layer, version: _Version, shadow: int) -> Part:
     )
 
 
-def _links(version: _Version) -> Iterator[Link]:
+def _links(version: _Version) -> Iterator[OutlineLink]:
     files = {file.filename: file for file in version.files}
     for file in files.values():
-        yield Link(_RELEASE_FILE, file_path(file), shown_digests(file.digests), "", file.history)
+        yield OutlineLink(_RELEASE_FILE, file_path(file), shown_digests(file.digests), "", file.history)
     for attachment in version.attachments:
         tested = files.get(attachment.about)
-        yield Link(
+        yield OutlineLink(
             attachment.kind,
             attachment_path(attachment, tested),
             {"sha256": attachment.sha256},
@@ -170,8 +185,8 @@ def _links(version: _Version) -> Iterator[Link]:
         )
 
 
-def _versions(layer: Layer, shown: Shown, only: str | None) -> dict[str, _Version]:
-    """What a layer has, by the one spelling of each version. One all of whose files are hidden is not told of."""
+def _versions(layer: OutlineLayer, shown: Shown, only: str | None) -> dict[str, _Version]:
+    """The versions in a layer, by canonical spelling. Versions of which all files are hidden are left out."""
     found: dict[str, _Version] = {}
     judged: dict[str, bool] = {}
 

@@ -1,16 +1,16 @@
-"""A store as files: its commits as lines of JSON, in segments that prove that they are whole.
+"""The format of a dump: the commits of a store as lines of JSON, in segments with a digest.
 
     DIR/
       dump.json                                    what this is: format, version, the store's identity
       commits/000000000001-000000000250.jsonl      one commit a line, in order, and a last line that closes the segment
       blobs/                                       the bytes, by sha256
-      gone.jsonl                                   blobs that commits name and that were not there any more
+      gone.jsonl                                   blobs that commits name and that were missing
 
 A line is a `Commit` as msgspec writes it: {"serial": 7, "at": 1764115200000000, "who": "anna", "changes": [{"type": "PutFile", …}]};
 `at` is in microseconds since 1970, bytes are base64. A segment's last line is {"end": {"commits": 250, "sha256": "…"}}, the digest
-of everything before it: a segment that was cut or damaged is told before any of it is used.
+of everything before it: a truncated or damaged segment is noticed before any of it is used.
 
-Version 1. A later program reads every earlier version; a change of meaning is a new number. Pure: no file is opened here.
+Version 1. Later programs read every earlier version. A change of meaning needs a new number. Pure: opens no files.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _NAME = re.compile(r"\A([0-9]{12,})-([0-9]{12,})\.jsonl\Z")
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """What `dump.json` says."""
+    """The content of `dump.json`."""
 
     format: str = FORMAT
     version: int = VERSION
     store: str
-    """The identity of the store (`Engine.uuid`): commits of another one never come into the same dump."""
+    """The identity of the store (`Engine.uuid`). A dump never has commits of two stores."""
 
 
 class Segment(Struct, frozen=True, order=True):
@@ -55,8 +55,8 @@ class Segment(Struct, frozen=True, order=True):
         return f"{self.first:0{_DIGITS}}-{self.last:0{_DIGITS}}.jsonl"
 
 
-class Named(Struct, frozen=True, kw_only=True):
-    """A blob that a commit names, and as what. Hosted ones only: a mirror may name what was never fetched."""
+class NamedBlob(Struct, frozen=True, kw_only=True):
+    """A blob that a commit of a hosted index names, with its use. Mirrors name files that were never fetched."""
 
     sha256: Sha256
     kind: Literal["file", "sidecar", "attachment"]
@@ -65,14 +65,14 @@ class Named(Struct, frozen=True, kw_only=True):
     filename: str
 
 
-class Gone(Struct, frozen=True, kw_only=True):
+class MissingBlob(Struct, frozen=True, kw_only=True):
     """A blob that a commit names and that the store does not have."""
 
     sha256: Sha256
     filename: str
     index: str
     lost: bool
-    """True: the index still lists what it belongs to. False: it was deleted, and its bytes were cleared away."""
+    """True: the index still lists its file. False: the file was deleted, and its bytes were cleared away."""
 
 
 class _End(Struct, frozen=True):
@@ -85,7 +85,7 @@ class _LastLine(Struct, frozen=True):
 
 
 def read_manifest(data: bytes) -> Manifest:
-    """Read `dump.json`; refuse what is no dump, or of a version that this program does not know."""
+    """Read `dump.json`. Raises `Refused` for another file or an unknown version."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
@@ -100,7 +100,7 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def parse_segment(filename: str) -> Segment | None:
-    """The serials that a segment's name says; None for another file."""
+    """The serials in a segment's name; None for another file."""
     match = _NAME.match(filename)
     if match is None:
         return None
@@ -122,11 +122,11 @@ def contiguous(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 
 def encode_segment(commits: Iterable[Commit]) -> bytes:
-    """A segment's bytes, with the line that closes it."""
+    """A segment's bytes, with the closing line."""
     lines = []
     for commit in commits:
         line = _encoder.encode(commit)
-        if decode_commit(line) != commit:  # what does not survive its own format must not look like a backup
+        if decode_commit(line) != commit:  # a commit that does not survive the format must not look like a backup
             raise Corrupt(f"commit {commit.serial} cannot be written as JSON without loss")
         lines.append(line + b"\n")
     body = b"".join(lines)
@@ -141,7 +141,7 @@ class SegmentReader:
         self._segment = segment
 
     def check(self, lines: Iterable[bytes]) -> None:
-        """Read everything once and compare it with the last line; `Corrupt` when it is not what was written."""
+        """Read everything once and compare it with the last line. Raises `Corrupt` for a damaged segment."""
         digest = hashlib.sha256()
         count = 0
         held: bytes | None = None
@@ -160,7 +160,7 @@ class SegmentReader:
             raise self._damaged("its digest is not the one in its last line")
 
     def commits(self, lines: Iterable[bytes]) -> Iterator[Commit]:
-        """The commits of lines that were checked."""
+        """The commits of checked lines."""
         expected = self._segment.first
         for line in lines:
             if expected > self._segment.last:
@@ -181,26 +181,28 @@ class SegmentReader:
         )
 
 
-def encode_gone(gone: Iterable[Gone]) -> bytes:
+def encode_gone(gone: Iterable[MissingBlob]) -> bytes:
     return b"".join(msgspec.json.encode(one) + b"\n" for one in gone)
 
 
-def decode_gone(data: bytes) -> tuple[Gone, ...]:
+def decode_gone(data: bytes) -> tuple[MissingBlob, ...]:
     try:
-        return tuple(msgspec.json.decode(line, type=Gone) for line in data.splitlines())
+        return tuple(msgspec.json.decode(line, type=MissingBlob) for line in data.splitlines())
     except msgspec.MsgspecError as error:
         raise Corrupt(f"gone.jsonl of the dump is damaged: {error}", hint="copy the dump again") from error
 
 
-def blobs_named(commit: Commit) -> Iterator[Named]:
+def blobs_named(commit: Commit) -> Iterator[NamedBlob]:
     """Every blob of hosted indexes that a commit's changes name."""
     for change in commit.changes:
         match change:
             case PutFile(index, project, file):
                 if file.sha256:
-                    yield Named(sha256=file.sha256, kind="file", index=index, project=project, filename=file.filename)
+                    yield NamedBlob(
+                        sha256=file.sha256, kind="file", index=index, project=project, filename=file.filename
+                    )
                 if file.metadata_sha256:
-                    yield Named(
+                    yield NamedBlob(
                         sha256=file.metadata_sha256,
                         kind="sidecar",
                         index=index,
@@ -208,7 +210,7 @@ def blobs_named(commit: Commit) -> Iterator[Named]:
                         filename=file.filename,
                     )
             case PutAttachment(index, project, attachment):
-                yield Named(
+                yield NamedBlob(
                     sha256=attachment.sha256,
                     kind="attachment",
                     index=index,

@@ -1,9 +1,10 @@
-"""devpi-tokens' words for what a token is limited to, and ours.
+"""Translates the restrictions of devpi-tokens into the limits of a token, and back.
 
     {"allowed": ["upload", "pkg_read"], "indexes": ["team/dev"], "projects": ["demo"], "expires": 1800000000}
 
-Narrowing must never come out wider than it was asked for. devpi has three permissions to delete where we have one, so all three
-are needed for it; what begins with `user_` no token ever had there, and none has here. Names of our own actions are taken too.
+The limits must never be wider than the request. devpi has three permissions to delete for the one action here, so all three are
+required for it. No token had permissions that begin with `user_` in devpi, and none has them here. The names of actions here
+are accepted too.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pkgindex_core.rules.permissions import DELEGABLE, Action
 from pkgindex_core.spelling import suggestion
 
 YEAR_SECONDS: Final = 366 * 86_400 + 10
-"""devpi-tokens' year: how long a token lives when nothing else is said, and at most when it is not root's."""
+"""The year of devpi-tokens in seconds: the default life of a token, and the longest for users other than root."""
 
 ACTIONS: Final = tuple(
     str(action) for action in DELEGABLE if action not in {Action.USER_CREATE, Action.USER_MODIFY, Action.USER_DELETE}
 )
-"""What a token can have that was made with devpi's command."""
+"""The actions that a token made with devpi's command can have."""
 
 _DELETIONS: Final = ("del_entry", "del_project", "del_verdata")
 _WORDS: Final[Mapping[str, tuple[Action, ...]]] = {
@@ -39,23 +40,23 @@ _WORDS: Final[Mapping[str, tuple[Action, ...]]] = {
 }
 _MOST_ENTRIES: Final = 1000
 _LONGEST_ENTRY: Final = 256
-"""Every request with the token looks through its lists, and those of many tokens are in memory."""
+"""The most characters of an entry. Every request with the token reads its lists, and the lists of many tokens are in memory."""
 _LISTS: Final = ("allowed", "indexes", "projects")
 _KNOWN: Final = (*_LISTS, "expires", "not_before")
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What was asked for, in our words."""
+    """The requested limits, with the names used here."""
 
     actions: tuple[str, ...] = ACTIONS
     indexes: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     seconds: int | None = YEAR_SECONDS
-    """None is a token that does not expire."""
+    """None: the token does not expire."""
 
 
 def read_restrictions(document: Mapping[str, Any], *, now: Timestamp, unbounded: bool) -> Limits:
-    """Read the body of a request for a token. `unbounded` says whether it may live longer than a year."""
+    """Read the body of a request for a token. `unbounded`: the token may live longer than a year."""
     problems = [f"Unknown restriction {name!r}; {suggestion(name, _KNOWN)}" for name in document if name not in _KNOWN]
     lists = {name: read for name in _LISTS if (read := _list(name, document.get(name), problems)) is not None}
     actions = _actions(lists["allowed"], problems) if "allowed" in lists else ACTIONS
@@ -77,7 +78,7 @@ def read_restrictions(document: Mapping[str, Any], *, now: Timestamp, unbounded:
 
 
 def write_restrictions(token: Token) -> list[str]:
-    """The limits of a token as devpi-tokens lists them."""
+    """The limits of a token in the form of devpi-tokens."""
     lines = []
     if token.actions and not set(ACTIONS) <= set(token.actions):
         lines.append(f"allowed={','.join(_words(token.actions))}")

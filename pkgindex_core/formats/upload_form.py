@@ -1,9 +1,8 @@
-"""The form of an upload, held against the file that it came with (PyPI's upload API, which no standard describes).
+"""Compares the form of an upload with its file (PyPI's upload API, which no standard describes).
 
-Forms repeat what the archive says, and are sent by a dozen tools that repeat it with mistakes. The archive is what
-installers will read, so it is believed; where the form disagrees about what the file *is* (name, version, kind), one of them
-is a mistake that must not be published, and where it disagrees about a detail, the uploader is told. Pure: bytes were
-read before (`archives`), digests are compared by whoever computed them.
+Forms repeat the metadata of the archive, and a dozen tools make mistakes in it. Installers read the archive, so the archive
+counts. If the form differs in name, version or kind, the upload is refused. If it differs in a detail, the uploader gets a
+warning. Pure: `archives` reads the bytes before, and callers compare digests.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import Final, Literal, cast, get_args
 from msgspec import Struct
 
 from pkgindex_core.digests import HEX_LENGTHS
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import Refused, RetiredAction
 from pkgindex_core.formats import metadata_fields, version_documents
-from pkgindex_core.formats.archives import Inspection
+from pkgindex_core.formats.archives.bounds import Inspection
 from pkgindex_core.formats.core_metadata import check_metadata
 from pkgindex_core.formats.filenames import UploadKind, UploadName
 from pkgindex_core.formats.metadata_values import CoreMetadata
@@ -29,9 +28,9 @@ from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import UploadForm
 
 UploadAction = Literal["file_upload", "doc_upload", "submit"]
-"""Keep a file, keep documentation, or register metadata without either."""
+"""Upload a file, upload documentation, or register metadata."""
 
-_FORM_HINT = "make the form say what the file says"
+_FORM_HINT = "correct the form so that it agrees with the file"
 _RETIRED = {
     "submit_pkg_info": "registering a project beforehand is not needed any more: upload its files",
 }
@@ -40,13 +39,13 @@ FILETYPES: Final[Mapping[UploadKind, tuple[str, ...]]] = {
     "wheel": ("bdist_wheel",),
     "sdist": ("sdist",),
     "egg": ("bdist_egg",),
-    # twine goes by the ending alone.
+    # twine decides by the ending alone.
     "dumb": ("bdist_dumb", "sdist"),
     "wininst": ("bdist_wininst",),
     "msi": ("bdist_msi",),
     "rpm": ("bdist_rpm",),
 }
-"""What a form calls each kind of file, the usual word first. Of other kinds it may say anything."""
+"""The words in a form for each kind of file, the usual word first. For other kinds any word is accepted."""
 _KNOWN_FIELDS: Final = frozenset(
     {
         *version_documents.KEYS,
@@ -60,37 +59,29 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 class UploadFacts(Struct, frozen=True, kw_only=True):
-    """What an upload is, after form, filename and archive were found to agree."""
+    """The facts on which form, filename and archive agree."""
 
     project: ProjectName
     display_name: str
     """The name as the metadata spells it."""
     version: str
-    """As the filename spells it, or as the metadata does if PEP 440 does not know it."""
+    """As the filename spells it, or as the metadata does if it does not follow PEP 440."""
     requires_python: str
-    """From the archive, which is what installers read."""
+    """From the archive, since installers read it."""
     metadata: CoreMetadata
     warnings: tuple[str, ...]
 
 
-class RetiredAction(Refused):
-    """The client asked for something that indexes used to do and no longer do."""
-
-    def __init__(self, action: str) -> None:
-        super().__init__(f"the action {action} is no longer supported", hint=_RETIRED[action])
-        self.action = action
-
-
 def check_action(form: UploadForm) -> UploadAction:
-    """What a form asks for; actions that no index does any more are refused, as PyPI does (410)."""
+    """The action of a form. Retired actions are refused, as on PyPI (410)."""
     problems = []
     if len(set(form.fields.get(":action", ()))) > 1:
-        problems.append("the form has several values of :action; readers would differ in which one they take")
+        problems.append("the form has several values of :action, and may have only one")
     if form.first("protocol_version") not in {"", "1"}:
         problems.append("Unknown protocol version.")
     action = form.first(":action")
     if action in _RETIRED:
-        raise RetiredAction(action)
+        raise RetiredAction(action, hint=_RETIRED[action])
     if action not in get_args(UploadAction):
         problems.append(f"action {action[:80]!a} not supported" if action else ":action field not found")
     if problems:
@@ -99,7 +90,7 @@ def check_action(form: UploadForm) -> UploadAction:
 
 
 def expected_digests(form: UploadForm) -> dict[str, str]:
-    """The digests that the form says the file has: hexadecimal, lower case, by algorithm.
+    """The digests in the form: hexadecimal, lower case, by algorithm.
 
     May be empty: devpi's client sends none.
     """
@@ -126,9 +117,9 @@ def check_upload(
     inspection: Inspection,
     rules: UploadRules = PYPI,
 ) -> UploadFacts:
-    """Hold form, filename and archive against each other; refuse with everything that is wrong.
+    """Compare form, filename and archive. Raises `Refused` with all problems.
 
-    `warnings` are those of form and metadata; the archive's own are in `inspection`.
+    `warnings` are those of form and metadata; those of the archive are in `inspection`.
     """
     findings = Findings(rules)
     if inspection.metadata is None:
@@ -159,7 +150,7 @@ def check_upload(
 
 
 def dropped_parts(form: UploadForm, *, signed: bool) -> tuple[str, ...]:
-    """What of a form is not kept, a sentence each. `signed` means that a signature came as a file."""
+    """The parts of a form that are not kept, one sentence each. `signed`: the form has a signature file."""
     dropped = []
     if form.first("attestations"):
         dropped.append("the attestations were ignored: this server does not keep them yet (PEP 740)")
@@ -174,9 +165,9 @@ def dropped_parts(form: UploadForm, *, signed: bool) -> tuple[str, ...]:
 
 
 def field_values(form: UploadForm, *names: str) -> tuple[str, ...]:
-    """Every value of a field under any of its names, without those that say nothing: empty ones and `UNKNOWN`.
+    """All values of a field under any of its names, without empty ones and `UNKNOWN`.
 
-    Forms call one field by several names: `import_name` and `import_names`, `classifier` and `classifiers`.
+    Forms have several names of one field: `import_name` and `import_names`, `classifier` and `classifiers`.
     """
     return tuple(
         value
@@ -190,7 +181,7 @@ def _hexadecimal(value: str, algorithm: str) -> str | None:
     length = HEX_LENGTHS[algorithm]
     if len(value) == length and _HEX.fullmatch(value):
         return value.lower()
-    # PyPI's documentation asks for URL-safe base64 in md5_digest, and every client sends hexadecimal digits.
+    # PyPI's documentation requires URL-safe base64 in md5_digest, but every client sends hexadecimal digits.
     if algorithm == "md5" and value.isascii() and len(value) in {22, 24}:
         try:
             raw = base64.b64decode(value.rstrip("=") + "==", altchars=b"-_", validate=True)
@@ -201,7 +192,7 @@ def _hexadecimal(value: str, algorithm: str) -> str | None:
 
 
 def _check_filename(filename: str, name: UploadName, metadata: CoreMetadata, findings: Findings) -> None:
-    """A file's name and version are those of its metadata, for every kind of file. PyPI asks it of wheels."""
+    """Refuse a file whose name or version differs from its metadata, for every kind of file. PyPI requires it for wheels."""
     if filename != name.filename:
         findings.refuse(f"the file is called {name.filename!a} and {filename[:200]!a}")
     inner = normalized_or_none(metadata.name)
@@ -212,7 +203,7 @@ def _check_filename(filename: str, name: UploadName, metadata: CoreMetadata, fin
 
 
 def check_form(form: UploadForm, name: UploadName, version: str, findings: Findings) -> None:
-    """Hold the form alone against the filename; `version` is the archive's where it is known."""
+    """Compare the form with the filename only; `version` is that of the archive if it is known."""
     wanted = ["name", "version", "metadata_version", "filetype", *(["pyversion"] if name.kind == "wheel" else [])]
     missing = [field for field in wanted if not form.first(field)]
     if missing:
@@ -220,7 +211,7 @@ def check_form(form: UploadForm, name: UploadName, version: str, findings: Findi
     for field in ("name", "version", "filetype", "metadata_version", "pyversion", "requires_python"):
         values = {value.strip() for value in form.fields.get(field, ())}
         if len(values) > 1:
-            findings.refuse(f"the form has several values of {field}; readers would differ in which one they take")
+            findings.refuse(f"the form has several values of {field}, and may have only one")
     said = form.first("name")
     if said and normalized_or_none(said) != name.project:
         findings.refuse(f"filename {name.filename!a} does not match project name {said[:80]!a}")
@@ -239,10 +230,10 @@ def check_form(form: UploadForm, name: UploadName, version: str, findings: Findi
 
 
 def _differing_details(form: UploadForm, metadata: CoreMetadata) -> list[str]:
-    """Where the form says something else about a detail; the archive's word is published."""
+    """Warn about details that differ between form and archive. The archive's are published."""
     warnings = []
     said = form.first("requires_python")
-    # uv sends the field empty when there is none, and some clients leave it out.
+    # Without a value uv sends an empty field, and some clients leave it out.
     if said and _squeezed(said) != _squeezed(metadata.requires_python):
         actual = f"{metadata.requires_python!a}" if metadata.requires_python else "none"
         warnings.append(f"the form says requires-python {said[:80]!a}, the file {actual}; the file's is published")

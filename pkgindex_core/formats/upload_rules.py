@@ -1,11 +1,11 @@
-"""What an upload may be although PyPI refuses it, kind by kind, and what becomes of each finding under an index's rules.
+"""The rules of uploads: the findings on an upload, and whether an index refuses them or warns.
 
-    dangerous    two readers could see different things, or something leaves its place     refused, whatever the rules
+    dangerous    readers could see different things, or files could leave their directory  always refused
     unusual      PyPI refuses it, and no installer is harmed by it                         `pypi` refuses, `lenient` warns
-    odd          worth knowing                                                             a warning, whatever the rules
+    odd          worth knowing                                                             always a warning
 
-Whatever looks at an upload says which of the three it found. `Unusual` lists every kind of the second sort with the modern
-form, which stands in the refusal as well as in the warning.
+Every check reports one of these three. `Unusual` lists the kinds of unusual findings, each with advice that is part of the
+refusal and of the warning.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ RuleSet = Literal["lenient", "pypi"]
 
 
 class UploadRules(Struct, frozen=True, kw_only=True):
-    """What an index is strict about."""
+    """The upload rules of an index."""
 
     lenient: bool = False
-    """Take what is merely unusual, with a warning."""
+    """Take unusual uploads, with a warning."""
     direct_urls: bool = True
     """Take requirements of the form `name @ url`, which PyPI refuses."""
     local_versions: bool = True
@@ -38,7 +38,7 @@ RULES: Final[dict[str, UploadRules]] = {"lenient": LENIENT, "pypi": PYPI}
 
 
 class Unusual(Enum):
-    """What `lenient` takes with a warning and `pypi` refuses: what it is, and what to do instead."""
+    """The findings that `lenient` takes with a warning and `pypi` refuses: a description, and advice."""
 
     SDIST_NAME = (
         "sdists named as before PEP 625: `My-Package-1.0.tar.gz`, `my.package-1.0RC1.tar.gz`",
@@ -123,7 +123,7 @@ class Unusual(Enum):
 
 
 class Findings:
-    """What was found about one upload under some rules: `problems` refuse it, `warnings` go with it. Both are bounded."""
+    """Collects the findings on one upload under some rules. `problems` refuse it, `warnings` do not. Both are bounded."""
 
     LIMIT = 40
 
@@ -135,7 +135,7 @@ class Findings:
         self._unsaid = 0
 
     def refuse(self, problem: str, advice: str = "") -> None:
-        """Something dangerous or contradictory: no rules take it."""
+        """Add a dangerous or contradictory finding, which all rules refuse."""
         if problem in self._problems:
             return
         if len(self._problems) < self.LIMIT:
@@ -144,7 +144,7 @@ class Findings:
             self._unsaid += 1
 
     def unusual(self, kind: Unusual, text: str) -> None:
-        """Something that the rules decide about. The advice is given once for each kind."""
+        """Add an unusual finding, which the rules refuse or take. The advice is given once for each kind."""
         advice = "" if kind in self._advised else kind.advice
         self._advised.add(kind)
         if self.rules.lenient:
@@ -153,7 +153,7 @@ class Findings:
             self.refuse(text, advice)
 
     def warn(self, warning: str, advice: str = "") -> None:
-        """Something odd: all rules take it."""
+        """Add an odd finding, which all rules take."""
         if len(self._warnings) < self.LIMIT and warning not in self._warnings:
             self._warnings[warning] = f"{warning}; {advice}" if advice else warning
 
@@ -168,6 +168,6 @@ class Findings:
         return (*self._problems.values(), f"and {self._unsaid} more of this kind")
 
     def raise_problems(self, hint: str) -> None:
-        """End the inspection if anything is wrong."""
+        """Raise `Refused` if there are problems."""
         if self._problems:
             raise Refused(self.problems, hint=hint)

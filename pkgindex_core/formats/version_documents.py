@@ -1,15 +1,14 @@
-"""What is kept of a version's metadata: one JSON object under the field names of the upload API.
+"""The stored metadata of a version: one JSON object under the field names of the upload API.
 
     archive ── from_archive ──┐
     form    ── from_form ─────┼── encode_metadata ── Release.metadata ── spliced into documents as it is
     import  ──────────────────┘
 
-The keys are devpi's `versiondata`, since its client and its plugins read them: all of them are there, a list where a field may
-stand several times, text otherwise. `UNKNOWN`, which old build tools wrote for nothing, is nothing.
+The keys are devpi's `versiondata`, since its client and its plugins read them. All keys are present: a list for fields that may
+stand several times, otherwise text. `UNKNOWN`, which old build tools wrote for an empty field, is empty.
 
-A file is believed, a form is not: what is kept of a version that has files is what its archives say. Of one version the newest
-archive counts, except that a source distribution leaves open what only a build can tell (PEP 643): there what is known
-already stays.
+The metadata of archives replaces that of forms. Of several archives the newest counts, except for fields that a source
+distribution leaves to the build (PEP 643): these keep the known values.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ LISTS: Final = frozenset(
         "license_file",
     }
 )
-"""Those whose value is a list of texts."""
+"""The keys whose value is a list of texts."""
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "classifiers": ("classifiers", "classifier"),
@@ -87,33 +86,33 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "provides_extras": ("provides_extras", "provides_extra"),
     "license_file": ("license_file", "license_files"),
 }
-"""Clients call one form field by several names."""
+"""Further names of form fields that clients send."""
 _HEADERS: Final[Mapping[str, str]] = {
     "classifiers": "classifier",
     "project_urls": "project-url",
     "provides_extras": "provides-extra",
 }
-"""The metadata header of a key, where it is not the key with dashes."""
+"""The metadata header of a key, if it is not the key with dashes."""
 _SINCE_2_2: Final = ("2.2", "2.3", "2.4", "2.5", "2.6")
 
 
 def encode_metadata(values: Mapping[str, object]) -> bytes:
-    """Write the object: every key, in its form, whatever `values` has of them. Other keys are left out."""
+    """Write the object with every key. Keys that `values` lacks are empty; unknown keys are left out."""
     return msgspec.json.encode(
         {key: _list(values.get(key)) if key in LISTS else _text(values.get(key)) for key in KEYS}
     )
 
 
 def from_archive(metadata: CoreMetadata) -> bytes:
-    """What an archive says of its version."""
+    """Encode the metadata of an archive."""
     return encode_metadata(_of_archive(metadata))
 
 
 def from_sdist(metadata: CoreMetadata, known: bytes) -> bytes:
-    """What a source distribution says of its version, beside what is `known` of it already.
+    """Encode the metadata of a source distribution, beside the `known` metadata of its version.
 
-    A field that the sdist does not have and that a build may fill in keeps the value that is known: those that `Dynamic`
-    names, and before metadata 2.2, which had no such thing, all of them.
+    A field that the sdist lacks and that a build may fill in keeps its known value: the fields that `Dynamic` names, and before
+    metadata 2.2, which has no `Dynamic`, all fields.
     """
     values = _of_archive(metadata)
     before: dict[str, Any] = msgspec.json.decode(known)
@@ -127,7 +126,7 @@ def from_sdist(metadata: CoreMetadata, known: bytes) -> bytes:
 
 
 def from_form(form: UploadForm) -> bytes:
-    """What a form says of a version that is only registered. Its name and version were looked at by `form_identity`."""
+    """Encode the metadata of a form that registers a version. `form_identity` has checked its name and version."""
     return encode_metadata(
         {
             key: [value for alias in ALIASES.get(key, (key,)) for value in form.fields.get(alias, ())]
@@ -139,12 +138,12 @@ def from_form(form: UploadForm) -> bytes:
 
 
 def bare(name: str, version: str, requires_python: str = "") -> bytes:
-    """What is said of a version of which only files are known."""
+    """Encode the metadata of a version of which only files are known."""
     return encode_metadata({"name": name, "version": version, "requires_python": requires_python})
 
 
 def check_registration(form: UploadForm, findings: Findings) -> None:
-    """Why a form cannot register a version: its words are devpi's."""
+    """Refuse a form that cannot register a version, with devpi's messages."""
     for field in ("name", "version"):
         if not form.first(field):
             findings.refuse(f'invalid metadata: Missing required field "{field}"')

@@ -1,8 +1,10 @@
-"""Versions: compared as PEP 440 says, and never a failure for those older than PEP 440.
+"""Compares versions by PEP 440, and accepts versions that are older than PEP 440.
 
-A page may hold `2004d` or `1.0-beta-final` beside today's versions (PEP 700, "Versions"). Those are legacy: they come
-before every proper version and among themselves in the order a person would expect. Answers are remembered, within
-bounds, since a mirror's pages repeat the same few versions.
+A page may hold `2004d` or `1.0-beta-final` beside today's versions (PEP 700, "Versions"). Such legacy versions come before
+all others, and among themselves in the order that people expect. Results are cached, within bounds, since a mirror's pages
+repeat the same few versions.
+
+Most versions are nothing but numbers, and are read here. `packaging` reads the others, and is loaded for the first of them.
 """
 
 from __future__ import annotations
@@ -10,23 +12,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from packaging.utils import canonicalize_version
-from packaging.version import Version
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 _MEMORY = 65_536
 _LENGTH_LIMIT = 512
-"""Characters of a version that are looked at; beyond, it is legacy. No real one comes near."""
+"""The most characters of a PEP 440 version; a longer one is legacy. Real versions are much shorter."""
 
 SortKey = tuple[Any, ...]
 _is_release = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
-"""Nothing but the numbers of a release, each written as it is normalised."""
+"""Matches normalised release numbers without any other part."""
 _TRAILING_ZEROS = re.compile(r"(?:\.0)+\Z")
 _NO_PRE = (2, "", 0)
 _NO_DEV = (1, 0)
 LEGACY_MARKS: Final = re.compile(r"[A-Za-z0-9._+!~-]{1,100}")
-"""What a version older than PEP 440 may consist of to be uploaded: it stands in filenames and URLs."""
+"""Legacy versions that may be uploaded: they must be usable in filenames and URLs."""
 
 
 def version_key(version: str) -> SortKey:
@@ -39,20 +41,20 @@ def version_key(version: str) -> SortKey:
 
 
 def canonical_version(version: str, *, strip_zeros: bool = True) -> str:
-    """The one spelling of a version: `1.0`, `1.0.0` and `v1.0` are `1`. Legacy versions stay as they are.
+    """The canonical spelling of a version: `1.0`, `1.0.0` and `v1.0` are `1`. Legacy versions are unchanged.
 
-    Without `strip_zeros` the release keeps its zeros, as filenames do.
+    Without `strip_zeros` the release keeps its zeros, as in filenames.
     """
     return _canonical(version, strip_zeros) if len(version) <= _LENGTH_LIMIT else version
 
 
 def is_pep440(version: str) -> bool:
-    """Whether a version is one in the sense of PEP 440."""
+    """Whether a version follows PEP 440."""
     return _parse(version) is not None
 
 
 def same_version(one: str, other: str) -> bool:
-    """Whether two spellings mean one version. Filenames have `-` or `_` for whatever is no letter, digit or dot.
+    """Whether two spellings mean one version. Filenames have `-` or `_` for other characters than letters, digits and dots.
 
     >>> same_version("1.0", "1.0.0"), same_version("1.0_final", "1.0-final"), same_version("1.0", "1.1")
     (True, True, False)
@@ -65,7 +67,7 @@ def same_version(one: str, other: str) -> bool:
 
 
 def is_stable(version: str) -> bool:
-    """Whether a version is a release in the sense of PEP 440, no pre-release and no development release.
+    """Whether a version is a final or post-release of PEP 440, not a pre-release or a development release.
 
     >>> [is_stable(each) for each in ("1.0", "1.0.post1", "1.0rc1", "1.0.dev1", "2004d")]
     [True, True, False, False, False]
@@ -75,7 +77,7 @@ def is_stable(version: str) -> bool:
 
 
 def version_ranks(versions: Iterable[str]) -> dict[str, int]:
-    """Number versions in their order; equal ones (1.0, 1.0.0) share a number. Unparsable ones have a place too."""
+    """Number versions in order; equal ones (1.0, 1.0.0) share a number. Legacy versions have numbers too."""
     keyed = sorted((version_key(version), version) for version in versions)
     ranks: dict[str, int] = {}
     rank = -1
@@ -88,25 +90,25 @@ def version_ranks(versions: Iterable[str]) -> dict[str, int]:
 
 
 def listed_versions(ranks: Mapping[str, int]) -> tuple[str, ...]:
-    """One spelling a version, in order. A file whose version cannot be told adds none.
+    """One spelling of each version, in order. A file of unknown version adds none.
 
-    PEP 700: normalised where possible. Zeros stay, since 1.0 is how its author calls it.
+    PEP 700: normalised where possible. Zeros stay, since the author wrote 1.0.
     """
     spellings: dict[int, str] = {}
-    for version, rank in ranks.items():  # ranks stand in order, and equal versions in that of their spelling
+    for version, rank in ranks.items():  # ranks are in order, and equal versions in the order of their spelling
         if version:
             spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
     return tuple(dict.fromkeys(spellings.values()))
 
 
 def as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
-    """The same for too many to be put in order."""
+    """The same without sorting, for many versions."""
     return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
 
 
 @lru_cache(maxsize=_MEMORY)
 def _key(version: str) -> SortKey:
-    if _is_release(version):  # most are, and taking them apart with `packaging` costs ten times as much
+    if _is_release(version):  # most versions match, and `packaging` takes ten times as long
         release = [int(part) for part in version.split(".")]
         while len(release) > 1 and not release[-1]:
             release.pop()
@@ -120,12 +122,18 @@ def _canonical(version: str, strip_zeros: bool) -> str:
     if _is_release(version):
         return _TRAILING_ZEROS.sub("", version) if strip_zeros else version
     parsed = _parse(version)
-    return version.strip() if parsed is None else canonicalize_version(parsed, strip_trailing_zero=strip_zeros)
+    if parsed is None:
+        return version.strip()
+    from packaging.utils import canonicalize_version
+
+    return canonicalize_version(parsed, strip_trailing_zero=strip_zeros)
 
 
 def _parse(version: str) -> Version | None:
-    if len(version) > _LENGTH_LIMIT:  # also keeps every number below the digits that int() takes
+    if len(version) > _LENGTH_LIMIT:  # this also keeps numbers within the digits that int() accepts
         return None
+    from packaging.version import Version
+
     try:
         return Version(version)
     except ValueError:
@@ -137,7 +145,7 @@ def _as_in_filenames(version: str) -> str:
 
 
 def _pep440_key(version: Version) -> SortKey:
-    """PEP 440's order as nested tuples of numbers and strings, which compare without any Python code running."""
+    """PEP 440's order as nested tuples of numbers and strings, which compare without Python code."""
     release = version.release
     last = len(release)
     while last > 1 and release[last - 1] == 0:
@@ -151,7 +159,7 @@ def _pep440_key(version: Version) -> SortKey:
         pre = _NO_PRE
     post = -1 if version.post is None else version.post
     dev = _NO_DEV if version.dev is None else (0, version.dev)
-    # In a local version numbers come after words.
+    # In a local version, numbers sort after words.
     local = tuple(
         (1, int(part), "") if part.isdigit() else (0, 0, part)
         for part in (version.local.split(".") if version.local else ())
@@ -160,11 +168,11 @@ def _pep440_key(version: Version) -> SortKey:
 
 
 def _legacy_key(version: str) -> SortKey:
-    """Numbers by value, words by letter. An epoch of -1 puts all of them before any proper version."""
+    """Sort numbers by value and words by letter. An epoch of -1 puts legacy versions before all others."""
     parts = []
     for digits, word in _PARTS.findall(version[:_LENGTH_LIMIT]):
         number = digits.lstrip("0")
-        # The length first: comparing digits as text needs no int(), which refuses long ones.
+        # The length comes first, so that digits can be compared as text: int() refuses long numbers.
         parts.append((1, len(number), number) if digits else (0, 0, word.lower()))
     return (-1, tuple(parts), version)
 

@@ -1,24 +1,27 @@
 """The contracts: roles of a few methods each, with their promises.
 
-An engine plays a role; `pkgindex_core.testing` has one contract suite a role, which every engine passes, ours
-or a third party's. Everything that may block is `async`; everything plain is a pure rule that never waits.
+An engine plays a role. `pkgindex_core.testing` has a contract suite for each role, which every engine passes, also those of
+third parties. Methods that may block are `async`; other methods are pure and never wait.
 
-What every implementation promises:
-* Arguments are checked values (`ProjectName`, `IndexName`, `Sha256`); an engine never normalises and never puts
+Every implementation promises:
+* Arguments are checked values (`ProjectName`, `IndexName`, `Sha256`). An engine never normalises them, and never puts
   user text into a path, a query string or a format.
 * Failures are `PkgIndexError`s. A foreign exception never leaves an engine.
-* Cancelling an awaiting caller leaves the store whole: a write happens completely or not at all.
+* When the caller is cancelled, a write happens completely or not at all.
 """
 
-from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Stage
+from pkgindex_core.protocols.blob_store import Blob, BlobStore, SignedUrl, Span, Spool
 from pkgindex_core.protocols.followers import Follower
 from pkgindex_core.protocols.identity import (
     Authenticator,
     Credentials,
     HouseRules,
+    PasswordComparing,
     PasswordHashing,
     Passwords,
     Principal,
+    Stateful,
+    StatefulAtOnce,
     TokenScope,
 )
 from pkgindex_core.protocols.index_store import (
@@ -40,6 +43,7 @@ from pkgindex_core.protocols.index_store import (
     Trees,
 )
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
+from pkgindex_core.protocols.notes import Note, Notes
 from pkgindex_core.protocols.policies import (
     AdmissionPolicy,
     Build,
@@ -53,8 +57,18 @@ from pkgindex_core.protocols.policies import (
     UploadForm,
     Verdict,
 )
-from pkgindex_core.protocols.publishers import Consignment, Delivery, Destination, Publisher
-from pkgindex_core.protocols.sources import Arriving, ColdFile, Freshness, Names, OnDisk, Opened, Redirect, Source
+from pkgindex_core.protocols.publishers import Publisher, PushAnswer, PushDestination, PushedRelease
+from pkgindex_core.protocols.sources import (
+    Arriving,
+    ColdFile,
+    Freshness,
+    Names,
+    OnDisk,
+    Opened,
+    Place,
+    Redirect,
+    Source,
+)
 
 __all__ = [
     "EVERYTHING",
@@ -68,10 +82,7 @@ __all__ = [
     "Build",
     "ChangeLog",
     "ColdFile",
-    "Consignment",
     "Credentials",
-    "Delivery",
-    "Destination",
     "Everything",
     "Follower",
     "Freshness",
@@ -86,16 +97,23 @@ __all__ = [
     "Listing",
     "MergedPage",
     "Names",
+    "Note",
+    "Notes",
     "OnDisk",
     "Opened",
     "PageEntry",
     "PageFilter",
+    "PasswordComparing",
     "PasswordHashing",
     "Passwords",
+    "Place",
     "Principal",
     "ProjectList",
     "Projects",
     "Publisher",
+    "PushAnswer",
+    "PushDestination",
+    "PushedRelease",
     "Redirect",
     "ReleaseRecords",
     "Renderer",
@@ -103,7 +121,9 @@ __all__ = [
     "SignedUrl",
     "Source",
     "Span",
-    "Stage",
+    "Spool",
+    "Stateful",
+    "StatefulAtOnce",
     "Taken",
     "TokenScope",
     "Touched",

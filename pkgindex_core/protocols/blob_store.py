@@ -1,6 +1,6 @@
 """The role of a blob store: immutable bytes under their sha256.
 
-Equal keys are equal bytes, so a lost answer costs nothing and a write can be repeated. The contract suite is
+Equal keys are equal bytes, so a write whose answer was lost can be repeated. The contract suite is
 `pkgindex_core.testing.blob_store`.
 """
 
@@ -22,7 +22,7 @@ class Blob(Struct, frozen=True):
     sha256: Sha256
     size: int
     modified: float = 0.0
-    """Seconds since the epoch when they were stored (for grace periods); 0 when the store cannot tell."""
+    """When they were stored, in seconds since the epoch (for grace periods); 0 when the store does not know."""
 
 
 class Span(Struct, frozen=True):
@@ -38,19 +38,19 @@ class SignedUrl(Struct, frozen=True):
     url: str
 
 
-class Stage(Protocol):
-    """Bytes on their way into a store. Nothing is visible before `keep` returns.
+class Spool(Protocol):
+    """New bytes before a store has them. Nothing is visible before `keep` returns.
 
-    Owned by one task. Leaving the context without `keep` discards everything, also when the process is killed
-    (a later start sweeps what was left behind).
+    Owned by one task. Leaving the context without `keep` discards everything. If the process is killed, a later start
+    sweeps the leftovers.
     """
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. May buffer; hashing happens here, off the event loop for anything large."""
+        """Append bytes. May buffer. Large amounts are hashed outside the event loop."""
         ...
 
     async def flush(self) -> None:
-        """Make everything written so far readable through `path`."""
+        """Make all bytes written so far readable through `path`."""
         ...
 
     @property
@@ -60,80 +60,79 @@ class Stage(Protocol):
 
     @property
     def path(self) -> Path:
-        """A local file with everything that was flushed, for inspecting and for following its growth. Read only."""
+        """A local file with all flushed bytes, to inspect and to read while it grows. Read only."""
         ...
 
     def hexdigest(self, algorithm: str = "sha256") -> str:
-        """The digest of everything written; `algorithm` must have been asked for when the stage was opened."""
+        """The digest of all bytes written. `algorithm` must be one that the spool was opened with."""
         ...
 
     async def keep(self) -> Blob:
         """Store the bytes durably under their sha256 and return. Call once.
 
-        Durable means file synced, renamed, directory synced, or the equivalent of the medium. If any of that
-        fails, nothing was stored, it is not tried again on the same file, and an `Unavailable` or `StorageFull` is raised.
-        Bytes that are stored already are not stored twice; stored bytes of another size are replaced (repair).
+        Durable: the file is synced and renamed and its directory synced, or the equivalent on another medium. If a step
+        fails, nothing is stored, `Unavailable` or `StorageFull` is raised, and the step is not repeated on the same file.
+        Bytes that are stored already are not stored twice. Stored bytes of another size are replaced (repair).
         """
         ...
 
 
 class BlobStore(Protocol):
-    """Immutable bytes under their sha256. Equal keys are equal bytes, so a lost answer costs nothing."""
+    """Immutable bytes under their sha256."""
 
-    def stage(self, *algorithms: str) -> AbstractAsyncContextManager[Stage]:
-        """Open a place for new bytes. sha256 is always computed; name what else is to be compared."""
+    def spool(self, *algorithms: str) -> AbstractAsyncContextManager[Spool]:
+        """Open a spool for new bytes. sha256 is always computed; `algorithms` names other digests to compute."""
         ...
 
     async def put(self, data: bytes) -> Blob:
-        """Store small bytes durably: a `stage`, `write`, `keep` in one."""
+        """Store small bytes durably: a `spool`, `write`, `keep` in one."""
         ...
 
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
-        """The bytes or a span of them, in chunks. An unknown key is `Missing`, raised at the first chunk."""
+        """Read the bytes or a span of them, in chunks. An unknown key raises `Missing` at the first chunk."""
         ...
 
     async def stat(self, key: Sha256) -> Blob | None:
-        """Whether the bytes are there. None means that they are not; a store that cannot tell raises `Unavailable`."""
+        """Look up a blob. None: it is not stored. A store that cannot tell raises `Unavailable`."""
         ...
 
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | SignedUrl | None:
-        """A faster way to the bytes: a local path for sendfile, a URL for a redirect, or None: use `read`.
+        """Find a faster way to the bytes: a local path for sendfile, or a URL for a redirect. None: use `read`.
 
-        None also for an unknown key. `filename` names the download where the medium can say so; it is never part of a key.
+        None also for an unknown key. A medium that can name downloads names this one `filename`, which is never part of a key.
         """
         ...
 
     async def drop(self, key: Sha256) -> bool:
-        """Remove the bytes; False when they were not there. Durable when it returns."""
+        """Remove a blob, durably; False when it was not there."""
         ...
 
     async def set_aside(self, key: Sha256) -> bool:
-        """Take damaged bytes out of the blobs without deleting them; False when there are none, or they are those of the key.
+        """Move damaged bytes out of the blobs. False: there are none, or they match the key.
 
-        Bytes that cannot be read count as damaged. Afterwards the key is not there, durably, and the bytes lie beside the blobs,
-        where an operator finds them. Right bytes that are stored meanwhile stay, where the medium can tell.
+        Unreadable bytes count as damaged. Afterwards the key is unknown, durably, and the bytes lie beside the blobs for an
+        operator. Good bytes that are stored meanwhile stay, if the medium can tell.
         """
         ...
 
     def walk(self) -> AsyncIterator[Blob]:
-        """Every blob, in no particular order. Blobs that come or go meanwhile may be missed."""
+        """Yield every blob, in no particular order. Blobs that are stored or dropped meanwhile may be missed."""
         ...
 
     async def owner(self) -> str:
-        """The identity of the index that these blobs belong to; empty when no index has claimed them."""
+        """The identity of the store that owns these blobs; empty when none has claimed them."""
         ...
 
     async def claim(self, identity: str, *, instead: bool = False) -> str:
-        """Write down, durably, that these blobs belong to an index; return whose they are afterwards.
+        """Make a store the owner of these blobs, durably; return the identity of the owner.
 
-        Blobs that belong to another index stay that index's, unless `instead`. The mark lies beside the blobs and is none:
-        `walk` does not yield it, and no key leads to it. Of several that claim at once, one gets the blobs, where the
-        medium can tell.
+        An earlier owner stays, unless `instead`. The mark lies beside the blobs: `walk` does not yield it, and no key leads to
+        it. Of several claims at once one wins, if the medium can tell.
         """
         ...
 
     async def sweep(self, *, older_than: float) -> int:
-        """Remove leftovers of stages that were abandoned more than `older_than` seconds ago; return how many."""
+        """Remove the leftovers of spools that were abandoned more than `older_than` seconds ago; return their number."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The role of what does something about commits after they were made: notices to other servers, and the like."""
+"""The role of a follower: it acts on commits after they were made, for example by notices to other servers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Protocol
 
 
 class Follower(Protocol):
-    """Follows the commits of the store, whichever process made them. Nobody who commits ever waits for it.
+    """Follows the commits of all processes that write to the store. A commit never waits for a follower.
 
-    Keeps its own place in the log, durably, so that a restart neither repeats everything nor leaves anything out. What it does
-    happens at least once: killed after doing and before keeping its place, it does it again.
+    Commits are acted on in their order, from the one at which a follower first began. A follower stores its position in the log
+    durably, so that a restart goes on from there: it leaves nothing out and repeats little. It acts at least once on each commit:
+    if the process is killed after the act and before the position is stored, the act is repeated. The contract suite is
+    `pkgindex_core.testing.followers`.
     """
 
     async def follow(self) -> None:
         """Follow until cancelled."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release everything that the follower holds. May be called again."""
+        ...

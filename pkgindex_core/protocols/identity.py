@@ -1,17 +1,19 @@
-"""Who asks: principals, what requests present, and the role that tells one from the other.
+"""Principals, credentials, and the roles that check credentials.
 
-What a principal may do is a pure rule (`rules.permissions`), not a role.
+The permissions of a principal are a pure rule (`rules.permissions`), not a role. The contract suites are
+`pkgindex_core.testing.authenticators` and `pkgindex_core.testing.passwords`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Hashable
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 
 class TokenScope(Struct, frozen=True, kw_only=True):
-    """What a token narrows its user's rights to. Empty means no limit of that kind."""
+    """The limits of a token. An empty field is no limit."""
 
     token_id: str
     indexes: tuple[str, ...] = ()
@@ -20,40 +22,40 @@ class TokenScope(Struct, frozen=True, kw_only=True):
 
 
 class HouseRules(Struct, frozen=True, kw_only=True):
-    """What the administrator of a server has decided about everybody's rights."""
+    """The administrator's settings that apply to all principals."""
 
     open_registration: bool = False
-    """Anybody may make a user."""
+    """Whether anonymous clients may make users."""
     names_from_elsewhere: bool = False
-    """A directory or a proxy says who people are. Then registration is open to those whom it vouches for, each under their own name."""
+    """Whether a directory or a proxy authenticates people. Only with `open_registration` may they have a password here as well."""
     restrict_modify: tuple[str, ...] | None = None
-    """The principals (names, `:groups`) who alone manage users and indexes, in the place of root and of owners; None: no restriction.
+    """The only principals (names, `:groups`) that manage users and indexes, in place of root and of owners; None: no restriction.
     They may set root's password too, and so become root."""
     index_types: frozenset[str] | None = None
-    """The index types that are known here. An index of any other is read-only. None: not asked."""
+    """The known index types. An index of another type is read-only. None: every type is accepted."""
 
 
 class Principal(Struct, frozen=True, kw_only=True):
-    """Who asks. `name` None is anonymous."""
+    """A user or an anonymous client, with groups and limits. `name` None is anonymous."""
 
     name: str | None = None
     groups: tuple[str, ...] = ()
     scope: TokenScope | None = None
     log_in: str = ""
-    """The id of the log-in by which they ask; empty when they gave a password or an API token."""
+    """The id of the log-in token; empty for a password or an API token."""
     house: HouseRules = HouseRules()
-    """Under which rules. Set where principals are told from credentials (`services.administering.identity`), so that no decision can be taken without."""
+    """The server's settings. `services.administering.identity` sets them with the principal, so that every decision has them."""
 
     @property
     def label(self) -> str:
-        """How commits and logs name the principal."""
+        """The principal's name in commits and logs."""
         if self.name is None:
             return "[anonymous]"
         return f"{self.name} (token {self.scope.token_id})" if self.scope else self.name
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """What a request presented. Never logged; its repr shows nothing."""
+    """The credentials of a request: any text that UTF-8 can encode, control characters included. Never logged; their repr shows nothing."""
 
     username: str
     secret: str
@@ -62,15 +64,19 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return "Credentials(***)"
 
 
-class PasswordHashing(Protocol):
-    """How password hashes are made and compared. Every call blocks, and is expensive: `Passwords` bounds them for all."""
-
-    def hash(self, password: str) -> str:
-        """A new hash, with a salt of its own."""
-        ...
+class PasswordComparing(Protocol):
+    """Compares passwords, of any text, with hashes. Every call blocks and is expensive; `Passwords` bounds the calls."""
 
     def verify(self, password_hash: str, password: str) -> bool:
-        """Compare. An empty or a damaged hash takes as long as a real one and never matches."""
+        """Compare. An empty or damaged hash never matches."""
+        ...
+
+
+class PasswordHashing(PasswordComparing, Protocol):
+    """Makes and compares password hashes. An empty or damaged hash takes as long to compare as a real one."""
+
+    def hash(self, password: str) -> str:
+        """Make a hash with a new salt."""
         ...
 
     def outdated(self, password_hash: str) -> bool:
@@ -79,14 +85,17 @@ class PasswordHashing(Protocol):
 
 
 class Passwords(Protocol):
-    """What makes and compares password hashes. Hashing is made to be expensive, so there is one for all, which bounds it."""
+    """Makes and compares password hashes. Hashing is expensive on purpose, so one shared object bounds it."""
 
     async def hash(self, password: str, *, may_be_empty: bool = False) -> str:
-        """Hash a new password, or refuse one that cannot be used. `Unavailable` when too many wait already."""
+        """Hash a new password, or refuse an unusable one. `Unavailable` when too many calls wait already."""
         ...
 
-    async def verify(self, password_hash: str, password: str) -> bool:
-        """Compare. An empty hash takes as long as a real one and never matches. `Unavailable` when too many wait already."""
+    async def verify(self, password_hash: str, password: str, *, comparing: PasswordComparing | None = None) -> bool:
+        """Compare. An empty hash never matches, and takes as long as a real one. `Unavailable` when too many calls wait already.
+
+        `comparing` is for hashes that are kept elsewhere and are of other kinds; they share the bounds.
+        """
         ...
 
     def outdated(self, password_hash: str) -> bool:
@@ -95,6 +104,33 @@ class Passwords(Protocol):
 
 
 class Authenticator(Protocol):
+    """Checks credentials. Several authenticators are asked one after the other.
+
+    Any credentials are answered: garbage raises nothing. A wrong secret takes as long as an unknown user. While the server that
+    is asked gives no answer, raises `Unavailable`, for wrong secrets and unknown users too. No secret is logged.
+    """
+
     async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
-        """The principal; `refused` when these are ours to judge and wrong; None when somebody else should judge."""
+        """Return the principal; `refused` for wrong credentials of this authenticator; None for those of another one.
+
+        The principal has a name and groups only. Tokens add limits, and the caller adds the settings of the server.
+        """
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An authenticator that knows when its verdicts may be others. Verdicts are kept for a while, and no longer than its state."""
+
+    async def state(self) -> Hashable:
+        """A value that changes when a verdict may have changed. Every request asks for it, so it is cheap."""
+        ...
+
+
+@runtime_checkable
+class StatefulAtOnce(Protocol):
+    """Beside `Stateful`: it can often tell its state without waiting. Without this no answer for its users is given twice (`pkgindex_http.replays`)."""
+
+    def state_at_once(self) -> Hashable | None:
+        """The value that `state` would return now; None if it would wait."""
         ...

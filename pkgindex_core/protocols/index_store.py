@@ -1,11 +1,18 @@
-"""The roles of an index store: reads of what was committed, and what commits.
+"""The roles of an index store: reads of committed data, and writes.
 
-A role is a noun's reads, or one kind of writing. A service names the roles that it uses; `IndexStore` is their sum.
+A role is the reads of one noun, or one kind of write. A service names the roles that it uses; `IndexStore` is their sum.
 
-A read answers what was committed. `at=` answers as of the end of that commit; None is now. A read that starts after a
-commit was acknowledged sees it, in this process and in every other one. Mirrored pages and project lists keep only
-their current state: `at=` before a mirrored page was first stored answers that it is not there; later, the current
-one (the caller cuts it by upload time).
+Reads see committed data only. `at=` reads as of the end of that commit; None is now. A read that starts after a
+commit was acknowledged sees it, in every process.
+
+Hosted projects keep their whole past. A mirrored project keeps as much of it as its index says (option `mirror_history`, by default
+none): with `at=` before a page was first stored it is absent; later it is what it was then, if that is kept, and otherwise the oldest
+state that is kept, which is the current page where none is. The caller cuts such a page by upload time. A past ends with a later commit in the
+same index (`rules.planning.past`), and with the index. Changes that are not shown (`changes.MirrorPage`) are no states of their own.
+Lists of names keep only their current state.
+
+A snapshot of a mirror is therefore a serial: `projects`, `standings`, `page`, `file` and `find_file` as of it give what it had, and name
+stored pages without copying one.
 
 No transaction object escapes: a write is a list of `Change` values handed over once (see `changes`).
 The contract suite is `pkgindex_core.testing.index_store`; the readable reference is `engines.memory.index`.
@@ -34,22 +41,23 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.notes import Notes
 
 PARTIAL = "partial"
-"""A key of a listing's validators: parts of a first list have been committed, more are to come."""
+"""A key in a listing's validators: a first list is committed in parts, and parts are missing."""
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """Who has a filename in an index."""
+    """The project that has a filename in an index."""
 
     project: ProjectName
     sha256: Sha256
     live: bool
-    """False: a tombstone; the file was deleted and its name stays taken."""
+    """False: a tombstone. The file was deleted, and its name stays taken."""
 
 
 class Listing(Struct, frozen=True, kw_only=True):
-    """What is known of a mirror's project list."""
+    """The state of a mirror's project list."""
 
     stamp: Serial
     """The serial that last changed the list; 0 when it was never fetched."""
@@ -58,34 +66,34 @@ class Listing(Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the list was ever stored to its end: a long one comes in several commits (`PARTIAL`)."""
+        """Whether a complete list was ever stored: a long list comes in several commits (`PARTIAL`)."""
         return self.stamp > 0 and PARTIAL not in self.validators
 
 
 Everything = Literal["everything"]
 EVERYTHING: Final = "everything"
-"""What was touched by more, or larger, commits than the store can look through cheaply."""
+"""The answer when there are too many commits, or too large ones, to look through cheaply."""
 
 
 class Touched(Struct, frozen=True, kw_only=True):
-    """What commits may have changed for readers. What is not named here is as it was (`rules.touching` is the rule)."""
+    """The things that commits may have changed for readers (`rules.touching` is the rule). Other things are unchanged."""
 
     upto: Serial
     """The last of these commits. Reads that begin now see it."""
     tree: bool = False
     """An index was made, configured or dropped."""
     identities: bool = False
-    """A user or a token."""
+    """A user or a token was made, changed or dropped."""
     projects: frozenset[tuple[IndexName, ProjectName]] = frozenset()
-    """Anything of a project in an index: its page, standing, files, releases, attachments."""
+    """Projects of which anything changed: page, standing, files, releases or attachments."""
     indexes: frozenset[IndexName] = frozenset()
-    """All of an index at once: every project, and its list of names."""
+    """Indexes of which everything may have changed: every project, and the list of names."""
     names: frozenset[IndexName] = frozenset()
-    """A mirror's list of names."""
+    """Mirrors whose list of names changed."""
 
 
 class Trees(Protocol):
-    """The indexes and what each is configured to be."""
+    """The indexes and their configurations."""
 
     async def tree(self, *, at: Serial | None = None) -> Tree: ...
 
@@ -96,9 +104,9 @@ class Projects(Protocol):
     async def standings(
         self, project: ProjectName, order: Sequence[IndexName], *, at: Serial | None = None
     ) -> tuple[Standing, ...]:
-        """How each index of an order stands to a project; same length and order as `order`.
+        """The standing of a project in each index of `order`, in that order.
 
-        A mirror holds what it has a page of. One indexed row per index, one round trip in all.
+        A mirror holds a project when a page of it is stored. Reads one indexed row per index, in one round trip.
         """
         ...
 
@@ -117,51 +125,52 @@ class Projects(Protocol):
     ) -> tuple[ProjectName, File] | None:
         """A live file by its filename alone.
 
-        `candidates` are the projects the filename could belong to, going by its spelling; an engine may use them to
-        look only there, but finds a file whose name does not begin with its project's too.
+        `candidates` are the projects that the filename could belong to by its spelling. An engine may look there first, but
+        also finds a file whose name does not begin with the name of its project.
         """
         ...
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        """The projects of a hosted index, or those a mirror has a page of, by name."""
+        """The projects of a hosted index, or the projects of which a mirror has a page, by name."""
         ...
 
     async def project_count(self, index: IndexName) -> int: ...
 
 
 class ListedNames(Protocol):
-    """The project lists of mirrors: names that the upstream has, whether or not a page was fetched."""
+    """The project lists of mirrors: all names that the upstream has, with or without a stored page."""
 
     async def listing(self, index: IndexName) -> Listing:
-        """What is known of a mirror's upstream project list (`MirrorNames`)."""
+        """The state of a mirror's project list (`MirrorNames`)."""
         ...
 
     def listed_names(self, index: IndexName, *, after: str = "") -> AsyncIterator[Sequence[ProjectRow]]:
-        """A mirror's upstream project list by name, in batches; its stamps are the list's. Empty when never fetched.
+        """Yield a mirror's project list by name, in batches. Each row has the list's stamp. Empty when the list was never fetched.
 
-        Begins with the first name that sorts behind `after`, without reading those before it. 886,000 names pass through here: an engine holds one batch at a time.
+        Begins with the first name that sorts behind `after`, without reading the names before it. A list may have 886,000
+        names: an engine holds one batch at a time.
         """
         ...
 
 
 class ReleaseRecords(Protocol):
-    """What only a hosted index has: metadata of versions, attachments, and what its filenames were."""
+    """Data that only hosted indexes have: metadata of versions, attachments, and the history of filenames."""
 
     async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
-        """What is known of the metadata of each version of a hosted project, in no particular order."""
+        """The stored metadata of each version of a hosted project, in no particular order."""
         ...
 
     async def released(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[str]:
-        """The versions of a hosted project of which metadata is kept, each in any of its spellings, in no particular order.
+        """The versions of a hosted project that have stored metadata, in any spelling and in no particular order.
 
-        Costs nothing of the metadata, of which there may be hundreds of megabytes.
+        Does not read the metadata, which may have hundreds of megabytes.
         """
         ...
 
     async def release(
         self, index: IndexName, project: ProjectName, version: str, *, at: Serial | None = None
     ) -> Release | None:
-        """The same of one version, whichever way it is spelled. Costs what that version costs, not what the project does."""
+        """The stored metadata of one version, in any spelling. The cost does not depend on the number of versions."""
         ...
 
     async def attachments(
@@ -173,16 +182,16 @@ class ReleaseRecords(Protocol):
     async def find_attachment(
         self, index: IndexName, filename: str, *, at: Serial | None = None
     ) -> tuple[ProjectName, Attachment] | None:
-        """An attachment by its name alone; of several projects' the first by project name."""
+        """An attachment by its name alone. When several projects have one, the first by project name."""
         ...
 
     async def taken(self, index: IndexName, filename: str) -> Taken | None:
-        """Who has a filename in a hosted index, tombstones included. For a mirror: always None."""
+        """The project that has a filename in a hosted index, tombstones included. For a mirror: always None."""
         ...
 
     async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
-        """What a filename was in a hosted index and is no longer, in no particular order, none of them live: files that were
-        deleted, and those whose bytes were replaced. An index that one commit dropped and a later one made again begins anew.
+        """The former files of a filename in a hosted index, in no particular order and none of them live: deleted files, and
+        files whose bytes were replaced. None has the bytes of the live file. An index that was dropped and made again in a later commit has none from before.
         For a mirror: empty.
         """
         ...
@@ -198,7 +207,7 @@ class Accounts(Protocol):
         ...
 
     async def token(self, token_id: str) -> Token | None:
-        """A token that was not revoked; it may have expired."""
+        """A token that is not revoked. It may have expired."""
         ...
 
     async def tokens(self, user: str) -> Sequence[Token]:
@@ -207,9 +216,9 @@ class Accounts(Protocol):
 
 
 class ChangeLog(Protocol):
-    """What was committed, in order, and how to notice it.
+    """The commits in order, and how to notice new ones.
 
-    An answer that was reached from reads holds until `touched` names one of the things that it was reached from.
+    A result made of reads is current until `touched` names one of the things that were read.
     """
 
     async def head(self) -> Serial:
@@ -226,25 +235,25 @@ class ChangeLog(Protocol):
         ...
 
     def seen(self) -> Serial:
-        """The newest commit that every read that begins now sees. Synchronous, microseconds.
+        """The newest commit that every read that begins now sees. Synchronous; takes microseconds.
 
-        At least what `apply` and `replay` of this store have acknowledged, and what others have committed longer ago than `lag`.
+        At least every commit that `apply` and `replay` of this store acknowledged, and those of other processes older than `lag`.
         """
         ...
 
     async def touched(self, after: Serial) -> Touched | Everything:
-        """What the commits after a serial have touched, at least as far as `seen` tells when this is called.
+        """The things that the commits after a serial touched, up to the present `seen` or later.
 
-        Costs what those commits changed, up to a bound; beyond it the answer is `EVERYTHING`.
+        A serial below 0 is 0. The cost grows with the size of those commits up to a bound; beyond it the answer is `EVERYTHING`.
         """
         ...
 
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
-        """The commits after a serial, in order, at most `limit`."""
+        """The commits after a serial, in order, at most `limit`. A serial below 0 is 0."""
         ...
 
     async def wait(self, after: Serial, *, timeout: float) -> Serial:
-        """Wait until the head is beyond a serial or `timeout` seconds have passed; return the head."""
+        """Wait until the head is beyond a serial, `timeout` seconds have passed or the store is closed; return the head."""
         ...
 
 
@@ -252,45 +261,45 @@ class IndexWriter(Protocol):
     """Commits changes."""
 
     async def apply(self, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()) -> Commit | None:
-        """Commit a list of changes as one, or none of it.
+        """Commit all changes of a list, or none.
 
-        Returns when the commit is durable (a power cut after that loses nothing). Raises `RequirementFailed` when a
-        precondition does not hold, `Missing` or `Conflict` when a change does not fit (see each `Change`),
-        `StorageFull` or `Unavailable` when the medium fails; in all these cases nothing was changed.
-        Changes apply in order, each seeing those before it. An empty list commits nothing and returns None.
+        Returns when the commit is durable: a power cut after that loses nothing. Raises `RequirementFailed` when a
+        precondition does not hold, `Missing` or `Conflict` when a change does not fit (see each `Change`), and
+        `StorageFull` or `Unavailable` when the medium fails. In all these cases nothing is changed.
+        Changes apply in order, and each sees those before it. An empty list commits nothing and returns None.
         """
         ...
 
 
 class Replaying(Protocol):
-    """Makes the commits of another store again."""
+    """Copies the commits of another store."""
 
     async def replay(self, commits: Sequence[Commit]) -> None:
-        """Make commits again that another store has made: same serials, same times, same people, in one transaction.
+        """Apply commits of another store with the same serials, times and authors, in one transaction.
 
-        The first one's serial must be the head's successor, and each the next one's predecessor: `Conflict` otherwise, and
-        nothing was changed. Durable when it returns. What `apply` raises for a change that does not fit is raised here too.
+        The serials must follow the head without gaps, and no time may be before that of the commit before: otherwise `Conflict`, and
+        nothing is changed. Durable when it returns. Changes that do not fit raise the same errors as in `apply`.
         """
         ...
 
 
 class Keeping(Protocol):
-    """What the operator of a store needs: which blobs it names, whether its medium is whole, and its end."""
+    """Maintenance of a store: the blobs that it names, the check of its medium, and closing it."""
 
     def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
-        """Every sha256 that any live row names (files, sidecars, attachments), in batches, repeats allowed."""
+        """Yield every sha256 that a live row names (files, sidecars, attachments), in batches. Repeats are allowed."""
         ...
 
     async def check(self) -> Sequence[str]:
-        """Ask the medium whether it is whole; one sentence a problem, empty when it is."""
+        """Check the medium for damage. Returns one sentence for each problem."""
         ...
 
     async def close(self) -> None:
-        """Give back everything that the store holds."""
+        """Release all connections, threads and files of the store."""
         ...
 
 
 class IndexStore(
-    Trees, Projects, ListedNames, ReleaseRecords, Accounts, ChangeLog, IndexWriter, Replaying, Keeping, Protocol
+    Trees, Projects, ListedNames, ReleaseRecords, Accounts, ChangeLog, IndexWriter, Replaying, Notes, Keeping, Protocol
 ):
     """A whole index store, for the code that opens it. Opened by its provider's factory."""

@@ -1,7 +1,8 @@
-"""What kinds of index there are and which options they have, as declarations: plain values that plugins offer.
+"""The types of indexes and their options, as declarations: plain values that plugins offer.
 
-They are looked at when an index is made or changed (`rules.index_options`), never while a page is answered. What an index *does*
-stands in its `IndexConfig`, so one whose plugin is gone can still be read.
+They are used when an index is made or changed (`rules.index_options`), never while a page is answered. The behaviour of an
+index depends on its `IndexConfig` alone, so that an index can still be read when its plugin is missing. The contract suites are in
+`pkgindex_core.testing.index_options`.
 """
 
 from __future__ import annotations
@@ -16,43 +17,48 @@ from pkgindex_core.names import IndexName
 
 
 class IndexType(Struct, frozen=True, kw_only=True):
-    """One kind of index. The provider's name is what `type=` says; it can never change."""
+    """One type of index. The provider's name is the value of `type=`, which never changes."""
 
     takes_uploads: bool = True
-    """Whether files are put in; otherwise its indexes are `IndexConfig.read_only`."""
+    """Whether its indexes take uploads; otherwise they are `IndexConfig.read_only`."""
     has_bases: bool = True
     """Whether it inherits from other indexes."""
     mirrored: bool = False
-    """Whether its pages are copies of what its source has elsewhere (`IndexConfig.mirrored`). Such a type takes no uploads and has no bases,
-    whatever is said above."""
+    """Whether its pages are copies of an upstream's (`IndexConfig.mirrored`). Such a type takes no uploads and has no bases; the fields
+    above are ignored."""
+    files_elsewhere: bool = False
+    """Whether its source keeps the bytes of its files, outside of the blob store (`IndexConfig.files_elsewhere`)."""
     options_of: str = "stage"
-    """Another type whose options it has as well as its own: `stage` or `mirror`, as in devpi."""
+    """A built-in type, `stage` or `mirror`. Indexes of this type have its options too, besides the options whose `IndexOption.types` names
+    their own type."""
 
 
 class IndexOption(Struct, frozen=True, kw_only=True):
     """One option of an index. The provider's name is its key.
 
-    The value is kept in the field of `IndexConfig` that has the option's name, otherwise in `IndexConfig.options`, where it must be
-    something that JSON can say.
+    The value is kept in the field of `IndexConfig` of the same name, otherwise in `IndexConfig.options`, where it must be a JSON
+    value.
     """
 
     parse: Callable[[Any], Any]
-    """From what a client sent (text, or any JSON value) to the value that is kept. `Refused` says what is wrong with it; it must not
-    repeat a secret."""
+    """Converts the value that a client sent (text, or any JSON value but null) to the value that is kept. Raises `Refused` for a wrong
+    value, without repeating a secret, and nothing else. A kept value converts to itself, also from JSON and from text."""
     types: tuple[str, ...] = ("stage",)
-    """The types that have it, and those whose `options_of` names one of these."""
+    """The types that have the option. Types whose `options_of` names one of them have it too."""
     default: Callable[[IndexName], Any] | None = None
-    """The value that a new index starts with. Such an option is always shown and cannot be dropped. None: unset, and not shown, until given."""
+    """The value in a new index. Such an option is always shown and cannot be dropped. None: the option is unset and not shown until given."""
     required: bool = False
-    """No index of these types is made without."""
+    """Whether an index of these types cannot be made without it."""
     is_list: bool = False
-    """`parse` gives a tuple, to which `key+=value` adds and from which `key-=value` takes."""
+    """Whether `parse` returns a tuple, which `key+=value` and `key-=value` change."""
     secret: bool = False
-    """Never shown, to anybody. Who writes a whole document back that lacks it does not lose it."""
+    """Whether the value is never shown. Writing back a whole document that lacks it keeps the value."""
+    private: bool = False
+    """Whether the value is shown only to principals that may change the index. Writing back a document that lacks it keeps the value."""
     write: Callable[[IndexConfig, Any], IndexConfig] | None = None
-    """Keeps the value in another way than by its name."""
+    """Writes the value into the configuration, if it is not kept under its own name."""
     spells: str = ""
-    """The option of which this is another name, perhaps with other words for its values. The value is kept under that one, and documents
-    show this one only where devpi 7's names are asked for."""
+    """The option of which this one is an alias, perhaps with other words for its values. The value is kept under that option. Documents
+    show the alias only when devpi 7's names are asked for."""
     read: Callable[[IndexConfig], Any] | None = None
-    """The value in this option's words, where they are others than those of the option that it `spells`."""
+    """Reads the value in the words of this alias, if they differ from those of the option that it `spells`."""

@@ -1,6 +1,9 @@
-"""The pure roles: which layers join a page, which files are hidden, what an upload must satisfy, how a page is written.
+"""The pure roles: admission of layers, page filters, upload checks and renderers.
 
-None of them waits or reads anything; each has a fingerprint that is part of every ETag it influences.
+They never wait. An `UploadCheck` reads the archive that it is given; the others read nothing. The same question has the same answer in
+every process. Every valid value is answered, and nothing is raised. A reason is one printable line. The fingerprint of a role is part of
+every ETag that it influences: objects that decide differently have different fingerprints, and objects with equal settings have the same
+one. The contract suites are `pkgindex_core.testing.admission_policies`, `page_filters`, `renderers` and `upload_checks`.
 """
 
 from __future__ import annotations
@@ -17,28 +20,32 @@ from pkgindex_core.names import IndexName, ProjectName
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """Whether one layer contributes to a project's page, and because of what."""
+    """Whether one layer contributes to a project's page, and the reason."""
 
     index: IndexName
     joins: bool
     reason: str
     """One sentence for `explain`."""
+    in_turn: bool = False
+    """Whether the source of this joining mirror is asked only when all joining mirrors before it have answered that they do not have the project."""
+    needed: bool = True
+    """Whether a page is unknown while this joining layer is. If not, the page has what the others have, and its answer names the layer."""
 
 
 class AdmissionPolicy(Protocol):
-    """Which layers of a resolution order may contribute files. Pure."""
+    """Decides which layers may contribute files to a page. Pure."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever a decision could; part of every ETag."""
+        """Changes whenever a decision could change. Part of every ETag."""
         ...
 
     def admit(
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
-        """One verdict per layer, in order, before any source is asked: a layer that does not join now is told nothing.
+        """Decide before sources are asked: one verdict per layer, in order. The source of a layer that does not join is not asked.
 
-        What `standings` say of mirrored layers may be old and must not decide about them here.
+        Standings of mirrored layers may be old here, and must not decide about those layers.
         """
         ...
 
@@ -51,49 +58,49 @@ class AdmissionPolicy(Protocol):
         project: ProjectName,
         unknown: Collection[IndexName],
     ) -> tuple[Verdict, ...]:
-        """The final verdicts, after the sources of those that join were asked: what `standings` say is as they said it.
+        """Decide after the sources of the joining layers were asked; `standings` are now as the sources reported them.
 
-        `unknown` are the layers of which nothing is stored and whose sources could not say. One that keeps joining makes the whole page
-        unknown. May take layers out, never let one in that was not asked. A policy that does not look at this returns `verdicts`.
+        `unknown` are layers of which nothing is stored and whose sources could not be asked. If one of them still joins and is `needed`,
+        the whole page is unknown. May remove layers, but never add one that was not asked: it leaves out a layer whose turn did not come. A policy without a second decision returns `verdicts`.
         """
         ...
 
 
 class Build(Struct, frozen=True, kw_only=True):
-    """What a page filter may know besides the file."""
+    """The inputs of a page filter besides the file."""
 
     tree: Tree
     start: IndexName
     project: ProjectName
     moment: Timestamp
-    """The time the page is built for, rounded down as the filter's `rounding` asks."""
+    """The time of the page, rounded down to the filter's `rounding`."""
 
 
 class PageFilter(Protocol):
-    """Hides files from pages, and says why. Pure. The same decision guards the file's own URL."""
+    """Hides files from pages, with a reason. Pure. The same decision holds for the file's own URL."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever a decision could; part of every ETag."""
+        """Changes whenever a decision could change. Part of every ETag."""
         ...
 
     @property
     def rounding(self) -> int:
-        """Seconds to which `Build.moment` may be rounded down; 0 when the filter does not look at the time."""
+        """Seconds to which `Build.moment` may be rounded down; 0 when the filter does not look at the time and is given 0."""
         ...
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
-        """Whether this filter could hide anything in pages of this index. False keeps the fast path."""
+        """Whether this filter can hide anything in pages of this index. False keeps the fast path."""
         ...
 
     def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
-        """Why a layer is taken to have nothing of a project, one sentence: no file, no version, no line in a project list, and no
-        question to a mirror's upstream. None when it is not withheld as a whole.
+        """Why a whole project is hidden in a layer, as one sentence; None when it is not. A hidden project has no files, no versions
+        and no line in project lists, and the upstream of a mirror is not asked for it.
         """
         ...
 
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        """Why this file is not shown, one sentence; None when it is. A version that has no files is asked about as a file without a
+        """Why this file is hidden, as one sentence; None when it is shown. A version without files is passed as a file without a
         name.
         """
         ...
@@ -103,21 +110,21 @@ class PageEntry(Struct, frozen=True, array_like=True, gc=False):
     """One file of a merged page."""
 
     prefix: str
-    """Relative URL from the page to the root of the index the file comes from, ending in `/`."""
+    """The relative URL from the page to the root of the file's index, ending in `/`."""
     origin: IndexName
     row: PageRow
 
 
 class MergedPage(Struct, frozen=True, kw_only=True):
-    """One project as an index shows it: what every joining layer contributed, ready to be written."""
+    """One project as an index shows it: the files of all joining layers, ready for a renderer."""
 
     project: ProjectName
     head: PageHead
-    """Of the first layer that joins and has anything to say; `versions` and `status` are the page's."""
+    """The head of the first joining layer that has one; `versions` and `status` are those of the whole page."""
     versions: tuple[str, ...]
     """Every version, with or without files, once, in version order."""
     entries: Collection[PageEntry]
-    """In order of version, then filename; each filename once. Of a long page by filename, and made while they are taken."""
+    """In order of version, then filename; each filename once. Entries of a long page are in order of filename and made one by one."""
     serial: Serial
     """The newest stamp of any joining layer."""
 
@@ -126,8 +133,8 @@ class ProjectList(Struct, frozen=True, kw_only=True):
     """A part of an index's project list; a long list is written part by part."""
 
     names: Sequence[ProjectRow]
-    """By normalised name. A row without a display name is shown by its normalised one; its stamp is the serial that last
-    changed the project, as far as that is known (see `Listings`)."""
+    """By normalised name, which also replaces a missing display name. A row's stamp is the serial that last changed the project, if
+    that is known (see `Listings`)."""
 
 
 class Renderer(Protocol):
@@ -140,34 +147,43 @@ class Renderer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the bytes for the same page could; part of every ETag."""
+        """Changes whenever the bytes of the same page could change. Part of every ETag."""
         ...
 
-    def page(self, page: MergedPage) -> bytes: ...
+    def page(self, page: MergedPage) -> bytes:
+        """Write a page with a link for each entry, in their order. The URL is the entry's prefix and the path in the row's fragment.
+
+        Names, reasons and statuses are text of strangers and are escaped.
+        """
+        ...
 
     def list_start(self, serial: Serial) -> bytes:
-        """What comes before the first part of a project list."""
+        """Write the start of a project list, before its first part."""
         ...
 
-    def list_part(self, part: ProjectList, *, first: bool) -> bytes: ...
+    def list_part(self, part: ProjectList, *, first: bool) -> bytes:
+        """Write some projects, perhaps none. `first` is true until a part with names was written."""
+        ...
 
-    def list_end(self, serial: Serial) -> bytes: ...
+    def list_end(self, serial: Serial) -> bytes:
+        """Write the end of a project list, behind its last part. How a list is cut into parts does not change what it says."""
+        ...
 
 
 class UploadForm(Struct, frozen=True, kw_only=True):
-    """The text fields of an upload, decoded; every field is a list, in the order sent."""
+    """The text fields of an upload, decoded. Every field is a list, in the order in which it was sent."""
 
     fields: Mapping[str, tuple[str, ...]]
 
     def first(self, name: str) -> str:
-        """A field's first value; "" when absent or `UNKNOWN`, which old tools write for nothing."""
+        """A field's first value; "" when it is absent or `UNKNOWN`, which old tools write for an empty field."""
         values = self.fields.get(name, ())
         value = values[0].strip() if values else ""
         return "" if value == "UNKNOWN" else value
 
 
 class InspectedUpload(Struct, frozen=True, kw_only=True):
-    """An upload after its archive was read and before anything is kept."""
+    """An upload whose archive was read, before anything is kept."""
 
     index: IndexName
     project: ProjectName
@@ -176,12 +192,12 @@ class InspectedUpload(Struct, frozen=True, kw_only=True):
     metadata: bytes
     """The exact METADATA or PKG-INFO bytes from the archive."""
     path: Path
-    """The spooled archive; read only, gone after the check."""
+    """The spooled archive. Read only; removed after the check."""
 
 
 class UploadCheck(Protocol):
-    """Looks at an upload before anything is kept. Runs in a worker thread; may read, must not write."""
+    """Checks an upload before anything is kept. Runs in worker threads, for several uploads at once; may read, must not write."""
 
     def problems(self, upload: InspectedUpload) -> Sequence[str]:
-        """One sentence per reason to refuse; empty lets it pass."""
+        """A list with one sentence for each reason to refuse the upload; empty when there is none. Raises nothing."""
         ...

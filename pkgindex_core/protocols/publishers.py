@@ -1,4 +1,7 @@
-"""The role of what sends a release to somebody else's index. `pkgindex_mirror` plays it for http and https."""
+"""The role of a publisher: it pushes releases to other servers. `pkgindex_mirror` has one for http and https.
+
+The contract suite is `pkgindex_core.testing.publishers`.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,19 @@ from msgspec import Struct
 from pkgindex_core.models import Attachment, File
 
 
-class Destination(Struct, frozen=True, kw_only=True):
-    """Where to, and as whom. Lives as long as one push; its repr shows no secret."""
+class PushDestination(Struct, frozen=True, kw_only=True):
+    """The upload URL of another server, and the credentials for it. Its repr shows no secret."""
 
     url: str
     username: str = ""
     password: str = ""
 
     def __repr__(self) -> str:
-        return "Destination(***)"
+        return "PushDestination(***)"
 
 
-class Consignment(Struct, frozen=True, kw_only=True):
-    """What is to be sent. Every blob that it names is stored."""
+class PushedRelease(Struct, frozen=True, kw_only=True):
+    """The part of a release that is pushed. Every blob that it names is stored."""
 
     name: str
     """The project as its metadata spells it."""
@@ -33,33 +36,35 @@ class Consignment(Struct, frozen=True, kw_only=True):
     documentation: Attachment | None = None
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
-    """What became of one thing that was sent."""
+class PushAnswer(Struct, frozen=True, kw_only=True):
+    """The answer of the other server to one request of a push."""
 
     kind: Literal["register", "file", "documentation"]
     file: File | None = None
     accepted: bool
-    answer: int | None
-    """The status that the other index gave; None when it gave none."""
+    status: int | None
+    """The HTTP status; None when there was no answer."""
     text: str = ""
-    """What the other index said when it did not accept, or why it could not be asked. Without secrets of ours."""
+    """The text of a refusal, or why the server could not be asked. Contains no credentials."""
 
 
 class Publisher(Protocol):
-    """Sends releases elsewhere. Never sends credentials anywhere but to the URL that was given."""
+    """Pushes releases to other servers. Credentials are sent to the given URL only, and are neither logged nor returned."""
 
     def takes(self, url: str) -> bool:
-        """Whether this publisher can send to such a URL."""
+        """Whether this publisher can push to URLs of this form. Takes any text."""
         ...
 
-    async def publish(
-        self, destination: Destination, consignment: Consignment, *, register: bool = False
-    ) -> tuple[Delivery, ...]:
-        """Send everything, one after the other, and say what became of each; with `register` the metadata alone first.
+    async def push(
+        self, destination: PushDestination, release: PushedRelease, *, register: bool = False
+    ) -> tuple[PushAnswer, ...]:
+        """Push files and documentation one after the other; with `register` the metadata first. Return the answers.
 
-        Stops where going on is of no use: the other index cannot be asked, or does not know the user. Raises `Refused` for a URL
-        that can be no destination; what the other index says is a value.
+        A refused file does not keep the next one from being pushed. Stops when the other server cannot be asked or does not know the
+        user. Raises `Refused` for an unusable URL; a refusal of the other server is a `PushAnswer`.
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release everything that the publisher holds. May be called again."""
+        ...

@@ -1,51 +1,57 @@
-"""The role of where an index's content comes from, by the type of the index.
+"""The role of a source: it provides the content of the indexes of one type.
 
     is_current ─► refresh      a project, before its page is made
     names                      the projects that there are
     open, metadata             a file, its core metadata
-    put                        what was uploaded, where uploads are taken
+    put                        an upload, if the type takes uploads
 
-What a source knows of projects and files lies in the index store, and is read there; a source is asked to see to it that this is so. The
-types that come with the library are played by `engines.hosted_source` and `pkgindex_mirror`; a plugin offers others through the
-hook `pkgindex_sources`. The contract suite is `pkgindex_core.testing.sources`.
+Projects and files are read from the index store; a source brings the store up to date. `engines.hosted_source` and
+`pkgindex_mirror` are the sources of the built-in types; plugins offer others through the hook `pkgindex_sources`. The
+contract suite is `pkgindex_core.testing.sources`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import Sha256
 from pkgindex_core.models import File, IndexConfig, ProjectRow, Serial, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.blob_store import Blob, Span
 
+NOTHING_SPOOLED: Final[Mapping[Sha256, Path]] = MappingProxyType({})
+
 
 class Freshness(Struct, frozen=True, kw_only=True):
-    """What a source knows of a project, or of its project list, after it was asked."""
+    """The state of a project, or of a project list, after its source was asked."""
 
     state: Literal["fresh", "stale", "absent"]
-    """`fresh`: as it is now, or was within the expiry. `stale`: the upstream could not be asked, what is stored
-    is served. `absent`: there is no such project, and nothing is stored."""
+    """`fresh`: current, or checked within the expiry. `stale`: the upstream could not be asked, and the stored page is served.
+    `absent`: there is no such project, and nothing is stored."""
     reason: str = ""
-    """For `stale`: what went wrong, without secrets."""
+    """For `stale`: the failure, without secrets."""
     checked: Timestamp | None = None
-    """When the upstream last answered."""
+    """The time of the upstream's last answer."""
 
 
 class ColdFile(Protocol):
-    """A file that is being fetched from an upstream; any number of readers share one fetch.
+    """A file that is being fetched from an upstream. Any number of readers share one fetch.
 
-    A reader that stops does not stop the fetch. The last bytes are held back until the digest was checked, so that
-    nobody receives a complete file with wrong bytes: a reader gets an `Unavailable` instead.
+    A reader that stops does not stop the fetch. The last bytes are held back until the digest is checked, so that no
+    reader gets a complete file with wrong bytes: it gets an `Unavailable` instead.
     """
 
     @property
     def size(self) -> int | None:
-        """Bytes, when the upstream said so."""
+        """The size in bytes, if the upstream told it."""
         ...
 
     def read(self, span: Span | None = None) -> AsyncIterator[bytes]: ...
@@ -55,21 +61,36 @@ class ColdFile(Protocol):
         ...
 
 
+class Place(Struct, frozen=True):
+    """A file on a local disk that others may change, and how it looked when its digest was taken."""
+
+    path: Path
+    mark: str
+    """`mark_of` the file. One that looks otherwise may have other bytes, and these are not given."""
+
+
+def mark_of(found: os.stat_result) -> str:
+    """Describe how a file looks; writing or replacing it changes this: size, time of change in nanoseconds, inode."""
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+
+
 class OnDisk(Struct, frozen=True):
-    """The file's bytes are in the blob store."""
+    """The file's bytes are in the blob store, or at a place of the source's."""
 
     blob: Blob
+    place: Place | None = None
+    """Where they lie outside of the blob store. Only clients are sent there: with `elsewhere` false the bytes are in the blob store."""
 
 
 class Redirect(Struct, frozen=True):
-    """The client fetches the bytes itself."""
+    """The client fetches the bytes from another URL."""
 
     url: str
     """Absolute, percent-encoded."""
 
 
 class Arriving(Struct, frozen=True):
-    """The bytes are on their way here."""
+    """The bytes are being fetched."""
 
     file: ColdFile
 
@@ -78,67 +99,76 @@ Opened = OnDisk | Redirect | Arriving
 
 
 class Names(Struct, frozen=True, kw_only=True):
-    """The projects of an index itself, by normalised name."""
+    """The projects of one index without its bases, by normalised name."""
 
     read: Callable[[str], AsyncIterator[Sequence[ProjectRow]]]
-    """The rows behind a name (`""`: all of them), in batches; none holds the whole list."""
+    """Yields the rows behind a name (`""`: all rows), in batches."""
     stamp: Serial | None = None
-    """The serial that last changed the list. None: the list is short, is read whole, and is named by what is in it."""
+    """The serial that last changed the list. None: the list is short, is read whole, and its ETag is made of its rows."""
     freshness: Freshness = Freshness(state="fresh")
     is_whole: bool = True
-    """False: the list was asked for and is not stored to its end (yet), so there may be other names."""
+    """False: parts of the list are not stored yet, as while a long list is fetched for the first time. The upstream has more names."""
     is_partial: bool = False
-    """True: the source lists only the projects that somebody asked for."""
+    """True: the source cannot list its upstream, and knows only the projects that a client has asked for. So the list never becomes whole."""
 
 
 class Source(Protocol):
-    """Where the content of the indexes of one type comes from. Calls for the same thing share the work; each waits a bounded time.
+    """Provides the content of the indexes of one type. Calls for the same thing share the work, and each waits a bounded time.
 
-    What cannot be known now is `Unavailable`, with nothing stored of it: unknown is not absent.
+    If nothing is stored and the upstream cannot be asked, raises `Unavailable`: unknown is not absent.
     """
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:
-        """Whether `refresh` would return at once with `fresh` or `absent`; never of what it last called `stale`.
+        """Whether `refresh` would return at once with `fresh` or `absent`; False if it last returned `stale`.
 
-        Synchronous and cheap: asked for every warm page.
+        Synchronous and cheap: called for every warm page.
         """
         ...
 
     async def refresh(
         self, index: IndexConfig, project: ProjectName, standing: Standing, *, again: bool = False
     ) -> Freshness:
-        """See to it that the stored page is as fresh as it can be. Raises `Unavailable` when nothing is stored and the upstream
-        could not be asked.
+        """Bring the stored page up to date. Raises `Unavailable` when nothing is stored and the upstream cannot be asked.
 
-        `again` asks the upstream now, however new the page is. What is stored stays until there is something newer.
+        `again` asks the upstream even if the page is new. The stored page stays until there is a newer one.
         """
         ...
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
-        """The projects that there are. Without `ask` nothing is asked of anybody, and what is known is told.
+        """The projects of an index. Without `ask` the upstream is not asked, and the stored list is returned.
 
-        Raises `Unavailable` when no list is stored and the upstream could not be asked.
+        Raises `Unavailable` when no list is stored and the upstream cannot be asked.
         """
         ...
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
-        """The way to a file's bytes. With `elsewhere` false the client is sent nowhere: the bytes are wanted here.
+        """The way to a file's bytes. With `elsewhere` false it is never a `Redirect`.
 
-        A source that cannot stream waits until the bytes are stored and says `OnDisk`.
+        A source that cannot stream waits until the bytes are stored and returns `OnDisk`.
 
-        Raises `Missing` when the upstream says that the file is gone, `Unavailable` when it could not be asked, `Corrupt` when bytes that
-        should be here are not.
+        Raises `Missing` when the upstream no longer has the file, `Unavailable` when it cannot be asked or sends bytes of another digest or
+        size than it announced, and `Corrupt` when bytes that were stored here are missing or damaged.
         """
         ...
 
     async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
-        """The core metadata of a wheel, in the blob store; same errors. A wheel without core metadata is `Missing`."""
+        """The core metadata of a wheel, in the blob store. Raises the errors of `open`; `Missing` also for a wheel without core metadata."""
         ...
 
     async def put(
-        self, index: IndexConfig, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()
+        self,
+        index: IndexConfig,
+        changes: Sequence[Change],
+        *,
+        who: str,
+        require: Iterable[Requirement] = (),
+        spooled: Mapping[Sha256, Path] = NOTHING_SPOOLED,
     ) -> Commit | None:
-        """Make what was uploaded part of the index; its blobs are stored. Durable when it returns; errors as those of `IndexStore.apply`.
+        """Commit an upload whose bytes are in the blob store or `spooled`, or a deletion. Durable when it returns. Raises the errors of
+        `IndexStore.apply`.
+
+        `spooled`: local files with bytes that are not in the blob store, by digest. There are none for an index that needs its blobs
+        (`IndexConfig.needs_blobs`). The files stay until `put` returns.
 
         A source that takes no uploads raises `ReadOnly`.
         """
@@ -149,11 +179,23 @@ class Source(Protocol):
 
 @runtime_checkable
 class Examiner(Protocol):
-    """A source that can also look at the upstream of an index before anybody asks it for something."""
+    """A source that can also check the upstream of an index before it is first used."""
 
     async def examine(self, index: IndexConfig) -> str:
-        """What is wrong with the upstream and what to do, in one sentence without secrets; empty when it looks right.
+        """Describe what is wrong with the upstream and what to do, in one sentence without secrets; empty when nothing is wrong.
 
-        Takes a bounded time. Raises nothing.
+        Takes a bounded time and raises nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A source that believes an upstream's answer for a while, and can be told not to."""
+
+    def doubt(self, index: IndexConfig, project: ProjectName | None) -> None:
+        """Ask the upstream at the next request, even if its answer is new. None: for the list of projects.
+
+        Nothing that is stored is dropped. The project is not current until the upstream has answered.
         """
         ...

@@ -1,7 +1,8 @@
-"""From a decision to what the asking person is told, in one place.
+"""Turns decisions of `permissions` into errors.
 
-Without credentials: that credentials are needed, and nothing else. With credentials but without the right to read an index: that
-there is no such index, in the words that a missing one has. With the right to read but not to do the thing: the reason.
+* A client without credentials learns only that credentials are needed.
+* A principal that may not read an index gets the error of a missing index.
+* A principal that may read it, but not do the thing, gets the reason.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pkgindex_core.errors import Denied, Missing, ReadOnly
 from pkgindex_core.models import ARCHIVED, QUARANTINED, IndexConfig, Standing, Tree, User
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Principal
-from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.permissions import Action, as_for_files, permits
 
 NEEDS_CREDENTIALS: Final = "this needs credentials"
 _CLOSED_STATUSES = frozenset({ARCHIVED, QUARANTINED})
@@ -30,23 +31,26 @@ def allowed_index(
     also: Sequence[Action] = (),
     project: ProjectName | None = None,
     some_project: bool = False,
+    files: bool = False,
 ) -> IndexConfig:
-    """The configuration of an index to which the principal may do this (`some_project`: see `permits`).
+    """The configuration of an index on which the principal may do `action` (`some_project`: see `permits`).
 
-    `also` are actions of which one will do instead, for who does not know yet what is wanted; whoever asks so asks again.
+    One of the actions in `also` is enough instead, when the action is not known yet. Call again when it is known.
+    With `files` it is done to files of the index, which may have other readers (`as_for_files`).
     """
     config = tree.indexes.get(name)
     if config is None:
         raise Missing("index", name)
-    if any(permits(principal, each, index=config, project=project, some_project=some_project) for each in also):
+    judged = as_for_files(config) if files else config
+    if any(permits(principal, each, index=judged, project=project, some_project=some_project) for each in also):
         return config
-    decision = permits(principal, action, index=config, project=project, some_project=some_project)
+    decision = permits(principal, action, index=judged, project=project, some_project=some_project)
     if decision.allowed:
         return config
     if principal.name is not None:
         if not permits(principal, Action.READ, index=config, some_project=True).allowed:
             raise Missing("index", name)
-        if action is Action.READ and project is not None:
+        if action is Action.READ and project is not None and judged is config:
             raise Missing("project", project)
     raise denied(principal, decision.reason)
 
@@ -60,7 +64,7 @@ def hosted_index(
     project: ProjectName | None = None,
     some_project: bool = False,
 ) -> IndexConfig:
-    """The same for an index that has files of its own."""
+    """The same, for an index that has files of its own."""
     config = allowed_index(tree, name, principal, action, project=project, some_project=some_project)
     return _with_own_files(config, hint="a mirror takes no uploads: upload to an index that inherits from it")
 
@@ -75,11 +79,11 @@ def publishing_index(
     project: ProjectName | None = None,
     some_project: bool = False,
 ) -> IndexConfig:
-    """The same for an index that is to be given something."""
+    """The same, for an index that takes uploads."""
     config = allowed_index(tree, name, principal, action, also=also, project=project, some_project=some_project)
     return _with_own_files(
         config,
-        message=f"cannot submit to mirror index {name}",
+        message=f"cannot submit to {config.type} index {name}",
         hint="upload to an index that inherits from it",
     )
 
@@ -91,13 +95,13 @@ def deletable_index(
     *,
     project: ProjectName | None = None,
 ) -> IndexConfig:
-    """An index from which the principal may delete, a mirror too; `project` None asks before it is known."""
+    """An index from which the principal may delete; also a mirror. `project` None: the project is not known yet."""
     config = allowed_index(tree, name, principal, Action.DELETE, project=project, some_project=project is None)
     return config if config.mirrored else _with_own_files(config)
 
 
 def _with_own_files(config: IndexConfig, *, message: str = "", hint: str = "") -> IndexConfig:
-    """The configuration, unless it is a mirror's or of a type that takes nothing."""
+    """Refuse a mirror, and an index of a type that takes no uploads."""
     if config.mirrored:
         raise Missing("hosted index", config.name, message=message, hint=hint)
     if config.read_only:
@@ -106,7 +110,7 @@ def _with_own_files(config: IndexConfig, *, message: str = "", hint: str = "") -
 
 
 def open_project(standing: Standing, project: ProjectName, what: str = "uploads") -> None:
-    """Refuse to add anything to a project that its owner has closed (PEP 792)."""
+    """Refuse additions to a project that is archived or quarantined (PEP 792)."""
     if standing.status in _CLOSED_STATUSES:
         raise Denied(
             f"the project {project} is {standing.status} and takes no {what}",
@@ -116,17 +120,17 @@ def open_project(standing: Standing, project: ProjectName, what: str = "uploads"
 
 
 def require_user_right(principal: Principal, action: Action, user: str) -> None:
-    """Let a principal do something to a user, or say why not."""
+    """Raise unless the principal may do this to the user."""
     decision = permits(principal, action, user=user)
     if not decision.allowed:
         raise denied(principal, decision.reason)
 
 
 def readable_tree(tree: Tree, principal: Principal) -> Tree:
-    """The indexes that a principal may read, as if there were no others.
+    """The indexes that a principal may read, without the others.
 
-    Who makes an index names its bases out of these: one that inherits from a hidden index would tell of it, by being possible and
-    by which projects of a mirror it then keeps back.
+    The bases of a new index must be among them. Otherwise an index could inherit from a hidden one and reveal it: by being possible,
+    and by the projects of a mirror that it then leaves out.
     """
     indexes = {
         name: config
@@ -137,14 +141,14 @@ def readable_tree(tree: Tree, principal: Principal) -> Tree:
 
 
 def shown_user(tree: Tree, name: str, user: User | None, principal: Principal) -> User:
-    """The user of this name; `Missing` if there is none, or the principal may not know of it."""
+    """The user of this name; `Missing` if there is none, or if it is hidden from the principal."""
     if user is None or not _is_visible(tree, name, principal):
         raise Missing("user", name[:160])
     return user
 
 
 def _is_visible(tree: Tree, name: str, principal: Principal) -> bool:
-    """Whether a principal may know that there is a user of this name: by listing users, or by an index that they may read."""
+    """Whether a principal may know of a user: it may list users, or read an index of the user."""
     if permits(principal, Action.USER_READ, user=name) or permits(principal, Action.USER_LIST):
         return True
     return any(
@@ -155,7 +159,7 @@ def _is_visible(tree: Tree, name: str, principal: Principal) -> bool:
 
 
 def denied(principal: Principal, reason: str) -> Denied:
-    """The refusal that fits the principal."""
+    """The error for a principal; without credentials it says only that they are needed."""
     if principal.name is None:
         return Denied(
             NEEDS_CREDENTIALS,

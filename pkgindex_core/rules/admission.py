@@ -1,27 +1,29 @@
-"""Which layers of a resolution order may contribute to a project's page, and why: devpi's mirror_whitelist rule.
+"""Admission: which layers may give files to a project's page, and why. This is devpi's mirror_whitelist rule.
 
-The guard against dependency confusion. A name that any hosted index of the order has is never taken from a mirror,
-unless the whitelists open it; hosted indexes never block each other, and neither do mirrors. devpi words the rule as a
-loop that carries three variables along the order (restated in the tests). Since mirrors stand
-last and the loop's permission is never taken back, it has a closed form:
+It protects from dependency confusion. A name that any hosted index of the order has is never taken from a mirror, unless
+the whitelists open it. Hosted indexes never block each other, and neither do mirrors. devpi's rule is a loop that carries
+three variables along the order (restated in the tests). Mirrors stand last and the loop never takes a permission back, so
+the rule has a closed form:
 
     mirrors join  =  no hosted index of the order has the name,  or the whitelists open it
     open          =  union:         any hosted index's list names the project or `*`
                      intersection:  the first hosted index's list does
 
-`union` only grows, so one list is enough. `intersection` only shrinks, so nothing is in it later that the first list
-lacks; and what the first list has opened stays open, whatever the deeper lists say (devpi's loop never resets it).
+`union` only grows, so one list is enough. `intersection` only shrinks, so it never has a name that the first list lacks.
+A name that the first list opened stays open whatever the deeper lists say (devpi's loop never resets it).
 Only the queried index's `mirror_whitelist_inheritance` counts, and `*` is a name like any other: `{*} & {foo}` is empty.
 
-What a mirror has does not matter, so the verdicts exist before any mirror is asked, and a name that does not join is
-never told to an upstream. Hand over the *whole* order: a hosted index that the principal may not read still guards its
-names, so layers that may not be read are left out of the page afterwards.
+The verdicts do not depend on what a mirror has. They are made before any mirror is asked, and an upstream never learns a
+name that does not join. Pass the *whole* order: a hosted index that the principal may not read still guards its names.
+Unreadable layers are left out of the page afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pkgindex_core.models import IndexConfig, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
@@ -32,7 +34,7 @@ EVERY_NAME = "*"
 
 
 class MirrorWhitelist:
-    """devpi's rule; the default."""
+    """devpi's rule, which is the default."""
 
     @property
     def fingerprint(self) -> str:
@@ -66,16 +68,28 @@ class MirrorWhitelist:
         project: ProjectName,  # noqa: ARG002  # the role's signature
         unknown: Collection[IndexName],  # noqa: ARG002  # the role's signature
     ) -> tuple[Verdict, ...]:
-        """What a mirror has makes no difference."""
+        """Return the first verdicts: the contents of a mirror make no difference."""
         return tuple(verdicts)
 
 
 class FirstMirror(MirrorWhitelist):
-    """The same, and of several mirrors only the first that has the project gives it, as uv's `first-index` does on the client's side."""
+    """The same rule, but only the first mirror that has a project gives it. uv's `first-index` does this on the client's side.
+
+    Mirrors are asked in turn, so the names of projects of the first are not told to the others.
+    """
 
     @property
     def fingerprint(self) -> str:
         return "first-mirror-1"
+
+    def admit(
+        self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
+    ) -> tuple[Verdict, ...]:
+        """The verdicts of the whitelist, and a turn for each mirror that joins."""
+        return tuple(
+            replace(verdict, in_turn=verdict.joins and tree.indexes[verdict.index].mirrored)
+            for verdict in super().admit(tree, order, standings, project)
+        )
 
     def settle(
         self,
@@ -86,7 +100,7 @@ class FirstMirror(MirrorWhitelist):
         project: ProjectName,
         unknown: Collection[IndexName],
     ) -> tuple[Verdict, ...]:
-        """A mirror behind the one that has the project is left out; one that may have it (`unknown`) counts as if it had."""
+        """Leave out the mirrors behind the first that has the project. A mirror that may have it (`unknown`) counts as having it."""
         settled: list[Verdict] = []
         first: IndexName | None = None
         for standing, verdict in zip(standings, verdicts, strict=True):
@@ -104,8 +118,33 @@ class FirstMirror(MirrorWhitelist):
         return tuple(settled)
 
 
+class AvailableMirrors(MirrorWhitelist):
+    """The same rule, but a mirror that cannot be asked leaves a page without its files, if others have the project."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "available-mirrors-1"
+
+    def settle(
+        self,
+        tree: Tree,
+        order: Sequence[IndexName],  # noqa: ARG002  # the role's signature
+        standings: Sequence[Standing],  # noqa: ARG002  # the role's signature
+        verdicts: Sequence[Verdict],
+        project: ProjectName,  # noqa: ARG002  # the role's signature
+        unknown: Collection[IndexName],
+    ) -> tuple[Verdict, ...]:
+        """Mark the mirrors that cannot be asked as not needed."""
+        return tuple(
+            replace(verdict, needed=False)
+            if verdict.joins and verdict.index in unknown and tree.indexes[verdict.index].mirrored
+            else verdict
+            for verdict in verdicts
+        )
+
+
 def _deciding(configs: Sequence[IndexConfig], hosted: Sequence[IndexConfig]) -> Sequence[IndexConfig]:
-    """The indexes whose whitelists can open a name. An unknown mode is read as the stricter one."""
+    """The indexes whose whitelists can open a name. An unknown mode counts as `intersection`, the stricter one."""
     return hosted if configs and unites_whitelists(configs[0]) else hosted[:1]
 
 
@@ -140,3 +179,4 @@ def _mirror_reason(
 if TYPE_CHECKING:
     _: type[AdmissionPolicy] = MirrorWhitelist
     _also: type[AdmissionPolicy] = FirstMirror
+    _third: type[AdmissionPolicy] = AvailableMirrors

@@ -1,6 +1,6 @@
-"""What decides whether a change may happen, and what the caller is told when it may not.
+"""Rules that allow or refuse a change, with the errors of refused ones.
 
-Pure: values in, a value or an error out. `planning` says what a change does when it may; `engines.behind` asks these rules before it shows a page.
+Pure. `planning` works out the effects of allowed changes. `engines.behind` asks these rules before it shows a page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pkgindex_core.rules.stamping import stamp_after
 
 
 def encoded_changes(changes: Sequence[Change]) -> bytes:
-    """Encode a list for the log, or refuse what could not be read back (lone surrogates, integers beyond 64 bits)."""
+    """Encode changes for the log. Refuse values that could not be read back (lone surrogates, integers beyond 64 bits)."""
     try:
         return encode_changes(tuple(changes))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -42,12 +42,12 @@ def encoded_changes(changes: Sequence[Change]) -> bytes:
 
 
 def commit_time(now: Timestamp, last: Timestamp) -> Timestamp:
-    """Times in the log never run backwards, or "as of a date" would name no single serial."""
+    """The time of a commit, never before the last one: otherwise "as of a date" would not name one serial."""
     return max(now, last)
 
 
 def take_uploads(config: IndexConfig | None, name: IndexName) -> IndexConfig:
-    """Let a change of hosted projects through to a hosted index only."""
+    """Refuse a change of hosted projects in an index that is not hosted."""
     if config is None:
         raise Missing("index", name)
     if config.mirrored:
@@ -56,18 +56,18 @@ def take_uploads(config: IndexConfig | None, name: IndexName) -> IndexConfig:
 
 
 def take_mirrored(config: IndexConfig | None, name: IndexName) -> IndexConfig:
-    """Let a change of mirrored projects through to a mirror only."""
+    """Refuse a change of mirrored projects in an index that is not a mirror."""
     if config is None:
         raise Missing("index", name)
     if not config.mirrored:
-        raise Conflict(f"index {name!r} is not a mirror: it holds what was uploaded to it")
+        raise Conflict(f"index {name!r} is not a mirror: it holds uploads")
     return config
 
 
 def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
-    """The page in one piece as it is after a change; None when its files are (to be) stored one by one.
+    """The page in one piece after a change; None when its files are stored one by one.
 
-    A difference leaves a page in one piece, unless it is long or comes in parts.
+    A page in one piece stays so after a difference, unless it becomes long or the difference comes in parts.
     """
     if not change.kept:
         if stored is None or not (change.put or change.drop):
@@ -85,9 +85,10 @@ def kept_rows(stored: KeptRows | None, change: MirrorPage) -> KeptRows | None:
 def page_name(
     change: MirrorPage, serial: Serial, before: tuple[int, str], *, unseen: bool, head: PageHead, rows: KeptRows | None
 ) -> tuple[Serial, str]:
-    """The stamp and the content name that a page has after a change.
+    """The stamp and the content name of a page after a change.
 
-    `before`: those that it has; `unseen`: nothing that is shown changes. `head` and `rows`: the page as it is then, if it is in one piece.
+    `before`: those before the change. `unseen`: the change alters nothing that is shown. `head` and `rows`: the new page, if it is
+    in one piece.
     """
     stamp, content = Serial(before[0]), before[1]
     if not unseen:
@@ -107,9 +108,9 @@ def keep_type(old: IndexConfig | None, new: IndexConfig) -> None:
 
 
 def hosted_digest(file: File) -> Sha256:
-    """The sha256 that every hosted file has: blobs, tombstones and URLs are named by it. A sidecar's is checked too."""
-    digest = parse_sha256(file.digests.get("sha256", ""))
-    if digest is None or digest != file.sha256:
+    """The sha256 of a hosted file, which names its blob, tombstone and URL. Refuses a missing or malformed one, also of the sidecar."""
+    digest = file.sha256
+    if digest is None or parse_sha256(digest) != digest:
         raise Refused(f"the hosted file {file.filename!r} needs a sha256 of 64 lower-case hexadecimal digits")
     if file.metadata_sha256 and parse_sha256(file.metadata_sha256) != file.metadata_sha256:
         raise Refused(f"the metadata digest of {file.filename!r} is not 64 lower-case hexadecimal digits")
@@ -117,7 +118,7 @@ def hosted_digest(file: File) -> Sha256:
 
 
 def attachment_digest(attachment: Attachment) -> Sha256:
-    """The sha256 that names an attachment's blob."""
+    """The sha256 of an attachment's blob. Refuses a malformed one."""
     digest = parse_sha256(attachment.sha256)
     if digest is None or digest != attachment.sha256:
         raise Refused(f"the attachment {attachment.filename!r} needs a sha256 of 64 lower-case hexadecimal digits")
@@ -125,7 +126,7 @@ def attachment_digest(attachment: Attachment) -> Sha256:
 
 
 def successor(head: Serial, last: Timestamp, commit: Commit) -> None:
-    """Let a commit of another store be replayed behind this store's head only."""
+    """Refuse a replayed commit that does not follow the head."""
     if commit.serial != head + 1:
         raise Conflict(
             f"commit {commit.serial} does not follow the head, which is {head}",
@@ -136,7 +137,7 @@ def successor(head: Serial, last: Timestamp, commit: Commit) -> None:
 
 
 def one_project(filename: str, wanted: ProjectName, holder: ProjectName, index: IndexName) -> None:
-    """A filename belongs to one project per index, deleted files included."""
+    """Refuse a filename that belongs to another project of the index, also of a deleted file."""
     if holder != wanted:
         raise Conflict(f"file {filename!r} belongs to project {holder!r} in {index}, not to {wanted!r}")
 
@@ -147,15 +148,15 @@ def user_is_free(name: str, owned: Sequence[IndexName]) -> None:
 
 
 def looks_the_same(old: PageHead, new: PageHead) -> bool:
-    """Whether two heads differ only in what is never shown: when and how the upstream was asked.
+    """Whether two heads differ only in fields that are never shown: the validators, and the time of the fetch.
 
-    A mirror that revalidates a page must not give it a new stamp, or every ETag would die with every expiry.
+    Revalidation must not change the stamp of a page; otherwise every ETag would change with every expiry.
     """
     return msgspec.structs.replace(new, fetched=old.fetched, validators=old.validators) == old
 
 
 def failed(requirement: Requirement) -> RequirementFailed:
-    """Say which precondition does not hold."""
+    """The error for a precondition that does not hold."""
     match requirement:
         case FileAbsent():
             text = f"file {requirement.filename!r} already exists in {requirement.index} or was deleted from it"
@@ -168,9 +169,9 @@ def failed(requirement: Requirement) -> RequirementFailed:
         case IndexAbsent():
             text = f"index {requirement.name!r} already exists"
         case IndexPresent():
-            text = f"index {requirement.name!r} does not exist (any more)"
+            text = f"index {requirement.name!r} does not exist"
         case UserIs():
-            text = f"user {requirement.user.name!r} was changed by somebody else meanwhile"
+            text = f"user {requirement.user.name!r} has changed meanwhile"
         case IndexIs():
-            text = f"index {requirement.config.name!r} was changed by somebody else meanwhile"
+            text = f"index {requirement.config.name!r} has changed meanwhile"
     return RequirementFailed(text, requirement)

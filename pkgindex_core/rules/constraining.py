@@ -1,15 +1,15 @@
-"""Indexes that let through only what their constraints allow: devpi-constrained's rule, for whole trees.
+"""Constrained indexes: they let through only the versions that their constraints allow (devpi-constrained's rule, for trees).
 
     numpy>=1.26,<3        only these versions of numpy
     requests              all versions of requests
-    *                     and no other project; without this line the others pass untouched
+    *                     no other projects; without this line other projects are not constrained
 
-An index is constrained that has the option `constraints`: one of type `constrained`, which has no files. What its bases offer passes through
-it. For an index that inherits from one the question is which way a file can have come: it is hidden when *every* path from the queried index
-to the file's index leads through a constrained one that does not allow it (`gates`; in graphs, the dominators). A way around a constrained index is a
-way that whoever configured the tree has opened.
+An index of type `constrained` has the option `constraints` and no files; the files of its bases pass through it. An index may
+inherit from a constrained one and also reach a file by another path. A file is hidden when *every* path from the queried index
+to the file's index leads through a constrained index that does not allow it (`gates`; in graphs, the dominators). A path around
+a constrained index is thus a decision of the administrator.
 
-Hidden files have URLs of their own in the index that holds them, and that index's rules guard those, not the constraints of others.
+Constraints do not apply to a hidden file's URL in the index that holds it; the rules of that index do.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.protocols.policies import Build
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 KIND: Final = "constrained"
 OPTION: Final = "constraints"
@@ -37,19 +37,29 @@ ALL_OTHERS: Final = "*"
 _SHOWN: Final = 80
 
 
-class Constraints(Struct, frozen=True):
-    """What one index lets through."""
+class Specifier(Protocol):
+    """The versions that a constraint allows: a `SpecifierSet` of packaging, which a start does not load."""
 
-    versions: Mapping[ProjectName, SpecifierSet]
+    def __hash__(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def contains(self, item: Version, prereleases: bool | None = None) -> bool: ...
+
+
+class Constraints(Struct, frozen=True):
+    """The parsed constraints of one index."""
+
+    versions: Mapping[ProjectName, Specifier]
     closed: bool
-    """Whether projects that are not named are blocked."""
+    """Whether unnamed projects are blocked."""
 
     def blocks_project(self, project: ProjectName) -> bool:
-        """Whether nothing of a project passes, whatever its version."""
+        """Whether no version of a project passes."""
         return self.closed and project not in self.versions
 
     def allows(self, project: ProjectName, version: str) -> bool:
-        """Whether a version passes. One that no standard can read passes only where every version does."""
+        """Whether a version passes. A version that is not PEP 440 passes only if all versions of the project do."""
         specifier = self.versions.get(project)
         if specifier is None:
             return not self.closed
@@ -57,14 +67,14 @@ class Constraints(Struct, frozen=True):
 
 
 def constraint_lines(value: Any) -> tuple[str, ...]:
-    """Read the option: a list of lines, or one text of them. Blank lines and comments do not count.
+    """Read the option: a list of lines, or one text. Blank lines and comments are skipped.
 
-    Everything that is wrong with any line is one `Refused`.
+    One `Refused` lists the problems of all lines.
     """
     lines = value.splitlines() if isinstance(value, str) else value
     if not isinstance(lines, list | tuple):
         raise Refused("constraints are requirement lines", hint="write a list, or text with one requirement a line")
-    # A comment begins at a # that follows a blank, as in pip's files; one inside a word belongs to it.
+    # As in pip's files: a comment begins at a # after a blank. A # inside a word belongs to the word.
     stripped = (f" {line}".split(" #", 1)[0].strip() for line in lines)
     kept = tuple(line for line in stripped if line)
     _parsed(kept)
@@ -72,13 +82,16 @@ def constraint_lines(value: Any) -> tuple[str, ...]:
 
 
 def parse_constraints(lines: Sequence[str]) -> Constraints:
-    """What lines that were accepted say."""
+    """Parse lines that `constraint_lines` accepted."""
     return _parsed(tuple(lines))
 
 
 @lru_cache(maxsize=256)
 def _parsed(lines: tuple[str, ...]) -> Constraints:
-    versions: dict[ProjectName, SpecifierSet] = {}
+    # Every start makes the filter, and few indexes are constrained: the grammar of requirements is loaded for the first of them.
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    versions: dict[ProjectName, Specifier] = {}
     problems: list[str] = []
     for line in lines:
         if line == ALL_OTHERS:
@@ -104,7 +117,7 @@ def _parsed(lines: tuple[str, ...]) -> Constraints:
 
 
 def gates(tree: Tree, start: IndexName) -> dict[IndexName, tuple[IndexName, ...]]:
-    """For every index that can be reached: which constrained indexes stand on every way to it, the start and itself included."""
+    """For every reachable index: the constrained indexes on every path to it, including the start and itself."""
     reached = _reach(tree, start, None)
     found: dict[IndexName, list[IndexName]] = {name: [] for name in reached}
     for gate in reached:
@@ -117,7 +130,7 @@ def gates(tree: Tree, start: IndexName) -> dict[IndexName, tuple[IndexName, ...]
 
 
 def _reach(tree: Tree, start: IndexName, without: IndexName | None) -> list[IndexName]:
-    """The indexes that can be reached when one is not there, in the order met."""
+    """The indexes that can be reached without one of them, in the order in which they are met."""
     if start not in tree.indexes or start == without:
         return []
     seen = {start: None}
@@ -132,7 +145,9 @@ def _reach(tree: Tree, start: IndexName, without: IndexName | None) -> list[Inde
 
 
 @lru_cache(maxsize=65_536)
-def _contains(specifier: SpecifierSet, version: str) -> bool:
+def _contains(specifier: Specifier, version: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
     try:
         return specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
@@ -140,7 +155,7 @@ def _contains(specifier: SpecifierSet, version: str) -> bool:
 
 
 class ConstraintFilter:
-    """The page filter. What it decides depends on the tree alone, whose serial is part of every ETag."""
+    """The page filter. Its decisions depend on the tree alone, whose serial is part of every ETag."""
 
     fingerprint = "constrained-1"
     rounding = 0
@@ -149,18 +164,18 @@ class ConstraintFilter:
         self._known: dict[IndexName, tuple[Tree, Mapping[IndexName, tuple[tuple[IndexName, Constraints], ...]]]] = {}
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
-        """Whether any constrained index is on any way from here."""
+        """Whether a constrained index can be reached."""
         return any(self._gates(tree, start).values())
 
     def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
-        """Why a whole project does not come from an index."""
+        """Why a whole project is hidden."""
         for gate, constraints in self._gates(tree, start).get(origin, ()):
             if constraints.blocks_project(project):
                 return f"{gate} lets only the projects of its constraints through"
         return None
 
     def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        """Why a version does not come from an index."""
+        """Why a version is hidden."""
         for gate, constraints in self._gates(build.tree, build.start).get(origin, ()):
             if not constraints.allows(build.project, file.version):
                 return f"the constraints of {gate} do not allow version {file.version or '(unknown)'}"

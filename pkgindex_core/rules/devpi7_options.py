@@ -1,4 +1,4 @@
-"""devpi 7's names for options of an index, and its words for which projects may come from a mirror.
+"""devpi 7's names for options of an index, and its rules for projects that may come from a mirror.
 
     devpi 7                                     here, as in devpi 6
     type=local, type=remote                     type=stage, type=mirror
@@ -7,11 +7,11 @@
     inheritance_rules=allow all, of a project   mirror_whitelist has the project
     trust_inheritance_rules_from                mirror_whitelist_inheritance: none is intersection, type:not remote is union
 
-Both columns are one setting, and mean the same. devpi 7 looks at the rules of the index that is asked, or, where that one trusts others,
-at those of every hosted index of the order, each for itself; a project's own rules come before those of its index. `allow all` is the
-only rule that opens anything, so what is opened is a list of names, with `*` for all: the whitelist.
+The columns mean the same. devpi 7 applies the rules of the queried index or, if that index trusts others, those of every hosted
+index of the order, each for itself. Rules of a project come before those of its index. `allow all` is the only rule that opens
+anything, so the open projects are a list of names, with `*` for all: the whitelist.
 
-One thing differs. In devpi 7 a project's rules go when the project is deleted; an entry of the whitelist stays.
+One thing differs: devpi 7 drops a project's rules with the project; an entry of the whitelist stays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pkgindex_core.rules.kept_options import unites_whitelists, whitelist, with_
 from pkgindex_core.rules.option_values import words
 
 TYPES: Final = {"stage": "local", "mirror": "remote"}
-"""devpi 7's names of types, by ours."""
+"""devpi 7's names of types, by the names used here."""
 INDEX_RULES: Final = "project_inheritance_rules"
 PROJECT_RULES: Final = "inheritance_rules"
 TRUST: Final = "trust_inheritance_rules_from"
@@ -39,7 +39,7 @@ _SHOWN: Final = 80
 
 
 def index_rules(value: Any) -> tuple[str, ...]:
-    """The rules of an index: one of the two that devpi 7.0 knows."""
+    """Read `project_inheritance_rules`. devpi 7.0 knows two values, `allow all` and `block type:remote if local_exists`. Others are `Refused`."""
     rules = words(value)
     if rules not in {(ALLOW_ALL,), (BLOCK_REMOTE,)}:
         raise Refused(f"Unknown value {_shown(rules)} for {INDEX_RULES}, must be {[ALLOW_ALL]} or {[BLOCK_REMOTE]}.")
@@ -47,7 +47,7 @@ def index_rules(value: Any) -> tuple[str, ...]:
 
 
 def project_rules(value: Any) -> tuple[str, ...]:
-    """The rules of a project: the only one that devpi 7.0 knows."""
+    """Read `inheritance_rules` of a project. devpi 7.0 knows one value, `allow all`. Others are `Refused`."""
     rules = words(value)
     if rules != (ALLOW_ALL,):
         raise Refused(f"Unknown value {_shown(rules)} for {PROJECT_RULES}, must be {[ALLOW_ALL]} or left unset.")
@@ -55,7 +55,7 @@ def project_rules(value: Any) -> tuple[str, ...]:
 
 
 def trusted(value: Any) -> str:
-    """Whose rules count, as `mirror_whitelist_inheritance` says it."""
+    """Read `trust_inheritance_rules_from` as a value of `mirror_whitelist_inheritance`."""
     word = str(value).lower()
     if word not in _TRUSTED:
         raise Refused(
@@ -65,13 +65,13 @@ def trusted(value: Any) -> str:
 
 
 def with_index_rules(config: IndexConfig, rules: tuple[str, ...]) -> IndexConfig:
-    """The index with these rules. What single projects are allowed stays."""
+    """The index with these rules. Rules of single projects stay."""
     names = tuple(name for name in whitelist(config) if name != EVERY_NAME)
     return with_options(config, mirror_whitelist=(EVERY_NAME, *names) if rules == (ALLOW_ALL,) else names)
 
 
 def with_open_project(config: IndexConfig, project: ProjectName, *, is_open: bool = True) -> IndexConfig:
-    """The index whose project may come from mirrors too, or no more by a rule of its own."""
+    """The index with a rule that opens one project to mirrors, or without that rule."""
     if (project in whitelist(config)) == is_open:
         return config
     others = tuple(name for name in whitelist(config) if name != project)
@@ -84,12 +84,12 @@ def rules_of_index(config: IndexConfig) -> tuple[str, ...]:
 
 
 def trust_of_index(config: IndexConfig) -> str:
-    """Whose rules count, in devpi 7's words."""
+    """`trust_inheritance_rules_from` of an index."""
     return TRUST_NOT_REMOTE if unites_whitelists(config) else "none"
 
 
 def project_document(config: IndexConfig, project: ProjectName, display_name: str) -> dict[str, Any]:
-    """What is set for one project of an index, as devpi 7 shows it."""
+    """The settings of one project of an index, as devpi 7 shows them."""
     own = {PROJECT_RULES: [ALLOW_ALL]} if project in whitelist(config) else {}
     return {**own, "name": display_name}
 
@@ -97,9 +97,10 @@ def project_document(config: IndexConfig, project: ProjectName, display_name: st
 def changed_project(
     config: IndexConfig, project: ProjectName, options: Mapping[str, Any] | Sequence[Any]
 ) -> Sequence[str]:
-    """The changes of an index that change these options of one of its projects.
+    """Translate changed options of a project into changes of its index's options.
 
-    As devpi 7 has them: an object, or `inheritance_rules=allow all` and `inheritance_rules-=` in a list; null drops a rule too.
+    The options are an object, or a list of `inheritance_rules=allow all` and `inheritance_rules-=`, as in devpi 7. null drops a
+    rule too.
     """
     given = options if isinstance(options, Mapping) else dict(_patch(config, project, patch) for patch in options)
     unexpected = {key: value for key, value in given.items() if key not in {"name", PROJECT_RULES}}
@@ -119,7 +120,7 @@ def changed_project(
 
 
 def _patch(config: IndexConfig, project: ProjectName, patch: Any) -> tuple[str, Any]:
-    """One `key=value`, `key+=value`, `key-=value` or `key-=` as the key and what it then is; None: nothing."""
+    """Read `key=value`, `key+=value`, `key-=value` or `key-=` as the key and its new value; None: no value."""
     key, sign, value = patch.partition("=") if isinstance(patch, str) else ("", "", "")
     if not sign:
         raise Refused(f"cannot read the change {str(patch)[:_SHOWN]!r}; write key=value, key+=value or key-=value")

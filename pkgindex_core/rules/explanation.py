@@ -1,7 +1,7 @@
-"""Why a page shows what it shows: sentences about a resolution and the page that was made of it.
+"""Explanations of a page: sentences about a resolution and the page that was made of it.
 
-No second algorithm: what is told here was decided before (`rules.resolution`, `rules.merging`, `rules.filtering`). Pure. A layer that the
-asking principal may not read is not mentioned, and a reason that would name one is withheld.
+Decides nothing: the decisions were made before (`rules.resolution`, `rules.merging`, `rules.filtering`). Pure. A layer that the
+principal may not read is not mentioned, and a reason that names one is withheld.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from msgspec import Struct
 from pkgindex_core.models import QUARANTINED, Page
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import MergedPage
-from pkgindex_core.rules.filtering import Hidden
+from pkgindex_core.rules.filtering import HiddenFile
 from pkgindex_core.rules.resolution import Layer, Resolution
 
 _UNSAID = "decided by an index that you may not read"
 
 
 class LayerStory(Struct, frozen=True, kw_only=True):
-    """One index of the resolution order and its part in the page."""
+    """One layer and its part in the page."""
 
     index: IndexName
     type: str
     joins: bool
-    """Whether what it has is offered: the files that are counted are on the page, unless they are told to be hidden."""
+    """Whether its files are offered. Its files are then on the page, except those listed as hidden."""
     reason: str
     state: str
     """`holds`, `empty` (does not have the project), `stale`, `unavailable` or `not asked`."""
     files: int
-    """How many files it has, whether or not they are shown."""
+    """The number of its files, shown or hidden."""
     detail: str = ""
-    """For `stale` and `unavailable`: what went wrong."""
+    """For `stale` and `unavailable`: the failure."""
 
 
 class HiddenStory(Struct, frozen=True, kw_only=True):
@@ -45,22 +45,22 @@ class HiddenStory(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What an index does with one project, and why."""
+    """How an index shows one project, and why."""
 
     index: IndexName
     project: ProjectName
     layers: tuple[LayerStory, ...]
     missing_bases: tuple[str, ...]
-    """Bases that are named and do not exist, with the index that names them."""
+    """Missing bases, each with the index that names it."""
     shown: Mapping[IndexName, int]
-    """How many files of the page come from each layer."""
+    """The number of the page's files from each layer."""
     hidden: tuple[HiddenStory, ...]
 
 
 def explain(
-    resolution: Resolution, pages: Sequence[tuple[Layer, Page]], page: MergedPage, filtered: Sequence[Hidden]
+    resolution: Resolution, pages: Sequence[tuple[Layer, Page]], page: MergedPage, filtered: Sequence[HiddenFile]
 ) -> Explanation:
-    """Tell what each layer contributes to a project's page, or why it does not. `pages` are those that `page` was made of."""
+    """Describe what each layer gives to a project's page, or why nothing. `page` was made of `pages`."""
     shown = Counter(entry.origin for entry in page.entries)
     winners = {entry.row.filename: entry.origin for entry in page.entries}
     winners |= {each.filename: each.origin for each in filtered}
@@ -105,7 +105,7 @@ def _story(layer: Layer, resolution: Resolution, secret: Sequence[IndexName]) ->
 
 
 def _quarantine(layer: Layer, resolution: Resolution) -> str:
-    """PEP 792: nothing of a quarantined project is offered, whoever says so first for all."""
+    """The reason for a quarantined project, which PEP 792 forbids to offer. It names the first index with that status."""
     saying = (layer, *resolution.shown)
     by = next(each.index for each in saying if each.standing.status == QUARANTINED)
     return f"left out: {resolution.project} is quarantined in {by}, so its files are not offered"

@@ -1,10 +1,10 @@
 """Hiding files from a page, and saying why.
 
-Filters look at a merged page, after the first layer to name a file has won: hiding a file never uncovers another file
-of the same name further down. The same question, asked of one file (`why_hidden`), guards that file's own URL.
+Filters look at a merged page, so hiding a file never uncovers another file of the same name in a lower layer. The same
+decision for one file (`why_hidden`) guards that file's own URL.
 
-Filters go by the names their providers gave them. One that does not look at the time is not told it, and one that does is
-told it as coarsely as it asked for, so that no decision depends on more than the ETag knows.
+A filter is known by the name of its provider. It gets the time rounded as its `rounding` says, or 0, so that no decision
+depends on more than the ETag does.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.versions import version_ranks
 from pkgindex_core.models import File, Standing, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.policies import AdmissionPolicy, Build, MergedPage, PageEntry, PageFilter, Verdict
+from pkgindex_core.protocols.policies import (
+    AdmissionPolicy,
+    Build,
+    MergedPage,
+    PageEntry,
+    PageFilter,
+    Verdict,
+)
 
 
-class Hidden(Struct, frozen=True):
-    """A file that a filter hides. A file that several hide is named by each."""
+class HiddenFile(Struct, frozen=True):
+    """A file that one filter hides. A file that several filters hide has an entry for each."""
 
     filename: str
     origin: IndexName
@@ -33,24 +40,24 @@ class Hidden(Struct, frozen=True):
 
 
 def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) -> dict[str, PageFilter]:
-    """The filters that could hide anything in pages of an index."""
+    """The filters that can hide anything in pages of an index."""
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
 
 
 def withheld(
     filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, origin: IndexName
 ) -> Callable[[ProjectName], bool] | None:
-    """Of which projects a layer is taken to have nothing. `filters` are those that apply; None when there are none."""
+    """A predicate for the projects that filters hide as a whole in a layer; None when there are no filters. `filters` are those that apply."""
     if not filters:
         return None
     return lambda project: any(each.withheld(tree, start, origin, project) is not None for each in filters.values())
 
 
 class Withholding:
-    """An admission policy after which filters may take out layers that would join. The start is the first of the order.
+    """An admission policy, and filters that may then remove joining layers. The first index of an order is the start.
 
-    Whoever asks this one and not the policy behind it cannot forget the filters. Its fingerprint is the policy's: those of filters are
-    in every ETag anyway.
+    Callers that have only this policy cannot forget the filters. Its fingerprint is that of the inner policy, since the fingerprints
+    of filters are in every ETag already.
     """
 
     def __init__(self, policy: AdmissionPolicy, filters: Mapping[str, PageFilter]) -> None:
@@ -64,7 +71,7 @@ class Withholding:
     def admit(
         self, tree: Tree, order: Sequence[IndexName], standings: Sequence[Standing], project: ProjectName
     ) -> tuple[Verdict, ...]:
-        """One verdict per layer, in order."""
+        """The policy's verdicts, without the layers that filters remove."""
         verdicts = self._policy.admit(tree, order, standings, project)
         active = applying(self._filters, tree, order[0]) if order else {}
         return tuple(_withheld(each, active, tree, order[0], project) for each in verdicts) if active else verdicts
@@ -78,7 +85,7 @@ class Withholding:
         project: ProjectName,
         unknown: Collection[IndexName],
     ) -> tuple[Verdict, ...]:
-        """What the policy says: a layer that was taken out has no standing to come back by."""
+        """The policy's final verdicts: a removed layer has no standing and cannot return."""
         return self._policy.settle(tree, order, standings, verdicts, project, unknown)
 
 
@@ -93,35 +100,37 @@ def _withheld(
 
 
 def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
-    """The moment as far as a filter may know it: rounded down, or 0 when it does not look at the time."""
+    """The moment for a filter: rounded down, or 0 when the filter does not depend on the time."""
     step = filter_.rounding * 1_000_000
     return Timestamp(moment - moment % step) if step > 0 else Timestamp(0)
 
 
 def fingerprints(filters: Mapping[str, PageFilter], moment: Timestamp) -> tuple[tuple[str, str, Timestamp], ...]:
-    """What the decisions of filters depend on besides the files: part of the key of everything that they shape."""
+    """The dependencies of filters' decisions besides the files. They are part of the key of every filtered result."""
     return tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in filters.items())
 
 
-def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> tuple[Hidden, ...]:
-    """Every reason for which one file is not shown; empty when it is. `filters` are those that apply."""
+def why_hidden(
+    origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build
+) -> tuple[HiddenFile, ...]:
+    """Every reason that hides one file; empty when it is shown. `filters` are those that apply."""
     return _reasons(origin, file, filters, _builds(filters, build))
 
 
 def apply_filters(
     merged: MergedPage, filters: Mapping[str, PageFilter], build: Build
-) -> tuple[MergedPage, tuple[Hidden, ...]]:
-    """Take what filters hide off a page, in the page's order. `build.moment` is given in full.
+) -> tuple[MergedPage, tuple[HiddenFile, ...]]:
+    """Remove hidden files from a page, and return them in the page's order. `build.moment` is not rounded.
 
-    A version all of whose files are hidden is not listed any more, nor is one without files that the index itself would hide.
-    Where no filter applies the page is returned as it is, and nothing is decoded.
+    Versions of which all files are hidden are removed, and so are versions without files that the index itself hides.
+    If no filter applies, the page is returned unchanged, and nothing is decoded.
     """
     active = applying(filters, build.tree, build.start)
     if not active:
         return merged, ()
     builds = _builds(active, build)
     shown: list[PageEntry] = []
-    hidden: list[Hidden] = []
+    hidden: list[HiddenFile] = []
     emptied: set[str] = set()
     for entry in merged.entries:
         reasons = _reasons(entry.origin, decode_file(entry.row.body), active, builds)
@@ -144,7 +153,7 @@ def apply_filters(
 
 
 def _bare(merged: MergedPage) -> set[str]:
-    """The versions of a page that have no files, as they are listed."""
+    """The listed versions of a page that have no files."""
     ranks = version_ranks({*merged.versions, *(entry.row.version for entry in merged.entries)})
     filed = {ranks[entry.row.version] for entry in merged.entries}
     return {version for version in merged.versions if ranks[version] not in filed}
@@ -158,12 +167,12 @@ def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]
 
 def _reasons(
     origin: IndexName, file: File, filters: Mapping[str, PageFilter], builds: Mapping[str, Build]
-) -> tuple[Hidden, ...]:
-    reasons: list[Hidden] = []
+) -> tuple[HiddenFile, ...]:
+    reasons: list[HiddenFile] = []
     for name, filter_ in filters.items():
         reason = filter_.hidden(origin, file, builds[name])
         if reason is not None:
-            reasons.append(Hidden(file.filename, origin, name, reason))
+            reasons.append(HiddenFile(file.filename, origin, name, reason))
     return tuple(reasons)
 
 

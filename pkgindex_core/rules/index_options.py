@@ -1,10 +1,10 @@
-"""From what somebody writes to an index's configuration, and back to the document that shows it.
+"""Converts options that a client sends to an index's configuration, and a configuration to a document.
 
-Pure: knows the declared types and options (`protocols.index_types`), never a store. Its sentences are devpi's. Everything that is
-wrong is told at once, and then nothing was changed.
+Pure: knows the declared types and options (`protocols.index_types`), never a store. Messages are devpi's. All problems are
+reported together, and then nothing is changed.
 
-A document shows an option that has a default always, any other when it is set, a secret one never. Changing takes only what is
-given: what a reader was not shown, or does not know, is not lost when the document is written back.
+A document always shows options that have a default, other options when they are set, and secrets never. A change affects only
+the given options, so that hidden and unknown ones are not lost when a document is written back.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
 
 DROP: Final = object()
-"""As a value: the option is to be dropped. JSON's null means the same for an option that is known."""
+"""As a value: drop the option. null means the same for a known option."""
 LEGACY: Final = frozenset({"bases", "acl_upload", "mirror_whitelist", "pypi_whitelist"})
-"""What devpi once kept: taken and passed over where it is no option of the type."""
+"""Options of old devpi versions. They are accepted and ignored for types that do not have them."""
 _NOT_OPTIONS: Final = frozenset({"type", "projects"})
-"""Keys of a whole document that are read, but changed in other ways."""
+"""Keys of a document that are accepted, but cannot be changed as options."""
 _BEQUEATHED: Final = frozenset(
     {
         "bases",
@@ -39,14 +39,16 @@ _BEQUEATHED: Final = frozenset(
         devpi7_options.TRUST,
     }
 )
-"""Options that mean something only where there are bases."""
+"""Options of types that have bases."""
 _OF_UPLOADS: Final = frozenset({"acl_upload", "acl_toxresult_upload", "upload_rules"})
-"""Options that mean something only where files are put in."""
-_GUARDED: Final = frozenset({"name", "type", "read_only", "mirrored", "mirror_credentials", "options"})
-"""Fields of a configuration that no option writes by its name."""
+"""Options of types that take uploads."""
+_GUARDED: Final = frozenset(
+    {"name", "type", "read_only", "mirrored", "files_elsewhere", "mirror_credentials", "options"}
+)
+"""Fields of a configuration that no option sets by its name."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
 _UNSET: Final = {**_INDEX_FIELDS, **kept_options.DEFAULTS}
-"""What an option of this program is where nothing is set."""
+"""The values of built-in options that are not set."""
 _SHOWN: Final = 200
 
 BUILTIN_TYPES: Final[Mapping[str, tuple[str, IndexType]]] = {
@@ -71,6 +73,10 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         IndexOption(parse=values.base_names, default=lambda _: (), is_list=True),
     ),
     "acl_read": ("who may see it", IndexOption(parse=values.principals, types=_ALL, is_list=True)),
+    "acl_download": (
+        "who may fetch files, where that are others than those who may see it",
+        IndexOption(parse=values.principals, types=_ALL, is_list=True),
+    ),
     "acl_upload": (
         "who may upload, delete and yank",
         IndexOption(parse=values.principals, default=lambda name: (name.partition("/")[0],), is_list=True),
@@ -99,6 +105,10 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "seconds for which a page counts as fresh",
         IndexOption(parse=values.expiry, types=("mirror",)),
     ),
+    "mirror_history": (
+        "seconds for which pages can be read as of a past commit, or a number with s, m, h, d or w; 0 keeps no past",
+        IndexOption(parse=values.history, types=("mirror",)),
+    ),
     "mirror_use_external_urls": (
         "whether clients are sent to the upstream for files that are not kept here",
         IndexOption(parse=values.boolean, types=("mirror",)),
@@ -112,15 +122,19 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         IndexOption(parse=values.boolean, types=("mirror",)),
     ),
     "absent_statuses": (
-        "HTTP statuses by which the upstream says that it has no such project: 404 and 410 unless given",
+        "HTTP statuses of the upstream that mean that it has no such project; the default is 404 and 410",
         IndexOption(parse=values.absent_statuses, types=("mirror",), is_list=True),
     ),
+    "upload_time": (
+        "first-seen gives files without an upload time the time at which they were first listed here; upstream gives them none",
+        IndexOption(parse=values.upload_time, types=("mirror",)),
+    ),
     "mirror_web_url_fmt": (
-        "where people read about a project, {name} in its place",
+        "the URL of a web page about a project, with {name} for its name",
         IndexOption(parse=values.web_url, types=("mirror",)),
     ),
     "mirror_provides_core_metadata": (
-        "taken for devpi's sake: metadata is always offered",
+        "accepted for devpi and ignored: metadata is always offered",
         IndexOption(parse=values.boolean, types=("mirror",), write=lambda config, _: config),
     ),
     "project_inheritance_rules": (
@@ -171,9 +185,9 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
 
 
 class IndexOptions:
-    """The types and options that are declared, by name.
+    """The declared types and options, by name.
 
-    `defaults` replaces the default of some; `most_entries` is how long a list may become. One that is longer already may shrink.
+    `defaults` replaces some defaults. `most_entries` bounds lists; a longer one may only shrink.
     """
 
     def __init__(
@@ -193,7 +207,7 @@ class IndexOptions:
         self._most_entries = most_entries
 
     def made(self, name: IndexName, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
-        """A new index with these options (and `type`), the others at their defaults."""
+        """A new index with these options (and `type`) and the defaults of the others."""
         kind = _kind(given.get("type", "stage"), self.types)
         if kind not in self.types:
             raise Refused(f"unknown index type {kind[:_SHOWN]!r}", hint=suggestion(kind, self.types))
@@ -205,19 +219,25 @@ class IndexOptions:
         return self._changed(config, given, tree)
 
     def blank(self, name: IndexName, kind: str) -> IndexConfig:
-        """An index of a type with nothing set. One of a type that is not known here can only be read."""
+        """An index of a type with nothing set. An index of an unknown type can only be read."""
         declared = self.types.get(kind, IndexType(takes_uploads=False))
         read_only = declared.mirrored or not declared.takes_uploads
-        return IndexConfig(name=name, type=kind, read_only=read_only, mirrored=declared.mirrored)
+        return IndexConfig(
+            name=name,
+            type=kind,
+            read_only=read_only,
+            mirrored=declared.mirrored,
+            files_elsewhere=declared.files_elsewhere,
+        )
 
     def changed(self, config: IndexConfig, given: Mapping[str, Any], tree: Tree) -> IndexConfig:
-        """The index with these options changed and all others as they are (see `DROP`)."""
+        """The index with these options changed or dropped (see `DROP`)."""
         if _kind(given.get("type", config.type), self.types) != config.type:
             raise Refused("the 'type' of an index can't be changed", hint="make another index")
         return self._changed(config, given, tree)
 
     def patched(self, config: IndexConfig, patches: Sequence[Any], tree: Tree) -> IndexConfig:
-        """The index after `key=value`, `key+=value`, `key-=value` and `key-=`, in this order."""
+        """The index after patches of the forms `key=value`, `key+=value`, `key-=value` and `key-=`, in the order given."""
         given: dict[str, Any] = {}
         problems: list[str] = []
         hint = ""
@@ -234,15 +254,14 @@ class IndexOptions:
         return self.changed(config, given, tree)
 
     def kind(self, said: str) -> str:
-        """A type by its name here, known or not."""
+        """Translate devpi 7's name of a type; other names are returned unchanged."""
         return _kind(said, self.types)
 
     def taken_over(self, config: IndexConfig, given: Mapping[str, Any]) -> tuple[IndexConfig, list[str]]:
-        """The index with what can be taken of another program's options, and a sentence about each that could not.
+        """The index with another program's options, as far as they are valid, and a sentence about each that was left out.
 
-        Of a list of ours what is right is taken; each opens less when it is shorter. A base need not exist. What no option of any type is called
-        is kept under its key, for a plugin that may know it later. `Refused` when an option cannot be read without which the index would let
-        through what it should not, such as constraints.
+        Invalid entries of a list are left out, since a shorter list permits less. Bases may be missing. Options that no type has are kept,
+        for a plugin that may know them later. Raises `Refused` for an unreadable option that restricts the index, such as constraints.
         """
         options = self._options_of(config.type)
         remarks: list[str] = []
@@ -252,11 +271,11 @@ class IndexOptions:
                 if key in LEGACY or key in _NOT_OPTIONS:
                     continue
                 if key in _GUARDED or key in self._options or key in kept_options.DEFAULTS:
-                    # A value that nobody has read must not lie where one is believed.
-                    remarks.append(f"{key} is no option of an index of type {config.type}; it was left out")
+                    # An unread value must not be kept where readers trust the value.
+                    remarks.append(f"{key} is not an option of an index of type {config.type}; it was left out")
                 else:
                     config = replace(config, options={**config.options, key: _as_json(value)})
-                    remarks.append(f"{key} is no option of this program; it is kept in case a plugin knows it")
+                    remarks.append(f"{key} is an unknown option; it is kept in case a plugin knows it")
                 continue
             try:
                 config = _written(config, key, option, _parsed(key, option, value, remarks))
@@ -266,17 +285,17 @@ class IndexOptions:
                 remarks.append(f"{key} was left out: {'; '.join(error.problems)}")
         return config, remarks
 
-    def document(self, config: IndexConfig, *, of_devpi_7: bool = False) -> dict[str, Any]:
-        """What may be shown of an index to those who may read it. Without its projects; never a secret.
+    def document(self, config: IndexConfig, *, of_devpi_7: bool = False, private: bool = True) -> dict[str, Any]:
+        """The document of an index, for principals that may only read it without `private` options. Without projects and secrets.
 
-        Under devpi 6's names, or under those of devpi 7 where it has others.
+        Options have the names of devpi 6, or those of devpi 7.
         """
         options = self._options_of(config.type)
         renamed = {option.spells for option in options.values()}
         kind = devpi7_options.TYPES.get(config.type, config.type) if of_devpi_7 else config.type
         shown: dict[str, Any] = {"type": kind, "volatile": config.volatile}
         for key, option in options.items():
-            if option.secret or (key in renamed if of_devpi_7 else option.spells):
+            if option.secret or (option.private and not private) or (key in renamed if of_devpi_7 else option.spells):
                 continue
             kept_as = option.spells or key
             if option.default is not None or _value(config, kept_as) != _UNSET.get(kept_as):
@@ -284,7 +303,7 @@ class IndexOptions:
         return shown
 
     def _options_of(self, kind: str) -> dict[str, IndexOption]:
-        """The options of a type, by key; of one that is not known here, those of a stage."""
+        """The options of a type, by key; for an unknown type, those of a stage."""
         declared = self.types.get(kind, IndexType())
         wanted = {kind, declared.options_of}
         inherits = declared.has_bases and not declared.mirrored
@@ -332,7 +351,7 @@ class IndexOptions:
         )
         if unexpected:
             told = ", ".join(f"{key[:_SHOWN]}={masked(str(value))[:_SHOWN]}" for key, value in unexpected.items())
-            # devpi's client shows no hints: what was probably meant has to stand in the message itself.
+            # devpi's client shows no hints, so the suggestion is part of the message.
             first = next(iter(unexpected))
             meant = f" ({suggestion(first, options)})" if nearest(first, options) else ""
             problems.append(f"indexconfig got unexpected keyword arguments: {told}{meant}")
@@ -342,18 +361,18 @@ class IndexOptions:
         return changed
 
     def _bounded(self, key: str, option: IndexOption, value: Any, before: Any) -> None:
-        """Refuse a list that is too long and does not shrink. Before it is read: reading is work, too."""
+        """Refuse a list that is too long and does not shrink, before it is parsed, which takes time."""
         if not option.is_list:
             return
         count = values.entry_count(value)
         if count > self._most_entries and count >= len(before or ()):
             raise Refused(
                 f"the list {key!r} has {count} entries; {self._most_entries} are possible",
-                hint="name a `:group` where people are listed; the administrator's setting is max_list_entries",
+                hint="list a `:group` instead of its members; the administrator's setting is max_list_entries",
             )
 
     def _patch(self, config: IndexConfig, given: Mapping[str, Any], patch: Any) -> tuple[str, Any]:
-        """One patch as the value that the option has after it."""
+        """Read one patch as the option's key and its new value."""
         options = self._options_of(config.type)
         if not isinstance(patch, str) or ("=" not in patch and patch in options):
             raise Refused(
@@ -368,7 +387,7 @@ class IndexOptions:
             return key, DROP
         option = options.get(key)
         if option is None:
-            return key, word  # refused with all that is unexpected
+            return key, word  # an unknown option, which is refused later together with others
         if not option.is_list:
             raise Refused(f"the '{key}' setting is not a list; write {key}=VALUE")
         before = given.get(key, _told(config, key, option))
@@ -393,7 +412,7 @@ def _value(config: IndexConfig, key: str) -> Any:
 
 
 def _told(config: IndexConfig, key: str, option: IndexOption) -> Any:
-    """The value of an option in its own words."""
+    """The value of an option as a document shows it."""
     return option.read(config) if option.read is not None else _value(config, option.spells or key)
 
 
@@ -407,7 +426,7 @@ def _written(config: IndexConfig, key: str, option: IndexOption, value: Any) -> 
 
 
 def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> Any:
-    """A value as the option has it; of a list of ours the words that are right."""
+    """Parse a value; of a built-in list, keep the valid words."""
     try:
         return option.parse(value)
     except Refused:
@@ -423,7 +442,7 @@ def _parsed(key: str, option: IndexOption, value: Any, remarks: list[str]) -> An
 
 
 def _dropped(config: IndexConfig, key: str, option: IndexOption | None) -> IndexConfig:
-    """Without the option. One that is not known here may be dropped, so that what a plugin left behind can be cleared away."""
+    """The index without the option. Unknown options can be dropped too, for leftovers of plugins."""
     if option is not None and (option.default is not None or option.required):
         raise Refused("Default values can't be removed.")
     if option is not None and option.spells:
@@ -434,5 +453,5 @@ def _dropped(config: IndexConfig, key: str, option: IndexOption | None) -> Index
 
 
 def _as_json(value: Any) -> Any:
-    """A value as it comes back from JSON: what was stored compares equal to what was parsed."""
+    """A value after a round trip through JSON, so that stored and parsed values compare equal."""
     return msgspec.json.decode(msgspec.json.encode(value))

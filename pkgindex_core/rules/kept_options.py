@@ -1,10 +1,10 @@
-"""The options of this program that lie in `IndexConfig.options`, among those of plugins: their defaults, and what they say.
+"""The built-in options that are kept in `IndexConfig.options`, beside those of plugins, with their defaults.
 
-Sources and admission policies read them, nobody else, so the configuration has no fields for them. They are kept under the names that
-people write. An option at its default is not kept.
+Only sources, admission policies and `rules.planning` read them, so `IndexConfig` has no fields for them. They are kept under the
+names that users write. An option at its default is not kept.
 """
 
-from __future__ import annotations
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -24,13 +24,14 @@ class MirrorOptions(
         "url": "mirror_url",
         "credentials": "mirror_credentials",
         "cache_expiry": "mirror_cache_expiry",
+        "history": "mirror_history",
         "use_external_urls": "mirror_use_external_urls",
         "no_project_list": "mirror_no_project_list",
         "ignore_serial_header": "mirror_ignore_serial_header",
         "web_url_fmt": "mirror_web_url_fmt",
     },
 ):
-    """What a mirror is set to."""
+    """The options of a mirror."""
 
     url: str = ""
     """The upstream simple index, without credentials."""
@@ -38,16 +39,20 @@ class MirrorOptions(
     """`user:password` for the upstream's host; never shown, never logged."""
     cache_expiry: int = 1800
     """Seconds for which a page counts as fresh after the upstream was asked."""
+    history: int = 0
+    """Seconds for which former contents of a page can be read. Stores use it (`rules.planning.past`). 0: pages have no history."""
     use_external_urls: bool = False
-    """Send clients to the upstream for files that are not kept here, instead of fetching them."""
+    """Redirect clients to the upstream for files that are not kept here, instead of fetching them."""
     no_project_list: bool = False
-    """Never ask the upstream for its list of projects; a project is known once its page was asked for."""
+    """Never ask the upstream for its project list. A project is listed after its page was first asked for."""
     ignore_serial_header: bool = False
     """Take a page whose `X-PyPI-Last-Serial` is lower than that of the stored one (after a change of upstream)."""
     absent_statuses: tuple[int, ...] = (404, 410)
-    """HTTP statuses by which the upstream says that it has no such thing. Any other refusal is trouble."""
+    """HTTP statuses of the upstream that mean absent. Every other error status is a failure."""
+    upload_time: str = "upstream"
+    """The time that a file without an upload time shows: `first-seen`, that at which it was first listed here; `upstream`, none."""
     web_url_fmt: str = ""
-    """Where a person reads about a project at the upstream; `{name}` stands for the project."""
+    """The URL of a web page about a project at the upstream; `{name}` stands for the project."""
 
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -55,11 +60,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "mirror_whitelist_inheritance": "intersection",
     **{field.encode_name: plain(field.default) for field in fields(MirrorOptions)},
 }
-"""What each of these options is where none is kept."""
+"""The defaults of these options."""
 
 
 def mirror_options(config: IndexConfig) -> MirrorOptions:
-    """What a mirror is set to. Half a microsecond, so nobody has to remember it."""
+    """Read the options of a mirror. Takes half a microsecond, so callers need not cache it."""
     return msgspec.convert(config.options, MirrorOptions)
 
 
@@ -70,12 +75,12 @@ def whitelist(config: IndexConfig) -> Sequence[str]:
 
 
 def unites_whitelists(config: IndexConfig) -> bool:
-    """Whether one whitelist along the resolution order is enough to open a name. Otherwise, by an unknown word too, the first one decides."""
+    """Whether one whitelist of the order is enough to open a name. Otherwise, also for an unknown value, the first one decides."""
     return bool(config.options.get("mirror_whitelist_inheritance") == "union")
 
 
 def with_options(config: IndexConfig, /, **values: Any) -> IndexConfig:
-    """The index with these of its kept options changed."""
+    """The index with these options changed."""
     options = {**config.options, **values}
     changed = {key: value for key, value in options.items() if key not in DEFAULTS or plain(value) != DEFAULTS[key]}
     return replace(config, options=changed)

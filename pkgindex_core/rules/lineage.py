@@ -1,12 +1,12 @@
-"""In which order an index asks its bases.
+"""The order in which an index looks through its bases.
 
-Breadth first from the index itself, bases in the order they are listed, each index once (a diamond counts where it is
-first met, a cycle ends where it began), and then every mirror moved to the very end in the order it was met: what the
-team publishes outranks what comes from outside, however the bases are spelled. This is devpi's order, which its users'
-index trees rely on; C3 linearisation would refuse trees that work there.
+Breadth first from the index itself, with bases in the order in which they are listed and each index once: an index in a
+diamond counts where it is first met, and a cycle ends where it began. Then all mirrors move to the end, in the order in
+which they were met, so that the team's own files come first however the bases are written. This is devpi's order, on
+which its users rely; C3 linearisation would refuse trees that work there.
 
-A base that does not exist (yet, or any more) is left out and named, so that `explain` can tell: an index may be
-configured before its bases, and one that lost a base still serves what it has. A mirror inherits nothing.
+Missing bases are left out, and named for `explain`: an index may be configured before its bases, and an index that lost a
+base still serves the others. A mirror inherits nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pkgindex_core.names import IndexName
 
 
 class MissingBase(NamedTuple):
-    """A base that is configured and does not exist."""
+    """A configured base that does not exist."""
 
     wanted: IndexName
     by: IndexName
@@ -31,15 +31,15 @@ class Lineage(Struct, frozen=True):
     """The resolution order of one index."""
 
     order: tuple[IndexName, ...]
-    """Hosted indexes, the start first, then mirrors; each once. Empty when the start itself does not exist."""
+    """Hosted indexes with the start first, then mirrors; each once. Empty when the start does not exist."""
     missing: tuple[MissingBase, ...] = ()
-    """In the order met, each (wanted, by) once. A start that does not exist is missed by itself."""
+    """In the order in which they were met, each (wanted, by) once. A missing start is named with itself as `by`."""
 
 
 def lineage(tree: Tree, start: IndexName) -> Lineage:
-    """Resolve an index's bases to the order in which they are asked.
+    """Put an index and its bases in order.
 
-    Depends on nothing but the tree, so a caller may keep the answer per (tree serial, start).
+    Depends on the tree alone, so a caller may cache it by (tree serial, start).
     """
     if start not in tree.indexes:
         return Lineage((), (MissingBase(start, start),))

@@ -1,17 +1,17 @@
-"""One page from many layers: the first layer to name a file wins.
+"""Merges the pages of several layers into one: the first layer with a filename wins.
 
-Pure bookkeeping over stored rows; no body is decoded and no fragment touched. The result depends on the layers and on
-nothing else: not on the order of their rows, so that the ETag that was computed before the page names its bytes.
+Pure. It works on stored rows and decodes neither bodies nor fragments. The result depends on the layers alone and not on
+the order of their rows, so that the ETag, which is computed before the page, names its bytes.
 
-* A filename is compared exactly and shown once; which layer it came from is kept, because links and access rules follow
-  the source index. Different files of one version from several layers stand side by side, as in devpi.
-* Versions are compared as PEP 440 says (1.0 is 1.0.0), listed once, with those that have no files, in version order.
-* What the page says of its project is the first layer's that says it: display name, and project status with its reason.
-* PEP 792: a quarantined project offers no distributions. A layer that is quarantined contributes nothing, and when the
-  page's own status is `quarantined` the page is empty, whoever else has files. A hosted project that must not follow
-  its upstream's status is given one of its own: `active`.
-* A page of one layer that is kept in one piece passes through as it is: it was put in order when it was stored.
-* A long page of one layer stays as it is stored, by filename: putting a million files in order of their versions takes a gigabyte.
+* Filenames are compared exactly, and each is shown once. An entry keeps its layer, because links and access rules follow
+  the index of the file. Different files of one version from several layers stand side by side, as in devpi.
+* Versions are compared by PEP 440 (1.0 is 1.0.0). Each is listed once, in version order, also when it has no files.
+* The first layer that has a display name gives it; the same holds for the project status with its reason.
+* PEP 792: a quarantined project offers no distributions. A quarantined layer gives nothing. When the status of the page
+  itself is `quarantined`, the page is empty, even if other layers have files. A hosted project that must not follow its
+  upstream's status is given one of its own: `active`.
+* A page of one layer that is kept in one piece is used unchanged: it was sorted when it was stored.
+* A long page of one layer stays sorted by filename: sorting a million files by version takes a gigabyte.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
 
 LONG = 20_000
-"""Files from which on a page of one mirror is written as it is stored, by filename: no sooner although a difference lies over it, and no
-later although it is at hand as a tuple, since a page that is learned has one name, and one form, before and after it is committed."""
+"""The number of files from which on a page of one mirror is written in order of filename. The limit is the same for learned and for
+committed pages, because a learned page has one name and must have one form before and after its commit."""
 RANKED = 50_000
-"""Versions of a long page that are put in order; more of them are listed as their files come. Sorting them would stop all threads."""
+"""The most versions of a long page that are sorted. More versions keep the order of their files: sorting them would block all threads."""
 
 _by_filename = attrgetter("filename")
 
 
 def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -> MergedPage:
-    """Lay pages over each other. `layers` are (index, link prefix, page) of those that join, most important first."""
+    """Merge pages. `layers` are (index, link prefix, page) of the joining layers, the most important first."""
     heads = [page.head for _, _, page in layers]
     serial = max((page.stamp for _, _, page in layers), default=Serial(0))
     spoken = next((head for head in heads if head.status in PROJECT_STATUSES), None)
@@ -57,7 +57,7 @@ def merge(project: ProjectName, layers: Sequence[tuple[IndexName, str, Page]]) -
 
 
 def _laid_over(layers: Sequence[tuple[IndexName, str, Page]]) -> tuple[tuple[str, ...], Collection[PageEntry]]:
-    """The versions and the files of the layers that offer anything."""
+    """The versions and the files of the offering layers."""
     alone = layers[0] if len(layers) == 1 else None
     if alone is not None and isinstance(alone[2].rows, KeptRows):
         index, prefix, page = alone
@@ -74,13 +74,13 @@ def _laid_over(layers: Sequence[tuple[IndexName, str, Page]]) -> tuple[tuple[str
 
 
 def offered(statuses: Sequence[str]) -> Sequence[bool]:
-    """Which layers offer anything, by what each of them says of the project, most important first (PEP 792)."""
+    """Whether each layer offers files, by the project's statuses in all layers, the most important first (PEP 792)."""
     spoken = next((status for status in statuses if status in PROJECT_STATUSES), "")
     return [QUARANTINED not in {spoken, status} for status in statuses]
 
 
 class LongEntries(Collection[PageEntry]):
-    """The files of a long page of one layer, in the order in which they are stored, made while they are taken."""
+    """The files of a long page of one layer, in stored order. Entries are made during iteration."""
 
     def __init__(self, prefix: str, origin: IndexName, rows: Collection[PageRow]) -> None:
         self._prefix = prefix
@@ -117,7 +117,7 @@ def _entries(layers: Sequence[tuple[IndexName, str, Page]], ranks: Mapping[str, 
 
 
 def _in_order(rows: Iterable[PageRow], ranks: Mapping[str, int]) -> Iterable[PageRow]:
-    """By version, then filename. Sorting within versions costs a third of sorting everything by a pair."""
+    """Sort by version, then filename. Sorting within versions takes a third of the time of sorting by a pair."""
     groups: dict[int, list[PageRow]] = {}
     for row in rows:
         groups.setdefault(ranks[row.version], []).append(row)

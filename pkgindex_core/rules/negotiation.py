@@ -1,12 +1,12 @@
-"""Which format and which content coding a client gets.
+"""Negotiation of the format and the content coding of an answer.
 
-Headers are data from strangers: both choosers take any text, look at a bounded part of it, and never fail. Clients
-repeat their headers to the byte, so answers are kept by the raw text, in a bounded cache.
+Headers are untrusted: both functions take any text, read a bounded part of it, and never fail. Clients repeat their
+headers to the byte, so results are cached by the raw text, in a bounded cache.
 
-Formats (PEP 691, "Version + Format Selection"; RFC 9110 12.5.1). Among what is offered wins, in this order of importance:
-the highest q; the most specific range that admits it (`text/html` before `application/*` before `*/*`, so that a
-browser's trailing wildcard does not earn it JSON); the richest format. Under a bare `*/*` or without a header the
-default wins: HTML, which is what PyPI does and what pipenv needs.
+The format (PEP 691, "Version + Format Selection"; RFC 9110 12.5.1) is chosen by, in this order: the highest q; the most
+specific range that admits it (`text/html` before `application/*` before `*/*`, so that a browser's trailing wildcard
+does not select JSON); the richest format. A bare `*/*` or no header selects the default: HTML, which PyPI uses and pipenv
+needs.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ JSON_V1 = "application/vnd.pypi.simple.v1+json"
 HTML_V1 = "application/vnd.pypi.simple.v1+html"
 TEXT_HTML = "text/html"
 SIMPLE_FORMATS = (JSON_V1, HTML_V1, TEXT_HTML)
-"""What the simple API offers, richest first: among equal weights the first one wins."""
+"""The formats of the simple API, the richest first: among equal weights the first one wins."""
 
 Coding = Literal["identity", "gzip", "zstd"]
 CODINGS: tuple[Coding, ...] = ("zstd", "gzip")
 
-# PEP 691: "latest" is asked for and never answered; the answer says which version it is.
+# PEP 691: clients may ask for "latest", but the answer names the version.
 _LATEST: Mapping[str, str] = {
     "application/vnd.pypi.simple.latest+json": JSON_V1,
     "application/vnd.pypi.simple.latest+html": HTML_V1,
 }
 
 _PLAIN_JSON = "application/json"
-"""A client that names this and nothing that is offered gets the simple API's JSON. Many programs do not know PEP 691's media types."""
+"""A client that accepts this, but no offered type, gets the simple API's JSON. Many programs do not know PEP 691's media types."""
 
 HEADER_LIMIT = 8192
 ITEM_LIMIT = 64
 _REMEMBERED = 256
 
 _Q = re.compile(r"\A(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z")
-_TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]+"  # noqa: S105  # RFC 9110's grammar calls it a token; it is no password
+_TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]+"  # noqa: S105  # the token of RFC 9110's grammar, not a password
 _MEDIA_RANGE = re.compile(rf"\A{_TOKEN}/{_TOKEN}\Z")
 _CODING = re.compile(rf"\A{_TOKEN}\Z")
 
 
 class NotAcceptable(Struct, frozen=True):
-    """Nothing that is offered is acceptable. `supported` says what would be."""
+    """No offered format is acceptable. `supported` lists the offered ones."""
 
     supported: tuple[str, ...]
 
@@ -61,9 +61,8 @@ def choose_format(
 ) -> str | NotAcceptable:
     """Choose a media type for an Accept header and a `?format=` parameter.
 
-    `offered` are exact content types without parameters, richest first. `default` answers `*/*` and no header; when
-    it is not offered, the richest does. A `query_format` outranks the header, and one that is not offered is not
-    acceptable: who names one format does not want another.
+    `offered` are exact content types without parameters, the richest first. `*/*` or no header selects `default` or, if it is
+    not offered, the richest one. A `query_format` outranks the header; one that is not offered is `NotAcceptable`.
     """
     formats = tuple(offered)
     if query_format is not None:
@@ -74,10 +73,10 @@ def choose_format(
 
 
 def choose_coding(accept_encoding: str | None, offered: Sequence[Coding] = CODINGS) -> Coding:
-    """Choose a content coding for an Accept-Encoding header; `identity` is always possible.
+    """Choose a content coding for an Accept-Encoding header. `identity` is always possible.
 
-    The highest q wins, the first of `offered` where several share it; plain bytes only when the client wants them more
-    or takes nothing else. `identity;q=0` with nothing else in common still gets plain bytes.
+    The highest q wins; of several, the first of `offered`. `identity` wins only when the client prefers it or accepts
+    no other coding. `identity;q=0` without another acceptable coding still gets plain bytes.
     """
     if not accept_encoding:
         return "identity"
@@ -86,7 +85,7 @@ def choose_coding(accept_encoding: str | None, offered: Sequence[Coding] = CODIN
 
 @lru_cache(maxsize=_REMEMBERED)
 def _named_format(name: str, offered: tuple[str, ...]) -> str | NotAcceptable:
-    # A raw `+` in a query means a space, and people type the content type as it is.
+    # A raw `+` in a query means a space, but people write `+` as in the content type.
     wanted = name.strip().replace(" ", "+").lower()
     wanted = _LATEST.get(wanted, wanted)
     return wanted if wanted in offered else NotAcceptable(offered)
@@ -109,7 +108,7 @@ def _best_format(accept: str, offered: tuple[str, ...], default: str) -> str | N
 def _ranked(
     weights: Mapping[str, int], offered: tuple[str, ...], default: str
 ) -> list[tuple[int, int, bool, int, str]]:
-    """What of `offered` is acceptable, with all that it is compared by."""
+    """The acceptable formats, each with the values by which they are compared."""
     return [
         (weight, specificity, specificity == 0 and media_type == default, -place, media_type)
         for place, media_type in enumerate(offered)
@@ -124,8 +123,8 @@ def _best_coding(accept_encoding: str, offered: tuple[Coding, ...]) -> Coding:
     best: Coding = "identity"
     best_weight = 0
     for coding in offered:
-        # `x-gzip` is the same coding (RFC 9110 8.4.1.3). A wildcard admits gzip, which whoever writes one can read; zstd
-        # goes to those who name it.
+        # `x-gzip` is the same coding (RFC 9110 8.4.1.3). A wildcard admits gzip, which every such client can read. Only
+        # clients that name zstd get it.
         names = ("gzip", "x-gzip", "*") if coding == "gzip" else (coding,)
         weight = next((weights[name] for name in names if name in weights), 0)
         if weight > best_weight:
@@ -134,7 +133,7 @@ def _best_coding(accept_encoding: str, offered: tuple[Coding, ...]) -> Coding:
 
 
 def _weight_of(media_type: str, weights: Mapping[str, int]) -> tuple[int, int]:
-    """The q that the most specific matching range gives, in thousandths, and how specific it is."""
+    """The q of the most specific matching range, in thousandths, and the specificity of the range."""
     for specificity, name in ((2, media_type), (1, f"{media_type.partition('/')[0]}/*"), (0, "*/*")):
         if name in weights:
             return weights[name], specificity
@@ -142,11 +141,10 @@ def _weight_of(media_type: str, weights: Mapping[str, int]) -> tuple[int, int]:
 
 
 def _weights(header: str, grammar: re.Pattern[str]) -> dict[str, int]:
-    """What a header names, in lower case, with its q in thousandths.
+    """The items of a header, in lower case, with their q in thousandths.
 
-    An item that is malformed, in its name or its q, is absent. Foreign parameters are ignored, and of
-    items that then are the same the highest q counts. A comma in a quoted parameter splits an item in two malformed
-    ones; none of the types concerned has such a parameter.
+    Items with a malformed name or q are skipped. Other parameters are ignored; of equal items the highest q counts. A comma
+    in a quoted parameter splits an item into two malformed ones, but no type concerned has such a parameter.
     """
     weights: dict[str, int] = {}
     for item in header.split(",", ITEM_LIMIT)[:ITEM_LIMIT]:
@@ -168,7 +166,7 @@ def _weight(parameters: Sequence[str]) -> int | None:
 
 
 def _bounded(header: str) -> str:
-    """The part of a header that is looked at: whole items of its first 8 KiB."""
+    """The part of a header that is read: whole items of its first 8 KiB."""
     return header if len(header) <= HEADER_LIMIT else header[:HEADER_LIMIT].rpartition(",")[0]
 
 

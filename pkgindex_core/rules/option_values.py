@@ -1,7 +1,7 @@
-"""How the values of index options are written: from text or JSON to what an `IndexConfig` holds, or a sentence of what is wrong.
+"""Parsers of the values of index options: from text or JSON to the value in an `IndexConfig`, or an error.
 
-devpi's client sends everything as text (`volatile=True`, `bases=root/pypi,team/base`), programs send JSON; both mean the same.
-Sentences are devpi's where it has one. None of them repeats a URL's credentials.
+devpi's client sends everything as text (`volatile=True`, `bases=root/pypi,team/base`); programs send JSON. Both mean the same.
+Messages are devpi's where devpi has one. They never repeat a URL's credentials.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pkgindex_core.urls import same_server, without_credentials
 _TRUE = frozenset({"true", "yes", "1", "on"})
 _FALSE = frozenset({"false", "no", "0", "off"})
 VALUE_LIMIT: Final = 64 * 1024
-"""Bytes of a free text or value. Documents of many indexes hold all of theirs, and anybody may ask for those."""
-_ELSEWHERE = "keep what is long elsewhere, and write down where"
+"""The most bytes of a free text or value. Anonymous clients may ask for documents that hold the texts of many indexes."""
+_ELSEWHERE = "keep long texts elsewhere, and write a link to them"
 _SHOWN = 80
 _GROUP_LIMIT = 256
 
@@ -39,7 +39,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def boolean(value: Any) -> bool:
-    """`true`, `yes`, `1`, `on` and their opposites, in any case."""
+    """Read `true`, `yes`, `1`, `on` and their opposites, in any case."""
     if isinstance(value, bool):
         return value
     word = str(value).lower()
@@ -51,23 +51,38 @@ def boolean(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """Any text of a bounded length; what is not text is written as it is spelled."""
+    """Read text of a bounded length. Other values are converted to text."""
     written = str(value)
-    if len(written.encode(errors="replace")) > VALUE_LIMIT:
+    if len(_as_utf8(written)) > VALUE_LIMIT:
         raise Refused(f"the text is longer than {VALUE_LIMIT} bytes", hint=_ELSEWHERE)
     return written
 
 
 def anything(value: Any) -> Any:
-    """Whatever JSON can say in a bounded length."""
+    """Read any JSON value of a bounded length."""
     plain = msgspec.to_builtins(value)
-    if len(msgspec.json.encode(plain)) > VALUE_LIMIT:
+    try:
+        written = msgspec.json.encode(plain)
+    except UnicodeEncodeError as error:
+        raise _half_a_character() from error
+    if len(written) > VALUE_LIMIT:
         raise Refused(f"the value is longer than {VALUE_LIMIT} bytes of JSON", hint=_ELSEWHERE)
     return plain
 
 
+def _as_utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _half_a_character() from error
+
+
+def _half_a_character() -> Refused:
+    return Refused("the text has half of a character (a lone surrogate)", hint="send text in UTF-8")
+
+
 def words(value: Any) -> tuple[str, ...]:
-    """A list, or text with commas. Blanks around words and empty words do not count."""
+    """Read a list, or text with commas. Blanks around words and empty words are dropped."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
         raise Refused(f"Unknown list value {str(value)[:_SHOWN]!r}.", hint="write a list, or text with commas")
@@ -75,24 +90,24 @@ def words(value: Any) -> tuple[str, ...]:
 
 
 def entry_count(value: Any) -> int:
-    """How many entries a list has, or a text of lines or of words with commas, at most; without reading them."""
+    """The most entries that a list, or a text of lines or of words with commas, can have. Does not parse them."""
     if isinstance(value, str):
         return value.count("\n" if "\n" in value else ",") + 1
     return len(value) if isinstance(value, list | tuple) else 1
 
 
 def principals(value: Any) -> tuple[str, ...]:
-    """Users, `:group`s, `:ANONYMOUS:` and `:AUTHENTICATED:` (in any case)."""
+    """Read users, `:group`s, `:ANONYMOUS:` and `:AUTHENTICATED:` (in any case)."""
     return tuple(_principal(word) for word in words(value))
 
 
 def project_names(value: Any) -> tuple[str, ...]:
-    """Project names, normalised, and `*` for all, in the order given."""
+    """Read project names, normalised, and `*` for all, in the given order."""
     return tuple(word if word == "*" else parse_project_name(word) for word in words(value))
 
 
 def base_names(value: Any) -> tuple[IndexName, ...]:
-    """Names of indexes, each once, slashes around them passed over. Whether they exist is for the caller, which knows the tree."""
+    """Read names of indexes, each once, without slashes around them. Does not check whether the indexes exist."""
     problems: list[str] = []
     names: dict[IndexName, None] = {}
     for word in words(value):
@@ -106,7 +121,7 @@ def base_names(value: Any) -> tuple[IndexName, ...]:
 
 
 def inheritance(value: Any) -> str:
-    """`intersection` or `union`."""
+    """Read `intersection` or `union`."""
     word = str(value).lower()
     if word not in {"intersection", "union"}:
         raise Refused(
@@ -116,11 +131,11 @@ def inheritance(value: Any) -> str:
 
 
 _COME_BACK = frozenset({408, 425, 429})
-"""Client errors that say "not now" (RFC 9110, 8470, 6585)."""
+"""Client errors that mean "not now" (RFC 9110, 8470, 6585)."""
 
 
 def absent_statuses(value: Any) -> tuple[int, ...]:
-    """HTTP statuses, each once: client errors that say "there is none"."""
+    """Read HTTP statuses that mean absent: client errors, each once."""
     statuses: dict[int, None] = {}
     for word in words([value] if isinstance(value, int) else value):
         status = int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
@@ -136,30 +151,57 @@ def absent_statuses(value: Any) -> tuple[int, ...]:
 
 
 def upload_rules(value: Any) -> str:
-    """`lenient` or `pypi`."""
+    """Read `lenient` or `pypi`."""
     word = str(value).lower()
     if word not in RULES:
         raise Refused(f"Unknown value {word[:_SHOWN]!r} for upload_rules, must be 'lenient' or 'pypi'.")
     return word
 
 
+def upload_time(value: Any) -> str:
+    """Read `upstream` or `first-seen`."""
+    word = str(value).lower()
+    if word not in {"upstream", "first-seen"}:
+        raise Refused(f"Unknown value {word[:_SHOWN]!r} for upload_time, must be 'upstream' or 'first-seen'.")
+    return word
+
+
 _LONGEST_EXPIRY = 10**9
-"""Thirty years; a number without bound cannot be stored."""
+"""Seconds: thirty years. An unbounded number cannot be stored."""
 
 
 def expiry(value: Any) -> int:
-    """Seconds, 0 or more."""
+    """Read seconds, 0 or more."""
     try:
         seconds = -1 if isinstance(value, bool) else int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1
     if not 0 <= seconds <= _LONGEST_EXPIRY:
         raise Refused("'mirror_cache_expiry' option must be an integer", hint="it is a number of seconds, 0 or more")
     return seconds
 
 
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def history(value: Any) -> int:
+    """Seconds, 0 or more; a word may end in a unit, as `30d`."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    unit = _UNITS.get(word[-1:])
+    try:
+        seconds = -1 if isinstance(value, bool) else int(word[:-1]) * unit if unit else int(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1
+    if not 0 <= seconds <= _LONGEST_EXPIRY:
+        raise Refused(
+            "'mirror_history' option must be a length of time",
+            hint="it is a number of seconds, or a number with s, m, h, d or w, such as 30d; 0 keeps no past",
+        )
+    return seconds
+
+
 def mirror_url(value: Any) -> str:
-    """The URL of a simple index as it was given, perhaps with a user name and password."""
+    """Read the URL of a simple index, which may have credentials."""
     url = str(value).strip()
     if not url.startswith(("https://", "http://")) or not url.isprintable():
         raise Refused("'mirror_url' option must be a URL.", hint="it begins with https:// or http://")
@@ -170,7 +212,7 @@ def mirror_url(value: Any) -> str:
 
 
 def web_url(value: Any) -> str:
-    """Where people read about a project, with `{name}` in its place."""
+    """Read the URL of a web page about a project, with `{name}` in place of its name."""
     url = str(value).strip()
     if url and (not url.startswith(("https://", "http://")) or not url.isprintable() or without_credentials(url)[1]):
         raise Refused(
@@ -181,10 +223,10 @@ def web_url(value: Any) -> str:
 
 
 def with_mirror_url(config: IndexConfig, url: str) -> IndexConfig:
-    """Point a mirror at an upstream, its credentials kept apart.
+    """Set a mirror's upstream; its credentials are kept apart.
 
-    They are never shown, so a document that is read and written back does not have them: a URL without any keeps those that are stored,
-    as long as it leads to the same server. Elsewhere they would be told to a stranger. `https://@host/` takes them away.
+    Credentials are never shown, so a document that is read and written back lacks them. A URL without credentials therefore keeps the
+    stored ones, but only for the same server, so that another server never gets them. `https://@host/` removes them.
     """
     plain, credentials = without_credentials(url)
     if credentials == ":":
@@ -200,7 +242,7 @@ def _principal(word: str) -> str:
     group = word.removeprefix(":")
     if group == word:
         return parse_user_name(word)
-    # Groups are called what somebody else's directory calls them: `release managers`, or a whole distinguished name.
+    # Groups have the names of an external directory: `release managers`, or a whole distinguished name.
     if not group or not group.isprintable() or group.endswith(":") or len(group) > _GROUP_LIMIT:
         raise Refused(f"invalid group {word[:_SHOWN]!r}", hint="write :group, :ANONYMOUS: or :AUTHENTICATED:")
     return word

@@ -1,25 +1,28 @@
-"""What a principal may do: one function for the whole product.
+"""The permissions of a principal: one function for the whole product.
 
-What devpi-server 6.20.3 permits, minus its defaults that are unsafe on an open network:
+The rules are those of devpi-server 6.20.3, without its defaults that are unsafe on an open network:
 
-* Without credentials nothing is written, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`, and test results
-  where `acl_toxresult_upload` does. Those entries open just that: deleting and yanking look at the other entries only.
-* Only root creates users, unless the house has open registration. Where somebody else too says who people are, that is for oneself only.
-* Test results are added by those in `acl_toxresult_upload` who may also read the index; devpi has no index that one cannot read.
+* Anonymous clients write nothing, except uploads to an index whose `acl_upload` names `:ANONYMOUS:`, and test results to
+  an index whose `acl_toxresult_upload` does. Deleting and yanking ignore those entries.
+* Only root creates users, unless registration is open. If a directory or a proxy authenticates people too, open
+  registration is limited to a user's own name.
+* The principals in `acl_toxresult_upload` may add test results if they may read the index. In devpi every index is readable.
 
-Kept as devpi has it: an owner may upload when the list is empty, and only those in it when it is not; root's power over
-everything does not include uploading or test results, so that a stolen root password does not silently publish (root may
-edit the list, and that is on record).
+As in devpi, an owner may upload when `acl_upload` is empty; otherwise only the principals in it may. root may not
+upload files or test results, so that a stolen root password does not silently publish. root may edit the list, which
+is logged.
 
-The house rules come with the principal. With `restrict_modify`, those it names manage users and indexes in the place of root and
-of owners; what is left to everybody is their own password and tokens. `admin` and `changes` stay root's, but not against them: as in
-devpi they set anybody's password and make tokens for anybody, root included, so whoever is named can become root.
-An index whose type nobody here knows can be read and deleted, and nothing else.
+An index may have other readers for its files than for its pages (`acl_download`, see `as_for_files`). A push takes files to
+another index, so it needs the right to see the pages and the right to fetch the files.
 
-A token narrows what its user may do (`TokenScope`), and denial wins, with one exception: what everybody may see without
-credentials, a limited token may see too. Otherwise an installer whose token is for `team/dev` could not fetch the files
-that `team/dev` shows from a public mirror. A limited token manages no tokens and changes no password, even if its
-actions name that; the token of a login has no limits, and an API token without limits is given `DELEGABLE` ones.
+With `restrict_modify` (`HouseRules`), the named principals manage users and indexes in place of root and of owners. Other users
+keep their own password and tokens. `admin` and `changes` stay root's. But as in devpi the named principals set every password
+and make tokens for every user, so that they can become root. An index of an unknown type can only be read and deleted.
+
+A token limits its user's permissions (`TokenScope`), with one exception: a limited token may read whatever anonymous
+clients may read. Otherwise an installer with a token for `team/dev` could not fetch the files that `team/dev` shows from a
+public mirror. A limited token manages no tokens and changes no password, even if its actions name that. The token of a
+log-in has no limits, and an API token without limits gets the `DELEGABLE` ones.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName, owner
@@ -38,26 +42,26 @@ ROOT = "root"
 
 
 class Action(StrEnum):
-    """Everything that needs a permission. The values are what tokens and configuration write."""
+    """Everything that needs a permission. Tokens and configuration use the values."""
 
     # about an index, mostly about a project in it
     READ = "read"
     """Pages, lists, files, sidecars, metadata and documentation of an index, and its configuration."""
     EXPLAIN = "explain"
     UPLOAD = "upload"
-    """Add files. Whether a name may be reused is the index's `volatile`, not a permission."""
+    """Add files. Reusing a filename depends on the index's `volatile`, not on a permission."""
     UPLOAD_DOCS = "upload-docs"
     UPLOAD_RESULTS = "upload-results"
     """Add test results to a release."""
     PUSH = "push"
-    """Copy a release out of an index; the target asks for `upload` as well."""
+    """Push a release from an index; the target index needs `upload`."""
     DELETE = "delete"
     """Delete files, versions or projects."""
     YANK = "yank"
     MARK = "mark"
     """Set a project's status (PEP 792)."""
     REFRESH = "refresh"
-    """Ask a mirror's upstream again before its pages expire. devpi's client does so without credentials, so reading is enough."""
+    """Ask a mirror's upstream before its pages expire. devpi's client does so without credentials, so everyone who may read may do it."""
     INDEX_CREATE = "index-create"
     INDEX_MODIFY = "index-modify"
     INDEX_DELETE = "index-delete"
@@ -72,7 +76,7 @@ class Action(StrEnum):
     TOKEN_MANAGE = "token-manage"  # noqa: S105  # the name of an action
     # about the server
     USER_LIST = "user-list"
-    """See who has an account. Listing the indexes one may read needs no more than `read` of each."""
+    """List the users. Listing indexes needs only `read` of each."""
     STATUS = "status"
     METRICS = "metrics"
     CHANGES = "changes"
@@ -87,17 +91,17 @@ _MAINTAINS = frozenset({Action.DELETE, Action.YANK, Action.MARK})
 _READS_WITH_CREDENTIALS = frozenset({Action.PUSH})
 _CONFIGURES = frozenset({Action.INDEX_MODIFY, Action.INDEX_DELETE})
 _OWN = frozenset({Action.USER_READ, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
-"""What users may do to themselves whatever the house rules are."""
+"""The actions that users may always do on themselves."""
 _PERSONAL = _OWN | {Action.USER_MODIFY}
 
 _WITHIN_INDEX = _READS | _PUBLISHES | _MAINTAINS | _READS_WITH_CREDENTIALS | {Action.UPLOAD_RESULTS}
 _ABOUT_ONE_INDEX = _WITHIN_INDEX | _CONFIGURES
 _WITHOUT_ITS_TYPE = _READS | _READS_WITH_CREDENTIALS | {Action.INDEX_DELETE}
-"""What can be done with an index of a type that nobody here knows."""
+"""The actions on an index of an unknown type."""
 ABOUT_AN_INDEX = _ABOUT_ONE_INDEX | {Action.INDEX_CREATE}
-"""`index=` must be given, except for `index-create`, which may name the `user` whose index it will be instead."""
+"""Actions that need `index=`; `index-create` may have the future owner as `user=` instead."""
 ABOUT_A_USER = _PERSONAL | {Action.USER_DELETE}
-"""`user=` must be given."""
+"""Actions that need `user=`."""
 
 UNDELEGABLE = frozenset({Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
 DELEGABLE: tuple[str, ...] = tuple(sorted(frozenset(Action) - UNDELEGABLE))
@@ -107,7 +111,7 @@ _OPEN_TO_ALL = _READS | {Action.STATUS}
 
 
 class Decision(Struct, frozen=True):
-    """Whether something is allowed, and because of what: one sentence, with no more in it than the principal may know."""
+    """Whether an action is allowed, with a reason: one sentence that tells nothing hidden from the principal."""
 
     allowed: bool
     reason: str
@@ -127,8 +131,8 @@ def permits(
 ) -> Decision:
     """Decide whether a principal may do something to an index (or a project in it), a user, or the server.
 
-    `some_project` asks before the project is known: whether there can be one for which the answer is yes. Whoever asks so
-    asks again with the project. A missing `index=` or `user=` that the action is about is a mistake in the program: ValueError.
+    `some_project`: the project is not known yet; the decision is whether the action can be allowed for any project. Decide again
+    with the project. Raises ValueError when the `index=` or `user=` of the action is missing, which is a bug.
     """
     if (action in ABOUT_A_USER and user is None) or (index is None and action in _ABOUT_ONE_INDEX):
         raise ValueError(f"permits({action.value!r}) needs to know what it is about")
@@ -144,11 +148,17 @@ def permits(
     return Decision(False, objection)
 
 
+def as_for_files(index: IndexConfig) -> IndexConfig:
+    """An index as `READ` of its files is judged: with `acl_download` in the place of `acl_read`, where it is set."""
+    listed = index.options.get("acl_download")
+    return index if listed is None else replace(index, acl_read=tuple(listed))
+
+
 def _base(principal: Principal, action: Action, index: IndexConfig | None, user: str | None) -> Decision:
-    """What the principal may do when nothing narrows it."""
+    """The decision without the limits of a token."""
     if index is not None and action in _ABOUT_ONE_INDEX and not _is_known(principal, index, action):
         return Decision(
-            False, f"{index.name} is of the type {index.type!r}, which nobody here knows: it can only be read"
+            False, f"{index.name} is of the type {index.type!r}, which no plugin here provides: it can only be read"
         )
     if index is not None and action in _WITHIN_INDEX:
         return _within_index(principal, action, index)
@@ -194,11 +204,14 @@ def _within_index(principal: Principal, action: Action, index: IndexConfig) -> D
         return _decision(allowed, principal, action, index.name, "acl_upload")
     if action in _READS_WITH_CREDENTIALS and principal.name is None:
         return Decision(False, f"{action.value} on {index.name} needs credentials")
+    if action in _READS_WITH_CREDENTIALS and readable:
+        fetches = owns or manages or _listed(principal, as_for_files(index).acl_read)
+        return _decision(fetches, principal, action, index.name, "acl_download")
     return _decision(readable, principal, action, index.name, "acl_read")
 
 
 def _manages(principal: Principal) -> bool:
-    """Whether this is one of those who manage users and indexes: root, or whom the house has named instead."""
+    """Whether the principal manages users and indexes: root, or the principals in `restrict_modify`."""
     named = principal.house.restrict_modify
     if named is None:
         return principal.name == ROOT
@@ -206,7 +219,7 @@ def _manages(principal: Principal) -> bool:
 
 
 def _managed(principal: Principal, action: Action, user: str | None) -> Decision:
-    """What belongs to a user and to those who manage; with `restrict_modify` to those alone."""
+    """Decide an action for a user and the managers; with `restrict_modify` for the managers only."""
     if principal.house.restrict_modify is None:
         return _only(principal, action, user)
     if _manages(principal):
@@ -216,7 +229,7 @@ def _managed(principal: Principal, action: Action, user: str | None) -> Decision
 
 def _registered(principal: Principal, user: str | None) -> Decision:
     house = principal.house
-    # Whoever could register any name would be somebody of the directory who has not logged in here yet.
+    # Otherwise a client could take the name of a person in the directory that has not logged in here yet.
     own = principal.name is not None and principal.name == user
     if house.restrict_modify is None and house.open_registration and (own or not house.names_from_elsewhere):
         return Decision(True, "registration is open to everybody")
@@ -227,7 +240,7 @@ def _removed(principal: Principal, user: str | None) -> Decision:
     if user == ROOT:
         return Decision(False, "the user root cannot be deleted")
     if principal.house.restrict_modify is not None and principal.name == user:
-        # Those who alone manage are not to lock everybody out (devpi's rule).
+        # The only managers must not lock everyone out (devpi's rule).
         return Decision(False, f"{principal.label} may not {Action.USER_DELETE.value} themselves")
     return _managed(principal, Action.USER_DELETE, user)
 
@@ -239,7 +252,7 @@ def _decision(allowed: bool, principal: Principal, action: Action, index: IndexN
 
 
 def _only(principal: Principal, action: Action, user: str | None) -> Decision:
-    """Allowed to one user and to those who manage; to these alone when there is no such user."""
+    """Decide an action for one user and the managers; without a user, for the managers only."""
     allowed = principal.name is not None and (principal.name == user or _manages(principal))
     managers = ROOT if principal.house.restrict_modify is None else "those whom restrict_modify names"
     who = f"{user} and {managers}" if user is not None and user != ROOT else managers
@@ -255,7 +268,7 @@ def _only_root(principal: Principal, action: Action) -> Decision:
 
 
 def _listed(principal: Principal, entries: Iterable[str]) -> bool:
-    """Whether an access list names a principal: the name, `:group`, `:AUTHENTICATED:`, or everyone."""
+    """Whether an access list names a principal: by name, `:group`, `:AUTHENTICATED:` or `:ANONYMOUS:`."""
     for entry in entries:
         if entry.startswith(":"):
             special = _special(entry)
@@ -271,16 +284,16 @@ def _listed(principal: Principal, entries: Iterable[str]) -> bool:
 
 
 def _special(entry: str) -> str:
-    """An entry as the special names are compared: in any case, like devpi's."""
+    """An entry in the form in which special names are compared: in any case, as in devpi."""
     return entry.upper() if entry.endswith(":") else entry
 
 
 def _objection(
     scope: TokenScope, action: Action, index: IndexConfig | None, project: ProjectName | None, *, some_project: bool
 ) -> str | None:
-    """Which limit of a token forbids something; None when none does.
+    """The limit of a token that forbids an action, as a sentence; None when none does.
 
-    A limit to some indexes or projects forbids what is not about one of them.
+    A limit to some indexes or projects forbids every action that is not about one of them.
     """
     limited = bool(scope.indexes or scope.projects or scope.actions)
     if limited and action in UNDELEGABLE:

@@ -1,10 +1,10 @@
-"""How an index sees one project: the one value that pages, documents, files and explanations are made from.
+"""Resolutions: one project as an index shows it. Pages, documents, files and explanations are made of them.
 
-    Chain        an index and what it inherits from, as one principal sees it
-    Resolution   the same for a project: each layer with its standing, its verdict, its freshness, and whether it offers anything
+    Chain        an index and its bases, as one principal sees them
+    Resolution   a project in a chain: each layer with its standing, verdict, freshness, and whether it offers files
 
-A resolution is made in one place (`services.reading.resolving`) and is never worked out again: two readers of the same resolution
-cannot disagree about which layer a file comes from. Pure; it holds what was read and decides what follows from that.
+Only `services.reading.resolving` makes resolutions, so all readers agree on the layer of a file. Pure: a resolution holds data
+that was read, and the decisions that follow from it.
 """
 
 from __future__ import annotations
@@ -23,43 +23,42 @@ from pkgindex_core.rules.merging import offered
 from pkgindex_core.rules.permissions import Action, permits
 
 News = Mapping[IndexName, Freshness | Unavailable]
-"""What sources said when they were asked; `Unavailable` is what one could not say."""
+"""The answers of sources; `Unavailable`: the source could not be asked."""
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """An index and what it inherits from, as one principal sees it."""
+    """An index and its bases, as one principal sees them."""
 
     tree: Tree
     start: IndexName
     order: tuple[IndexName, ...]
-    """All layers, most important first, also those that the principal may not read: they still guard their names."""
+    """All layers, the most important first; also unreadable ones, which still guard their names."""
     missing: tuple[MissingBase, ...]
     readable: frozenset[IndexName]
     public: bool
-    """Whether everybody may read every layer, so that everybody gets the same and shared caches may keep it.
-
-    A layer that an anonymous client is not shown counts: what it gets is less than what others get at the same URL."""
+    """Whether anonymous clients may read every layer. Then all clients get the same answer, and shared caches may keep it. A layer that
+    is hidden from this principal counts too, since others get more at the same URL."""
 
     @property
     def layers(self) -> tuple[IndexConfig, ...]:
-        """The layers that the principal may read, most important first."""
+        """The layers that the principal may read, the most important first."""
         return tuple(self.tree.indexes[name] for name in self.order if name in self.readable)
 
 
 class Layer(Struct, frozen=True, kw_only=True):
-    """One index of the order and its part in a project."""
+    """One layer and its part in a project."""
 
     config: IndexConfig
     standing: Standing
     verdict: Verdict
     readable: bool
-    """Whether the principal may read it. What may not be read has its say in admission and contributes nothing."""
+    """Whether the principal may read it. An unreadable layer counts in admission but gives nothing."""
     freshness: Freshness | None = None
-    """What its source said. None: nobody asked. One that was asked may be left out all the same, by what was said."""
+    """The answer of its source; None: not asked. A layer whose source was asked may still be left out."""
     failure: Unavailable | None = None
-    """Why the source could say nothing, while nothing of the project is stored."""
+    """Why the source could not be asked, when nothing of the project is stored."""
     offers: bool = False
-    """Whether its files and versions are offered: it joins, may be read, has the project, and that is not quarantined (PEP 792)."""
+    """Whether its files are offered: it joins, is readable, has the project, and the project is not quarantined (PEP 792)."""
 
     @property
     def index(self) -> IndexName:
@@ -74,9 +73,9 @@ class Resolution(Struct, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     """Every index of the order."""
     shown: tuple[Layer, ...]
-    """The layers that a page is made of, most important first: those that offer files, and those that say something of the project."""
+    """The layers of a page, the most important first: those that offer files, and those that give only a status or a display name."""
     key: Hashable
-    """Names all that the content of the page depends on: equal keys of one index and project are equal pages."""
+    """A key for the page's content: for one index and project, equal keys mean equal pages."""
 
     @property
     def start(self) -> IndexName:
@@ -88,8 +87,13 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
     @property
     def serial(self) -> Serial:
-        """The newest stamp of what is shown."""
+        """The newest stamp of the shown layers."""
         return max((layer.standing.stamp for layer in self.shown), default=Serial(0))
+
+    @property
+    def file_count(self) -> int:
+        """The number of files in the shown layers. A filename that two layers have is counted twice."""
+        return sum(layer.standing.file_count for layer in self.shown)
 
     @property
     def offering(self) -> tuple[Layer, ...]:
@@ -98,7 +102,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
     @property
     def stale(self) -> tuple[tuple[IndexName, str], ...]:
-        """Layers whose upstream could not be asked, with the reason; what is shown of them is what was stored."""
+        """The joining layers that show a stored page because their upstream could not be asked, each with the failure."""
         return tuple(
             (layer.index, layer.freshness.reason)
             for layer in self.layers
@@ -107,7 +111,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
     @property
     def unknown(self) -> tuple[tuple[IndexName, str], ...]:
-        """Layers that would have a say, could not be asked, and of which nothing is stored, with the reason."""
+        """Layers that join, could not be asked, and have nothing stored, each with the reason."""
         return tuple(
             (layer.index, layer.failure.message)
             for layer in self.layers
@@ -115,14 +119,20 @@ class Resolution(Struct, frozen=True, kw_only=True):
         )
 
     def require_whole(self) -> None:
-        """Raise what a layer could not say: without it, a page would be quietly shorter."""
+        """Raise the failure of an unknown layer: without the layer the page would be shorter, and nothing would show it."""
         for layer in self.layers:
             if layer.verdict.joins and layer.failure is not None:
                 raise layer.failure
 
+    def require_needed(self) -> None:
+        """Raise the failure of an unknown layer that is `needed`, or of any if nothing else is shown. The answer names the others (`unknown`)."""
+        for layer in self.layers:
+            if layer.verdict.joins and layer.failure is not None and (layer.verdict.needed or not self.shown):
+                raise layer.failure
+
     def require_some(self) -> None:
-        """Raise `Missing` when no layer has the project. What is not known raises only where nothing else is shown: for people, who are told
-        what lacks, and not for installers, which would take the rest for the whole.
+        """Raise `Missing` when no layer has the project. An unknown layer raises only if nothing else is shown. This is for web pages,
+        which tell people what is missing. An installer would take the rest for the whole.
         """
         if not self.shown:
             self.require_whole()
@@ -130,9 +140,9 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, project: ProjectName | None) -> Chain:
-    """See an index as a principal does who may do there what they came for; `project` is what for, where a token is limited to some.
+    """Make the chain of an index for a principal whose right to the start was checked. `project` matters for tokens with limits.
 
-    A token may be for pushing and not for reading: the start counts as readable, and only what it inherits is asked about.
+    The start counts as readable, since a token may permit a push but not reading. The rights to its bases are checked.
     """
 
     def readable(by: Principal, about: ProjectName | None) -> frozenset[IndexName]:
@@ -155,7 +165,7 @@ def chain(tree: Tree, start: IndexName, lineage: Lineage, principal: Principal, 
 def resolve(
     seen: Chain, project: ProjectName, standings: Sequence[Standing], verdicts: Sequence[Verdict], news: News
 ) -> Resolution:
-    """Write down what follows from what was read and said; `standings` and `verdicts` go along `seen.order`."""
+    """Make a resolution; `standings` and `verdicts` are in the order of `seen.order`."""
     shown = [
         verdict.joins and name in seen.readable and standing.holds
         for name, standing, verdict in zip(seen.order, standings, verdicts, strict=True)

@@ -1,10 +1,9 @@
-"""The name of a page's bytes, before the page exists.
+"""ETags: the name of a page's bytes, known before the page is made.
 
-A page is a function of what the layers hold (their stamps), how they are linked to (their prefixes), how the indexes
-are configured (the tree's serial), what is asked for (index, project, moment) and who writes it (the recipe: media type
-and the fingerprints of renderer, admission and filters). So a hash over these names the bytes, and an `If-None-Match`
-is answered without building anything. The same name is the cache key: a new serial is a new key, and
-nothing is ever purged.
+A page depends on the layers' contents (their stamps), the links to them (their prefixes), the configuration of the indexes
+(the tree's serial), the request (index, project, moment) and the recipe (media type, and the fingerprints of renderer,
+admission and filters). A hash over these names the bytes, so `If-None-Match` is answered without making the page. The
+same name is the cache key: a change makes a new key, and the cache is never purged.
 
 Tags are strong, so each content coding has its own (RFC 9110 8.8.3): `"<hash>"`, `"<hash>.gz"`, `"<hash>.zst"`.
 """
@@ -24,7 +23,7 @@ from pkgindex_core.protocols.policies import AdmissionPolicy, PageFilter, Render
 from pkgindex_core.rules.filtering import fingerprints
 
 _FORMAT = 1
-"""Raise when the meaning of anything below changes, so that tags from before an upgrade match nothing."""
+"""Increase when the meaning of anything below changes, so that tags from before an upgrade no longer match."""
 
 _SUFFIXES: Mapping[str, str] = {"identity": "", "gzip": ".gz", "zstd": ".zst"}
 
@@ -35,23 +34,23 @@ _HEADER_LIMIT = 8192
 
 
 LayerStamp = tuple[IndexName, str, Serial] | tuple[IndexName, str, Serial, str]
-"""A layer as an ETag names it: index, link prefix, stamp, and the name of a mirrored page's content (`Standing.content`) if it has one."""
+"""A layer in an ETag: index, link prefix, stamp, and the name of a mirrored page's content (`Standing.content`) if it has one."""
 
 
 def stamp_after(serial: Serial, before: Serial) -> Serial:
-    """The stamp that a mirrored project gets from a commit that says none: never one that it had.
+    """A new stamp for a mirrored project whose change has none; never one that the project had before.
 
-    `before`, the stamp that it has, may be that of the commit or a later one, since pages keep stamps under which they were
-    shown before they were committed (`changes.MirrorPage.stamp`).
+    `before` is its present stamp. It may be the commit's serial or above it, because pages keep the stamp under which they were
+    shown before their commit (`changes.MirrorPage.stamp`).
     """
     return max(serial, Serial(before + 1))
 
 
 def recipe(renderer: Renderer, admission: AdmissionPolicy, filters: Mapping[str, PageFilter], moment: Timestamp) -> str:
-    """Name everything about the writing of a page that is not data.
+    """Name everything that a page depends on besides its data.
 
-    `filters` are those that apply (see `filtering.applying`). One that looks at the time contributes its rounded
-    cut-off, so that the recipe changes when its decisions may.
+    `filters` are those that apply (see `filtering.applying`). A filter that depends on the time adds its rounded
+    moment, so that the recipe changes when its decisions may change.
     """
     parts = (
         _FORMAT,
@@ -72,10 +71,10 @@ def etag(
     recipe: str,
     moment: Timestamp | None = None,
 ) -> str:
-    """Name the exact bytes these layers would produce, without producing them: a strong tag, with its quotes.
+    """Name the exact bytes of a page without making it: a strong tag, with its quotes.
 
-    `layers` are those that join, in resolution order; two orders give two tags. `project`
-    None names the project list. `moment` is given for views that are cut at a time.
+    `layers` are the joining layers in resolution order; two orders give two tags. `project` None means the project list.
+    `moment` is given for pages as of a past time.
     """
     return f'"{_digest((_FORMAT, tree, start, project, layers, recipe, moment))}"'
 
@@ -93,7 +92,7 @@ def coded(tag: str, coding: str) -> str:
 def matches(if_none_match: str | None, tag: str) -> bool:
     """Whether a client has these bytes already (RFC 9110 13.1.2): weak comparison, lists, and `*` for anything.
 
-    Never fails. What is not a list of entity tags matches nothing, from the place on where it stops being one.
+    Never fails. A malformed list matches nothing from the malformed place on.
     """
     if if_none_match is None:
         return False
@@ -112,5 +111,5 @@ def matches(if_none_match: str | None, tag: str) -> bool:
 
 
 def _digest(parts: tuple[object, ...]) -> str:
-    # msgpack is injective on these values: no two different inputs are written alike, as joined text could be.
+    # msgpack is injective on these values, unlike joined text: different inputs have different encodings.
     return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=16).hexdigest()

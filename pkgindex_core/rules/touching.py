@@ -1,7 +1,7 @@
-"""Which change touches what, and so makes answers that were reached from it invalid.
+"""The things that a change touches, so that results made of them are no longer current.
 
-Pure: goes by the change alone and asks no store, so that it costs the same whoever asks, and two engines never differ. It names
-rather too much than too little: a mirrored page that was merely revalidated is touched although it shows the same.
+Pure: depends on the change alone and asks no store, so that all engines agree. It names too much rather than too little: a
+mirrored page that was only revalidated counts as touched, although it shows the same.
 """
 
 from __future__ import annotations
@@ -35,17 +35,33 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Touched
 
 MOST_COMMITS: Final = 1000
-"""About more commits than these the stores of this package answer `EVERYTHING`."""
+"""For more commits than this the stores of this package answer `EVERYTHING`."""
 
 
 def touched_by(changes: Iterable[Change], serial: Serial) -> Touched:
-    """What one commit touched."""
+    """The things that one commit touched."""
     tree = identities = False
     projects: set[tuple[IndexName, ProjectName]] = set()
     indexes: set[IndexName] = set()
     names: set[IndexName] = set()
     for change in changes:
         match change:
+            case (  # the most frequent first
+                PutFile(index, project)
+                | PutRelease(index, project)
+                | MirrorPage(index, project)
+                | PutProject(index, project)
+                | DropProject(index, project)
+                | DropFile(index, project)
+                | YankFile(index, project)
+                | DropRelease(index, project)
+                | PutAttachment(index, project)
+                | DropAttachment(index, project)
+                | DropMirrorPage(index, project)
+            ):
+                projects.add((index, project))
+            case MirrorNames(index):
+                names.add(index)
             case PutUser() | DropUser() | PutToken() | DropToken():
                 identities = True
             case PutIndex():
@@ -53,22 +69,6 @@ def touched_by(changes: Iterable[Change], serial: Serial) -> Touched:
             case DropIndex(name):
                 tree = True
                 indexes.add(name)
-            case MirrorNames(index):
-                names.add(index)
-            case (
-                PutProject(index, project)
-                | DropProject(index, project)
-                | PutFile(index, project)
-                | DropFile(index, project)
-                | YankFile(index, project)
-                | PutRelease(index, project)
-                | DropRelease(index, project)
-                | PutAttachment(index, project)
-                | DropAttachment(index, project)
-                | MirrorPage(index, project)
-                | DropMirrorPage(index, project)
-            ):
-                projects.add((index, project))
             case _:
                 assert_never(change)
     return Touched(
@@ -82,7 +82,7 @@ def touched_by(changes: Iterable[Change], serial: Serial) -> Touched:
 
 
 def together(several: Iterable[Touched], upto: Serial) -> Touched:
-    """What several commits touched, of which `upto` is the last."""
+    """The things that several commits touched; `upto` is the last commit."""
     every = tuple(several)
     return Touched(
         upto=upto,

@@ -1,4 +1,4 @@
-"""The contract suite of `BlobStore`: what every blob store passes, ours or a third party's.
+"""The contract suite of `BlobStore`, which every blob store passes, also those of third parties.
 
     class TestMyBlobs(BlobStoreContract):
         async def open_store(self, context):          # a store on the medium of this test, opened or reopened
@@ -9,8 +9,8 @@
         def leftovers(self): ...
         def abandon(self, seconds): ...
 
-Needs pytest and pytest-asyncio. What a medium cannot do is declared by an attribute and then asserted, never skipped. After
-every test the suite looks at the medium again and fails on anything a stage left behind.
+An attribute declares what a medium cannot do, and the suite asserts that too instead of skipping it. Each test fails at its end
+if spools left anything on the medium.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import pytest
-import pytest_asyncio
-
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span
+from pkgindex_core.testing.needed import pytest, pytest_asyncio
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -41,7 +39,7 @@ SIZES = [0, 1, 2, 4095, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB, MIB - 1
 
 
 def some_bytes(size: int, seed: int = 0) -> bytes:
-    """Bytes that do not repeat, so that a piece in the wrong place is noticed."""
+    """Pseudo-random bytes, so that a piece in the wrong place is noticed."""
     return random.Random(seed).randbytes(size)
 
 
@@ -58,43 +56,43 @@ class BlobStoreContract:
     """Subclass, name it `Test…`, and give it the medium."""
 
     locates: ClassVar[Literal["path", "url"] | None] = None
-    """What `locate` answers for a blob that is there."""
+    """The kind of the result of `locate` for a stored blob."""
     survives_reopening: ClassVar[bool] = True
     """Whether another store on the same medium finds the blobs."""
     tells_modified: ClassVar[bool] = True
-    """Whether `Blob.modified` says when the bytes were stored."""
+    """Whether `Blob.modified` is the time at which the bytes were stored."""
     keeps_connections: ClassVar[bool] = False
-    """Whether the store keeps connections open for the next question; open files cannot be counted then."""
+    """Whether the store keeps connections open. If so, the suite does not count open files."""
     ages_blobs: ClassVar[bool] = True
-    """Whether the test can make a blob seem older. An object store sets times itself."""
+    """Whether `age` can make a blob older. Not for an object store, which sets times itself."""
     drops_exactly_once: ClassVar[bool] = True
-    """Whether, of several that drop one blob at once, exactly one is told so."""
+    """Whether exactly one of several concurrent calls of `drop` for one blob returns True."""
 
     context: Context
     data: Path
-    """A directory of this test alone; `context.data` is in it."""
+    """The directory of this test; `context.data` is in it."""
 
     async def open_store(self, context: Context) -> BlobStore:
         raise NotImplementedError
 
     def peek(self, key: Sha256) -> bytes | None:
-        """The bytes that the medium has under the key; None when it has none."""
+        """The bytes of the key on the medium; None if there are none."""
         raise NotImplementedError
 
     def poke(self, key: Sha256, data: bytes) -> None:
-        """Put other bytes in the place of a blob that is there."""
+        """Replace the bytes of a stored blob."""
         raise NotImplementedError
 
     def age(self, key: Sha256, seconds: float) -> None:
-        """Make a blob that is there seem stored so long ago. Not called unless `tells_modified` and `ages_blobs`."""
+        """Make a stored blob `seconds` old. Only called if `tells_modified` and `ages_blobs`."""
         raise NotImplementedError
 
     def leftovers(self) -> Collection[str]:
-        """What stages have on the medium and on the local disk now."""
+        """The files of spools on the medium and on the local disk."""
         raise NotImplementedError
 
     def abandon(self, seconds: float) -> None:
-        """Leave behind what a process would that was killed in a stage so long ago."""
+        """Make what a process leaves behind that was killed in a spool `seconds` ago."""
         raise NotImplementedError
 
     @pytest_asyncio.fixture(autouse=True)
@@ -111,7 +109,7 @@ class BlobStoreContract:
         descriptors = _open_descriptors()
         yield store
         await self._settle()
-        assert not self.leftovers(), "a stage left something behind"
+        assert not self.leftovers(), "a spool left something behind"
         assert self.keeps_connections or _open_descriptors() <= descriptors, "files were left open"
         await store.close()
 
@@ -128,10 +126,10 @@ class BlobStoreContract:
     @pytest.mark.parametrize("piece", [1, 1000, 64 * KIB, 64 * KIB + 1, MIB, 5 * MIB])
     async def test_pieces_of_any_size_make_one_blob(self, store: BlobStore, piece: int) -> None:
         data = some_bytes(2 * MIB + 11 if piece >= 1000 else 300)
-        async with store.stage() as stage:
+        async with store.spool() as spool:
             for start in range(0, len(data), piece):
-                await stage.write(data[start : start + piece])
-            blob = await stage.keep()
+                await spool.write(data[start : start + piece])
+            blob = await spool.keep()
         assert self.peek(sha256_of(data)) == data
         assert (blob.sha256, blob.size) == (sha256_of(data), len(data))
 
@@ -140,62 +138,62 @@ class BlobStoreContract:
         data = some_bytes(150 * KIB)
         for _ in range(25):
             cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(12)))
-            async with store.stage() as stage:
+            async with store.spool() as spool:
                 for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
-                    await stage.write(data[start:stop])
+                    await spool.write(data[start:stop])
                     if chance.random() < 0.2:
-                        await stage.flush()
-                assert stage.size == len(data)
-                assert stage.hexdigest() == sha256_of(data)
+                        await spool.flush()
+                assert spool.size == len(data)
+                assert spool.hexdigest() == sha256_of(data)
 
     async def test_bytes_bytearray_and_memoryview_are_written(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            await stage.write(b"bytes ")
-            await stage.write(bytearray(b"bytearray "))
-            await stage.write(memoryview(b"..memoryview..")[2:-2])
-            blob = await stage.keep()
+        async with store.spool() as spool:
+            await spool.write(b"bytes ")
+            await spool.write(bytearray(b"bytearray "))
+            await spool.write(memoryview(b"..memoryview..")[2:-2])
+            blob = await spool.keep()
         assert self.peek(blob.sha256) == b"bytes bytearray memoryview"
 
     @pytest.mark.parametrize("size", [100, 2 * MIB])
     async def test_a_buffer_may_be_reused_after_a_write(self, store: BlobStore, size: int) -> None:
         buffer = bytearray(b"a" * size)
-        async with store.stage() as stage:
-            await stage.write(buffer)
+        async with store.spool() as spool:
+            await spool.write(buffer)
             buffer[:] = b"b" * size
-            await stage.write(buffer)
+            await spool.write(buffer)
             buffer[:] = b"c" * size
-            blob = await stage.keep()
+            blob = await spool.keep()
         assert self.peek(blob.sha256) == b"a" * size + b"b" * size
 
     @pytest.mark.parametrize("size", [0, 100, MIB + 1])
     async def test_nothing_is_visible_before_keep(self, store: BlobStore, size: int) -> None:
         data = some_bytes(size)
         key = sha256_of(data)
-        async with store.stage() as stage:
-            await stage.write(data)
-            await stage.flush()
+        async with store.spool() as spool:
+            await spool.write(data)
+            await spool.flush()
             assert self.peek(key) is None
             assert await store.stat(key) is None
             assert await keys_of(store) == set()
             with pytest.raises(Missing):
                 await collect(store.read(key))
-            await stage.keep()
+            await spool.keep()
             assert self.peek(key) == data
 
     @pytest.mark.parametrize("size", [0, 100, MIB + 1])
     async def test_leaving_without_keep_discards(self, store: BlobStore, size: int) -> None:
         data = some_bytes(size)
-        async with store.stage() as stage:
-            await stage.write(data)
-            await stage.flush()
+        async with store.spool() as spool:
+            await spool.write(data)
+            await spool.flush()
         assert self.peek(sha256_of(data)) is None
         assert not self.leftovers()
 
     @pytest.mark.parametrize("size", [100, MIB + 1])
     async def test_an_error_inside_discards_and_goes_on(self, store: BlobStore, size: int) -> None:
         async def fail() -> None:
-            async with store.stage() as stage:
-                await stage.write(some_bytes(size))
+            async with store.spool() as spool:
+                await spool.write(some_bytes(size))
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -204,88 +202,88 @@ class BlobStoreContract:
         assert await keys_of(store) == set()
 
     async def test_keep_is_called_once(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            await stage.write(b"once")
-            await stage.keep()
+        async with store.spool() as spool:
+            await spool.write(b"once")
+            await spool.keep()
             with pytest.raises(RuntimeError):
-                await stage.keep()
+                await spool.keep()
 
     async def test_nothing_is_written_after_keep(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            blob = await stage.keep()
+        async with store.spool() as spool:
+            blob = await spool.keep()
             with pytest.raises(RuntimeError):
-                await stage.write(b"late")
+                await spool.write(b"late")
         assert self.peek(blob.sha256) == b""
 
     async def test_nothing_is_kept_outside_the_context(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            await stage.write(b"too late")
+        async with store.spool() as spool:
+            await spool.write(b"too late")
         with pytest.raises(RuntimeError):
-            await stage.keep()
+            await spool.keep()
         assert self.peek(sha256_of(b"too late")) is None
 
     @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1", "sha512", "blake2b_256"])
     async def test_digests_that_were_asked_for_are_told_at_any_time(self, store: BlobStore, algorithm: str) -> None:
         pieces = [b"", b"small", some_bytes(MIB + 5), b"tail"]
         so_far = b""
-        async with store.stage(algorithm) as stage:
+        async with store.spool(algorithm) as spool:
             for piece in pieces:
-                await stage.write(piece)
+                await spool.write(piece)
                 so_far += piece
-                assert stage.hexdigest(algorithm) == _reference(algorithm, so_far)
-                assert stage.hexdigest() == sha256_of(so_far)
-                assert stage.size == len(so_far)
+                assert spool.hexdigest(algorithm) == _reference(algorithm, so_far)
+                assert spool.hexdigest() == sha256_of(so_far)
+                assert spool.size == len(so_far)
 
     async def test_a_digest_that_was_not_asked_for_is_not_told(self, store: BlobStore) -> None:
-        async with store.stage("md5") as stage:
+        async with store.spool("md5") as spool:
             with pytest.raises(LookupError):
-                stage.hexdigest("sha512")
+                spool.hexdigest("sha512")
 
-    # The file of a stage.
+    # The file of a spool.
 
     async def test_flushed_bytes_are_readable_through_the_path(self, store: BlobStore) -> None:
         so_far = b""
-        async with store.stage() as stage:
+        async with store.spool() as spool:
             for piece in (b"first", some_bytes(MIB), b"third"):
-                await stage.write(piece)
-                await stage.flush()
+                await spool.write(piece)
+                await spool.flush()
                 so_far += piece
-                assert stage.path.read_bytes() == so_far
+                assert spool.path.read_bytes() == so_far
 
     async def test_a_reader_follows_the_growing_file(self, store: BlobStore) -> None:
         pieces = [some_bytes(size, seed=size) for size in (10, 70 * KIB, MIB + 3, 1)]
-        async with store.stage() as stage:
-            with stage.path.open("rb") as following:
+        async with store.spool() as spool:
+            with spool.path.open("rb") as following:
                 assert following.read() == b""
                 for piece in pieces:
-                    await stage.write(piece)
-                    await stage.flush()
+                    await spool.write(piece)
+                    await spool.flush()
                     assert following.read() == piece
-                blob = await stage.keep()
-                following.seek(0)  # who follows is not cut off by the end of the stage
+                blob = await spool.keep()
+                following.seek(0)  # the end of the spool does not cut off a reader
                 assert sha256_of(following.read()) == blob.sha256
 
     async def test_the_path_is_the_same_until_keep_and_its_file_private(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            path = stage.path
-            await stage.write(some_bytes(2 * MIB))
-            await stage.flush()
-            assert stage.path == path
+        async with store.spool() as spool:
+            path = spool.path
+            await spool.write(some_bytes(2 * MIB))
+            await spool.flush()
+            assert spool.path == path
             assert path.stat().st_mode & 0o077 == 0
 
     async def test_the_path_is_gone_after_discarding(self, store: BlobStore) -> None:
-        async with store.stage() as stage:
-            path = stage.path
-            await stage.write(b"unwanted")
+        async with store.spool() as spool:
+            path = spool.path
+            await spool.write(b"unwanted")
         assert not path.exists()
 
     async def test_looking_at_the_path_changes_nothing(self, store: BlobStore) -> None:
-        async with store.stage("md5") as stage:
-            await stage.write(b"one ")
-            assert stage.path.exists()
-            await stage.write(b"two")
-            assert stage.hexdigest("md5") == hashlib.md5(b"one two").hexdigest()
-            blob = await stage.keep()
+        async with store.spool("md5") as spool:
+            await spool.write(b"one ")
+            assert spool.path.exists()
+            await spool.write(b"two")
+            assert spool.hexdigest("md5") == hashlib.md5(b"one two").hexdigest()
+            blob = await spool.keep()
         assert self.peek(blob.sha256) == b"one two"
 
     # The same bytes again.
@@ -299,7 +297,7 @@ class BlobStoreContract:
         assert self.peek(first.sha256) == data
 
     async def test_storing_again_renews_the_time(self, store: BlobStore) -> None:
-        """Else garbage collection could take a blob that was just acknowledged, for its age."""
+        """Otherwise garbage collection could drop a blob that was just acknowledged."""
         blob = await store.put(b"old and new")
         if not self.tells_modified:
             assert blob.modified == 0
@@ -361,7 +359,7 @@ class BlobStoreContract:
         assert [chunk async for chunk in store.read(blob.sha256)] == []
 
     async def test_fewer_bytes_than_asked_for_are_corrupt(self, store: BlobStore) -> None:
-        """Whoever asks for a span knows the size: a short answer would pass for a whole one."""
+        """A caller that asks for a span knows the size, and would take a short answer for a whole one."""
         blob = await store.put(some_bytes(1000))
         self.poke(blob.sha256, some_bytes(10))
         with pytest.raises(Corrupt):
@@ -424,7 +422,7 @@ class BlobStoreContract:
         "key", ["", "..", "../../../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "%2e" * 21]
     )
     async def test_what_is_no_key_names_nothing(self, store: BlobStore, key: str) -> None:
-        """Keys are checked before they come here; should one slip through, it still leads nowhere."""
+        """Callers check keys. A bad key that gets through must not lead to a file."""
         wrong = Sha256(key)
         assert await store.stat(wrong) is None
         assert await store.locate(wrong, filename="x") is None
@@ -502,13 +500,13 @@ class BlobStoreContract:
         assert [blob.sha256 async for blob in store.walk()] == [sha256_of(data)]
         assert self.peek(sha256_of(data)) == data
 
-    async def test_stages_do_not_mix(self, store: BlobStore) -> None:
+    async def test_spools_do_not_mix(self, store: BlobStore) -> None:
         async def slowly(letter: bytes) -> Blob:
-            async with store.stage() as stage:
+            async with store.spool() as spool:
                 for _ in range(40):
-                    await stage.write(letter * 50 * KIB)
+                    await spool.write(letter * 50 * KIB)
                     await asyncio.sleep(0)
-                return await stage.keep()
+                return await spool.keep()
 
         blobs = await asyncio.gather(*(slowly(letter) for letter in (b"a", b"b", b"c", b"d")))
         assert [self.peek(blob.sha256) for blob in blobs] == [x * 2000 * KIB for x in (b"a", b"b", b"c", b"d")]
@@ -564,12 +562,12 @@ class BlobStoreContract:
         writing = asyncio.Event()
 
         async def write_for_ever() -> None:
-            async with store.stage() as stage:
+            async with store.spool() as spool:
                 while True:
-                    await stage.write(bytes(300 * KIB))
-                    await stage.flush()
+                    await spool.write(bytes(300 * KIB))
+                    await spool.flush()
                     writing.set()
-                    await asyncio.sleep(0)  # not every store waits for anything
+                    await asyncio.sleep(0)  # some stores await nothing
 
         for _ in range(5):
             writing.clear()
@@ -663,7 +661,7 @@ class BlobStoreContract:
         assert await store.set_aside(UNKNOWN) is False
         assert await store.set_aside(Sha256("../etc/passwd")) is False
 
-    # Whose the blobs are.
+    # The owner of the blobs.
 
     async def test_the_first_index_that_claims_the_blobs_has_them(self, store: BlobStore) -> None:
         mine, other = "1" * 32, "abcdef0123456789" * 2
@@ -704,14 +702,14 @@ class BlobStoreContract:
         return self.context.clock.now() / 1_000_000
 
     async def _settle(self) -> None:
-        """Wait until workers are done with what cancelled callers had begun."""
+        """Wait until workers have finished the calls that were cancelled."""
         together = threading.Barrier(_WORKERS)
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(self.context.workers, together.wait) for _ in range(_WORKERS)))
 
 
 async def _cancel_after(turns: int, work: Awaitable[object]) -> None:
-    """Let work run for some turns of the loop, then cancel it. Failing because it was cancelled is not its fault."""
+    """Let work run for some turns of the loop, then cancel it. It may end with `CancelledError`, but with no other error."""
     task = asyncio.ensure_future(work)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -728,6 +726,6 @@ def _reference(algorithm: str, data: bytes) -> str:
 
 
 def _open_descriptors() -> int:
-    """How many files this process has open; 0 where the system does not tell."""
+    """The number of open files of this process; 0 if the system does not tell."""
     descriptors = Path("/proc/self/fd")
     return len(list(descriptors.iterdir())) if descriptors.exists() else 0

@@ -1,4 +1,4 @@
-"""Index configurations as a test says them: options by their names, wherever they are kept.
+"""Makes index configurations for tests, from options by their names.
 
 mirror_config("root/pypi", "https://example.org/simple/", mirror_cache_expiry=60)
 """
@@ -17,13 +17,13 @@ from pkgindex_core.rules.kept_options import with_options
 
 
 def index_config(name: str, **options: Any) -> IndexConfig:
-    """An index with these options and no others. What a built-in `type` means for it is set as well."""
+    """An index with these options and no others, and with the properties of its built-in `type`."""
     _, declared = BUILTIN_TYPES.get(options.get("type", "stage"), ("", IndexType()))
     return changed_config(IndexConfig(name=IndexName(name), mirrored=declared.mirrored), **options)
 
 
 def mirror_config(name: str, url: str = "", **options: Any) -> IndexConfig:
-    """A mirror of an upstream; without a URL it has none."""
+    """A mirror of an upstream; of none without a URL."""
     return index_config(name, type="mirror", mirror_url=url, **options)
 
 

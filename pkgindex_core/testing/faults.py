@@ -1,11 +1,11 @@
-"""File operations that fail on purpose: at the n-th call, once or from then on.
+"""File operations that fail on purpose at the n-th call, once or from then on.
 
     operations = FaultyFileOperations(errno.EIO, at=7)
     store = LocalBlobs(root, clock=clock, workers=workers, operations=operations)
 
 Run a scenario once with `at=0` to learn from `calls` how many calls it makes, then once for each. A failing call
-does what the real one may have done before it failed: a write stores half, a close closes. With `late=True` it
-does everything, and then says that it failed, as a network file system does that loses an answer.
+does what a real one may do before it fails: a write stores half, a close closes. With `late=True` it does all of its
+work and then fails, like a network file system that loses an answer.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, Final
 from pkgindex_core.engines.local.file_operations import FileOperations
 
 OPERATIONS: Final = tuple(name for name in vars(FileOperations) if not name.startswith("_"))
-"""Every operation there is; a new one is injected into without anybody remembering to."""
+"""The names of all operations, new ones included."""
 
 
 class Killed(BaseException):
-    """The process died here: nothing cleans up after it, whatever it catches."""
+    """The process died here. A `BaseException`, so that `except Exception` does not catch it."""
 
 
 class UnsyncedFileOperations(FileOperations):
-    """Everything but waiting for the disk: for tests that no real power cut follows, and that make thousands of calls."""
+    """File operations that do not wait for the disk, for tests with thousands of calls and no power cut."""
 
     def sync(self, descriptor: int) -> None:
-        os.fstat(descriptor)  # a descriptor that is not open is still an error
+        os.fstat(descriptor)  # a closed descriptor is still an error
 
     def sync_directory(self, descriptor: int) -> None:
         os.fstat(descriptor)
@@ -41,7 +41,7 @@ class FaultyFileOperations(UnsyncedFileOperations):
     def __init__(self, failure: int | type[Killed], *, at: int = 0, lasting: bool = False, late: bool = False) -> None:
         self.calls = 0
         self.failed: list[str] = []
-        """The operations that were made to fail."""
+        """The names of the operations that failed."""
         self._failure = failure
         self._at = at
         self._lasting = lasting
@@ -49,14 +49,14 @@ class FaultyFileOperations(UnsyncedFileOperations):
         self._lock = threading.Lock()
 
     def fail_at(self, at: int, failure: int | type[Killed] | None = None, *, lasting: bool | None = None) -> None:
-        """Count from here, and fail at the `at`-th call; in another way, if said."""
+        """Count from here, and fail at the `at`-th call, with other settings if given."""
         self.calls, self._at = 0, at
         self._failure = self._failure if failure is None else failure
         self._lasting = self._lasting if lasting is None else lasting
         self.failed.clear()
 
     def heal(self) -> None:
-        """Fail no more; the calls go on being counted."""
+        """Stop failing, and go on counting calls."""
         self._at = 0
 
     def __getattribute__(self, name: str) -> Any:
@@ -86,14 +86,14 @@ class FaultyFileOperations(UnsyncedFileOperations):
 def _do_in_part(
     operations: FileOperations, name: str, arguments: tuple[Any, ...], options: dict[str, Any], *, late: bool
 ) -> None:
-    """What the kernel may have done when it reports an error."""
+    """Do what the kernel may have done when it reports an error."""
     match name:
         case "close":  # Linux has released the descriptor whatever close() says
             FileOperations.close(operations, *arguments)
         case "write" if not late:
             descriptor, data = arguments
             FileOperations.write(operations, descriptor, bytes(data)[: len(data) // 2])
-        case "create" | "open" | "open_directory" if late:  # a descriptor that nobody was told of does not exist
+        case "create" | "open" | "open_directory" if late:  # the caller does not get the descriptor, so it is closed
             os.close(getattr(FileOperations, name)(operations, *arguments, **options))
         case _ if late:
             getattr(FileOperations, name)(operations, *arguments, **options)

@@ -1,4 +1,4 @@
-"""A Hypothesis machine that drives any index store through random lives, beside the reference.
+"""A Hypothesis state machine that runs random histories on an index store and on the reference, and compares them.
 
     class MyMachine(IndexMachine):
         async def open_store(self, context):
@@ -6,9 +6,9 @@
 
     TestMyMachine = MyMachine.TestCase
 
-Every list of changes, fitting or not, with preconditions that hold or fail, goes to the store and to a `MemoryIndex`: the
-outcomes must be equal, and so must every read, of the present and of every past serial, also after the store was closed and
-opened again, also after several lists were handed over at once. The names are few, so that they collide.
+Every list of changes goes to the store and to a `MemoryIndex`, also lists that do not fit and requirements that fail. The outcomes must
+be equal, and so must every read, of the present and of every past serial, also after reopening the store, and after several lists at
+once. There are few names, so that they collide.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
+import pkgindex_core.testing.needed  # noqa: F401 - says which package is missing before the import below fails
+
+# isort: split
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -82,7 +85,7 @@ FILENAMES: Final = (
 
 _users = st.sampled_from(USERS)
 _indexes = st.sampled_from(INDEXES)
-# Mostly where a change fits, sometimes where it does not (or does, after an index came back as another type).
+# Mostly indexes that a change fits, sometimes others (which it fits after the index was made again as another type).
 _stages = st.sampled_from((*INDEXES[:2], INDEXES[0], *INDEXES))
 _mirrors = st.sampled_from((*INDEXES[2:] * 4, INDEXES[0]))
 _projects = st.sampled_from(PROJECTS)
@@ -104,12 +107,14 @@ _heads = st.builds(
     status=st.sampled_from(["", "archived"]),
     fetched=st.sampled_from([None, Timestamp(1), Timestamp(2)]),
 )
+histories: Final = st.sampled_from([0, 20, 10**6])
+"""Seconds for which a mirror keeps the past of its pages. `time_passes` moves the clock about as far as the shorter one."""
 _configs = st.builds(
     index_config,
     _indexes,
-    type=st.sampled_from(["stage", "stage", "mirror"]),
+    type=st.just("stage"),
     bases=st.lists(_indexes, max_size=2).map(tuple),
-)
+) | st.builds(index_config, _mirrors, type=st.just("mirror"), mirror_history=histories)
 _tokens = st.builds(
     Token,
     id=st.sampled_from(TOKENS),
@@ -196,10 +201,10 @@ requirements: st.SearchStrategy[Requirement] = st.one_of(
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """Subclass, and give it a store; its `TestCase` is the test."""
+    """Subclass, and implement `open_store`. Its `TestCase` is the test."""
 
-    reopens: ClassVar[bool] = True
-    """Whether the store is closed and opened again on the way."""
+    survives_reopening: ClassVar[bool] = True
+    """As in the suite. The store is then closed and opened again in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,12 +218,12 @@ class IndexMachine(RuleBasedStateMachine):
         self._store = self._run(self.open_store(self._context))
 
     async def open_store(self, context: Context) -> IndexStore:
-        """A store on the medium of this life (`context.data` is its alone), opened or reopened."""
+        """Open or reopen a store on the medium of this run, which has `context.data` for itself."""
         raise NotImplementedError
 
-    @initialize(type_=st.sampled_from(["mirror", "mirror", "stage"]))
-    def begin(self, type_: str) -> None:
-        config = index_config(INDEXES[2], type=type_)
+    @initialize(type_=st.sampled_from(["mirror", "mirror", "stage"]), history=histories)
+    def begin(self, type_: str, history: int) -> None:
+        config = index_config(INDEXES[2], type=type_, mirror_history=history)
         self._apply_both(
             [
                 *(PutUser(user(name)) for name in USERS),
@@ -244,7 +249,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), kind=st.sampled_from([DropFile, YankFile, PutFile, DropProject]), before=st.none() | changes)
     def change_what_is_there(self, data: st.DataObject, kind: type[Change], before: Change | None) -> None:
-        """Drawn blindly, most changes of files would miss."""
+        """Changes with random names would mostly miss the stored files."""
         there = sorted(
             (name, holder, filename)
             for name, index in self._model.now.indexes.items()
@@ -266,7 +271,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(lists=st.lists(st.lists(changes, min_size=1, max_size=2), min_size=2, max_size=5))
     def apply_at_once(self, lists: list[list[Change]]) -> None:
-        """Any order is right, so the model follows the log of the store."""
+        """The store may commit in any order, so the model replays its log."""
         before = self._run(self._model.head())
         outcomes = self._run(self._at_once(lists))
         for commit in self._run(self._store.commits(before)):
@@ -276,7 +281,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(several=st.lists(changes, min_size=1, max_size=3))
     def replay(self, several: list[Change]) -> None:
-        """What the model has committed is made again in the store, and what it has refused is refused."""
+        """The store replays what the model has committed, and refuses what the model has refused."""
         outcome = self._run(_outcome(self._model, several, ()))
         if isinstance(outcome, Commit):
             self._run(self._store.replay([outcome]))
@@ -287,7 +292,7 @@ class IndexMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self._clock.advance(seconds)
 
-    @precondition(lambda self: self.reopens)
+    @precondition(lambda self: self.survives_reopening)
     @rule()
     def reopen(self) -> None:
         self._run(self._store.close())
@@ -305,7 +310,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 12))
     def compare_what_was_touched(self, back: int) -> None:
-        """A store may say that it is too much to tell."""
+        """A store may answer `EVERYTHING`."""
         after = Serial(self._run(self._model.head()) - back)
         touched = self._run(self._store.touched(after))
         assert touched == EVERYTHING or touched == self._run(self._model.touched(after))
@@ -319,7 +324,7 @@ class IndexMachine(RuleBasedStateMachine):
             self.compare_the_present()
             for at in range(self._run(self._model.head()) + 2):
                 assert self._run(_past(self._store, Serial(at))) == self._run(_past(self._model, Serial(at))), at
-            assert self._run(self._store.check()) == []
+            assert list(self._run(self._store.check())) == []
         finally:
             self._run(self._store.close())
             self._runner.close()
@@ -343,7 +348,7 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 async def _outcome(store: IndexStore, changes: Sequence[Change], require: Sequence[Requirement]) -> object:
-    """The commit, or what kind of refusal it was."""
+    """The commit, or the kind of the refusal."""
     try:
         return await store.apply(changes, who="machine", require=require)
     except RequirementFailed as error:

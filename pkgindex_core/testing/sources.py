@@ -1,4 +1,4 @@
-"""The contract suite of `Source`: what every source passes, ours or a third party's.
+"""The contract suite of `Source`, which every source passes, also those of third parties.
 
     class TestMySource(SourceContract):
         upstream = "there"                            # what the source can do is declared …
@@ -10,17 +10,19 @@
         async def go_away(self): ...
         def damage(self, built, data): ...
 
-Needs pytest and pytest-asyncio. What a source cannot do is declared by an attribute and then asserted, never skipped. After every test
-the suite closes the source and fails on any work that goes on. The stores are those in memory; their promises are proved by their own
-suites. The cases stand in `testing.source_cases`, one module a subject.
+An attribute declares what a source cannot do, and the suite asserts that too instead of skipping it. At the end of each test the suite
+closes the source, and fails if any of its work goes on. The stores are in memory. The cases are in `testing.source_cases`, one module a
+subject.
 """
 
 from __future__ import annotations
 
-from pkgindex_core.testing.source_cases.files import FileCases, MetadataCases
-from pkgindex_core.testing.source_cases.lives import AwayCases, LifeCases
-from pkgindex_core.testing.source_cases.projects import NamesCases, ProjectCases, UploadCases
+from pkgindex_core.testing.source_cases.files import MetadataCases, SourceFileCases
+from pkgindex_core.testing.source_cases.lives import AwayCases, SourceLifeCases
+from pkgindex_core.testing.source_cases.projects import NamesCases, SourceProjectCases, UploadCases
 
 
-class SourceContract(ProjectCases, NamesCases, UploadCases, FileCases, MetadataCases, AwayCases, LifeCases):
-    """Subclass, name it `Test…`, and say where the content comes from."""
+class SourceContract(
+    SourceProjectCases, NamesCases, UploadCases, SourceFileCases, MetadataCases, AwayCases, SourceLifeCases
+):
+    """Subclass, name it `Test…`, and provide the content of the source."""

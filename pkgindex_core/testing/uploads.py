@@ -1,4 +1,4 @@
-"""The form of the legacy upload API as bytes, for tests that speak HTTP themselves."""
+"""The form of the legacy upload API as bytes, for tests that send HTTP requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BOUNDARY = "pkgindex-test-boundary"
 
 
 def upload_fields(built: BuiltFile) -> dict[str, str]:
-    """What a well-behaved client says of a file."""
+    """The fields that a correct client sends with a file."""
     wheel = built.filename.endswith(".whl")
     parts = built.filename.removesuffix(".tar.gz").removesuffix(".whl").split("-")
     return {
@@ -28,7 +28,7 @@ def upload_fields(built: BuiltFile) -> dict[str, str]:
 def upload_form(
     built: BuiltFile, changed: Mapping[str, str | None] | None = None, *, more: Iterable[tuple[str, str]] = ()
 ) -> tuple[str, bytes]:
-    """The content type and the body of an upload. `changed` replaces fields, or with None leaves them out."""
+    """The content type and the body of an upload. `changed` replaces fields; the value None leaves one out."""
     fields = {**upload_fields(built), **(changed or {})}
     body = bytearray()
     for name, value in [*fields.items(), *more]:

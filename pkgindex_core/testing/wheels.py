@@ -1,9 +1,8 @@
 """Builds tiny wheels and source distributions, byte for byte the same every time.
 
-For tests and for authors of plugins. What comes out is accepted by pip, by uv and by our own inspection: RECORD
-is complete, no data descriptors, no comments, fixed timestamps. A source distribution carries its own build
-backend, so that an installer can build it without a network. Nothing here checks its arguments: a test may well want
-a wheel that is wrong in one point.
+For tests and for authors of plugins. pip, uv and the inspection of uploads accept the files: RECORD is complete, the zip has no data
+descriptors and no comments, and timestamps are fixed. A source distribution has its own build backend, so that an installer can build
+it without a network. Arguments are not checked, so that a test can make a wrong wheel.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from msgspec import Struct
 from pkgindex_core.digests import Sha256, sha256_of
 
 _OLDEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3  # `create_system`: fixed, since zipfile would write the system it runs on
+_UNIX = 3  # `create_system`: fixed, since zipfile writes the current system
 
 
 class BuiltFile(Struct, frozen=True, kw_only=True):
@@ -53,9 +52,9 @@ def build_wheel(
     tag: str = "py3-none-any",
     stored: bool = False,
 ) -> BuiltFile:
-    """Make a wheel. Without `files` it holds one module of the project's name with a `__version__`.
+    """Make a wheel. Without `files` it has one module, named for the project, with a `__version__`.
 
-    `metadata_extra` is header lines put behind our own. `stored` leaves the members uncompressed.
+    `metadata_extra`: further header lines of METADATA. `stored` leaves the members uncompressed.
     """
     spelled = _file_name_part(name)
     spelled_version = version.replace("-", "_")
@@ -93,7 +92,7 @@ def build_sdist(
 ) -> BuiltFile:
     """Make a source distribution (PEP 625) that an installer can build without a network.
 
-    Without `files` it holds one module of the project's name with a `__version__`.
+    Without `files` it has one module, named for the project, with a `__version__`.
     """
     spelled = _file_name_part(name)
     metadata = core_metadata(
@@ -182,7 +181,7 @@ def tar_gz_of(members: Mapping[str, bytes]) -> bytes:
 
 
 def _file_name_part(name: str) -> str:
-    """The project's name as file names spell it: normalised, with `_` (PEP 427, PEP 625)."""
+    """The project's name in filenames: normalised, with `_` (PEP 427, PEP 625)."""
     return "_".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
@@ -195,7 +194,7 @@ def _wheel_file(tag: str, build: str) -> bytes:
     lines = ["Wheel-Version: 1.0", "Generator: pkgindex", f"Root-Is-Purelib: {'true' if abi == 'none' else 'false'}"]
     if build:
         lines.append(f"Build: {build}")
-    # A compressed tag set is written out (PEP 427: one Tag line for each).
+    # PEP 427: a compressed tag set has one Tag line for each tag.
     lines += [f"Tag: {p}-{a}-{q}" for p in python.split(".") for a in abi.split(".") for q in platform.split(".")]
     return ("\n".join(lines) + "\n").encode()
 

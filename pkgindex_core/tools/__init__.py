@@ -1,4 +1,4 @@
-"""Tools for services of any kind: bounded caches, currency of answers, single flights, background tasks, commits that are tried again.
+"""Tools for services of any kind: bounded caches, currency of results, single flights, background tasks, repeated commits.
 
-Nothing here knows what an index, a project or a file is; `currency` knows their names.
+They know nothing of indexes, projects and files; `currency` knows their names.
 """

@@ -1,7 +1,7 @@
-"""Values by key, as many as fit: the least recently used go first.
+"""A cache with a limit: the least recently used values go first.
 
-The cache knows nothing of validity. A key that names all that its value depends on is never wrong; otherwise the value says
-when it holds, and the reader looks.
+The cache does not know whether a value is current. Either the key names everything that the value depends on, or the caller
+checks the value.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ Value = TypeVar("Value")
 
 
 class BoundedCache(Generic[Key, Value]):
-    """Keeps values up to a limit: of their number, or of what `size_of` counts, such as bytes."""
+    """Keeps values up to a limit of their number, or of their total `size_of`, such as bytes."""
 
     def __init__(self, limit: int, *, size_of: Callable[[Value], int] = lambda _: 1) -> None:
         self._limit = limit
         self._size_of = size_of
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self.size = 0
-        """What all kept values come to, in the unit of the limit."""
+        """The size of all values, in the unit of the limit."""
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, key: Key) -> Value | None:
-        """The value, which is the last to go now; None when it is not kept."""
+        """Return the value and mark it as the most recently used; None when it is not kept."""
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)
         return value
 
     def items(self) -> list[tuple[Key, Value]]:
-        """All that is kept, the next to go first. Looking at it here uses nothing."""
+        """Return all values, the least recently used first. Does not mark them as used."""
         return list(self._values.items())
 
     def put(self, key: Key, value: Value) -> None:
-        """Keep a value, in the place of another one under this key. A value larger than the limit is not kept."""
+        """Keep a value in place of an earlier one under this key. A value larger than the limit is not kept."""
         self.drop(key)
         size = self._size_of(value)
         if size > self._limit:
@@ -51,7 +51,7 @@ class BoundedCache(Generic[Key, Value]):
             self.size -= self._size_of(dropped)
 
     def drop(self, key: Key) -> None:
-        """Keep the value under this key no longer, if there is one."""
+        """Remove the value under this key, if there is one."""
         value = self._values.pop(key, None)
         if value is not None:
             self.size -= self._size_of(value)

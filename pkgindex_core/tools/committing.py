@@ -1,7 +1,7 @@
-"""Read, decide and commit, again and again until nobody else was faster.
+"""Repeats read, decide and commit until no concurrent commit interferes.
 
-A commit requires that what was read for it still holds. When somebody else wrote in between it changes nothing, and the whole is
-tried anew with what is true now: what was fine may be refused the second time.
+A commit requires that the data it was decided from is unchanged. If another commit came first, it changes nothing, and the
+whole attempt is repeated with new data. The new attempt may be refused.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ async def until_committed(
     upon: type[PkgIndexError] | tuple[type[PkgIndexError], ...] = RequirementFailed,
     turns: int = TURNS,
 ) -> Outcome:
-    """What the first attempt comes to that loses no race. `attempt` is told how many there were before it.
+    """Return the outcome of the first attempt that loses no race. `attempt` gets the number of attempts before it.
 
-    `upon`: the errors that mean a lost race. When the last of the `turns` has lost too, `message` is told with the hint, as
-    `Unavailable`; without a message the last error itself.
+    `upon`: the errors that mean a lost race. When all `turns` have lost, raises `Unavailable` with `message` and `hint`; without
+    a message, the last error.
     """
     for turn in range(turns):
         try:

@@ -1,21 +1,22 @@
-"""Whether an answer that was reached earlier is still current: nothing that it was reached from was touched since.
+"""Tells whether a kept result is still current: nothing that it depends on was touched since it was made.
 
     moment = currency.moment()          # before anything is read
-    …                                   # read, decide, keep the answer with its moment
-    await currency.catch_up()           # later: hear of the commits since, if there are any
-    currency.holds(moment, keys=…)      # nothing that the answer depends on was touched after that moment
+    …                                   # read, decide, keep the result with its moment
+    await currency.catch_up()           # later: learn of new commits, if there are any
+    currency.holds(moment, keys=…)      # whether the result's dependencies were not touched after that moment
 
-A moment counts what this process has heard, and means nothing elsewhere. A commit is heard of after it is made, so one that falls
-between taking the moment and reading is later than the moment: the answer is given up although it may have seen the commit, and
-never the other way round. What is remembered is bounded: what was touched longest ago is forgotten first, and from then on
-everything that is not remembered counts as touched at that moment.
+Moments are local to the process. A process learns of a commit after it was made. A commit between the moment and the read
+therefore counts as later than the moment: a result may be dropped without need, but an outdated one is never kept. The number
+of remembered touches is bounded. The oldest ones are forgotten first, and everything that is not remembered counts as touched
+at the moment of the last forgotten touch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Final, Generic, NewType, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, Generic, NewType, TypeAlias, TypeVar
 
+from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog, Touched
 from pkgindex_core.tools.single_flight import SingleFlight
@@ -23,40 +24,52 @@ from pkgindex_core.tools.single_flight import SingleFlight
 Moment = NewType("Moment", int)
 """A point in the life of one `Currency`; later is larger."""
 
+Holds: TypeAlias = Callable[[], bool]
+"""Tells whether an earlier result would be the same now. Never waits; False also means that this is not known without waiting.
+It is asked only while `Currency.known` returns a serial."""
+
+Holding: TypeAlias = Callable[[], Holds | None]
+"""Makes the `Holds` of a result that was just reached; None if nothing can tell."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 _REMEMBERED: Final = 20_000
-"""Projects; some megabytes."""
+"""The number of remembered projects; they take some megabytes."""
 
 
 class Currency:
-    """What was touched lately in one store. Used from one event loop; one for all that keep answers."""
+    """Remembers the latest touches in one store. Used in one event loop and shared by all caches."""
 
     def __init__(self, store: ChangeLog, *, remembered: int = _REMEMBERED) -> None:
-        """`remembered`: how many projects, and how many indexes, touches are remembered of."""
+        """`remembered`: the number of projects, and of indexes, whose touches are remembered."""
         self._store = store
         self._upto = store.seen()
         self._now = Moment(0)
         self._tree = Moment(0)
         self._identities = Moment(0)
         self._projects: _Latest[tuple[IndexName, ProjectName]] = _Latest(remembered)
-        # An index as a whole, which touches each of its projects; and any part of an index, one of its projects for instance.
+        # Touches of a whole index, with all its projects; and touches of any part of an index.
         self._wholes: _Latest[IndexName] = _Latest(remembered)
         self._parts: _Latest[IndexName] = _Latest(remembered)
         self._hearing: SingleFlight[None] = SingleFlight()
 
     def moment(self) -> Moment:
-        """Now. Taken before the first read of what is going to be kept."""
+        """The present moment. Take it before the first read for a result."""
         return self._now
 
     async def catch_up(self) -> None:
-        """Hear of every commit that the store sees by now. Without news nothing is awaited.
+        """Learn of every commit that the store sees now. Does not wait if there are none.
 
-        All who call meanwhile share one question to the store. Raises what the store raises; then nothing was heard.
+        Concurrent callers share one read of the store. Raises the errors of the store; then nothing was learned.
         """
         seen = self._store.seen()
-        while self._upto < seen:  # a question that was under way may be older than what this caller has seen
+        while self._upto < seen:  # a read that was under way may have begun before the commit that this caller knows
             await self._hearing.get(None, self._hear)
+
+    def known(self) -> Serial | None:
+        """The newest commit that the store sees; None if `catch_up` would have to learn of it first. Raises the errors of the store."""
+        seen = self._store.seen()
+        return seen if self._upto >= seen else None
 
     def holds(
         self,
@@ -67,10 +80,10 @@ class Currency:
         keys: Iterable[tuple[IndexName, ProjectName]] = (),
         indexes: Iterable[IndexName] = (),
     ) -> bool:
-        """Whether nothing of this was touched after a moment, as far as was heard.
+        """Whether none of these things was touched after a moment, by the commits learned so far.
 
-        `tree`: the indexes and their options. `identities`: users and tokens. `keys`: projects in indexes. `indexes`: all that is in
-        these, their projects and lists of names.
+        `tree`: the indexes and their options. `identities`: users and tokens. `keys`: projects in indexes. `indexes`: everything in
+        these indexes, with their lists of names.
         """
         if moment >= self._now:
             return True
@@ -84,9 +97,9 @@ class Currency:
         return all(parts.moments.get(index, parts.floor) <= moment for index in indexes)
 
     def touch(self, index: IndexName, project: ProjectName) -> None:
-        """Something of a project reads differently from now on, although nothing was committed.
+        """Record that a project reads differently from now on, without a commit.
 
-        Called when it does, in one step with what makes it so: nothing is awaited in between.
+        Call it together with the change that causes this, without an `await` in between.
         """
         self._touch_projects([(index, project)], self._next())
 
@@ -125,12 +138,12 @@ class Currency:
 
 
 class _Latest(Generic[Key]):
-    """The moment at which each key was touched last; of a key that is not there, `floor` at the latest."""
+    """The moment at which each key was last touched; for other keys, `floor` or earlier."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.moments: dict[Key, Moment] = {}
-        """The one that was touched longest ago comes first."""
+        """Ordered by moment, the oldest first."""
         self.floor = Moment(0)
 
     def set(self, key: Key, moment: Moment) -> None:

@@ -1,7 +1,7 @@
-"""Sorted streams of project names: an upstream's 886,000 pass by a batch at a time and are never all in memory.
+"""Sorted streams of project names. An upstream's 886,000 names are never all in memory.
 
-A stream is an async iterator of batches of rows, sorted by normalised name. A name that several streams have is said once: in the
-spelling of the first, with the highest serial of all. Besides one batch of each stream nothing is held.
+A stream is an async iterator of batches of rows, sorted by normalised name. A name of several streams comes out once: in the
+spelling of the first, with the highest serial of all. Only one batch of each stream is held in memory.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pkgindex_core.names import ProjectName
 
 Rows = Sequence[ProjectRow]
 Part = tuple[Rows, ...]
-"""What each stream has up to one name, the first stream's first; `united` makes one list of it."""
+"""The rows of each stream up to one name, in the order of the streams; `united` merges them into one list."""
 
 _BATCH = 5_000
 _name_of = attrgetter("name")
 
 
 async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Rows]:
-    """Rows that are in memory already, sorted."""
+    """A stream of sorted rows that are in memory already."""
     ordered = list(rows)
     for start in range(0, len(ordered), _BATCH):
         yield ordered[start : start + _BATCH]
 
 
 def without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool] | None) -> AsyncIterator[Rows]:
-    """A stream less some of its names; None withholds none."""
+    """A stream without some of its names; None: the whole stream."""
     return stream if withheld is None else _without(stream, withheld)
 
 
@@ -41,11 +41,11 @@ async def _without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName]
         kept = [row for row in rows if not withheld(row.name)]
         if kept:
             yield kept
-        await asyncio.sleep(0)  # a batch of nothing but others' names takes a while, too
+        await asyncio.sleep(0)  # other tasks run between batches, also when whole batches are withheld
 
 
-async def side_by_side(streams: Sequence[AsyncIterator[Rows]]) -> AsyncIterator[Part]:
-    """Walk through sorted streams together: every part holds all that they have between two names."""
+async def aligned(streams: Sequence[AsyncIterator[Rows]]) -> AsyncIterator[Part]:
+    """Read sorted streams together: every part holds all their rows between two names."""
     fronts: list[Rows] = [[] for _ in streams]
     open_streams = set(range(len(streams)))
     while True:
@@ -66,11 +66,11 @@ async def side_by_side(streams: Sequence[AsyncIterator[Rows]]) -> AsyncIterator[
             part.append(front[:cut])
             fronts[number] = front[cut:]
         yield tuple(part)
-        await asyncio.sleep(0)  # streams that are in memory never wait for anything
+        await asyncio.sleep(0)  # streams in memory never wait, and other tasks must run
 
 
 def united(part: Part) -> Rows:
-    """One sorted list of a part, every name once."""
+    """Merge a part into one sorted list with every name once."""
     several = [names for names in part if names]
     if len(several) == 1:
         return several[0]
@@ -82,14 +82,14 @@ def united(part: Part) -> Rows:
 
 
 def joined(first: ProjectRow | None, other: ProjectRow) -> ProjectRow:
-    """One row of two of the same name, in the spelling of the first."""
+    """Merge two rows of the same name, in the spelling of the first."""
     if first is None:
         return other
     return first if first.stamp >= other.stamp else msgspec.structs.replace(first, stamp=other.stamp)
 
 
 async def json_array(stream: AsyncIterator[Rows]) -> AsyncGenerator[bytes, None]:
-    """The names of a stream as a JSON array, in pieces."""
+    """Write the names of a stream as a JSON array, in pieces."""
     yield b"["
     first = True
     async for rows in stream:

@@ -1,8 +1,8 @@
-"""Password hashes, made and verified off the event loop and never more than a few at once.
+"""Makes and verifies password hashes outside the event loop, a few at a time.
 
-Hashing is made to be expensive (tens of milliseconds, 32 MiB), so a flood of log-ins must not take the machine: at most
-two of the engine's worker threads ever hash, for log-ins and new passwords together, and the rest go on serving disk and compression.
-How a hash is made is the `PasswordHashing`'s; `outdated` tells which to replace at the next log-in.
+Hashing is expensive on purpose (tens of milliseconds, 32 MiB). At most two of the engine's worker threads hash at a time,
+for log-ins and new passwords together, so that a flood of log-ins leaves the other threads to disk and compression.
+`PasswordHashing` makes the hashes; `outdated` tells which to replace at the next log-in.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.tools.workers import in_worker
 
 if TYPE_CHECKING:
-    from pkgindex_core.protocols import PasswordHashing, Passwords
+    from pkgindex_core.protocols import PasswordComparing, PasswordHashing, Passwords
 
 PASSWORD_LIMIT: Final = 4096
-"""Bytes; bounds what one attempt can cost (the same bound as PyPI's)."""
+"""The most bytes of a password, as on PyPI. Bounds the cost of one attempt."""
 
 WAITING_LIMIT: Final = 200
-"""Attempts that may wait for their turn: some seconds' work."""
+"""The most attempts that may wait. Their work takes some seconds."""
 
 
 class PasswordPool:
@@ -36,7 +36,7 @@ class PasswordPool:
         self._waiting = 0
 
     async def hash(self, password: str, *, may_be_empty: bool = False) -> str:
-        """Hash a new password, or refuse one that cannot be used. `Unavailable` when too many wait already."""
+        """Hash a new password, or refuse an unusable one. `Unavailable` when too many attempts wait already."""
         if not password and not may_be_empty:
             raise Refused("the password is empty", hint="give a password of at least one character")
         if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
@@ -44,15 +44,16 @@ class PasswordPool:
         async with self._turn():
             return await in_worker(self._workers, self._hashing.hash, password)
 
-    async def verify(self, password_hash: str, password: str) -> bool:
-        """Compare. An empty hash (no such user, or no password set) takes as long as a real one and never matches.
+    async def verify(self, password_hash: str, password: str, *, comparing: PasswordComparing | None = None) -> bool:
+        """Compare. An empty hash (no such user, or no password set) never matches, and takes as long as a real one.
 
-        `Unavailable` when too many wait already: a flood of guesses must not grow a queue without end.
+        `comparing` is for hashes of other kinds, which are not in the store. `Unavailable` when too many attempts wait already, so
+        that a flood of guesses does not grow the queue without bound.
         """
         async with self._turn():
             if len(password.encode(errors="replace")) > PASSWORD_LIMIT:
                 return False
-            return await in_worker(self._workers, self._hashing.verify, password_hash, password)
+            return await in_worker(self._workers, (comparing or self._hashing).verify, password_hash, password)
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Something done with each of many, a few side by side."""
+"""Does the same work on many items, a few at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _AT_ONCE: Final = 4
-"""Each waits for the disk twice."""
+"""The default number of items at a time. Work on one item usually waits for the disk twice."""
 
 
 async def side_by_side(items: Iterable[T], each: Callable[[T], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
-    """Do something with each. After a failure nothing new is begun, and the first one is raised when all have ended."""
+    """Run `each` on all items. After a failure no new item is begun; the first failure is raised when all running ones have ended."""
     turns = asyncio.Semaphore(at_once)
     failures: list[Exception] = []
 

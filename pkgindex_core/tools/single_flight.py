@@ -1,10 +1,10 @@
-"""One piece of work for everybody who wants the same thing, owned by nobody who waits for it.
+"""Single flights: all callers that want the same thing wait for one task.
 
     join(key) ─► under way already? ─ yes ─► that flight
                       └ no ─► a task of its own ─► a turn ─► work()
 
-A waiter that is cancelled or that loses patience leaves, the flight goes on. What the work returns or raises reaches every waiter,
-and nothing of it is kept: the next one who asks begins anew.
+The flight goes on when a waiter is cancelled or stops waiting. Every waiter gets the result or the error of the work. The
+result is not kept: a later call starts a new flight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 class Flight(Generic[Value]):
-    """One piece of work that is under way, or has ended."""
+    """One piece of work that is running or has ended."""
 
     def __init__(self, task: asyncio.Task[Value]) -> None:
         self.task = task
@@ -31,12 +31,12 @@ class Flight(Generic[Value]):
         return self.task.done()
 
     async def result(self) -> Value:
-        """The result, however long it takes. What the work raised is raised to every waiter."""
+        """Wait for the result without a limit. Raises the error of the work."""
         await asyncio.wait({self.task})
         return self._ended()
 
     async def wait(self, seconds: float) -> Value | None:
-        """The result, or None when it takes longer."""
+        """Wait for the result for some seconds; None when it takes longer."""
         done, _ = await asyncio.wait({self.task}, timeout=max(seconds, 0.0))
         return self._ended() if done else None
 
@@ -47,10 +47,10 @@ class Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Value]):
-    """Flights by key. The key names all that the value depends on; a second caller joins the first one's flight."""
+    """Flights by key. The key names everything that the value depends on; later callers join the first one's flight."""
 
     def __init__(self, tasks: Tasks | None = None, *, turns: int | None = None) -> None:
-        """`tasks`: those of an owner who bounds and closes them. `turns`: how many flights work at a time; None is all."""
+        """`tasks`: those of the owner; it bounds and closes them. `turns`: the number of flights that work at a time; None: all."""
         self._tasks = Tasks() if tasks is None else tasks
         self._turns: AbstractAsyncContextManager[None] = nullcontext() if turns is None else asyncio.Semaphore(turns)
         self._flights: dict[Hashable, Flight[Value]] = {}
@@ -59,16 +59,16 @@ class SingleFlight(Generic[Value]):
         return len(self._flights)
 
     async def get(self, key: Hashable, work: Callable[[], Awaitable[Value]]) -> Value:
-        """The result of the flight for a key, started if there is none."""
+        """Wait for the result of the flight for a key. Starts it if there is none."""
         return await self.join(key, work).result()
 
     def join(self, key: Hashable, work: Callable[[], Awaitable[Value]], *, name: str | None = None) -> Flight[Value]:
-        """The flight for a key, started if there is none. `name` is the task's, for logs."""
+        """Return the flight for a key. Starts it if there is none. `name` is the name of its task, for logs."""
         flight = self._flights.get(key)
         if flight is None or flight.done:
             flight = Flight(self._tasks.start(lambda: self._in_turn(work), name=name))
             self._flights[key] = flight
-            # A callback and not `finally` inside the work: a task that is cancelled before its first step runs no line of it.
+            # A callback instead of `finally` inside the work: a task that is cancelled before its first step runs none of it.
             flight.task.add_done_callback(lambda ended: self._landed(key, ended))
         return flight
 

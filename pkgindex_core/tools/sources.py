@@ -1,4 +1,4 @@
-"""Which source an index has, by its type."""
+"""Finds the source of an index by its type."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Sources:
     """The sources of all types of index. Every index has one."""
 
     def __init__(self, by_type: Mapping[str, Source], *, hosted: Source, absent: Source) -> None:
-        """`hosted` is that of types whose content lies here, `absent` of those whose content comes from elsewhere and which nobody
-        here can ask.
+        """`hosted` is the source of types whose content lies here; `absent` is that of mirrored types for which no plugin has a
+        source.
         """
         self.by_type = by_type
         self._hosted = hosted
         self._absent = absent
 
     def of(self, index: IndexConfig) -> Source:
-        return self.by_type.get(index.type) or (self._absent if index.mirrored else self._hosted)
+        return self.by_type.get(index.type) or (self._hosted if index.needs_blobs else self._absent)

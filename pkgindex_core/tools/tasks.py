@@ -1,4 +1,4 @@
-"""Background tasks that have an owner: bounded in number, closed with it, and none is collected while it runs."""
+"""Background tasks of an owner: bounded in number, and closed with it. References keep running tasks from being collected."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Tasks:
         self,
         limit: int | None = None,
         *,
-        full: Callable[[], Unavailable] = lambda: Unavailable("too much is under way"),
+        full: Callable[[], Unavailable] = lambda: Unavailable("too many background tasks are running"),
     ) -> None:
-        """`limit`: how many may run; None is any number. `full` makes the error for one more."""
+        """`limit`: the number of tasks that may run; None: any number. `full` makes the error for one more."""
         self._limit = limit
         self._full = full
         self._running: set[asyncio.Task[Any]] = set()
@@ -33,7 +33,7 @@ class Tasks:
         return len(self._running)
 
     def start(self, work: Callable[[], Coroutine[Any, Any, Value]], *, name: str | None = None) -> asyncio.Task[Value]:
-        """Start a task. `Unavailable` when as many run as may, so that nothing queues without end, and after `close`."""
+        """Start a task. Raises `Unavailable` when `limit` tasks run, and after `close`. Tasks never queue."""
         if self._closed:
             raise Unavailable("the server is stopping")
         if self._limit is not None and len(self._running) >= self._limit:
@@ -44,7 +44,7 @@ class Tasks:
         return task
 
     async def close(self, grace: float) -> None:
-        """Wait for `grace` seconds, then cancel what is left and see it end. Nothing starts any more."""
+        """Refuse new tasks, wait for `grace` seconds, then cancel the others and wait until they have ended."""
         self._closed = True
         if self._running:
             await asyncio.wait(set(self._running), timeout=grace)
@@ -56,6 +56,6 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        # Retrieved here, so that work whose waiters all left does not complain when it is collected.
+        # Retrieve the error here. asyncio would log it otherwise when no waiter is left.
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.debug("background work %s ended with %s", task.get_name(), type(error).__name__)

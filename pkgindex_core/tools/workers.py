@@ -1,4 +1,4 @@
-"""Blocking work, off the event loop: disks, hashing, decoding, compression."""
+"""Runs blocking work outside the event loop: disks, hashing, decoding, compression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 async def in_worker(workers: Executor, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-    """What a blocking function returns, in one of the engine's threads.
+    """Run a blocking function in one of the engine's threads, and return its result.
 
     Cancelling the caller does not stop a function that has begun.
     """

@@ -1,4 +1,4 @@
-"""Stores around other stores, which show at once what was learned from an upstream and store it behind."""
+"""Stores around other stores. They show at once what was learned from an upstream, and store it a moment later."""
 
 from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.index import IndexBehind

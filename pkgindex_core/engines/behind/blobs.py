@@ -1,24 +1,25 @@
-"""A blob store around another one: small bytes that were learned can be read at once, and are stored behind.
+"""A blob store around another one. Small blobs that were learned can be read at once, and are stored a moment later.
 
     learn ─► pending, in memory ─► LINGER ─► put, a few at a time ─► no longer pending
 
-Only `learn` goes this way. `put` and stages are those of the store within: durable when they return.
+Only `learn` works like this. `put` and spools are those of the inner store: durable when they return.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.engines.behind.storing import LINGER, Storing
+from pkgindex_core.engines.behind.copies import OwnAndCopies
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Stage
+from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Spool
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.tools.side_by_side import side_by_side
+from pkgindex_core.tools.storing import LINGER, Storing
 
 LIMIT: Final = 16 << 20
 """Bytes that may be pending."""
@@ -26,13 +27,24 @@ _OVERHEAD: Final = 256
 
 
 class BlobsBehind:
-    """A `LearningBlobs`. Used from one event loop; `close` stores what is pending and closes the store within."""
+    """A `LearningBlobs`. Used from one event loop; `close` stores pending blobs and closes the inner store."""
 
-    def __init__(self, inner: BlobStore, *, clock: Clock, limit: int = LIMIT, linger: float = LINGER) -> None:
+    def __init__(
+        self,
+        inner: BlobStore,
+        *,
+        clock: Clock,
+        limit: int = LIMIT,
+        linger: float = LINGER,
+        open_copies: Callable[[], Awaitable[BlobStore]] | None = None,
+    ) -> None:
+        """`open_copies` opens the store of the copies; None: they are among the other blobs."""
         self.inner = inner
+        self._all = OwnAndCopies(inner, open_copies) if open_copies is not None else None
+        self._users: list[Callable[[Sha256], bool]] = []
         self._clock = clock
         self._pending: dict[Sha256, tuple[bytes, Blob]] = {}
-        self._storing = Storing(self._store, what="metadata files", limit=limit, linger=linger)
+        self._storing = Storing(self._store, what="metadata files of mirrors", limit=limit, linger=linger)
 
     async def learn(self, data: bytes) -> Blob:
         blob = Blob(sha256_of(data), len(data), self._clock.now() / 1_000_000)
@@ -47,7 +59,7 @@ class BlobsBehind:
         await self._storing.settle()
 
     async def stored(self, keys: Iterable[Sha256]) -> None:
-        """Wait until these are stored, as far as they are pending."""
+        """Wait until those of these blobs that are pending are stored."""
         if self._pending and any(key in self._pending for key in keys):
             await self.settle()
 
@@ -56,22 +68,24 @@ class BlobsBehind:
     def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         pending = self._pending.get(key)
         if pending is None or (span is not None and span.stop > pending[1].size):
-            return self.inner.read(key, span)
+            return (self._all or self.inner).read(key, span)
         data = pending[0]
         return _once(data if span is None else data[span.start : span.stop])
 
     async def stat(self, key: Sha256) -> Blob | None:
-        pending = self._pending.get(key)
-        return await self.inner.stat(key) if pending is None else pending[1]
+        if key not in self._pending and (stored := await (self._all or self.inner).stat(key)) is not None:
+            return stored
+        pending = self._pending.get(key)  # also if it was learned during the question to the inner store
+        return None if pending is None else pending[1]
 
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | SignedUrl | None:
         if key in self._pending:
             return None
-        return await self.inner.locate(key, filename=filename, expires=expires)
+        return await (self._all or self.inner).locate(key, filename=filename, expires=expires)
 
     async def walk(self) -> AsyncIterator[Blob]:
         pending = [blob for _, blob in self._pending.values()]
-        async for blob in self.inner.walk():
+        async for blob in (self._all or self.inner).walk():
             yield blob
         for blob in pending:
             if blob.sha256 in self._pending:
@@ -79,19 +93,19 @@ class BlobsBehind:
 
     # Writing.
 
-    def stage(self, *algorithms: str) -> AbstractAsyncContextManager[Stage]:
-        return self.inner.stage(*algorithms)
+    def spool(self, *algorithms: str) -> AbstractAsyncContextManager[Spool]:
+        return self.inner.spool(*algorithms)
 
     async def put(self, data: bytes) -> Blob:
         return await self.inner.put(data)
 
     async def drop(self, key: Sha256) -> bool:
         await self.stored([key])
-        return await self.inner.drop(key)
+        return await (self._all or self.inner).drop(key)
 
     async def set_aside(self, key: Sha256) -> bool:
         await self.stored([key])
-        return await self.inner.set_aside(key)
+        return await (self._all or self.inner).set_aside(key)
 
     async def owner(self) -> str:
         return await self.inner.owner()
@@ -103,14 +117,44 @@ class BlobsBehind:
         return await self.inner.sweep(older_than=older_than)
 
     async def finish(self) -> None:
-        """Store what is pending, and take nothing more."""
+        """Store pending blobs, and refuse new ones."""
         await self._storing.close()
 
     async def close(self) -> None:
         await self.finish()
+        await self.close_copies()
         await self.inner.close()
 
-    # Storing behind.
+    # Copies.
+
+    async def copies(self) -> BlobStore | None:
+        return None if self._all is None else await self._all.copies()
+
+    async def make_own(self, key: Sha256) -> None:
+        await self.stored([key])
+        if self._all is not None:
+            await self._all.make_own(key)
+
+    async def owns(self, key: Sha256) -> bool:
+        return key in self._pending or await self.inner.stat(key) is not None
+
+    def is_read(self, key: Sha256) -> bool:
+        return self._all is not None and key in self._all.reading
+
+    def used(self, key: Sha256) -> bool:
+        stays = True
+        for told in self._users:
+            stays = told(key) and stays
+        return stays
+
+    def watch(self, used: Callable[[Sha256], bool]) -> None:
+        self._users.append(used)
+
+    async def close_copies(self) -> None:
+        if self._all is not None:
+            await self._all.close()
+
+    # Storing.
 
     async def _store(self) -> None:
         await side_by_side(list(self._pending), self._keep)

@@ -1,4 +1,4 @@
-"""Which pending pages and blobs a write concerns, and what must still hold when pending pages are committed. Pure."""
+"""The pending pages and blobs that a write concerns, and the requirements of a commit of pending pages. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pkgindex_core.names import IndexName
 
 
 def concerned(changes: Sequence[Change], require: Sequence[Requirement]) -> tuple[set[Key], set[IndexName]]:
-    """The mirrored pages, and the indexes with all of their pages, that a write changes or asks about."""
+    """The mirrored pages, and the indexes with all of their pages, that a write changes or requires something of."""
     pages: set[Key] = set()
     indexes: set[IndexName] = set()
     for each in (*changes, *require):
@@ -51,7 +51,7 @@ def uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
 
 
 def unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:
-    """The requirements of a commit of pending pages: their indexes are as they were, and nobody else has changed the pages."""
+    """The requirements of a commit of pending pages: neither their indexes nor the stored pages have changed."""
     configs = {page.index.name: page.index for page in pages}
     return (
         *(IndexIs(config) for config in configs.values()),

@@ -1,19 +1,20 @@
-"""An index store around another one: mirrored pages are shown when they are learned, and committed behind.
+"""An index store around another one. Mirrored pages are shown when they are learned, and committed a moment later.
 
     learn ─► pending ─► shown by every read of this process
                └─► LINGER ─► apply([all that is pending], require=[index the same, project where it was]) ─► no longer pending
 
-A page is shown under the stamp of the commit that would come next, or a later one where it had that already, and is committed under the
-same stamp and content name (`MirrorPage.stamp`): nothing that a client or a cache was given loses its name, and every process over the
-store gives it the same one. Where two processes show two pages under one stamp, the content tells them apart.
+A page is shown under the stamp of the next commit, or a later one if the page had that stamp already. It is committed under the same
+stamp and content name (`MirrorPage.stamp`), so ETags of a page stay valid, and all processes over the store give it the same ETag. If
+two processes show different pages under one stamp, their content names differ.
 
-Every other write goes to the store at once, and is durable when it returns. Where it concerns a page that is pending, that is stored
-first. A page whose place in the store was changed by somebody else meanwhile is dropped: its upstream can be asked again. Reads see that
-by themselves, because a pending page is laid over the standing that it was made up from, and over no other one.
+Every other write goes to the store at once, and is durable when it returns. A pending page that it concerns is stored first. If another
+process changes the stored page meanwhile, the pending page is dropped, and the upstream can be asked again. Reads notice that: a pending
+page is valid only over the standing from which it was made.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import itemgetter
@@ -25,45 +26,48 @@ from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
 from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
-from pkgindex_core.engines.behind.storing import LINGER, Storing
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.memory import give_back
 from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.stamping import stamp_after
+from pkgindex_core.tools.storing import LINGER, Storing
 
 LIMIT: Final = 32 << 20
 """Bytes of changes that may be pending."""
+_MANY_BYTES: Final = 1 << 20
+"""Bytes of pages, packed, after whose storing freed memory is given back to the system."""
 BATCH: Final = 128
 """Pages of one commit."""
 _ASKED_SINGLY: Final = 16
-"""Files of a difference that are looked up one by one; for more of them the page is read."""
+"""Most files of a difference that are looked up one by one. For more of them the page is read."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class IndexBehind(PassingIndex):
-    """A `LearningIndex`. Used from one event loop; `close` stores what is pending and closes the store within."""
+    """A `LearningIndex`. Used from one event loop; `close` stores pending pages and closes the inner store."""
 
     def __init__(
         self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT, linger: float = LINGER
     ) -> None:
-        """`blobs`: where bytes may be pending, which are stored before an upload that names them is committed."""
+        """`blobs`: its pending blobs are stored before an upload that names them is committed."""
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
-        self._storing = Storing(self._store, what="pages", limit=limit, linger=linger)
+        self._storing = Storing(self._store, what="pages of mirrors", limit=limit, linger=linger)
         self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
 
     # Learning.
 
     async def learn(
         self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
-    ) -> None:
+    ) -> Standing:
         assert (change.part, change.index) == ("whole", index.name)
         change_rules.take_mirrored(index, index.name)
         change_rules.kept_rows(None, change)
@@ -101,6 +105,7 @@ class IndexBehind(PassingIndex):
         self._tell(key)
         self._storing.added(page.size)
         failpoint("behind.learned")
+        return page.standing
 
     def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
         self._listeners.append(touched)
@@ -113,14 +118,14 @@ class IndexBehind(PassingIndex):
             touched(*key)
 
     async def _is_unseen(self, change: MirrorPage, now: Standing) -> bool:
-        """Whether nothing that is shown changes, so that a commit keeps the stamp."""
+        """Whether a change leaves what is shown as it is, so that the page keeps its stamp."""
         if not now.holds or change.put or change.drop or change.kept:
             return False
         page = await self.page(change.index, change.project)
         return page is not None and change_rules.looks_the_same(page.head, change.head)
 
     async def _known(self, change: MirrorPage, now: Standing) -> set[str]:
-        """Those of the files that a change names which the page has."""
+        """The files of a change that the page has already."""
         names = {*change.drop, *(file.filename for file in change.put)}
         if not now.holds or change.kept:
             return set()
@@ -145,8 +150,8 @@ class IndexBehind(PassingIndex):
         return tuple(self._shown(each, now or then) for each, now, then in zip(stored, pending, before, strict=True))
 
     def _shown(self, stored: Standing, page: LearnedPage | None) -> Standing:
-        """The standing to show: that of a pending page that lies over the stored one, or else the stored one. `page` is pending, or was when the caller
-        last looked; one that lies over another standing is dropped.
+        """The standing to show: that of `page` if it lies over the stored one, otherwise the stored one. `page` is pending, or was when
+        the caller looked; it is dropped if it lies over another standing.
         """
         if page is not None and page.state is not State.LOST:
             if page.is_over(stored) or page.state is State.STORING:
@@ -207,7 +212,7 @@ class IndexBehind(PassingIndex):
                 return project, file
         stored = await self.inner.find_file(index, filename, ())
         if stored is not None and await self.file(index, stored[0], filename) is None:
-            # The store has it in a page that has lost it since. Whether another page has it, only the store can say.
+            # The stored page has the file, its pending version has not. Only the store can find the file in other pages.
             await self.settle()
             return await self.find_file(index, filename, candidates)
         keys = [key for key, page in self._pending.items() if key[0] == index and page.has_stray(filename)]
@@ -225,7 +230,7 @@ class IndexBehind(PassingIndex):
         for page in [page for page in (*before, *self._pending.values()) if page.key[0] == index]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
-            # What was stored meanwhile is perhaps not among the rows.
+            # A page that was stored meanwhile may be missing in the rows.
             if standing == page.standing or (standing.holds and project not in shown):
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
         return [shown[name] for name in sorted(shown)]
@@ -237,7 +242,7 @@ class IndexBehind(PassingIndex):
             for page in [page for page in self._pending.values() if page.key[0] == index and not page.base.holds]:
                 (stored,) = await self.inner.standings(page.key[1], [index])
                 count += self._shown(stored, page).holds - stored.holds
-            if await self.inner.head() == head:  # nothing was committed between these reads
+            if await self.inner.head() == head:  # no commit between these reads
                 return count
 
     async def blobs_in_use(self) -> AsyncIterator[Sequence[Sha256]]:
@@ -257,7 +262,7 @@ class IndexBehind(PassingIndex):
         commit = await self.inner.apply(changes, who=who, require=require)
         if commit is not None:
             for page in self._concerned(changes):
-                # Learned while this was committed, of what there was before. One whose stamp is later is found out when it is read or stored.
+                # Learned during this commit, from the state before it. A page with a later stamp is dropped when it is read or stored.
                 if page.base.stamp < commit.serial:
                     self._lose(page)
         return commit
@@ -269,7 +274,7 @@ class IndexBehind(PassingIndex):
         await self.inner.replay(commits)
 
     async def finish(self) -> None:
-        """Store what is pending, and take nothing more."""
+        """Store pending pages, and refuse new ones."""
         await self._storing.close()
 
     async def close(self) -> None:
@@ -283,18 +288,22 @@ class IndexBehind(PassingIndex):
         pages, indexes = concerned(changes, require)
         return [page for key, page in self._pending.items() if key in pages or key[0] in indexes]
 
-    # Storing behind.
+    # Storing.
 
     async def _store(self) -> None:
         by_who: dict[str, list[Key]] = {}
         for page in self._pending.values():
             by_who.setdefault(page.who, []).append(page.key)
+        learned = sum(page.size for page in self._pending.values())
         for keys in by_who.values():
             for start in range(0, len(keys), BATCH):
                 await self._commit(keys[start : start + BATCH])
+        if learned >= _MANY_BYTES:
+            # Reading and writing so many pages in several threads took ten times their size. Clients pause now.
+            await asyncio.to_thread(give_back)
 
     async def _commit(self, keys: Sequence[Key]) -> None:
-        """Commit pages as one, or each by itself when one of them does not fit any more."""
+        """Commit pages together, or one by one if they are refused together."""
         pages = [page for key in keys if (page := self._pending.get(key)) is not None]
         if not pages:
             return
@@ -309,13 +318,13 @@ class IndexBehind(PassingIndex):
         except BaseException as error:
             self._not_stored(pages)
             if isinstance(error, (Unavailable, OSError)) or not isinstance(error, Exception):
-                raise  # nothing can be stored now
+                raise  # the store fails
             if len(pages) > 1:
                 for page in pages:
                     await self._commit([page.key])
                 return
             if not isinstance(error, PkgIndexError):
-                _log.exception("storing %s of %s failed unexpectedly, and it is dropped", *reversed(pages[0].key))
+                _log.exception("storing %s of %s failed unexpectedly; the page is dropped", *reversed(pages[0].key))
             self._lose(pages[0])
             return
         for page in pages:
@@ -327,7 +336,7 @@ class IndexBehind(PassingIndex):
         if now is page:
             del self._pending[page.key]
             self._storing.gone(page.size)
-        elif now is not None and now.state is State.STORING:  # more was learned meanwhile
+        elif now is not None and now.state is State.STORING:  # more was learned during the commit
             now.rebased(page.standing)
 
     def _not_stored(self, pages: Sequence[LearnedPage]) -> None:
@@ -339,7 +348,7 @@ class IndexBehind(PassingIndex):
                 now.state = State.WAITING
 
     def _lose(self, page: LearnedPage) -> None:
-        """Drop a page, and what was learned over it; once, since what was learned afterwards is another page."""
+        """Drop a page with all that was learned over it. Does nothing if the page was dropped already."""
         if page.state is State.LOST:
             return
         page.state = State.LOST

@@ -1,9 +1,9 @@
-"""One page that was learned and is not stored yet: changes, laid over what the store has of the page. Pure.
+"""One page that was learned and is not stored yet: changes over the stored page. Pure.
 
-    what is shown = what is stored + all that was learned since, as one change (or two: a page in one piece, and a difference to that)
+    shown page = stored page + everything learned since, as one change (or two: a page in one piece, and a difference to it)
 
-The change alone is kept in memory, so a digest that was learned of one file of a long page weighs as much as that file.
-Laying a change over a page that has it already makes the same page: it does not matter whether a page is read before or after its commit.
+Only the changes are in memory, so the learned digest of one file of a long page takes little. Laying a change over a page that has it
+already makes the same page, so the stored page may be read before or after the commit.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pkgindex_core.rules import change_rules
 
 Key = tuple[IndexName, ProjectName]
 OVERHEAD: Final = 512
-"""Bytes that each page comes to besides its change."""
+"""Bytes that are counted for a page besides its change."""
 
 _by_filename = attrgetter("filename")
 
 
 class State(Enum):
-    """How far a learned page is on its way from memory into the store."""
+    """The state of a learned page on its way into the store."""
 
     WAITING = "waiting"
     STORING = "storing"
-    """A commit of it, or of what it was before more was learned, is under way."""
+    """A commit of it is under way, or of an earlier version of it."""
     STORED = "stored"
     LOST = "lost"
 
@@ -56,7 +56,7 @@ class LearnedPage:
         lost: Callable[[], None],
         size: int,
     ) -> None:
-        """`base` is how the store stands to the project, `standing` what is shown in its place, and how the store stands once it has the changes."""
+        """`base`: the stored standing. `standing`: what is shown instead, and the stored standing after the commit."""
         self.changes = tuple(replace(each, stamp=standing.stamp, content=standing.content) for each in changes)
         self.base = base
         self.standing = standing
@@ -74,33 +74,33 @@ class LearnedPage:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the changes alone say what the page is."""
+        """Whether the changes make the page without the stored one."""
         return bool(self.changes[0].kept) or not self.base.holds
 
     def is_over(self, stored: Standing | Page | None) -> bool:
-        """Whether what is stored is what the changes were made up from."""
+        """Whether the changes were made for this stored state of the page."""
         if stored is None:
             return not self.base.holds
         holds = stored.holds if isinstance(stored, Standing) else True
         return (stored.stamp, holds) == (self.base.stamp, self.base.holds)
 
     def knows(self, filename: str) -> bool:
-        """Whether the changes alone say what becomes of a file."""
+        """Whether the changes decide about a file."""
         return self.is_whole or filename in self._put or filename in self._drop
 
     def file(self, filename: str) -> File | None:
-        """A file, as far as the changes say."""
+        """A file of the changes; None if they have no such file."""
         kept = self._kept
         if filename in self._put or filename in self._drop or kept is None:
             return self._put.get(filename)
         return kept.find(filename)
 
     def has_stray(self, filename: str) -> bool:
-        """Whether a file that no name leads to may be one of this page's, as far as the changes say."""
+        """Whether the changes may have a file whose name does not lead to this project."""
         return filename in self._put or filename in self._strays
 
     def page(self, stored: Page | None) -> Page:
-        """The page that is shown. `stored` is what the store has of it, with or without these changes; not needed of a whole one."""
+        """The page that is shown. `stored`: the stored page, with or without these changes; not needed if `is_whole`."""
         rows: Collection[PageRow] = tuple(map(page_row, self._put.values()))
         kept = self._kept
         below = kept if kept is not None else stored.rows if stored is not None else ()
@@ -122,26 +122,26 @@ class LearnedPage:
         )
 
     def digests(self) -> list[Sha256]:
-        """The blobs that its files name, as far as the changes say."""
+        """The blobs that the files of the changes name."""
         put = [digest for file in self._put.values() for digest in (file.sha256, file.metadata_sha256) if digest]
         kept = self._kept
         return put if kept is None else [*put, *kept.blobs()]
 
     @property
     def _kept(self) -> KeptRows | None:
-        """The page in one piece, if there is one. It is kept packed while it waits for the disk, since unpacked it is many times as large;
-        only the last few that were used stay unpacked (`rows_of`).
+        """The page of the changes in one piece, if they have one. It stays packed in memory, since it is many times larger unpacked; the
+        last few that were used stay unpacked (`rows_of`).
         """
         return rows_of(self.changes[0].kept) if self.changes[0].kept else None
 
     def rebased(self, stored: Standing) -> None:
-        """Lie over `stored` from now on: the page as it was before more was learned, which a commit has just stored."""
+        """Lie over `stored` from now on, after a commit of an earlier version of this page."""
         self.base = stored
         self.state = State.WAITING
 
 
 class LaidOverRows(Collection[PageRow]):
-    """The rows of a long page with some others in their place, by filename, decoded while they are taken."""
+    """The rows of a long page with some of them replaced, by filename, decoded during iteration."""
 
     def __init__(
         self, stored: Collection[PageRow], hidden: Collection[str], put: Collection[PageRow], count: int
@@ -163,7 +163,7 @@ class LaidOverRows(Collection[PageRow]):
 
 
 def in_a_row(first: tuple[MirrorPage, ...], then: MirrorPage) -> tuple[MirrorPage, ...]:
-    """Join changes of a page and a further one into as few as do the same: at most a page in one piece and a difference to it."""
+    """Join changes of a page with a further one: at most a page in one piece and a difference to it."""
     if then.kept:
         return (then,)
     if first[-1].kept:
@@ -176,15 +176,15 @@ def in_a_row(first: tuple[MirrorPage, ...], then: MirrorPage) -> tuple[MirrorPag
 
 
 def count_after(change: MirrorPage, before: int, known: Collection[str]) -> int:
-    """How many files a page has after a change; `known` are those it had of the files that the change names."""
+    """The number of files of a page after a change. `known`: the files of the change that the page had before."""
     if change.kept:
         return len(rows_of(change.kept))
     return before - len(known) + len({file.filename for file in change.put})
 
 
 def weighed(change: MirrorPage, seen: Standing) -> tuple[int, str]:
-    """How many bytes a change comes to, and a name for what it makes of a page: the same in every process that learns the same of the
-    same page. What cannot be stored is `Refused`.
+    """The bytes that a change takes, and the content name of the page that it makes: equal in all processes that learn the same of the
+    same page. Raises `Refused` for a change that cannot be stored.
     """
     weight = len(change_rules.encoded_changes((replace(change, kept=b""),))) + len(change.kept) + OVERHEAD
     if change.kept:

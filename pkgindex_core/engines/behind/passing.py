@@ -1,11 +1,11 @@
-"""An index store that passes every call on to another one: what a store around a store begins with.
+"""An index store that passes every call on to another one: the base class of a store around a store.
 
-No method is a coroutine function of its own, so that passing on costs a call and no task switch.
+Methods return the coroutines of the inner store and are none themselves, which is faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pkgindex_core.changes import Change, Commit, Requirement
@@ -25,13 +25,14 @@ from pkgindex_core.models import (
 )
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.notes import Note
 
 _Value = TypeVar("_Value")
 Coming = Coroutine[Any, Any, _Value]
 
 
 class PassingIndex:
-    """Answers as the store around which it stands."""
+    """Answers as the inner store does."""
 
     def __init__(self, inner: IndexStore) -> None:
         self.inner = inner
@@ -142,6 +143,23 @@ class PassingIndex:
 
     def wait(self, after: Serial, *, timeout: float) -> Coming[Serial]:
         return self.inner.wait(after, timeout=timeout)
+
+    def note(self, kind: str, key: str) -> Coming[Note | None]:
+        return self.inner.note(kind, key)
+
+    def notes(self, kind: str, *, after: str = "") -> AsyncIterator[Sequence[Note]]:
+        return self.inner.notes(kind, after=after)
+
+    def put_note(
+        self, kind: str, key: str, value: bytes, *, seconds: float | None = None, expected: int | None = None
+    ) -> Coming[int | None]:
+        return self.inner.put_note(kind, key, value, seconds=seconds, expected=expected)
+
+    def put_notes(self, kind: str, values: Mapping[str, bytes], *, seconds: float | None = None) -> Coming[None]:
+        return self.inner.put_notes(kind, values, seconds=seconds)
+
+    def drop_note(self, kind: str, key: str, *, expected: int | None = None) -> Coming[bool]:
+        return self.inner.drop_note(kind, key, expected=expected)
 
     def check(self) -> Coming[Sequence[str]]:
         return self.inner.check()

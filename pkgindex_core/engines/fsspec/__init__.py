@@ -1,1 +1,1 @@
-"""The blob store on what fsspec addresses: object stores and other remote file systems."""
+"""The blob store on media of fsspec: object stores and other remote file systems."""

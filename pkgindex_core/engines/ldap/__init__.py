@@ -1,5 +1,5 @@
-"""Log-ins that an LDAP directory judges (the extra `ldap`)."""
+"""Log-ins with passwords of an LDAP directory (the extra `ldap`)."""
 
-from pkgindex_core.engines.ldap.authenticator import make_ldap
+from pkgindex_core.engines.ldap.making import make_ldap
 
 __all__ = ["make_ldap"]

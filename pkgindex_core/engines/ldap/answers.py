@@ -1,4 +1,4 @@
-"""What a directory can answer about a password, apart from how it is asked."""
+"""The answers of a directory about a password."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ Answer = Accepted | Literal["rejected", "unknown"]
 
 
 class Silent(Exception):
-    """The directory has not said. The text is for the log."""
+    """The directory gave no answer. The text is for the log."""

@@ -1,12 +1,11 @@
-"""The authenticator that asks an LDAP directory, and what it costs to ask.
+"""The authenticator that asks an LDAP directory.
 
-Off unless `[plugins.ldap]` exists. It is asked after the users of the index, so a user that has a password here is never looked
-for there; `root` and names that no user can have are not looked for at all. The groups that the directory names stand
-in access lists as `:group`.
+Off unless `[plugins.ldap]` exists. It is asked after the users of the index, so a user with a password here is never looked
+up in the directory; neither are `root` and invalid user names. Access lists name the directory's groups as `:group`.
 
-A directory that does not answer is `Unavailable`, whoever asks: "wrong password" would be a lie, and "not mine" would let a
-weaker authenticator decide. For a few seconds after that nobody waits for it again. At most `AT_ONCE` of the engine's threads
-talk to it, equal questions are asked once, and a queue does not grow without end.
+A directory that does not answer raises `Unavailable`: "wrong password" would be false, and "not mine" would let a weaker
+authenticator decide. For some seconds after that it is not asked again. At most `AT_ONCE` of the engine's threads talk to it,
+equal requests share one, and the queue is bounded.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from typing import Final, Literal, Protocol
 
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.ldap.answers import Accepted, Answer, Silent
-from pkgindex_core.engines.ldap.settings import read_settings
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.names import parse_user_name
-from pkgindex_core.protocols import Authenticator, Credentials, Principal
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import ROOT
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.tasks import Tasks
@@ -31,43 +29,22 @@ logger = logging.getLogger("pkgindex.ldap")
 AT_ONCE: Final = 3
 WAITING_LIMIT: Final = 200
 PAUSE_SECONDS: Final = 5
-"""How long a directory that did not answer is left alone."""
+"""Seconds for which a directory that did not answer is not asked again."""
 _SECRET_LIMIT: Final = 4096
 
 
-class Directory(Protocol):
-    """What is asked, in a thread."""
+class PasswordDirectory(Protocol):
+    """A directory that checks passwords. Called in a thread."""
 
     def verify(self, username: str, password: str) -> Answer:
-        """Judge a password, or raise `Silent`."""
+        """Check a password, or raise `Silent`."""
         ...
 
 
-def make_ldap(context: Context) -> Authenticator | None:
-    """The authenticator that `[plugins.ldap]` describes; None when there is no such table."""
-    if not context.settings:
-        return None
-    settings = read_settings(context.settings)
-    try:
-        from pkgindex_core.engines.ldap.directory import LdapDirectory
-    except ImportError as error:
-        raise Refused(
-            f"[plugins.ldap] needs a package that is not installed: {error.name}",
-            hint="install the server with its extra `ldap`: pip install 'pkgindex[ldap]'",
-        ) from error
-    return LdapAuthenticator(
-        LdapDirectory(settings),
-        context,
-        rejects=not settings.reject_as_unknown,
-        # A question is at most three connections (search, log-in, groups) to every server.
-        patience=float(settings.timeout * (1 + len(settings.servers))),
-    )
-
-
 class LdapAuthenticator:
-    """Asks the directory in the engine's threads."""
+    """Asks a directory in the engine's threads."""
 
-    def __init__(self, directory: Directory, context: Context, *, rejects: bool, patience: float) -> None:
+    def __init__(self, directory: PasswordDirectory, context: Context, *, rejects: bool, patience: float) -> None:
         self._directory = directory
         self._workers = context.workers
         self._clock = context.clock
@@ -78,7 +55,7 @@ class LdapAuthenticator:
         self._silent_until = 0.0
 
     async def authenticate(self, credentials: Credentials) -> Principal | Literal["refused"] | None:
-        """Judge what only the directory can judge."""
+        """Check credentials that only the directory can check."""
         if not _could_be_there(credentials):
             return None
         match await self._answer(credentials):
@@ -93,7 +70,7 @@ class LdapAuthenticator:
         if self._clock.monotonic() < self._silent_until:
             raise _unavailable("did not answer a moment ago")
         key = sha256_of(f"{credentials.username}\0{credentials.secret}".encode())
-        # The question goes on when nobody waits any more: it holds its turn until its thread is free.
+        # The request goes on when all waiters have left: it keeps its turn until its thread is free.
         answer = await self._questions.join(key, lambda: self._ask(credentials)).wait(self._patience)
         if answer is None:
             self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
@@ -108,7 +85,7 @@ class LdapAuthenticator:
         except Silent as error:
             self._silent_until = self._clock.monotonic() + PAUSE_SECONDS
             logger.warning("the LDAP directory does not answer: %s", error)
-            # That line says it all; a cause would be logged once more, with its traceback.
+            # Without a cause, which would be logged again with its traceback.
             raise _unavailable("does not answer") from None
 
 

@@ -1,10 +1,10 @@
-"""The conversation with a directory: blocking, bounded in time, and with three answers.
+"""Checks passwords with a directory. Blocking, and bounded in time.
 
     find the user's entry -> bind as the user -> read the groups
 
-A bind that fails because of the password is an answer. Whatever else goes wrong (no server, a certificate, an administrator's
-password, a search that is not finished) is `Silent`: nobody knows whether the password is right, and nobody is told that it is
-wrong. Text of a user is escaped wherever it goes. Schemas are not read: what is not asked for costs no time.
+A bind that fails because of the password is an answer. Every other failure (no server, a certificate, an administrator's
+password, an unfinished search) is `Silent`, because it does not tell whether the password is right. The user's text is always
+escaped. Schemas are not read, which saves time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import ldap3
 from ldap3.core.exceptions import LDAPException
+from ldap3.protocol.sasl.sasl import validate_simple_password
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
 from pkgindex_core.engines.ldap.answers import Accepted, Answer, Silent
-from pkgindex_core.engines.ldap.settings import LdapSettings, Search, Server, Tls
+from pkgindex_core.engines.ldap.settings import LdapServer, LdapSettings, Search, Tls
 
 logger = logging.getLogger("pkgindex.ldap")
 
@@ -33,19 +34,19 @@ _REJECTIONS: Final = frozenset({49, 32, 34, 48, 50, 53, 19})
 
 
 class LdapDirectory:
-    """Judges passwords. Every call opens its own connections; any number of threads may call."""
+    """Checks passwords. Every call opens its own connections. Safe for any number of threads."""
 
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
         self._servers = [(each, _server(each, settings.timeout)) for each in settings.servers]
 
     def verify(self, username: str, password: str) -> Answer:
-        """Judge a password, or raise `Silent`."""
+        """Check a password, or raise `Silent`."""
         name = self._name(username)
         if name is None:
             return "unknown"
-        if not password.strip():
-            return "rejected"  # RFC 4513 5.1.2: a bind without a password succeeds, and says nothing about who binds
+        if not password.strip() or not _can_be_sent(password):
+            return "rejected"  # RFC 4513 5.1.2: a bind without a password succeeds, and proves nothing
         with self._connected(name, password) as connection:
             if connection is None:
                 return "rejected"
@@ -56,7 +57,7 @@ class LdapDirectory:
             return Accepted(tuple(sorted(set(self._found(search, texts, connection)))))
 
     def _name(self, username: str) -> str | None:
-        """The name that a user binds with."""
+        """The name with which a user binds."""
         search = self._settings.user_search
         if search is None:
             return self._settings.user_template.replace("{username}", escape_rdn(username))
@@ -66,7 +67,7 @@ class LdapDirectory:
         return names[0] if len(names) == 1 else None
 
     def _found(self, search: Search, texts: Mapping[str, str], connection: Any) -> list[str]:
-        """The values that a search finds; on the connection that is there, unless somebody else is to search."""
+        """The values that a search finds. Uses the given connection, unless the settings name another user for the search."""
         wanted = search.filter
         for placeholder, text in texts.items():
             wanted = wanted.replace(placeholder, escape_filter_chars(text))
@@ -95,7 +96,7 @@ class LdapDirectory:
 
     @contextmanager
     def _connected(self, name: str, password: str) -> Iterator[Any]:
-        """A bound connection to the first server that answers; None when it rejects who binds."""
+        """A bound connection to the first server that answers; None when it rejects the credentials."""
         reasons = []
         for written, server in self._servers:
             connection = ldap3.Connection(
@@ -128,6 +129,15 @@ class LdapDirectory:
         raise Silent("; ".join(reasons))
 
 
+def _can_be_sent(password: str) -> bool:
+    """Whether a directory can have such a password: without controls, and with something left of it (RFC 4513 5.1.3, RFC 4013)."""
+    try:
+        validate_simple_password(password)
+    except LDAPException:
+        return False
+    return True
+
+
 def _bind(connection: Any, tls: Tls | None) -> bool:
     connection.open()
     if tls is not None and tls.start_tls:
@@ -143,7 +153,7 @@ def _close(connection: Any) -> None:
             connection.socket.close()
 
 
-def _server(written: Server, timeout: int) -> Any:
+def _server(written: LdapServer, timeout: int) -> Any:
     tls = written.tls or (Tls() if written.url.startswith("ldaps://") else None)
     return ldap3.Server(
         written.url, get_info=ldap3.NONE, connect_timeout=timeout, tls=None if tls is None else _VerifiedTls(tls)
@@ -151,7 +161,7 @@ def _server(written: Server, timeout: int) -> Any:
 
 
 class _VerifiedTls(ldap3.Tls):  # type: ignore[misc]  # ldap3 ships no type information
-    """Encryption as Python does it: ldap3's own comparison of names knows no addresses, and leaves sockets open."""
+    """TLS with Python's verification: ldap3's own comparison of names does not support IP addresses, and leaves sockets open."""
 
     def __init__(self, settings: Tls) -> None:
         super().__init__(validate=_VALIDATIONS[settings.validate])

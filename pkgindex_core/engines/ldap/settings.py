@@ -1,4 +1,4 @@
-"""The table `[plugins.ldap]`: the options of devpi-ldap under the same names, checked all at once.
+"""The table `[plugins.ldap]`: the options of devpi-ldap under the same names. All problems are reported together.
 
     url = "ldaps://ldap.example.com"
     [plugins.ldap.user_search]
@@ -6,8 +6,8 @@
     filter = "(&(objectClass=person)(uid={username}))"
     attribute_name = "dn"
 
-Two things differ from devpi-ldap, both because a password goes over this connection: certificates are verified unless
-`validate = "none"` says otherwise, and `start_tls` exists. Values that are secrets never stand in a message.
+Two things differ from devpi-ldap, both to protect passwords: certificates are verified unless `validate = "none"`, and
+`start_tls` exists. Messages never contain secrets.
 """
 
 from __future__ import annotations
@@ -32,33 +32,43 @@ Table = TypeVar("Table", bound=Struct)
 
 
 class Tls(Struct, frozen=True, kw_only=True):
-    """What is known of certificates, by ldap3's names."""
+    """How connections to the directory are encrypted. Most options have the names of the arguments of ldap3's `Tls`. Empty text is unset."""
 
     validate: Literal["required", "optional", "none"] = "required"
+    """Whether the directory must have a certificate that is valid (`required`), whether one is checked if it has one (`optional`), or whether
+    none is checked (`none`)."""
     ca_certs_file: str = ""
+    """A file with the trusted certificates, as PEM."""
     ca_certs_path: str = ""
+    """A directory with them."""
     ca_certs_data: str = ""
+    """Their text, as PEM."""
     local_certificate_file: str = ""
+    """The certificate of this server, if the directory asks for one."""
     local_private_key_file: str = ""
+    """The key of that certificate."""
     local_private_key_password: str = ""
+    """The password of that key."""
     valid_names: Annotated[tuple[str, ...], Meta(max_length=1)] = ()
-    """The name that the certificate carries, when it is not the URL's host."""
+    """The name in the certificate, when it is not the URL's host."""
     ciphers: str = ""
+    """Permitted ciphers, as OpenSSL writes them."""
     sni: str = ""
+    """The host name that is sent in the TLS handshake."""
     start_tls: bool = False
-    """Turn a plain `ldap://` connection into an encrypted one before anything is said."""
+    """Encrypt an `ldap://` connection before anything is sent."""
 
     def __repr__(self) -> str:
         return "Tls(***)"
 
 
-class Server(Struct, frozen=True, kw_only=True):
+class LdapServer(Struct, frozen=True, kw_only=True):
     url: str
     tls: Tls | None = None
 
 
 class Search(Struct, frozen=True, kw_only=True):
-    """How users or groups are found."""
+    """A search for users or groups."""
 
     base: str
     filter: str
@@ -66,7 +76,7 @@ class Search(Struct, frozen=True, kw_only=True):
     """The attribute whose values count; `dn` is the entry's own name."""
     scope: Literal["base-object", "single-level", "whole-subtree"] = "whole-subtree"
     userdn: str = ""
-    """Who searches; empty is anonymous for users, and the user that has just logged in for groups."""
+    """The name to bind with for the search; empty: anonymous for users, and the user that logs in for groups."""
     password: str = ""
 
     def __repr__(self) -> str:
@@ -76,20 +86,20 @@ class Search(Struct, frozen=True, kw_only=True):
 class LdapSettings(Struct, frozen=True, kw_only=True):
     """A checked configuration."""
 
-    servers: tuple[Server, ...]
+    servers: tuple[LdapServer, ...]
     user_template: str
     """The name to log in with, around `{username}`; empty when users are searched for."""
     user_search: Search | None
     group_search: Search | None
     referrals: bool
     reject_as_unknown: bool
-    """Whether a wrong password leaves the judgement to the next authenticator, as one of an unknown user does."""
+    """Whether a wrong password passes the credentials to the next authenticator, as for an unknown user."""
     timeout: int
-    """Seconds for each step that waits for the directory."""
+    """The time limit in seconds of each step."""
 
 
 class _Written(Struct, frozen=True, kw_only=True):
-    """The table as it is written."""
+    """The table as written."""
 
     url: str = ""
     server_pool: list[dict[str, Any]] = []
@@ -103,15 +113,15 @@ class _Written(Struct, frozen=True, kw_only=True):
 
 
 def read_settings(raw: Mapping[str, Any]) -> LdapSettings:
-    """Check the table; whatever is wrong with it is one `Refused`."""
+    """Read and check the table. Raises `Refused` with all problems."""
     problems: list[str] = []
-    written = _table(_Written, raw, "plugins.ldap", problems) or _Written()  # nothing in it is necessary
+    written = _table(_Written, raw, "plugins.ldap", problems) or _Written()  # no option is mandatory
     servers = _servers(raw, written, problems)
     template = written.user_template
     if ("user_template" in raw) == ("user_search" in raw):
         problems.append("[plugins.ldap]: give either user_template or user_search")
     if template and ("{username}" not in template or set(template.replace("{username}", "")) & {"{", "}"}):
-        problems.append("[plugins.ldap] user_template: it has {username} in it, and no other braces")
+        problems.append("[plugins.ldap] user_template: it must have {username} in it, and no other braces")
     user_search = _search(raw, written.user_search, "user_search", ("{username}",), problems)
     group_search = _search(raw, written.group_search, "group_search", ("{userdn}", "{username}"), problems)
     if problems:
@@ -127,26 +137,26 @@ def read_settings(raw: Mapping[str, Any]) -> LdapSettings:
     )
 
 
-def _servers(raw: Mapping[str, Any], written: _Written, problems: list[str]) -> tuple[Server, ...]:
+def _servers(raw: Mapping[str, Any], written: _Written, problems: list[str]) -> tuple[LdapServer, ...]:
     if ("url" in raw) == ("server_pool" in raw):
         problems.append("[plugins.ldap]: give either url or server_pool")
         return ()
     pool = written.server_pool if "server_pool" in raw else [{"url": written.url, "tls": written.tls}]
     if not pool:
-        problems.append("[plugins.ldap] server_pool: it is empty, or no list of tables")
+        problems.append("[plugins.ldap] server_pool: it must be a list of tables, and not empty")
     servers = []
     for position, entry in enumerate(pool, 1):
         where = f"plugins.ldap.server_pool.{position}" if "server_pool" in raw else "plugins.ldap"
         tls = entry.get("tls")
         encrypted = _tls(tls, f"{where}.tls", problems) if tls is not None else None
-        server = _table(Server, {**entry, "tls": None}, where, problems)
+        server = _table(LdapServer, {**entry, "tls": None}, where, problems)
         if server is None:
             continue
         if not _URL.match(server.url):
             problems.append(f"[{where}] url: write ldap://host or ldaps://host, perhaps with a port")
         if encrypted is not None and encrypted.start_tls and not server.url.startswith("ldap://"):
             problems.append(f"[{where}.tls] start_tls: it is for ldap:// only")
-        servers.append(Server(url=server.url, tls=encrypted))
+        servers.append(LdapServer(url=server.url, tls=encrypted))
     return tuple(servers)
 
 
@@ -179,12 +189,12 @@ def _search(
     for placeholder in placeholders:
         rest = rest.replace(placeholder, "")
     if rest == search.filter or set(rest) & {"{", "}"}:
-        problems.append(f"[{where}] filter: it has {' or '.join(placeholders)} in it, and no other braces")
+        problems.append(f"[{where}] filter: it must have {' or '.join(placeholders)} in it, and no other braces")
     return search
 
 
 def _table(kind: type[Table], raw: Mapping[str, Any], where: str, problems: list[str]) -> Table | None:
-    """Read a table into a Struct, and add to `problems` whatever does not fit; None when something necessary is missing."""
+    """Read a table into a Struct, and add its problems to `problems`; None when a mandatory option is missing."""
     known = {field.name: field for field in fields(kind)}
     hints = get_type_hints(kind, include_extras=True)
     problems.extend(

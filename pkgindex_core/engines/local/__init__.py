@@ -1,8 +1,8 @@
 """The blob store on a local disk.
 
-blobs            the store itself: what is asynchronous
-blob_tree        the paths, and the order of calls that makes a change survive
+blobs            the store itself, asynchronous
+blob_tree        the paths, and the order of calls that makes a change durable
 file_operations  each call to the file system, replaceable by a fake that fails
-spooling         bytes on their way in; every blob store with files collects its bytes here first
-owner_mark       which index the blobs belong to
+spooling         new bytes before they are kept; also used by the store on fsspec
+owner_mark       the mark of the store that owns the blobs
 """

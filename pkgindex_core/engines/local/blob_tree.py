@@ -1,16 +1,16 @@
-"""The tree of a local blob store, and the order of calls that makes a change to it survive.
+"""The tree of a local blob store, and the order of calls that makes a change durable.
 
-Every part of a path is ours, from a digest or random:
+Every part of a path is fixed, or made from a digest, or random:
 
-    ROOT/                               0700; a root that everybody may write to is refused
+    ROOT/                               0700; a root that is writable for others is refused
       sha256/
         ab/                             a shard
           abcdef01…                     a blob, whole, 0600: 64 hexadecimal digits that begin with the shard's two
       damaged/
-        abcdef01….89abcdef              what had a blob's name and other bytes than its own; for the operator
+        abcdef01….89abcdef              a blob that was damaged and set aside, for the operator
       owner                             the identity of the index that the blobs belong to: 32 hexadecimal digits
       staging/
-        0f3c…(32 digits).part           bytes on their way, locked while their stage lives; swept when abandoned
+        0f3c…(32 digits).part           a spool, locked while it is open; swept when abandoned
 
 Keeping a blob:
 
@@ -18,15 +18,15 @@ Keeping a blob:
     sha256/          mkdir ab, fsync                        once per shard and process
     sha256/ab/       lock, rename x.part to it, fsync       the name survives: acknowledge
 
-A shard is locked while a name in it changes, against threads and other servers on the same disk. So when the last
-fsync fails the name can be taken back, and nobody has built an acknowledgement on it meanwhile. A sync that
-failed is never asked for again: the file is thrown away.
+A shard is locked while a name in it changes, against threads and other servers on the same disk. So when the last fsync
+fails, the name is removed again before any other writer can rely on it. A failed sync is never repeated: the file is
+discarded.
 
-Equal bytes that are there already are compared, synced and given a new time (they are as good as new to whoever
-collects garbage), not trusted blindly: damaged ones are replaced, so sending a file again repairs it. What is no
-regular file counts as absent, and is replaced, never followed.
+If the bytes are stored already, they are compared, synced and given a new time, so that garbage collection treats them as
+new. Damaged ones are replaced, so sending a file again repairs it. A name that is not a regular file counts as absent. It
+is replaced, and never followed.
 
-Blocking, called in workers. What the system refuses leaves as OSError, for the store to translate.
+Blocking, called in workers. Errors of the operating system leave as OSError; the store translates them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from msgspec import Struct
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.engines.local.file_operations import FileOperations
 from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
-from pkgindex_core.engines.local.spooling import HOP, SpooledStage
+from pkgindex_core.engines.local.spooling import HOP, LocalSpool
 from pkgindex_core.errors import Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob
@@ -58,44 +58,44 @@ class BlobTree:
     """The directories under a root. Construct, then `prepare`."""
 
     def __init__(self, root: Path, operations: FileOperations) -> None:
-        self.staging = root / "staging"
+        self.spools = root / "staging"
         self._root = root
         self._blobs = root / "sha256"
         self._damaged = root / "damaged"
         self._operations = operations
-        self._durable: set[str] = set()  # shards whose own name was synced by this process
-        self._doubtful: set[Path] = set()  # directories whose name a sync failed on
-        self._suspect: set[Sha256] = set()  # blobs that a sync failed on: only a new copy can be trusted
+        self._durable: set[str] = set()  # shards whose name this process has synced
+        self._doubtful: set[Path] = set()  # directories whose name could not be synced
+        self._suspect: set[Sha256] = set()  # blobs with a failed sync: only a new copy can be trusted
 
     def prepare(self) -> None:
-        """Make what is missing; refuse what is not safe."""
-        self._root = self._root.resolve()  # the way to the root may lead over symlinks; nothing below it does
-        self._blobs, self.staging = self._root / "sha256", self._root / "staging"
+        """Make missing directories; refuse unsafe ones."""
+        self._root = self._root.resolve()  # symlinks are allowed above the root, but not below
+        self._blobs, self.spools = self._root / "sha256", self._root / "staging"
         self._damaged = self._root / "damaged"
         missing = [path for path in self._root.parents if self._operations.status(path) is None]
-        for path in (*reversed(missing), self._root, self._blobs, self.staging):
+        for path in (*reversed(missing), self._root, self._blobs, self.spools):
             self._have_directory(path)
-        devices = {self._check_directory(path).st_dev for path in (self._root, self._blobs, self.staging)}
+        devices = {self._check_directory(path).st_dev for path in (self._root, self._blobs, self.spools)}
         if len(devices) > 1:
             raise Refused(
                 f"parts of the blob store {str(self._root)!r} are on different file systems",
-                hint="mount a file system at its root, not below: a rename cannot cross",
+                hint="mount a file system at its root, not below: files cannot be renamed across file systems",
             )
 
-    def keep(self, stage: SpooledStage, modified: float) -> Blob:
-        """Have the bytes of a stage under their digest, durably, or raise and have changed nothing."""
-        blob = Blob(stage.sha256(), stage.size, modified)
+    def keep(self, spool: LocalSpool, modified: float) -> Blob:
+        """Store the bytes of a spool under their digest, durably, or raise and change nothing."""
+        blob = Blob(spool.sha256(), spool.size, modified)
         there = self._examine(blob.sha256, blob.size)
         if there is not None and there.whole and self._renew(blob, there):
             return blob
-        path, descriptor = stage.spill()
+        path, descriptor = spool.spill()
         failpoint("blob.written")
         self._operations.touch(descriptor, blob.modified)
         self._operations.sync(descriptor)
         failpoint("blob.file_synced")
         mine = self._operations.opened_status(descriptor).st_ino
         if self._publish(blob, path, mine, None if there is None else there.inode):
-            stage.moved(self.path(blob.sha256))
+            spool.moved(self.path(blob.sha256))
         return blob
 
     def drop(self, key: Sha256) -> bool:
@@ -105,14 +105,14 @@ class BlobTree:
                 status = self._operations.status(key, directory)
                 if status is not None:
                     self._operations.unlink(key, directory)
-                # Also when it was not there: whoever removed it may have died before the sync.
+                # Also when it was not there: the process that removed it may have died before the sync.
                 self._operations.sync_directory(directory)
                 return status is not None and stat.S_ISREG(status.st_mode)
         except FileNotFoundError:
             return False
 
     def owner(self) -> str:
-        """The identity of the index that the blobs belong to; empty when there is no mark."""
+        """The identity in the mark; empty when there is no mark."""
         try:
             descriptor = self._operations.open(self._root / OWNER)
         except FileNotFoundError:
@@ -123,9 +123,9 @@ class BlobTree:
             self.close(descriptor)
 
     def claim(self, identity: str, *, instead: bool) -> str:
-        """Write the mark unless there is one, durably; return what it says afterwards.
+        """Write the mark unless there is one, durably; return the identity in it afterwards.
 
-        The root is locked meanwhile, against threads and other servers. The mark appears whole: a draft is synced and renamed.
+        The root is locked meanwhile, against threads and other servers. A draft is synced and renamed, so the mark is always whole.
         """
         root = self._operations.open_directory(self._root)
         try:
@@ -140,7 +140,7 @@ class BlobTree:
             self.close(root)
 
     def _replace_owner(self, identity: str, root: int) -> None:
-        draft = self.staging / f"{secrets.token_hex(16)}.part"
+        draft = self.spools / f"{secrets.token_hex(16)}.part"
         descriptor = self._operations.create(draft)
         try:
             self._operations.write(descriptor, f"{identity}\n".encode())
@@ -151,16 +151,16 @@ class BlobTree:
             self._operations.sync_directory(root)
             failpoint("owner.kept")
         except OSError:
-            with suppress(OSError):  # what cannot be removed is swept later
+            with suppress(OSError):  # a later sweep removes it
                 self._operations.unlink(draft)
             raise
         finally:
             self.close(descriptor)
 
     def set_aside(self, key: Sha256) -> bool:
-        """Move a blob to `damaged/` if its bytes are not its own, durably; False when there is nothing to move.
+        """Move a damaged blob to `damaged/`, durably; False when it is not damaged or not there.
 
-        Compared under the lock of its shard: bytes that are kept meanwhile are not moved away.
+        Compares under the lock of its shard, so that bytes that are kept meanwhile are not moved.
         """
         try:
             with self._locked(key) as directory:
@@ -192,7 +192,7 @@ class BlobTree:
         return Blob(key, status.st_size, status.st_mtime)
 
     def open(self, key: Sha256) -> tuple[int, int] | None:
-        """A descriptor for reading, which becomes the caller's, and the size; None when there is no such blob."""
+        """A descriptor for reading, which the caller must close, and the size; None when there is no such blob."""
         try:
             descriptor = self._operations.open(self.path(key))
         except OSError as error:
@@ -224,35 +224,35 @@ class BlobTree:
         ]
 
     def path(self, key: Sha256) -> Path:
-        if parse_sha256(key) != key:  # nothing else ever becomes part of a path
+        if parse_sha256(key) != key:  # only a sha256 may become part of a path
             raise FileNotFoundError(errno.ENOENT, "no sha256")
         return self._blobs / key[:2] / key
 
     def close(self, descriptor: int) -> None:
-        with suppress(OSError):  # what had to be durable was synced; the descriptor is gone either way
+        with suppress(OSError):  # durable data was synced before; the descriptor is closed either way
             self._operations.close(descriptor)
 
     def _check_directory(self, path: Path) -> os.stat_result:
         status = self._operations.status(path)
         if status is None or not stat.S_ISDIR(status.st_mode):
-            raise Refused(f"{str(path)!r} is not a directory", hint="move away what is there; no symlink is followed")
+            raise Refused(f"{str(path)!r} is not a directory", hint="move it away; symlinks are not followed")
         if status.st_mode & stat.S_IWOTH:
-            raise Refused(f"everybody may write to {str(path)!r}", hint=f"chmod o-w {str(path)!r}")
+            raise Refused(f"{str(path)!r} is writable for everybody", hint=f"chmod o-w {str(path)!r}")
         return status
 
     def _have_directory(self, path: Path) -> None:
-        """Make a directory, or find it, and make its name survive: who made it may have died before that."""
+        """Make a directory and sync its name, also when it exists: the process that made it may have died before the sync."""
         if path in self._doubtful:
-            with suppress(OSError):  # it has content, so an earlier life saw it survive
+            with suppress(OSError):  # it has content, so its name was synced before
                 self._operations.remove_directory(path)
         made = self._operations.make_directory(path)
         try:
             self._sync_names(path.parent)
         except PermissionError:
             if made:
-                raise  # else the root is the operator's, in a directory of somebody else
+                raise  # otherwise the operator made the root, in a directory that may belong to another user
         except OSError:
-            if made or path != self._root:  # only a new name can be synced: find none next time
+            if made or path != self._root:  # remove the new directory, so that the next try makes and syncs it again
                 self._doubtful.add(path)
                 with suppress(OSError):
                     self._operations.remove_directory(path)
@@ -267,12 +267,12 @@ class BlobTree:
             self.close(descriptor)
 
     def _publish(self, blob: Blob, path: Path, mine: int, unwanted: int | None) -> bool:
-        """Give the synced file its name, unless the same bytes have it by now: in another inode than the `unwanted` one."""
+        """Give the synced file its name, unless the same bytes have it meanwhile, in another inode than the `unwanted` one."""
         self._make_shard(blob.sha256)
         with self._locked(blob.sha256) as directory:
             current = self._operations.status(blob.sha256, directory)
             if current is not None and current.st_ino != unwanted and _may_be(blob, current):
-                self._settle(blob, directory)  # somebody kept the same bytes since we looked
+                self._settle(blob, directory)  # another writer has kept the same bytes meanwhile
                 return False
             try:
                 self._operations.rename(path, blob.sha256, directory)
@@ -280,7 +280,7 @@ class BlobTree:
                 self._operations.sync_directory(directory)
                 failpoint("blob.directory_synced")
             except OSError:
-                self._suspect.add(blob.sha256)  # taking the name back may fail as well
+                self._suspect.add(blob.sha256)  # removing the name may fail as well
                 with suppress(OSError):
                     self._take_back(blob, directory, mine)
                 raise
@@ -288,13 +288,13 @@ class BlobTree:
             return True
 
     def _take_back(self, blob: Blob, directory: int, mine: int) -> None:
-        # A rename may have happened although it failed (NFS loses answers), or not: then the name is another's.
+        # A failed rename may have happened (NFS loses answers). If not, the name belongs to another file.
         current = self._operations.status(blob.sha256, directory)
         if current is not None and current.st_ino == mine:
             self._operations.unlink(blob.sha256, directory)
 
-    def _renew(self, blob: Blob, there: _Found) -> bool:
-        """Make a whole blob that is there as good as a new one; False when it went away or changed meanwhile."""
+    def _renew(self, blob: Blob, there: _FileCheck) -> bool:
+        """Sync a stored blob and give it a new time; False when it was removed or changed meanwhile."""
         self._make_shard(blob.sha256)
         with self._locked(blob.sha256) as directory:
             current = self._operations.status(blob.sha256, directory)
@@ -304,7 +304,7 @@ class BlobTree:
             return True
 
     def _settle(self, blob: Blob, directory: int) -> None:
-        # Its writer may have died before its syncs, and may not have been us: only our own prove anything.
+        # Its writer may have been another process, and may have died before its syncs, so sync again.
         descriptor = self._operations.open(blob.sha256, directory)
         try:
             self._operations.touch(descriptor, blob.modified)
@@ -316,8 +316,8 @@ class BlobTree:
         finally:
             self.close(descriptor)
 
-    def _examine(self, key: Sha256, size: int | None) -> _Found | None:
-        """What has a blob's name, and whether it is the blob."""
+    def _examine(self, key: Sha256, size: int | None) -> _FileCheck | None:
+        """Examine the file under a blob's name, and compare its bytes."""
         try:
             descriptor = self._operations.open(self.path(key))
         except OSError as error:
@@ -328,7 +328,7 @@ class BlobTree:
             status = self._operations.opened_status(descriptor)
             regular = stat.S_ISREG(status.st_mode) and size in {None, status.st_size}
             candidate = regular and key not in self._suspect
-            return _Found(status.st_ino, candidate and self._digest(descriptor) == key)
+            return _FileCheck(status.st_ino, candidate and self._digest(descriptor) == key)
         finally:
             self.close(descriptor)
 
@@ -338,7 +338,7 @@ class BlobTree:
             while chunk := self._operations.read(descriptor, HOP, offset):
                 digest.update(chunk)
                 offset += len(chunk)
-        except OSError:  # unreadable is damaged, and about to be replaced
+        except OSError:  # unreadable bytes count as damaged, and are replaced
             return None
         return digest.hexdigest()
 
@@ -351,12 +351,12 @@ class BlobTree:
 
     @contextmanager
     def _locked(self, key: Sha256) -> Iterator[int]:
-        """The directory of a key, held against every other writer."""
+        """Lock the directory of a key against other writers."""
         shard = self.path(key).parent
         try:
             descriptor = self._operations.open_directory(shard)
         except FileNotFoundError:
-            self._durable.discard(shard.name)  # somebody removed it under us; the next writer makes it anew
+            self._durable.discard(shard.name)  # the directory was removed; the next writer makes it again
             raise
         try:
             self._operations.lock(descriptor)
@@ -365,7 +365,7 @@ class BlobTree:
             self.close(descriptor)
 
 
-class _Found(Struct, frozen=True):
+class _FileCheck(Struct, frozen=True):
     inode: int
     whole: bool
 

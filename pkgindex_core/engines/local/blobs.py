@@ -1,10 +1,10 @@
 """Blobs on a local disk, durable when acknowledged.
 
-The role on top of `blob_tree`, which has the paths, the order of the calls and why they survive a power cut. Here
-is what is asynchronous: every call is one hop to the engine's workers, small blobs included (hash, write, fsync, rename,
-fsync in one), and a reader that goes away leaves no descriptor behind.
+The asynchronous role on top of `blob_tree`, which has the paths and the order of the calls. Every call is one hop to the
+engine's workers, also for a small blob (hash, write, fsync, rename, fsync in one). A reader that stops leaves no
+descriptor open.
 
-fsspec's local file system is not used: it knows no fsync, and names made of digests need none of what it offers.
+fsspec's local file system is not used, because it never calls fsync.
 """
 
 from __future__ import annotations
@@ -23,33 +23,35 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.local.blob_tree import BlobTree
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker, submit
-from pkgindex_core.engines.local.spooling import SpooledStage, sweep_stages
+from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
 from pkgindex_core.errors import Corrupt, Missing, Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
 from pkgindex_core.storage_failures import storage_failure
 
 CHUNK: Final = 256 << 10
-"""Bytes that are read at once."""
+"""The bytes of one read."""
 
 _RESEND: Final = "send or fetch the file again: keeping it replaces the damaged copy"
 
 
 async def open_local(url: str, context: Context) -> LocalBlobs:
-    """Open the store of a `file:///absolute/path`, making the directory if need be."""
+    """Open the store of a `file:///absolute/path`. Makes a missing directory."""
     store = LocalBlobs(path_of(url), clock=context.clock, workers=context.workers)
     await store.open()
     return store
 
 
 def path_of(url: str) -> Path:
-    """The directory that a file URL names. Escapes are resolved (RFC 8089); a plain absolute path is taken as it is."""
+    """The directory of a file URL. Escapes are decoded (RFC 8089). A plain absolute path is accepted too."""
     if url.startswith("/"):
         return Path(url)
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
-        raise Refused(f"{url!r} is no URL of a local directory", hint="write file:///absolute/path, with three slashes")
-    # `?` and `#` are letters of a path here: people paste paths behind file://.
+        raise Refused(
+            f"{url!r} is not a URL of a local directory", hint="write file:///absolute/path, with three slashes"
+        )
+    # `?` and `#` belong to the path here: people paste paths behind file://.
     return Path(unquote(url.split(":", 1)[1].removeprefix("//").removeprefix("localhost")))
 
 
@@ -68,18 +70,16 @@ class LocalBlobs:
         """Make or check the directories."""
         await in_worker(self._workers, "opening the blob store", self._tree.prepare)
 
-    def stage(self, *algorithms: str) -> SpooledStage:
-        return SpooledStage(
-            self._tree.staging, self._keep, algorithms, workers=self._workers, operations=self._operations
-        )
+    def spool(self, *algorithms: str) -> LocalSpool:
+        return LocalSpool(self._tree.spools, self._keep, algorithms, workers=self._workers, operations=self._operations)
 
     async def put(self, data: bytes) -> Blob:
-        async with self.stage() as stage:
-            await stage.write(data)
-            return await stage.keep()
+        async with self.spool() as spool:
+            await spool.write(data)
+            return await spool.keep()
 
-    async def _keep(self, stage: SpooledStage) -> Blob:
-        return await in_worker(self._workers, "keeping a blob", self._keep_here, stage)
+    async def _keep(self, spool: LocalSpool) -> Blob:
+        return await in_worker(self._workers, "keeping a blob", self._keep_here, spool)
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         doing = "reading a blob"
@@ -98,11 +98,15 @@ class LocalBlobs:
         except OSError as error:
             raise storage_failure(error, doing) from error
         finally:
-            # A worker may still read for a caller that went away: the descriptor is closed after it, not under it.
+            # A worker may still read for a cancelled caller: close the descriptor after the read.
             step.add_done_callback(lambda _: self._end(begun))
 
     async def stat(self, key: Sha256) -> Blob | None:
-        return await in_worker(self._workers, "looking for a blob", self._tree.find, key)
+        # In the event loop: a look at an inode takes microseconds, less than a switch of threads.
+        try:
+            return self._tree.find(key)
+        except OSError as error:
+            raise storage_failure(error, "looking for a blob") from error
 
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:  # noqa: ARG002 - a path needs neither
         return None if await self.stat(key) is None else self._tree.path(key)
@@ -127,21 +131,21 @@ class LocalBlobs:
         )
 
     async def sweep(self, *, older_than: float) -> int:
-        return await in_worker(self._workers, "sweeping abandoned stages", self._sweep, older_than)
+        return await in_worker(self._workers, "sweeping abandoned spools", self._sweep, older_than)
 
     async def close(self) -> None:
-        """Nothing is held open between calls."""
+        """Do nothing: no files stay open between calls."""
 
-    # What follows runs in workers.
+    # The methods below run in workers.
 
-    def _keep_here(self, stage: SpooledStage) -> Blob:
-        with stage.lock:
+    def _keep_here(self, spool: LocalSpool) -> Blob:
+        with spool.lock:
             try:
-                return self._tree.keep(stage, modified=self._clock.now() / 1_000_000)
+                return self._tree.keep(spool, modified=self._clock.now() / 1_000_000)
             finally:
-                stage.discard()  # in this hop already; also when nobody waits for it any more
+                spool.discard()  # in this hop, also when the caller was cancelled
 
-    def _begin(self, key: Sha256, span: Span | None) -> _Reading:
+    def _begin(self, key: Sha256, span: Span | None) -> _OpenBlob:
         opened = self._tree.open(key)
         if opened is None:
             raise Missing("blob", key)
@@ -154,7 +158,7 @@ class LocalBlobs:
         except BaseException:
             self._tree.close(descriptor)
             raise
-        return _Reading(descriptor, start, stop, first)
+        return _OpenBlob(descriptor, start, stop, first)
 
     def _next(self, descriptor: int, offset: int, stop: int) -> bytes:
         chunk = self._operations.read(descriptor, min(CHUNK, stop - offset), offset)
@@ -162,15 +166,15 @@ class LocalBlobs:
             raise Corrupt(f"a blob ended at {offset} bytes, {stop} were expected", hint=_RESEND)
         return chunk
 
-    def _end(self, begun: Future[_Reading]) -> None:
+    def _end(self, begun: Future[_OpenBlob]) -> None:
         if not begun.cancelled() and begun.exception() is None:
             self._tree.close(begun.result().descriptor)
 
     def _sweep(self, older_than: float) -> int:
-        return sweep_stages(self._tree.staging, older_than=older_than, clock=self._clock, operations=self._operations)
+        return sweep_spools(self._tree.spools, older_than=older_than, clock=self._clock, operations=self._operations)
 
 
-class _Reading(Struct, frozen=True):
+class _OpenBlob(Struct, frozen=True):
     descriptor: int
     offset: int
     stop: int

@@ -1,13 +1,13 @@
-"""Every call about files that durable local storage makes to the operating system, and what their failures mean.
+"""Every call about files that durable local storage makes to the operating system, and the meaning of their failures.
 
-One small seam: the engine above it decides, this class does. Tests replace it to fail at the n-th call, or to
-record the calls and derive what a power cut may leave behind (`pkgindex_core.testing.faults`, `tests/crash/crash_states.py`).
-It knows nothing of blobs. Everything here blocks and is called in worker threads.
+Tests replace the class to fail at the n-th call, or to record the calls and derive the states that a power cut may leave
+(`pkgindex_core.testing.faults`, `tests/crash/crash_states.py`). It knows nothing of blobs. Everything here blocks and is
+called in worker threads.
 
-What the kernel promises, and nothing more is relied on:
+The engine relies only on these promises of the kernel:
 * bytes survive a power cut once `sync` of their file returned, a name once `sync_directory` of its directory did;
 * a rename is atomic for running readers;
-* after a failed sync the kernel may report the same pages clean: a second sync proves nothing, so nobody asks twice.
+* after a failed sync the kernel may report the same pages clean: a second sync proves nothing and is never made.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pkgindex_core.storage_failures import storage_failure
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
-# NFS, FUSE and others may not lock directories. There, what the lock guards against stays possible between processes only.
+# NFS, FUSE and others may not lock directories. On these, only threads of one process are protected from each other.
 _LOCKS_UNSUPPORTED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 _LOCK_HELD = frozenset({errno.EAGAIN, errno.EACCES})
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 class FileOperations:
-    """The calls themselves. `directory` is an open directory that `name` is looked up in; symlinks are never followed."""
+    """The calls. `directory` is an open directory in which `name` is looked up. Symlinks are never followed."""
 
     def make_directory(self, path: Path) -> bool:
         """Make a private directory; False when the name is there already."""
@@ -51,15 +51,15 @@ class FileOperations:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def create(self, path: Path) -> int:
-        """Open a new private file for writing; fails when anything, a dangling symlink included, has the name."""
+        """Open a new private file for writing. Fails when the name exists, also as a dangling symlink."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def open(self, name: Path | str, directory: int | None = None) -> int:
-        # O_NONBLOCK: a FIFO somebody put in place of a file must not hold a worker for ever.
+        # O_NONBLOCK: a FIFO in place of a file must not block a worker for ever.
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
 
     def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> None:
-        """Write all of it: the kernel takes at most 2 GiB a call, and less when it is interrupted or nearly full."""
+        """Write all bytes. The kernel takes at most 2 GiB a call, and less when it is interrupted or the disk is nearly full."""
         with memoryview(data) as view:
             done = 0
             while done < len(view):
@@ -69,14 +69,14 @@ class FileOperations:
         return os.pread(descriptor, size, offset)
 
     def sync(self, descriptor: int) -> None:
-        """Make the bytes of a file survive a power cut."""
+        """Make the bytes of a file durable."""
         if _FULL_SYNC is not None:  # macOS: fsync alone stops at the drive's cache
             fcntl.fcntl(descriptor, _FULL_SYNC)
         else:
             os.fsync(descriptor)
 
     def sync_directory(self, descriptor: int) -> None:
-        """Make the names in a directory survive a power cut."""
+        """Make the names in a directory durable."""
         os.fsync(descriptor)
 
     def touch(self, descriptor: int, seconds: float) -> None:
@@ -84,10 +84,10 @@ class FileOperations:
         os.utime(descriptor, (seconds, seconds))
 
     def lock(self, descriptor: int, *, wait: bool = True) -> bool:
-        """Hold an open file or directory against every other thread and process; False when `wait` is not wanted and it is held.
+        """Lock an open file or directory against other threads and processes; without `wait`, False when it is locked already.
 
-        The lock ends when the descriptor is closed, also by the death of the process. Where the file system cannot lock,
-        the answer is True.
+        The lock ends when the descriptor is closed, also by the death of the process. Returns True if the file system cannot
+        lock.
         """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -99,7 +99,7 @@ class FileOperations:
         return True
 
     def status(self, name: Path | str, directory: int | None = None) -> os.stat_result | None:
-        """What has this name; None when nothing has."""
+        """The status of a name; None when it does not exist."""
         try:
             return os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -109,7 +109,7 @@ class FileOperations:
         return os.fstat(descriptor)
 
     def rename(self, source: Path, name: str, directory: int) -> None:
-        """Move a file to a name in an open directory, replacing what had the name."""
+        """Move a file to a name in an open directory, and replace the file of that name."""
         os.rename(source, name, dst_dir_fd=directory)
 
     def unlink(self, name: Path | str, directory: int | None = None) -> None:
@@ -133,7 +133,7 @@ class FileOperations:
 def submit(
     workers: Executor, doing: str, function: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> Future[Result]:
-    """Hand a blocking function to the engine's threads."""
+    """Start a blocking function in the engine's threads."""
     try:
         return workers.submit(function, *arguments)
     except RuntimeError as error:  # the executor was shut down
@@ -141,14 +141,18 @@ def submit(
 
 
 async def in_worker(
-    workers: Executor, doing: str, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    workers: Executor,
+    doing: str,
+    function: Callable[[*Arguments], Result],
+    *arguments: *Arguments,
+    place: str = "the blob store",
 ) -> Result:
-    """Run a blocking function in the engine's threads; what the system refuses leaves as `Unavailable`.
+    """Run a blocking function in the engine's threads. Errors of the operating system become `Unavailable`; hints name the `place`.
 
-    Cancelling the caller does not stop a function that has begun: what it does must be whole without a listener.
+    Cancelling the caller does not stop a function that has begun, so it must not depend on its caller.
     """
     running = submit(workers, doing, function, *arguments)
     try:
         return await asyncio.wrap_future(running)
     except OSError as error:
-        raise storage_failure(error, doing) from error
+        raise storage_failure(error, doing, place=place) from error

@@ -1,14 +1,14 @@
-"""Bytes on their way into a blob store: counted and hashed as they come, in memory while few, in a file when many.
+"""Spools new bytes for a blob store: counts and hashes them, in memory while they are few, otherwise in a file.
 
-`SpooledStage` is the `Stage` of every store that needs a local file to collect bytes in; how they get from there into
-the store is a function that the store hands in. The theory:
+`LocalSpool` is the `Spool` of every store that collects bytes in a local file. A function of the store, the keeper, moves the
+bytes from there into the store. The theory:
 
-    write  ->  pending (memory)  ->  at 1 MiB: one hop to a worker, which hashes and writes    ->  keep(stage)
+    write  ->  pending (memory)  ->  at 1 MiB: one hop to a worker, which hashes and writes    ->  keep(spool)
     small blobs never leave memory before `keep`, so a store can hash, write, sync and rename them in one hop
 
-Two threads may touch a stage: the event loop's, and one worker's whose caller was cancelled meanwhile. So whatever uses the
-file or the hashes holds `lock`, and a hop that begins after the stage was left finds it closed and does nothing.
-A file is locked as long as its stage lives: a sweep by any process takes only what it can lock.
+Two threads may use a spool: that of the event loop, and a worker whose caller was cancelled meanwhile. So all uses of the
+file and the hashes hold `lock`, and a hop that begins after the spool was left finds it closed and does nothing.
+A file is locked while its spool is open: a sweep by any process removes only files that it can lock.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from pkgindex_core.protocols import Blob
 from pkgindex_core.storage_failures import storage_failure
 
 HOP: Final = 1 << 20
-"""Bytes that are collected in memory before a worker hashes and writes them."""
+"""The bytes that are collected in memory before a worker hashes and writes them."""
 
-_STAGE_NAME = re.compile(r"\A[0-9a-f]{32}\.part\Z")
+_SPOOL_NAME = re.compile(r"\A[0-9a-f]{32}\.part\Z")
 
 
-class SpooledStage:
-    """A `Stage` (see the protocol). What is for the store's keeper only says so."""
+class LocalSpool:
+    """A `Spool` (see the protocol). Methods for the store's keeper are marked."""
 
     def __init__(
         self,
         directory: Path,
-        keeper: Callable[[SpooledStage], Awaitable[Blob]],
+        keeper: Callable[[LocalSpool], Awaitable[Blob]],
         algorithms: tuple[str, ...],
         *,
         workers: Executor,
@@ -57,7 +57,7 @@ class SpooledStage:
         self._hasher = Hasher(*algorithms)
         self._size = 0
         self._pending = bytearray()
-        self._unhashed = 0  # how many bytes at the end of `_pending` the hasher has not seen
+        self._unhashed = 0  # the number of bytes at the end of `_pending` that are not hashed yet
         self._file = directory / f"{secrets.token_hex(16)}.part"
         self._descriptor: int | None = None
         self._moved_to: Path | None = None
@@ -72,7 +72,7 @@ class SpooledStage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        if self.lock.acquire(blocking=False):  # no worker is at it
+        if self.lock.acquire(blocking=False):  # no worker uses the spool
             try:
                 if self._descriptor is None:
                     return
@@ -80,7 +80,7 @@ class SpooledStage:
                 self.lock.release()
         try:
             leaving = asyncio.wrap_future(self._workers.submit(self.discard))
-        except RuntimeError:  # the workers are gone, so nobody is delayed by doing it here
+        except RuntimeError:  # the workers are closed, so blocking the event loop delays no request
             self.discard()
             return
         await _through_cancellation(leaving)
@@ -120,7 +120,7 @@ class SpooledStage:
         return self._file
 
     def hexdigest(self, algorithm: str = "sha256") -> str:
-        # At most a HOP is hashed here, on the loop; nothing after a `flush`.
+        # In the event loop, but at most a HOP, and nothing after a `flush`.
         with self.lock:
             self._hash_pending()
             return self._hasher.hexdigest(algorithm)
@@ -133,17 +133,17 @@ class SpooledStage:
     # For keepers, in a worker, holding `lock`.
 
     def sha256(self) -> Sha256:
-        """The key of everything written."""
+        """The key of all bytes written."""
         self._require_inside()
         self._hash_pending()
         return self._hasher.sha256
 
     def in_memory(self) -> bytes | None:
-        """All bytes, if there are so few that no file was needed."""
+        """All bytes, if there is no file yet."""
         return bytes(self._pending) if self._descriptor is None else None
 
     def spill(self) -> tuple[Path, int]:
-        """Have all bytes in the file; its path and its descriptor, which stays the stage's."""
+        """Write all bytes to the file; return its path and its descriptor, which the spool closes."""
         self._require_inside()
         descriptor = self._create()
         self._hash_pending()
@@ -153,20 +153,20 @@ class SpooledStage:
         return self._file, descriptor
 
     def moved(self, path: Path) -> None:
-        """The file is no longer the stage's to remove: the store has it under `path`."""
+        """Record that the store has moved the file to `path`, so that the spool does not remove it."""
         self._moved_to = path
 
     def discard(self) -> None:
-        """Remove the file, unless it was moved. Any number of times."""
+        """Remove the file, unless it was moved. May be called several times."""
         with self.lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is None:
                 return
             self._finished = True
-            with suppress(OSError):  # an error here loses no bytes: what stays is swept later
+            with suppress(OSError):  # a later sweep removes the file
                 if self._moved_to is None:
                     self._operations.unlink(self._file)
-            with suppress(OSError):  # the file was synced before it was moved; `close` has nothing more to tell
+            with suppress(OSError):  # the file was synced before it was moved, so an error of `close` does not matter
                 self._operations.close(descriptor)
 
     def _create(self) -> int:
@@ -192,33 +192,33 @@ class SpooledStage:
     async def _hop(
         self, function: Callable[[bytes | bytearray | memoryview], None], data: bytes | bytearray | memoryview
     ) -> None:
-        # Whether an interrupted write was done is not known, so the bytes can no longer be vouched for.
+        # It is unknown whether an interrupted write was done, so the bytes cannot be trusted any more.
         self._broken = True
         await in_worker(self._workers, "writing new bytes", function, data)
         self._broken = False
 
     def _require_open(self) -> None:
         if self._finished or self._closed:
-            raise RuntimeError("a stage is written and kept inside its context, and kept once")
+            raise RuntimeError("a spool is written and kept inside its context, and kept once")
         if self._broken:
-            raise Unavailable("an earlier write of these bytes failed", hint="send them again, to a new stage")
+            raise Unavailable("a part of this file could not be written", hint="send the whole file again")
 
     def _require_inside(self) -> None:
         if self._closed:
-            raise Unavailable("the stage was left", hint="send the bytes again")
+            raise Unavailable("the spool was left", hint="send the bytes again")
 
 
-def is_stage_name(name: str) -> bool:
-    return _STAGE_NAME.match(name) is not None
+def is_spool_name(name: str) -> bool:
+    return _SPOOL_NAME.match(name) is not None
 
 
-def sweep_stages(directory: Path, *, older_than: float, clock: Clock, operations: FileOperations) -> int:
-    """Remove the files of stages whose process died, in a worker; how many."""
+def sweep_spools(directory: Path, *, older_than: float, clock: Clock, operations: FileOperations) -> int:
+    """Remove the files of spools whose process died; return their number. Call it in a worker."""
     horizon = clock.now() / 1_000_000 - older_than
     return sum(
         _remove_abandoned(directory / name, operations)
         for name, status in operations.list_directory(directory)
-        if is_stage_name(name) and status.st_mtime <= horizon
+        if is_spool_name(name) and status.st_mtime <= horizon
     )
 
 
@@ -227,7 +227,7 @@ def _remove_abandoned(path: Path, operations: FileOperations) -> bool:
         descriptor = operations.open(path)
     except FileNotFoundError:
         return False
-    except OSError:  # a symlink under our name is nobody's stage; removing it does not follow it
+    except OSError:  # a symlink is not a spool; it is removed without following it
         descriptor = None
     try:
         if descriptor is not None and not operations.lock(descriptor, wait=False):
@@ -242,7 +242,7 @@ def _remove_abandoned(path: Path, operations: FileOperations) -> bool:
 
 
 async def _through_cancellation(leaving: asyncio.Future[None]) -> None:
-    """Wait to the end even when cancelled meanwhile, then be cancelled."""
+    """Wait to the end even if cancelled meanwhile, and raise the cancellation afterwards."""
     interrupted: asyncio.CancelledError | None = None
     while not leaving.done():
         try:

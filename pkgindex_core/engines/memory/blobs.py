@@ -1,7 +1,6 @@
-"""Blobs in memory: the reference to read beside the protocol, and the store for tests and for embedding.
+"""Blobs in memory: the reference implementation of the protocol, for tests and for embedding.
 
-Nothing survives the process. Everything happens on the event loop and at once, so there is no order of events to
-think about; a file appears only when somebody asks a stage for its `path`.
+Nothing survives the process. No method awaits anything, so no two calls overlap. A spool has a file only after its `path` was asked for.
 """
 
 from __future__ import annotations
@@ -25,28 +24,28 @@ _CHUNK = 256 << 10
 
 
 async def open_memory(url: str, context: Context) -> MemoryBlobs:  # noqa: ARG001 - a `make` hook; every URL names a new, empty store
-    return MemoryBlobs(clock=context.clock, staging=context.data / "memory-staging")
+    return MemoryBlobs(clock=context.clock, spools=context.data / "memory-staging")
 
 
 class MemoryBlobs:
-    """A `BlobStore` that is a dictionary. `staging` is a directory for the files of stages, made when one is needed."""
+    """A `BlobStore` over a dictionary. `spools` is a directory for the files of spools, made for the first one."""
 
-    def __init__(self, *, clock: Clock, staging: Path) -> None:
+    def __init__(self, *, clock: Clock, spools: Path) -> None:
         self.blobs: dict[Sha256, tuple[bytes, float]] = {}
-        """Bytes and when they were stored. Tests may reach in."""
+        """The bytes and the time of storing. Tests may change it."""
         self._clock = clock
-        self._staging = staging
+        self._spools = spools
         self._owner = ""
         self.damaged: dict[Sha256, bytes] = {}
-        """What was set aside."""
+        """The bytes that `set_aside` moved away."""
 
-    def stage(self, *algorithms: str) -> MemoryStage:
-        return MemoryStage(self, self._staging / f"{secrets.token_hex(16)}.part", algorithms)
+    def spool(self, *algorithms: str) -> MemorySpool:
+        return MemorySpool(self, self._spools / f"{secrets.token_hex(16)}.part", algorithms)
 
     async def put(self, data: bytes) -> Blob:
-        async with self.stage() as stage:
-            await stage.write(data)
-            return await stage.keep()
+        async with self.spool() as spool:
+            await spool.write(data)
+            return await spool.keep()
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         if key not in self.blobs:
@@ -65,7 +64,7 @@ class MemoryBlobs:
         return Blob(key, len(data), modified)
 
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
-        """Nowhere: memory has neither a path nor a URL."""
+        """None: memory has neither a path nor a URL."""
 
     async def drop(self, key: Sha256) -> bool:
         return self.blobs.pop(key, None) is not None
@@ -91,11 +90,11 @@ class MemoryBlobs:
         return self._owner
 
     async def sweep(self, *, older_than: float) -> int:
-        """A killed process leaves the files of its stages; its blobs are gone anyway."""
-        return _sweep(self._staging, self._clock.now() / 1_000_000 - older_than)
+        """Remove files of spools that a killed process left behind."""
+        return _sweep(self._spools, self._clock.now() / 1_000_000 - older_than)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing."""
 
     def _keep(self, data: bytes, key: Sha256) -> Blob:
         blob = Blob(key, len(data), self._clock.now() / 1_000_000)
@@ -103,15 +102,15 @@ class MemoryBlobs:
         return blob
 
 
-class MemoryStage:
-    """A `Stage` that is a byte array, copied to a file for whoever wants to see one."""
+class MemorySpool:
+    """A `Spool` over a byte array, which is copied to a file if `path` is asked for."""
 
     def __init__(self, store: MemoryBlobs, path: Path, algorithms: tuple[str, ...]) -> None:
         self._store = store
         self._path = path
         self._hasher = Hasher(*algorithms)
         self._data = bytearray()
-        self._shown: int | None = None  # bytes that are in the file; None: there is no file
+        self._shown: int | None = None  # bytes in the file; None: no file
         self._done = False
 
     async def __aenter__(self) -> Self:
@@ -122,7 +121,7 @@ class MemoryStage:
     ) -> None:
         self._done = True
         if self._shown is not None:
-            with suppress(OSError):  # what cannot be removed is swept later
+            with suppress(OSError):  # `sweep` removes it later
                 self._path.unlink()
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -155,7 +154,7 @@ class MemoryStage:
 
     def _require_open(self) -> None:
         if self._done:
-            raise RuntimeError("a stage is written and kept inside its context, and kept once")
+            raise RuntimeError("a spool is written and kept inside its context, and kept once")
 
     def _show(self, size: int) -> None:
         try:
@@ -169,9 +168,9 @@ class MemoryStage:
         self._shown = size
 
 
-def _sweep(staging: Path, horizon: float) -> int:
+def _sweep(spools: Path, horizon: float) -> int:
     removed = 0
-    for path in staging.glob("*.part"):
+    for path in spools.glob("*.part"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime <= horizon:
                 path.unlink()

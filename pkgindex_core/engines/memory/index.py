@@ -1,21 +1,23 @@
-"""An index store in memory: the readable reference that every other engine is compared with.
+"""An index store in memory: the reference implementation, with which other engines are compared.
 
-The whole store is one immutable `State` per commit (`state`), and history is the list of them: `states[serial]`.
+Each commit has an immutable `StoreState` (`state`), and history is their list: `states[serial]`.
 
-Mirrored projects have no history (see `protocols.index_store`): a read of the past finds there only whether the page was known
-yet, and then answers with its last state. Nothing here survives the process.
+The past of a mirrored project is in its last state (see `protocols.index_store`): a read as of a serial looks up in the state of then
+whether the page was known, and takes the page from the last state. Nothing here survives the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.changes import Change, Commit, DropIndex, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.memory.state import ProjectState, State, dropped, facts, written
+from pkgindex_core.engines.memory.notes import MemoryNotes
+from pkgindex_core.engines.memory.state import StoredProject, StoreState, dropped, facts, written
 from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
@@ -36,30 +38,30 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import named_keys, plan
+from pkgindex_core.rules.planning.past import kept_since
 from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
 BATCH = 5_000
 
 
-class MemoryIndex:
+class MemoryIndex(MemoryNotes):
     """An `IndexStore` that forgets everything when it is closed."""
 
     lag = 0.0
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._states = [State()]
+        super().__init__(clock)
+        self._states = [StoreState()]
         self._commits: list[Commit] = []
         self._moved = asyncio.Event()
-        self._closed = False
 
-    # Reading: what is true as of a serial is in `states[serial]`.
+    # Reading: `states[serial]` is the store as of a serial.
 
     async def head(self) -> Serial:
         return self.now.serial
 
     async def serial_at(self, moment: Timestamp) -> Serial:
-        return max((commit.serial for commit in self._commits if commit.at <= moment), default=Serial(0))
+        return _serial_at(self._commits, moment)
 
     async def tree(self, *, at: Serial | None = None) -> Tree:
         state = self._state(at)
@@ -222,9 +224,9 @@ class MemoryIndex:
             return None
         change_rules.encoded_changes(changes)
         serial = Serial(self.now.serial + 1)
-        state = _next(self.now, changes, require, serial)
         at = change_rules.commit_time(self._clock.now(), self._last_moment)
         commit = Commit(serial=serial, at=at, who=who, changes=tuple(changes))
+        state = _next(self.now, commit, require, self._commits)
         self._states.append(state)
         self._commits.append(commit)
         self._wake()
@@ -233,12 +235,12 @@ class MemoryIndex:
     async def replay(self, commits: Sequence[Commit]) -> None:
         if self._closed:
             raise Unavailable("the index store is closed")
-        states: list[State] = []
+        states: list[StoreState] = []
         last, moment = self.now, self._last_moment
-        for commit in commits:
+        for done, commit in enumerate(commits):
             change_rules.successor(last.serial, moment, commit)
             change_rules.encoded_changes(commit.changes)
-            last, moment = _next(last, commit.changes, (), commit.serial), commit.at
+            last, moment = _next(last, commit, (), [*self._commits, *commits[:done]]), commit.at
             states.append(last)
         self._states += states
         self._commits += commits
@@ -260,22 +262,25 @@ class MemoryIndex:
         moved.set()
 
     @property
-    def now(self) -> State:
-        """Everything, as of the last commit."""
+    def now(self) -> StoreState:
+        """The state of the last commit."""
         return self._states[-1]
 
-    def _state(self, at: Serial | None) -> State:
+    def _state(self, at: Serial | None) -> StoreState:
         return self.now if at is None or at >= len(self._states) else self._states[max(at, 0)]
 
-    def _project(self, index: IndexName, project: ProjectName, at: Serial | None) -> ProjectState | None:
+    def _project(self, index: IndexName, project: ProjectName, at: Serial | None) -> StoredProject | None:
         then = self._state(at).index(index).projects.get(project)
         if then is None or not then.mirrored:
             return then
         for state in reversed(self._states):
             last = state.index(index).projects.get(project)
             if last is not None and last.mirrored and last.standing.since == then.standing.since:
-                # Where it ends, its index was dropped and made again in one commit: no state has it as dropped.
-                return last if state is self.now else dropped(last, Serial(state.serial + 1))
+                if state is self.now:
+                    return last if at is None else last.as_of(at)
+                # If the next commit dropped its index and made it again, no state has the project as dropped.
+                ended = self._commits[state.serial]
+                return dropped(last, ended.serial) if DropIndex(index) in ended.changes else last
         return then
 
     def _standing(self, index: IndexName, project: ProjectName, at: Serial | None) -> Standing:
@@ -293,12 +298,22 @@ class MemoryIndex:
         )
 
 
-def _next(state: State, changes: Sequence[Change], require: Iterable[Requirement], serial: Serial) -> State:
+def _serial_at(commits: Sequence[Commit], moment: Timestamp) -> Serial:
+    return Serial(bisect_right(commits, moment, key=lambda commit: commit.at))
+
+
+def _next(state: StoreState, commit: Commit, require: Iterable[Requirement], before: Sequence[Commit]) -> StoreState:
+    """The state after a commit; `before` are all commits before it."""
     require = tuple(require)
-    effects = plan(changes, require, facts(state, named_keys(changes, require)), serial)
+    known = facts(
+        state,
+        named_keys(commit.changes, require),
+        lambda config: _serial_at(before, kept_since(config, commit.at)),
+    )
+    effects = plan(commit.changes, require, known, commit.serial)
     if isinstance(effects, RequirementFailed):
         raise effects
-    return written(state, effects, serial)
+    return written(state, effects, commit.serial)
 
 
 async def open_memory(url: str, context: Context) -> MemoryIndex:

@@ -1,13 +1,13 @@
-"""The state of an index store in memory as of one commit. `facts` reads from it, `written` makes the next state of it and effects. Pure.
+"""The state of an index store in memory as of one commit. `facts` reads it, `written` makes the next one from it and effects. Pure.
 
-    State -> IndexState -> ProjectState -> {filename: PageRow}
+    StoreState -> IndexState -> StoredProject -> {filename: PageRow}
 
-Maps are plain dicts that are copied, never mutated; states share what did not change. What a change means is said in `rules.planning`.
+Maps are dicts that are copied and not mutated; states share the unchanged ones. `rules.planning` says what changes mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
@@ -21,21 +21,24 @@ from pkgindex_core.protocols.index_store import Listing, Taken
 from pkgindex_core.rules.change_rules import hosted_digest
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, Keys, NamesEdit, PageEdit, StandingRow, StoredFile
 from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.rules.planning.past import SWEPT
 from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class ProjectState(Struct, frozen=True, kw_only=True):
-    """One project in one index, also after it was dropped (its standing does not hold it then)."""
+class StoredProject(Struct, frozen=True, kw_only=True):
+    """One project in one index. A dropped project stays, with a standing that does not hold it."""
 
     standing: StandingRow
     rows: Mapping[str, PageRow] = {}
     kept: KeptRows | None = None
-    """The rows again, of a mirrored page that came in one piece."""
+    """The same rows in one piece, of a mirrored page that came so."""
+    past: tuple[tuple[Serial, StoredProject], ...] = ()
+    """Former states of a mirrored project, each with the serial that ended it, oldest first."""
     releases: Mapping[str, Release] = {}
-    """By the one spelling of their version."""
+    """By the canonical spelling of their version."""
     attachments: Mapping[str, Attachment] = {}
 
     @property
@@ -46,21 +49,25 @@ class ProjectState(Struct, frozen=True, kw_only=True):
     def holds(self) -> bool:
         return self.standing.holds
 
+    def as_of(self, at: Serial) -> StoredProject:
+        """A mirrored project as of a commit, or its oldest remaining state."""
+        return next((state for died, state in self.past if at < died), self)
+
 
 class IndexState(Struct, frozen=True, kw_only=True):
-    """One index, also after it was dropped (`config` is then None)."""
+    """One index. A dropped index stays, with `config` None."""
 
     config: IndexConfig | None = None
-    projects: Mapping[ProjectName, ProjectState] = {}
+    projects: Mapping[ProjectName, StoredProject] = {}
     holders: Mapping[str, ProjectName] = {}
-    """Which project of a hosted index has a live file of that name."""
+    """The projects of a hosted index by the filenames of their live files."""
     tombstones: Mapping[str, Taken] = {}
     names: Mapping[ProjectName, str] = {}
     listing: Listing = Listing(stamp=Serial(0), count=0, validators={})
 
 
-class State(Struct, frozen=True, kw_only=True):
-    """Everything, as of the end of one commit."""
+class StoreState(Struct, frozen=True, kw_only=True):
+    """The whole store as of one commit."""
 
     serial: Serial = Serial(0)
     tree_serial: Serial = Serial(0)
@@ -71,24 +78,27 @@ class State(Struct, frozen=True, kw_only=True):
     def index(self, name: IndexName) -> IndexState:
         return self.indexes.get(name, _NO_INDEX)
 
-    def project(self, key: ProjectKey) -> ProjectState:
+    def project(self, key: ProjectKey) -> StoredProject:
         return self.index(key[0]).projects.get(key[1], _NO_PROJECT)
 
 
 _NEVER_HELD = StandingRow(since=Serial(0), stamp=Serial(0), mirrored=False, holds=False)
 _NO_INDEX = IndexState()
-_NO_PROJECT = ProjectState(standing=_NEVER_HELD)
+_NO_PROJECT = StoredProject(standing=_NEVER_HELD)
 
 
-def facts(state: State, keys: Keys) -> Facts:
-    """The rows that `keys` names."""
+def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial]) -> Facts:
+    """The rows that `keys` names. `ended`: the serial up to which the past of an index is over."""
+    configs = {name: config for name in keys.indexes if (config := state.index(name).config) is not None}
     return Facts(
         users=_named(state.users, keys.users),
         tokens={key: it for key, it in state.tokens.items() if key in keys.tokens or it.user in keys.owners},
         owned=[name for name, it in state.indexes.items() if it.config is not None and owner(name) in keys.owners],
-        configs={name: config for name in keys.indexes if (config := state.index(name).config) is not None},
+        configs=configs,
         standings={
-            key: standing for key in keys.projects if (standing := state.project(key).standing) is not _NEVER_HELD
+            key: replace(it.standing, has_past=bool(it.past))
+            for key in keys.projects
+            if (it := state.project(key)).standing is not _NEVER_HELD
         },
         files={
             (index, name): StoredFile(holder, decode_file(state.project((index, holder)).rows[name].body))
@@ -111,20 +121,28 @@ def facts(state: State, keys: Keys) -> Facts:
             if (attachment := state.project((index, project)).attachments.get(name)) is not None
         },
         listings={name: state.index(name).listing.stamp for name in keys.listings},
+        expired={
+            key: upto
+            for config in configs.values()
+            if config.mirrored
+            for key, upto in _expired(state.index(config.name), config.name, ended(config))
+        },
         kept_page=lambda key: _kept_page(state, key),
     )
 
 
-def written(state: State, effects: Effects, serial: Serial) -> State:
-    """The state that a plan leads to."""
+def written(state: StoreState, effects: Effects, serial: Serial) -> StoreState:
+    """The state after the effects of a plan."""
     indexes = dict(state.indexes)
     for each in effects.emptied:
         indexes[each.index] = _emptied(indexes.get(each.index, _NO_INDEX), each, serial)
+    for (name, project), upto in effects.forgotten.items():
+        indexes[name] = _without_past(indexes[name], project, upto)
     for name, config in effects.configs.items():
         indexes[name] = replace(indexes.get(name, _NO_INDEX), config=config)
     for name in _touched(effects):
-        indexes[name] = _edited_index(indexes.get(name, _NO_INDEX), name, effects)
-    return State(
+        indexes[name] = _edited_index(indexes.get(name, _NO_INDEX), name, effects, serial)
+    return StoreState(
         serial=serial,
         tree_serial=serial if effects.tree_changed else state.tree_serial,
         users=_merged(state.users, effects.users),
@@ -133,11 +151,11 @@ def written(state: State, effects: Effects, serial: Serial) -> State:
     )
 
 
-def dropped(project: ProjectState, serial: Serial) -> ProjectState:
-    """What is left of a project: that it was there, and until when."""
+def dropped(project: StoredProject, serial: Serial) -> StoredProject:
+    """A project after it was dropped."""
     before = project.standing
     stamp = stamp_after(serial, before.stamp) if before.mirrored else serial
-    return ProjectState(standing=StandingRow(since=before.since, stamp=stamp, mirrored=before.mirrored, holds=False))
+    return StoredProject(standing=StandingRow(since=before.since, stamp=stamp, mirrored=before.mirrored, holds=False))
 
 
 def _emptied(index: IndexState, place: Emptied, serial: Serial) -> IndexState:
@@ -150,7 +168,7 @@ def _emptied(index: IndexState, place: Emptied, serial: Serial) -> IndexState:
         return replace(index, projects={**index.projects, place.project: replace(found, attachments=kept)})
     return replace(
         index,
-        projects={**index.projects, place.project: ProjectState(standing=found.standing)},
+        projects={**index.projects, place.project: StoredProject(standing=found.standing)},
         holders={name: holder for name, holder in index.holders.items() if holder != place.project},
         tombstones={**index.tombstones, **_buried(place.project, found.rows.values())},
     )
@@ -174,7 +192,18 @@ def _touched(effects: Effects) -> Collection[IndexName]:
     return {index for table in tables for index, *_ in table} | effects.names.keys()
 
 
-def _edited_index(index: IndexState, name: IndexName, effects: Effects) -> IndexState:
+def _expired(index: IndexState, name: IndexName, upto: Serial) -> Iterable[tuple[ProjectKey, Serial]]:
+    ended = sorted((died, project) for project, it in index.projects.items() for died, _ in it.past if died <= upto)
+    return (((name, project), upto) for _, project in ended[:SWEPT])
+
+
+def _without_past(index: IndexState, project: ProjectName, upto: Serial) -> IndexState:
+    found = index.projects[project]
+    left = tuple(each for each in found.past if each[0] > upto)
+    return replace(index, projects={**index.projects, project: replace(found, past=left)})
+
+
+def _edited_index(index: IndexState, name: IndexName, effects: Effects, serial: Serial) -> IndexState:
     rows: dict[ProjectName, dict[str, PageRow | None]] = {}
     holders: dict[str, ProjectName | None] = {}
     for filename, stored in _of(effects.files, name):
@@ -193,7 +222,7 @@ def _edited_index(index: IndexState, name: IndexName, effects: Effects) -> Index
     projects = dict(index.projects)
     for project in rows.keys() | {project for table in tables for of, project, *_ in table if of == name}:
         before = projects.get(project, _NO_PROJECT)
-        projects[project] = _edited_project(before, (name, project), effects, rows.get(project, {}))
+        projects[project] = _edited_project(before, (name, project), effects, rows.get(project, {}), serial)
     index = replace(
         index,
         projects=projects,
@@ -204,13 +233,18 @@ def _edited_index(index: IndexState, name: IndexName, effects: Effects) -> Index
 
 
 def _edited_project(
-    before: ProjectState, key: ProjectKey, effects: Effects, hosted: Mapping[str, PageRow | None]
-) -> ProjectState:
+    before: StoredProject, key: ProjectKey, effects: Effects, hosted: Mapping[str, PageRow | None], serial: Serial
+) -> StoredProject:
     rows, kept = _merged(before.rows, hosted), before.kept
     if key in effects.pages:
         rows, kept = _paged(rows, effects.pages[key])
-    return ProjectState(
-        standing=replace(effects.standings.get(key, before.standing), file_count=len(rows)),
+    standing = effects.standings.get(key, before.standing)
+    past = before.past if standing.since == before.standing.since else ()
+    if key in effects.superseded:
+        past = (*past, (serial, replace(before, past=())))
+    return StoredProject(
+        standing=replace(standing, file_count=len(rows), has_past=False),
+        past=past,
         rows=rows,
         kept=kept,
         releases=_merged(before.releases, dict(_parts(effects.releases, key))),
@@ -230,7 +264,7 @@ def _with_names(index: IndexState, edit: NamesEdit) -> IndexState:
     return replace(index, names=names, listing=Listing(stamp=edit.stamp, count=len(names), validators=edit.validators))
 
 
-def _kept_page(state: State, key: ProjectKey) -> KeptRows:
+def _kept_page(state: StoreState, key: ProjectKey) -> KeptRows:
     kept = state.project(key).kept
     assert kept is not None, "only of a page in one piece"
     return kept

@@ -1,6 +1,7 @@
-"""One list of changes: the facts that it needs, its effects, its place in the log.
+"""Makes a commit of one list of changes: loads facts, plans, writes the effects and the log.
 
-Runs in the writer thread, inside a savepoint that the caller rolls back when anything raises. What a change means is said in `rules.planning`.
+Runs in the writer thread, inside a transaction that the caller rolls back when anything raises after the first row was written.
+`rules.planning` says what changes mean.
 """
 
 from __future__ import annotations
@@ -8,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import apsw
-
-from pkgindex_core.changes import Change, Commit, MirrorPage, Requirement
-from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.clock import Clock
+from pkgindex_core.engines.sqlite import pages, segments
 from pkgindex_core.engines.sqlite.effects import write
 from pkgindex_core.engines.sqlite.facts import load
 from pkgindex_core.engines.sqlite.tables import Tables
@@ -28,40 +27,46 @@ PACK_FROM: Final = 512
 class Applying:
     """Applies lists of changes through one connection."""
 
-    def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
-        self._tables = Tables(connection)
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
         self._clock = clock
 
-    def commit(self, changes: Sequence[Change], encoded: bytes, who: str, require: Iterable[Requirement]) -> Commit:
-        """Check, apply and log one list; the caller's savepoint undoes it when this raises."""
-        last, last_at = self._last()
+    def commit(self, changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Commit:
+        """Check, apply and log one list. A list that is refused has written nothing."""
+        last, last_at = self._tables.last()
         at = change_rules.commit_time(self._clock.now(), last_at)
         commit = Commit(serial=Serial(last + 1), at=at, who=who, changes=tuple(changes))
-        self._make(commit, encoded, tuple(require))
+        self._make(commit, tuple(require))
         return commit
 
     def replay(self, commits: Sequence[Commit]) -> Commit:
-        """Make commits of another store again, and return the last; the caller's savepoint undoes all when this raises."""
+        """Make commits that another store made, and return the last. The caller rolls all back when this raises."""
         for commit in commits:
-            change_rules.successor(*self._last(), commit)
-            self._make(commit, change_rules.encoded_changes(commit.changes), ())
+            change_rules.successor(*self._tables.last(), commit)
+            self._make(commit, ())
         return commits[-1]
 
-    def _last(self) -> tuple[Serial, Timestamp]:
-        serial, at = self._tables.row("SELECT serial, at FROM commits ORDER BY serial DESC LIMIT 1") or (0, 0)
-        return Serial(serial), Timestamp(at)
-
-    def _make(self, commit: Commit, encoded: bytes, require: Sequence[Requirement]) -> None:
-        self._tables.serial = commit.serial
-        facts = load(self._tables, named_keys(commit.changes, require))
+    def _make(self, commit: Commit, require: Sequence[Requirement]) -> None:
+        digests = pages.digests_of(commit.changes)
+        logged = pages.with_kept(commit.changes, digests) if digests else commit.changes
+        encoded = change_rules.encoded_changes(logged)
+        facts = load(self._tables, named_keys(commit.changes, require), commit.at)
         effects = plan(commit.changes, require, facts, commit.serial)
         if isinstance(effects, RequirementFailed):
             raise effects
+        self._tables.serial = commit.serial
+        pages.log(self._tables, digests)
         write(self._tables, facts, effects)
-        # Pages in one piece are compressed already, and are most of what mirrors commit.
-        in_one_piece = sum(len(each.kept) for each in commit.changes if isinstance(each, MirrorPage))
-        packed = len(encoded) - in_one_piece >= max(PACK_FROM, in_one_piece)
+        packed = len(encoded) >= PACK_FROM
         self._tables.run(
-            "INSERT INTO commits (serial, at, who, packed, changes) VALUES (?, ?, ?, ?, ?)",
-            (commit.serial, commit.at, commit.who, int(packed), segments.compress(encoded) if packed else encoded),
+            "INSERT INTO commits (serial, at, who, packed, changes, by_digest) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                commit.serial,
+                commit.at,
+                commit.who,
+                int(packed),
+                segments.compress(encoded) if packed else encoded,
+                int(bool(digests)),
+            ),
         )
+        self._tables.head = commit.serial, commit.at

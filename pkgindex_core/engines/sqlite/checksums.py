@@ -1,9 +1,9 @@
-"""Checksums of the database's pages: a page that the disk has changed is an error when it is read, not another answer.
+"""Checksums of the database's pages: reading a page that was damaged on the disk is an error, not a wrong answer.
 
-SQLite believes what it reads. A changed bit in a row was served as a page that is no JSON, and one in a project's name made that
-name unknown, so that it was asked of the upstream. The file system `cksmvfs`, an extension that apsw ships, keeps 8 bytes at the end of
-each page for a checksum, writes them and compares them. It leaves databases without these bytes alone, so it is used for
-each connection; a database gets the bytes when it is made, and an older one stays as it is.
+SQLite itself does not notice such damage: a changed bit in the name of a hosted project makes it unknown, so that its files come from an
+upstream. The file system `cksmvfs`, an extension in apsw's wheels, writes a checksum of 8 bytes at the end of each page, and compares it
+when the page is read. It ignores databases without these bytes, so each connection uses it. New databases have the bytes; older ones
+get them with `renew_checksums`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import apsw
 from pkgindex_core.errors import Refused
 
 CHECKSUM_BYTES: Final = 8
+_EXTENSION: Final = str(Path(apsw.__file__).parent / "sqlite_extra_binaries" / "cksumvfs")
+"""Where `apsw.sqlite_extra` finds it, which is not loaded: it takes 3 ms. SQLite adds the ending of the platform."""
 _FILE_SYSTEM: Final = "cksmvfs"
 _RESERVED_OFFSET: Final = 20
 """https://sqlite.org/fileformat.html 1.3: "Bytes of unused "reserved" space at the end of each page. Usually 0." """
@@ -25,30 +27,29 @@ _RESERVED_OFFSET: Final = 20
 @cache
 def file_system() -> str | None:
     """The name of the file system that compares checksums; None when this apsw does not have it."""
-    from apsw import sqlite_extra
-
     usual = apsw.vfs_names()[0]
     loader = apsw.Connection(":memory:")
+    loader.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1)
     try:
-        sqlite_extra.load(loader, "cksumvfs")
-    except (sqlite_extra.NotAvailable, apsw.Error, OSError):
+        loader.load_extension(_EXTENSION)
+    except apsw.Error:
         return None
     finally:
         loader.close()
-    apsw.set_default_vfs(usual)  # it made itself the default of every other connection in this program
+    apsw.set_default_vfs(usual)  # the extension had made itself the default for the whole program
     return _FILE_SYSTEM
 
 
 def have_checksums(connection: apsw.Connection) -> None:
-    """Give a database that has no page yet room for checksums; another one stays as it is."""
+    """Make a new database reserve room for checksums. Has no effect on a database with pages."""
     if file_system() is not None and connection.pragma("page_count") == 0:
         connection.reserve_bytes(reserve=CHECKSUM_BYTES)
 
 
 def renew_checksums(connection: apsw.Connection) -> None:
-    """Write every page again with its checksum, or a database without checksums with room for them.
+    """Rewrite every page with a checksum, also in a database that had none.
 
-    For one connection alone: the write-ahead log is left, which fails while another connection is open.
+    Fails while another connection is open, because it leaves WAL mode.
     """
     if file_system() is None:
         return
@@ -60,7 +61,7 @@ def renew_checksums(connection: apsw.Connection) -> None:
 
 
 def require_comparing(path: Path) -> None:
-    """Refuse a database with checksums where they could not be written: each page that a commit changes would look damaged."""
+    """Refuse a database with checksums if this apsw cannot write them: changed pages would look damaged to others."""
     if file_system() is not None:
         return
     with path.open("rb") as file:

@@ -1,9 +1,8 @@
-"""Opening a SQLite file so that what was acknowledged survives, and saying exactly why when it cannot be opened.
+"""Opening a SQLite file so that acknowledged commits are durable, with an exact error when it cannot be opened.
 
-Every connection is made here. The rules: no SQLite below 3.51.3, which can corrupt a WAL
-database; WAL with `synchronous = FULL`, so that a commit that returned is on the disk; never a memory map. Readers are opened
-read-write with `query_only`, not read-only: only a connection that may write can recover a hot WAL, and a reader that
-cannot recover fails where another process was killed.
+All connections are made here. The rules: SQLite is at least 3.51.3, since older ones can corrupt a WAL database; WAL with
+`synchronous = FULL`, so that a commit that returned is on the disk; no memory map. Readers are opened read-write with `query_only`:
+only a connection that may write can recover the WAL after another process was killed.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -31,15 +31,15 @@ APPLICATION_ID: Final = 0x706B6978  # "pkix"
 LIVE: Final = 2**63 - 1
 """`died` of a row that has not died."""
 NOW: Final = LIVE - 1
-"""A serial that only live rows outlast: reading "as of" it is reading the present."""
+"""The serial of reads of the present: only live rows are true as of it."""
 
 WRITER_PATIENCE_MS: Final = 10_000
 READER_PATIENCE_MS: Final = 2_000
 CHECK_SECONDS: Final = 0.2
-"""How long each start checks the database. What a check does not reach in its time is left to `verify`."""
+"""Seconds for which each start checks the database. `verify` checks all of it."""
 CHECK_SECONDS_AFTER_UNCLEAN_STOP: Final = 2.0
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, ZstdError)
-"""What a row raises when its bytes are not those that were written, in a database without page checksums."""
+"""Errors of decoding a damaged row, in a database without page checksums."""
 _WAL_SIZE_KEPT: Final = 64 * 1024 * 1024
 
 
@@ -69,7 +69,7 @@ def prepare(path: Path, clock: Clock, steps: Sequence[Migration] | None = None) 
 
 
 def renew(path: Path) -> None:
-    """Write a database that is whole anew, with page checksums."""
+    """Rewrite an undamaged database with page checksums. Raises `Corrupt` for a damaged one."""
     require_comparing(path)
     with translated(path), contextlib.closing(connect(path, patience_ms=0)) as connection:
         connection.pragma("checksum_verification", False)
@@ -93,6 +93,15 @@ def require_content(path: Path) -> None:
     raise Missing("index database", str(path), message=f"the index database {path} {state}")
 
 
+# The system's page cache has the rest of the database. Over 37 MiB with random commits and reads 16 MB for the writer and 8 MB for each
+# reader were no faster than this, and took 20 MB more.
+_WRITER_CACHE_KIB: Final = 2000
+POINT_CACHE_KIB: Final = 2000
+"""For reads of a few rows."""
+SCAN_CACHE_KIB: Final = 500
+"""For reads of many rows, each of which is read once."""
+
+
 def open_writer(path: Path) -> apsw.Connection:
     with translated(path):
         connection = connect(path, patience_ms=WRITER_PATIENCE_MS)
@@ -100,7 +109,7 @@ def open_writer(path: Path) -> apsw.Connection:
             "PRAGMA synchronous = FULL",
             "PRAGMA foreign_keys = ON",
             "PRAGMA temp_store = MEMORY",
-            "PRAGMA cache_size = -16000",
+            f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}",
             f"PRAGMA journal_size_limit = {_WAL_SIZE_KEPT}",
         ):
             connection.execute(setting).fetchall()
@@ -109,10 +118,14 @@ def open_writer(path: Path) -> apsw.Connection:
     return connection
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, *, cache_kib: int) -> apsw.Connection:
     with translated(path):
         connection = connect(path, patience_ms=READER_PATIENCE_MS)
-        for setting in ("PRAGMA query_only = ON", "PRAGMA temp_store = MEMORY", "PRAGMA cache_size = -8000"):
+        for setting in (
+            "PRAGMA query_only = ON",
+            "PRAGMA temp_store = MEMORY",
+            f"PRAGMA cache_size = -{cache_kib}",
+        ):
             connection.execute(setting).fetchall()
     return connection
 
@@ -120,12 +133,14 @@ def open_reader(path: Path) -> apsw.Connection:
 def connect(path: Path, *, patience_ms: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=file_system())
     connection.set_busy_timeout(patience_ms)
+    # Otherwise SQLite prepares some statements again whenever a value is bound, to look for a better plan: twice the time of a join.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """The border: no apsw exception passes."""
+    """Translate exceptions of apsw into those of the library."""
     try:
         yield
     except (apsw.Error, *UNREADABLE) as error:
@@ -135,19 +150,19 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def translation(error: Exception, path: Path) -> PkgIndexError:
-    """What an error of SQLite, or of a row that it read, means to a caller."""
+    """The library's error for an error of SQLite, or of decoding a row."""
     if isinstance(error, UNREADABLE):
         return damaged(path, f"a row cannot be read: {error}")
     match error:
         case apsw.FullError():
             return StorageFull(
-                f"no room left for the index database {path}; nothing was changed",
-                hint="free space on its disk; the server goes on by itself",
+                f"the disk of the index database {path} is full; nothing was changed",
+                hint="free space on the disk; the server then goes on without a restart",
             )
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(
                 f"the index database {path} is locked by another process",
-                hint="see which other process has the file open; several may, unless one of them never finishes",
+                hint="find the process that holds the lock; it has a transaction that does not end",
             )
         case apsw.NotADBError():
             return Corrupt(
@@ -155,7 +170,7 @@ def translation(error: Exception, path: Path) -> PkgIndexError:
                 hint="check the path; if it was the index, restore it from a backup",
             )
         case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
-            return damaged(path, "a page is not what was written")
+            return damaged(path, "a page does not match its checksum or its structure")
         case apsw.CorruptError():
             return damaged(path, str(error))
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
@@ -166,7 +181,7 @@ def translation(error: Exception, path: Path) -> PkgIndexError:
         case apsw.CantOpenError():
             return Unavailable(
                 f"the index database {path} cannot be opened",
-                hint="check that its directory exists and may be read and written, and that files can still be opened",
+                hint="check that its directory exists and is readable and writable, and the limit of open files",
             )
         case apsw.TooBigError():
             return Refused(f"one change is too large for the index database: {error}")
@@ -175,24 +190,24 @@ def translation(error: Exception, path: Path) -> PkgIndexError:
         case apsw.ConnectionClosedError():
             return closed()
         case _:
-            return Unavailable(f"the index database {path} failed: {error}", hint="look at the disk and its log")
+            return Unavailable(f"the index database {path} failed: {error}", hint="check the disk and the system log")
 
 
 def os_translation(error: OSError, path: Path) -> PkgIndexError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageFull(
-            f"no room left for the index database {path}: {error.strerror}", hint="free space on its disk"
+            f"the disk of the index database {path} is full: {error.strerror}", hint="free space on the disk"
         )
     return Unavailable(
-        f"the index database {path} failed: {error.strerror or error}", hint="look at the disk and its log"
+        f"the index database {path} failed: {error.strerror or error}", hint="check the disk and the system log"
     )
 
 
 def damaged(path: Path, how: str) -> Corrupt:
     return Corrupt(
         f"the index database {path} is damaged: {how}",
-        hint="stop the server, keep a copy of the file and of its -wal, and restore from a backup. Another program that wrote to it (the tools of"
-        " SQLite do when they make a backup) left pages without checksums: pkgindex-serve verify --renew-checksums",
+        hint="stop the server, keep a copy of the file and of its -wal, and restore from a backup. If another program wrote to the file"
+        " (SQLite's own tools do when they make a backup), pages have no checksums: run pkgindex-serve verify --renew-checksums",
     )
 
 
@@ -201,7 +216,7 @@ def closed() -> Unavailable:
 
 
 def _create_private(path: Path) -> None:
-    # Password hashes are in here: 0600 from the first moment; SQLite gives -wal and -shm the same mode.
+    # The file has password hashes, so it is made with mode 0600. SQLite gives -wal and -shm the same mode.
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except FileNotFoundError as error:
@@ -218,8 +233,7 @@ def _create_private(path: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    # SQLite does this when it creates the log, but takes no notice when it fails: an acknowledged commit could then
-    # go with the log's name.
+    # SQLite does this when it creates the log, but ignores failures. Acknowledged commits would be lost with the entry of the log.
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -228,7 +242,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _identify(connection: apsw.Connection, path: Path) -> None:
-    # In this order: another process may be creating it just now, and then the mark comes with the first table.
+    # In this order: another process may be creating the file, and writes the mark together with the first table.
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
     owner = connection.pragma("application_id")
     if owner != APPLICATION_ID and not (owner == 0 and empty):
@@ -239,7 +253,7 @@ def _identify(connection: apsw.Connection, path: Path) -> None:
 
 
 def _quick_check(connection: apsw.Connection, path: Path, seconds: float) -> None:
-    """Read pages for so long, their checksums and their structure."""
+    """Check the checksums and structure of pages, for at most so many seconds."""
     end = time.monotonic() + seconds
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     try:
@@ -253,7 +267,7 @@ def _quick_check(connection: apsw.Connection, path: Path, seconds: float) -> Non
 
 
 def _enter_wal_mode(connection: apsw.Connection, path: Path) -> None:
-    # Two processes that create the file at once get BUSY here without the busy handler being asked.
+    # SQLite does not call the busy handler here when two processes create the file at once.
     for attempt in range(50):
         try:
             mode = connection.pragma("journal_mode", "wal")
@@ -264,8 +278,8 @@ def _enter_wal_mode(connection: apsw.Connection, path: Path) -> None:
             time.sleep(0.02)
     if mode != "wal":
         raise Refused(
-            f"{path} lies where SQLite cannot use its write-ahead log (journal mode stays {mode!r})",
-            hint="use a local disk; network file systems cannot share memory between processes",
+            f"SQLite cannot use its write-ahead log for {path} (the journal mode stays {mode!r})",
+            hint="put the file on a local disk; network file systems cannot share memory between processes",
         )
 
 
@@ -273,9 +287,10 @@ def _migrate(connection: apsw.Connection, path: Path, clock: Clock, steps: Seque
     connection.execute("PRAGMA synchronous = FULL").fetchall()
     if connection.pragma("user_version") == len(steps):
         return
+    connection.create_scalar_function("sha256", _sha256, 1, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = connection.pragma("user_version")  # another process may have been here first
+        version = connection.pragma("user_version")  # another process may have migrated it first
         if version > len(steps):
             raise Refused(
                 f"{path} has schema {version}; this version of pkgindex knows schemas up to {len(steps)}",
@@ -297,6 +312,12 @@ def _migrate(connection: apsw.Connection, path: Path, clock: Clock, steps: Seque
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _sha256(*values: apsw.SQLiteValue) -> bytes:
+    (data,) = values
+    assert isinstance(data, bytes), "migrations ask for the digest of a BLOB"
+    return sha256(data).digest()
 
 
 def _size(path: Path) -> int:

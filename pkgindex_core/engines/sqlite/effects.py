@@ -1,30 +1,32 @@
-"""How the effects of a plan are written: rows end and begin by their keys. Nothing is decided here.
+"""Writes the effects of a plan: rows end and begin by their keys. All decisions are in the plan.
 
-Rows with a past are closed by their serial of death, others are replaced. `mirrored` writes pages and lists of names.
+Rows with a past get the serial at which they died, others are replaced. `mirrored` writes pages and lists of names.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.engines.sqlite import pages, segments
 from pkgindex_core.engines.sqlite.database import LIVE
-from pkgindex_core.engines.sqlite.mirrored import edit_names, edit_page
+from pkgindex_core.engines.sqlite.mirrored import edit_names, edit_page, forget_past
 from pkgindex_core.engines.sqlite.tables import Tables, encode
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import PageHead
-from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
+from pkgindex_core.rules.planning import Effects, Emptied, Facts, PageEdit, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
 
 PACK_FROM: Final = 512
-"""Bytes of an encoded release from which it is compressed; descriptions are long."""
+"""Size in bytes from which an encoded release is compressed."""
 
 
 def write(tables: Tables, facts: Facts, effects: Effects) -> None:
-    """Write everything but the log."""
-    _write_configs(tables, effects)  # first: an index that is new gets its number
+    """Write all effects. The log is not among them."""
+    _write_configs(tables, effects)  # first, so that a new index has a number
     for place in effects.emptied:
         _empty(tables, place)
+    for key, upto in effects.forgotten.items():
+        forget_past(tables, key, upto)
     _write_identities(tables, effects)
     _write_files(tables, facts, effects)
     _write_tombstones(tables, effects)
@@ -32,9 +34,7 @@ def write(tables: Tables, facts: Facts, effects: Effects) -> None:
     _write_attachments(tables, effects)
     emptied = {place.index for place in effects.emptied if place.project is None}
     for key, row in effects.standings.items():
-        edit = effects.pages.get(key)
-        more = edit_page(tables, key, edit) if edit is not None else 0
-        _write_standing(tables, key, row, more, facts.standings.get(key), is_emptied=key[0] in emptied)
+        _write_standing(tables, effects, key, row, facts.standings.get(key), is_emptied=key[0] in emptied)
     for index, names in effects.names.items():
         edit_names(tables, tables.ids[index], names)
     for index, more in effects.counts.items():
@@ -65,21 +65,23 @@ def _empty_index(tables: Tables, index_id: int) -> None:
     of_index = (index_id,)
     for table in ("files", "releases", "attachments"):
         tables.end(table, "index_id = ?", of_index)
-    for table in ("tombstones", "segments", "kept_pages", "strays", "listed_names", "listings"):
+    for table in ("tombstones", "segments", "past_segments", "strays", "listed_names", "listings"):
         tables.run(f"DELETE FROM {table} WHERE index_id = ?", of_index)  # noqa: S608 - constants, just above
     nothing = encode(PageHead())
-    # What has no past changes in place (its stamp is that of `stamp_after`) …
+    # Mirrored projects lose their past, and their rows change in place, with the stamp of `stamp_after` …
+    pages.let_go(tables, "index_id = ?", of_index)
+    tables.run("DELETE FROM standings WHERE index_id = ? AND mirrored AND died < 9223372036854775807", of_index)
     tables.run(
-        "UPDATE standings SET holds = 0, stamp = max(?1, stamp + 1), file_count = 0, status = '', head = ?2, content = '', kept = 0"
+        "UPDATE standings SET born = since, holds = 0, stamp = max(?1, stamp + 1), file_count = 0, status = '', head = ?2, content = '', page = 0"
         " WHERE index_id = ?3 AND died = ?4 AND mirrored",
         (tables.serial, nothing, index_id, LIVE),
     )
-    # … and what was held until now stays on record as that, followed by a row that says no.
+    # … and the rows of held projects end and stay, each followed by a row that does not hold the project.
     tables.end("standings", "holds AND index_id = ?", of_index)
     tables.run(
         "INSERT OR IGNORE INTO standings"
-        " (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head)"
-        " SELECT index_id, project, ?1, ?2, ?2, 0, 0, 0, '', ?3 FROM standings WHERE index_id = ?4 AND died = ?2",
+        " (index_id, project, died, born, since, stamp, mirrored, holds, file_count, status, head)"
+        " SELECT index_id, project, ?1, ?2, ?2, ?2, 0, 0, 0, '', ?3 FROM standings WHERE index_id = ?4 AND died = ?2",
         (LIVE, tables.serial, nothing, index_id),
     )
     tables.run("UPDATE index_names SET project_count = 0 WHERE id = ?", of_index)
@@ -110,6 +112,7 @@ def _write_configs(tables: Tables, effects: Effects) -> None:
             tables.run("INSERT INTO index_names (name) VALUES (?)", (name,))
             (index_id,) = tables.row("SELECT id FROM index_names WHERE name = ?", (name,)) or (0,)
             tables.ids[name] = index_id
+        tables.configs.pop(name, None)  # the next commit reads it again, as it is stored
         tables.end("configs", "index_id = ?", (index_id,))
         if config is not None:
             tables.run(
@@ -190,40 +193,44 @@ def _write_attachments(tables: Tables, effects: Effects) -> None:
 
 
 def _write_standing(
-    tables: Tables, key: ProjectKey, row: StandingRow, more: int, stored: StandingRow | None, *, is_emptied: bool
+    tables: Tables, effects: Effects, key: ProjectKey, row: StandingRow, stored: StandingRow | None, *, is_emptied: bool
 ) -> None:
-    """Write a row. `more`: by how many files its page grew; `stored`: the row before the commit; `is_emptied`: whether its index was."""
-    file_count = row.file_count + more
+    """Write a standing and point it at its page. `stored`: the row before the commit; `is_emptied`: whether its index was emptied."""
     of_project = (tables.ids[key[0]], key[1])
-    status, head = row.head.status, encode(row.head)
-    if stored is not None and stored.since == row.since:
+    edit, stays = effects.pages.get(key), key in effects.superseded
+    more = edit_page(tables, key, edit, is_new=stored is None, stays=stays) if edit is not None else 0
+    page = _page(tables, row, edit)
+    says = (row.stamp, int(row.holds), row.file_count + more, row.head.status, encode(row.head), row.content)
+    if stored is not None and stored.since == row.since and not stays:
+        if stored.kept and page is not None:
+            pages.let_go(tables, "index_id = ? AND project = ? AND died = ?", (*of_project, LIVE))
         tables.run(
-            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?, kept = ?"
+            "UPDATE standings SET stamp = ?, holds = ?, file_count = ?, status = ?, head = ?, content = ?, page = coalesce(?, page)"
             " WHERE index_id = ? AND project = ? AND died = ?",
-            (row.stamp, int(row.holds), file_count, status, head, row.content, int(row.kept), *of_project, LIVE),
+            (*says, page, *of_project, LIVE),
         )
         return
-    if is_emptied:  # which has given it a row of this commit
+    if is_emptied:  # emptying has made a row of this commit
         tables.run(
             "DELETE FROM standings WHERE index_id = ? AND project = ? AND died = ? AND born = ?",
             (*of_project, LIVE, tables.serial),
         )
+    if page is None:
+        page = pages.point_again(tables, *of_project)
     if stored is not None:
-        tables.end("standings", "index_id = ? AND project = ?", of_project)
+        tables.run(
+            "UPDATE standings SET died = ?, mirrored = ? WHERE index_id = ? AND project = ? AND died = ?",
+            (tables.serial, int(stays), *of_project, LIVE),
+        )
     tables.run(
-        "INSERT INTO standings (index_id, project, died, born, stamp, mirrored, holds, file_count, status, head, content, kept)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *of_project,
-            LIVE,
-            row.since,
-            row.stamp,
-            int(row.mirrored),
-            int(row.holds),
-            file_count,
-            status,
-            head,
-            row.content,
-            int(row.kept),
-        ),
+        "INSERT INTO standings (index_id, project, died, born, since, mirrored, stamp, holds, file_count, status, head, content, page)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*of_project, LIVE, tables.serial, row.since, int(row.mirrored), *says, page),
     )
+
+
+def _page(tables: Tables, row: StandingRow, edit: PageEdit | None) -> int | None:
+    """The number of the page in one piece that a row will point at. 0: none. None: the page stays the same."""
+    if edit is not None and edit.kept is not None:
+        return pages.point_at(tables, edit.kept.kept)
+    return None if row.kept else 0

@@ -1,12 +1,13 @@
-"""How the facts that a plan wants are read: one statement a table, run for each key that is named."""
+"""Reads the facts for a plan: one statement a table, run for each key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE
@@ -18,6 +19,7 @@ from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules.planning import Facts, Keys, StandingRow, StoredFile
 from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.rules.planning.past import SWEPT, kept_since
 from pkgindex_core.stored_configs import decode_config
 
 _Key = TypeVar("_Key", bound=tuple[Any, ...])
@@ -30,9 +32,8 @@ _release_decoder: Final = msgspec.msgpack.Decoder(Release)
 _attachment_decoder: Final = msgspec.msgpack.Decoder(Attachment)
 
 
-def load(tables: Tables, keys: Keys) -> Facts:
-    """Read the live rows that the keys name, and note the numbers of their indexes in `tables`."""
-    tables.ids = {}
+def load(tables: Tables, keys: Keys, now: Timestamp) -> Facts:
+    """Read the live rows of the keys, and put the numbers of their indexes into `tables.ids`. `now` is the time of the commit."""
     configs = _configs(tables, keys.indexes)
     return Facts(
         users=_users(tables, keys.users) if keys.users else {},
@@ -41,7 +42,7 @@ def load(tables: Tables, keys: Keys) -> Facts:
         configs=configs,
         standings=_found(
             tables,
-            "SELECT born, stamp, mirrored, holds, file_count, head, content, kept FROM standings"
+            "SELECT since, born, stamp, mirrored, holds, file_count, head, content, page FROM standings"
             " WHERE index_id = ? AND project = ? AND died = ?",
             keys.projects,
             _standing,
@@ -72,6 +73,7 @@ def load(tables: Tables, keys: Keys) -> Facts:
             _attachment_decoder.decode,
         ),
         listings=_listings(tables, keys.listings) if keys.listings else {},
+        expired=_expired(tables, configs, now),
         kept_page=lambda key: _kept_page(tables, key),
     )
 
@@ -95,32 +97,33 @@ def _users(tables: Tables, names: Iterable[str]) -> dict[str, User]:
 
 
 def _configs(tables: Tables, names: Iterable[IndexName]) -> dict[IndexName, IndexConfig]:
-    """The configurations. Also notes the numbers, which every other read of an index wants."""
-    configs = {}
+    """Read unknown configurations, and put the numbers of their indexes into `tables.ids`, which all other reads need."""
     for name in names:
+        if name in tables.configs:
+            continue
         row = tables.row(
             "SELECT id, body FROM index_names LEFT JOIN configs ON index_id = id AND died = ? WHERE name = ?",
             (LIVE, name),
         )
         if row is not None:
             tables.ids[name] = row[0]
-            if row[1] is not None:
-                configs[name] = decode_config(row[1])
-    return configs
+            tables.configs[name] = None if row[1] is None else decode_config(row[1])
+    return {name: config for name in names if (config := tables.configs.get(name)) is not None}
 
 
 def _standing(
-    born: int, stamp: int, mirrored: int, holds: int, file_count: int, head: bytes, content: str, kept: int
+    since: int, born: int, stamp: int, mirrored: int, holds: int, file_count: int, head: bytes, content: str, page: int
 ) -> StandingRow:
     return StandingRow(
-        since=Serial(born),
+        since=Serial(since),
         stamp=Serial(stamp),
         mirrored=bool(mirrored),
         holds=bool(holds),
         file_count=file_count,
         head=_head_decoder.decode(head),
         content=content,
-        kept=bool(kept),
+        kept=bool(page),
+        has_past=bool(mirrored) and born != since,
     )
 
 
@@ -142,8 +145,25 @@ def _listings(tables: Tables, names: Iterable[IndexName]) -> dict[IndexName, Ser
     return {name: Serial(row[0]) for name, row in found if row is not None}
 
 
+def _expired(tables: Tables, configs: Mapping[IndexName, IndexConfig], now: Timestamp) -> dict[ProjectKey, Serial]:
+    found = {}
+    for config in configs.values():
+        if config.mirrored:
+            for project, upto in tables.rows(
+                "WITH ended (upto) AS (SELECT serial FROM commits WHERE at <= ? ORDER BY at DESC, serial DESC LIMIT 1)"
+                " SELECT project, upto FROM standings, ended WHERE index_id = ? AND mirrored AND died < 9223372036854775807"
+                " AND died <= upto ORDER BY died, project LIMIT ?",
+                (kept_since(config, now), tables.ids[config.name], SWEPT),
+            ):
+                found[config.name, project] = Serial(upto)
+    return found
+
+
 def _kept_page(tables: Tables, key: ProjectKey) -> KeptRows:
-    row = tables.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (tables.ids[key[0]], key[1]))
+    row = tables.row(
+        "SELECT kept FROM standings JOIN pages ON id = page WHERE index_id = ? AND project = ? AND died = ?",
+        (tables.ids[key[0]], key[1], LIVE),
+    )
     if row is None:
-        raise Corrupt(f"the page of {key[1]} is not in the index database")
+        raise Corrupt(f"the page of {key[1]} is missing in the index database")
     return KeptRows(row[0])

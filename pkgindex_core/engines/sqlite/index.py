@@ -3,8 +3,8 @@
     apply ─► Writer: one thread, group commit          reads of one row ─► a connection of this thread
                                                        reads of many    ─► Readers: a few threads
 
-Several processes may open the same file on a local disk: SQLite's WAL keeps them apart, its data version tells each of
-them that another one committed. The parts stand beside this module; what a row means is said in `sql/0001_first.sql`.
+Several processes may open the same file on a local disk: SQLite's WAL isolates them, and its data version changes when another one
+commits. `sql/0001_first.sql` explains the rows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import queries
 from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, renew, require_content
+from pkgindex_core.engines.sqlite.notes import SqliteNotes
 from pkgindex_core.engines.sqlite.queries import serial_of
 from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.engines.sqlite.touches import Touches
@@ -44,30 +45,31 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
 
 FILES_IN_PLACE: Final = 64
-"""A page of at most so many files is read in the event loop's thread; a larger one in another."""
+"""Most files of a page that is read in the event loop's thread. A larger page is read in another thread."""
 CANDIDATES_IN_PLACE: Final = 8
 POLL_SECONDS: Final = 0.1
 """How often `wait` looks for the commits of other processes."""
 
 
-class SqliteIndex:
+class SqliteIndex(SqliteNotes):
     """An `IndexStore` in a SQLite file. Used from one event loop; made by `open`."""
 
     lag = 0.0
 
     def __init__(self, path: Path, clock: Clock, *, may_create: bool = True) -> None:
-        """Open a file; blocks. Says exactly why when it cannot."""
+        """Open a file; blocks. Raises a `PkgIndexError` with the exact reason."""
         if not may_create:
             require_content(path)
         prepare(path, clock)
         self._moved = _Moved()
-        self._readers = Readers(path)
-        self._touches = Touches(self._readers)
+        readers = Readers(path)
+        self._touches = Touches(readers)
         try:
-            self._writer = Writer(path, clock, made=self._touches.note, committed=self._moved.tell)
+            writer = Writer(path, clock, made=self._touches.note, committed=self._moved.tell)
         except BaseException:
-            self._readers.close()
+            readers.close()
             raise
+        super().__init__(readers, writer, clock)
         self._tree: Tree | None = None
         self._tree_seen = Serial(-1)
         self._seen = Serial(0)
@@ -76,10 +78,10 @@ class SqliteIndex:
 
     @classmethod
     async def open(cls, path: Path, clock: Clock, *, may_create: bool = True) -> SqliteIndex:
-        """Open a file, creating or migrating it if need be."""
+        """Open a file; create it if `may_create`, and migrate an older schema."""
         return await asyncio.to_thread(cls, path, clock, may_create=may_create)
 
-    # Reading. `here` is this thread's connection: for what is bounded and takes less than handing it to a thread.
+    # Reading. `here` is the connection of this thread, for bounded reads that are faster than a thread switch.
 
     async def head(self) -> Serial:
         return self._readers.here(queries.head)
@@ -96,7 +98,7 @@ class SqliteIndex:
         serial = self._readers.here(partial(queries.tree_serial, at=NOW))
         if self._tree is None or self._tree.serial != serial:
             self._tree = await self._readers.in_thread(partial(queries.tree, at=NOW))
-        self._tree_seen = seen  # from before the look: a commit since then makes the next call look again
+        self._tree_seen = seen  # read before the tree, so that a later commit makes the next call read again
         return self._tree
 
     async def standings(
@@ -223,7 +225,7 @@ class SqliteIndex:
         version = self._readers.here(queries.data_version)
         if version != self._seen_version:
             self._seen = self._readers.here(queries.head)
-            self._seen_version = version  # from before the look: a commit since then makes the next call look again
+            self._seen_version = version  # read before the head, so that a later commit makes the next call read again
         return self._seen
 
     async def touched(self, after: Serial) -> Touched | Everything:
@@ -252,14 +254,14 @@ class SqliteIndex:
         await asyncio.shield(self._closing)
 
     def _release(self) -> None:
-        # The writer's connection goes last: the last one to close empties the write-ahead log into the database.
+        # The writer's connection closes last: the last connection to close moves the write-ahead log into the database.
         self._writer.finish()
         self._readers.close()
         self._writer.release()
 
 
 class _Moved:
-    """Wakes everybody who waits in this process for a commit; belongs to the event loop's thread."""
+    """Wakes the tasks of this process that wait for a commit. Used in the event loop's thread."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

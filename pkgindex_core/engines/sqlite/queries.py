@@ -1,7 +1,7 @@
-"""What is read, as plain functions of a connection.
+"""Reads, as plain functions of a connection.
 
-`at` is always a serial: `NOW` for the present (see `database`). A function that needs more than one statement says
-so and runs inside `snapshot`. Nothing here decodes a file except `file` and `find_file`, which are asked for one.
+`at` is always a serial: `NOW` for the present (see `database`). A function with more than one statement runs inside `snapshot`. Only
+`file` and `find_file` decode files.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
+from pkgindex_core.engines.sqlite.pages import kept_of, with_kept
 from pkgindex_core.errors import Corrupt
-from pkgindex_core.formats.kept_pages import KeptRows
+from pkgindex_core.formats.kept_pages import KeptRows, rows_of
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import (
     Attachment,
@@ -42,7 +43,7 @@ from pkgindex_core.protocols.index_store import Listing, Taken
 from pkgindex_core.stored_configs import decode_config
 
 BATCH: Final = 5_000
-"""Rows of a list that are held at once."""
+"""Rows of one batch of a list."""
 
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
@@ -53,7 +54,7 @@ _validators_decoder = msgspec.msgpack.Decoder(dict[str, str])
 
 
 class Reader:
-    """A connection that reads, and the numbers of the index names it has met (they never change)."""
+    """A connection that reads, with a cache of the numbers of index names, which never change."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
@@ -70,7 +71,7 @@ class Reader:
         return known
 
     def row(self, sql: str, bindings: apsw.Bindings = ()) -> tuple[Any, ...] | None:
-        # Always fetched to the end: a statement left half read would hold the connection in an old snapshot.
+        # Fetched to the end: an unfinished statement would hold the connection in an old snapshot.
         rows = self.connection.execute(sql, bindings).fetchall()
         return rows[0] if rows else None
 
@@ -79,7 +80,7 @@ class Reader:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let several statements see one state."""
+        """Run several statements on one state of the database."""
         self.connection.execute("BEGIN")
         try:
             yield
@@ -121,7 +122,7 @@ def tree(reader: Reader, at: int) -> Tree:
 
 def standings(reader: Reader, project: ProjectName, order: Sequence[IndexName], at: int) -> tuple[Standing, ...]:
     ids = [reader.index_id(index) for index in order]
-    # One statement for all, so one state for all. Lives of a row do not overlap: at most one row per index fits.
+    # One statement, so one state. The lives of rows do not overlap, so each index has at most one row.
     found = {row[0]: row for row in reader.rows(_standings_sql(len(ids)), (project, at, at, *ids))}
     return tuple(_standing(index, found.get(index_id)) for index, index_id in zip(order, ids, strict=True))
 
@@ -145,7 +146,7 @@ def _standing(index: IndexName, row: tuple[Any, ...] | None) -> Standing:
 
 
 class TooLong(msgspec.Struct, frozen=True):
-    """A page has more files than the reader wants to read in this place."""
+    """The page has more files than the caller wants to read in this thread."""
 
     file_count: int
 
@@ -155,19 +156,19 @@ def page(reader: Reader, index: IndexName, project: ProjectName, at: int, *, mos
     index_id = reader.index_id(index)
     with reader.snapshot():
         row = reader.row(
-            "SELECT stamp, mirrored, file_count, head, content, kept FROM standings"
+            "SELECT died, stamp, mirrored, file_count, head, content, page, kept FROM standings LEFT JOIN pages ON id = page"
             " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
             (index_id, project, at, at),
         )
         if row is None:
             return None
-        stamp, mirrored, file_count, encoded_head, content, kept = row
-        if file_count > most and not kept:
+        died, stamp, mirrored, file_count, encoded_head, content, number, kept = row
+        if file_count > most and not number:
             return TooLong(file_count)
-        if kept:
-            rows: Collection[PageRow] = _kept_rows(reader, index_id, project)
+        if number:
+            rows: Collection[PageRow] = _kept_rows(kept, project)
         elif mirrored:
-            rows = _mirrored_rows(reader, index_id, project, file_count)
+            rows = _mirrored_rows(reader, index_id, project, file_count, died)
         else:
             rows = _hosted_rows(reader, index_id, project, at)
     head = _head_decoder.decode(encoded_head)
@@ -183,19 +184,28 @@ def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -
     return tuple([PageRow(*row) for row in found])
 
 
-def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName, count: int) -> Collection[PageRow]:
-    found = reader.rows(
-        "SELECT rows FROM segments WHERE index_id = ? AND project = ? ORDER BY low", (index_id, project)
-    )
+def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName, count: int, died: int) -> Collection[PageRow]:
+    table, bindings = _segments(index_id, project, died)
+    found = reader.rows(f"SELECT rows FROM {table} ORDER BY low", bindings)  # noqa: S608 - one of two constants
     packed = segments.PackedRows([data for (data,) in found], count)
     return packed if count >= segments.LONG else tuple(packed)
 
 
-def _kept_rows(reader: Reader, index_id: int, project: ProjectName) -> KeptRows:
-    row = reader.row("SELECT kept FROM kept_pages WHERE index_id = ? AND project = ?", (index_id, project))
-    if row is None:
-        raise Corrupt(f"the page of {project} is not in the index database")
-    return KeptRows(row[0])
+def _segments(index_id: int, project: ProjectName, died: int) -> tuple[str, tuple[Any, ...]]:
+    """The FROM clause of the segments that a page had when its standing died, with a WHERE to which conditions can be added."""
+    if died == LIVE:
+        return "segments WHERE index_id = ? AND project = ?", (index_id, project)
+    before = (
+        "(SELECT low, rows FROM segments WHERE index_id = ? AND project = ? AND born < ?"
+        " UNION ALL SELECT low, rows FROM past_segments WHERE index_id = ? AND project = ? AND born < ? AND died >= ?) WHERE true"
+    )
+    return before, (index_id, project, died, index_id, project, died, died)
+
+
+def _kept_rows(kept: bytes | None, project: ProjectName) -> KeptRows:
+    if kept is None:
+        raise Corrupt(f"the page of {project} is missing in the index database")
+    return rows_of(kept)
 
 
 def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, at: int) -> File | None:
@@ -205,21 +215,21 @@ def file(reader: Reader, index: IndexName, project: ProjectName, filename: str, 
 
 def _file(reader: Reader, index_id: int, project: ProjectName, filename: str, at: int) -> File | None:
     row = reader.row(
-        "SELECT mirrored, kept FROM standings"
+        "SELECT died, mirrored, page, kept FROM standings LEFT JOIN pages ON id = page"
         " WHERE index_id = ? AND project = ? AND died > ? AND born <= ? AND holds ORDER BY died LIMIT 1",
         (index_id, project, at, at),
     )
     if row is None:
         return None
-    if not row[0]:
+    died, is_mirrored, number, kept = row
+    if not is_mirrored:
         found = _hosted_file(reader, index_id, filename, at)
         return found[1] if found is not None and found[0] == project else None
-    if row[1]:
-        return _kept_rows(reader, index_id, project).find(filename)
-    packed = reader.row(
-        "SELECT rows FROM segments WHERE index_id = ? AND project = ? AND low <= ? ORDER BY low DESC LIMIT 1",
-        (index_id, project, filename),
-    )
+    if number:
+        return _kept_rows(kept, project).find(filename)
+    table, bindings = _segments(index_id, project, died)
+    sql = f"SELECT rows FROM {table} AND low <= ? ORDER BY low DESC LIMIT 1"  # noqa: S608 - one of two constants
+    packed = reader.row(sql, (*bindings, filename))
     mirrored = segments.row_named(segments.unpack(packed[0]), filename) if packed else None
     return decode_file(mirrored.body) if mirrored is not None else None
 
@@ -264,7 +274,7 @@ def taken(reader: Reader, index: IndexName, filename: str) -> Taken | None:
 
 def former(reader: Reader, index: IndexName, filename: str) -> Sequence[Taken]:
     index_id = reader.index_id(index)
-    # An index exists since the last of its configurations that does not follow on another, if it exists.
+    # An index was made at its latest configuration whose birth is no other one's death.
     found = reader.connection.execute(
         "WITH made (serial) AS (SELECT max(born) FROM configs AS later WHERE index_id = ?1"
         " AND EXISTS (SELECT 1 FROM configs WHERE index_id = ?1 AND died = ?3)"
@@ -345,8 +355,8 @@ def listing(reader: Reader, index: IndexName) -> Listing:
 
 
 def listed_names(reader: Reader, index: IndexName, after: str, stamp: Serial) -> Sequence[ProjectRow]:
-    """One batch of a list, behind a name."""
-    # No name is empty, so everything is behind "".
+    """One batch of a list, after a name."""
+    # No name is empty, so all names are after "".
     found = reader.connection.execute(
         "SELECT name, coalesce(display, name) FROM listed_names WHERE index_id = ? AND name > ? ORDER BY name LIMIT ?",
         (reader.index_id(index), after, BATCH),
@@ -375,9 +385,9 @@ def tokens(reader: Reader, user: str) -> Sequence[Token]:
 
 
 def hosted_blobs(reader: Reader, after: int) -> tuple[int, Sequence[Sha256]]:
-    """The digests of a batch of live hosted files behind a row number, and the last row's number (0: none left).
+    """The digests of a batch of live hosted files after a row number, and the last row's number (0: none left).
 
-    Rows are never moved below their number, so a file that lives throughout is met, whatever is committed in between.
+    Rows keep their numbers, so a file that lives throughout the iteration is found, whatever is committed meanwhile.
     """
     found = reader.rows(
         "SELECT id, hex(sha256), hex(metadata_sha256) FROM files WHERE id > ? AND died = ? ORDER BY id LIMIT ?",
@@ -396,23 +406,23 @@ def attached_blobs(reader: Reader, after: int) -> tuple[int, Sequence[Sha256]]:
 
 
 Place = tuple[int, str, str]
-"""Where an iteration over segments stands: index, project, low."""
+"""The position of an iteration over segments: index, project, low."""
 
 
 _LAST: Final = "\U0010ffff"
-"""Where an iteration meets the page in one piece: behind all segments of its project. A page that is put into one piece while its
-segments are walked through is met as that, and one that is put into segments was met before."""
+"""The `low` of a page in one piece: after all segments of its project. So a page that becomes one piece during an iteration over
+its segments is still found."""
 
 
 def mirrored_blobs(reader: Reader, after: Place | None) -> tuple[Place | None, Sequence[Sha256]]:
-    """The same for a batch of pages and segments, which split upwards only."""
+    """The same for a batch of pages and segments. Segments are only split upwards, so none is missed."""
     found = reader.rows(
         "SELECT index_id, project, low, rows, 0 FROM segments"
         " WHERE (index_id, project) >= (?1, ?2) AND (index_id, project, low) > (?1, ?2, ?3)"
-        " UNION ALL SELECT index_id, project, ?4, kept, 1 FROM kept_pages"
-        " WHERE (index_id, project) >= (?1, ?2) AND (index_id, project, ?4) > (?1, ?2, ?3)"
+        " UNION ALL SELECT index_id, project, ?4, kept, 1 FROM standings JOIN pages ON id = page"
+        " WHERE (index_id, project) >= (?1, ?2) AND (index_id, project, ?4) > (?1, ?2, ?3) AND died = ?5"
         " ORDER BY index_id, project, low LIMIT 200",
-        (*(after or (-1, "", "")), _LAST),
+        (*(after or (-1, "", "")), _LAST, LIVE),
     )
     digests: list[Sha256] = []
     for *_, data, is_kept in found:
@@ -421,35 +431,42 @@ def mirrored_blobs(reader: Reader, after: Place | None) -> tuple[Place | None, S
 
 
 def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
-    found = reader.connection.execute(
-        "SELECT serial, at, who, packed, changes FROM commits WHERE serial > ? ORDER BY serial LIMIT ?",
+    found = reader.rows(
+        "SELECT serial, at, who, packed, changes, by_digest FROM commits WHERE serial > ? ORDER BY serial LIMIT ?",
         (after, max(limit, 0)),
     )
-    return [
-        Commit(
-            serial=Serial(serial),
-            at=Timestamp(at),
-            who=who,
-            changes=changes_of(packed, data),
-        )
-        for serial, at, who, packed, data in found
-    ]
+    commits = []
+    for serial, at, who, packed, data, by_digest in found:
+        changes = changes_of(packed, data)
+        if by_digest:
+            changes = with_kept(changes, {digest: _logged(reader, digest) for digest in kept_of(changes)})
+        commits.append(Commit(serial=Serial(serial), at=Timestamp(at), who=who, changes=changes))
+    return commits
 
 
 def changes_of(packed: int, data: bytes) -> tuple[Change, ...]:
-    """What a row of the log holds."""
+    """The changes of a row of the log, with digests in the place of pages."""
     return decode_changes(segments.decompress(data) if packed else data)
 
 
+def _logged(reader: Reader, digest: bytes) -> bytes:
+    """A page that the log names. It is never dropped."""
+    row = reader.row("SELECT kept FROM pages WHERE digest = ?", (digest,))
+    if row is None:
+        raise Corrupt(f"the page with the sha256 {digest.hex()}, which the log names, is missing in the index database")
+    kept: bytes = row[0]
+    return kept
+
+
 def problems(reader: Reader) -> Sequence[str]:
-    """What is wrong with the database, as sentences."""
+    """The problems of the database, as sentences."""
     found = [
         f"the database is damaged: {text}" for (text,) in reader.rows("PRAGMA integrity_check(100)") if text != "ok"
     ]
     if found:
         return found
     for table, row, parent, _ in reader.rows("PRAGMA foreign_key_check"):
-        found.append(f"row {row} of {table} refers to a row of {parent} that is not there")
+        found.append(f"row {row} of {table} refers to a missing row of {parent}")
     count, last = reader.row("SELECT count(*), coalesce(max(serial), 0) FROM commits") or (0, 0)
     if count != last:
         found.append(f"the log has {count} commits but its last serial is {last}: some are missing")
@@ -460,13 +477,19 @@ def problems(reader: Reader) -> Sequence[str]:
     )
     found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
     missing = reader.rows(
-        "SELECT name, project FROM standings JOIN index_names ON index_names.id = index_id WHERE kept AND NOT EXISTS"
-        " (SELECT 1 FROM kept_pages WHERE kept_pages.index_id = standings.index_id AND kept_pages.project = standings.project)"
+        "SELECT DISTINCT name, project FROM standings JOIN index_names ON index_names.id = index_id"
+        " WHERE page AND NOT EXISTS (SELECT 1 FROM pages WHERE pages.id = page)"
     )
-    found += [f"the page of {project} in {name} is not there" for name, project in missing]
+    found += [f"the page of {project} in {name} is missing" for name, project in missing]
+    uses = reader.rows(
+        "SELECT pages.id, pages.uses, coalesce(counted.uses, 0) FROM pages"
+        " LEFT JOIN (SELECT page, count(*) AS uses FROM standings WHERE page GROUP BY page) AS counted ON pages.id = page"
+        " WHERE pages.uses != coalesce(counted.uses, 0)"
+    )
+    found += [f"page {page} counts {counted} uses but has {used}" for page, counted, used in uses]
     return found
 
 
 def serial_of(at: Serial | None) -> int:
-    """The serial that a read is as of."""
+    """The serial for a read as of `at`; `NOW` for None."""
     return NOW if at is None else min(at, NOW)

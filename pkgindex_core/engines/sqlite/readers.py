@@ -1,8 +1,7 @@
-"""Connections that read: one for the event loop's thread, a few behind threads.
+"""Connections that read: one for the event loop's thread, and one for each of a few threads.
 
-A point read of one row takes less time than handing it to a thread and back, so bounded ones run in place, on a
-connection that only the event loop's thread touches. Whatever may return many rows goes to a small pool of its own:
-nothing else that blocks can keep it busy.
+Reading one row takes less time than a thread switch, so bounded reads run in the event loop's thread, on a connection of its own. Reads
+that may return many rows run in a small pool of threads that nothing else uses.
 """
 
 from __future__ import annotations
@@ -16,7 +15,15 @@ from typing import Final, TypeVar
 
 import apsw
 
-from pkgindex_core.engines.sqlite.database import UNREADABLE, closed, open_reader, translated, translation
+from pkgindex_core.engines.sqlite.database import (
+    POINT_CACHE_KIB,
+    SCAN_CACHE_KIB,
+    UNREADABLE,
+    closed,
+    open_reader,
+    translated,
+    translation,
+)
 from pkgindex_core.engines.sqlite.queries import Reader
 
 THREADS: Final = 3
@@ -26,11 +33,11 @@ _Result = TypeVar("_Result")
 
 class Readers:
     def __init__(self, path: Path) -> None:
-        self._path = Path(path.name)  # for messages: clients read them, and are not told where it lies
-        self._here = Reader(open_reader(path))
+        self._path = Path(path.name)  # for messages, which clients see: without the directory
+        self._here = Reader(open_reader(path, cache_kib=POINT_CACHE_KIB))
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         for _ in range(THREADS):
-            self._idle.put(Reader(open_reader(path)))
+            self._idle.put(Reader(open_reader(path, cache_kib=SCAN_CACHE_KIB)))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite-reader")
         self._closed = False
 
@@ -50,7 +57,7 @@ class Readers:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_idle, read)
 
     def _with_idle(self, read: Callable[[Reader], _Result]) -> _Result:
-        reader = self._idle.get()  # as many connections as threads: never waits
+        reader = self._idle.get()  # never waits: there are as many connections as threads
         try:
             with translated(self._path):
                 return read(reader)
@@ -58,7 +65,7 @@ class Readers:
             self._idle.put(reader)
 
     def close(self) -> None:
-        """Let running reads end, then close every connection; blocks."""
+        """Wait for running reads, then close every connection; blocks."""
         self._closed = True
         self._threads.shutdown(wait=True)
         self._here.close()

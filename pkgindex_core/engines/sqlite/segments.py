@@ -1,12 +1,11 @@
-"""How the files of mirrored projects are packed: segments of a project's rows, ordered by filename.
+"""Packing the files of mirrored projects: segments of a project's rows, ordered by filename.
 
     low ""          [row row row … 128 at first, 256 at most]
     low "demo-3.1…" [row row row …]
 
-A segment is a msgpack array of `PageRow`s, zstd-compressed. A row per file took nearly four times the disk; one
-blob per project made a change of one file among 10,000 cost a hundred times as much (figures in `pkgindex_core/DESIGN.md`).
-Segments are only ever split upwards, never merged downwards: an iteration by (project, low) misses nothing that
-stays. Bytes and values only, no SQL.
+A segment is a msgpack array of `PageRow`s, zstd-compressed. A database row per file takes nearly four times the disk; with one
+blob per project, changing one file among 10,000 costs a hundred times as much (figures in `pkgindex_core/DESIGN.md`).
+Segments are split upwards and never merged, so an iteration by (project, low) misses no row that stays. No SQL here.
 """
 
 from __future__ import annotations
@@ -31,14 +30,16 @@ ROWS_AT_FIRST: Final = 128
 ROWS_AT_MOST: Final = 256
 _LEVEL: Final = 3
 LONG: Final = merging.LONG
-"""Rows from which on a page stays packed in memory."""
+"""Number of rows from which a page stays packed in memory."""
 
+_compressor: Final = zstd.ZstdCompressor(_LEVEL)
+"""One for all threads, which use it in turn. Making one takes three times as long as compressing the metadata of a release."""
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[PageRow])
 
 
 def compress(data: bytes) -> bytes:
-    return zstd.compress(data, _LEVEL)
+    return _compressor.compress(data, _compressor.FLUSH_FRAME)
 
 
 def decompress(data: bytes) -> bytes:
@@ -54,7 +55,7 @@ def unpack(packed: bytes) -> list[PageRow]:
 
 
 class PackedRows(Collection[PageRow]):
-    """Rows of a long page by filename, unpacked while they are taken: a million of them would be a gigabyte."""
+    """Rows of a long page by filename, unpacked during iteration: a million unpacked rows take a gigabyte."""
 
     def __init__(self, packed: Sequence[bytes], count: int) -> None:
         self._packed = packed
@@ -78,7 +79,7 @@ def row_named(rows: Sequence[PageRow], filename: str) -> PageRow | None:
 
 
 def edited(rows: Sequence[PageRow], put: Iterable[PageRow], drop: Iterable[str]) -> list[PageRow]:
-    """Apply a difference to one segment's rows; drops go first."""
+    """Apply a difference to the rows of one segment, `drop` first."""
     by_name = {row.filename: row for row in rows}
     for filename in drop:
         by_name.pop(filename, None)
@@ -101,7 +102,7 @@ def segment_of(lows: Sequence[str], filename: str) -> int:
 
 
 class _Blobs(msgspec.Struct, gc=False):
-    """The two fields of a stored `File` that name blobs: decoding only them takes a fraction of the time."""
+    """The two fields of a stored `File` that name blobs. Decoding only them is much faster."""
 
     digests: Mapping[str, str] = {}
     metadata_sha256: str | None = None
@@ -111,7 +112,7 @@ _blobs_decoder = msgspec.msgpack.Decoder(_Blobs)
 
 
 def blobs(rows: Iterable[PageRow]) -> list[Sha256]:
-    """The sha256 of every file and sidecar in a segment, where it is known."""
+    """The known sha256 of files and sidecars in a segment."""
     named = (_blobs_decoder.decode(row.body) for row in rows)
     return [
         Sha256(digest) for names in named for digest in (names.digests.get("sha256"), names.metadata_sha256) if digest

@@ -1,7 +1,7 @@
-"""What recent commits touched: this process's own from memory, those of other processes from the log.
+"""The things that recent commits touched: from memory for this process, from the log for others.
 
-The writer's thread notes a commit after it is durable, so nothing is noted that the log does not have. A commit that is
-not in memory (another process made it, or it was forgotten) is read and decoded; a long one is not worth that.
+The writer's thread records a commit after it is durable. A commit that is not in memory (of another process, or forgotten) is read
+from the log and decoded. If that is too long, the answer is `Everything`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Touched
 from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
 LOG_BYTES: Final = 256 * 1024
-"""So much of the log, as it is stored, is decoded for one answer: two thousand files of a mirror, 2 ms."""
+"""Most stored bytes of the log that are decoded for one answer: two thousand files of a mirror, 2 ms."""
 KEYS_KEPT: Final = 20_000
-"""Projects named by the commits that are kept in memory: some megabytes."""
+"""Most projects that the commits in memory name: some megabytes."""
 
 
 class Touches:
@@ -28,7 +28,7 @@ class Touches:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        # By serial, oldest first. Only the writer's thread changes it; the event loop's takes single values out.
+        # By serial, oldest first. Only the writer's thread changes it; the event loop's thread reads single values.
         self._own: dict[Serial, Touched] = {}
         self._keys = 0
 
@@ -41,7 +41,7 @@ class Touches:
             self._keys -= _size(self._own.pop(next(iter(self._own))))
 
     async def between(self, after: Serial, upto: Serial) -> Touched | Everything:
-        """What the commits behind `after` touched, `upto` included."""
+        """The things that the commits after `after`, up to and with `upto`, touched."""
         if upto - after > MOST_COMMITS:
             return EVERYTHING
         found: list[Touched] = []
@@ -68,7 +68,7 @@ def _read(reader: Reader, serials: Sequence[Serial]) -> Touched | Everything:
     left = LOG_BYTES
     found = []
     for serial in serials:
-        # Its length is known without reading the value.
+        # SQLite knows the length without reading the value.
         size = reader.row("SELECT length(changes) FROM commits WHERE serial = ?", (serial,))
         if size is None or (left := left - size[0]) < 0:
             return EVERYTHING

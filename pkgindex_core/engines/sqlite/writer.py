@@ -1,16 +1,17 @@
 """The one thread that writes, and group commit.
 
-    apply ──┐                    BEGIN IMMEDIATE
-    apply ──┼─► queue ─► thread:   SAVEPOINT, one caller's list, RELEASE   … for each that waits
-    apply ──┘                    COMMIT  (one fsync for all)  ─► every caller gets its answer
+    apply ─────┐                    BEGIN IMMEDIATE
+    apply ─────┼─► queue ─► thread:   one caller's list or notes   … for each that waits
+    put_note ──┘                    COMMIT  (one fsync for all)  ─► every caller gets its answer
 
-Each list has its own savepoint and serial, so a list that does not fit takes nobody with it. Nobody is answered before
-COMMIT returned, not even with a refusal, because a refusal may rest on a neighbour's change that was not durable yet.
+Each list has its own serial. A list is refused before anything of it is written, so a refusal does not affect the others. A caller that
+fails later, for which no savepoint is kept, makes the transaction start again with each caller alone. Callers are answered after COMMIT
+has returned. Refusals wait for it too, because a refusal may depend on another caller's change that is not durable yet.
 
-When the medium fails, the transaction is rolled back. If several callers shared it, each is tried again by itself: one huge
-list that fills the disk must not fail its small neighbours. A COMMIT that failed may have left complete frames in the WAL,
-which a crash would bring to life; before anything else is written, a probe transaction overwrites them and proves that the
-medium works again. Until it succeeds every write is refused, and reads go on.
+When the medium fails, the transaction is rolled back. If the disk was full, each caller is tried again alone, so that one huge list
+that fills it does not fail the small ones. A failed COMMIT may leave complete frames in the WAL, which SQLite would apply after a crash.
+So before the next write, a probe transaction overwrites them and proves that the medium works again. Until the probe succeeds every write
+is refused, and reads go on.
 """
 
 from __future__ import annotations
@@ -20,50 +21,61 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 from msgspec import Struct
 
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.engines.sqlite.applying import Applying
 from pkgindex_core.engines.sqlite.database import UNREADABLE, closed, open_writer, os_translation, translation
+from pkgindex_core.engines.sqlite.tables import Tables
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.rules import change_rules
+
+if TYPE_CHECKING:
+    from pkgindex_core.engines.sqlite.applying import Applying
 
 GROUP_LIMIT: Final = 128
-"""Callers in one transaction at most."""
+"""Most callers in one transaction."""
 
-_Outcome = Commit | BaseException
+_Value = TypeVar("_Value")
+_Outcome = object
+"""The value of a caller's write, or the exception that it raised."""
 
 
 class Request(Struct, eq=False):
-    """One caller that waits."""
+    """One waiting caller."""
 
-    make: Callable[[Applying], Commit]
-    """Makes the commits, inside the caller's savepoint, and returns the last."""
+    make: Callable[[], object]
+    """Writes, and returns the value for the caller: the last commit, or a value of notes. May be called again after a rollback."""
+    is_logged: bool
+    """Whether `make` makes commits."""
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Commit]
+    future: asyncio.Future[Any]
 
 
 class _MediumFailed(Exception):
-    """The transaction is gone, with everything in it; `error` is what to tell."""
+    """The transaction was lost; `error` is the answer to its callers."""
 
     def __init__(self, error: PkgIndexError) -> None:
         super().__init__(str(error))
         self.error = error
 
     def told(self) -> PkgIndexError:
-        """The error with its cause, which travels to another thread without being raised in this one."""
+        """The error with its cause set, since it is handed to another thread without being raised here."""
         self.error.__cause__ = self.__cause__
         return self.error
 
 
+class _HalfWritten(Exception):
+    """A caller of several failed after it had written something. The transaction was rolled back."""
+
+
 class Writer:
-    """Takes lists of changes from any number of tasks and commits them in groups."""
+    """Takes lists of changes, and notes, from any number of tasks and commits them in groups."""
 
     def __init__(
         self, path: Path, clock: Clock, *, made: Callable[[Commit], None], committed: Callable[[], None]
@@ -72,7 +84,7 @@ class Writer:
 
         `committed` is called in the caller's loop after each group, before its callers go on.
         """
-        self._path = Path(path.name)  # for messages: clients read them, and are not told where it lies
+        self._path = Path(path.name)  # for messages, which clients see: without the directory
         self._clock = clock
         self._made_known = made
         self._committed = committed
@@ -80,41 +92,50 @@ class Writer:
         self._doubtful = False
         self._closing = False
         self._connection = open_writer(path)
-        self._applying = Applying(self._connection, clock)
+        self._tables = Tables(self._connection)
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     async def submit(self, changes: Sequence[Change], who: str, require: Sequence[Requirement]) -> Commit:
         """Commit a list, and wait for the answer."""
-        return await self._made(
-            lambda applying: applying.commit(changes, change_rules.encoded_changes(changes), who, require)
-        )
+        return await self._made(lambda: self._applying.commit(changes, who, require), is_logged=True)
 
     async def replay(self, commits: Sequence[Commit]) -> None:
-        """Make commits of another store again, all or none."""
-        await self._made(lambda applying: applying.replay(commits))
+        """Make commits that another store made, all or none."""
+        await self._made(lambda: self._applying.replay(commits), is_logged=True)
 
-    async def _made(self, make: Callable[[Applying], Commit]) -> Commit:
-        """Wait for the answer. A caller that is cancelled leaves the queue if its turn has not come, and harms nobody."""
+    async def write(self, make: Callable[[Tables], _Value]) -> _Value:
+        """Write outside of the log, wait until it is durable, and return the value of `make`, which runs in the writer's thread."""
+        return await self._made(lambda: make(self._tables), is_logged=False)
+
+    async def _made(self, make: Callable[[], _Value], *, is_logged: bool) -> _Value:
+        """Wait for the answer. A cancelled caller leaves the queue if its turn has not come."""
         if self._closing:
             raise closed()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Commit] = loop.create_future()
-        self._queue.put(Request(make, loop, future))
+        future: asyncio.Future[_Value] = loop.create_future()
+        self._queue.put(Request(make, is_logged, loop, future))
         return await future
 
     def refuse_more(self) -> None:
-        """Take nothing from now on. Called in the callers' thread, so that nothing is queued behind the end mark."""
+        """Refuse further writes. Called in the callers' thread, so that nothing is queued after the end mark."""
         if not self._closing:
             self._closing = True
             self._queue.put(None)
 
     def finish(self) -> None:
-        """Wait until everything that was taken is answered; blocks."""
+        """Wait until all queued writes are answered; blocks."""
         self._thread.join()
 
     def release(self) -> None:
         self._connection.close()
+
+    @cached_property
+    def _applying(self) -> Applying:
+        """Made in the writer's thread by the first commit, which loads the rules of changes there."""
+        from pkgindex_core.engines.sqlite.applying import Applying
+
+        return Applying(self._tables, self._clock)
 
     def _run(self) -> None:
         stopping = False
@@ -124,7 +145,7 @@ class Writer:
                 _answer(list(zip(group, self._write(group), strict=True)), self._committed)
 
     def _next_group(self) -> tuple[list[Request], bool]:
-        """Wait for the first, take all that wait with it."""
+        """Wait for a request, and take the other waiting ones with it."""
         group: list[Request] = []
         stopping = False
         item = self._queue.get()
@@ -144,25 +165,36 @@ class Writer:
         try:
             self._prove_medium()
             return self._transaction(group)
+        except _HalfWritten:
+            return self._write_each(group)
         except _MediumFailed as failure:
             if len(group) > 1 and isinstance(failure.error, StorageFull):
-                return [outcome for request in group for outcome in self._write([request])]
+                return self._write_each(group)
             with contextlib.suppress(_MediumFailed):
-                self._prove_medium()  # now, rather than with the next write: a crash may come first
+                self._prove_medium()  # now, because a crash may come before the next write
             return [failure.told()] * len(group)
-        except BaseException as error:  # the thread outlives everything, and nobody waits for ever
+        except BaseException as error:  # the thread goes on, and its callers get the error
             self._roll_back()
             return [error] * len(group)
 
+    def _write_each(self, group: Sequence[Request]) -> Sequence[_Outcome]:
+        return [outcome for request in group for outcome in self._write([request])]
+
     def _transaction(self, group: Sequence[Request]) -> Sequence[_Outcome]:
+        is_logged = any(request.is_logged for request in group)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            failpoint("commit.begun")
-            outcomes = [self._one(request) for request in group]
-            if not any(isinstance(outcome, Commit) for outcome in outcomes):
+            self._tables.begin()
+            if is_logged:
+                failpoint("commit.begun")
+            outcomes = [self._one(request, is_alone=len(group) == 1) for request in group]
+            if all(isinstance(outcome, BaseException) for outcome in outcomes):
                 self._roll_back()
                 return outcomes
-            failpoint("commit.written")
+            if is_logged:
+                failpoint("commit.written")
+            else:
+                failpoint("notes.written")
             self._end_transaction()
             for outcome in outcomes:
                 if isinstance(outcome, Commit):
@@ -174,8 +206,11 @@ class Writer:
             self._roll_back()
             raise _MediumFailed(os_translation(error, self._path)) from error
         try:
-            failpoint("commit.committed")
-        except OSError as error:  # it is in, but the answer is lost; never tried again
+            if is_logged:
+                failpoint("commit.committed")
+            else:
+                failpoint("notes.committed")
+        except OSError as error:  # after COMMIT: not tried again
             failure = os_translation(error, self._path)
             failure.__cause__ = error
             return [failure] * len(group)
@@ -188,32 +223,28 @@ class Writer:
             self._doubtful = True
             raise
 
-    def _one(self, request: Request) -> _Outcome:
-        """One caller's list in its savepoint: committed with the others, or as if it had never been there."""
+    def _one(self, request: Request, *, is_alone: bool) -> _Outcome:
+        """Make one caller's writes. Raises `_HalfWritten` if they fail in the middle, unless the caller is alone."""
+        written = self._connection.total_changes()
         try:
-            self._connection.execute("SAVEPOINT caller")
-            try:
-                commit = request.make(self._applying)
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK TO caller")
-                    self._connection.execute("RELEASE caller")
-                raise
-            self._connection.execute("RELEASE caller")
+            return request.make()
         except (apsw.ConstraintError, apsw.TooBigError, *UNREADABLE) as error:
-            return translation(error, self._path)
+            outcome: _Outcome = translation(error, self._path)
         except apsw.Error:
             raise
-        except Exception as error:  # a refusal, or a defect that its caller must see and others must not
-            return error
-        return commit
+        except Exception as error:  # a refusal or a defect, which only this caller gets
+            outcome = error
+        if not is_alone and self._connection.total_changes() != written:
+            self._roll_back()
+            raise _HalfWritten
+        return outcome
 
     def _prove_medium(self) -> None:
         if not self._doubtful:
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            # It has to change something: SQLite does not write a page for an update that leaves a row as it was.
+            # The row has to change: otherwise SQLite writes no page.
             self._connection.execute("UPDATE medium SET probes = probes + 1")
             self._connection.execute("COMMIT")
         except apsw.FullError as error:
@@ -223,35 +254,36 @@ class Writer:
             self._roll_back()
             raise _MediumFailed(
                 Unavailable(
-                    f"the index database {self._path} takes no writes since a commit failed: {error}",
-                    hint="see to the disk; writing goes on by itself as soon as it works again",
+                    f"the index database {self._path} refuses writes since a commit failed: {error}",
+                    hint="check the disk; writes succeed again as soon as it works, without a restart",
                 )
             ) from error
         self._doubtful = False
 
     def _roll_back(self) -> None:
-        # SQLite has already rolled back by itself after some errors, and a broken disk may refuse even this.
+        self._tables.forget()
+        # After some errors SQLite has rolled back already, and on a broken disk this fails too.
         with contextlib.suppress(apsw.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
 
 def _answer(outcomes: Sequence[tuple[Request, _Outcome]], committed: Callable[[], None]) -> None:
-    """Hand every outcome to its caller's loop; one wake-up per loop."""
+    """Hand every outcome to its caller's event loop, with one wake-up per loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, _Outcome]]] = {}
     for request, outcome in outcomes:
         by_loop.setdefault(request.loop, []).append((request, outcome))
     for loop, answers in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed; nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_resolve, answers, committed)
 
 
 def _resolve(answers: Sequence[tuple[Request, _Outcome]], committed: Callable[[], None]) -> None:
     committed()
     for request, outcome in answers:
-        if request.future.done():  # cancelled meanwhile
+        if request.future.done():  # cancelled
             continue
-        if isinstance(outcome, Commit):
-            request.future.set_result(outcome)
-        else:
+        if isinstance(outcome, BaseException):
             request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)

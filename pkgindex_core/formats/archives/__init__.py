@@ -1,6 +1,1 @@
-"""Reading uploaded archives without ever unpacking them to disk."""
-
-from pkgindex_core.formats.archives.bounds import ArchiveLimits, Inspection
-from pkgindex_core.formats.archives.inspecting import inspect_archive
-
-__all__ = ["ArchiveLimits", "Inspection", "inspect_archive"]
+"""Reads uploaded archives without unpacking them to disk. `inspecting` is the entry point."""

@@ -1,7 +1,7 @@
-"""How much work an archive may cause, and what is found out about it.
+"""The bounds of work on an archive, and the result of an inspection.
 
-Every reader of this package is given one `Findings` (`upload_rules`) and one `Budget`: what is wrong is collected, so that an
-uploader hears of everything at once, and what costs time is counted, so that a small file cannot occupy a worker for long.
+Every reader of this package gets one `Findings` (`upload_rules`) and one `Budget`. Findings collect all problems, so that an
+uploader gets them together. The budget bounds the time, so that a small file cannot occupy a worker for long.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     uncompressed_bytes: int = 8 * 1024 * MIB
     """All members together."""
     free_bytes: int = 64 * MIB
-    """Up to here an archive may be as compressible as it likes. The bound and `ratio` are PyPI's."""
+    """Up to this size `ratio` does not apply. Both bounds are PyPI's."""
     ratio: int = 50
-    """How many times its own size an archive may unpack to, beyond `free_bytes`."""
+    """The most bytes that an archive may unpack to, as a multiple of its own size, beyond `free_bytes`."""
     steep_ratio: int = 200
-    """The same for what was read so far of a stream: a bomb is noticed before it has unpacked to `ratio`."""
+    """The same for the part of a stream that was read so far, so that a bomb is noticed early."""
     members: int = 100_000
     """Files and directories. The largest wheels on PyPI have some ten thousand."""
     directory_bytes: int = 32 * MIB
@@ -41,20 +41,20 @@ DEFAULT_LIMITS = ArchiveLimits()
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What was found in an archive that is as it should be."""
+    """The contents of a valid archive."""
 
     metadata: bytes | None
-    """The exact bytes of METADATA or PKG-INFO. None: the file was not looked into, or says nothing of itself."""
+    """The exact bytes of METADATA or PKG-INFO. None: the file was not read, or has no metadata."""
     warnings: tuple[str, ...] = ()
     names: frozenset[str]
     """Every file in the archive, by its full path."""
     license_root: str
-    """What a `License-File` is relative to (PEP 639), with a trailing slash."""
+    """The directory to which a `License-File` is relative (PEP 639), with a trailing slash."""
     uncompressed_bytes: int
 
 
 class Budget:
-    """Counts down the time an inspection may take."""
+    """The remaining time of an inspection."""
 
     __slots__ = ("_clock", "_end", "_seconds")
 
@@ -64,9 +64,9 @@ class Budget:
         self._end = clock.monotonic() + limits.seconds
 
     def check(self) -> None:
-        """Refuse the archive when its time is up. Call it once for every piece of work of a bounded size."""
+        """Refuse the archive when the time is up. Call it once for every bounded piece of work."""
         if self._clock.monotonic() > self._end:
             raise Refused(
                 f"the archive could not be read within {self._seconds:g} seconds",
-                hint="make it smaller, or raise the time limit if files this large are meant to be here",
+                hint="make it smaller, or raise the time limit to take such files",
             )

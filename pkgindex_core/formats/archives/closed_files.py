@@ -1,7 +1,7 @@
-"""Files that are kept and served as they are: installers for Windows, packages of systems, and `.tar.Z`.
+"""Files that are kept without reading them: installers for Windows, packages of operating systems, and `.tar.Z`.
 
-No Python installer opens them, and this server does not either. They must be what their name says, as far as their first
-bytes tell; name and version are those of the filename.
+No Python installer opens them, and neither does this server. Their first bytes must fit the ending of the filename. Name and
+version are those of the filename.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _BEGINNINGS: Final = {
     ".dmg": (b"", "a disk image"),
     ".z": (b"\x1f\x9d", "a file of the program compress"),
 }
-"""By the end of the name. A disk image may begin with anything."""
+"""The first bytes by the ending of the filename. A disk image may begin with anything."""
 
 
 def is_closed(name: UploadName) -> bool:
-    """Whether a file of this name is not looked into."""
+    """Whether a file of this name is not read."""
     return name.filename.lower().endswith(tuple(_BEGINNINGS))
 
 
 def inspect_closed(file: BinaryIO, size: int, name: UploadName, findings: Findings) -> Inspection:
-    """Look at the first bytes."""
+    """Check the first bytes."""
     ending = next(ending for ending in _BEGINNINGS if name.filename.lower().endswith(ending))
     begin, what = _BEGINNINGS[ending]
     if not size or file.read(len(begin)) != begin:
         raise Refused(
             f"the file is not {what}, as its name says", hint="upload it under the name that it was built with"
         )
-    findings.warn(f"{name.filename!r} is kept without a look into it; name and version are those of its filename")
+    findings.warn(f"{name.filename!r} is kept unread; name and version are those of its filename")
     return Inspection(
         metadata=None, warnings=findings.warnings, names=frozenset(), license_root="", uncompressed_bytes=size
     )

@@ -1,7 +1,7 @@
-"""A compressed file as a stream of bytes that is taken piece by piece, with a bound on what comes out.
+"""Reads a compressed file as a stream of bytes of bounded size.
 
-Exactly one compressed stream and nothing behind it: readers differ in whether they go on after the first (RFC 1952 2.2
-allows several in gzip), and what follows is where a second archive hides.
+The file must be exactly one compressed stream. RFC 1952 2.2 allows several in gzip, but not all readers go on after the
+first, so a second one could hide another archive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class StreamError(Exception):
 
 
 class CompressedStream:
-    """Takes bytes off the front. Every method raises `StreamError` when there are not as many as asked for."""
+    """Reads bytes from the front. Every method raises `StreamError` when there are too few bytes."""
 
     def __init__(self, file: BinaryIO, file_size: int, compression: str, limits: ArchiveLimits, budget: Budget) -> None:
         self._compression = compression
@@ -33,11 +33,11 @@ class CompressedStream:
         self._piece = b""
         self._position = 0
         self.unpacked = 0
-        """Bytes that came out so far."""
+        """The number of unpacked bytes so far."""
         file.seek(0)
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Read the next `size` bytes."""
         end = self._position + size
         if end <= len(self._piece):
             taken = self._piece[self._position : end]
@@ -54,7 +54,7 @@ class CompressedStream:
         return b"".join(parts)
 
     def skip(self, size: int) -> None:
-        """Pass over the next `size` bytes."""
+        """Skip the next `size` bytes."""
         missing = size - (len(self._piece) - self._position)
         if missing <= 0:
             self._position += size
@@ -66,7 +66,7 @@ class CompressedStream:
             missing -= self._position
 
     def finish(self, padding: int) -> None:
-        """Read to the very end. At most `padding` zero bytes may be left; the trailer must be right, nothing follow it."""
+        """Read to the end. At most `padding` zero bytes may be left; the trailer must be right, and nothing may follow it."""
         left = self._piece[self._position :]
         length = 0
         while True:
@@ -84,7 +84,7 @@ class CompressedStream:
         while not ended:
             self._budget.check()
             try:
-                # Without further input too: there may be output left from the last round.
+                # Call it without further input too: output of the last round may be left.
                 piece = self._decompressor.decompress(data, _OUTPUT)
             except DAMAGES:
                 raise StreamError(f"the {self._compression} stream is damaged") from None

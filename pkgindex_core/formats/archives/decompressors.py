@@ -1,8 +1,8 @@
-"""One interface to the decompressors of the standard library: streams of tar archives and members of zips.
+"""One interface to the decompressors of tar archives and zip members.
 
     while piece := decompressor.decompress(data, most): …     data is given once, then b""
 
-What comes out is bounded by `most`, and what a stream may ask for in memory by `MEMORY_BYTES`.
+`most` bounds the output, and `MEMORY_BYTES` the memory that a stream may ask for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pkgindex_core.compression import ZstdError, zstd_decompressor
 from pkgindex_core.formats.archives.bounds import MIB
 
 MEMORY_BYTES: Final = 96 * MIB
-"""A stream says how far back it refers; some may say gigabytes. The most that `xz -9` asks for is 65 MiB."""
+"""A stream declares the memory that it needs, which may be gigabytes. `xz -9` needs at most 65 MiB."""
 
 STORED = 0
 DEFLATED = 8
@@ -27,7 +27,7 @@ LZMA = 14
 ZSTD = 93
 
 DAMAGES: Final = (zlib.error, lzma.LZMAError, ZstdError, OSError, EOFError, ValueError)
-"""What decompressors raise when their input is not what they expect."""
+"""The errors of decompressors for damaged input."""
 
 _LZMA_HEAD = struct.Struct("<2xHBI")
 
@@ -42,16 +42,16 @@ class Decompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What was given behind the end."""
+        """Input after the end of the stream."""
         ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """At most `max_length` bytes; nothing when more input is needed."""
+        """Return at most `max_length` bytes; none when more input is needed."""
         ...
 
 
 class Inflater:
-    """zlib, which leaves it to its caller to keep the input that it has not looked at yet."""
+    """A decompressor of zlib that keeps the input which is not processed yet."""
 
     def __init__(self, window_bits: int) -> None:
         self._inflater = zlib.decompressobj(window_bits)
@@ -70,7 +70,7 @@ class Inflater:
 
 
 class _ZipLzma:
-    """LZMA as zips have it (APPNOTE 5.8): its properties stand before the raw stream."""
+    """LZMA in zips (APPNOTE 5.8): its properties stand before the raw stream."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -123,4 +123,4 @@ OF_STREAMS: Final[Mapping[str, tuple[bytes, Callable[[], Decompressor]]]] = {
     "bzip2": (b"BZh", bz2.BZ2Decompressor),
     "xz": (b"\xfd7zXZ\0", _xz),
 }
-"""How the stream begins, and what reads it."""
+"""The first bytes of a stream, and its decompressor."""

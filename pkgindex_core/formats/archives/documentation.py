@@ -1,14 +1,14 @@
-"""Zips of documentation: what is taken, and how a page of one is found and unpacked without unpacking the rest.
+"""Zips of documentation: checks a zip, and finds and unpacks single pages of it.
 
-A zip is checked once, from its first to its last byte, before it is kept. It is never extracted: a page that is asked for
-is looked up in the zip's directory, which stands at its end, and unpacked from its own bytes. So no name in it ever becomes
-a path of the file system, and a zip of any size costs what its directory and the page cost.
+A zip is checked once, from its first to its last byte, before it is kept. It is never extracted: a page is looked up in the
+zip's directory, which stands at its end, and unpacked from its own bytes. So no name in a zip becomes a path of the file
+system, and serving a page reads only the directory and that page.
 
     directory = read_directory(tail, size)          the last bytes of the zip; `TooShortError` says how many more
     place = directory.pages["guide/index.html"]     the span of its bytes
     unpacking = Unpacking(place)                     fed with these, gives the page, or `DamagedError`
 
-Zips that came from elsewhere (an import) were perhaps not checked here: what could not be uploaded is not found in them.
+Imported zips may be unchecked: members that an upload could not have are not found in them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -33,6 +34,8 @@ from pkgindex_core.formats.upload_rules import Findings
 DOCUMENTATION_LIMITS = ArchiveLimits(
     uncompressed_bytes=4096 * MIB, members=50_000, directory_bytes=16 * MIB, seconds=300.0
 )
+KIND: Final = "doczip"
+"""The kind of attachments that are documentation."""
 FRONT_PAGE = "index.html"
 HINT = "zip the directory that has index.html in it with a standard tool, without links and without encryption"
 
@@ -42,7 +45,7 @@ _ENCRYPTED = 1
 
 
 class DocumentationFacts(Struct, frozen=True, kw_only=True):
-    """What was found in a zip of documentation that is as it should be."""
+    """The contents of a valid zip of documentation."""
 
     pages: int
     """Files of any kind."""
@@ -50,28 +53,28 @@ class DocumentationFacts(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class Place(Struct, frozen=True, gc=False):
-    """Where one member of a zip is, and what its unpacked bytes must be. Positions and sizes are in bytes."""
+class MemberPlace(Struct, frozen=True, gc=False):
+    """The position of one member in a zip, and the size and checksum of its unpacked bytes. In bytes."""
 
     name: str
     start: int
-    """Of its header, behind which its data stand."""
+    """The start of its header. The data follow the header."""
     stop: int
-    """Where the next member or the directory begins."""
+    """The start of the next member or of the directory."""
     packed: int
     size: int
     crc: int
     method: int
 
 
-class Directory(Struct, frozen=True):
-    """Every page of a zip, by its path."""
+class DocumentationPages(Struct, frozen=True):
+    """All pages of a zip, by path."""
 
-    pages: Mapping[str, Place]
+    pages: Mapping[str, MemberPlace]
 
 
 class TooShortError(Exception):
-    """The directory begins before the bytes that were given; `start` says where."""
+    """The directory begins at `start`, before the given bytes."""
 
     def __init__(self, start: int) -> None:
         super().__init__(f"the directory begins at {start}")
@@ -116,32 +119,34 @@ def inspect_documentation(
     )
 
 
-def read_directory(tail: bytes, size: int, limits: ArchiveLimits = DOCUMENTATION_LIMITS) -> Directory:
-    """The directory of a zip of `size` bytes, of which `tail` are the last.
+def read_directory(tail: bytes, size: int, limits: ArchiveLimits = DOCUMENTATION_LIMITS) -> DocumentationPages:
+    """Read the directory of a zip of `size` bytes from its last bytes, `tail`.
 
-    A zip that cannot be followed is `Refused`. A member that could not have been uploaded is left out.
+    Raises `Refused` for a malformed zip. Members that an upload could not have are left out.
     """
     entries, directory = read_entries(
         _Tail(tail, size - len(tail)), size, limits, Budget(limits, SystemClock()), Findings()
     )
     entries.sort(key=lambda entry: entry.offset)
     stops = [*(entry.offset for entry in entries[1:]), directory]
-    pages: dict[str, Place] = {}
+    pages: dict[str, MemberPlace] = {}
     for entry, stop in zip(entries, stops, strict=True):
         takes = entry.method in {STORED, DEFLATED} and not entry.flags & _ENCRYPTED and stop > entry.offset
         if takes and entry.name not in pages and not entry.name.endswith("/") and name_problem(entry.name) is None:
-            pages[entry.name] = Place(entry.name, entry.offset, stop, entry.packed, entry.size, entry.crc, entry.method)
-    return Directory(pages)
+            pages[entry.name] = MemberPlace(
+                entry.name, entry.offset, stop, entry.packed, entry.size, entry.crc, entry.method
+            )
+    return DocumentationPages(pages)
 
 
 class Unpacking:
-    """One member on its way out of its zip: fed with the bytes of its span, gives its own, piece by piece.
+    """Unpacks one member: takes the bytes of its span, and gives the unpacked bytes in pieces of at most a mebibyte.
 
-    A piece is at most a mebibyte, however little it was packed into. What is wrong is a `DamagedError`, at the latest when
-    `finish` is called; so whoever holds the last piece back until then never hands on a page that is damaged and whole.
+    Damage raises `DamagedError`, at the latest in `finish`. A caller that holds the last piece back until then never sends a
+    complete page with wrong bytes.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: MemberPlace) -> None:
         self._place = place
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if place.method == DEFLATED else None
         self._header: bytes | None = b""
@@ -150,7 +155,7 @@ class Unpacking:
         self._crc = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the span; give what they unpack to."""
+        """Take the next bytes of the span; yield the unpacked ones."""
         if self._header is not None:
             data = self._skip_header(self._header + data)
         data = data[: self._packed_left]
@@ -167,7 +172,7 @@ class Unpacking:
             yield piece
 
     def finish(self) -> None:
-        """Say whether all of it came and was what the directory promises."""
+        """Raise unless all bytes came and match the directory."""
         inflater = self._inflater
         if self._packed_left or self._header is not None or (inflater is not None and not inflater.eof):
             raise DamagedError(f"the member {shown(self._place.name)} is cut off")
@@ -196,7 +201,7 @@ class Unpacking:
             if piece:
                 yield piece
             data = inflater.unconsumed_tail
-        # What the inflater still holds back although its input is used up.
+        # The inflater may hold output back although its input is used up.
         while not inflater.eof and not self._packed_left:
             try:
                 piece = inflater.decompress(b"", _PIECE)

@@ -1,7 +1,6 @@
-"""What an egg must be inside: a proper zip whose `EGG-INFO/PKG-INFO` says what it is.
+"""Inspects eggs: valid zips with an `EGG-INFO/PKG-INFO`.
 
-Eggs are taken as they were built long ago, and read as strictly as any other zip: what is inside may be unpacked by an
-`easy_install` that asks no questions.
+Eggs are read as strictly as other zips, since `easy_install` may unpack them without checks.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def inspect_egg(
     members = read_members(file, size, limits, budget, findings, descriptors=True, script=True)
     file.seek(0)
     if file.read(2) == b"#!":
-        # setuptools' bdist_egg writes it for an entry point `eggsecutable`.
+        # setuptools' bdist_egg writes a script for an entry point `eggsecutable`.
         findings.warn("the egg begins with a shell script")
     check_methods(members, findings)
     files = {member.name: member for member in members if not member.is_directory}

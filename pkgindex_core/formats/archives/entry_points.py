@@ -1,4 +1,4 @@
-"""`entry_points.txt`, as far as an installer acts on it (entry points specification, "File format").
+"""Checks the part of `entry_points.txt` that installers use (entry points specification, "File format").
 
 The names of scripts become the names of files in a `bin` directory, so they may not be paths.
 """
@@ -21,7 +21,7 @@ class _CaseSensitive(configparser.RawConfigParser):
 
 
 def check_entry_points(data: bytes, findings: Findings) -> None:
-    """Refuse what the specification does not allow."""
+    """Refuse a malformed file, and script names that could be paths."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

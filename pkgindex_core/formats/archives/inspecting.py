@@ -1,7 +1,7 @@
-"""The door to this package: one archive in, what an index needs of it out.
+"""The entry point of this package: inspects one archive.
 
-Reads from a local path, in bounded memory and time, and never writes. Whatever the bytes are, the outcome is an
-`Inspection` or a `Refused` that names every problem that could be found.
+Reads a local file, in bounded memory and time, and never writes. For all input the outcome is an `Inspection`, or a
+`Refused` that names every problem found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pkgindex_core.formats.filenames import UploadKind, UploadName
 from pkgindex_core.formats.upload_rules import PYPI, Findings, UploadRules
 
 _READ_WHOLE = MIB
-"""Bytes up to which an archive is read at once: most wheels are, and every seek is then free."""
+"""Archives up to this many bytes are read into memory at once, so that seeks are free. Most wheels are that small."""
 
 
 def inspect_archive(
@@ -32,7 +32,7 @@ def inspect_archive(
     rules: UploadRules = PYPI,
     clock: Clock | None = None,
 ) -> Inspection:
-    """Read a file, which was or will be called `name`; refuse it if anything is wrong.
+    """Inspect a file with the filename `name`. Raises `Refused` if anything is wrong.
 
     Blocks: run it in a worker thread. An `OSError` means that the file could not be read, not that it is bad.
     """

@@ -1,7 +1,7 @@
-"""What a member of an archive may be called.
+"""Rules for the names of archive members.
 
-A name is refused when an extractor could put it outside the directory it extracts to, or when two extractors could
-put it in different places. It is warned about when it works here and fails on somebody's system.
+A name is refused when an extractor could write outside of its directory, or when two extractors could write to different
+places. A name that fails on some systems only gets a warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_ON_WINDOWS = re.compile(
 
 
 def shown(name: str) -> str:
-    """A member's name as an error message may carry it: short, ASCII, nothing that a terminal would obey."""
+    """A member's name for messages: short, ASCII, and without control sequences of terminals."""
     return ascii(name if len(name) <= 120 else name[:117] + "…")
 
 
@@ -38,7 +38,7 @@ def decode_name(raw: bytes) -> str | None:
 
 
 def name_problem(name: str) -> str | None:
-    """Why no member may have this name; None when one may. A trailing slash marks a directory."""
+    """Why a name is refused; None when it is valid. A trailing slash marks a directory."""
     if _CONTROL.search(name) or (
         not name.isascii() and any(unicodedata.category(mark) in {"Cc", "Zl", "Zp"} for mark in name)
     ):
@@ -62,7 +62,7 @@ def name_problem(name: str) -> str | None:
 def check_tree(files: Iterable[str], directories: Iterable[str], findings: Findings) -> None:
     """Compare the names with each other. `directories` come without their trailing slash.
 
-    A file that is also a directory cannot be unpacked; names that differ in case only fall together on some systems.
+    A file that is also a directory cannot be unpacked. Names that differ only in case are one file on some systems.
     """
     kept = set(files)
     folders = set(directories)
@@ -81,10 +81,10 @@ def check_tree(files: Iterable[str], directories: Iterable[str], findings: Findi
 
 
 def files_below(slashed: list[str], files: Collection[str]) -> Iterator[str]:
-    """Those of `files` that have something below them. `slashed` is every path with a slash at its end, sorted.
+    """The files that have other paths below them. `slashed` is every path with a slash at its end, sorted.
 
-    In that order whatever lies below a path follows it at once, so that no list of ancestors is needed: one of
-    deep paths would be as long as the square of what was sent.
+    In this order the paths below a path follow it at once, so no list of ancestors is needed. Such a list would grow with
+    the square of the length of the paths.
     """
     for path, following in pairwise(slashed):
         if following.startswith(path) and path[:-1] in files:

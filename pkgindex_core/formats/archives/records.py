@@ -26,7 +26,7 @@ class Row(Struct, frozen=True, gc=False):
     algorithm: str
     """Empty: the line has no hash."""
     digest: str
-    """URL-safe base64 without padding, as RECORD has it."""
+    """URL-safe base64 without padding."""
     size: int | None
 
 
@@ -59,7 +59,7 @@ def parse_record(data: bytes, limits: ArchiveLimits, findings: Findings) -> dict
 
 
 def compare_names(rows: Mapping[str, Row], files: Collection[str], record: str, findings: Findings) -> None:
-    """Hold RECORD's paths against the archive's. Signatures may be in one and not in the other (PEP 427)."""
+    """Compare RECORD's paths with those of the archive. Signatures may be in one of them only (PEP 427)."""
     exempt = {f"{record}.jws", f"{record}.p7s"}
     unlisted = sorted(set(files) - set(rows) - exempt)
     absent = sorted(set(rows) - set(files) - exempt)

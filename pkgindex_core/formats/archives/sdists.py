@@ -1,11 +1,11 @@
-"""What a source distribution must be inside (PEP 625, PEP 721), and a dumb archive.
+"""Inspects source distributions (PEP 625, PEP 721) and dumb archives.
 
-One pass over the stream, nothing kept but the names and PKG-INFO. Links are judged as PEP 721's data filter does, but
-without a file system to ask: a target may climb only at its beginning, and no member may lie below a link, so that
-what a path means can be told from its text.
+Reads the stream once, and keeps only names and PKG-INFO. Links are checked by the rules of PEP 721's data filter, but without a
+file system: a target may have `..` only at its beginning, and no member may lie below a link, so that the text of a path
+is enough.
 
-Tar archives in three compressions and zips are read alike. A dumb archive (`bdist_dumb`) is unpacked over the root of a file
-system: it has no top directory, and what it says of itself stands in its `.egg-info`.
+Tar archives in three compressions and zips are treated alike. A dumb archive (`bdist_dumb`) is unpacked at the root of a file
+system: it has no top directory, and its metadata is in its `.egg-info`.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def inspect_sdist(
 
 
 class _Contents:
-    """What is kept of an archive while it is read: its names, and the metadata in it."""
+    """The names and the metadata of an archive while it is read."""
 
     def __init__(self, is_metadata: Callable[[str], bool], limits: ArchiveLimits, findings: Findings) -> None:
         self.is_metadata = is_metadata
         self.limits = limits
         self.findings = findings
-        self.tree = _Tree(findings)
+        self.tree = _MemberNames(findings)
         self.unpacked = 0
         self._metadata: dict[str, bytes] = {}
 
     def wants(self, member: TarMember) -> bool:
-        """Take a member in; say whether its data is to be kept."""
+        """Record a member; return whether its data is needed."""
         self.tree.add(member)
         if member.kind != "file" or not self.is_metadata(member.name):
             return False
@@ -79,7 +79,7 @@ class _Contents:
         self._metadata[name] = data
 
     def found(self, top: str, name: UploadName) -> bytes | None:
-        """The one piece of metadata. A dumb archive need not have any."""
+        """The metadata of the archive. A dumb archive may have none."""
         kept = {path: data for path, data in self._metadata.items() if not top or path == f"{top}/PKG-INFO"}
         if not kept and name.kind == "sdist":
             wanted = f"{top}/PKG-INFO" if top else "PKG-INFO"
@@ -124,9 +124,9 @@ def _read_tar(
 
 
 def _without_dot(member: TarMember) -> TarMember:
-    """`./name` and `name` are the same place for every reader; `.` is where everything is unpacked to."""
+    """Remove `./` from the names of a member: `./name` and `name` are the same path, and `.` is the top."""
     name = "" if member.name == "." and member.kind == "directory" else member.name.removeprefix("./")
-    # Hard links name another member as that is named.
+    # A hard link has the name of another member as its target.
     target = member.target.removeprefix("./") if member.kind == "link" else member.target
     return member if (name, target) == (member.name, member.target) else replace(member, name=name, target=target)
 
@@ -160,8 +160,8 @@ def _is_metadata_of_dumb(name: str) -> bool:
     return name.endswith((".egg-info", ".egg-info/PKG-INFO"))
 
 
-class _Tree:
-    """The names of an archive, as far as they were read."""
+class _MemberNames:
+    """The names of an archive that were read so far."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -183,7 +183,7 @@ class _Tree:
             self._links.append(member)
 
     def check(self, name: UploadName) -> str:
-        """Compare all names with each other; return the one top directory, or "" if there is none."""
+        """Compare all names with each other; return the top directory, or "" if there is none."""
         tops = {path.partition("/")[0] for path in self.files | self._directories}
         beside = {path for path in self.files if "/" not in path}
         if len(tops) == 1 and not beside:
@@ -200,7 +200,7 @@ class _Tree:
         return ""
 
     def check_links(self, top: str) -> str:
-        """Whether everything stays below `top`, or where the archive is unpacked to; returns `top`."""
+        """Refuse links that leave `top`, or the place of unpacking; return `top`."""
         check_tree(self.files, self._directories, self._findings)
         symlinks = {link.name for link in self._links if link.kind == "symlink"}
         if symlinks:
@@ -212,7 +212,7 @@ class _Tree:
         return top
 
     def _check_below(self, symlinks: set[str]) -> None:
-        """A member below a link would be written to wherever the link leads."""
+        """Refuse members below a link: they would be written to the target of the link."""
         for link in files_below(sorted([f"{path}/" for path in self.files | self._directories]), symlinks):
             self._findings.refuse(f"a member lies below the link {shown(link)}")
 
@@ -226,13 +226,13 @@ class _Tree:
         if link.kind == "link":
             # A hard link names another member by its full path.
             if target not in self.files or target in symlinks or target == link.name:
-                return f"is a hard link to {shown(target)}, which is no file of the archive"
+                return f"is a hard link to {shown(target)}, which is not a file of the archive"
             return None
         parts = target.split("/")
         climbing = True
         for part in parts:
             if part == ".." and not climbing:
-                # Through another link, `a/..` may be anywhere (CVE-2025-4517).
+                # If `a` is a link, `a/..` may be any directory (CVE-2025-4517).
                 return f"has a target that climbs behind a name: {shown(target)}"
             climbing = climbing and part == ".."
         resolved = posixpath.normpath(posixpath.join(posixpath.dirname(link.name), target))

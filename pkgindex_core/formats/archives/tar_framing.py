@@ -1,8 +1,8 @@
-"""Tar headers, read one by one from a stream, so that every reader sees the same members.
+"""Reads tar headers one by one from a stream, and refuses archives that readers could read differently.
 
-Three dialects (ustar, pax, GNU) extend one another, and their readers disagree where a header says a thing twice:
-a pax size beside the plain one, a GNU long name beside a pax path, data behind a directory. Whatever is said twice
-must be said alike; what only some readers know (sparse files, multiple volumes, archives' labels) is not taken. POSIX pax
+Three dialects (ustar, pax, GNU) extend one another, and their readers disagree when a header says a thing twice:
+a pax size beside the plain one, a GNU long name beside a pax path, data after a directory. Such values must be equal.
+Features that only some readers know (sparse files, multiple volumes, volume labels) are refused. POSIX pax
 "ustar Interchange Format" and "pax Header Block"; GNU tar manual, "Basic Tar Format".
 """
 
@@ -21,9 +21,9 @@ from pkgindex_core.formats.archives.member_names import decode_name, shown
 _BLOCK = 512
 _END = bytes(_BLOCK)
 _PADDING_LIMIT = 1024 * 1024
-"""Zero bytes behind the end: tar fills its last record, of 10 KiB unless told otherwise."""
+"""The most zero bytes after the end: tar fills its last record, of 10 KiB by default."""
 _EXTENSION_LIMIT = 1024 * 1024
-"""Bytes of one extended header; a path has at most some thousand."""
+"""The most bytes of one extended header. A path has at most some thousand."""
 
 _KINDS: dict[bytes, Literal["file", "directory", "link", "symlink"]] = {
     b"0": "file",
@@ -52,11 +52,11 @@ class TarMember(Struct, frozen=True, gc=False):
     kind: Literal["file", "directory", "link", "symlink"]
     size: int
     target: str
-    """Of links: where they lead, as spelled."""
+    """For links: the target, as spelled."""
 
 
 class _Extension(Struct):
-    """What extended headers said of the next member."""
+    """The values of extended headers for the next member."""
 
     path: str | None = None
     target: str | None = None
@@ -72,7 +72,7 @@ class _Extension(Struct):
 def tar_members(stream: CompressedStream, limits: ArchiveLimits, budget: Budget) -> Iterator[TarMember]:
     """The members in order. The caller must take or skip exactly `padded(member.size)` bytes after each.
 
-    Raises `StreamError` where the archive cannot be followed any further.
+    Raises `StreamError` where the archive is malformed.
     """
     extension = _Extension()
     extended = 0
@@ -89,7 +89,7 @@ def tar_members(stream: CompressedStream, limits: ArchiveLimits, budget: Budget)
                 raise StreamError("the tar's extended headers are too large")
             body = stream.take(padded(size))
             if body[size:] != bytes(len(body) - size):
-                # Python's tarfile reads on to the end of the block, others stop at the size.
+                # Python's tarfile reads to the end of the block, others to the size.
                 raise StreamError("the tar has an extended header that goes on behind its end")
             _extend(extension, kind, body[:size])
             dangling = True
@@ -104,7 +104,7 @@ def tar_members(stream: CompressedStream, limits: ArchiveLimits, budget: Budget)
 
 
 def padded(size: int) -> int:
-    """How many bytes a member's data takes in the stream."""
+    """The bytes that a member's data takes in the stream."""
     return -(-size // _BLOCK) * _BLOCK
 
 
@@ -120,7 +120,7 @@ def _size(block: bytes) -> int:
         damaged = True
     if damaged:
         raise StreamError("the file is not a tar archive, or is damaged: a header has a wrong checksum")
-    # None of these is used, but Python's tarfile reads them all, and fails on what is no number.
+    # These fields are not used, but Python's tarfile parses all of them, and fails on malformed numbers.
     for field in (block[100:108], block[108:116], block[116:124], block[329:337], block[337:345]):
         _number(field, "mode, owner or device")
     if block[136] != 0xFF:  # a time may be negative: before 1970
@@ -149,7 +149,7 @@ def _extend(extension: _Extension, kind: bytes, body: bytes) -> None:
             raise StreamError("the tar has a sparse file")
         telling = {key: value for key, value in records.items() if key in {"path", "linkpath", "size"}}
         if kind == b"g":
-            # A global header stands for all that follow; git archives carry their commit in one.
+            # A global header applies to all following members. git archives have their commit in one.
             if telling:
                 raise StreamError("the tar has a global extended header that renames members")
             return
@@ -194,7 +194,7 @@ def _pax_records(body: bytes) -> dict[str, str]:
             raise StreamError("the tar has a malformed pax header")
         raw_key, _, raw_value = record[:-1].partition(b"=")
         key = decode_name(raw_key)
-        # Other keys may hold anything (extended attributes); those that matter are names and numbers.
+        # Other keys may hold any bytes (extended attributes); the keys that matter hold names and numbers.
         value = decode_name(raw_value)
         if key is None or (value is None and key in {"path", "linkpath", "size"}):
             raise StreamError("the tar has a pax header that is not UTF-8")
@@ -212,19 +212,19 @@ def _member(block: bytes, kind: bytes, size: int, extension: _Extension) -> TarM
         raise StreamError(f"the member {shown(name)} is {what}; only files, directories and links are taken")
     sort = _KINDS[kind]
     if name.endswith("/"):
-        # The oldest tars mark a directory by its slash alone; for a declared file it would be read either way.
+        # The oldest tars mark a directory by its slash only. Readers differ for a declared file with a slash.
         if kind == b"\0":
             sort = "directory"
         elif sort != "directory":
-            raise StreamError(f"the member {shown(name)} is no directory, but its name ends with a slash")
+            raise StreamError(f"the member {shown(name)} is not a directory, but its name ends with a slash")
         name = name[:-1]
     if extension.size is not None:
-        # Readers that miss the pax size would go on in the middle of the data, and find other members there.
+        # A reader that ignores the pax size would go on in the middle of the data, and could find other members there.
         if size not in {0, extension.size} or (size == 0 and extension.size and extension.size < 8**11):
             raise StreamError(f"the two sizes of {shown(name)} differ")
         size = extension.size
     if sort != "file" and size:
-        raise StreamError(f"the member {shown(name)} is no file, but has data")
+        raise StreamError(f"the member {shown(name)} is not a file, but has data")
     target = ""
     if sort in {"link", "symlink"}:
         plain = decode_name(block[157:257].partition(b"\0")[0])
@@ -239,7 +239,7 @@ def _plain_name(block: bytes) -> str:
     magic = block[257:263]
     prefix = block[345:500].partition(b"\0")[0]
     if prefix:
-        # Only ustar has a prefix; in GNU's and the oldest headers other things stand here, and readers differ.
+        # Only ustar has a prefix. GNU's and the oldest headers have other fields here, and readers differ.
         if magic != b"ustar\0":
             raise StreamError("a tar header has data in an unexpected place")
         raw = prefix + b"/" + raw
@@ -249,6 +249,6 @@ def _plain_name(block: bytes) -> str:
     return name
 
 
-# Mode, owner, group, size, time and checksum, and the device, as nearly every writer puts them.
+# Mode, owner, group, size, time and checksum, and the device, in the form of nearly every writer.
 _USUAL_DEVICES = frozenset({bytes(16), b"0000000\0" * 2})
 _USUAL_NUMBERS = re.compile(rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 ")

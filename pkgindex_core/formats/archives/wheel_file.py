@@ -1,6 +1,6 @@
-"""The WHEEL file: what it says of the format, held against the filename (PEP 427, "File contents").
+"""Compares the WHEEL file with the filename (PEP 427, "File contents").
 
-Only warnings: installers go by the filename.
+Only warns: installers use the filename.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _TAGS_LIMIT = 2000
 
 
 def check_wheel_file(data: bytes, name: UploadName, findings: Findings) -> None:
-    """Warn about what an installer would stumble over or a reader would misunderstand."""
+    """Warn about an unknown version, a missing Root-Is-Purelib and differing tags."""
     fields: dict[str, list[str]] = {}
-    # Nothing that is read of WHEEL stands far into it.
+    # The fields that are read stand near the beginning.
     for line in data[: 64 * 1024].decode(errors="replace").splitlines():
         key, colon, value = line.partition(":")
         if colon:

@@ -1,7 +1,7 @@
-"""What a wheel must be inside (PEP 427, "File contents").
+"""Inspects wheels (PEP 427, "File contents").
 
-One pass over the framing, one over the data. RECORD is believed nothing: its names must be the archive's names, its
-hashes and sizes those of the unpacked bytes, so that what a reviewer reads in it is what installs.
+Reads the framing once and the data once. RECORD is verified: its names must be the archive's names, and its hashes and sizes
+those of the unpacked bytes, so that a wheel installs what RECORD says.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, In
 from pkgindex_core.formats.archives.member_names import check_tree, shown
 from pkgindex_core.formats.archives.wheel_file import check_wheel_file
 from pkgindex_core.formats.archives.zip_contents import DamagedError, check_methods, unpack, unpack_whole
-from pkgindex_core.formats.archives.zip_framing import HINT, Member, is_also_tar, read_members
+from pkgindex_core.formats.archives.zip_framing import HINT, ZipMember, is_also_tar, read_members
 from pkgindex_core.formats.filenames import UploadName
 from pkgindex_core.formats.upload_rules import Findings, Unusual
 
-_ENTRY_POINTS_BYTES = MIB  # configparser is slow, and the largest real one has some hundred lines
+_ENTRY_POINTS_BYTES = MIB  # configparser is slow, and the largest real file has some hundred lines
 _INFO = ".dist-info"
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
@@ -58,8 +58,8 @@ def inspect_wheel(
     )
 
 
-def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings) -> str:
-    """The one `.dist-info` directory, spelled as the filename is (PEP 427: `{distribution}-{version}.dist-info`). Returns the expected one when it is missing."""
+def _find_info(files: Mapping[str, ZipMember], name: UploadName, findings: Findings) -> str:
+    """The `.dist-info` directory, spelled as in the filename (PEP 427: `{distribution}-{version}.dist-info`); the expected name when it is missing."""
     tops = {path.partition("/")[0] for path in files if "/" in path}
     found = sorted(top for top in tops if top.lower().endswith(_INFO))
     expected = f"{name.stem}{_INFO}"
@@ -69,7 +69,7 @@ def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings
         pass
     else:
         others = f"; it has {', '.join(shown(top) for top in found)}" if found else ""
-        text = f"the wheel has no directory {shown(expected)}, which its filename asks for{others}"
+        text = f"the wheel has no directory {shown(expected)}, which its filename requires{others}"
         if found and found[0].endswith(_INFO) and name.is_spelled(found[0].removesuffix(_INFO)):
             findings.unusual(Unusual.WHEEL_DIRECTORY, text)
             return found[0]
@@ -77,8 +77,8 @@ def _find_info(files: Mapping[str, Member], name: UploadName, findings: Findings
     return expected
 
 
-def _check_places(files: Mapping[str, Member], name: UploadName, findings: Findings) -> None:
-    """What is unusual about where files lie: reported, not refused."""
+def _check_places(files: Mapping[str, ZipMember], name: UploadName, findings: Findings) -> None:
+    """Warn about files in unusual places."""
     startup = []
     for path in files:
         top, slash, rest = path.partition("/")
@@ -94,9 +94,9 @@ def _check_places(files: Mapping[str, Member], name: UploadName, findings: Findi
 
 
 def _read_info(
-    file: BinaryIO, files: Mapping[str, Member], info: str, limits: ArchiveLimits, budget: Budget, findings: Findings
+    file: BinaryIO, files: Mapping[str, ZipMember], info: str, limits: ArchiveLimits, budget: Budget, findings: Findings
 ) -> dict[str, bytes]:
-    """The files of `.dist-info` that are looked into."""
+    """Read the files of `.dist-info` that are inspected."""
     known = {}
     for part in ("METADATA", "WHEEL", "RECORD", "entry_points.txt"):
         member = files.get(f"{info}/{part}")
@@ -118,9 +118,9 @@ def _read_info(
 
 
 def _check_data(
-    file: BinaryIO, members: list[Member], rows: Mapping[str, records.Row], budget: Budget, findings: Findings
+    file: BinaryIO, members: list[ZipMember], rows: Mapping[str, records.Row], budget: Budget, findings: Findings
 ) -> None:
-    """Unpack every member once, in the order in which they stand, and hold it against its row of RECORD."""
+    """Unpack every member once, in the order of the archive, and compare it with its row of RECORD."""
     for member in members:
         row = rows.get(member.name)
         digest = hashlib.new(row.algorithm) if row is not None and row.algorithm else None

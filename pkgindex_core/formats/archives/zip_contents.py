@@ -1,8 +1,7 @@
-"""The data of zip members, streamed, and held against what their headers promise.
+"""Unpacks zip members as streams, and compares them with their headers.
 
-A member's compressed data must end exactly where its header says, unpack to exactly the size it says and have the
-checksum it says: otherwise a reader that follows the compressed stream and one that follows the header see different files.
-Bounded memory whatever the size.
+A member's compressed data must end exactly where its header says, and have exactly its size and checksum. Otherwise a reader
+that follows the compressed stream and one that follows the header see different files. Memory is bounded.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import BinaryIO
 from pkgindex_core.formats.archives.bounds import MIB, Budget
 from pkgindex_core.formats.archives.decompressors import BZIP2, DAMAGES, DEFLATED, LZMA, OF_ZIP_MEMBERS, STORED, ZSTD
 from pkgindex_core.formats.archives.member_names import shown
-from pkgindex_core.formats.archives.zip_framing import Member
+from pkgindex_core.formats.archives.zip_framing import ZipMember
 from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 _PIECE = MIB // 4
@@ -22,11 +21,11 @@ _UNUSUAL = {BZIP2: "bzip2", LZMA: "lzma"}
 
 
 class DamagedError(Exception):
-    """A member is not what its header promises; the text names it."""
+    """A member does not match its header; the text names the member."""
 
 
-def check_methods(members: Iterable[Member], findings: Findings) -> None:
-    """How members are compressed: stored or deflated, as PyPI asks. Others are unusual."""
+def check_methods(members: Iterable[ZipMember], findings: Findings) -> None:
+    """Check the compression of members. PyPI takes stored and deflated ones only; others are unusual."""
     for member in members:
         if member.method in _UNUSUAL:
             findings.unusual(
@@ -38,12 +37,12 @@ def check_methods(members: Iterable[Member], findings: Findings) -> None:
             findings.refuse(method_problem(member))
 
 
-def method_problem(member: Member) -> str:
+def method_problem(member: ZipMember) -> str:
     return f"the member {shown(member.name)} is compressed by method {member.method}; only stored and deflated members are taken"
 
 
-def unpack(file: BinaryIO, member: Member, budget: Budget) -> Iterator[bytes]:
-    """The member's bytes, in pieces. Raises `DamagedError` at the end, or as soon as it is certain."""
+def unpack(file: BinaryIO, member: ZipMember, budget: Budget) -> Iterator[bytes]:
+    """Yield the member's bytes, in pieces. Raises `DamagedError` at the end, or as soon as damage is certain."""
     pieces = _stored(file, member) if member.method == STORED else _packed(file, member)
     size = 0
     crc = 0
@@ -60,12 +59,12 @@ def unpack(file: BinaryIO, member: Member, budget: Budget) -> Iterator[bytes]:
         raise DamagedError(f"the member {shown(member.name)} has a wrong checksum")
 
 
-def unpack_whole(file: BinaryIO, member: Member, budget: Budget) -> bytes:
-    """The member's bytes at once; ask for its size first."""
+def unpack_whole(file: BinaryIO, member: ZipMember, budget: Budget) -> bytes:
+    """Read the member's bytes at once. Check its size first."""
     return b"".join(unpack(file, member, budget))
 
 
-def _stored(file: BinaryIO, member: Member) -> Iterator[bytes]:
+def _stored(file: BinaryIO, member: ZipMember) -> Iterator[bytes]:
     file.seek(member.data)
     left = member.packed
     while left:
@@ -76,11 +75,11 @@ def _stored(file: BinaryIO, member: Member) -> Iterator[bytes]:
         yield piece
 
 
-def _packed(file: BinaryIO, member: Member) -> Iterator[bytes]:
+def _packed(file: BinaryIO, member: ZipMember) -> Iterator[bytes]:
     if member.method not in OF_ZIP_MEMBERS:
         raise DamagedError(f"the member {shown(member.name)} cannot be unpacked")
     decompressor = OF_ZIP_MEMBERS[member.method]()
-    # One byte more than promised: so that the end of the stream is reached, and too much is noticed.
+    # One byte more than the declared size, to reach the end of the stream and to notice excess data.
     most = min(member.size + 1, 4 * _PIECE)
     size = 0
     for data in _stored(file, member):
@@ -97,7 +96,7 @@ def _packed(file: BinaryIO, member: Member) -> Iterator[bytes]:
             size += len(piece)
             yield piece
             waiting = b""
-    # APPNOTE 4.4.4: the end of an LZMA stream need not be marked; then the size tells.
+    # APPNOTE 4.4.4: an LZMA stream may lack an end mark; then the size decides.
     if not decompressor.eof and not (member.method == LZMA and size == member.size):
         raise DamagedError(f"the compressed data of {shown(member.name)} is cut off")
     if decompressor.unused_data:

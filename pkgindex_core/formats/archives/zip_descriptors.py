@@ -1,7 +1,7 @@
-"""The record behind a member's data, where its writer did not know the sizes beforehand (APPNOTE 4.3.9).
+"""The data descriptor after a member's data, for writers that do not know the sizes beforehand (APPNOTE 4.3.9).
 
-It has a signature or none and sizes of four bytes or of eight, and nothing says which. Who knows the values from the
-directory can tell: one of the four spellings of them stands there.
+Its signature is optional, its sizes have four bytes or eight, and it does not say which. The values are known from the
+directory, so it must be one of their four encodings.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _FOUR_BYTES = 0xFFFFFFFF
 
 
 def descriptor_size(found: bytes, crc: int, packed: int, size: int) -> int | None:
-    """The length of the descriptor that `found` begins with; None when it says anything else than these values.
+    """The length of the descriptor at the beginning of `found`; None when it has other values.
 
-    The longest that fits: zeros may follow zeros.
+    Of several encodings that fit, the longest: zeros may follow zeros.
     """
     spellings = [struct.pack("<IQQ", crc, packed, size)]
     if max(packed, size) <= _FOUR_BYTES:

@@ -1,8 +1,8 @@
-"""The extra fields of zip headers, as far as they change what a reader sees.
+"""Checks the two extra fields of zip headers that change what a reader sees (APPNOTE 4.5.3, 4.6.9).
 
-Two do. ZIP64 (0x0001) replaces sizes and offsets that do not fit; readers disagree on how when it is longer or shorter
-than needed. Info-ZIP's Unicode path (0x7075) replaces the name for those who know it. Both may stand once, and
-must say what every reader would see without them or would agree on with them (APPNOTE 4.5.3, 4.6.9).
+ZIP64 (0x0001) replaces sizes and offsets that do not fit. Readers disagree when it is longer or shorter than needed. Info-ZIP's
+Unicode path (0x7075) replaces the name for readers that know it. Each may stand once, and must not make readers see different
+members.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ UNICODE_PATH = 0x7075
 
 NO_16 = 0xFFFF
 NO_32 = 0xFFFFFFFF
-"""The value that says: look into the ZIP64 field."""
+"""The value that means: the number is in the ZIP64 field."""
 
 
 class ExtraError(Exception):
-    """The extra field is wrong; the text says how, to follow 'the member …'."""
+    """A wrong extra field. The text continues 'the member …'."""
 
 
 def split_extra(raw: bytes) -> dict[int, bytes]:
-    """Take an extra field apart; ids that matter may stand once."""
+    """Split an extra field by ids. The two relevant ids may stand once."""
     fields: dict[int, bytes] = {}
     position = 0
     while position < len(raw):
@@ -41,7 +41,7 @@ def split_extra(raw: bytes) -> dict[int, bytes]:
 
 
 def check_unicode_path(fields: dict[int, bytes], name: bytes) -> None:
-    """A Unicode path must be the very name that stands in the header."""
+    """Refuse a Unicode path that differs from the name in the header."""
     raw = fields.get(UNICODE_PATH)
     if raw is None:
         return
@@ -54,15 +54,15 @@ def check_unicode_path(fields: dict[int, bytes], name: bytes) -> None:
 def central_sizes(fields: dict[int, bytes], size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int]:
     """Size, compressed size and offset of a central directory header, with ZIP64 applied.
 
-    The field must hold exactly what does not fit, in this order: a longer one is read by position by some and by need
-    by others, and refused by uv.
+    The field must hold exactly the values that do not fit, in this order. Some readers read a longer one by position,
+    others by need, and uv refuses it.
     """
     raw = fields.get(ZIP64, b"")
     values = [size, packed, offset]
     wanted = [place for place, value in enumerate(values) if value == NO_32]
     if len(raw) != 8 * len(wanted) + 4 * (disk == NO_16):
         raise ExtraError("has a ZIP64 field that is longer or shorter than needed")
-    # Those who read by position take a compressed size for a plain one, or an offset for a compressed size.
+    # A reader by position would take a compressed size for a plain one, or an offset for a compressed size.
     if (packed == NO_32 and size != NO_32) or (size == NO_32 and packed != NO_32 and offset == NO_32):
         raise ExtraError("has an ambiguous ZIP64 field")
     for place, value in zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", raw), strict=True):
@@ -75,7 +75,7 @@ def central_sizes(fields: dict[int, bytes], size: int, packed: int, offset: int,
 def local_sizes(fields: dict[int, bytes], size: int, packed: int, *, stored: bool) -> tuple[int, int]:
     """Size and compressed size of a local header, with ZIP64 applied.
 
-    APPNOTE wants both sizes here or none; writers that may need them put them in beforehand.
+    APPNOTE requires both sizes here or none. Writers may reserve both although they are not needed.
     """
     raw = fields.get(ZIP64, b"")
     missing = (size == NO_32, packed == NO_32)
@@ -85,7 +85,7 @@ def local_sizes(fields: dict[int, bytes], size: int, packed: int, *, stored: boo
             raise ExtraError("has a ZIP64 field that contradicts its header")
         return values
     if len(raw) == 8 and stored and missing == (True, False) and raw == struct.pack("<Q", packed):
-        # One size alone means the same to everybody only where the two are equal.
+        # A single size has the same meaning for all readers only if both sizes are equal.
         return packed, packed
     if raw or missing != (False, False):
         raise ExtraError("has a ZIP64 field that is longer or shorter than needed")

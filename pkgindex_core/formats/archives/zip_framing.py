@@ -1,14 +1,14 @@
-"""The framing of a zip file, read so that every reader sees the same members.
+"""Reads the framing of a zip file, and refuses zips that readers could read differently.
 
-A zip says everything twice: once in a header before each member, once in the directory at the end. Installers read
-the directory, streaming readers the headers, scanners one or the other; a file that tells them different things shows
-a reviewer one package and installs another. So this module accepts only
+A zip describes each member twice: in a header before the member, and in the directory at the end. Installers read the
+directory, streaming readers the headers, scanners one or the other. If the two differ, a reviewer sees one package and an
+installer another. So this module accepts only
 
     header data header data … directory [ZIP64 end, ZIP64 locator] end [comment]
 
-with nothing before (but the script of an egg), between or after, where each header and its directory entry agree in every field that a reader
-acts on. Rules: APPNOTE 4.3-4.5 and what PyPI refuses. Knows nothing about wheels, and
-reads headers only: whether the data is what they promise is `zip_contents`' business.
+with nothing before (except the script of an egg), between or after. Each header must agree with its directory entry in every
+field that readers use. The rules are APPNOTE 4.3-4.5 and those of PyPI. The module knows nothing about wheels, and reads
+headers only; `zip_contents` checks the data.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _END_SIGNATURE = b"PK\x05\x06"
 _LONGEST_COMMENT = 0xFFFF
 _LONGEST_SCRIPT = 4096
 
-# 4.5 brought ZIP64; what came later is other compression and encryption. unzip skips members that ask for more.
+# 4.5 brought ZIP64; later versions only add compressions and encryption. unzip skips members that need a later version.
 _NEWEST_VERSION = 45
 _NEWEST_WITH_OTHER_COMPRESSION = 63
 _ENCRYPTED = 1 << 0
 _DESCRIPTOR = 1 << 3
 _UTF8 = 1 << 11
-_KNOWN_FLAGS = 0b110 | _UTF8  # how hard the compressor tried, and that names are UTF-8
+_KNOWN_FLAGS = 0b110 | _UTF8  # the compression level, and that names are UTF-8
 
 _REGULAR, _DIRECTORY, _SYMLINK = 0o100000, 0o040000, 0o120000
 
 
-class Member(Struct, frozen=True, gc=False):
-    """One entry of a zip, after its two descriptions were found equal. Positions and sizes are in bytes."""
+class ZipMember(Struct, frozen=True, gc=False):
+    """One member of a zip whose header and directory entry agree. Positions and sizes are in bytes."""
 
     name: str
     method: int
@@ -66,15 +66,15 @@ class Member(Struct, frozen=True, gc=False):
     packed: int
     size: int
     data: int
-    """Where the member's data begins."""
+    """The start of the member's data."""
 
     @property
     def is_directory(self) -> bool:
         return self.name.endswith("/")
 
 
-class Entry(Struct, gc=False):
-    """A directory entry: what the zip's directory says of a member. Positions and sizes are in bytes."""
+class DirectoryEntry(Struct, gc=False):
+    """An entry of the zip's directory. Positions and sizes are in bytes."""
 
     raw_name: bytes
     name: str
@@ -95,12 +95,12 @@ def read_members(
     *,
     descriptors: bool = False,
     script: bool = False,
-) -> list[Member]:
-    """Read the framing; return the members in the order in which they stand.
+) -> list[ZipMember]:
+    """Read the framing; return the members in the order of the archive.
 
-    `descriptors` takes members whose sizes stand behind their data (as in every zip that a Mac's Finder makes); what
-    stands there must be what the directory says. `script` takes a shell script before the first member. Problems of single members are collected in `findings`; a framing that cannot be followed any further raises
-    `Refused` at once, with what was found until then.
+    `descriptors` takes members with a data descriptor after their data (as in zips of a Mac's Finder), which must agree with the
+    directory. `script` takes a shell script before the first member. Problems of single members are collected in `findings`. A
+    malformed framing raises `Refused` at once, with all findings so far.
     """
     try:
         start, end, count = _find_directory(file, file_size, limits)
@@ -116,10 +116,10 @@ def read_members(
 
 def read_entries(
     file: BinaryIO, file_size: int, limits: ArchiveLimits, budget: Budget, findings: Findings
-) -> tuple[list[Entry], int]:
-    """Read the directory alone, for a zip that was checked before; return its entries and where it begins.
+) -> tuple[list[DirectoryEntry], int]:
+    """Read only the directory, of a zip that was checked before; return its entries and its position.
 
-    Reads nothing but the end of the file. What `findings` hold is about single members, as in `read_members`.
+    Reads only the end of the file. `findings` are about single members, as in `read_members`.
     """
     try:
         start, end, count = _find_directory(file, file_size, limits)
@@ -129,11 +129,11 @@ def read_entries(
 
 
 class _BrokenError(Exception):
-    """The framing cannot be followed beyond this point."""
+    """The framing is malformed and cannot be read any further."""
 
 
 def _find_directory(file: BinaryIO, file_size: int, limits: ArchiveLimits) -> tuple[int, int, int]:
-    """Where the central directory begins and ends, and how many entries it has."""
+    """Find the start, the end and the number of entries of the central directory."""
     tail_size = min(file_size, _END.size + _LONGEST_COMMENT)
     file.seek(file_size - tail_size)
     tail = file.read(tail_size)
@@ -161,7 +161,7 @@ def _find_directory(file: BinaryIO, file_size: int, limits: ArchiveLimits) -> tu
         count, size, start = count64, size64, start64
     elif NO_16 in {disk, first_disk, count} or NO_32 in {size, start}:
         raise _BrokenError("the zip's end record refers to a ZIP64 record that is not there")
-    # Before anything is read of it: a directory is as large as its sender likes.
+    # Checked before the directory is read, since its size is untrusted.
     if count > limits.members:
         raise _BrokenError(f"the zip has {count} members; the limit is {limits.members}")
     if size > limits.directory_bytes:
@@ -174,7 +174,7 @@ def _find_directory(file: BinaryIO, file_size: int, limits: ArchiveLimits) -> tu
 
 
 def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | None:
-    """The ZIP64 end record: its place, and count, size and start of the directory; None when there is none."""
+    """The ZIP64 end record: its position, and count, size and start of the directory; None when there is none."""
     if end < _LOCATOR64.size:
         return None
     file.seek(end - _LOCATOR64.size)
@@ -200,7 +200,7 @@ def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | N
 
 def _read_directory(
     file: BinaryIO, start: int, size: int, count: int, budget: Budget, findings: Findings, *, descriptors: bool
-) -> list[Entry]:
+) -> list[DirectoryEntry]:
     file.seek(start)
     directory = file.read(size)
     position = 0
@@ -241,7 +241,7 @@ def _read_directory(
         if flags & _DESCRIPTOR and not descriptors:
             findings.refuse(f"the member {shown(name)} has a data descriptor: its header does not say its size")
         _check_entry(name, flags, method, packed, plain, made_by, attributes, findings)
-        entries.append(Entry(raw_name, name, flags, method, crc, packed, plain, offset))
+        entries.append(DirectoryEntry(raw_name, name, flags, method, crc, packed, plain, offset))
         if not len(entries) % 4096:
             budget.check()
     if position != size:
@@ -266,7 +266,7 @@ def _member_name(raw: bytes, flags: int, findings: Findings) -> str:
 def _check_entry(
     name: str, flags: int, method: int, packed: int, size: int, made_by: int, attributes: int, findings: Findings
 ) -> None:
-    """What one member may not be. Positional: called once a member."""
+    """Refuse an encrypted, linked or otherwise unusable member. Arguments are positional because it is called for each member."""
     if flags & _ENCRYPTED:
         findings.refuse(f"the member {shown(name)} is encrypted")
     if flags & ~(_KNOWN_FLAGS | _ENCRYPTED | _DESCRIPTOR):
@@ -275,7 +275,7 @@ def _check_entry(
         findings.refuse(f"the member {shown(name)} is stored, but its two sizes differ")
     if name.endswith("/") and size:
         findings.refuse(f"the directory {shown(name)} has data")
-    # The upper half is a Unix mode whatever system made the entry; extractors differ in whether they ask.
+    # Some extractors use the upper half as a Unix mode only for entries made on Unix, others always.
     kind = (attributes >> 16) & 0o170000
     if kind == _SYMLINK:
         findings.refuse(f"the member {shown(name)} is a symbolic link (PEP 778 is deferred)")
@@ -287,8 +287,8 @@ def _newest_version(method: int) -> int:
     return _NEWEST_VERSION if method in {STORED, DEFLATED} else _NEWEST_WITH_OTHER_COMPRESSION
 
 
-def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
-    """A bomb is refused before a byte is unpacked. Whether the sizes are true is checked while unpacking."""
+def _check_total(entries: list[DirectoryEntry], file_size: int, limits: ArchiveLimits, findings: Findings) -> None:
+    """Refuse a bomb before anything is unpacked. The declared sizes are verified while unpacking."""
     total = sum(entry.size for entry in entries)
     if total > limits.uncompressed_bytes:
         raise _BrokenError(f"the archive unpacks to {total} bytes; the limit is {limits.uncompressed_bytes}")
@@ -300,10 +300,10 @@ def _check_total(entries: list[Entry], file_size: int, limits: ArchiveLimits, fi
         findings.refuse("a member claims to be larger than the file")
 
 
-def _script_size(file: BinaryIO, entries: list[Entry]) -> int:
+def _script_size(file: BinaryIO, entries: list[DirectoryEntry]) -> int:
     """The size of the shell script before the first member; 0 if something else stands there.
 
-    The script is printable text, so that it holds no signature of a zip: all readers find the same first member.
+    The script must be printable text, so that it has no signature of a zip, and all readers find the same first member.
     """
     first = min((entry.offset for entry in entries), default=0)
     if first > _LONGEST_SCRIPT:
@@ -314,8 +314,10 @@ def _script_size(file: BinaryIO, entries: list[Entry]) -> int:
     return first if is_text and text.startswith("#!/bin/sh\n") and text.endswith("\n") else 0
 
 
-def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory: int, budget: Budget) -> list[Member]:
-    """Walk through the members from `position` as a streaming reader does, and compare each with its directory entry."""
+def _read_headers(
+    file: BinaryIO, entries: list[DirectoryEntry], position: int, directory: int, budget: Budget
+) -> list[ZipMember]:
+    """Read the members from `position` like a streaming reader, and compare each with its directory entry."""
     members = []
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset != position:
@@ -336,7 +338,7 @@ def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory
             fields = split_extra(variable[name_size:])
             check_unicode_path(fields, raw_name)
             if flags & _DESCRIPTOR:
-                # APPNOTE 4.4.4: the header says nothing of sizes and checksum, or the truth.
+                # APPNOTE 4.4.4: sizes and checksum in the header are zero, or right.
                 size, packed, crc = entry.size, entry.packed, entry.crc
             else:
                 size, packed = local_sizes(fields, size, packed, stored=method == STORED)
@@ -347,13 +349,13 @@ def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory
         if (flags, method, crc, packed, size) != (entry.flags, entry.method, entry.crc, entry.packed, entry.size):
             raise _BrokenError(f"the header of {shown(entry.name)} differs from its directory entry")
         data = position + _LOCAL.size + len(variable)
-        members.append(Member(entry.name, method, crc, packed, size, data))
+        members.append(ZipMember(entry.name, method, crc, packed, size, data))
         position = data + packed
         if flags & _DESCRIPTOR:
             file.seek(position)
             length = descriptor_size(file.read(LONGEST_DESCRIPTOR), entry.crc, entry.packed, entry.size)
             if length is None:
-                raise _BrokenError(f"what stands behind the data of {shown(entry.name)} is not what the directory says")
+                raise _BrokenError(f"the data descriptor of {shown(entry.name)} differs from the directory")
             position += length
         if position > directory:
             raise _BrokenError(f"the member {shown(entry.name)} reaches into the directory")
@@ -365,7 +367,7 @@ def _read_headers(file: BinaryIO, entries: list[Entry], position: int, directory
 
 
 def is_also_tar(file: BinaryIO) -> bool:
-    """Whether a tar reader would take this file too: its first block has a tar header's checksum."""
+    """Whether the file is also a tar archive: its first block has a tar header's checksum."""
     file.seek(0)
     block = file.read(512)
     if len(block) < 512:
@@ -379,10 +381,10 @@ def is_also_tar(file: BinaryIO) -> bool:
 
 
 def is_also_zip(file: BinaryIO, file_size: int) -> bool:
-    """Whether a zip reader would take this file too.
+    """Whether the file may also be read as a zip.
 
-    As loose as Python's `zipfile.is_zipfile`, which pip asks before it looks at the extension: an end record's
-    signature anywhere near the end is enough.
+    As loose as Python's `zipfile.is_zipfile`, which pip calls before it uses the extension: the signature of an end record
+    anywhere near the end is enough.
     """
     tail_size = min(file_size, _END.size + _LONGEST_COMMENT)
     file.seek(file_size - tail_size)

@@ -1,1 +1,1 @@
-"""What devpi writes: its dumps, read and translated."""
+"""Reads and translates dumps of devpi."""

@@ -6,11 +6,11 @@
 
 A PROJECT is `{VERSION: {…}}` in formats 1 and 2, and `{"config": {…}, "versions": {VERSION: {…}}}` in format 3, which devpi-server 7 writes.
 
-The file may be larger than memory (every description of every version is in it), so it is mapped, scanned for where the parts lie
-(`formats.json_spans`), and one version or one file is decoded at a time. Format 1 lacks versions of files and may lack
-their hashes; 1 and 2 have several ways to say a hash. Users, the options of indexes and those of projects are few, and are held.
+The file may be larger than memory, since it has all descriptions. So it is mapped, scanned for the positions of its parts
+(`formats.json_spans`), and one version or one file is decoded at a time. Format 1 lacks versions of files and may lack their
+hashes; formats 1 and 2 have several notations of a hash. Users, and options of indexes and projects, are few and held in memory.
 
-Pure: works on a buffer that somebody else opened.
+Pure: works on a given buffer.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _DIGEST_DIRECTORY = re.compile(r"\A([a-z0-9_]+)=([0-9a-f]+)\Z")
 
 
-class Unreadable(Struct, frozen=True):
-    """A part that cannot be used; `name` says which, `reason` why."""
+class UnreadablePart(Struct, frozen=True):
+    """An unusable part of the dump, with the reason."""
 
     name: str
     reason: str
@@ -44,7 +44,7 @@ class DumpVersion(Struct, frozen=True, kw_only=True):
     """The metadata of one version of a project."""
 
     project: str
-    """The project's name as the dump has it; normalised as devpi does since format 2."""
+    """The project's name in the dump; since format 2 normalised by devpi."""
     version: str
     metadata: Mapping[str, Any]
 
@@ -57,51 +57,51 @@ class DumpFile(Struct, frozen=True, kw_only=True):
     project: str
     version: str
     relpath: str
-    """Where it lies in the dump, with slashes."""
+    """Its path in the dump, with slashes."""
     filename: str
     digests: Mapping[str, str] = {}
     size: int | None = None
     last_modified: str = ""
     url: str = ""
-    """Mirrored files: where the upstream has it."""
+    """Mirrored files: its URL at the upstream."""
     about: str = ""
     """Test results: the name of the file that was tested."""
     log: tuple[Mapping[str, Any], ...] = ()
 
 
 class DumpProject(Struct, frozen=True, kw_only=True):
-    """One project of an index: its name, and where its versions lie."""
+    """One project of an index: its name, and the position of its versions."""
 
     name: str
     """Normalised as devpi does since format 2."""
     display_name: str = ""
-    """As it was first spelled; "" when the dump does not say."""
+    """The original spelling; "" when the dump does not have it."""
     versions_at: int = -1
-    """-1: it has none."""
+    """The position of its versions; -1: it has none."""
 
 
 class DumpIndex(Struct, frozen=True, kw_only=True):
-    """One index: its options, and where the rest of it lies."""
+    """One index: its options, and the positions of its other parts."""
 
     name: str
     config: Mapping[str, Any]
     projects: Mapping[str, Mapping[str, Any]] = {}
-    """The configurations of those projects that have more than a name."""
+    """The configurations of projects that have options."""
     of_devpi_7: bool = False
-    """Whether its options have the names, and missing ones the meaning, of devpi 7."""
+    """Whether options have devpi 7's names, and missing options devpi 7's meaning."""
     projects_at: int = -1
     files_at: int = -1
-    """-1: the dump has none, as of a mirror whose files were not included."""
+    """The position of its files; -1: the dump has none, for example of a mirror without its files."""
 
 
 class DevpiDump:
-    """A dump over a buffer. Construction finds users, indexes and the version; `Refused` when it is no dump."""
+    """A dump in a buffer. The constructor reads users, indexes and the version, and raises `Refused` for other data."""
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
         self.users: dict[str, Mapping[str, Any]] = {}
         self.indexes: dict[str, DumpIndex] = {}
-        self.unreadable: list[Unreadable] = []
+        self.unreadable: list[UnreadablePart] = []
         self._places: dict[str, dict[str, int]] = {}
         self._versions: tuple[int, dict[str, tuple[int, int]]] = (-1, {})
         top = {key: (start, stop) for key, start, stop in members(buffer, 0)}
@@ -127,7 +127,7 @@ class DevpiDump:
             parts = {key: (place, stop) for key, place, stop in members(buffer, start)}
             config = self._object(f"index {name}", *parts["indexconfig"]) if "indexconfig" in parts else None
             if config is None:
-                self.unreadable.append(Unreadable(f"index {name}", "it has no indexconfig"))
+                self.unreadable.append(UnreadablePart(f"index {name}", "it has no indexconfig"))
                 continue
             self.indexes[name] = DumpIndex(
                 name=name,
@@ -144,7 +144,7 @@ class DevpiDump:
         return self.format == _OF_DEVPI_7
 
     def _project_configs(self, index: str, place: int) -> dict[str, Mapping[str, Any]]:
-        """What is set for single projects of an index."""
+        """The options of single projects of an index."""
         configs: dict[str, Mapping[str, Any]] = {}
         if not self.of_devpi_7:
             return configs
@@ -177,11 +177,11 @@ class DevpiDump:
         span = self._part(place, "config")
         try:
             config = self._decoded(*span) if span is not None else {}
-        except msgspec.DecodeError:  # told when the dump was opened
+        except msgspec.DecodeError:  # reported when the dump was opened
             return ""
         return str(config.get("name") or "") if isinstance(config, dict) else ""
 
-    def versions(self, project: DumpProject) -> Iterator[DumpVersion | Unreadable]:
+    def versions(self, project: DumpProject) -> Iterator[DumpVersion | UnreadablePart]:
         """The metadata of each version of a project."""
         if project.versions_at < 0:
             return
@@ -190,10 +190,10 @@ class DevpiDump:
             try:
                 metadata = self._decoded(start, stop)
             except msgspec.DecodeError as error:
-                yield Unreadable(name, f"its metadata cannot be read: {error}")
+                yield UnreadablePart(name, f"its metadata cannot be read: {error}")
                 continue
             if not isinstance(metadata, dict):
-                yield Unreadable(name, "its metadata is no object")
+                yield UnreadablePart(name, "its metadata is not an object")
                 continue
             yield DumpVersion(project=project.name, version=str(metadata.get("version") or version), metadata=metadata)
 
@@ -212,7 +212,7 @@ class DevpiDump:
         return metadata if isinstance(metadata, dict) else {}
 
     def _versions_at(self, place: int) -> Mapping[str, tuple[int, int]]:
-        """Where each version of a project lies. Files come project by project: one project is remembered."""
+        """The positions of a project's versions. Files come project by project, so one project is cached."""
         known, versions = self._versions
         if known != place:
             versions = {}
@@ -224,7 +224,7 @@ class DevpiDump:
     def count_files(self, index: DumpIndex) -> int:
         return sum(1 for _ in elements(self._buffer, index.files_at)) if index.files_at >= 0 else 0
 
-    def files(self, index: DumpIndex) -> Iterator[DumpFile | Unreadable]:
+    def files(self, index: DumpIndex) -> Iterator[DumpFile | UnreadablePart]:
         """Every file, in the dump's order."""
         if index.files_at < 0:
             return
@@ -233,7 +233,7 @@ class DevpiDump:
                 raw = self._decoded(start, stop)
                 yield _file(raw)
             except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-                yield Unreadable(f"entry {number} of the files", f"it cannot be read: {error!r}")
+                yield UnreadablePart(f"entry {number} of the files", f"it cannot be read: {error!r}")
 
     def _decoded(self, start: int, stop: int) -> Any:
         return msgspec.json.decode(self._buffer[start:stop])
@@ -242,10 +242,10 @@ class DevpiDump:
         try:
             value = self._decoded(start, stop)
         except msgspec.DecodeError as error:
-            self.unreadable.append(Unreadable(name, f"it cannot be read: {error}"))
+            self.unreadable.append(UnreadablePart(name, f"it cannot be read: {error}"))
             return None
         if not isinstance(value, dict):
-            self.unreadable.append(Unreadable(name, "it is no object"))
+            self.unreadable.append(UnreadablePart(name, "it is not an object"))
             return None
         return value
 
@@ -283,7 +283,7 @@ def _file(raw: Mapping[str, Any]) -> DumpFile:
 
 
 def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Every hash that the entry tells, in any of the ways that devpi's versions told them."""
+    """All hashes of an entry, in any notation of devpi's versions."""
     told: dict[str, object] = dict(entry.get("hashes") or {})
     if "md5" in entry:
         told.setdefault("md5", entry["md5"])
@@ -293,7 +293,7 @@ def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_the_result(digests: dict[str, str], relpath: str) -> dict[str, str]:
-    """The hashes of a test result. From 6.5 to 6.8 devpi wrote those of the tested file, after which the directory is named."""
+    """The hashes of a test result. devpi 6.5 to 6.8 wrote those of the tested file instead, which the directory is named after."""
     parts = relpath.split("/")
     match = _DIGEST_DIRECTORY.match(parts[-2]) if len(parts) > 1 else None
     if match and digests.get(match[1]) == match[2]:

@@ -1,8 +1,8 @@
-"""In which order devpi 7.0 merges the files of an index and its bases: of two with one name the first counts.
+"""The order in which devpi 7.0 merges the files of an index and its bases: the first file of a name counts.
 
 It differs from the order here (`rules.lineage`), which is devpi 6's: bases of bases come before the next base (depth first), mirrors
-come last with the one that is met last in front, and then indexes are taken path by path, the paths to mirrors last. Where two bases
-have files of one name and different bytes, a page that moves here may show the other one: an import says which.
+come last with the one that is met last in front, and then indexes are taken path by path, the paths to mirrors last. If two bases
+have different files of one name, an imported index may show the other one; the import reports it.
 
 Pure. As devpi-server 7.0.0b4 does it (`model/inheritance.py`: `traversal_infos`, `filter_result`).
 """
@@ -16,16 +16,16 @@ _Path = tuple[IndexName, ...]
 
 
 def merge_order(tree: Tree, start: IndexName) -> tuple[IndexName, ...]:
-    """The order in which devpi 7.0 takes files for a page of this index, each index once."""
+    """The indexes in the order in which devpi 7.0 takes files for a page of this index, each once."""
     met, paths = _traversed(tree, start)
-    # A path that another one begins with says nothing of its own; of those that are left the first place counts.
+    # A path that begins another path is dropped. In the others, the first position of an index counts.
     beginnings = {path[:length] for path in paths for length in range(len(path))}
     kept = dict.fromkeys(path for path in paths if path not in beginnings)
     return tuple(dict.fromkeys(index for path in kept for index in met if index in path))
 
 
 def _traversed(tree: Tree, start: IndexName) -> tuple[list[IndexName], list[_Path]]:
-    """Indexes in the order met, and the paths to where it went no further."""
+    """The indexes in the order in which they are met, and the paths to their ends."""
     met: dict[IndexName, None] = {}
     paths: list[_Path] = []
     postponed: list[_Path] = []

@@ -1,8 +1,8 @@
-"""devpi's users, options, metadata and histories as ours, and what of them has no place here.
+"""Translates devpi's users, options, metadata and histories.
 
-Each translation returns the value and remarks: sentences about what was kept otherwise or not at all. A part that cannot come along
-is `Refused` with the reason. Nothing is guessed: an option that no part of this program knows is kept under `options`,
-where a plugin may know it, and is remarked on.
+Each translation returns the value and remarks: sentences about parts that were changed or left out. An unusable part raises
+`Refused` with the reason. Nothing is guessed: an unknown option is kept under `options`, for a plugin that may know it, with
+a remark.
 """
 
 from __future__ import annotations
@@ -41,30 +41,28 @@ from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.kept_options import mirror_options, whitelist, with_options
 
 IMPORTER: Final = "[import devpi]"
-"""Who commits what came from a dump, and who did what a dump does not say who did."""
+"""The author of imported commits, and of events that have no author in a dump."""
 
 _SECRETS: Final = frozenset({"pwhash", "pwsalt", "password"})
 _USER_FIELDS: Final = frozenset({"email", "title", "description", "custom_data", "created", "modified"})
 _IGNORED_USER_FIELDS: Final = frozenset({"username", "indexes"})
 _UNSET_WHEN_EMPTY: Final = frozenset({"uploadtrigger_jenkins"})
-"""Options of plugins that devpi wrote for every index once, set or not."""
+"""Plugin options that old versions of devpi wrote for every index, set or not."""
 _ROOT: Final = "root"
-"""Has a password here already, and in devpi 7 perhaps none."""
+"""The user root, which has a password here already and in devpi 7 perhaps none."""
 _FILENAME_LIMIT: Final = 255
 
 
 def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]:
-    """A user with its password hash."""
+    """Translate a user with its password hash."""
     parse_user_name(name)
     remarks = []
     pwhash, pwsalt = str(raw.get("pwhash") or ""), str(raw.get("pwsalt") or "")
     password_hash = from_devpi(pwhash, pwsalt) if pwhash else ""
     if password_hash is None:
-        remarks.append(
-            "the password hash is of a kind that cannot be verified, or costs too much to: set a new password"
-        )
+        remarks.append("the password hash is of an unknown kind, or too expensive to verify: set a new password")
     if not pwhash and name != _ROOT:
-        remarks.append("the dump has no password of it: it cannot log in until one is set")
+        remarks.append("the dump has no password for it: it cannot log in until one is set")
     unknown = sorted(set(raw) - _USER_FIELDS - _SECRETS - _IGNORED_USER_FIELDS)
     if unknown:
         remarks.append(f"unknown fields were left out: {', '.join(unknown)}")
@@ -82,14 +80,14 @@ def translated_user(name: str, raw: Mapping[str, Any]) -> tuple[User, list[str]]
 
 
 def translated_index(found: DumpIndex, known: IndexOptions) -> tuple[IndexConfig, list[str]]:
-    """An index with every option that is known here; the others are kept beside them."""
+    """Translate an index with all known options; unknown ones are kept beside them."""
     name, raw = parse_index_name(found.name), found.config
     kind = known.kind(str(raw.get("type") or "stage"))
     given = {key: value for key, value in raw.items() if key != "type" and not (key in _UNSET_WHEN_EMPTY and not value)}
-    if "pypi_whitelist" in given:  # its name before devpi 3
+    if "pypi_whitelist" in given:  # the name of mirror_whitelist before devpi 3
         given.setdefault("mirror_whitelist", given.pop("pypi_whitelist"))
     config = known.blank(name, kind)
-    if not config.mirrored:  # what a missing key means to devpi
+    if not config.mirrored:  # devpi's meaning of missing keys
         config = replace(config, acl_upload=(owner(name),), acl_toxresult_upload=(ANONYMOUS,))
         if not found.of_devpi_7:
             config = with_options(config, mirror_whitelist_inheritance="union")
@@ -98,16 +96,16 @@ def translated_index(found: DumpIndex, known: IndexOptions) -> tuple[IndexConfig
     if kind not in known.types:
         remarks.insert(0, f"its type {kind!r} is not known here: it is kept with its files and takes no uploads")
     if config.mirrored and not mirror_options(config).url:
-        remarks.append("it names no upstream: set mirror_url, until then only the files that came along are served")
+        remarks.append("it names no upstream: only imported files are served until mirror_url is set")
     return config, remarks
 
 
 def _with_project_rules(
     config: IndexConfig, projects: Mapping[str, Mapping[str, Any]], remarks: list[str]
 ) -> IndexConfig:
-    """The index with what devpi 7 says of single projects: `allow all` is an entry of the whitelist.
+    """The index with devpi 7's rules of single projects: `allow all` is an entry of the whitelist.
 
-    devpi 7.0 knows no other rule. Of one that it does not know the stricter reading counts: nothing is opened.
+    devpi 7.0 has no other rule. An unknown rule opens nothing.
     """
     for raw, own in projects.items():
         left = sorted(set(own) - {"name", PROJECT_RULES})
@@ -130,12 +128,12 @@ def _with_project_rules(
 
 
 def translated_project(name: str) -> ProjectName | None:
-    """A project's name; None when it can have none here."""
+    """A project's name; None when it is not valid here."""
     return normalized_or_none(name) or normalized_or_none(normalized(name).strip("-"))
 
 
 def translated_log(file: DumpFile, index: IndexName, fallback: Timestamp) -> tuple[Event, ...]:
-    """A file's history. One that has none was uploaded when it was last modified."""
+    """A file's history. Without one it has an upload at the time of its last modification."""
     events = tuple(
         Event(
             what=str(one.get("what") or "upload"),
@@ -151,7 +149,7 @@ def translated_log(file: DumpFile, index: IndexName, fallback: Timestamp) -> tup
 
 
 def file_time(file: DumpFile) -> Timestamp | None:
-    """When a file was uploaded: what devpi gives as Last-Modified, or its history's last word."""
+    """The upload time of a file: devpi's Last-Modified, or the last event of its history."""
     written = from_rfc3339(file.last_modified)  # devpi 7
     if written is not None:
         return written
@@ -166,11 +164,11 @@ def file_time(file: DumpFile) -> Timestamp | None:
 
 
 def unsafe_filename(filename: str) -> str:
-    """Why a file of this name cannot be served; "" when it can, however old its kind."""
+    """Why a file of this name cannot be served; "" when it can."""
     if not filename.isprintable():
         return "its name has characters that cannot be printed"
     if "/" in filename or "\\" in filename or filename in {"", ".", ".."} or filename.startswith("."):
-        return "its name is none of a file"
+        return "its name is not a filename"
     if len(filename) > _FILENAME_LIMIT:
         return f"its name is longer than {_FILENAME_LIMIT} characters"
     if filename.endswith(".metadata"):
@@ -179,7 +177,7 @@ def unsafe_filename(filename: str) -> str:
 
 
 def _moment(value: Any) -> Timestamp | None:
-    """Tuples of UTC, as devpi up to 6 writes times, and the texts of devpi 7."""
+    """Read a time: tuples of UTC in devpi up to 6, texts in devpi 7."""
     if isinstance(value, str):
         return from_rfc3339(value)
     if isinstance(value, Sequence) and len(value) >= 6 and all(isinstance(part, int) for part in value):

@@ -1,4 +1,4 @@
-"""What changes mean: `plan` turns a list of them into what a store has to write. An engine loads facts and writes effects."""
+"""The meaning of changes: `plan` turns a list of changes into the effects that an engine writes. The engine loads the facts for it."""
 
 from pkgindex_core.rules.planning.effects import Effects, Emptied, NamesEdit, PageEdit
 from pkgindex_core.rules.planning.facts import Facts, Keys, StandingRow, StoredFile, named_keys

@@ -1,6 +1,6 @@
-"""A store as a list of changes has made it so far: facts, with what the changes before have put over them.
+"""The store in the middle of a list of changes: the facts, with the changes so far over them.
 
-A draft is what `plan` works on, and nobody else sees one. It answers by key, and becomes effects at the end.
+Only `plan` uses a draft. Rows are read and written by key, and all that was written becomes effects at the end.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorNames
@@ -19,24 +19,22 @@ from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning.effects import Effects, Emptied, NamesEdit, PageEdit
 from pkgindex_core.rules.planning.facts import Facts, FileKey, ProjectKey, StandingRow, StoredFile
+from pkgindex_core.rules.planning.past import history
 from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
 _Row = TypeVar("_Row")
 
 
-class Rows(Generic[_Key, _Row]):
-    """The rows of one table that are named."""
+class Rows(Struct, Generic[_Key, _Row]):
+    """The rows of one table, as facts with what was written over them."""
 
-    __slots__ = ("_stored", "changed")
-
-    def __init__(self, stored: Mapping[_Key, _Row]) -> None:
-        self._stored = stored
-        self.changed: dict[_Key, _Row | None] = {}
+    stored: Mapping[_Key, _Row]
+    changed: dict[_Key, _Row | None] = {}
 
     def get(self, key: _Key) -> _Row | None:
         row: _Row | UnsetType | None = self.changed.get(key, UNSET)
-        return self._stored.get(key) if row is UNSET else row
+        return self.stored.get(key) if row is UNSET else row
 
     def put(self, key: _Key, row: _Row) -> None:
         self.changed[key] = row
@@ -45,11 +43,11 @@ class Rows(Generic[_Key, _Row]):
         self.changed[key] = None
 
     def live(self) -> list[tuple[_Key, _Row]]:
-        return [(key, row) for key, row in {**self._stored, **self.changed}.items() if row is not None]
+        return [(key, row) for key, row in {**self.stored, **self.changed}.items() if row is not None]
 
 
 class Draft:
-    """Everything that is named, as the changes so far leave it; `serial` is that of the commit."""
+    """The rows of all tables. `serial` is that of the commit."""
 
     def __init__(self, facts: Facts, serial: Serial) -> None:
         self.serial = serial
@@ -67,6 +65,8 @@ class Draft:
         self._pages: dict[ProjectKey, PageEdit] = {}
         self._names: dict[IndexName, NamesEdit] = {}
         self._emptied: list[Emptied] = []
+        self._forgotten = dict(facts.expired)
+        self._superseded: set[ProjectKey] = set()
 
     def owned_by(self, user: str) -> list[IndexName]:
         """The indexes of a user of `Keys.owners`."""
@@ -74,7 +74,7 @@ class Draft:
         return stored + [name for name, config in self.configs.changed.items() if config and owner(name) == user]
 
     def stand(self, key: ProjectKey, head: PageHead | None, file_count: int) -> None:
-        """Give a hosted project its row as of this commit; no head: it is not held any more."""
+        """Give a hosted project a new standing. Without a head it is not held any more."""
         row = StandingRow(
             since=self.serial,
             stamp=self.serial,
@@ -85,11 +85,23 @@ class Draft:
         )
         self.standings.put(key, row)
 
+    def succeed(self, key: ProjectKey, row: StandingRow) -> None:
+        """Give a mirrored project a new standing. The one before stays as its past, if the index keeps one."""
+        stored = self._facts.standings.get(key)
+        if stored is not None and stored.mirrored and stored.since == row.since:
+            if history(self.configs.get(key[0])):
+                self._superseded.add(key)
+            else:
+                self._superseded.discard(key)
+                if stored.has_past:
+                    self._forgotten[key] = self.serial
+        self.standings.put(key, row)
+
     def abandon(self, key: ProjectKey, row: StandingRow) -> None:
-        """Leave of a project that it was there, and until when."""
+        """Give a project a standing that does not hold it."""
         if row.mirrored:
             stamp = stamp_after(self.serial, row.stamp)
-            self.standings.put(key, StandingRow(since=row.since, stamp=stamp, mirrored=True, holds=False))
+            self.succeed(key, StandingRow(since=row.since, stamp=stamp, mirrored=True, holds=False))
         else:
             self.stand(key, None, 0)
 
@@ -105,6 +117,8 @@ class Draft:
             if key[0] == index and (row.mirrored or row.holds):
                 self.abandon(key, row)
         self._pages = {key: edit for key, edit in self._pages.items() if key[0] != index}
+        self._forgotten = {key: upto for key, upto in self._forgotten.items() if key[0] != index}
+        self._superseded = {key for key in self._superseded if key[0] != index}
         self._emptied.append(Emptied(index))
 
     def empty_project(self, key: ProjectKey) -> None:
@@ -122,7 +136,7 @@ class Draft:
         self._emptied.append(Emptied(*key, filename))
 
     def bury(self, key: FileKey, stored: StoredFile) -> None:
-        """End a file. Its name stays taken."""
+        """End a file and leave a tombstone."""
         self.files.end(key)
         sha256 = change_rules.hosted_digest(stored.file)
         self.tombstones.put(key, Taken(project=stored.project, sha256=sha256, live=False))
@@ -139,7 +153,7 @@ class Draft:
         self._pages[key] = PageEdit(fresh=True)
 
     def unfold_page(self, key: ProjectKey, kept: KeptRows) -> None:
-        """Put the files of a page in one piece one by one."""
+        """Turn a page in one piece into single files."""
         self._pages[key] = PageEdit(fresh=True, put={file.filename: file for _, file in kept.files()})
 
     def edit_page(self, key: ProjectKey, put: Iterable[File], drop: Collection[str]) -> None:
@@ -160,13 +174,15 @@ class Draft:
         self.listings.put(change.index, stamp)
 
     def effects(self) -> Effects:
-        """Everything that is to be written."""
+        """The effects of all changes so far."""
         return Effects(
             emptied=self._emptied,
+            forgotten=self._forgotten,
             users=self.users.changed,
             tokens=self.tokens.changed,
             configs=self.configs.changed,
             standings={key: row for key, row in self.standings.changed.items() if row is not None},
+            superseded=self._superseded,
             files=self.files.changed,
             tombstones=self.tombstones.changed,
             releases=self.releases.changed,
@@ -178,7 +194,7 @@ class Draft:
         )
 
     def _counts(self) -> dict[IndexName, int]:
-        emptied = {each.index for each in self._emptied if each.project is None}
+        emptied = {each.index for each in self._emptied if each.project is None} if self._emptied else ()
         counts: dict[IndexName, int] = {}
         for key, row in self.standings.changed.items():
             before = self._facts.standings.get(key) if key[0] not in emptied else None

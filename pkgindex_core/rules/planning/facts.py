@@ -1,9 +1,9 @@
-"""The facts of a store that `plan` decides by, and the keys of the rows that they are read from.
+"""The facts by which `plan` decides, and the keys of the rows from which an engine reads them.
 
     named_keys(changes, require) -> Keys ─► the engine reads the live rows with these keys, a table at a time ─► Facts
 
-Only live rows are facts. A key without a row is left out. Nothing here depends on how many rows a store has, except `Facts.owned`,
-which is read when a user is dropped.
+Only live rows are facts. A key without a row is left out. The cost does not grow with the store, except that of `Facts.owned`, which
+is read when a user is dropped.
 """
 
 from __future__ import annotations
@@ -51,25 +51,32 @@ from pkgindex_core.protocols.index_store import Taken
 
 ProjectKey: TypeAlias = tuple[IndexName, ProjectName]
 FileKey: TypeAlias = tuple[IndexName, str]
-"""An index and a filename: a hosted index has a filename once."""
+"""An index and a filename, which is unique in a hosted index."""
 PartKey: TypeAlias = tuple[IndexName, ProjectName, str]
-"""The third is the one spelling of a release's version, or the filename of an attachment."""
+"""An index, a project, and the canonical version of a release or the filename of an attachment."""
 
 
 class StandingRow(Struct, frozen=True, kw_only=True, gc=False):
-    """How an index stands to a project."""
+    """A row of the table of standings: the state of one project in one index, which `Standing` and `Page` are read from."""
 
     since: Serial
-    """When the row was born. Each change of a hosted project makes a row. A mirrored project has no past: its row keeps its birth."""
+    """The serial since which the project is known. Each change of a hosted project gives a new one. All rows of a mirrored project have the
+    same one, until its index is dropped and made again as another type; reads as of an earlier commit find no project."""
     stamp: Serial
+    """As `Standing.stamp`."""
     mirrored: bool
+    """Whether the files are those of a mirrored page, and not `StoredFile`s."""
     holds: bool
+    """Whether the index has the project. A project that was dropped keeps a row with False, and so has a page whose last part did not come."""
     file_count: int = 0
+    """The number of stored files. In `Effects` without those of `PageEdit.put`."""
     head: PageHead = PageHead()
     content: str = ""
     """As `Standing.content`."""
     kept: bool = False
     """Whether the files of a mirrored page are stored in one piece."""
+    has_past: bool = False
+    """Whether a mirrored project has rows of its past. Set only in stored live rows."""
 
 
 class StoredFile(Struct, frozen=True, gc=False):
@@ -80,43 +87,55 @@ class StoredFile(Struct, frozen=True, gc=False):
 
 
 class Keys(Struct):
-    """The rows that a list of changes and its preconditions name."""
+    """The keys of the rows that a list of changes and its requirements name."""
 
     users: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
     owners: set[str] = field(default_factory=set)
-    """Users of whom every token and the name of every index is wanted."""
+    """Users whose tokens and index names are all needed."""
     indexes: set[IndexName] = field(default_factory=set)
-    """Indexes of which the configuration is wanted. They include the index of every other key."""
+    """Indexes whose configuration is needed. They include the index of every other key."""
     projects: set[ProjectKey] = field(default_factory=set)
     files: set[FileKey] = field(default_factory=set)
-    """Filenames of which the live file and the tombstone are wanted."""
+    """Filenames whose live file and tombstone are needed."""
     releases: set[PartKey] = field(default_factory=set)
     attachments: set[PartKey] = field(default_factory=set)
     listings: set[IndexName] = field(default_factory=set)
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """The live rows that the keys name."""
+    """The live rows of the keys. A key without a row is left out."""
 
     users: Mapping[str, User] = {}
+    """Of `Keys.users`."""
     tokens: Mapping[str, Token] = {}
+    """Of `Keys.tokens`, and all tokens of the users in `Keys.owners`: dropping a user drops those."""
     owned: Collection[IndexName] = ()
-    """The indexes of `Keys.owners`."""
+    """The existing indexes of the users in `Keys.owners`."""
     configs: Mapping[IndexName, IndexConfig] = {}
+    """Of the existing indexes in `Keys.indexes`."""
     standings: Mapping[ProjectKey, StandingRow] = {}
+    """Of `Keys.projects`, also rows that do not hold the project. With `StandingRow.has_past`."""
     files: Mapping[FileKey, StoredFile] = {}
+    """Of `Keys.files`."""
     tombstones: Mapping[FileKey, Taken] = {}
+    """Of `Keys.files`."""
     releases: Mapping[PartKey, Release] = {}
+    """Of `Keys.releases`."""
     attachments: Mapping[PartKey, Attachment] = {}
+    """Of `Keys.attachments`."""
     listings: Mapping[IndexName, Serial] = {}
-    """The stamps of lists of names."""
+    """The stamps of the lists of names in `Keys.listings`."""
+    expired: Mapping[ProjectKey, Serial] = {}
+    """Mirrored projects whose past is longer than their index keeps it, and the serial up to which it is over. For each mirrored index of
+    `Keys.indexes`: the serial is the last one at or before `past.kept_since`; the projects are those of the first `past.SWEPT` rows that
+    ended by then, ordered by end and project."""
     kept_page: Callable[[ProjectKey], KeptRows]
-    """Reads a mirrored page that is stored in one piece (`StandingRow.kept`). It is called for few of them, so it reads when it is called."""
+    """Reads a mirrored page in one piece (`StandingRow.kept`). A function, because few pages need to be read."""
 
 
 def named_keys(changes: Iterable[Change], require: Iterable[Requirement] = ()) -> Keys:
-    """Say which rows `plan` may look at."""
+    """The keys of the rows that `plan` may look at."""
     keys = Keys()
     for requirement in require:
         _name_required(keys, requirement)
@@ -150,6 +169,28 @@ def _name_required(keys: Keys, requirement: Requirement) -> None:
 
 def _name_changed(keys: Keys, change: Change) -> None:
     match change:
+        case PutFile(index, project, file):  # the most frequent first
+            keys.indexes.add(index)
+            keys.projects.add((index, project))
+            keys.files.add((index, file.filename))
+        case (
+            PutRelease()
+            | MirrorPage()
+            | PutProject()
+            | DropProject()
+            | DropFile()
+            | YankFile()
+            | DropRelease()
+            | PutAttachment()
+            | DropAttachment()
+            | DropMirrorPage()
+        ):
+            keys.indexes.add(change.index)
+            keys.projects.add((change.index, change.project))
+            _name_parts(keys, change)
+        case MirrorNames(index):
+            keys.indexes.add(index)
+            keys.listings.add(index)
         case PutUser() | DropUser() | PutToken() | DropToken():
             _name_identities(keys, change)
         case PutIndex(config):
@@ -157,19 +198,14 @@ def _name_changed(keys: Keys, change: Change) -> None:
             keys.indexes.add(config.name)
         case DropIndex(index):
             keys.indexes.add(index)
-        case MirrorNames(index):
-            keys.indexes.add(index)
-            keys.listings.add(index)
         case _:
-            keys.indexes.add(change.index)
-            keys.projects.add((change.index, change.project))
-            _name_parts(keys, change)
+            assert_never(change)
 
 
 def _name_identities(keys: Keys, change: PutUser | DropUser | PutToken | DropToken) -> None:
     match change:
         case PutUser():
-            pass  # replaces whatever there is
+            pass  # needs no row: it replaces the stored one
         case DropUser(name):
             keys.users.add(name)
             keys.owners.add(name)
@@ -183,7 +219,6 @@ def _name_parts(
     keys: Keys,
     change: PutProject
     | DropProject
-    | PutFile
     | DropFile
     | YankFile
     | PutRelease
@@ -194,8 +229,6 @@ def _name_parts(
     | DropMirrorPage,
 ) -> None:
     match change:
-        case PutFile(index, _, file):
-            keys.files.add((index, file.filename))
         case DropFile(index, _, filename) | YankFile(index, _, filename):
             keys.files.add((index, filename))
         case DropRelease(index, project, version):

@@ -1,4 +1,4 @@
-"""What changes of hosted projects mean: files, tombstones, releases, attachments. Each makes a row of what it touches."""
+"""The meaning of changes of hosted projects: files, tombstones, releases, attachments."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def change_hosted(draft: Draft, change: PutProject | DropProject | PutFile | Dro
     key = (change.index, change.project)
     held = _held(draft, key)
     match change:
+        case PutFile():
+            _put_file(draft, change, held)
         case PutProject(head=head):
             draft.stand(key, head, held.file_count if held is not None else 0)
         case DropProject():
@@ -34,8 +36,6 @@ def change_hosted(draft: Draft, change: PutProject | DropProject | PutFile | Dro
                 raise Missing("project", change.project)
             draft.empty_project(key)
             draft.stand(key, None, 0)
-        case PutFile():
-            _put_file(draft, change, held)
         case DropFile(filename=name):
             held, stored = _file(draft, key, name)
             draft.bury((change.index, name), stored)
@@ -49,7 +49,7 @@ def change_hosted(draft: Draft, change: PutProject | DropProject | PutFile | Dro
 
 
 def change_parts(draft: Draft, change: PutRelease | DropRelease | PutAttachment | DropAttachment) -> None:
-    """Change what no page shows. The project's standing stays as it is."""
+    """Change releases and attachments. Pages do not show them, so the standing of the project stays as it is."""
     key = (change.index, change.project)
     if _held(draft, key) is None:
         raise Missing("project", change.project)
@@ -94,7 +94,7 @@ def _held(draft: Draft, key: ProjectKey) -> StandingRow | None:
 
 
 def _file(draft: Draft, key: ProjectKey, filename: str) -> tuple[StandingRow, StoredFile]:
-    """A live file of a project that is held, with the project's standing."""
+    """A live file of a held project, with the standing of the project. Raises `Missing`."""
     held, stored = _held(draft, key), draft.files.get((key[0], filename))
     if held is None or stored is None or stored.project != key[1]:
         raise Missing("file", filename)

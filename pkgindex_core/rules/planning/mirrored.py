@@ -1,6 +1,6 @@
-"""What changes of mirrored projects mean: pages, in one piece or as rows, and lists of names. None has a past.
+"""The meaning of changes of mirrored projects: pages, in one piece or as rows, which may have a past (`past`), and lists of names, which have none.
 
-A page is edited without being read: `plan` decides from its standing, and only a page in one piece is read for a difference to it.
+`plan` decides by the standing of a page. The page itself is only read if it is in one piece and a difference changes it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _mirror_page(draft: Draft, change: MirrorPage) -> None:
     if before is None or not before.mirrored:
         before = StandingRow(since=draft.serial, stamp=Serial(0), mirrored=True, holds=False)
     elif not before.holds and change.part in {"whole", "first"}:
-        draft.forget_page(key)  # of parts whose last one never came
+        draft.forget_page(key)  # drops parts of a page whose last part did not come
         before = replace(before, file_count=0)
     same_files = not change.kept and not change.put and not change.drop
     unseen = before.holds and same_files and change_rules.looks_the_same(before.head, change.head)
@@ -57,11 +57,17 @@ def _mirror_page(draft: Draft, change: MirrorPage) -> None:
         content=content,
         kept=before.kept if unseen else kept is not None,
     )
-    draft.standings.put(key, row)
+    if unseen and (stamp, content) == (
+        before.stamp,
+        before.content,
+    ):  # what is shown stays the same, so no row begins
+        draft.standings.put(key, row)
+    else:
+        draft.succeed(key, row)
 
 
 def _edit_files(draft: Draft, change: MirrorPage, before: StandingRow) -> tuple[KeptRows | None, int]:
-    """Edit a page's files. Returns them if they are in one piece, and the standing's `file_count`, which rows that are put add to."""
+    """Edit the files of a page. Returns them if they are in one piece, and the `file_count` of the standing without single files that are put."""
     key = (change.index, change.project)
     stored = draft.kept_page(key) if before.kept and not change.kept else None
     kept = change_rules.kept_rows(stored, change)

@@ -1,6 +1,6 @@
 """Rows that name blobs: files, their metadata, and attachments.
 
-A blob that no live row names is in nobody's way; one that a row names has to be there, unless a mirror can fetch it again.
+A blob that no live row names is unused. A blob that a row names must be stored, unless the source of the index can give it again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Owner(Struct, frozen=True, kw_only=True):
     file: File
     """For an attachment: its name, digest and size as those of a file."""
     role: Role
-    mirrored: bool
+    elsewhere: bool
+    """Whether the source of the index has the bytes too, and can give them again."""
     size: int | None
-    """What the row says; None for metadata, whose size no row says."""
+    """The size in the row; None for metadata, whose size is not in a row."""
 
     @property
     def key(self) -> Sha256:
@@ -39,13 +40,13 @@ class Owner(Struct, frozen=True, kw_only=True):
         return key
 
     def told(self) -> str:
-        """The row in words, with the upload that made it."""
+        """Describe the row, with the upload that made it."""
         name = f"{self.file.filename}.metadata" if self.role == "metadata" else self.file.filename
         words = f"{name} in {self.index}"
         made: Event | None = next((event for event in self.file.history if event.what == "upload"), None)
         if made is not None:
             return f"{words}, uploaded by {made.who or 'anonymous'} at {to_rfc3339(made.at)}"
-        if not self.mirrored and self.file.upload_time is not None:
+        if not self.elsewhere and self.file.upload_time is not None:
             return f"{words}, uploaded at {to_rfc3339(self.file.upload_time)}"
         return words
 
@@ -61,11 +62,11 @@ async def owners_of(store: _Store) -> AsyncIterator[list[Owner]]:
             page = await store.page(name, project)
             files = [decode_file(each.body) for each in page.rows] if page is not None else []
             attachments = [] if config.mirrored else await store.attachments(name, project)
-            yield [*_named_by(name, project, files, attachments, mirrored=config.mirrored)]
+            yield [*_named_by(name, project, files, attachments, elsewhere=not config.needs_blobs)]
 
 
 async def is_named(store: _Store, owner: Owner) -> bool:
-    """Whether the row is still there: it may have been deleted, with its blob, since it was read."""
+    """Whether the row is still there. It may have been deleted, with its blob, since it was read."""
     if owner.role == "attachment":
         found = await store.find_attachment(owner.index, owner.file.filename)
         return found is not None and found[1].sha256 == owner.file.sha256
@@ -74,12 +75,12 @@ async def is_named(store: _Store, owner: Owner) -> bool:
 
 
 def _named_by(
-    index: IndexName, project: ProjectName, files: Iterable[File], attachments: Iterable[Attachment], *, mirrored: bool
+    index: IndexName, project: ProjectName, files: Iterable[File], attachments: Iterable[Attachment], *, elsewhere: bool
 ) -> Iterable[Owner]:
     for file in files:
         for role, digest, size in (("file", file.sha256, file.size), ("metadata", file.metadata_sha256, None)):
             if digest is not None:
-                yield Owner(index=index, project=project, file=file, role=role, mirrored=mirrored, size=size)  # type: ignore[arg-type]  # mypy widens the literals of a tuple
+                yield Owner(index=index, project=project, file=file, role=role, elsewhere=elsewhere, size=size)  # type: ignore[arg-type]  # mypy widens the literals of a tuple
     for attachment in attachments:
         file = File(
             filename=attachment.filename,
@@ -88,4 +89,4 @@ def _named_by(
             upload_time=attachment.added,
             history=attachment.history,
         )
-        yield Owner(index=index, project=project, file=file, role="attachment", mirrored=False, size=attachment.size)
+        yield Owner(index=index, project=project, file=file, role="attachment", elsewhere=False, size=attachment.size)

@@ -1,6 +1,6 @@
-"""Whether the upstreams of mirrors are what they should be: for a warning when an index is made, changed or first served.
+"""Checks the upstreams of mirrors, for a warning when an index is made, changed or first served.
 
-Never an error: an upstream that is wrong or away today may be right tomorrow.
+A problem is never an error, because the upstream may be repaired later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AT_ONCE = 8
 
 
 class Examining:
-    """Asks the sources that can tell."""
+    """Asks the sources that can check their upstream."""
 
     def __init__(self, *, store: Trees, sources: Sources) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Examining:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def index(self, index: IndexConfig) -> str:
-        """What is wrong with the upstream of an index, in one sentence; empty when nothing is, or when it has none."""
+        """Describe the problem of an index's upstream in one sentence; empty when there is no problem or no upstream."""
         source: object = self._sources.of(index)
         if not isinstance(source, Examiner):
             return ""
@@ -33,7 +33,7 @@ class Examining:
             return await source.examine(index)
 
     async def all(self) -> dict[IndexName, str]:
-        """The same of every index with whose upstream something is wrong."""
+        """The problems of all upstreams, by index."""
         indexes = list((await self._store.tree()).indexes.values())
         problems = await asyncio.gather(*map(self.index, indexes))
         return {index.name: problem for index, problem in zip(indexes, problems, strict=True) if problem}

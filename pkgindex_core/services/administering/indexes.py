@@ -1,9 +1,9 @@
-"""Indexes: made, changed and removed, with every right checked and every option normalised.
+"""Makes, changes and removes indexes. Checks every permission and normalises every option.
 
-The rules are devpi's where devpi has the thing; the option names and the sentences too. Nothing here speaks HTTP or prints.
+Rules, option names and messages are devpi's where devpi has them.
 
-What was read before a write is a requirement of the write; when somebody else was faster, it is read and decided anew a few times,
-and then told as the `Conflict` it is.
+A write requires that the data read before is unchanged. After a concurrent change it is repeated a few times, and then raises
+`Conflict`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _TURNS: Final = 5
 
 
 class OwnerLimits(Struct, frozen=True, kw_only=True):
-    """How much the indexes of one user may be. All of it is in memory, and read when anything of it changes."""
+    """Bounds of the indexes of one user. All configurations are in memory, and read again when one of them changes."""
 
     indexes: int = 1000
     option_bytes: int = 1024 * 1024
-    """The options of all of them, as JSON."""
+    """The options of all the user's indexes, as JSON."""
 
 
 class _Store(Trees, Accounts, IndexWriter, Protocol): ...
 
 
 class Indexes:
-    """Changes to indexes. `principal` is who asks; every method checks the right it needs."""
+    """Changes indexes. Every method checks the permissions of `principal`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Indexes:
         self._limits = limits
 
     async def check_new(self, raw: str, principal: Principal) -> list[PutUser]:
-        """Raise what making this index would raise, before its options are known; return the user who has to be made first, if any."""
+        """Raise the errors of making this index, before its options are known. Returns the user that must be made first, if any."""
         name = parse_index_name(raw)
         user = owner(name)
         first: list[PutUser] = []
@@ -75,10 +75,9 @@ class Indexes:
         return first
 
     async def create(self, raw: str, options: Mapping[str, Any], *, principal: Principal) -> IndexConfig:
-        """Make an index from options as a person writes them (text is parsed).
+        """Make an index. Options may be text, which is parsed.
 
-        Whoever logs in through another authenticator and has no user here yet gets one with the first index, where making users is
-        open to them.
+        A principal of another authenticator without a user here gets one with its first index, if it may make users.
         """
         name = parse_index_name(raw)
 
@@ -86,7 +85,7 @@ class Indexes:
             first = await self.check_new(raw, principal)
             tree = await self._store.tree()
             seen = readable_tree(tree, principal)
-            # Long lists take a while to read, and others wait for this loop.
+            # Parsing long lists takes too long for the event loop.
             config = await in_worker(self._workers, self._options.made, name, options, seen)
             self._bounded(tree, config, None)
             absent: list[Requirement] = [IndexAbsent(name), *(UserAbsent(each.user.name) for each in first)]
@@ -106,7 +105,7 @@ class Indexes:
     ) -> IndexConfig:
         """Change some options of an index: those of a mapping, or `key=value`, `key+=value`, `key-=value` and `key-=` in a list.
 
-        `beside` tells what else goes into the commit, under which conditions; it is asked again for each attempt.
+        `beside` returns further changes and requirements of the commit. It is called for each attempt.
         """
 
         async def attempt(_: int) -> IndexConfig:
@@ -131,7 +130,7 @@ class Indexes:
         return await until_committed(attempt, turns=_TURNS)
 
     async def delete(self, name: IndexName, *, principal: Principal) -> None:
-        """Remove an index with all that is in it; only a volatile one."""
+        """Remove a volatile index with everything in it."""
 
         async def attempt(_: int) -> None:
             config = await self.check_deletion(name, principal)
@@ -140,7 +139,7 @@ class Indexes:
         await until_committed(attempt, turns=_TURNS)
 
     async def check_deletion(self, name: IndexName, principal: Principal) -> IndexConfig:
-        """Raise what removing this index would raise; return it."""
+        """Raise the errors of removing this index; return the index."""
         config = allowed_index(await self._store.tree(), name, principal, Action.INDEX_DELETE)
         if not config.volatile:
             raise Denied(
@@ -151,14 +150,14 @@ class Indexes:
         return config
 
     async def config(self, name: IndexName) -> IndexConfig:
-        """An index's configuration, or `Missing`."""
+        """The configuration of an index. Raises `Missing`."""
         config = (await self._store.tree()).indexes.get(name)
         if config is None:
             raise Missing("index", name)
         return config
 
     def _bounded(self, tree: Tree, config: IndexConfig, before: IndexConfig | None) -> None:
-        """Refuse an index that makes its owner's too many, or too large together. What is over the bound already may shrink."""
+        """Refuse an index that takes its owner over a bound. Options that are over the bound already may shrink."""
         user = owner(config.name)
         others = [each for name, each in tree.indexes.items() if owner(name) == user and name != config.name]
         if before is None and len(others) >= self._limits.indexes:
@@ -175,7 +174,7 @@ class Indexes:
             )
 
     def _may_create(self, tree: Tree, name: IndexName, principal: Principal) -> None:
-        """Let a principal make an index; who may see that there is one already hears that first."""
+        """Raise unless the principal may make an index. A principal that may see an existing index of this name gets that error first."""
         there = tree.indexes.get(name)
         if there is not None and permits(principal, Action.READ, index=there, some_project=True):
             raise Conflict(f"index {name!r} exists")

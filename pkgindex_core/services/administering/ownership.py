@@ -1,15 +1,15 @@
-"""Which index the blobs belong to: neither half of a store is used with another half than its own.
+"""Makes sure that a database and the blobs belong together.
 
-An empty database beside the blobs of an index is not a new store: the private names of that index would be asked of an upstream.
-So the blob store has a mark with the identity of the index. The identity comes from the index's first commit, so the mark is
-written after it and before any blob:
+An empty database beside blobs is not a new store: it would ask an upstream for the private names of the lost index. So the
+blob store has a mark with the identity of the index. The identity is derived from the first commit, so the mark is written
+after that and before any blob:
 
     database       mark           what it is
     has commits    the same       the store
-    has commits    none           a store from before there were marks, or one that was killed before it wrote its own: it is written
+    has commits    none           the store of an earlier version, or one that was killed before the mark: the mark is written
     has commits    another        the database of another index: refused
     empty          none           a new store, if there are no blobs; refused if there are
-    empty          any            the database is lost: refused, unless a dump of that index is being restored
+    empty          any            the database is lost: refused, except while a dump of that index is restored
 
 `insist` (`pkgindex-serve run --new-store`) overrules every refusal.
 """
@@ -33,20 +33,20 @@ from pkgindex_core.stored_configs import as_at_first
 _log = logging.getLogger(__name__)
 
 _SAMPLE: Final = 50
-"""Uploaded files that are looked for in a blob store without a mark."""
+"""The number of uploaded files to look for in a blob store without a mark."""
 
 
 async def identity_of(store: ChangeLog) -> str:
     """The identity of an index, 32 hexadecimal digits; empty while it has no commit.
 
-    Derived from the first commit, whose password hash has a salt of its own; nothing of it can be read back.
+    Derived from the first commit, which is unique by the salt of its password hash. The identity reveals nothing of it.
     """
     first = await store.commits(Serial(0), limit=1)
     return UUID(sha256_of(msgspec.msgpack.encode(_as_at_first(first[0])))[:32]).hex if first else ""
 
 
 def _as_at_first(commit: Commit) -> dict[str, Any]:
-    """A commit as the first program wrote it: an identity stays what it is, however configurations are written by now."""
+    """A commit as the first version wrote it, so that the identity does not change with the form of configurations."""
     changes = [
         {"type": "PutIndex", "config": as_at_first(change.config)} if isinstance(change, PutIndex) else change
         for change in commit.changes
@@ -58,17 +58,17 @@ class _Store(Trees, Projects, ChangeLog, Protocol): ...
 
 
 class Ownership:
-    """Compares a blob store with an index store, and marks it. `place` tells the operator where both are."""
+    """Compares a blob store with an index store, and marks it. `place` names both in messages."""
 
     def __init__(self, blobs: BlobStore, *, place: str, insist: bool = False, restoring: str = "") -> None:
-        """`restoring` is the identity of the dump that is about to fill the index store."""
+        """`restoring` is the identity of a dump that is being restored."""
         self._blobs = blobs
         self._place = place
         self._insist = insist
         self._restoring = restoring
 
     async def is_free(self) -> bool:
-        """Whether a new store may begin here: there are no blobs, or they may be taken over."""
+        """Whether a new store may begin: there are no blobs, or they may be taken over."""
         if self._insist:
             return True
         owner = await self._blobs.owner()
@@ -85,14 +85,14 @@ class Ownership:
         )
 
     async def settle(self, store: _Store) -> None:
-        """Compare both, and mark blobs that have no mark."""
+        """Compare both stores, and mark blobs that have no mark."""
         mine = await identity_of(store)
         if not mine:
             if await self.is_free():
                 return
             mine = await identity_of(
                 store
-            )  # another process may have begun the store meanwhile: its mark came after its commit
+            )  # another process may have begun the store meanwhile, and writes its mark after the commit
             if not mine:
                 raise self.refusal()
         owner = await self._blobs.owner()
@@ -111,7 +111,7 @@ class Ownership:
     async def _claim(self, identity: str) -> str:
         try:
             return await self._blobs.claim(identity, instead=self._insist)
-        except Unavailable as error:  # a store that cannot be written now can perhaps be read
+        except Unavailable as error:  # the store may be readable although it cannot be written now
             _log.warning("the blob store cannot be marked as this index's: %s", error.message)
             return identity
 
@@ -121,7 +121,7 @@ class Ownership:
         return False
 
     async def _require_files(self, store: _Store) -> None:
-        """Refuse a blob store without a mark that has none of the index's files: another place was mounted there."""
+        """Refuse a blob store without a mark and without any of the index's files: probably the wrong disk is mounted."""
         if self._insist:
             return
         looked_for = 0
@@ -140,7 +140,7 @@ class Ownership:
 
 
 async def _uploaded(store: _Store) -> AsyncIterator[Sha256]:
-    """Digests of files that were uploaded. A mirror lists files that nobody has fetched: their blobs need not be there."""
+    """Digests of uploaded files. Blobs of mirrored files need not be stored."""
     for name, config in sorted((await store.tree()).indexes.items()):
         for row in () if config.read_only else await store.projects(name):
             page = await store.page(name, row.name)

@@ -1,7 +1,8 @@
-"""What is set for one project of an index, changed and shown as devpi 7 does.
+"""Options of one project of an index, as devpi 7 has them.
 
-The only such option is whether the project may come from mirrors too, and the index keeps it (`rules.devpi7_options`). Setting anything
-for a project that the index does not have claims the name: from then on it is not taken from mirrors, unless that is what was set.
+The only option is whether the project may come from mirrors too. It is kept in the index's options (`rules.devpi7_options`). Setting
+an option of a project that the index does not have registers the name, so that it is not taken from mirrors unless the option
+permits it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ProjectOptions:
     async def document(
         self, index: IndexName, project: ProjectName, versions: AsyncGenerator[bytes, None], *, principal: Principal
     ) -> AsyncGenerator[bytes, None]:
-        """What is set for a project, which indexes give its files, and its `versions`, as one JSON object in pieces."""
+        """A project's options, the indexes that give its files, and its `versions`, as one JSON object in pieces."""
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, project=project)
         story = await self._explaining.explain(index, project, principal=principal)
@@ -92,7 +93,7 @@ async def _around(before: bytes, versions: AsyncGenerator[bytes, None]) -> Async
 
 
 def _inheritance(story: Explanation, readable: Mapping[IndexName, IndexConfig]) -> dict[str, Any]:
-    """Each index in the order asked, in devpi 7's words; a base that one may not read is in none of them."""
+    """Each index in resolution order, in devpi 7's words, without bases that the principal may not read."""
     remotes = [layer for layer in story.layers if readable[layer.index].mirrored]
     return {
         "has_project_from_remote": _has(remotes[0]) if remotes else "false",
@@ -117,7 +118,7 @@ def _traversed(layer: LayerStory) -> dict[str, str]:
 
 
 def _has(layer: LayerStory) -> str:
-    """Whether a layer has the project: nobody knows of one that was not asked, or could not be."""
+    """Whether a layer has the project; unknown when its source was not asked or could not be."""
     if layer.state in {"unavailable", "not asked"}:
         return "unknown"
     return "false" if layer.state == "empty" else "true"

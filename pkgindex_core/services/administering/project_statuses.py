@@ -1,4 +1,4 @@
-"""What the owner of a project says of its state: active, archived, deprecated or quarantined (PEP 792)."""
+"""Project statuses that owners set: active, archived, deprecated or quarantined (PEP 792)."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Damaged and lost blobs made good, as far as their bytes can be had again.
+"""Repairs damaged and lost blobs, if their bytes can be had again.
 
-    1. what is damaged is set aside, never deleted: from here on it is served to no client
-    2. files that a mirror lists are fetched again, and verified as at the first time
-    3. metadata of wheels is read out of the wheel, or fetched with a mirror's file; it must have the digest that the row names
+    1. damaged blobs are set aside, never deleted: from here on no client gets them
+    2. files of mirrors are fetched again, and verified as at the first time
+    3. metadata of wheels is read from the wheel, or fetched with a mirror's file; it must have the digest in the row
 
-What is left is told with the upload that it came from: sending the same file again makes it good. The order is also that of a repair that was killed and begins
-again: what was set aside is lost then, and what is lost is made in the same way.
+Other blobs are reported with their upload: sending the same file again repairs them. A repair that was killed can be run
+again: a blob that was set aside is then lost, and lost blobs are repaired in the same way.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.protocols import BlobStore, OnDisk, Redirect, Trees
+from pkgindex_core.protocols import OnDisk, Redirect, Trees
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.administering.blob_owners import Owner
-from pkgindex_core.services.administering.verifying import Progress, Trouble, Verified, Verifying
+from pkgindex_core.services.administering.verifying import BlobTrouble, Progress, Verified, Verifying
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
@@ -29,13 +32,13 @@ _AGAIN: Final = "restore the blob from a backup, or send the same file again"
 
 
 class Repairing:
-    """Repairs what a verification has found."""
+    """Repairs the troubles that a verification found."""
 
     def __init__(
         self,
         *,
         store: Trees,
-        blobs: BlobStore,
+        blobs: LearningBlobs,
         sources: Sources,
         verifying: Verifying,
         workers: Executor,
@@ -47,7 +50,7 @@ class Repairing:
         self._workers = workers
 
     async def repair(self, found: Verified, *, progress: Progress) -> None:
-        """Make good what can be, and write down in `found` what came of it."""
+        """Repair what is possible, and record the outcomes in `found`."""
         for trouble in found.troubles:
             await self._set_aside(trouble)
         wheels_first = sorted(found.troubles, key=lambda trouble: all(o.role == "metadata" for o in trouble.owners))
@@ -56,7 +59,7 @@ class Repairing:
                 await self._make(trouble)
             progress("repairs", number, len(found.troubles))
 
-    async def _set_aside(self, trouble: Trouble) -> None:
+    async def _set_aside(self, trouble: BlobTrouble) -> None:
         if trouble.state == "lost":
             trouble.outcome = "left"
             return
@@ -65,29 +68,43 @@ class Repairing:
         except PkgIndexError as error:
             trouble.outcome, trouble.reason = "left", error.message
             return
-        # Not moved: it was sent again meanwhile, and is whole.
+        # Not moved: the file was uploaded again meanwhile, and the blob is whole.
         trouble.outcome = "set aside" if moved else "repaired"
         failpoint("repair.set_aside")
 
-    async def _make(self, trouble: Trouble) -> None:
+    async def _make(self, trouble: BlobTrouble) -> None:
         if not trouble.owners and trouble.outcome == "set aside":
-            trouble.outcome = "repaired"  # nothing names these bytes, and they are out of the way
+            trouble.outcome = "repaired"  # no row names these bytes, and they were set aside
+            return
+        hosted = any(not owner.elsewhere for owner in trouble.owners)
+        if hosted and await self._copied(trouble.sha256):
+            failpoint("repair.made")
+            trouble.outcome = "repaired"
             return
         reasons = []
-        for owner in sorted(trouble.owners, key=lambda owner: not owner.mirrored):
+        for owner in sorted(trouble.owners, key=lambda owner: not owner.elsewhere):
             try:
                 await self._make_for(owner)
             except PkgIndexError as error:
                 reasons.append(error.message)
                 continue
             if await self._verifying.is_whole(trouble.sha256):
+                if hosted:
+                    await self._blobs.make_own(trouble.sha256)
                 failpoint("repair.made")
                 trouble.outcome = "repaired"
                 return
-        trouble.reason = trouble.reason or "; ".join(dict.fromkeys(reasons)) or "what was made has another digest"
+        trouble.reason = trouble.reason or "; ".join(dict.fromkeys(reasons)) or "the repaired bytes have another digest"
+
+    async def _copied(self, key: Sha256) -> bool:
+        """Store the bytes for the hosted index from a mirror's copy. False: no copy has them."""
+        with suppress(PkgIndexError):
+            await self._blobs.make_own(key)
+            return await self._verifying.is_whole(key)
+        return False
 
     async def _make_for(self, owner: Owner) -> None:
-        if owner.mirrored:
+        if owner.elsewhere:
             config = (await self._store.tree()).indexes[owner.index]
             source = self._sources.of(config)
             if owner.role == "metadata":
@@ -106,13 +123,13 @@ class Repairing:
         assert wheel is not None, "a hosted file has a sha256"
         if not await self._verifying.is_whole(wheel):
             raise Missing("wheel", owner.file.filename, message=f"its wheel is lost or damaged too: {_AGAIN}")
-        async with self._blobs.stage() as stage:
+        async with self._blobs.spool() as spool:
             async for chunk in self._blobs.read(wheel):
-                await stage.write(chunk)
-            await stage.flush()
-            path, wanted = stage.path, owner.key
+                await spool.write(chunk)
+            await spool.flush()
+            path, wanted = spool.path, owner.key
             for data in await in_worker(self._workers, _reading(path)):
-                async with self._blobs.stage() as metadata:
+                async with self._blobs.spool() as metadata:
                     await metadata.write(data)
                     if metadata.hexdigest() == wanted:
                         await metadata.keep()
@@ -120,7 +137,7 @@ class Repairing:
 
 def _reading(path: Path) -> Callable[[], list[bytes]]:
     def read() -> list[bytes]:
-        """The members that may be the metadata of the wheel; the digest tells."""
+        """The members that may be the metadata of the wheel; the caller compares digests."""
         try:
             with zipfile.ZipFile(path) as archive:
                 members = [one for one in archive.infolist() if one.filename.endswith(".dist-info/METADATA")]

@@ -1,4 +1,4 @@
-"""Makes tokens and ends them: log-ins, which a password is exchanged for, and API tokens, which people make by hand."""
+"""Makes and revokes tokens: log-in tokens, which a client gets for a password, and API tokens, which people make by hand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from pkgindex_core.models import Token, User
 from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Accounts, Credentials, IndexWriter, Principal
 from pkgindex_core.services.administering.identity import Identity
-from pkgindex_core.tokens import TokenText, new_token
+from pkgindex_core.tokens import LOGIN_SECONDS, TokenText, new_token
 from pkgindex_core.tools.committing import until_committed
 
 _LOGIN_TURNS: Final = 5
-
-LOGIN_SECONDS: Final = 36_000
-"""How long a login token is valid; devpi's figure."""
 
 
 class _Store(Accounts, IndexWriter, Protocol): ...
@@ -38,7 +35,7 @@ class Tokens:
     async def login(self, username: str, password: str) -> tuple[str, int]:
         """Exchange a password for a token of the same rights; return its text and its life in seconds."""
         if read_token(username) or read_token(password):
-            # A token that renewed itself would outlive every expiry and every change of the password.
+            # A token must not renew itself: it would outlive its expiry and a change of the password.
             raise Denied("a login needs a user name and a password", anonymous=True)
 
         async def attempt(_: int) -> str:
@@ -46,7 +43,7 @@ class Tokens:
             principal = await self._identity.identify(Credentials(username=username, secret=password))
             if principal.name is None or principal.scope is not None:
                 raise Denied("a login needs a user name and a password", anonymous=True)
-            # A password that is changed meanwhile ends every log-in, and this one would begin after that.
+            # A change of the password ends all log-ins, so this log-in requires that the user is unchanged.
             same = [UserIs(user)] if user is not None and user.name == principal.name else []
             return await self.issue_login(principal, require=same)
 
@@ -54,10 +51,10 @@ class Tokens:
         return await until_committed(attempt, restless, turns=_LOGIN_TURNS), LOGIN_SECONDS
 
     async def issue_login(self, principal: Principal, *, require: Sequence[Requirement] = ()) -> str:
-        """The text of a log-in for somebody whose identity is established, as long as `require` holds.
+        """Make a log-in token for an identified principal, if `require` holds; return its text.
 
-        A token needs a user who owns it. Whom another authenticator vouches for becomes one at the first log-in, without a
-        password of ours: that authenticator goes on judging.
+        A token needs a user as its owner. A principal of another authenticator becomes a user at its first log-in, without a
+        password here: that authenticator stays responsible.
         """
         if principal.name is None:
             raise Denied("a login needs a user", anonymous=True)
@@ -78,9 +75,9 @@ class Tokens:
         actions: tuple[str, ...] = (),
         newcomer: bool = False,
     ) -> tuple[str, Token]:
-        """Store a new token and return its text, which is shown this once, with what was stored.
+        """Store a new token. Returns its text, which cannot be shown again, and the stored token.
 
-        `newcomer` says that somebody vouches for the user: one who is not known yet is made, in the same commit.
+        `newcomer`: another authenticator has identified the user, so a missing user is made in the same commit.
         """
         if kind == "api":
             await self._make_room(user)
@@ -98,11 +95,11 @@ class Tokens:
         return text, token
 
     async def _keep(self, token: Token, *, who: str, newcomer: bool, require: Sequence[Requirement] = ()) -> None:
-        """Store a token, and its user too if somebody new may be."""
+        """Store a token, and its user too if it is a newcomer."""
         kept = False
         if newcomer and not require and await self._store.user(token.user) is None:
             user = User(name=parse_user_name(token.user), created=token.created, modified=token.created)
-            with suppress(RequirementFailed):  # made by somebody else just now
+            with suppress(RequirementFailed):  # a concurrent request has made the user
                 await self._store.apply([PutUser(user), PutToken(token)], who=who, require=[UserAbsent(token.user)])
                 kept = True
         if not kept:
@@ -110,7 +107,7 @@ class Tokens:
         await self._clear_away(token.user, token.created)
 
     async def _make_room(self, user: str) -> None:
-        """See that one more API token of a user fits: expired ones go when there are too many, others stay."""
+        """Make room for one more API token of a user: drop expired ones when there are too many; otherwise refuse."""
         now = self._clock.now()
         tokens = [token for token in await self._store.tokens(user) if token.kind == "api"]
         if len(tokens) < self._most_tokens:
@@ -119,12 +116,12 @@ class Tokens:
         if not expired:
             raise Refused(
                 f"the user {user} has {len(tokens)} API tokens; {self._most_tokens} are possible",
-                hint="delete those that nobody needs; the administrator's setting is max_user_tokens",
+                hint="delete unused tokens; the administrator's setting is max_user_tokens",
             )
         await self._drop(expired)
 
     async def _clear_away(self, user: str, now: Timestamp) -> None:
-        """Drop a user's expired log-ins, and the oldest when there are too many, so that they do not pile up."""
+        """Drop a user's expired log-ins, and the oldest ones when there are too many."""
         log_ins = [token for token in await self._store.tokens(user) if token.kind == "login"]
         expired = [token for token in log_ins if token.expires is not None and token.expires <= now]
         good = [token for token in log_ins if token.expires is None or token.expires > now]
@@ -132,10 +129,10 @@ class Tokens:
         await self._drop([*expired, *oldest])
 
     async def _drop(self, tokens: Sequence[Token]) -> None:
-        """Drop tokens; somebody else may be doing the same."""
+        """Drop tokens. A concurrent request may drop them too."""
         with suppress(Missing):
             await self._store.apply([DropToken(token.id) for token in tokens], who="[housekeeping]")
 
     async def revoke(self, token_id: str, *, who: str) -> None:
-        """End a token; from the next request on nobody gets in with it."""
+        """Revoke a token. It is refused from the next request on."""
         await self._store.apply([DropToken(token_id)], who=who)

@@ -1,6 +1,6 @@
 """The built-in authenticator: users of the store and their passwords.
 
-A hash that came from devpi, or was made with other parameters, is replaced when its owner is here with the password.
+A hash from devpi, or with other parameters than new ones, is replaced at a log-in, when the password is known.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pkgindex_core.protocols import Credentials, Principal
 
 
 class UserPasswords:
-    """Knows the passwords of users that are kept here."""
+    """Checks the passwords of the users in the store."""
 
     def __init__(self, context: Context) -> None:
         if context.index_store is None or context.passwords is None:
-            raise LookupError("users need an index store and what hashes passwords")
+            raise LookupError("users need an index store and a hasher of passwords")
         self._store = context.index_store
         self._passwords = context.passwords
 
@@ -32,14 +32,16 @@ class UserPasswords:
             if user is not None and self._passwords.outdated(user.password_hash):
                 await self._renew(user, credentials.secret)
             return Principal(name=credentials.username)
-        # A user without a password of ours may belong to another authenticator.
+        # A user without a password here may belong to another authenticator.
         return "refused" if user and user.password_hash else None
 
     async def _renew(self, user: User, password: str) -> None:
-        """Replace a hash that came from elsewhere by one of ours, unless the user was changed meanwhile.
+        """Replace an outdated hash, unless the user was changed meanwhile.
 
-        Only a favour: whoever knows the password gets in, whether or not the store takes writes now.
+        A failure is ignored: the log-in succeeds even if the store takes no writes now.
         """
-        with suppress(RequirementFailed, Unavailable, Refused):  # refused: an empty password, which nobody can set anew
+        with suppress(
+            RequirementFailed, Unavailable, Refused
+        ):  # refused: an empty password, which is not accepted for a new hash
             renewed = replace(user, password_hash=await self._passwords.hash(password))
             await self._store.apply([PutUser(renewed)], who="[login]", require=[UserIs(user)])

@@ -1,9 +1,9 @@
-"""Users: made, changed and removed, with every right checked and every value normalised.
+"""Makes, changes and removes users. Checks every permission and normalises every value.
 
-The rules are devpi's where devpi has the thing; the sentences too. Nothing here speaks HTTP or prints.
+Rules and messages are devpi's where devpi has them.
 
-What was read before a write is a requirement of the write; when somebody else was faster, it is read and decided anew a few times,
-and then told as the `Conflict` it is. A user whom the principal may not see is missing, in the words that fit a missing one.
+A write requires that the data read before is unchanged. After a concurrent change it is repeated a few times, and then raises
+`Conflict`. A user that the principal may not see gives the error of a missing user.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Store(Trees, Accounts, IndexWriter, Protocol): ...
 
 
 class Users:
-    """Changes to users. `principal` is who asks; every method checks the right it needs."""
+    """Changes users. Every method checks the permissions of `principal`."""
 
     def __init__(self, *, store: _Store, passwords: Passwords, clock: Clock, empty_passwords: bool = False) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Users:
         self._empty_passwords = empty_passwords
 
     async def check_new(self, name: str, principal: Principal) -> None:
-        """Raise what making this user would raise, before it is known what the user is to be."""
+        """Raise the errors of making this user, before its details are known."""
         require_user_right(principal, Action.USER_CREATE, name)
         parse_user_name(name)
         if await self._store.user(name) is not None:
@@ -87,7 +87,7 @@ class Users:
         description: str | UnsetType = UNSET,
         custom_data: Any = UNSET,
     ) -> User:
-        """Change a user's password or details. Who writes all back and changes nothing but the password needs no other right."""
+        """Change a user's password or details. Details that are sent but unchanged need no permission."""
         given = {"email": email, "title": title, "description": description}
         details = {key: option_values.text(value) for key, value in given.items() if value is not UNSET}
         if custom_data is not UNSET:
@@ -97,9 +97,10 @@ class Users:
         async def attempt(_: int) -> User:
             before = await self._shown(name, principal)
             user = replace(before, **details)
-            # At first: details that are equal to what somebody has guessed are not to make a difference.
+            # Checked first, so that a guess of the details does not change the answer.
             if password is not None:
                 require_user_right(principal, Action.PASSWORD_CHANGE, name)
+                _require_password_of_ours(before, principal)
             if password is None or user != before:
                 require_user_right(principal, Action.USER_MODIFY, name)
             ended: list[Change] = []
@@ -107,8 +108,7 @@ class Users:
                 if not hashed:
                     hashed.append(await self._passwords.hash(password, may_be_empty=self._empty_passwords))
                 user = replace(user, password_hash=hashed[0])
-                # A new password ends every log-in that the old one bought, but for the one by which it is changed. API tokens stay:
-                # they were made to outlive it.
+                # A new password ends all log-ins except the present one. API tokens stay: they are made to outlive passwords.
                 tokens = await self._store.tokens(name)
                 ended = [DropToken(one.id) for one in tokens if one.kind == "login" and one.id != principal.log_in]
             if user == before:
@@ -117,11 +117,11 @@ class Users:
             await self._store.apply([PutUser(user), *ended], who=principal.label, require=[UserIs(before)])
             return user
 
-        # Missing: a log-in that has just ended by itself.
+        # Missing: a log-in that has just expired.
         return await until_committed(attempt, upon=(RequirementFailed, Missing), turns=_TURNS)
 
     async def delete(self, name: str, *, principal: Principal) -> None:
-        """Remove a user with its volatile indexes and tokens; one that owns a non-volatile index stays."""
+        """Remove a user with its volatile indexes and tokens. A user that owns a non-volatile index cannot be removed."""
 
         async def attempt(_: int) -> None:
             owned = await self.check_deletion(name, principal)
@@ -129,17 +129,17 @@ class Users:
             same = [IndexIs(config) for config in owned]
             await self._store.apply([*changes, DropUser(name)], who=principal.label, require=same)
 
-        # Conflict: an index that was made meanwhile stands in the way of `DropUser`.
+        # Conflict: an index that was made meanwhile prevents `DropUser`.
         await until_committed(attempt, upon=Conflict, turns=_TURNS)
 
     async def check_change(self, name: str, principal: Principal) -> None:
-        """Raise what changing this user would raise, before it is known what is to change: a password, or something else."""
+        """Raise the errors of changing this user, before the changes are known."""
         await self._shown(name, principal)
         if not permits(principal, Action.PASSWORD_CHANGE, user=name):
             require_user_right(principal, Action.USER_MODIFY, name)
 
     async def check_deletion(self, name: str, principal: Principal) -> list[IndexConfig]:
-        """Raise what removing this user would raise; return the indexes that go along."""
+        """Raise the errors of removing this user; return the indexes that are removed with it."""
         await self._shown(name, principal)
         require_user_right(principal, Action.USER_DELETE, name)
         tree = await self._store.tree()
@@ -149,9 +149,21 @@ class Users:
             raise Denied(
                 f"user {name!r} has non-volatile index: {', '.join(kept)}",
                 anonymous=False,
-                hint="make the index volatile first if it is really to go",
+                hint="make the index volatile first if you really want to remove it",
             )
         return owned
 
     async def _shown(self, name: str, principal: Principal) -> User:
         return shown_user(await self._store.tree(), name, await self._store.user(name), principal)
+
+
+def _require_password_of_ours(user: User, principal: Principal) -> None:
+    """Raise if a user that another authenticator knows chooses a password here: it would outlive the account there."""
+    house = principal.house
+    if user.password_hash or principal.name != user.name or house.open_registration or not house.names_from_elsewhere:
+        return
+    raise Denied(
+        f"the password of {user.name} is not kept here",
+        anonymous=False,
+        hint="change it where it is kept, such as in the password file or the directory",
+    )

@@ -1,7 +1,7 @@
-"""Which blobs a verification has found whole, on the disk: one that was stopped goes on where it was.
+"""A record of the blobs that a verification found whole, so that a stopped verification can go on.
 
-A file of digests, 32 bytes each, appended to. Losing its end costs only that those blobs are hashed again, so nothing is synchronised; a digest that
-was half written is cut off. The file is locked while a verification runs, and removed when one comes to its end.
+A file of digests, 32 bytes each, appended to. It is not synchronised, since blobs of a lost end are only hashed again. A half
+written digest is cut off. The file is locked while a verification runs, and removed when it is complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIGEST_BYTES: Final = 32
 
 
 class VerifiedRecord:
-    """The digests that were found right. Made by `open_record`."""
+    """The digests of the blobs that were found whole. Made by `open_record`."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
@@ -45,13 +45,13 @@ class VerifiedRecord:
         failpoint("verify.noted")
 
     def end(self) -> None:
-        """Forget everything: the next verification begins anew."""
+        """Remove the record: the next verification starts from the beginning."""
         self._path.unlink(missing_ok=True)
 
 
 @contextmanager
 def open_record(data: Path, *, anew: bool) -> Iterator[VerifiedRecord]:
-    """The record in a data directory, for one verification at a time."""
+    """Open the record in a data directory, for one verification at a time."""
     path = data / RECORD
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

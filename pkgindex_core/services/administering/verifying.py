@@ -1,12 +1,12 @@
-"""Whether the store is whole: each blob has the bytes of its name, each row has its blob, the database is sound.
+"""Verifies a store: each blob has the bytes of its name, each row has its blob, and the database is sound.
 
     database   the store's own check
-    blobs      every one is read and hashed, no faster than `rate`; a blob that is damaged is told with what it belongs to
-    rows       every hosted file, sidecar and attachment has a blob of its size; one that has not is lost. A mirror's file that is not
-               stored is fetched when it is asked for, so it is none
-    unused     blobs that no live row names: files that were deleted, uploads that were refused. They are counted and left alone
+    blobs      every blob is read and hashed, no faster than `rate`; damaged ones are reported with the rows that name them
+    rows       every hosted file, sidecar and attachment needs a blob of its size, otherwise the blob is lost. Files of mirrors
+               need none: they are fetched when clients ask for them
+    unused     blobs that no live row names, from deleted files and refused uploads. They are counted and left alone
 
-A server may go on working. A blob that came or went meanwhile is looked at once more before anything is said of it.
+A server may run meanwhile. A blob that was stored or dropped meanwhile is checked again before it is reported.
 """
 
 from __future__ import annotations
@@ -20,48 +20,49 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
-from pkgindex_core.protocols import Blob, BlobStore, Keeping, Projects, ReleaseRecords, Trees
+from pkgindex_core.protocols import Blob, Keeping, Projects, ReleaseRecords, Trees
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.administering.blob_owners import Owner, is_named, owners_of
 from pkgindex_core.services.administering.verified_record import VerifiedRecord
 from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
 Pause = Callable[[float], Awaitable[None]]
-State = Literal["damaged", "unreadable", "lost"]
+Damage = Literal["damaged", "unreadable", "lost"]
 _BATCH: Final = 64
 _MOST_UNREADABLE: Final = 100
-"""Blobs that the medium refuses to read. After so many it is the medium that is in trouble."""
+"""After so many unreadable blobs the verification stops: the medium itself has failed."""
 
 
-class Trouble(Struct, kw_only=True):
-    """A blob that is not as it should be."""
+class BlobTrouble(Struct, kw_only=True):
+    """A damaged, unreadable or lost blob."""
 
     sha256: Sha256
-    state: State
+    state: Damage
     owners: list[Owner] = []
     """Empty: no live row names the blob."""
     outcome: Literal["", "repaired", "set aside", "left"] = ""
-    """What a repair came to; empty without one."""
+    """The outcome of a repair; empty without one."""
     reason: str = ""
     """Why it could not be repaired."""
 
 
 class Verified(Struct, kw_only=True):
-    """What a verification came to."""
+    """The result of a verification."""
 
     database: list[str] = []
-    """What is wrong with the database, a sentence each."""
+    """The problems of the database, one sentence each."""
     blobs: int = 0
     bytes: int = 0
     skipped: int = 0
-    """Blobs that an earlier verification, which was stopped, had found whole."""
+    """Blobs that an earlier, stopped verification had found whole."""
     unused: int = 0
     unused_bytes: int = 0
-    troubles: list[Trouble] = []
+    troubles: list[BlobTrouble] = []
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is wrong, or everything that was is repaired."""
+        """Whether there are no problems, or all were repaired."""
         return not self.database and all(trouble.outcome == "repaired" for trouble in self.troubles)
 
 
@@ -71,13 +72,13 @@ class _Store(Trees, Projects, ReleaseRecords, Keeping, Protocol): ...
 class Verifying:
     """Reads a whole store."""
 
-    def __init__(self, *, store: _Store, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, blobs: LearningBlobs, clock: Clock) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
 
     async def verify(self, record: VerifiedRecord, *, rate: int, pause: Pause, progress: Progress) -> Verified:
-        """Look at everything, reading at most `rate` bytes a second (0: as fast as it goes)."""
+        """Verify everything, reading at most `rate` bytes a second (0: no limit)."""
         done = Verified()
         progress("the database", 0, 0)
         try:
@@ -97,9 +98,11 @@ class Verifying:
                     stored.pop(bytes.fromhex(owner.key), None)
             named = await self._owners_of(states) if states else {}
             done.unused, done.unused_bytes = len(stored), sum(stored.values())
-        except Corrupt as error:  # which rows name what cannot be said; the blobs were read all the same
+        except Corrupt as error:  # the rows cannot be read, but the blobs were
             done.database += [] if error.message in done.database else [error.message]
-        done.troubles = [Trouble(sha256=key, state=states[key], owners=named.get(key, [])) for key in sorted(states)]
+        done.troubles = [
+            BlobTrouble(sha256=key, state=states[key], owners=named.get(key, [])) for key in sorted(states)
+        ]
         return done
 
     async def _owners_of(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
@@ -111,13 +114,13 @@ class Verifying:
         return named
 
     async def is_whole(self, key: Sha256) -> bool:
-        """Whether a blob is there and has the bytes of its name."""
+        """Whether a blob is stored and has the bytes of its name."""
         return await self._digest(key) == key
 
     async def _hash_all(
         self, record: VerifiedRecord, done: Verified, total: int, throttle: _Throttle, progress: Progress
-    ) -> dict[Sha256, State]:
-        states: dict[Sha256, State] = {}
+    ) -> dict[Sha256, Damage]:
+        states: dict[Sha256, Damage] = {}
 
         async def look_into(blob: Blob) -> None:
             try:
@@ -152,7 +155,7 @@ class Verifying:
         return states
 
     async def _digest(self, key: Sha256) -> str | None:
-        """The digest of a blob's bytes; None when it is not there (any more), empty when they cannot be read."""
+        """The digest of a blob's bytes; None when it is not stored, empty when the bytes cannot be read."""
         digest = sha256()
         try:
             async for chunk in self._blobs.read(key):
@@ -163,11 +166,11 @@ class Verifying:
             return ""
         return digest.hexdigest()
 
-    async def _look_for(self, owner: Owner, states: dict[Sha256, State], done: Verified) -> None:
+    async def _look_for(self, owner: Owner, states: dict[Sha256, Damage], done: Verified) -> None:
         key = owner.key
-        if owner.mirrored or key in states:
+        if owner.elsewhere or key in states:
             return
-        blob = await self._blobs.stat(key)
+        blob = await self._blobs.stat(key) if await self._blobs.owns(key) else None
         if blob is None and await is_named(self._store, owner):
             states[key] = "lost"
         elif blob is not None and owner.size not in {None, blob.size}:
@@ -175,7 +178,7 @@ class Verifying:
 
 
 class _Throttle:
-    """Holds reading to a rate, by pauses between blobs."""
+    """Limits the rate of reading by pauses between blobs."""
 
     def __init__(self, clock: Clock, rate: int, pause: Pause) -> None:
         self._clock = clock

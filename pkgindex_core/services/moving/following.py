@@ -1,4 +1,4 @@
-"""Followers run beside a server for as long as it does, and no failure of theirs ends it."""
+"""Runs followers beside a server. A failure of a follower does not end the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def following(followers: Sequence[Follower]) -> AsyncIterator[None]:
-    """Have followers follow within this context."""
+    """Run followers within this context."""
     tasks = [asyncio.create_task(_keep_on(follower), name="follower") for follower in followers]
     try:
         yield
@@ -31,5 +31,5 @@ async def _keep_on(follower: Follower) -> None:
         try:
             await follower.follow()
         except Exception:
-            _log.exception("%s failed; it begins again in %.0f s", type(follower).__name__, _PAUSE_SECONDS)
+            _log.exception("%s failed; it is started again in %.0f s", type(follower).__name__, _PAUSE_SECONDS)
         await asyncio.sleep(_PAUSE_SECONDS)

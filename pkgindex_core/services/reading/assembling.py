@@ -1,14 +1,15 @@
-"""Makes a page of a resolution: one read a layer, merged and filtered.
+"""Makes a page of a resolution: one read for each layer, merged and filtered.
 
-    resolution -> its layers' pages -> first layer to name a file wins -> filters -> the page, and what is hidden
+    resolution -> pages of its layers -> the first layer with a file wins -> filters -> the page, and the hidden files
 
-Reading waits for the store and is done here; merging is pure and is done by the caller, in the worker that goes on to write the bytes.
+`read` waits for the store. `merged` is pure, and the caller runs it in the worker that then writes the bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,18 +17,18 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Page, Serial
 from pkgindex_core.protocols import Build, MergedPage, PageFilter, Projects
-from pkgindex_core.rules.filtering import Hidden, apply_filters
+from pkgindex_core.rules.filtering import HiddenFile, apply_filters
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.resolution import Layer, Resolution
 
-_QUICK = 200
-"""Files of a page in one piece that is written in the event loop's thread."""
+QUICK: Final = 200
+"""The most files of a page in one piece that is written in the event loop's thread."""
 _QUICK_BYTES = 128 * 1024
-"""Bytes of JSON of such a page, half as many again as 200 files mostly have: an upstream's fields may be long."""
+"""The most bytes of JSON of such a page: 1.5 times the usual size of 200 files, because fields of an upstream may be long."""
 
 
 class Parts(Struct, frozen=True):
-    """The pages that a resolution's page is made of, as they were read."""
+    """The pages of a resolution's layers, as they were read."""
 
     resolution: Resolution
     pages: tuple[tuple[Layer, Page], ...]
@@ -38,27 +39,27 @@ class Parts(Struct, frozen=True):
 
     @property
     def is_quick(self) -> bool:
-        """Whether writing the page takes about a millisecond at most, less than handing it to a worker and back costs both threads."""
-        return self.file_count <= _QUICK and all(
+        """Whether writing the page takes a millisecond or less, which is less than the cost of a hop to a worker."""
+        return self.file_count <= QUICK and all(
             isinstance(page.rows, KeptRows) and page.rows.json_size <= _QUICK_BYTES for _, page in self.pages
         )
 
 
 class Assembling:
-    """Reads and merges."""
+    """Reads and merges the pages of layers."""
 
     def __init__(self, *, store: Projects, filters: Mapping[str, PageFilter]) -> None:
         self._store = store
         self._filters = filters
 
     async def read(self, resolution: Resolution) -> Parts | None:
-        """The pages of the layers that are shown; None when one of them has changed since the resolution was made."""
+        """The pages of the shown layers; None when one of them has changed since the resolution was made."""
         parts = await self.read_at(resolution, None)
         seen = [(layer.standing.stamp, layer.standing.content) for layer in resolution.shown]
         return parts if [(page.stamp, page.content) for _, page in parts.pages] == seen else None
 
     async def read_at(self, resolution: Resolution, serial: Serial | None) -> Parts:
-        """The same as of a commit (None: now), without what was not there then. What is mirrored has no past and is as it is now."""
+        """The same as of a commit (None: now). Projects that were absent then are left out. Mirrored pages are current, also if not stored yet."""
         reads = [
             self._store.page(layer.index, resolution.project, at=None if layer.config.mirrored else serial)
             for layer in resolution.shown
@@ -68,10 +69,10 @@ class Assembling:
             resolution, tuple((layer, page) for layer, page in zip(resolution.shown, pages, strict=True) if page)
         )
 
-    def merged(self, parts: Parts, root: str, moment: Timestamp) -> tuple[MergedPage, tuple[Hidden, ...]]:
-        """The page, and the files that filters hide. `root` is the URL from the page to the server's root, such as `../../../../`.
+    def merged(self, parts: Parts, root: str, moment: Timestamp) -> tuple[MergedPage, tuple[HiddenFile, ...]]:
+        """The page, and the hidden files. `root` is the relative URL from the page to the server's root, such as `../../../../`.
 
-        Pure; of a long page it takes its time.
+        Pure. Slow for a long page.
         """
         resolution = parts.resolution
         layers = [(layer.index, f"{root}{layer.index}/", page) for layer, page in parts.pages]

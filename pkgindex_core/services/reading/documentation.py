@@ -1,9 +1,9 @@
-"""Documentation goes out: which zip a version's pages come from, and the pages, unpacked one by one.
+"""Serves documentation: finds the zip of a version, and unpacks its pages one by one.
 
-    order of indexes -> first layer that has it and may be read -> zip -> its directory (kept) -> one page's span of bytes
+    order of indexes -> first readable layer that has it -> zip -> its directory (cached) -> one page's span of bytes
 
-Nothing is ever extracted, so nothing has to be tidied up, and a blob store that is far away sends the pages that are read
-and not the zip. What a page's bytes are is promised by the zip's directory; one that differs is an error, never a short page.
+Zips are never extracted to disk, and a remote blob store sends only the pages that are read. A page whose bytes differ from the
+zip's directory is an error, never a short page.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Refused
 from pkgindex_core.formats.archives.documentation import (
     FRONT_PAGE,
-    Directory,
-    Place,
+    KIND,
+    DocumentationPages,
+    MemberPlace,
     TooShortError,
     Unpacking,
     read_directory,
@@ -32,7 +33,6 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.services.writing.documentation_uploads import KIND
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.single_flight import SingleFlight
@@ -40,27 +40,27 @@ from pkgindex_core.tools.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
 _TAIL_BYTES = 256 * 1024
-"""Read from the end of a zip at first: the directory of two thousand pages, and the longest comment."""
+"""The bytes to read first from the end of a zip: enough for a directory of two thousand pages and the longest comment."""
 _PAGES_KEPT = 200_000
-"""In all the directories that are remembered; a page's entry takes some two hundred bytes."""
+"""The most pages in all cached directories. The entry of a page takes some two hundred bytes."""
 _FOUND = 2048
 _SMALL_BYTES = 64 * 1024
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """The documentation that answers for a version of a project, seen from an index."""
+class FoundDocumentation(Struct, frozen=True, kw_only=True):
+    """The documentation of a version of a project, seen from an index."""
 
     index: IndexName
     """The layer it comes from."""
     attachment: Attachment
     public: bool
-    """Whether everybody gets the same, with and without credentials."""
+    """Whether all clients get the same, with and without credentials."""
 
 
-class _Known(Struct, frozen=True):
-    """What was found, and what it holds by."""
+class _KeptDocumentation(Struct, frozen=True):
+    """A cached result with its dependencies."""
 
-    found: Found
+    found: FoundDocumentation
     moment: Moment
     touchable: tuple[tuple[IndexName, ProjectName], ...]
 
@@ -68,15 +68,15 @@ class _Known(Struct, frozen=True):
 class DocumentationPage(Struct, frozen=True, kw_only=True):
     """One page, not read yet."""
 
-    found: Found
+    found: FoundDocumentation
     path: str
     """Its path in the zip."""
     size: int
-    place: Place
+    place: MemberPlace
 
 
 class Below(Struct, frozen=True, kw_only=True):
-    """A directory that has a front page: its URL ends with a slash."""
+    """The path is a directory with a front page; its URL needs a slash at the end."""
 
 
 class Documentation:
@@ -100,17 +100,21 @@ class Documentation:
         self._filters = filters
         self._clock = clock
         self._workers = workers
-        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], _Known] = BoundedCache(_FOUND)
-        # A directory that is larger than all that may be kept is kept alone: its pages are asked for one after another.
-        self._directories: BoundedCache[Sha256, Directory] = BoundedCache(
+        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], _KeptDocumentation] = BoundedCache(
+            _FOUND
+        )
+        # A directory over the limit is still cached, alone, since clients read many of its pages in a row.
+        self._directories: BoundedCache[Sha256, DocumentationPages] = BoundedCache(
             _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
         )
-        self._reading: SingleFlight[Directory] = SingleFlight()
+        self._reading: SingleFlight[DocumentationPages] = SingleFlight()
 
-    async def find(self, index: IndexName, project: ProjectName, version: str, *, principal: Principal) -> Found:
-        """The documentation of a version, `latest` or `stable`, of the first layer that has any of these.
+    async def find(
+        self, index: IndexName, project: ProjectName, version: str, *, principal: Principal
+    ) -> FoundDocumentation:
+        """The documentation of a version, of `latest` or of `stable`, from the first layer that has any.
 
-        A layer that the principal may not read is left out. No documentation anywhere is `Missing`.
+        Layers that the principal may not read are left out. Raises `Missing` when no layer has any.
         """
         await self._currency.catch_up()
         key = (index, project, version, principal)
@@ -120,14 +124,14 @@ class Documentation:
         moment = self._currency.moment()
         found, order = await self._look(index, project, version, principal)
         if any(each.rounding for each in self._filters.values()):
-            return found  # what is shown changes with the time
-        self._found.put(key, _Known(found, moment, tuple((layer, project) for layer in order)))
+            return found  # not cached: the result depends on the time
+        self._found.put(key, _KeptDocumentation(found, moment, tuple((layer, project) for layer in order)))
         return found
 
     async def open(
         self, index: IndexName, project: ProjectName, version: str, path: str, *, principal: Principal
     ) -> DocumentationPage | Below:
-        """A page by its path; one that ends with a slash, or is empty, means the front page of that directory."""
+        """A page by its path. A path that is empty or ends with a slash means the front page of the directory."""
         found = await self.find(index, project, version, principal=principal)
         attachment = found.attachment
         pages = (await self._directory(attachment)).pages
@@ -144,7 +148,7 @@ class Documentation:
         return DocumentationPage(found=found, path=name, size=place.size, place=place)
 
     async def read(self, page: DocumentationPage) -> AsyncIterator[bytes]:
-        """A page's bytes. The last piece comes when all of them were found to be as they should be: `Corrupt` before it."""
+        """Yield a page's bytes in pieces. All bytes are verified before the last piece is yielded; damaged ones raise `Corrupt` instead of it."""
         attachment = page.found.attachment
         unpacking = Unpacking(page.place)
         held = b""
@@ -170,8 +174,8 @@ class Documentation:
 
     async def _look(
         self, index: IndexName, project: ProjectName, version: str, principal: Principal
-    ) -> tuple[Found, Sequence[IndexName]]:
-        """The documentation, and the layers that had a say."""
+    ) -> tuple[FoundDocumentation, Sequence[IndexName]]:
+        """The documentation, and the layers that were considered."""
         resolution = await self._resolving.stored(index, project, principal)
         seen = resolution.chain
         filters = applying(self._filters, seen.tree, index)
@@ -188,13 +192,13 @@ class Documentation:
             attachments = await self._store.attachments(layer.index, project)
             attachment = _chosen([each for each in attachments if shown(layer.index, each)], version)
             if attachment is not None:
-                return Found(index=layer.index, attachment=attachment, public=seen.public), seen.order
+                return FoundDocumentation(index=layer.index, attachment=attachment, public=seen.public), seen.order
         raise Missing(
             "documentation", f"{project} {version[:80]}", hint="upload some: devpi upload NAME-VERSION.doc.zip"
         )
 
-    async def _directory(self, attachment: Attachment) -> Directory:
-        """The directory of a zip, read once for all who want it."""
+    async def _directory(self, attachment: Attachment) -> DocumentationPages:
+        """The directory of a zip. Concurrent callers share one read."""
         key = attachment.sha256
         known = self._directories.get(key)
         if known is None:
@@ -202,7 +206,7 @@ class Documentation:
             self._directories.put(key, known)
         return known
 
-    async def _read_directory(self, attachment: Attachment) -> Directory:
+    async def _read_directory(self, attachment: Attachment) -> DocumentationPages:
         size = attachment.size
         start = max(0, size - _TAIL_BYTES)
         try:

@@ -1,4 +1,4 @@
-"""Explains a page: the resolution and the page as they are made for everybody else, and the sentences about them."""
+"""Explains a page, from the same resolution and the same page that clients get."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Explaining:
         self._clock = clock
 
     async def explain(self, start: IndexName, project: ProjectName, *, principal: Principal) -> Explanation:
-        """Tell what each layer contributes to a project's page, or why it does not."""
+        """Describe what each layer gives to a project's page, or why nothing."""
         for _ in range(_TURNS):
             resolution = await self._resolving.resolve(start, project, principal, action=Action.EXPLAIN)
             parts = await self._assembling.read(resolution)

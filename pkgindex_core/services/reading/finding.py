@@ -1,9 +1,9 @@
-"""Finds what the path of a file names: a distribution, documentation or a test result, or what was there before.
+"""Finds files by path: distributions, documentation, test results, and former ones.
 
     index, directory, filename -> a row of the store | the source looks for the project | an attachment | said to be gone
                                    └ its digest is not known: the source fetches it
 
-What was found is kept while neither its project nor the tree was touched. Whether somebody may have it is decided in `files`.
+Results are cached until their project or the tree is touched. Permissions are checked in `files`.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from pkgindex_core.tools.sources import Sources
 
 _KNOWN = 4096
 CANDIDATES = 3
-"""Projects that a filename may belong to, the likeliest first; each may cost a question to an upstream."""
+"""The most projects, the likeliest first, to which a filename may belong. Each may cost a request to an upstream."""
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What a path names."""
+class FoundFile(Struct, frozen=True, kw_only=True):
+    """The file of a path."""
 
     project: ProjectName
     file: File
     """For an attachment: its name, digest and size as those of a file."""
     offers: bool
-    """False: the project is quarantined, and its files are offered to nobody (PEP 792)."""
+    """False: the project is quarantined, and its files are not offered (PEP 792)."""
     attachment: Attachment | None = None
     tested: File | None = None
-    """For a test result: the file that it is about, which hides it when it is hidden."""
+    """For a test result: the tested file. If the file is hidden, so is the result."""
 
 
-class _Known(Struct, frozen=True):
-    found: Found
+class _KeptFinding(Struct, frozen=True):
+    found: FoundFile
     moment: Moment
 
 
@@ -58,12 +58,14 @@ class Finding:
         self._store = store
         self._sources = sources
         self._currency = currency
-        self._known: BoundedCache[tuple[IndexName, str, str], _Known] = BoundedCache(_KNOWN)
+        self._known: BoundedCache[tuple[IndexName, str | None, str], _KeptFinding] = BoundedCache(_KNOWN)
 
-    async def find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> Found:
-        """What is under a path; the same object while it holds. With `asking` the source looks for what is not known here.
+    async def find(self, config: IndexConfig, pinned: str | None, filename: str, *, asking: bool) -> FoundFile:
+        """Find the file of a path; returns the same object while it is current. With `asking` the source looks for unknown files.
 
-        Raises `Missing` for a path that names nothing, `Gone` for what was deleted or replaced, `Unavailable` when the source cannot say.
+        With `pinned` None it is the file that has the name now, whatever its bytes are.
+
+        Raises `Missing` for an unknown path, `Gone` for a deleted or replaced file, `Unavailable` when the source cannot be asked.
         """
         await self._currency.catch_up()
         key = (config.name, pinned, filename)
@@ -74,10 +76,10 @@ class Finding:
             return known.found
         moment = self._currency.moment()
         found = await self._find(config, pinned, filename, asking=asking)
-        self._known.put(key, _Known(found, moment))
+        self._known.put(key, _KeptFinding(found, moment))
         return found
 
-    async def _find(self, config: IndexConfig, pinned: str, filename: str, *, asking: bool) -> Found:
+    async def _find(self, config: IndexConfig, pinned: str | None, filename: str, *, asking: bool) -> FoundFile:
         candidates = candidate_projects(filename)
         pair = await self._store.find_file(config.name, filename, candidates)
         if pair is None and asking:
@@ -85,10 +87,12 @@ class Finding:
         if pair is not None:
             project, file = pair
             offers = await self._offers(config.name, project)
-            if asking and offers and _may_pin(pinned, file):
+            if asking and offers and pinned is not None and _may_pin(pinned, file):
                 file = await self._fetched(config, project, file)
-            if _pins(pinned, file):
-                return Found(project=project, file=file, offers=offers)
+            if pinned is None or _pins(pinned, file):
+                return FoundFile(project=project, file=file, offers=offers)
+        if pinned is None:
+            raise Missing("file", filename)
         found = await self._find_attachment(config.name, pinned, filename)
         if found is not None:
             return found
@@ -101,8 +105,8 @@ class Finding:
         (standing,) = await self._store.standings(project, [index])
         return all(offered([standing.status]))
 
-    async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> Found | None:
-        """Documentation or a test result, which lies beside the file that was tested."""
+    async def _find_attachment(self, index: IndexName, pinned: str, filename: str) -> FoundFile | None:
+        """Documentation, or a test result, whose path has the directory of the tested file."""
         pair = await self._store.find_attachment(index, filename)
         if pair is None:
             return None
@@ -119,18 +123,18 @@ class Finding:
             history=attachment.history,
         )
         offers = await self._offers(index, project)
-        return Found(project=project, file=file, offers=offers, attachment=attachment, tested=tested)
+        return FoundFile(project=project, file=file, offers=offers, attachment=attachment, tested=tested)
 
     async def _find_asking(
         self, config: IndexConfig, filename: str, candidates: Sequence[ProjectName]
     ) -> tuple[ProjectName, File] | None:
-        """Have the source look for the projects a filename may belong to, the likeliest first, until one has it."""
+        """Refresh the projects to which a filename may belong, the likeliest first, until one has the file."""
         source = self._sources.of(config)
         doubt = ""
         for project in candidates[:CANDIDATES]:
             (standing,) = await self._store.standings(project, [config.name])
             if source.is_current(config, project, standing):
-                continue  # its page was just looked at
+                continue  # its page was read just now
             freshness = await source.refresh(config, project, standing)
             if freshness.state == "absent":
                 continue
@@ -140,12 +144,12 @@ class Finding:
             if freshness.state == "stale":
                 doubt = freshness.reason
         if doubt:
-            raise Unavailable(f"whether {config.name} has {filename} cannot be said now: {doubt}")
+            raise Unavailable(f"it is not known now whether {config.name} has {filename}: {doubt}")
         return None
 
     async def _fetched(self, config: IndexConfig, project: ProjectName, file: File) -> File:
-        """A file with the digest that only its bytes tell. Another server, or this one before it was killed, may have learned it and given out
-        the path; that the path names nothing is not known before.
+        """Fetch a file to learn its digest. A client may have the path from another server, or from this one before it was killed, so an
+        unknown digest does not mean that the path is wrong.
         """
         opened = await self._sources.of(config).open(config, project, file, elsewhere=False)
         if isinstance(opened, Arriving):
@@ -154,14 +158,14 @@ class Finding:
 
 
 def _may_pin(pinned: str, file: File) -> bool:
-    """Whether a path's directory is that of a sha256 which may be this file's."""
+    """Whether a path's directory names a sha256, and the file has no sha256 to compare."""
     return file.sha256 is None and pinned.startswith("+f/") and not _pins(pinned, file)
 
 
 def _pins(pinned: str, file: File) -> bool:
-    """Whether a path's directory is this file's, or was.
+    """Whether a path's directory is, or was, that of a file.
 
-    Valid stay, for lock files: the one from before its sha256 was known, and those that devpi gave to mirrored files.
+    Lock files may have the directory from before its sha256 was known, or the one that devpi gave to a mirrored file.
     """
     if pinned == directory(file):
         return True

@@ -1,9 +1,9 @@
-"""One flat page of every file that an index has or inherits, without those of mirrors: for `pip install --find-links`.
+"""One flat page of all files that an index has or inherits, without those of mirrors, for `pip install --find-links`.
 
     stamps of every project -> ETag -> 304 | cached | written project by project
 
-The page is as of one commit, so that its tag names its bytes although it takes a while to write. It is written piece by piece
-and never held whole, unless it is small enough to be kept for the next one who asks.
+The page is as of one commit, so that its tag names its bytes although writing takes a while. It is written piece by piece. Only a
+small page is held whole, for the cache.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.workers import in_worker
 
 _BATCH_FILES = 2_000
-"""Written at a time by a worker."""
+"""The number of files that a worker writes at a time."""
 _KEPT_BYTES = 8 * 1024 * 1024
 _TURNS = 20
 _NAMED = 1024
 _PROJECT = ProjectName("-")
-"""No project is called so: the tag's place for what is about none."""
+"""Not a valid project name: a place in the tag for data that belongs to no project."""
 
 
 class FlatPage(Struct, frozen=True, kw_only=True):
-    """A page of links, or (`body` None) the news that the client has it already."""
+    """A page of links; `body` None: the client has it already."""
 
     etag: str
     body: bytes | AsyncIterator[bytes] | None
     public: bool
-    """Whether everybody gets the same, with and without credentials."""
+    """Whether all clients get the same, with and without credentials."""
 
 
-class _View(Struct, frozen=True, kw_only=True):
-    """What a page is made of."""
+class _PageInputs(Struct, frozen=True, kw_only=True):
+    """The inputs of a page."""
 
     seen: Chain
     root: str
@@ -87,12 +87,12 @@ class FindLinks:
         self._bodies = bodies
         self._workers = workers
         self._clock = clock
-        self._named: BoundedCache[tuple[IndexName, Principal, str], _Named] = BoundedCache(_NAMED)
+        self._named: BoundedCache[tuple[IndexName, Principal, str], _KeptTag] = BoundedCache(_NAMED)
 
     async def page(self, start: IndexName, *, principal: Principal, root: str, if_none_match: str | None) -> FlatPage:
         """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root.
 
-        Its name is known without looking at anything while nothing was committed.
+        While nothing is committed its tag is known without any read.
         """
         await self._currency.catch_up()
         key = (start, principal, root)
@@ -107,18 +107,18 @@ class FindLinks:
         hosted = [config.name for config in seen.layers if not config.mirrored]
         rows = [(layer, row) for layer in hosted for row in await self._store.projects(layer, at=serial)]
         projects = sorted({row.name for _, row in rows})
-        view = _View(seen=seen, root=root, projects=projects, serial=serial, moment=self._clock.now())
+        view = _PageInputs(seen=seen, root=root, projects=projects, serial=serial, moment=self._clock.now())
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
         tag = await in_worker(self._workers, lambda: self._tag(view, stamps))
         if not any(each.rounding for each in self._filters.values()):
-            self._named.put(key, _Named(moment, tuple(seen.order), tag, seen.public))
+            self._named.put(key, _KeptTag(moment, tuple(seen.order), tag, seen.public))
         if matches(if_none_match, tag):
             return FlatPage(etag=tag, body=None, public=seen.public)
         kept = self._bodies.get((tag, "identity"))
         return FlatPage(etag=tag, body=kept if kept is not None else self._written(view, tag), public=seen.public)
 
     async def _seen(self, start: IndexName, principal: Principal) -> tuple[Serial, Chain]:
-        """A commit, and the index as it was then."""
+        """A commit, and the index as of it."""
         for _ in range(_TURNS):
             serial = await self._store.head()
             seen = await self._resolving.chain(start, principal)
@@ -126,7 +126,7 @@ class FindLinks:
                 return serial, seen
         raise Unavailable("the indexes change faster than they can be read", retry_after=1)
 
-    def _tag(self, view: _View, stamps: Sequence[tuple[IndexName, ProjectName, Serial]]) -> str:
+    def _tag(self, view: _PageInputs, stamps: Sequence[tuple[IndexName, ProjectName, Serial]]) -> str:
         seen = view.seen
         filters = applying(self._filters, seen.tree, seen.start)
         return etag(
@@ -137,8 +137,8 @@ class FindLinks:
             recipe=f"flat {recipe(HtmlRenderer(), self._admission, filters, view.moment)}",
         )
 
-    async def _written(self, view: _View, tag: str) -> AsyncIterator[bytes]:
-        """The page in pieces; one that stays small is kept."""
+    async def _written(self, view: _PageInputs, tag: str) -> AsyncIterator[bytes]:
+        """Write the page in pieces; cache it if it is small."""
         pieces: list[bytes] | None = []
         size = 0
         async for piece in self._pieces(view):
@@ -151,7 +151,7 @@ class FindLinks:
         if pieces is not None:
             self._bodies.put((tag, "identity"), b"".join(pieces))
 
-    async def _pieces(self, view: _View) -> AsyncIterator[bytes]:
+    async def _pieces(self, view: _PageInputs) -> AsyncIterator[bytes]:
         yield flat_start(f"{view.seen.start}: links to all files without those of mirrors")
         batch: list[Parts] = []
         count = 0
@@ -164,7 +164,7 @@ class FindLinks:
                 batch, count = [], 0
         yield await in_worker(self._workers, self._lines, view, batch) + flat_end()
 
-    async def _parts(self, view: _View, project: ProjectName) -> Parts:
+    async def _parts(self, view: _PageInputs, project: ProjectName) -> Parts:
         """The hosted layers' pages of a project, as of the commit."""
         standings = await self._store.standings(project, view.seen.order, at=view.serial)
         whole = self._resolving.admitted(view.seen, project, standings)
@@ -172,13 +172,13 @@ class FindLinks:
             replace(whole, shown=tuple(layer for layer in whole.shown if not layer.config.mirrored)), view.serial
         )
 
-    def _lines(self, view: _View, batch: Sequence[Parts]) -> bytes:
+    def _lines(self, view: _PageInputs, batch: Sequence[Parts]) -> bytes:
         pages = [self._assembling.merged(parts, view.root, view.moment)[0] for parts in batch]
         return b"".join([flat_line(entry) for page in pages for entry in page.entries])
 
 
-class _Named(Struct, frozen=True):
-    """The name of a page, and what it holds by."""
+class _KeptTag(Struct, frozen=True):
+    """The tag of a page, with its dependencies."""
 
     moment: Moment
     order: tuple[IndexName, ...]

@@ -1,13 +1,14 @@
-"""Project lists: the names an index shows, its own and its mirrors', in one sorted stream.
+"""Project lists: the names that an index shows, its own and those of its mirrors, in one sorted stream.
 
-A list is named by what it holds: the hosted names are few and read, a mirror's 886,000 are named by the serial of its
-stored list. It is written part by part in a worker (`name_streams`) and cached coded, so that no request builds it twice and no
-upstream's list is held as Python strings, however many mirrors there are.
+The tag of a list depends on its content: hosted names are few and are read; a mirror's 886,000 names are represented by the
+serial of the stored list. The list is written part by part in a worker (`name_streams`) and cached in compressed form, so
+that it is made once and an upstream's list is never held as Python strings.
 
-Each name has the serial that last changed its project here. Of a name that is known from an upstream's list alone that is the serial
-of the list: what changed at the upstream since is not known here.
+Each name has the serial that last changed its project here. A name that is known only from an upstream's list has the serial of
+the list, since later changes at the upstream are unknown.
 
-A mirror that fetches no list (`mirror_no_project_list`) has the names that somebody asked for; the answer says that there are others.
+A mirror that fetches no list (`mirror_no_project_list`) has the names that clients have asked for. The answer says that the list
+is partial.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -40,23 +41,27 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.pages import Bodies, PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.tools.name_streams import Part, Rows, held, joined, json_array, side_by_side, united, without
+from pkgindex_core.tools.name_streams import Part, Rows, aligned, held, joined, json_array, united, without
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
+_IN_PLACE: Final = 16 * 1024
+"""Bytes of a compressed list that is decompressed in the event loop's thread. It takes less time than a switch of threads, each of which keeps
+memory for its largest list."""
+
 
 class OwnNames(Struct, frozen=True, kw_only=True):
-    """The names of an index without what it inherits, on their way."""
+    """The names of an index without its bases, as a stream."""
 
     pieces: AsyncGenerator[bytes, None]
-    """Together one JSON array of normalised names, sorted."""
+    """Pieces of one JSON array of normalised names, sorted."""
     stale: str = ""
-    """Why these are the names of some time ago: the upstream could not be asked."""
+    """Why the names are outdated: the upstream could not be asked."""
     unknown: Unavailable | None = None
-    """Why there are none: the upstream could not be asked, and no list of it is stored."""
+    """Why there are no names: the upstream could not be asked, and no list is stored."""
     partial: bool = False
-    """Only what somebody asked for: the mirror fetches no list."""
+    """Whether the list has only the names that clients have asked for, because the mirror fetches no list."""
 
 
 class _Store(Trees, ChangeLog, Protocol): ...
@@ -90,9 +95,9 @@ class Listings:
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
     ) -> PageAnswer:
-        """The names of all projects in an index and what it inherits.
+        """The names of all projects in an index and its bases.
 
-        A layer of which no list is known is left out and named in the answer. Raises `Unavailable` when nothing else is known.
+        A layer without a known list is left out and named in the answer. Raises `Unavailable` when no other layer has names.
         """
         seen = await self._resolving.chain(start, principal)
         filters = applying(self._filters, seen.tree, start)
@@ -110,7 +115,7 @@ class Listings:
             raise found.unknown[0][1]
         renderer = self._renderers[media_type]
         ours = [own[name] for name in sorted(own)]
-        # Of our own names the tag takes what this format shows: a list without serials outlives an upload to a listed project.
+        # The tag hashes the hosted names as this format shows them: an upload to a listed project keeps the tag of a list without serials.
         contents = hashlib.sha256(renderer.list_part(ProjectList(names=ours), first=True)).hexdigest()
         stamps = [(layer, names.stamp or Serial(0)) for layer, names in long]
         tag = etag(
@@ -123,7 +128,7 @@ class Listings:
         name = coded(tag, coding)
         body: bytes | None = None
         if not matches(if_none_match, name):
-            # Only what the tag names may stand in the bytes: a commit elsewhere must not change a list.
+            # The bytes may contain only what the tag depends on, so not the head: commits elsewhere must not change a list.
             serial = Serial(max([seen.tree.serial, *(stamp for _, stamp in stamps)]))
             streams = [without(names.read(""), withheld(filters, seen.tree, start, layer)) for layer, names in long]
             body = await self._body(tag, coding, renderer, serial, [held(ours), *streams])
@@ -140,7 +145,7 @@ class Listings:
         )
 
     async def names(self, index: IndexName, *, principal: Principal) -> OwnNames:
-        """The names of an index itself."""
+        """The names of an index without its bases."""
         config = allowed_index(await self._store.tree(), index, principal, Action.READ)
         found = await self._layers([config])
         if found.unknown:
@@ -150,7 +155,7 @@ class Listings:
         return OwnNames(pieces=json_array(names.read("")), stale=stale, partial=names.is_partial)
 
     async def _layers(self, configs: Sequence[IndexConfig]) -> _Layers:
-        """What each layer's source knows of its names, one after the other: a first list is long, and is stored piece by piece."""
+        """Ask the layers' sources for their names, one after the other, since a first list is long."""
         found = _Layers([], [])
         for config in configs:
             try:
@@ -162,9 +167,9 @@ class Listings:
     async def _body(
         self, tag: str, coding: str, renderer: Renderer, serial: Serial, streams: Sequence[AsyncIterator[Rows]]
     ) -> bytes:
-        """A list's bytes, written once for all who wait for it.
+        """Write a list once for all who wait for it.
 
-        Kept in its coded forms only: the plain one of a million names would push every page out of the cache.
+        Only compressed forms are cached: the plain list of a million names would push all pages out of the cache.
         """
         kept = CODINGS[0] if coding == "identity" else coding
         body = self._bodies.get((tag, kept))
@@ -173,6 +178,8 @@ class Listings:
             self._bodies.put((tag, kept), body)
         if kept == coding:
             return body
+        if len(body) <= _IN_PLACE:
+            return decompress(body, kept)
         return await in_worker(self._workers, decompress, body, kept)
 
     async def _write(
@@ -187,15 +194,15 @@ class Listings:
             body.add(renderer.list_part(ProjectList(names=united(part)), first=first))
             first = False
 
-        # Ours first: a name that we have too is spelled as we spell it.
-        async for part in side_by_side(streams):
+        # Hosted names come first: of a name in several streams the first spelling is shown.
+        async for part in aligned(streams):
             await in_worker(self._workers, add, part)
         body.add(renderer.list_end(serial))
         return await in_worker(self._workers, body.finish)
 
 
 class _Layers(Struct):
-    """What was said of the names of some layers."""
+    """The names of some layers, as their sources gave them."""
 
     known: list[tuple[IndexName, Names]]
     unknown: list[tuple[IndexName, Unavailable]]

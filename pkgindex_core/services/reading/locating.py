@@ -1,7 +1,7 @@
-"""Which index a file comes from that is known by its name alone, as in PyPI's URLs of files.
+"""Finds the index of a file by its name alone, as in PyPI's URLs of files.
 
-Decided as the page of the file's project is: the same layers in the same order. The index that is found guards the file by its
-own rules when it is asked for the bytes.
+The layers and their order are those of the page of the file's project. The rules of the found index apply when a client then asks
+for the bytes.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ class Locating:
         project: ProjectName | None = None,
         directory: str | None = None,
     ) -> tuple[IndexName, File]:
-        """The file that the page of its project lists under this name, and the index that it comes from.
+        """The file that the page of its project lists under this name, and its index.
 
-        Without `project`, the filename tells which projects it may belong to. `directory` is the part of the file's path that names its bytes (see `formats.package_paths`); a file with other bytes is
-        `Missing`. Raises `Unavailable` when a mirror that may have the file cannot be asked.
+        Without `project`, the candidates are read from the filename. `directory` is the part of the file's path that names its bytes (see
+        `formats.package_paths`); a file with other bytes is `Missing`. Raises `Unavailable` when a mirror that may have the file
+        cannot be asked.
         """
         doubt: Unavailable | None = None
         for candidate in (project,) if project else candidate_projects(filename)[:CANDIDATES]:
             resolution = await self._resolving.resolve(start, candidate, principal)
             try:
-                resolution.require_whole()
+                resolution.require_needed()
             except Unavailable as error:
                 doubt = doubt or error
                 continue
@@ -51,9 +52,10 @@ class Locating:
                     continue
                 if directory is None or directory in package_directories(file):
                     return layer.index, file
-                break  # the page lists these other bytes, and they hide a base's file of the same name
+                break  # the page lists other bytes under this name, which hide the file of a lower layer
+            doubt = doubt or next((layer.failure for layer in resolution.layers if layer.failure is not None), None)
             if any(not layer.config.mirrored for layer in resolution.shown):
-                break  # the other candidates are parts of a private file's name, and no upstream is told of them
+                break  # a private project has the file: an upstream must not learn the other candidates
         if doubt is not None:
             raise doubt
         raise Missing("file", filename)

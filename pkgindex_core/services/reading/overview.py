@@ -1,9 +1,12 @@
-"""What users and indexes there are, as the one who asks may see them: devpi's documents, with less in them.
+"""Documents of users and indexes in devpi's form, limited to what the principal may see.
 
-devpi shows everything to everybody. Here an index that one may not read is in no document, nor among the bases of one that inherits
-from it, except for those who may change these; nor is a user whom one would know of by such indexes alone. Whoever may list users sees
-the names of all. Mail address and custom data of a user are for that user and those who manage users; secrets are in no document
-whoever asks.
+devpi shows everything to everyone. Here:
+
+* An unreadable index is in no document. It is among the bases of another index only for principals that may change those.
+* A user is hidden from a principal that may neither list users nor read one of the user's indexes.
+* Mail address and custom data are shown to the user and to managers of users only.
+* Options that are private, such as paths of this machine, are shown to principals that may change the index.
+* Secrets are never shown.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Overview:
         self._options = options
 
     async def users(self, principal: Principal) -> dict[str, dict[str, Any]]:
-        """Every user whom the principal may see, with their indexes, by name."""
+        """All visible users with their indexes, by name."""
         tree = await self._store.tree()
         everybody = bool(permits(principal, Action.USER_LIST))
         owned: dict[str, list[IndexConfig]] = defaultdict(list)
@@ -45,35 +48,35 @@ class Overview:
         documents: dict[str, dict[str, Any]] = {}
         for count, user in enumerate(await self._store.users(), start=1):
             if not count % _AT_ONCE:
-                await asyncio.sleep(0)  # thousands of users take a while, and others want something too
+                await asyncio.sleep(0)  # thousands of users take a while; let other requests run
             readable = _readable(owned.get(user.name, ()), principal)
             if everybody or readable or permits(principal, Action.USER_READ, user=user.name):
                 documents[user.name] = self._document(user, self._owned(readable, tree, principal), principal)
         return documents
 
     async def may_see(self, name: str, principal: Principal) -> User:
-        """A user; one whom the principal may not see is `Missing`."""
+        """A user. Raises `Missing` for a hidden one."""
         return shown_user(await self._store.tree(), name, await self._store.user(name), principal)
 
     async def user(self, name: str, principal: Principal) -> dict[str, Any]:
-        """One user with their indexes. One whom the principal may not see is `Missing`."""
+        """One user with its indexes. Raises `Missing` for a hidden one."""
         user = await self.may_see(name, principal)
         tree = await self._store.tree()
         owned = [tree.indexes[index] for index in sorted(tree.indexes) if owner(index) == name]
         return self._document(user, self._owned(_readable(owned, principal), tree, principal), principal)
 
     async def index(self, name: IndexName, principal: Principal, *, of_devpi_7: bool = False) -> dict[str, Any]:
-        """The options of one index, without its projects; perhaps under devpi 7's names."""
+        """The options of one index, under devpi 6's or devpi 7's names."""
         tree = await self._store.tree()
         config = allowed_index(tree, name, principal, Action.READ, some_project=True)
         return self._shown(config, tree, principal, of_devpi_7=of_devpi_7)
 
     def options(self, config: IndexConfig, *, of_devpi_7: bool = False) -> dict[str, Any]:
-        """The options of an index, for who has just made or changed it."""
+        """The options of an index, for a client that has just made or changed it."""
         return self._options.document(config, of_devpi_7=of_devpi_7)
 
     def made(self, user: User) -> dict[str, Any]:
-        """A user who was just made, for who made them and has said all of it."""
+        """The document of a user, for the client that has just made it."""
         return self._document(user, {}, Principal(name=user.name))
 
     def _owned(self, configs: Iterable[IndexConfig], tree: Tree, principal: Principal) -> dict[str, Any]:
@@ -83,8 +86,9 @@ class Overview:
         self, config: IndexConfig, tree: Tree, principal: Principal, *, of_devpi_7: bool = False
     ) -> dict[str, Any]:
         """The options of an index that the principal may read."""
-        document = self._options.document(config, of_devpi_7=of_devpi_7)
-        if "bases" in document and not permits(principal, Action.INDEX_MODIFY, index=config):
+        may_modify = bool(permits(principal, Action.INDEX_MODIFY, index=config))
+        document = self._options.document(config, of_devpi_7=of_devpi_7, private=may_modify)
+        if "bases" in document and not may_modify:
             named = [(base, tree.indexes.get(base)) for base in config.bases]
             document["bases"] = [
                 base
@@ -108,10 +112,10 @@ class Overview:
 
 
 def moment(at: Timestamp) -> str:
-    """A time as devpi writes it: in whole seconds. What was made before times were kept is of 1970, as there."""
+    """A time as devpi writes it: in whole seconds. A missing time is 1970, as in devpi."""
     return to_rfc3339(Timestamp(at - at % _SECOND))
 
 
 def _readable(configs: Iterable[IndexConfig], principal: Principal) -> list[IndexConfig]:
-    """Those of some indexes that the principal may read."""
+    """The readable ones of some indexes."""
     return [config for config in configs if permits(principal, Action.READ, index=config, some_project=True)]

@@ -1,15 +1,17 @@
-"""Answers a project's page: named before it exists, and made once for all who want it.
+"""Answers project pages. A page is made once for all who want it.
 
     resolution -> ETag -> 304 | cached bytes | assembled, rendered, compressed
 
-The ETag is computed from the resolution before anything of the page is read, and is the cache key: nothing is ever purged, another
-resolution is another key. What is cached is the compressed body. A warm answer costs a look at what was touched and a dictionary look-up.
+The ETag is computed from the resolution before the page is read, and is the cache key: a change makes a new key, and the cache is
+never purged. Compressed bodies are cached. A repeated request costs a check of currency and a dictionary look-up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import logging
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 
 from msgspec import Struct
 
@@ -20,24 +22,26 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.filtering import applying, fingerprints
 from pkgindex_core.rules.resolution import Layer, Resolution
 from pkgindex_core.rules.stamping import LayerStamp, coded, etag, matches, recipe
-from pkgindex_core.services.reading.assembling import Assembling
+from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Holding, Holds
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 _BUILD_TURNS = 5
 _TAGS = 8192
+_log = logging.getLogger(__name__)
 
 Bodies = BoundedCache[tuple[str, str], bytes]
 """Compressed bodies by (ETag, coding), bounded in bytes; pages and lists share one."""
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """From where a page is looked at, as far as its links depend on it."""
+    """The position of a page, on which its links depend."""
 
     start: IndexName
     root: str
@@ -45,7 +49,7 @@ class View(Struct, frozen=True, kw_only=True):
 
 
 class PageRequest(Struct, frozen=True, kw_only=True):
-    """What one request wants of a project's page."""
+    """One request for a project's page."""
 
     view: View
     project: ProjectName
@@ -56,7 +60,7 @@ class PageRequest(Struct, frozen=True, kw_only=True):
 
 
 class PageAnswer(Struct, frozen=True, kw_only=True):
-    """A page, or (`body` None) the news that the client has it already."""
+    """A page; `body` None: the client has it already."""
 
     etag: str
     media_type: str
@@ -64,13 +68,13 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     serial: Serial
     body: bytes | None
     public: bool
-    """Whether everybody gets the same, with and without credentials."""
+    """Whether all clients get the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...] = ()
-    """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+    """Mirrors that could not be asked, so that their stored pages are shown, each with the reason."""
     unknown: tuple[tuple[IndexName, str], ...] = ()
-    """Lists only: mirrors that could not be asked and of which nothing is stored, with the reason."""
+    """Mirrors that could not be asked and have nothing stored, each with the reason. Their files or names are missing from the answer."""
     partial: tuple[IndexName, ...] = ()
-    """Lists only: mirrors of which only the projects are listed that somebody asked for."""
+    """Lists only: mirrors that list only the projects that clients have asked for."""
 
 
 class Pages:
@@ -102,16 +106,20 @@ class Pages:
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.
 
-        Raises `Missing` when no layer has the project and every layer could be asked, `Unavailable` when one that would have
-        a say could not be asked and nothing of it is stored, `Denied` when credentials are needed.
+        Raises `Missing` when no layer has the project, `Unavailable` when a joining layer that is needed could not be asked and has
+        nothing stored, `Denied` when credentials are needed.
         """
+        return (await self.holding_project(request))[0]
+
+    async def holding_project(self, request: PageRequest) -> tuple[PageAnswer, Holding]:
+        """One project's page, and a function that makes a check whether an equal request would get an equal answer."""
         renderer = self._renderers[request.media_type]
         overtaken: Resolution | None = None
         for _ in range(_BUILD_TURNS):
             resolution = await self._resolving.resolve(
                 request.view.start, request.project, request.principal, instead_of=overtaken
             )
-            resolution.require_whole()
+            resolution.require_needed()
             resolution.require_some()
             moment = self._clock.now()
             tag = self._tag(request, resolution, renderer, moment)
@@ -121,9 +129,9 @@ class Pages:
             if body is None and not unchanged:
                 body = await self._built(request, resolution, renderer, tag, moment)
                 if body is None:
-                    overtaken = resolution  # the project changed before its page was read: name it anew
+                    overtaken = resolution  # the project changed before its page was read: resolve it again
                     continue
-            return PageAnswer(
+            answer = PageAnswer(
                 etag=name,
                 media_type=renderer.media_type,
                 coding=request.coding,
@@ -131,15 +139,34 @@ class Pages:
                 body=body,
                 public=resolution.chain.public,
                 stale=resolution.stale,
+                unknown=self._named(resolution),
             )
+            return answer, partial(self._holding, request, resolution, moment)
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
 
     async def refresh(self, start: IndexName, project: ProjectName, *, principal: Principal) -> None:
-        """Ask the upstreams of a page's mirrors again now, however new it is.
+        """Ask the upstreams of a page's mirrors now, even if the page is fresh.
 
-        Raises as `project` does, except that a project which nobody has is no error.
+        Raises the errors of `project` except `Missing`.
         """
         (await self._resolving.refresh(start, project, principal)).require_whole()
+
+    @staticmethod
+    def _named(resolution: Resolution) -> tuple[tuple[IndexName, str], ...]:
+        """The layers that are missing from a page, after a line in the log."""
+        if resolution.unknown:
+            left_out = "; ".join(f"{index}: {reason}" for index, reason in resolution.unknown)
+            _log.warning("the page of %s in %s is not whole: %s", resolution.project, resolution.start, left_out)
+        return resolution.unknown
+
+    def _holding(self, request: PageRequest, resolution: Resolution, moment: Timestamp) -> Holds | None:
+        """A check whether the resolution and the decisions of filters are the same as at this moment. The tag depends on nothing else."""
+        holds = self._resolving.holding(resolution, request.principal)
+        filters = applying(self._filters, resolution.tree, request.view.start)
+        if holds is None or not any(each.rounding for each in filters.values()):
+            return holds
+        then = fingerprints(filters, moment)
+        return lambda: holds() and fingerprints(filters, self._clock.now()) == then
 
     def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, moment: Timestamp) -> str:
         """The page's ETag, without reading the page."""
@@ -162,41 +189,51 @@ class Pages:
     async def _built(
         self, request: PageRequest, resolution: Resolution, renderer: Renderer, tag: str, moment: Timestamp
     ) -> bytes | None:
-        """Build the body once for all who wait for it; None when what was read is newer than its name."""
+        """Make the body, a long one once for all who wait for it; None when the layers have changed since the tag was computed."""
         key = (tag, request.coding)
+
+        def write(parts: Parts) -> tuple[bytes, int]:
+            merged, _ = self._assembling.merged(parts, request.view.root, moment)
+            page = renderer.page(merged)
+            return compress(page, request.coding), len(page)
+
         try:
-            body = await self._building.get(key, lambda: self._build(request, resolution, renderer, moment))
-        except _Overtaken:
+            # A short page is read first. If it is also written quickly, it is made here, which costs less than a task.
+            parts = await self._read(resolution) if resolution.file_count <= QUICK else None
+            body = self._bodies.get(key)
+            if body is None and parts is not None and parts.is_quick:
+                body, _ = write(parts)
+            elif body is None:
+                body = await self._building.get(key, lambda: self._build(resolution, parts, write))
+        except _LayerChanged:
             return None
         if len(body) < LARGE:  # clients take such a page compressed
             self._bodies.put(key, body)
         return body
 
     async def _build(
-        self, request: PageRequest, resolution: Resolution, renderer: Renderer, moment: Timestamp
+        self, resolution: Resolution, parts: Parts | None, write: Callable[[Parts], tuple[bytes, int]]
     ) -> bytes:
-        parts = await self._assembling.read(resolution)
-        if parts is None:
-            raise _Overtaken(f"{request.project} changed")
-
-        def write() -> tuple[bytes, int]:
-            merged, _ = self._assembling.merged(parts, request.view.root, moment)
-            page = renderer.page(merged)
-            return compress(page, request.coding), len(page)
-
-        body, size = write() if parts.is_quick else await in_worker(self._workers, write)
+        parts = parts or await self._read(resolution)
+        body, size = await in_worker(self._workers, partial(write, parts))
         if size >= LARGE:
             del parts
             await in_worker(self._workers, give_back)
         return body
 
+    async def _read(self, resolution: Resolution) -> Parts:
+        parts = await self._assembling.read(resolution)
+        if parts is None:
+            raise _LayerChanged(f"{resolution.project} changed")
+        return parts
+
 
 def _stamp_of(layer: Layer, root: str) -> LayerStamp:
-    """What an ETag takes of a layer."""
+    """The layer's part of an ETag."""
     standing = layer.standing
     stamp = (layer.index, f"{root}{layer.index}/", standing.stamp)
     return (*stamp, standing.content) if standing.content else stamp
 
 
-class _Overtaken(PkgIndexError):
-    """A page was read that is newer than the resolution it is to be written for."""
+class _LayerChanged(PkgIndexError):
+    """A layer has changed since the resolution was made."""

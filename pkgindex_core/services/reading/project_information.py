@@ -1,8 +1,8 @@
-"""A project and one of its versions, read together for documents about it: what its page shows, and the version's metadata.
+"""Answers with PyPI's JSON documents: the files of a project's page, and the metadata of one version.
 
-Decided as the page is, in the same place: the same layers, the same filters, and a mirror that could not be asked is an error
-and never a shorter document. Of a project with thousands of files a document is megabytes: equal requests get the same one, a
-few are built at a time, and what was built lately is kept while nothing was committed.
+Layers and filters are those of the page. A mirror that could not be asked is an error, never a shorter document. The document of
+a project with thousands of files has megabytes: equal requests share one, few are made at a time, and the latest are cached while
+nothing is committed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from pkgindex_core.tools.workers import in_worker
 
 _TURNS: Final = 2
 _LATEST_BYTES: Final = 16 << 20
-"""Documents that are kept. They are named by absolute URLs, so the cache of pages is not the place: who invents hosts would empty it."""
+"""The bytes of cached documents. Documents contain absolute URLs, so they have a cache of their own: a client that invents hosts would
+fill a shared one."""
 
 
 class ProjectDocument(Struct, frozen=True, kw_only=True):
@@ -39,20 +40,20 @@ class ProjectDocument(Struct, frozen=True, kw_only=True):
 
     body: bytes
     digest: str
-    """Of the body: metadata has no stamp of its own, and URLs in it depend on how the server is reached."""
+    """The digest of the body, for its ETag: metadata has no stamp, and URLs depend on the server's outside URL."""
     serial: Serial
-    """The newest commit that the document can have seen: at least that of any project list that was read before."""
+    """The newest commit that the document can depend on; not below that of a project list that was read before."""
     public: bool
-    """Whether everybody gets the same, with and without credentials."""
+    """Whether all clients get the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...]
-    """Mirrors that could not be asked, with the reason; what is shown of them is what was stored."""
+    """Mirrors that could not be asked, so that their stored pages are shown, each with the reason."""
 
 
 class _Store(ReleaseRecords, ChangeLog, Protocol): ...
 
 
 class ProjectInformation:
-    """Answers with PyPI's JSON."""
+    """Makes PyPI's JSON documents."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class ProjectInformation:
         self._workers = workers
         self._clock = clock
         self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
-        # A document that is larger than all that may be kept is kept alone: its readers ask for it again.
+        # A document over the limit is still cached, alone, since clients ask for it again.
         self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(
             _LATEST_BYTES, size_of=lambda built: min(len(built[0]), _LATEST_BYTES)
         )
@@ -88,9 +89,9 @@ class ProjectInformation:
     ) -> ProjectDocument:
         """A project, or one version of it in any spelling. `root` is the server's URL, with a slash at its end.
 
-        With `packages`, URLs of files are in PyPI's layout where that is possible (`formats.package_paths`).
+        With `packages`, URLs of files are in PyPI's layout if possible (`formats.package_paths`).
 
-        Raises `Missing` when no layer has it, `Unavailable` when one that would have a say cannot be asked.
+        Raises `Missing` when no layer has it, `Unavailable` when a joining layer cannot be asked.
         """
         resolution = await self._resolving.resolve(start, project, principal)
         resolution.require_whole()
@@ -150,7 +151,7 @@ class ProjectInformation:
         return await in_worker(self._workers, write)
 
     async def _metadata(self, resolution: Resolution, version: str, serial: Serial) -> bytes:
-        """Of the first layer that says anything of the version. A mirror does not: its pages have no metadata."""
+        """The version's metadata from the first layer that has any. Mirrors have none."""
         for layer in resolution.offering:
             if layer.config.mirrored:
                 continue

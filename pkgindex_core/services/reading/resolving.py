@@ -1,50 +1,56 @@
-"""Makes resolutions: who may see which layers of an index, what they hold, and what their sources say.
+"""Makes resolutions: the layers of an index that a principal may read, their standings, and the answers of their sources.
 
     tree -> order -> standings -> admission -> sources that join and are not current are asked -> standings, admission again
+                                               our own before any mirror: what they have decides whether mirrors are told the name
 
-The only place where the gesture is made. Whoever shows anything (a page, a list, a document, a file, an explanation) asks here. What was
-resolved is kept while nothing that it depends on was touched (`tools.currency`) and its sources are current: a warm answer reads nothing.
+Pages, lists, documents, files and explanations all use the resolutions of this module. A resolution is cached while nothing that it
+depends on was touched (`tools.currency`) and its sources are current, so a repeated request reads nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
+from weakref import ref
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, Freshness, Principal, Projects, Source, Trees
+from pkgindex_core.protocols import AdmissionPolicy, Freshness, Principal, Projects, Source, Trees, Verdict
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.resolution import Chain, Resolution, chain, resolve
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.currency import Currency, Holds, Moment
 from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.sources import Sources
 
 _TURNS = 5
 _KEPT_LAYERS = 32_768
-"""Of all resolutions that are kept; some 20 MB. An order of a hundred indexes weighs as much as fifty short ones."""
+"""The most layers in all cached resolutions; they take some 20 MB."""
+
+_Asked = tuple[Source, IndexConfig, Standing]
 
 
-class _Kept(Struct, frozen=True):
-    """A resolution and what it holds by."""
+class _KeptResolution(Struct, weakref=True):
+    """A cached resolution with its dependencies."""
 
     resolution: Resolution
     moment: Moment
+    """When it was last known to hold."""
     touchable: tuple[tuple[IndexName, ProjectName], ...]
-    asked: tuple[tuple[Source, IndexConfig, Standing], ...]
+    asked: tuple[_Asked, ...]
 
 
 class _Store(Trees, Projects, Protocol): ...
 
 
 class Resolving:
-    """Sees indexes and projects as principals do."""
+    """Resolves indexes and projects for principals."""
 
     def __init__(self, *, store: _Store, sources: Sources, admission: AdmissionPolicy, currency: Currency) -> None:
         self._store = store
@@ -52,12 +58,12 @@ class Resolving:
         self._admission = admission
         self._currency = currency
         self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
-        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _Kept] = BoundedCache(
+        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
             _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
         )
 
     async def chain(self, start: IndexName, principal: Principal, *, project: ProjectName | None = None) -> Chain:
-        """An index and what it inherits from. Raises as `rules.access.allowed_index`."""
+        """An index and its bases. Raises the errors of `rules.access.allowed_index`."""
         tree = await self._store.tree()
         allowed_index(tree, start, principal, Action.READ, project=project)
         return chain(tree, start, self._lineage(tree, start), principal, project)
@@ -72,11 +78,11 @@ class Resolving:
         alone: bool = False,
         instead_of: Resolution | None = None,
     ) -> Resolution:
-        """One project as an index shows it, as fresh as it can be. With `alone` nothing is inherited.
+        """Resolve a project, after asking the sources that are not current. With `alone` bases are left out.
 
-        `instead_of` is an answer that was found out of date by what was read after it: it is not given again, whether or not what
-        has changed was heard of. What a source cannot say is part of the value: the caller decides whether the rest will do (`require_whole`, `require_some`).
-        Raises what forbids the principal to look.
+        `instead_of` is a resolution that a later read found outdated: it is not returned again, even if the change is not known yet.
+        The failure of a source is part of the value; the caller decides whether the rest is enough (`require_whole`, `require_some`).
+        Raises the errors of missing permissions.
         """
         await self._currency.catch_up()
         key = (start, project, principal, alone)
@@ -88,27 +94,42 @@ class Resolving:
             self._kept.put(key, made)
         return made.resolution
 
+    def holding(self, resolution: Resolution, principal: Principal) -> Holds | None:
+        """Make a check whether `resolve` would return this resolution again. None if it is not cached.
+
+        The check does not hold the resolution in memory: it fails when the cache has dropped it.
+        """
+        known = self._kept.get((resolution.start, resolution.project, principal, False))
+        if known is None or known.resolution is not resolution:
+            return None
+        return partial(self._is_kept, ref(known), resolution.project)
+
     async def refresh(self, start: IndexName, project: ProjectName, principal: Principal) -> Resolution:
-        """Ask the sources of a project again now, however current it is: those alone that its page would be made of, since a name
-        that is ours is told to nobody.
+        """Ask the sources of a project again, even if they are current. Only the sources of joining layers are asked, since an upstream
+        must not learn a private name.
         """
         return (await self._resolve(start, project, principal, Action.REFRESH, alone=False, again=True)).resolution
 
     async def stored(self, start: IndexName, project: ProjectName, principal: Principal) -> Resolution:
-        """One project as it is known here: nobody is asked."""
+        """Resolve a project from stored data: no source is asked."""
         seen = await self.chain(start, principal, project=project)
         return self.admitted(seen, project, await self._store.standings(project, seen.order))
 
     def admitted(self, seen: Chain, project: ProjectName, standings: Sequence[Standing]) -> Resolution:
-        """A project of which the standings are at hand, as a list sees it: nobody is asked."""
+        """Resolve a project from given standings, for lists: no source is asked."""
         verdicts = self._admission.admit(seen.tree, seen.order, standings, project)
         verdicts = self._admission.settle(seen.tree, seen.order, standings, verdicts, project, frozenset())
         return resolve(seen, project, standings, verdicts, {})
 
-    def _holds(self, known: _Kept, project: ProjectName) -> bool:
-        return self._currency.holds(known.moment, tree=True, keys=known.touchable) and all(
-            source.is_current(config, project, standing) for source, config, standing in known.asked
-        )
+    def _is_kept(self, kept: ref[_KeptResolution], project: ProjectName) -> bool:
+        known = kept()
+        return known is not None and self._holds(known, project)
+
+    def _holds(self, known: _KeptResolution, project: ProjectName) -> bool:
+        if not self._currency.holds(known.moment, tree=True, keys=known.touchable):
+            return False
+        known.moment = self._currency.moment()  # the next check looks only at what is touched from now on
+        return all(source.is_current(config, project, standing) for source, config, standing in known.asked)
 
     def _lineage(self, tree: Tree, start: IndexName) -> Lineage:
         known = self._lineages.get(start)
@@ -126,47 +147,81 @@ class Resolving:
         *,
         alone: bool,
         again: bool,
-    ) -> _Kept:
-        """Admit, ask, and admit again if anything of it was touched meanwhile.
+    ) -> _KeptResolution:
+        """Admit, ask, and admit again if anything was touched meanwhile.
 
-        Asking takes a while. A private package that is published in that while has its say, and so has a list of readers that was
-        narrowed: what was decided before is not what is shown. A source is asked once.
+        Asking takes a while. A private package that is uploaded meanwhile, or a read list that is narrowed meanwhile, changes the result.
+        Each source is asked once. A policy may have mirrors asked in turn (`Verdict.in_turn`).
         """
         news: dict[IndexName, Freshness | Unavailable] = {}
         await self._currency.catch_up()
         moment = self._currency.moment()
         seen = await self._seen(start, project, principal, action, alone=alone)
-        for _ in range(_TURNS):
+        for _ in range(_TURNS + len(seen.order)):  # mirrors may be asked one a turn
             standings = await self._store.standings(project, seen.order)
             verdicts = self._admission.admit(seen.tree, seen.order, standings, project)
             layers = [seen.tree.indexes[name] for name in seen.order]
-            asked = tuple(
+            joining = tuple(
                 (self._sources.of(config), config, standing)
                 for config, verdict, standing in zip(layers, verdicts, standings, strict=True)
-                if verdict.joins and config.name in seen.readable
+                if verdict.joins and (config.name in seen.readable or not config.mirrored)
             )
-            unasked = [each for each in asked if each[1].name not in news]
-            if unasked:
-                news.update(await self._ask(project, unasked, again=again))
+            asked = self._due(joining, verdicts, news)
+            own, unasked = self._unasked(project, asked, news, seen)
+            if own or unasked:
+                news.update(await self._ask(project, own or unasked, again=again))
             touchable = tuple((name, project) for name in seen.order)
             before = moment
             await self._currency.catch_up()
-            if self._currency.holds(before, tree=True, keys=touchable):
+            is_last = not own and len(self._due(joining, verdicts, news)) == len(asked)
+            if is_last and self._currency.holds(before, tree=True, keys=touchable):
                 break
             moment = self._currency.moment()
             if not self._currency.holds(before, tree=True):
                 seen = await self._seen(start, project, principal, action, alone=alone)
         failed = frozenset(name for name, said in news.items() if isinstance(said, Unavailable))
         verdicts = self._admission.settle(seen.tree, seen.order, standings, verdicts, project, failed)
-        return _Kept(resolve(seen, project, standings, verdicts, news), before, touchable, asked)
+        return _KeptResolution(resolve(seen, project, standings, verdicts, news), before, touchable, asked)
+
+    @staticmethod
+    def _due(
+        joining: tuple[_Asked, ...], verdicts: Sequence[Verdict], news: Mapping[IndexName, Freshness | Unavailable]
+    ) -> tuple[_Asked, ...]:
+        """The layers whose sources are to be asked, without mirrors whose turn has not come."""
+        waiting = {verdict.index for verdict in verdicts if verdict.in_turn}
+        if not waiting:
+            return joining
+        due: list[_Asked] = []
+        has_come = True
+        for each in joining:
+            config = each[1]
+            if has_come or config.name not in waiting:
+                due.append(each)
+            said = news.get(config.name)
+            has_come &= not config.mirrored or (isinstance(said, Freshness) and said.state == "absent")
+        return tuple(due)
+
+    @staticmethod
+    def _unasked(
+        project: ProjectName, asked: Sequence[_Asked], news: Mapping[IndexName, Freshness | Unavailable], seen: Chain
+    ) -> tuple[list[_Asked], list[_Asked]]:
+        """The hosted layers whose sources are not current, and the readable layers that were not asked yet.
+
+        A hosted layer that the principal may not read guards its names too, so its source is asked as well. While a hosted layer cannot say
+        whether it has the name, no mirror is asked for the name.
+        """
+        unasked = [each for each in asked if each[1].name not in news]
+        own = [each for each in unasked if not each[1].mirrored and not each[0].is_current(each[1], project, each[2])]
+        doubtful = any(not each[1].mirrored and isinstance(news.get(each[1].name), Unavailable) for each in asked)
+        return own, [each for each in unasked if each[1].name in seen.readable and not (doubtful and each[1].mirrored)]
 
     async def _seen(
         self, start: IndexName, project: ProjectName, principal: Principal, action: Action, *, alone: bool
     ) -> Chain:
         """The layers of a project's resolution.
 
-        Every layer has its say in admission, also one that this principal may not read: whoever cannot see the private package of a
-        name must not be given the public one instead. It contributes nothing afterwards.
+        Admission sees every layer, also unreadable ones, which then give nothing. A principal that cannot see a private package must
+        not get the public one of that name instead.
         """
         tree = await self._store.tree()
         allowed_index(tree, start, principal, action, project=project)
@@ -174,12 +229,12 @@ class Resolving:
         return chain(tree, start, Lineage((start,)) if alone else order, principal, project)
 
     async def _ask(
-        self, project: ProjectName, sources: Sequence[tuple[Source, IndexConfig, Standing]], *, again: bool
+        self, project: ProjectName, sources: Sequence[_Asked], *, again: bool
     ) -> dict[IndexName, Freshness | Unavailable]:
-        """Ask sources: those that may take a while side by side, the others in place, without a task of their own."""
+        """Ask sources: slow ones concurrently, the others one after the other without tasks of their own."""
         news: dict[IndexName, Freshness | Unavailable] = {}
 
-        async def ask(each: tuple[Source, IndexConfig, Standing]) -> None:
+        async def ask(each: _Asked) -> None:
             source, config, standing = each
             try:
                 news[config.name] = await source.refresh(config, project, standing, again=again)

@@ -1,4 +1,4 @@
-"""Finds projects for a person who looks for some by a part of the name. No upstream is asked."""
+"""Searches for projects by a part of the name. No upstream is asked."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pkgindex_core.tools.sources import Sources
 
 
 class FoundNames(Struct, frozen=True, kw_only=True):
-    """What a person who looks for a project is shown."""
+    """The result of a search."""
 
     own: tuple[str, ...]
     """Display names of hosted projects."""
     mirrored: tuple[ProjectName, ...]
-    """Names of mirrored projects that are not among our own."""
+    """Names of mirrored projects that are not hosted."""
     more: bool
-    """Whether there are others that did not fit."""
+    """Whether there are more names than the limit."""
     mirrors: tuple[IndexName, ...]
-    """The mirrors that were looked at."""
+    """The mirrors that were searched."""
     unknown: tuple[IndexName, ...]
-    """Those of them whose list is not known here (yet): they may have any name."""
+    """The mirrors without a known list, which may have any name."""
 
 
 class Searching:
@@ -38,9 +38,9 @@ class Searching:
         self._filters = filters
 
     async def search(self, start: IndexName, text: str, *, principal: Principal, limit: int) -> FoundNames:
-        """The names for a person who looks for some: our own that contain a text, and mirrored ones that begin with it.
+        """Find hosted names that contain a text, and mirrored names that begin with it.
 
-        No upstream is asked. Without a text no mirrored name is found: there are too many for a page.
+        An empty text finds no mirrored names, since there are too many for a page.
         """
         seen = await self._resolving.chain(start, principal)
         filters = applying(self._filters, seen.tree, start)
@@ -62,7 +62,7 @@ class Searching:
             if not names.is_whole or names.is_partial:
                 unknown.append(config.name)
             if prefix is not None:
-                # Nothing sorts between this and the name that is the text itself: a name has no character as high as DEL.
+                # No name sorts between this text and the prefix: names have no character as high as DEL.
                 before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\x7f"
                 stream = without(names.read(before), hidden)
                 mirrored.update(await _beginning(stream, prefix, limit + 1))

@@ -1,13 +1,12 @@
-"""What is known of a project's versions, as devpi's client asks for it: metadata, links to files, documentation, test results.
+"""Documents of a project's versions for devpi's client: metadata, links to files, documentation, test results.
 
-Made of the same layers as the project's page, decided in the same place: who may not read an index does not learn of it
-here, not by the histories of files that were pushed from it either, and a private name is not asked of a mirror. A mirror that could
-not be asked is named beside what is known.
+Layers are those of the project's page. An unreadable index is not mentioned, not even in the histories of files that were pushed
+from it, and a mirror is not asked for a private name. The document names the mirrors that could not be asked.
 
-    decision -> outline, packed (built once for all who ask, few at a time) -> piece by piece, one version's metadata at a time
+    resolution -> outline, packed (shared by equal requests, few made at a time) -> piece by piece, one version's metadata at a time
 
-Descriptions of thousands of versions are hundreds of megabytes. So a document is never there as a whole: who reads it slowly, or not
-at all, holds an outline, which equal requests share, and one piece.
+Descriptions of thousands of versions have hundreds of megabytes, so a document is never in memory as a whole. A slow reader holds
+an outline, which equal requests share, and one piece.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.project_documents import DocumentWriter
-from pkgindex_core.formats.project_outlines import Layer, Outline, Part, Shown, outline
+from pkgindex_core.formats.project_outlines import Outline, OutlineLayer, OutlineVersion, Shown, outline
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, Page, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
@@ -39,27 +38,27 @@ from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
 PIECE: Final = 64 * 1024
-"""Bytes from which what is written is handed on."""
+"""The size in bytes at which a piece is sent."""
 _MANY_FILES: Final = 500
-"""From here on a project waits for one of the few turns that large ones have."""
+"""The number of files from which on a project counts as large. Few large documents are made at a time."""
 _TURNS: Final = 16
 _TURNS_OF_LARGE: Final = 2
 
 
 class VersionsDocument(Struct, frozen=True, kw_only=True):
-    """A JSON object on its way, and of whom it is not whole."""
+    """A JSON object in pieces, and the mirrors that are missing from it."""
 
     pieces: AsyncGenerator[bytes, None]
     stale: tuple[tuple[IndexName, str], ...]
     unknown: tuple[tuple[IndexName, str], ...]
-    """Mirrors that would have a say, could not be asked, and of which nothing is stored, with the reason."""
+    """Joining mirrors that could not be asked and have nothing stored, each with the reason."""
 
 
 class _Store(ReleaseRecords, ChangeLog, Protocol): ...
 
 
 class Versions:
-    """Answers with JSON objects, in pieces. What can be wrong with a request is raised before the first of them."""
+    """Makes JSON objects, in pieces. Errors are raised before the first piece."""
 
     def __init__(
         self,
@@ -86,7 +85,7 @@ class Versions:
     ) -> VersionsDocument:
         """All versions, by version. With `alone` those of this index only. `root` is the server's URL, without a slash.
 
-        Raises `Missing` when no layer has the project, `Unavailable` when none is known to and one could not be asked.
+        Raises `Missing` when no layer has the project, `Unavailable` when one could not be asked and no other has it.
         """
         resolution = await self._resolving.resolve(start, project, principal, alone=alone)
         resolution.require_some()
@@ -108,7 +107,7 @@ class Versions:
         if not found.chunks:
             if resolution.unknown:
                 index, reason = resolution.unknown[0]
-                raise Unavailable(f"whether {index} has {project} {version} is not known: {reason}")
+                raise Unavailable(f"it is not known whether {index} has {project} {version}: {reason}")
             raise Missing(
                 "version",
                 f"{project} {version}",
@@ -120,7 +119,7 @@ class Versions:
         )
 
     async def _outline(self, resolution: Resolution, version: str | None, serial: Serial) -> Outline:
-        """Every version, or one. Whoever asks for the same while somebody has it gets the same."""
+        """The outline of all versions, or of one. Concurrent equal requests share it."""
         moment = self._clock.now()
         key = (
             resolution.start,
@@ -141,15 +140,15 @@ class Versions:
     async def _outlined(
         self, resolution: Resolution, version: str | None, serial: Serial, moment: Timestamp
     ) -> Outline:
-        """What each layer has, as of one moment; a quarantined one has nothing (PEP 792), as on the page."""
+        """Make an outline as of one commit. As on the page, a quarantined layer has nothing (PEP 792)."""
         parts = await self._assembling.read_at(replace(resolution, shown=resolution.offering), serial)
         layers = await asyncio.gather(*(self._layer(page, layer, version, serial) for layer, page in parts.pages))
         return await in_worker(self._workers, outline, layers, self._shown(resolution, moment), version)
 
-    async def _layer(self, page: Page, layer: ResolvedLayer, version: str | None, serial: Serial) -> Layer:
+    async def _layer(self, page: Page, layer: ResolvedLayer, version: str | None, serial: Serial) -> OutlineLayer:
         if layer.config.mirrored:
-            return Layer(page=page, mirrored=True)
-        return Layer(
+            return OutlineLayer(page=page, mirrored=True)
+        return OutlineLayer(
             page=page,
             mirrored=False,
             released=await self._released(layer.index, page.project, version, serial),
@@ -167,13 +166,13 @@ class Versions:
     async def _written(
         self, found: Outline, project: ProjectName, writer: DocumentWriter, serial: Serial
     ) -> AsyncGenerator[bytes, None]:
-        """The document in pieces. Metadata is read when its turn has come, as of the same commit as all else.
+        """Write the document in pieces. Metadata of a version is read when it is written, as of the outline's commit.
 
-        Where it is not there any more (a past that was thinned out), the version is told without it.
+        A version whose metadata is no longer stored is written without it.
         """
         piece = bytearray()
         for record in found.records():
-            if isinstance(record, Part):
+            if isinstance(record, OutlineVersion):
                 release = None
                 if record.released:
                     release = await self._store.release(record.index, project, record.spelled, at=serial)
@@ -183,7 +182,7 @@ class Versions:
             if len(piece) >= PIECE:
                 yield bytes(piece)
                 piece.clear()
-                await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
+                await asyncio.sleep(0)  # a fast client must not block the event loop
         yield bytes(piece) + writer.end()
 
     def _shown(self, resolution: Resolution, moment: Timestamp) -> Shown:
@@ -199,7 +198,7 @@ class Versions:
 
 
 def _named(tree: Tree, principal: Principal) -> Callable[[str], bool]:
-    """Which indexes a history may name: not those that there are and this principal may not read."""
+    """A predicate for the indexes that a history may name: all except existing ones that the principal may not read."""
     judged: dict[str, bool] = {}
 
     def named(index: str) -> bool:

@@ -1,10 +1,10 @@
-"""Documentation comes in: a zip that belongs to one version of a project, checked, kept and durable before anybody is told so.
+"""Takes documentation: a zip for one version of a project. The answer is sent after the commit is durable.
 
-    form and zip checked -> zip kept -> commit (the version as it was, the documentation not there yet?) -> done
+    form and zip checked -> zip kept -> commit (requires that version and documentation are unchanged) -> done
 
-It is kept whole, as `{project}-{version}.doc.zip`, beside the files and not on the page. A version that has no files yet is
-registered by its documentation, as in devpi. Sending the same bytes again is a success that changes nothing; other bytes
-replace it on a volatile index and are refused on another.
+The zip is kept whole, as `{project}-{version}.doc.zip`; it is not listed on the page. Documentation of a version without files
+registers the version, as in devpi. Sending the same bytes again succeeds and changes nothing. Other bytes replace the documentation
+in a volatile index, and are refused in others.
 """
 
 from __future__ import annotations
@@ -20,50 +20,34 @@ from pkgindex_core.changes import AttachmentAbsent, Change, IndexIs, ProjectAt, 
 from pkgindex_core.changes import Requirement as Guard
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Conflict, Refused
+from pkgindex_core.errors import Refused
 from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.archives.documentation import inspect_documentation
+from pkgindex_core.formats.archives.documentation import KIND, inspect_documentation
 from pkgindex_core.formats.versions import canonical_version, is_pep440, version_key
 from pkgindex_core.models import Attachment, Event, IndexConfig, PageHead, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
-from pkgindex_core.protocols import Blob, IndexWriter, Principal, Projects, ReleaseRecords, Stage, Trees, UploadForm
+from pkgindex_core.protocols import Blob, IndexWriter, Principal, Projects, ReleaseRecords, Spool, Trees, UploadForm
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.writing.outcomes import DocumentationTaken, PublishedDocumentation
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
 
-KIND = "doczip"
-
-
-class PublishedDocumentation(Struct, frozen=True, kw_only=True):
-    """What an upload of documentation came to."""
-
-    index: IndexName
-    project: ProjectName
-    attachment: Attachment
-    created: bool
-    """False: the same bytes were there already, nothing changed."""
-    warnings: tuple[str, ...] = ()
-
-
-class DocumentationTaken(Conflict):
-    """The version has other documentation, and the index is not volatile."""
-
 
 class _Held(Struct, frozen=True, kw_only=True):
-    """What an index has of a project, as far as documentation depends on it."""
+    """The part of a project in an index on which documentation depends."""
 
     stamp: Serial
     head: PageHead
     shown: frozenset[str]
-    """Versions that are on the page: those of files, and those listed without."""
+    """The versions on the page, with and without files."""
     release: Release | None
-    """What is known of the metadata of the version."""
+    """The stored metadata of the version."""
     documentation: tuple[Attachment, ...]
 
     def spelling(self, version: str) -> str:
-        """The version as the project spells it, or as it is when the project does not have it."""
-        # Metadata before filenames, which are normalised.
+        """The version in the project's spelling; unchanged when the project does not have it."""
+        # Prefer the spelling of the metadata: filenames are normalised.
         return self.release.version if self.release is not None else _same(version, self.shown) or version
 
 
@@ -79,11 +63,11 @@ class DocumentationUploads:
         self._clock = clock
 
     async def publish(
-        self, stage: Stage, form: UploadForm, filename: str, *, index: IndexName, principal: Principal
+        self, spool: Spool, form: UploadForm, filename: str, *, index: IndexName, principal: Principal
     ) -> PublishedDocumentation:
-        """Check the zip that was received with its form, keep it, commit, and say what became of it.
+        """Check the received zip and its form, keep it, and commit.
 
-        `filename` is what the client calls the zip; what it is called here goes by project and version.
+        `filename` is the client's name of the zip; it is kept under a name made of project and version.
         """
         project, problems = _project(form)
         if not filename.endswith(".zip"):
@@ -92,9 +76,9 @@ class DocumentationUploads:
             raise Refused(problems)
         config = await self._permitted(index, principal, project)
         version = await self._version(config, project, form, problems)
-        sha256 = Sha256(stage.hexdigest())
-        await stage.flush()
-        path = stage.path
+        sha256 = Sha256(spool.hexdigest())
+        await spool.flush()
+        path = spool.path
         try:
             facts = await in_worker(self._workers, inspect_documentation, path)
         except Refused as error:
@@ -114,8 +98,8 @@ class DocumentationUploads:
                     f"{former.filename} already exists in non-volatile index",
                     hint="publish changed documentation with a new version; only a volatile index may overwrite",
                 )
-            # Also for bytes that are there already: what was lost or damaged on the disk is made good.
-            kept = kept or await stage.keep()
+            # Also for bytes that are there already: this repairs a lost or damaged blob.
+            kept = kept or await spool.keep()
             if former is not None and former.sha256 == sha256:
                 return PublishedDocumentation(
                     index=index, project=project, attachment=former, created=False, warnings=facts.warnings
@@ -141,17 +125,17 @@ class DocumentationUploads:
         return config
 
     async def _version(self, config: IndexConfig, project: ProjectName, form: UploadForm, problems: list[str]) -> str:
-        """The version that the documentation is of: the form's, else the newest that the index has."""
+        """The version of the documentation: that of the form, otherwise the newest in the index."""
         said = form.first("version")
         if said and is_pep440(said):
             return said
         held = await self._hold(config, project, said)
         if said:
             if held.release is None and not _same(said, held.shown):
-                problems.append(f"invalid version {said[:80]!a}: it is none by PEP 440")
+                problems.append(f"invalid version {said[:80]!a}: it does not follow PEP 440")
             return said
         if not held.shown:
-            # In devpi's words, and before the zip is looked at: there is no version that it could belong to.
+            # devpi's message, before the zip is read: there is no version for the documentation.
             raise Refused(
                 [*problems, f"doczip has no version and {str(project)!r} has no releases to derive one from"],
                 hint="upload the release first, or name the zip NAME-VERSION.doc.zip",
@@ -164,7 +148,7 @@ class DocumentationUploads:
         if page is None:
             return _Held(stamp=standing.stamp, head=PageHead(), shown=frozenset(), release=None, documentation=())
         return _Held(
-            # The older of the two: what was read later is perhaps newer, and then the commit's guard fails.
+            # The stamp that was read first: if the later read is newer, the commit's requirement fails.
             stamp=standing.stamp,
             head=page.head,
             shown=frozenset(page.head.versions) | {row.version for row in page.rows if row.version},
@@ -201,15 +185,15 @@ class DocumentationUploads:
 
 
 def _same(version: str, among: Iterable[str]) -> str:
-    """The one of `among` that is the same version; empty when none is."""
+    """The spelling in `among` of the same version; empty when there is none."""
     wanted = canonical_version(version)
     return min((each for each in among if canonical_version(each) == wanted), default="")
 
 
 def _project(form: UploadForm) -> tuple[ProjectName | None, list[str]]:
-    """The project that a form is about, and what is wrong with its fields."""
+    """The project of a form, and the problems of its fields."""
     problems = [
-        f"the form has several values of {field}; readers would differ in which one they take"
+        f"the form has several values of {field}, and may have only one"
         for field in ("name", "version")
         if len({value.strip() for value in form.fields.get(field, ())}) > 1
     ]
@@ -228,9 +212,9 @@ def _of_version(documentation: tuple[Attachment, ...], version: str) -> Attachme
 def _changes(
     index: IndexName, project: ProjectName, name: str, held: _Held, attachment: Attachment, *, new: bool
 ) -> list[Change]:
-    """The documentation, and what it belongs to where the index does not have that yet.
+    """The changes that store documentation, and its project and version if the index does not have them.
 
-    New documentation gives the project a new stamp: who is about to drop its version looks again.
+    New documentation gives the project a new stamp, so that a concurrent drop of the version reads again.
     """
     version = attachment.version
     changes: list[Change] = []

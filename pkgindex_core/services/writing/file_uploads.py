@@ -1,20 +1,19 @@
-"""A distribution that came in: looked at, and durable and visible before anybody is told so.
+"""Takes a distribution. The answer is sent after the file is durable and visible.
 
     archive inspected -> form and archive agree -> checks of plugins -> metadata kept -> file kept -> commit (name still free?)
 
-Nothing is kept before everything was checked, and nothing is visible before the commit: a process that dies on the
-way leaves at most a blob that no row names. Publishing the same bytes again is a success that changes nothing,
-so a client that lost the answer may repeat itself.
+Nothing is kept before all checks, and nothing is visible before the commit: a process that dies leaves at most a blob that no
+row names. Uploading the same bytes again succeeds and changes nothing, so a client that lost the answer may repeat the upload.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
@@ -23,36 +22,26 @@ from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
-from pkgindex_core.models import Event, File, IndexConfig, Serial
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.models import Event, IndexConfig, Serial
 from pkgindex_core.protocols import (
     Blob,
     BlobStore,
     Principal,
     Projects,
     ReleaseRecords,
-    Stage,
+    Spool,
     Taken,
     Trees,
     UploadForm,
 )
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.writing.collisions import check_filename, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
+from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
-
-
-class Published(Struct, frozen=True, kw_only=True):
-    """What an upload came to."""
-
-    index: IndexName
-    project: ProjectName
-    file: File
-    created: bool
-    """False: the same bytes were there already, nothing changed."""
-    warnings: tuple[str, ...] = ()
 
 
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
@@ -78,7 +67,7 @@ class FileUploads:
 
     async def publish(
         self,
-        stage: Stage,
+        spool: Spool,
         form: UploadForm,
         name: UploadName,
         *,
@@ -86,16 +75,16 @@ class FileUploads:
         rules: UploadRules,
         principal: Principal,
     ) -> Published:
-        """Check the file that was received with its form, keep it, commit, and say what became of it.
+        """Check the received file and its form, keep it, and commit.
 
-        `config` is the index as it was when the principal was allowed to publish this project there, and `rules` are those by
-        which the filename was read; the commit looks again.
+        `config` is the index for which the permission was checked; `rules` are those by which the filename was read. The commit
+        requires that both still hold.
         """
-        return await _FileUpload(self, form, name, config, rules, principal).publish(stage)
+        return await _FileUpload(self, form, name, config, rules, principal).publish(spool)
 
 
 class _FileUpload:
-    """One file on its way in. `_config` is the index as it was looked at last."""
+    """The upload of one file. `_config` is the index as it was last read."""
 
     def __init__(
         self,
@@ -114,37 +103,45 @@ class _FileUpload:
         self._form = form
         self._name = name
         self._config = config
+        self._keeps = config.needs_blobs
+        """Whether the bytes go into the blob store. Otherwise the source of the index stores them elsewhere."""
         self._rules = rules
         self._principal = principal
 
-    async def publish(self, stage: Stage) -> Published:
-        sha256 = Sha256(stage.hexdigest())
+    async def publish(self, spool: Spool) -> Published:
+        sha256 = Sha256(spool.hexdigest())
         await self._read_name_as_known()
         taken = await self._check_filename(sha256)
+        if is_same(taken, sha256) and not self._keeps:
+            await self._look(again=True)  # the file may just have been removed from its place
+            taken = await self._check_filename(sha256)
         if is_same(taken, sha256):
-            return await self._renewed(stage)
+            return await self._renewed(spool)
         arrival = await self._inspecting.inspect(
-            stage, self._form, self._name, index=self._config.name, rules=self._rules
+            spool, self._form, self._name, index=self._config.name, rules=self._rules
         )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
         await self._check_release()
-        # Side by side: each waits for the disk twice, and no row names either of them yet.
-        kept = [stage.keep(), *([self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else [])]
-        blob, *sidecar = _all_or_raise(await asyncio.gather(*kept, return_exceptions=True))
+        # Concurrently, since each waits for the disk twice. No row names either of them yet.
+        sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
+        keeping = [*sidecar, *([spool.keep()] if self._keeps else [])]
+        blobs = _all_or_raise(await asyncio.gather(*keeping, return_exceptions=True))
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
-        file = _with_digests(arrival.file, blob.sha256, blob.size, sidecar[0].sha256 if sidecar else None)
-        published = await self._commit(msgspec.structs.replace(arrival, file=file), sha256)
+        digests, metadata = {"sha256": sha256}, blobs[0].sha256 if sidecar else None
+        file = msgspec.structs.replace(arrival.file, digests=digests, size=spool.size, metadata_sha256=metadata)
+        spooled = NOTHING_SPOOLED if self._keeps else {sha256: spool.path}
+        published = await self._commit(msgspec.structs.replace(arrival, file=file), sha256, spooled)
         failpoint("upload.committed")
         return published
 
-    async def _commit(self, arrival: Arrival, sha256: Sha256) -> Published:
-        """Commit the file, with what it says of its version, under exactly what was checked.
+    async def _commit(self, arrival: Arrival, sha256: Sha256, spooled: Mapping[Sha256, Path]) -> Published:
+        """Commit the file and the metadata of its version. The commit requires that everything checked is unchanged.
 
-        That is the index as it is configured, the name free, and the project as it was where more of it was looked at (the other
-        sdists of a release, the file that is overwritten, what is said of the version already). When any of that has changed
-        meanwhile it is checked anew, and refused for what is wrong now.
+        That is the configuration of the index, the free name, and, if more of the project was read, the project (other sdists of the
+        release, the overwritten file, stored metadata of the version). After a concurrent change the checks are repeated, and may
+        refuse the file.
         """
         index = self._config.name
 
@@ -152,8 +149,13 @@ class _FileUpload:
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=self._name.project
             )
-            if RULES[self._config.upload_rules] is not self._rules:
-                raise Conflict(f"the upload_rules of {index} were changed during the upload", hint="upload it again")
+            if RULES[self._config.upload_rules] is not self._rules or self._config.needs_blobs is not self._keeps:
+                raise Conflict(
+                    f"the rules or the type of {index} were changed during the upload", hint="upload it again"
+                )
+            if turn:
+                # A source may have listed the file meanwhile and taken it back with the failed attempt, so it looks again.
+                await self._look()
             taken = await self._check_filename(sha256)
             if is_same(taken, sha256):
                 return await self._unchanged()
@@ -165,24 +167,29 @@ class _FileUpload:
             changes: list[Change] = [PutFile(index, self._name.project, file, arrival.display_name)]
             known = await self._store.release(index, self._name.project, arrival.metadata.version)
             release = arrival.release(self._form, known)
-            # What is said already may go with a version that is deleted just now. Many wheels at once do not wait for each other twice.
+            # The stored metadata may be dropped with its version meanwhile, so the commit relies on it. Only on the first turn: otherwise
+            # many wheels at once would wait for each other again and again.
             relies = release == known and not turn
             if not relies:
                 changes.append(PutRelease(index, self._name.project, release))
             if self._name.kind == "sdist" or taken is not None or relies:
                 guards.append(ProjectAt(index, self._name.project, stamp))
-            source = self._sources.of(self._config)
-            await source.put(self._config, changes, who=self._principal.label, require=guards)
-            return Published(
-                index=index, project=self._name.project, file=file, created=True, warnings=arrival.warnings
-            )
+            put = self._sources.of(self._config).put
+            await put(self._config, changes, who=self._principal.label, require=guards, spooled=spooled)
+            project, warnings = self._name.project, arrival.warnings
+            return Published(index=index, project=project, file=file, created=True, warnings=warnings)
 
         return await until_committed(
             attempt, f"{self._name.project} changes faster than it can be written", hint="upload it again"
         )
 
+    async def _look(self, *, again: bool = False) -> None:
+        """Make the source compare the stored files of the project with the files in its place."""
+        (standing,) = await self._store.standings(self._name.project, [self._config.name])
+        await self._sources.of(self._config).refresh(self._config, self._name.project, standing, again=again)
+
     async def _history(self, taken: Taken | None) -> tuple[Event, ...]:
-        """How the file came here. One that replaces another says how often that has happened, and forgets who brought the other."""
+        """The history of the file. If it replaces another, the history counts the overwrites and drops the events of the other file."""
         now = self._clock.now()
         arrived = Event(what="upload", at=now, who=self._principal.name or "", target=self._config.name)
         if taken is None or not taken.live:
@@ -192,7 +199,7 @@ class _FileUpload:
         return (Event(what="overwrite", at=now, count=count + 1), arrived)
 
     async def _read_name_as_known(self) -> None:
-        """Cut the filename as it was cut when it came the first time, where the form does not say how."""
+        """Split the filename as at its first upload, if the form does not say where the version begins."""
         taken = await self._store.taken(self._config.name, self._name.filename)
         if taken is None or taken.project == self._name.project or self._form.first("name"):
             return
@@ -209,15 +216,16 @@ class _FileUpload:
     async def _check_release(self) -> Serial:
         return await check_release(self._store, self._config.name, self._name)
 
-    async def _renewed(self, stage: Stage) -> Published:
-        """The same bytes again: nothing changes in the index, and what was lost or damaged on the disk is made good."""
+    async def _renewed(self, spool: Spool) -> Published:
+        """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired."""
         published = await self._unchanged()
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
-            inside = await self._inspecting.metadata(stage, self._name, rules=self._rules)
+            inside = await self._inspecting.metadata(spool, self._name, rules=self._rules)
             if inside is not None:
                 await self._blobs.put(inside)
-        await stage.keep()
+        if self._keeps:
+            await spool.keep()
         return published
 
     async def _is_whole(self, key: Sha256) -> bool:
@@ -235,12 +243,8 @@ class _FileUpload:
 
 
 def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:
-    """The blobs; the first failure if any failed, after all of them have ended."""
+    """Return the blobs, or raise the first failure."""
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     return [outcome for outcome in outcomes if isinstance(outcome, Blob)]
-
-
-def _with_digests(file: File, sha256: str, size: int, metadata_sha256: str | None) -> File:
-    return msgspec.structs.replace(file, digests={"sha256": sha256}, size=size, metadata_sha256=metadata_sha256)

@@ -1,6 +1,6 @@
-"""What a file that came in is: its archive is read and held against its form, and every problem is told at once.
+"""Inspects an uploaded file: reads its archive and compares it with its form. All problems are reported together.
 
-Nothing is kept here, and no store is asked. Archives are read in worker threads.
+Does not use a store. Archives are read in worker threads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from msgspec import Struct
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats import version_documents
-from pkgindex_core.formats.archives import Inspection, inspect_archive
+from pkgindex_core.formats.archives.bounds import Inspection
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.metadata_values import CoreMetadata
@@ -21,12 +22,12 @@ from pkgindex_core.formats.upload_form import check_form, check_upload
 from pkgindex_core.formats.upload_rules import Findings, UploadRules
 from pkgindex_core.models import File, Release
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import InspectedUpload, Stage, UploadCheck, UploadForm
+from pkgindex_core.protocols import InspectedUpload, Spool, UploadCheck, UploadForm
 from pkgindex_core.tools.workers import in_worker
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """A file that was looked at, and what is to be kept of it."""
+    """An inspected file, with the data to keep."""
 
     name: UploadName
     file: File
@@ -34,16 +35,16 @@ class Arrival(Struct, frozen=True, kw_only=True):
     display_name: str
     metadata: CoreMetadata
     archive_metadata: bytes
-    """The metadata as the archive has it; empty for an archive without."""
+    """The bytes of the metadata in the archive; empty for an archive without metadata."""
     said_inside: bool
-    """Whether the metadata is what the file says of itself, not what its name and form say of it."""
+    """Whether the metadata is from the archive, and not from filename and form."""
     warnings: tuple[str, ...]
 
     def release(self, form: UploadForm, known: Release | None) -> Release:
-        """What is to be said of the version from now on; `known` is what is said of it already."""
+        """The new metadata of the version; `known` is the stored one."""
         version = self.metadata.version
         if not self.said_inside:
-            # A form is believed where no file says anything. It may have left out name and version.
+            # The form counts, since the archive has no metadata. The form may lack name and version.
             said = {**form.fields, "name": (self.metadata.name,), "version": (version,)}
             document = known.metadata if known is not None else version_documents.from_form(UploadForm(fields=said))
         elif known is not None and self.name.kind == "sdist":
@@ -54,7 +55,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class Inspecting:
-    """Reads archives that were received."""
+    """Inspects received archives."""
 
     def __init__(self, *, checks: Sequence[UploadCheck], workers: Executor, clock: Clock) -> None:
         self._checks = checks
@@ -62,24 +63,24 @@ class Inspecting:
         self._clock = clock
 
     async def inspect(
-        self, stage: Stage, form: UploadForm, name: UploadName, *, index: IndexName, rules: UploadRules
+        self, spool: Spool, form: UploadForm, name: UploadName, *, index: IndexName, rules: UploadRules
     ) -> Arrival:
-        """The file as it is to be kept in the index; `Refused` with every problem of archive, form and checks."""
-        await stage.flush()
-        return await in_worker(self._workers, self._inspect, stage, form, name, index, rules)
+        """Inspect a file. Raises `Refused` with all problems of archive, form and checks."""
+        await spool.flush()
+        return await in_worker(self._workers, self._inspect, spool, form, name, index, rules)
 
-    async def metadata(self, stage: Stage, name: UploadName, *, rules: UploadRules) -> bytes | None:
-        """The metadata inside of an archive that has been inspected before."""
-        await stage.flush()
-        return (await in_worker(self._workers, lambda: inspect_archive(stage.path, name, rules=rules))).metadata
+    async def metadata(self, spool: Spool, name: UploadName, *, rules: UploadRules) -> bytes | None:
+        """Read the metadata of an archive that was inspected before."""
+        await spool.flush()
+        return (await in_worker(self._workers, lambda: inspect_archive(spool.path, name, rules=rules))).metadata
 
     def _inspect(
-        self, stage: Stage, form: UploadForm, name: UploadName, index: IndexName, rules: UploadRules
+        self, spool: Spool, form: UploadForm, name: UploadName, index: IndexName, rules: UploadRules
     ) -> Arrival:
         try:
-            inspection = inspect_archive(stage.path, name, rules=rules)
+            inspection = inspect_archive(spool.path, name, rules=rules)
         except Refused as error:
-            # An archive that has to be built again is not all that has to change.
+            # Report the problems of the form too, not only those of the archive.
             more = Findings(rules)
             check_form(form, name, "", more)
             raise Refused([*error.problems, *more.problems], hint=error.hint) from error
@@ -88,7 +89,7 @@ class Inspecting:
         file = File(
             filename=name.filename,
             version=facts.version,
-            size=stage.size,
+            size=spool.size,
             upload_time=self._clock.now(),
             requires_python=facts.requires_python,
         )
@@ -98,7 +99,7 @@ class Inspecting:
             file=file,
             form=form,
             metadata=inspection.metadata or b"",
-            path=stage.path,
+            path=spool.path,
         )
         problems = [problem for check in self._checks for problem in check.problems(upload)]
         if problems:
@@ -115,7 +116,7 @@ class Inspecting:
 
 
 def _as_archive_says(name: UploadName, form: UploadForm, inspection: Inspection, rules: UploadRules) -> UploadName:
-    """The filename cut into name and version as its archive says, where the form does not say how."""
+    """Split the filename into name and version by the archive's metadata, if the form does not have them."""
     if inspection.metadata is None or form.first("name"):
         return name
     said = read_metadata(inspection.metadata)

@@ -1,8 +1,8 @@
-"""An upload on its way in: a form and a file in any order, bounded, spooled and hashed on the way.
+"""Receives an upload: a form and a file, in any order. The file is bounded, spooled and hashed as it comes in.
 
     field*, content* (any order) -> finish
 
-What the form asks for is not known here: `finish` hands what was received to whoever takes it.
+This module does not interpret the form; `finish` hands everything to a handler.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pkgindex_core.errors import Refused, TooLarge
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import UploadRules
-from pkgindex_core.protocols import BlobStore, Stage, UploadForm
+from pkgindex_core.protocols import BlobStore, Spool, UploadForm
 from pkgindex_core.tools.workers import in_worker
 
 Outcome = TypeVar("Outcome")
 
-# What a form may ask to be compared besides sha256, which is always computed.
+# The digests that a form may have besides sha256, which is always computed.
 _ASKED_ALGORITHMS = {"md5_digest": "md5", "blake2_256_digest": "blake2b_256"}
 _READ_BYTES = 1024 * 1024
 
@@ -35,15 +35,15 @@ class UploadLimits(Struct, frozen=True, kw_only=True):
 
     file_bytes: int = 2 * 1024**3
     field_bytes: int = 4 * 1024**2
-    """One text field; descriptions are the large ones."""
+    """One text field. Descriptions are the largest."""
     form_bytes: int = 16 * 1024**2
     """All text fields together."""
     field_count: int = 4096
-    """Values, not names: a package may have hundreds of classifiers and requirements."""
+    """The number of values, not of names: a package may have hundreds of classifiers and requirements."""
 
 
 class Receiving(Struct, frozen=True, kw_only=True):
-    """What every upload is received with."""
+    """The tools and bounds that all uploads share."""
 
     blobs: BlobStore
     workers: Executor
@@ -51,7 +51,7 @@ class Receiving(Struct, frozen=True, kw_only=True):
 
 
 class Upload(Generic[Outcome]):
-    """One upload on its way in; made by `Uploads.receive`. Fields and content may come in any order."""
+    """One upload, made by `Uploads.receive`. Fields and content may come in any order."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Upload(Generic[Outcome]):
     ) -> None:
         self.rules = rules
         self.limits = receiving.limits
-        self.stage: Stage | None = None
+        self.spool: Spool | None = None
         """The content; None while no file part was opened."""
         self.filename = ""
         self.signed = False
-        """Whether a detached signature came along."""
+        """Whether the form has a detached signature."""
         self._take = take
         self._blobs = receiving.blobs
         self._workers = receiving.workers
@@ -79,7 +79,7 @@ class Upload(Generic[Outcome]):
 
     @property
     def form(self) -> UploadForm:
-        """The text fields that came in so far."""
+        """The text fields received so far."""
         return UploadForm(fields={name: tuple(values) for name, values in self._fields.items()})
 
     def field(self, name: str, value: str) -> None:
@@ -93,58 +93,58 @@ class Upload(Generic[Outcome]):
         self._fields.setdefault(name, []).append(value)
 
     async def begin_content(self, filename: str) -> None:
-        """Open the file part. Its name is checked at once, so that nothing is spooled in vain."""
-        if self.stage is not None:
+        """Open the file part. Its name is checked before anything is spooled."""
+        if self.spool is not None:
             raise Refused("the form has more than one `content` part", hint="upload one file per request")
         self.filename = filename
         self._skipping = False
-        # What the form asks for may stand behind the content; until then a zip may be documentation (see `finish`).
+        # `:action` may come after the content; until then a zip may be documentation (see `finish`).
         asked = self._fields.get(":action") or (["doc_upload"] if filename.endswith(".zip") else ["file_upload"])
         if "doc_upload" not in asked:
             parse_upload_filename(filename, self.rules)
-        # Clients send digests before the content; for one that has sent none yet, every algorithm is computed.
+        # Clients usually send digests before the content. If there are none yet, all algorithms are computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
-        stage = self._blobs.stage(*sorted(self._algorithms))
-        self.stage = await self._held.enter_async_context(stage)
+        spool = self._blobs.spool(*sorted(self._algorithms))
+        self.spool = await self._held.enter_async_context(spool)
         failpoint("upload.spool_opened")
 
     async def skip_content(self) -> None:
-        """Let the next file part pass unread (a detached signature, which nothing uses any more)."""
+        """Skip the next file part: a detached signature, which is not used."""
         self._skipping = self.signed = True
 
     async def write(self, data: bytes | bytearray) -> None:
         """Take bytes of the file part."""
         if self._skipping:
             return
-        if self.stage is None:
+        if self.spool is None:
             raise Refused("content before its part was opened")
-        if self.stage.size + len(data) > self.limits.file_bytes:
+        if self.spool.size + len(data) > self.limits.file_bytes:
             raise TooLarge(
                 "the file",
                 self.limits.file_bytes,
-                hint="raise max_upload_bytes if files this large are meant to be here",
+                hint="raise max_upload_bytes to take such large files",
             )
-        await self.stage.write(data)
+        await self.spool.write(data)
         failpoint("upload.body_half")
 
     async def discard(self) -> None:
-        """Forget what was received; nothing happens after a `finish`."""
-        self.stage = None
+        """Discard everything received; does nothing after a `finish`."""
+        self.spool = None
         await self._held.aclose()
 
     async def finish(self) -> Outcome:
-        """Check everything, keep it, commit, and say what became of it."""
+        """Check everything, keep it and commit; return the result."""
         failpoint("upload.body_complete")
         return await self._take(self)
 
-    async def compare_digests(self, stage: Stage, expected: Mapping[str, str]) -> None:
-        """Compare the bytes with every digest that was sent, wherever in the form it stood."""
-        actual = {name: stage.hexdigest(name) for name in ("sha256", *self._algorithms)}
+    async def compare_digests(self, spool: Spool, expected: Mapping[str, str]) -> None:
+        """Compare the bytes with every digest of the form."""
+        actual = {name: spool.hexdigest(name) for name in ("sha256", *self._algorithms)}
         late = [name for name in expected if name not in actual]
         if late:
-            await stage.flush()
-            actual |= await in_worker(self._workers, lambda: _digests_of(stage.path, late))
+            await spool.flush()
+            actual |= await in_worker(self._workers, lambda: _digests_of(spool.path, late))
         wrong = [name for name, value in expected.items() if actual[name] != value]
         if wrong:
             raise Refused(

@@ -1,14 +1,13 @@
-"""Registering a version: its metadata is said before, or without, any file of it (`:action=submit`).
+"""Registers a version: a form with metadata, without a file (`:action=submit`).
 
-The version stands on the project's page without files, and its name is the index's from then on. Where files are, what their
-archives say counts: a form does not replace it.
+The version is listed on the project's page without files, and the index then has the project's name. If the version has files, the
+metadata of their archives stays.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, IndexIs, ProjectAt, PutProject, PutRelease
@@ -16,29 +15,19 @@ from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.upload_rules import PYPI, Findings, UploadRules
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import PageHead, Release
-from pkgindex_core.names import IndexName, ProjectName, parse_project_name
+from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees, UploadForm
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.services.writing.outcomes import Registered
 from pkgindex_core.tools.committing import until_committed
-
-
-class Registered(Struct, frozen=True, kw_only=True):
-    """What a registration came to."""
-
-    index: IndexName
-    project: ProjectName
-    version: str
-    created: bool
-    """False: the same was said already, or files say it; nothing changed."""
-    warnings: tuple[str, ...] = ()
 
 
 class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
 
 
 class Registering:
-    """Takes metadata into hosted indexes."""
+    """Registers versions in hosted indexes."""
 
     def __init__(self, *, store: _Store) -> None:
         self._store = store
@@ -46,7 +35,7 @@ class Registering:
     async def register(
         self, index: IndexName, form: UploadForm, principal: Principal, rules: UploadRules = PYPI
     ) -> Registered:
-        """Say what a version's metadata is, in place of what was registered before."""
+        """Store the metadata of a version, in place of earlier registered metadata."""
         findings = Findings(rules)
         version_documents.check_registration(form, findings)
         findings.raise_problems("send name and version, as the project's metadata has them")
@@ -66,7 +55,7 @@ class Registering:
                     project=project,
                     version=version,
                     created=False,
-                    warnings=(f"{project} {version} has files; what they say of it stays",),
+                    warnings=(f"{project} {version} has files, and their metadata stays",),
                 )
             changes: list[Change] = []
             head = page.head if page else PageHead(display_name=name)

@@ -1,11 +1,10 @@
-"""What happens to files after they were published: yanked, deleted. Every method asks for the right it needs.
+"""Yanks and deletes files. Every method checks the permission that it needs.
 
-A deletion is one commit. A version goes whole: files with their test results, documentation, metadata; a file that is the last
-of its version takes the version along. The project stays, though nothing of it may be left: its name is not open to a public
-namesake before somebody deletes the project itself.
+A deletion is one commit. A version is deleted with its files, test results, documentation and metadata. Deleting the last file of a
+version deletes the version. The project stays, even if it is empty, so that its name is not taken from a mirror until the project
+itself is deleted.
 
-On a mirror nothing can be deleted but what is remembered: the stored page goes, and the upstream is asked again when
-somebody next wants it.
+In a mirror only the stored page can be deleted. The upstream is asked again at the next request.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRec
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.sources import Sources
 
 _FORCE = "if people who have pinned it may break: --force, or ?force in the URL"
 
@@ -44,22 +44,23 @@ class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
 
 
 class Releases:
-    """Yanks and deletions."""
+    """Yanks and deletes."""
 
-    def __init__(self, *, store: _Store) -> None:
+    def __init__(self, *, store: _Store, sources: Sources) -> None:
         self._store = store
+        self._sources = sources
 
     async def yank(
         self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
     ) -> None:
-        """Mark a file as yanked, with a reason perhaps, or lift the mark (PEP 592)."""
+        """Mark a file as yanked, perhaps with a reason, or lift the mark (PEP 592)."""
         hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
         await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
 
     async def may_delete(
         self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
     ) -> IndexConfig:
-        """Let a principal delete from an index, or say why not; `project` may not be known yet. An index that is not volatile wants `force`."""
+        """Raise unless the principal may delete from an index; `project` may be unknown. A non-volatile index needs `force`."""
         config = deletable_index(await self._store.tree(), index, principal, project=project)
         if not config.volatile and not force:
             raise Denied("cannot delete version on non-volatile index", anonymous=False, hint=_FORCE)
@@ -68,7 +69,7 @@ class Releases:
     async def delete_file(
         self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
     ) -> None:
-        """Remove a file, documentation or a test result. A file's name stays taken, and the last of a version takes the version along."""
+        """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version."""
 
         async def attempt(_turn: int) -> None:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
@@ -115,18 +116,18 @@ class Releases:
     async def delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
-        """Remove a project with all that it has; the names of its files stay taken, the project's own is free."""
+        """Remove a project with everything in it. The names of its files stay taken; the name of the project is free."""
         config = await self.may_delete_project(index, project, principal=principal, force=force)
         (standing,) = await self._store.standings(project, [index])
         if not standing.holds:
             raise Missing("project", project, message="project not found")
         change = DropMirrorPage(index, project) if config.mirrored else DropProject(index, project)
-        await self._store.apply([change], who=principal.label, require=[IndexIs(config)])
+        await self._take_away([change], config, principal, [IndexIs(config)])
 
     async def may_delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool
     ) -> IndexConfig:
-        """Let a principal delete a project, or say why not."""
+        """Raise unless the principal may delete the project."""
         config = deletable_index(await self._store.tree(), index, principal, project=project)
         if not config.volatile and not force:
             raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
@@ -143,7 +144,7 @@ class Releases:
     async def _without(
         self, page: Page, filename: str, version: str, attachments: Sequence[Attachment]
     ) -> list[Change]:
-        """The changes that take one file (of this version) or attachment away; none when there is neither."""
+        """The changes that remove one file (of this version) or attachment; empty when there is neither."""
         index, project = page.index, page.project
         attachment = next((each for each in attachments if each.filename == filename), None)
         gone: Change
@@ -163,14 +164,14 @@ class Releases:
         if attachment is not None and attachment.about:
             return [gone]
         if others or docs:
-            # Documentation goes under a new stamp: who keeps or drops a version because of it looks again.
+            # Give the project a new stamp, so that a concurrent change that depends on the documentation reads again.
             return [gone, PutProject(index, project, page.head)] if attachment is not None else [gone]
         return [gone, *await self._metadata(page, version, (), documented=isinstance(gone, DropAttachment))]
 
     async def _metadata(
         self, page: Page, version: str, attachments: Sequence[Attachment], *, documented: bool = False
     ) -> list[Change]:
-        """The changes that take away what is not a file: documentation, metadata, the mention on the page. Results go with files."""
+        """The changes that remove a version's documentation, metadata and entry on the page. Test results are removed with their files."""
         index, project, wanted = page.index, page.project, canonical_version(version)
         changes: list[Change] = [
             DropAttachment(index, project, each.filename)
@@ -186,9 +187,18 @@ class Releases:
         return changes
 
     async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
-        """Commit under what was looked at; when that has changed nothing happens, and it has to be looked at again."""
+        """Commit, and require that the data read is unchanged."""
         guards: list[Requirement] = [IndexIs(config), ProjectAt(page.index, page.project, page.stamp, page.content)]
-        await self._store.apply(changes, who=principal.label, require=guards)
+        await self._take_away(changes, config, principal, guards)
+
+    async def _take_away(
+        self, changes: Sequence[Change], config: IndexConfig, principal: Principal, guards: Sequence[Requirement]
+    ) -> None:
+        """Let the source do it, which may keep the files elsewhere. Of a mirror only what is remembered goes."""
+        if config.mirrored:
+            await self._store.apply(changes, who=principal.label, require=guards)
+        else:
+            await self._sources.of(config).put(config, changes, who=principal.label, require=guards)
 
 
 def _restless(project: ProjectName) -> str:

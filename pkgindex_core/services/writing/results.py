@@ -1,8 +1,8 @@
-"""Test results: what somebody's tests said of one file, kept beside it and gone with it.
+"""Takes test results. A result belongs to one file, and is removed with it.
 
-Who may add them is the index's `acl_toxresult_upload`; they decide nothing and stand on no page. A result is kept as it came in,
-after a look at whether it is JSON at all, under a name that says what was tested and when. Where devpi's defaults are set anybody may
-add one, so none is ever held in memory: it is staged as it comes in, and looked at where it lies.
+`acl_toxresult_upload` of the index names the principals that may add results. Results decide nothing and are on no page. A result
+is kept unchanged after a check that it is JSON, under a name with the tested file and the time. With devpi's defaults anonymous
+clients may add results, so a result is never held in memory: it is spooled, and checked in its file.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from pkgindex_core.tools.workers import in_worker
 
 KIND = "toxresult"
 FORBIDDEN = "No permission to upload tox results. You can use the devpi test --no-upload option to skip the upload."
-"""devpi's words; its client looks for the first of them."""
+"""devpi's message; its client looks for the first words."""
 RESULT_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of one test result. tox writes the output of every command into it."""
+"""The most bytes of one test result, which has the output of every command of tox."""
 _LOOKS: Final = 2
-"""So many are looked at at once."""
+"""The number of results that are checked at once."""
 _PART: Final = 256 * 1024
 
 
@@ -54,7 +54,7 @@ class Results:
         self._looks = asyncio.Semaphore(_LOOKS)
 
     async def may_add(self, index: IndexName, *, principal: Principal, project: ProjectName | None = None) -> None:
-        """Let a principal add results to an index that it may read, or refuse in the words that devpi's client knows."""
+        """Raise unless the principal may add results. Refusals have the message that devpi's client knows."""
         tree = await self._store.tree()
         config = tree.indexes.get(index)
         if config is None:
@@ -76,7 +76,7 @@ class Results:
         *,
         principal: Principal,
     ) -> str:
-        """Keep a result, which comes in parts; return its path below the index, with its digest behind a `#`."""
+        """Keep a result, which comes in pieces; return its path below the index, with its digest after a `#`."""
         await self.may_add(index, principal=principal, project=project)
         blob = await self._kept(document)
 
@@ -106,22 +106,24 @@ class Results:
             await self._store.apply([PutAttachment(index, project, attachment)], who=principal.label, require=guards)
             return f"{attachment_path(attachment, tested)}#sha256={attachment.sha256}"
 
-        return await until_committed(attempt, f"{tested.filename} is tested faster than it can be written down")
+        return await until_committed(
+            attempt, f"the test results of {tested.filename} change faster than they can be written"
+        )
 
     async def _kept(self, document: AsyncIterable[bytes]) -> Blob:
-        async with self._blobs.stage() as stage:
+        async with self._blobs.spool() as spool:
             async for data in document:
-                if stage.size + len(data) > RESULT_LIMIT:
+                if spool.size + len(data) > RESULT_LIMIT:
                     raise TooLarge("the document", RESULT_LIMIT)
-                await stage.write(data)
-            await stage.flush()
+                await spool.write(data)
+            await spool.flush()
             async with self._looks:
-                await in_worker(self._workers, _check, stage.path)
-            return await stage.keep()
+                await in_worker(self._workers, _check, spool.path)
+            return await spool.keep()
 
 
 def _check(path: Path) -> None:
-    """Refuse what is no JSON, without building anything of it."""
+    """Refuse invalid JSON, without decoding it into objects."""
     with path.open("rb") as file:
         if not file.seek(0, 2):
             raise Refused("Bad request: could not decode json: there is nothing")

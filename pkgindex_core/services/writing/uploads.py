@@ -1,10 +1,10 @@
-"""Uploads are taken into hosted indexes: received, then handed to what keeps such a thing.
+"""Takes uploads into hosted indexes: receives them, and hands each to its handler.
 
     file_upload  file_uploads
     doc_upload   documentation_uploads
     submit       registering
 
-The form's `:action` says which. Digests that were sent are compared before anything is kept.
+The form's `:action` selects the handler. Digests in the form are compared before anything is kept.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, Trees, UploadForm
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads, PublishedDocumentation
-from pkgindex_core.services.writing.file_uploads import FileUploads, Published
+from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
+from pkgindex_core.services.writing.file_uploads import FileUploads
+from pkgindex_core.services.writing.outcomes import UploadOutcome
 from pkgindex_core.services.writing.receiving import Receiving, Upload
-from pkgindex_core.services.writing.registering import Registered, Registering
+from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.storage_failures import storage_failure
-
-UploadOutcome = Published | PublishedDocumentation | Registered
-"""What an upload came to."""
 
 
 class Uploads:
@@ -54,10 +52,10 @@ class Uploads:
 
     @asynccontextmanager
     async def receive(self, index: IndexName, principal: Principal) -> AsyncIterator[Upload[UploadOutcome]]:
-        """Open an upload. Refuses early, before any byte of the body, what can be refused without it.
+        """Open an upload. Refuses what it can before any byte of the body is read.
 
-        What the system refuses to this process (an archive that cannot be read back, no descriptor left) leaves as `Unavailable`;
-        a connection that breaks is the caller's business.
+        Errors of the operating system (an unreadable archive, too many open files) become `Unavailable`. The caller handles broken
+        connections.
         """
         config = await self.may_upload(index, principal)
 
@@ -78,9 +76,9 @@ class Uploads:
     async def may_upload(
         self, index: IndexName, principal: Principal, project: ProjectName | None = None
     ) -> IndexConfig:
-        """Let a principal upload to an index, or say why not; `project` may not be known yet."""
+        """Raise unless the principal may upload to an index; `project` may be unknown."""
         tree = await self._store.tree()
-        # Before the form was read, it may be documentation: the right to upload that will do.
+        # The form is not read yet and may be documentation, so the permission to upload documentation is enough.
         also = (Action.UPLOAD_DOCS,) if project is None else ()
         return publishing_index(
             tree, index, principal, Action.UPLOAD, also=also, project=project, some_project=project is None
@@ -97,26 +95,26 @@ class Uploads:
     ) -> UploadOutcome:
         action = check_action(form)
         if action == "submit":
-            if upload.stage is not None:
+            if upload.spool is not None:
                 raise Refused(
-                    "the form registers metadata and has a file", hint="send :action=file_upload to publish it"
+                    "the form registers metadata and has a file", hint="send :action=file_upload to upload the file"
                 )
             return await self._registering.register(index, form, principal, upload.rules)
-        if upload.stage is None:
+        if upload.spool is None:
             raise Refused(
                 "content file field not found", hint="send the file as the multipart part `content`, with a filename"
             )
         if action == "doc_upload":
-            await upload.compare_digests(upload.stage, expected_digests(form))
+            await upload.compare_digests(upload.spool, expected_digests(form))
             return await self._documentation.publish(
-                upload.stage, form, upload.filename, index=index, principal=principal
+                upload.spool, form, upload.filename, index=index, principal=principal
             )
         name = parse_upload_filename(
             upload.filename, upload.rules, project=form.first("name"), version=form.first("version")
         )
         config = await self.may_upload(index, principal, name.project)
-        await upload.compare_digests(upload.stage, expected_digests(form))
+        await upload.compare_digests(upload.spool, expected_digests(form))
         failpoint("upload.digests_checked")
         return await self._files.publish(
-            upload.stage, form, name, config=config, rules=upload.rules, principal=principal
+            upload.spool, form, name, config=config, rules=upload.rules, principal=principal
         )

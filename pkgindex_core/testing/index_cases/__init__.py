@@ -1,1 +1,1 @@
-"""The cases of `testing.index_store`, one module a subject; subclass the contract there, not these."""
+"""The cases of `testing.index_store`, one module a subject. Subclass the contracts there, not these classes."""

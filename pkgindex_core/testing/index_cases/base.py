@@ -1,4 +1,4 @@
-"""What every case has: a store on a medium of its own, a clock, back doors to the medium."""
+"""The base class of all cases: a store on a medium of its own, a clock, back doors to the medium."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-import pytest_asyncio
-
 from pkgindex_core.changes import Change, Commit, PutIndex, PutUser, Requirement
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import File, Page, Serial, Standing, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.testing.index_cases.values import DEV, MIRROR, PROD, ManualClock, mirror, stage, user
+from pkgindex_core.testing.needed import pytest, pytest_asyncio
 
 
 @pytest.mark.asyncio
@@ -23,16 +21,15 @@ class IndexStoreCases:
     """The part of the contract that a subclass fills in."""
 
     survives_reopening: ClassVar[bool] = True
-    """Whether another store on the same medium finds what was committed."""
-    shares_medium: ClassVar[bool] = True
-    """Whether two open stores on one medium see each other's commits."""
+    """Whether the store has a medium: another store that is opened on it, later or beside this one, finds what was committed and sees
+    each new commit. False: there is no medium, and each store opens empty."""
 
     context: Context
     clock: ManualClock
     store: IndexStore
 
     async def open_store(self, context: Context) -> IndexStore:
-        """A store on the medium of this test (`context.data` is this test's alone), opened or reopened."""
+        """Open or reopen a store on the medium of this test, which has `context.data` for itself."""
         raise NotImplementedError
 
     async def peek_log(self) -> Sequence[tuple[int, str]]:
@@ -56,9 +53,9 @@ class IndexStoreCases:
             await self.store.close()
 
     async def _leaves_a_whole_store(self) -> None:
-        """After every test: the medium is whole, and the log is what the medium has, without a gap."""
-        assert await self.store.check() == []
-        log = await self.peek_log()
+        """Check at the end of each test that the medium is sound, and that its log equals the store's and has no gap."""
+        assert list(await self.store.check()) == []
+        log = list(await self.peek_log())
         assert [serial for serial, _ in log] == list(range(1, len(log) + 1))
         assert [(commit.serial, commit.who) for commit in await self.store.commits(Serial(0), limit=10_000)] == log
 
@@ -71,7 +68,7 @@ class IndexStoreCases:
         return commit.serial
 
     async def seed(self) -> Serial:
-        """A user each, two stage indexes, a mirror."""
+        """Commit users, two stage indexes and a mirror."""
         return await self.commit(
             PutUser(user("ann")),
             PutUser(user("root")),

@@ -58,7 +58,7 @@ class UserCases(IndexStoreCases):
         )
         await self.commit(PutUser(ann))
         assert await self.store.user("ann") == ann
-        assert await self.store.users() == [ann]
+        assert list(await self.store.users()) == [ann]
 
     async def test_nobody_is_none(self) -> None:
         assert await self.store.user("ann") is None
@@ -111,7 +111,7 @@ class UserCases(IndexStoreCases):
         )
         await self.commit(PutUser(user("ann")), PutToken(whole))
         assert await self.store.token("t1") == whole
-        assert await self.store.tokens("ann") == [whole]
+        assert list(await self.store.tokens("ann")) == [whole]
 
     async def test_a_token_needs_its_user(self) -> None:
         with pytest.raises(Missing) as caught:

@@ -1,4 +1,4 @@
-"""Mirrored pages that are kept in one piece: they read like pages that came file by file."""
+"""Mirrored pages that are kept in one piece. Reads give the same as for pages that came file by file."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class KeptPageCases(IndexStoreCases):
         files[projects[199]] = [mirrored(f"{projects[199]}-{number}.zip") for number in range(300)]
 
         async def in_turn(turn: int) -> None:
-            """Every other page is in one piece, in the next turn the others are."""
+            """Put every other page into one piece, and the others into segments; the reverse in the next turn."""
             await self.commit(
                 *(
                     MirrorPage(MIRROR, project, head(), kept=kept(*files[project], project=project))

@@ -1,4 +1,4 @@
-"""Pages that are shown before they are stored: what every `LearningIndex` promises besides what a store does."""
+"""Pages that are shown before they are stored: the promises of `LearningIndex` beyond those of a store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ONE = "demo-1.0.tar.gz"
 TWO = "demo-2.0.tar.gz"
 
 
-class LearnedPageCases(IndexStoreCases):
+class LearningCases(IndexStoreCases):
     lost: list[ProjectName]
 
     @pytest.fixture(autouse=True)
@@ -42,11 +42,11 @@ class LearnedPageCases(IndexStoreCases):
         self.lost = []
 
     def within(self) -> IndexStore:
-        """The store that knows committed things only."""
+        """The inner store, which has only committed changes."""
         raise NotImplementedError
 
     async def failing(self, error: Unavailable | None) -> None:
-        """From now on every write of the store within raises this; None: it works again."""
+        """Make every write of the inner store raise `error`, or work again for None."""
         raise NotImplementedError
 
     @property
@@ -65,7 +65,7 @@ class LearnedPageCases(IndexStoreCases):
         return await self.store.commits(Serial(1), limit=1000)
 
     async def everything_said(self, *names: str) -> object:
-        """What all reads say of the mirror."""
+        """The results of all reads of the mirror."""
         said: list[object] = [list(await self.store.projects(MIRROR)), await self.store.project_count(MIRROR)]
         for project in (DEMO, OTHER):
             page = await self.store.page(MIRROR, project)
@@ -190,7 +190,7 @@ class LearnedPageCases(IndexStoreCases):
             await self.learning.settle()
 
     async def test_a_page_with_a_difference_is_written_as_it_is_when_that_is_stored(self) -> None:
-        """Its name stays, and a name is that of the exact bytes: files stand in order of their versions."""
+        """Its content name stays, and stands for the exact bytes: files are in order of their versions."""
         await self.seed()
         files = [mirrored(f"demo-{version}.tar.gz", version=version) for version in ("10.0", "9.0", "2.0")]
         await self.learn(MirrorPage(MIRROR, DEMO, head(), kept=keep(DEMO, files).kept))
@@ -428,7 +428,7 @@ class LearnedPageCases(IndexStoreCases):
         assert self.lost == []
 
     async def test_what_is_learned_while_it_is_committed_is_not_unseen(self) -> None:
-        """Reads between the commit and its answer find a page that is stored and a change that is over it."""
+        """Reads between the commit and its answer find a stored page and a pending change of it."""
         await self.seed()
         await self.learn(MirrorPage(MIRROR, DEMO, head("1"), put=(mirrored("a"),)))
         store, committing = self.within(), asyncio.Event()

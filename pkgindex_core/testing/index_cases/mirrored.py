@@ -1,4 +1,4 @@
-"""Mirrored projects: pages that are changed by differences, files by name, the upstream's list."""
+"""Mirrored projects: pages and their differences, files by name, the upstream's list."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class MirrorPageCases(IndexStoreCases):
         assert await self.files(MIRROR, DEMO) == {"c": mirrored("c")}
 
     async def test_an_index_that_is_made_again_has_no_page_where_it_was(self) -> None:
-        """Not even one that was never shown and has lost its files again."""
+        """Also not one that came in part and whose files were dropped again."""
         await self.seed()
         config = (await self.store.tree()).indexes[MIRROR]
         await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"),), part="first"))

@@ -1,4 +1,4 @@
-"""Noticing commits: what is seen, and what it has touched."""
+"""Noticing commits: `seen` and `touched`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class NoticingCases(IndexStoreCases):
         assert await self.store.touched(after) == Touched(upto=serial, projects=frozenset({(DEV, DEMO)}))
 
     async def test_no_touch_is_lost_however_much_was_committed(self) -> None:
-        """A store may say `EVERYTHING`, and never less than what was touched."""
+        """A store may answer `EVERYTHING`, and never less than what was touched."""
         after = await self.seed()
         files = tuple(mirrored(f"demo-{number}.zip") for number in range(5000))
         await self.commit(MirrorPage(MIRROR, DEMO, head(), put=files))
@@ -118,7 +118,7 @@ class NoticingCases(IndexStoreCases):
         await self.seed()
         second = await self.open_store(self.context)
         try:
-            if not self.shares_medium:
+            if not self.survives_reopening:
                 assert second.seen() == 0
                 return
             for turn in range(5):
@@ -132,14 +132,14 @@ class NoticingCases(IndexStoreCases):
                 last = await self._noticed(self.store)
                 expected = Touched(upto=last, identities=True, projects=frozenset({(DEV, OTHER)}))
                 assert await self.store.touched(serial) == expected
-                # Of both: what this one made itself and what the other one did.
+                # The commits of both stores.
                 both = Touched(upto=last, identities=True, projects=frozenset({(DEV, DEMO), (DEV, OTHER)}))
                 assert await self.store.touched(after) == both
         finally:
             await second.close()
 
     async def _noticed(self, store: IndexStore) -> Serial:
-        """The last commit of any store, as soon as this one has promised to see it."""
+        """The last commit of any store, after the time in which this store has promised to see it."""
         await asyncio.sleep(store.lag)
         serial = max(await store.head(), await self.store.head())
         assert store.seen() == serial

@@ -1,4 +1,4 @@
-"""What is kept of a project beside its files: metadata of versions, documentation, test results."""
+"""Metadata of versions, documentation and test results of a project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small values that the index store's cases are written in."""
+"""Small values for the cases of the index store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER: Final = ProjectName("other")
 
 
 class ManualClock:
-    """Time that moves when a test says so."""
+    """A clock that only moves by `advance`."""
 
     def __init__(self, moment: Timestamp = START) -> None:
         self.moment = moment
@@ -39,7 +39,7 @@ class ManualClock:
 
 
 def hosted(filename: str, content: str = "", **fields: Any) -> File:
-    """A file as an upload makes it; other content, other digest."""
+    """A file of an upload. Different `content` has different digests."""
     return File(filename=filename, digests={"sha256": sha256_of((content or filename).encode())}, size=1, **fields)
 
 

@@ -1,1 +1,1 @@
-"""The cases of `testing.sources`, one module a subject; subclass the contract there, not these."""
+"""The cases of `testing.sources`, one module a subject. Subclass the contract there, not these classes."""

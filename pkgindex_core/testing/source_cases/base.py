@@ -1,6 +1,6 @@
-"""What every case has: a source over stores in memory, a clock, and back doors to what the content comes from.
+"""The base class of all cases: a source over stores in memory, a clock, and back doors to the content of the source.
 
-The stores are those that an engine gives to sources: what was learned shows at once and is stored when the suite says `settle`.
+The stores are those that an engine gives to sources: what was learned is shown at once, and stored when the suite calls `settle`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Final, Literal, TypeVar
-
-import pytest
-import pytest_asyncio
 
 from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
@@ -25,6 +22,7 @@ from pkgindex_core.models import File, IndexConfig, Serial, Standing, User, deco
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Arriving, Freshness, Names, OnDisk, Opened, Source
 from pkgindex_core.testing.index_cases.values import DEMO, ManualClock
+from pkgindex_core.testing.needed import pytest, pytest_asyncio
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, zip_of
 
 INDEX: Final = IndexName("ann/index")
@@ -40,11 +38,11 @@ BARE_WHEEL: Final = BuiltFile(
 )
 """A wheel without core metadata."""
 HOUR: Final = 3600.0
-"""Seconds after which a source asks an upstream again that was in trouble."""
+"""Seconds after which a source asks a failing upstream again."""
 _NEVER = 600.0
-"""Seconds for which nothing that was learned is stored by itself."""
+"""Seconds in which the stores do not store learned things by themselves."""
 _PATIENCE = 10.0
-"""Seconds for which work may take to end once its source is closed."""
+"""Seconds in which work must end once its source is closed."""
 
 Value = TypeVar("Value")
 
@@ -54,70 +52,73 @@ class SourceCases:
     """The part of the contract that a subclass fills in."""
 
     upstream: ClassVar[Literal["none", "there", "unreachable"]]
-    """Where projects come from. `none`: what is stored is all there is. `there`: an upstream that can be asked and can be away.
-    `unreachable`: one that the source can never ask; `publish` then stores, as whoever could ask it once did."""
+    """Where projects come from. `none`: from the store only. `there`: from an upstream that may be away. `unreachable`: from an upstream
+    that the source cannot ask; `publish` then puts projects into the store."""
     stays_current: ClassVar[bool] = True
-    """Whether a project that was looked at is current for a while, and nobody is asked about it."""
+    """Whether `is_current` is True after a refresh, until some time passed, and `refresh` then asks no upstream. False for a source that asks
+    its upstream each time. A source with the upstream `none` is always current."""
     lists_names: ClassVar[bool] = True
-    """Whether all projects are listed. Otherwise those that somebody asked for are, and the list says that it is partial."""
+    """Whether `names` has all projects of the upstream. False: it has only those that a client has asked for, and `Names.is_partial` is True."""
     fetches: ClassVar[bool] = False
-    """Whether the bytes of a file, and its metadata, are elsewhere until somebody wants them."""
+    """Whether the first `open` and `metadata` of a file fetch its bytes into the blob store. False: the bytes are there, or at a place of the
+    source, as soon as the project is known."""
     streams: ClassVar[bool] = False
-    """Whether bytes that are elsewhere can be read while they are on their way; otherwise `open` waits until they are here."""
+    """Whether `open` returns `Arriving` for a file that is not stored, so that clients read it while it is fetched. False: `open` returns
+    `OnDisk` when the file is stored."""
     redirects: ClassVar[bool] = False
-    """Whether clients are sent elsewhere for bytes that are not here."""
+    """Whether `open` returns `Redirect` for a file that is not stored, unless `elsewhere` is False."""
     takes_uploads: ClassVar[bool] = False
-    """Whether `put` takes anything."""
+    """Whether `put` commits uploads. False: it raises `ReadOnly`."""
     counts: ClassVar[bool] = False
-    """Whether `asked` counts."""
+    """Whether `asked` counts requests. The suite then checks that several calls for one thing share one request."""
 
     clock: ManualClock
     store: IndexBehind
     blobs: MemoryBlobs
-    """The medium within the blob store of the context: what lies in it is stored."""
+    """The inner blob store of the context, which has only stored blobs."""
     context: Context
-    """With both stores."""
+    """Has both stores."""
     index: IndexConfig
     source: Source
 
     async def begin(self) -> IndexConfig:
-        """Start what the content comes from, with nothing in it. Returns the configuration of the index `INDEX`."""
+        """Start the origin of the content, empty. Returns the configuration of the index `INDEX`."""
         raise NotImplementedError
 
     async def end(self) -> None:
-        """Stop it; the source is closed."""
+        """Stop it. The source is closed by then."""
 
     async def open_source(self, context: Context) -> Source:
         raise NotImplementedError
 
     async def publish(self, project: ProjectName, *built: BuiltFile) -> None:
-        """Add files to a project, past the source; without files a project is begun. A file without `metadata` announces none."""
+        """Add files to a project, not through the source; without files, add the project. A file without `metadata` announces no sidecar."""
         raise NotImplementedError
 
     async def withdraw(self, project: ProjectName) -> None:
-        """Take a project away, past the source."""
+        """Remove a project, not through the source."""
         raise NotImplementedError
 
     async def go_away(self) -> None:
-        """Have the upstream give no answer. Nothing to do without one."""
+        """Make the upstream give no answer. Does nothing if there is none."""
 
     async def come_back(self) -> None: ...
 
     def damage(self, built: BuiltFile, data: bytes | None) -> None:
-        """Put other bytes in the place of a file that is there, or none. Where nothing is fetched the blob store has them."""
+        """Replace the bytes of a file, or remove them for None. If nothing is fetched, they are in the blob store."""
         if data is None:
             del self.blobs.blobs[built.sha256]
         else:
             self.blobs.blobs[built.sha256] = (data, 0.0)
 
     def asked(self) -> int:
-        """How many questions the upstream got."""
+        """The number of requests that the upstream got."""
         return 0
 
     @pytest_asyncio.fixture(autouse=True)
     async def _source(self, tmp_path: Path) -> AsyncIterator[None]:
         self.clock = ManualClock()
-        self.blobs = MemoryBlobs(clock=self.clock, staging=tmp_path / "staging")
+        self.blobs = MemoryBlobs(clock=self.clock, spools=tmp_path / "staging")
         self._behind = BlobsBehind(self.blobs, clock=self.clock, linger=_NEVER)
         self.store = IndexBehind(MemoryIndex(self.clock), blobs=self._behind, linger=_NEVER)
         with ThreadPoolExecutor(2) as workers:
@@ -137,16 +138,16 @@ class SourceCases:
             await self.end()
 
     async def _ended(self, before: set[asyncio.Task[object]]) -> None:
-        """Fail on work that a closed source goes on with. What answers it at the other end may take a moment to notice."""
+        """Fail if work of a closed source goes on. Tasks of the upstream may need a moment to end."""
         left = asyncio.all_tasks() - before - {asyncio.current_task()}
         if left:
             _, going_on = await asyncio.wait(left, timeout=_PATIENCE)
-            assert not going_on, "work goes on although the source is closed"
+            assert not going_on, "the work of a closed source must end"
 
     # Shorthand.
 
     async def settle(self) -> None:
-        """Wait until what was learned is stored."""
+        """Store what was learned."""
         await self.store.settle()
         await self._behind.settle()
 
@@ -163,7 +164,7 @@ class SourceCases:
         return self.source.is_current(self.index, project, await self.standing(project))
 
     async def refreshed(self, project: ProjectName = DEMO, *, again: bool = False) -> Freshness:
-        """Refresh, and check what each outcome promises of the store."""
+        """Refresh, and check that the store is as the outcome says."""
         freshness = await self.source.refresh(self.index, project, await self.standing(project), again=again)
         assert (await self.standing(project)).holds is (freshness.state != "absent")
         if freshness.state == "stale":
@@ -174,7 +175,7 @@ class SourceCases:
         return freshness
 
     async def outcome(self, project: ProjectName, *, again: bool = False) -> str:
-        """The state after a refresh; `unknown` when nothing is stored and nothing can be said, and then nothing was stored of it."""
+        """The state after a refresh; `unknown` if it raised `Unavailable`. Checks that nothing is stored then."""
         head = await self.head()
         try:
             return (await self.refreshed(project, again=again)).state
@@ -189,17 +190,17 @@ class SourceCases:
         return {row.filename: decode_file(row.body) for row in page.rows}
 
     async def published(self, built: BuiltFile, project: ProjectName = DEMO) -> File:
-        """Publish a file, have the project refreshed, and return the file as the store has it."""
+        """Publish a file, refresh the project, and return the file as stored."""
         await self.publish(project, built)
         await self.refreshed(project, again=True)
         return (await self.files(project))[built.filename]
 
     async def opened(self, file: File, project: ProjectName = DEMO) -> Opened:
-        """Open a file whose bytes are wanted here."""
+        """Open a file without being redirected."""
         return await self.source.open(self.index, project, file, elsewhere=False)
 
     async def receive(self, file: File, into: bytearray, project: ProjectName = DEMO) -> None:
-        """Open a file and read it as a client would, whatever comes of it."""
+        """Open a file and read it into `into`, as a client would."""
         opened = await self.opened(file, project)
         match opened:
             case OnDisk(blob):
@@ -209,7 +210,7 @@ class SourceCases:
             case Arriving(arriving):
                 reading = arriving.read()
             case other:
-                raise AssertionError(f"the bytes were wanted here, and not {other}")
+                raise AssertionError(f"`open` with `elsewhere=False` must give bytes, and gave {other}")
         async for chunk in reading:
             into += chunk
         if isinstance(opened, Arriving):
@@ -222,7 +223,7 @@ class SourceCases:
         return bytes(received)
 
     async def metadata_of(self, file: File, project: ProjectName = DEMO) -> bytes:
-        """What is read under the blob that the source names, at once and once it is stored."""
+        """The metadata that the source names, read at once and again after it is stored."""
         blob = await self.source.metadata(self.index, project, file)
         read = b"".join([chunk async for chunk in self._behind.read(blob.sha256)])
         await self.settle()
@@ -232,14 +233,14 @@ class SourceCases:
         return data
 
     async def cost(self, work: Awaitable[Value]) -> tuple[int, Value]:
-        """How many questions the upstream got for it, and what came of it."""
+        """The number of requests that the upstream got for some work, and the result of the work."""
         before = self.asked()
         value = await work
         return self.asked() - before, value
 
 
 async def told(names: Names, after: str = "") -> list[ProjectName]:
-    """The names behind a name, each once and in order."""
+    """The names after a name. Checks that each comes once and in order."""
     rows = [row.name async for batch in names.read(after) for row in batch]
     assert rows == sorted(set(rows))
     assert all(row > after for row in rows)
@@ -247,6 +248,6 @@ async def told(names: Names, after: str = "") -> list[ProjectName]:
 
 
 async def some_turns(turns: int) -> None:
-    """Let the loop turn, so that work that was begun is under way."""
+    """Let the event loop turn, so that work begins."""
     for _ in range(turns):
         await asyncio.sleep(0)

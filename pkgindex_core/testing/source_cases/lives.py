@@ -1,4 +1,4 @@
-"""An upstream that is away, callers that leave, and the end."""
+"""An upstream that is away, callers that are cancelled, and closing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class AwayCases(SourceCases):
         assert await self.metadata_of(file) == WHEEL.metadata
 
 
-class LifeCases(SourceCases):
+class SourceLifeCases(SourceCases):
     async def test_a_caller_that_leaves_stops_no_other(self) -> None:
         await self.publish(DEMO, WHEEL)
         for turns in _TURNS:
@@ -107,7 +107,7 @@ class LifeCases(SourceCases):
 
     @pytest.mark.parametrize("turns", [0, 1, 2, 5])
     async def test_closing_ends_what_is_under_way(self, turns: int) -> None:
-        """With an answer, or with the word that there is none now. That nothing goes on is checked after every test."""
+        """Callers get an answer or `Unavailable`. That no work goes on is checked after every test."""
         file = await self.published(WHEEL)
         await self.publish(OTHER, OTHER_WHEEL)
         pending = [

@@ -1,4 +1,4 @@
-"""Projects, project lists and uploads: what a source sees to, and what it says of it."""
+"""Projects, project lists and uploads of a source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pkgindex_core.testing.index_cases.values import DEMO, OTHER
 from pkgindex_core.testing.source_cases.base import ABSENT, INDEX, OTHER_WHEEL, SDIST, WHEEL, SourceCases, told
 
 
-class ProjectCases(SourceCases):
+class SourceProjectCases(SourceCases):
     async def test_a_project_that_it_has_is_stored_with_its_files(self) -> None:
         await self.publish(DEMO, WHEEL, SDIST)
         assert await self.outcome(DEMO) == ("stale" if self.upstream == "unreachable" else "fresh")
@@ -54,7 +54,7 @@ class ProjectCases(SourceCases):
                 assert cost == 0
 
     async def test_a_project_that_was_dropped_from_the_store_comes_back(self) -> None:
-        """Else an index that was dropped and made again would stay empty."""
+        """Otherwise an index that was dropped and made again would stay empty."""
         await self.publish(DEMO, WHEEL)
         await self.refreshed()
         drop = DropMirrorPage(INDEX, DEMO) if self.index.mirrored else DropProject(INDEX, DEMO)
@@ -160,3 +160,23 @@ class UploadCases(SourceCases):
         with pytest.raises(RequirementFailed):
             await self.source.put(self.index, [uploaded], who="ann", require=[free])
         assert await self.head() == commit.serial
+
+    async def test_an_upload_that_lies_in_a_local_file_is_stored_once(self) -> None:
+        """If a source keeps the bytes elsewhere, the blob store has none of them, and the local file is not needed any more."""
+        if not self.takes_uploads or self.index.needs_blobs:
+            return
+        spooled = self.context.data / "spooled"
+        spooled.write_bytes(WHEEL.data)
+        metadata = await self.blobs.put(WHEEL.metadata)
+        file = File(
+            filename=WHEEL.filename,
+            digests={"sha256": WHEEL.sha256},
+            size=len(WHEEL.data),
+            metadata_sha256=metadata.sha256,
+        )
+        uploaded = PutFile(INDEX, DEMO, file, "Demo")
+        assert await self.source.put(self.index, [uploaded], who="ann", spooled={WHEEL.sha256: spooled}) is not None
+        spooled.unlink()
+        assert set(self.blobs.blobs) == {metadata.sha256}
+        assert await self.outcome(DEMO) == "fresh"
+        assert await self.bytes_of((await self.files())[file.filename]) == WHEEL.data

@@ -1,4 +1,4 @@
-"""A blob from one store into another, compared with its name before it is kept."""
+"""Copies a blob from one store to another."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pkgindex_core.protocols import BlobStore
 
 
 async def copy_blob(source: BlobStore, target: BlobStore, key: Sha256) -> int:
-    """Copy one blob; return its size. `Missing` when the source does not have it, `Corrupt` when its bytes are others."""
-    async with target.stage() as stage:
+    """Copy one blob; return its size. Raises `Missing` when the source does not have it, `Corrupt` when its bytes are damaged."""
+    async with target.spool() as spool:
         async for chunk in source.read(key):
-            await stage.write(chunk)
-        if stage.hexdigest() != key:
+            await spool.write(chunk)
+        if spool.hexdigest() != key:
             raise Corrupt(f"the blob {key} has other bytes than its name says")
-        return (await stage.keep()).size
+        return (await spool.keep()).size

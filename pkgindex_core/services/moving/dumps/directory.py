@@ -1,8 +1,8 @@
-"""The files of a dump on a local disk: written so that a power cut leaves a shorter dump and never a wrong one.
+"""The files of a dump on a local disk. A power cut leaves a shorter dump, never a wrong one.
 
-A file is written beside its place, synced, renamed, and its directory synced. What is in a dump is thus always whole, and
-going on is looking at what is there. Directories are 0700 and files 0600: password hashes are in them. One process
-writes at a time, held by a lock that dies with it. Blocking; called in workers.
+A file is written beside its place, synced, renamed, and its directory synced. So every file of a dump is whole, and an
+export goes on from the files that are there. Directories are 0700 and files 0600, because dumps contain password hashes.
+A lock admits one writing process at a time, and ends with the process. Blocking; called in workers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import msgspec
 from pkgindex_core.changes import Commit
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused, StorageFull, Unavailable
 from pkgindex_core.formats.store_dump import (
-    Gone,
     Manifest,
+    MissingBlob,
     Segment,
     SegmentReader,
     contiguous,
@@ -41,18 +41,18 @@ BLOBS: Final = "blobs"
 
 
 class DumpDirectory:
-    """One dump. Nothing is touched before a method is called."""
+    """One dump. The constructor does not touch the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def blobs_url(self) -> str:
-        """Where the bytes are, for a blob store of local files."""
+        """The URL of the dump's blobs, for a blob store of local files."""
         return (self.path.absolute() / BLOBS).as_uri()
 
     def manifest(self) -> Manifest | None:
-        """What the dump says it is; None where there is none yet."""
+        """The manifest of the dump; None when there is no dump yet."""
         with _translated(self.path):
             try:
                 return read_manifest((self.path / _MANIFEST).read_bytes())
@@ -62,13 +62,13 @@ class DumpDirectory:
                 raise Refused(f"{self.path} is not a directory") from error
 
     def begin(self, store: str) -> None:
-        """Make a new dump, or go on with one of the same store."""
+        """Begin a new dump, or go on with one of the same store."""
         manifest = self.manifest()
         if manifest is not None:
             if manifest.store != store:
                 raise Conflict(
                     f"{self.path} holds a dump of another store ({manifest.store})",
-                    hint="export into a directory of its own",
+                    hint="export into another directory",
                 )
             return
         with _translated(self.path):
@@ -84,13 +84,13 @@ class DumpDirectory:
             self._write(_MANIFEST, msgspec.json.format(msgspec.json.encode(Manifest(store=store)), indent=2) + b"\n")
 
     def segments(self) -> tuple[Segment, ...]:
-        """The segments that are there, checked to follow each other by their names."""
+        """The segments of the dump. Checks by their names that none is missing."""
         with _translated(self.path):
             entries = [parse_segment(entry.name) for entry in (self.path / _COMMITS).iterdir()]
         return contiguous(segment for segment in entries if segment is not None)
 
     def write_segment(self, commits: list[Commit]) -> int:
-        """Add commits behind those that are there; return the bytes."""
+        """Append commits as a segment; return the number of bytes."""
         segment = Segment(commits[0].serial, commits[-1].serial)
         data = encode_segment(commits)
         with _translated(self.path):
@@ -98,12 +98,12 @@ class DumpDirectory:
         return len(data)
 
     def check_segment(self, segment: Segment) -> None:
-        """Read a segment once and hold it against its own digest."""
+        """Read a segment and compare it with its digest."""
         with _translated(self.path), self._open(segment) as lines:
             SegmentReader(segment).check(lines)
 
     def commits(self, segment: Segment) -> Iterator[Commit]:
-        """The commits of a segment that was checked, one in memory at a time."""
+        """The commits of a checked segment, one in memory at a time."""
         with _translated(self.path), self._open(segment) as lines:
             yield from SegmentReader(segment).commits(lines)
 
@@ -115,21 +115,21 @@ class DumpDirectory:
         self.check_segment(segments[-1])
         return deque(self.commits(segments[-1]), maxlen=1)[0]
 
-    def gone(self) -> tuple[Gone, ...]:
-        """The blobs that are known not to be there."""
+    def gone(self) -> tuple[MissingBlob, ...]:
+        """The blobs that the dump lists as missing."""
         with _translated(self.path):
             try:
                 return decode_gone((self.path / _GONE).read_bytes())
             except FileNotFoundError:
                 return ()
 
-    def write_gone(self, gone: list[Gone]) -> None:
+    def write_gone(self, gone: list[MissingBlob]) -> None:
         with _translated(self.path):
             self._write(_GONE, encode_gone(gone))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the dump against other writers."""
+        """Lock the dump against other writers."""
         with _translated(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -172,13 +172,15 @@ class DumpDirectory:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """The border: what the system refuses names the dump, whose path the person at the terminal has given."""
+    """Translate errors of the operating system. Messages name the path, which the user has given."""
     try:
         yield
     except PkgIndexError:
         raise
     except FileNotFoundError as error:
-        raise Refused(f"{path} is no whole dump: {error.filename} is not there", hint="copy the dump again") from error
+        raise Refused(
+            f"{path} is not a complete dump: {error.filename} is missing", hint="copy the dump again"
+        ) from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -186,4 +188,6 @@ def _translated(path: Path) -> Iterator[None]:
                 f"no room for the dump in {path}: {reason}",
                 hint="free space and run the same command again: it goes on where it stopped",
             ) from error
-        raise Unavailable(f"the dump in {path} cannot be used: {reason}", hint="see to the directory") from error
+        raise Unavailable(
+            f"the dump in {path} cannot be used: {reason}", hint="check the directory and its disk"
+        ) from error

@@ -1,12 +1,11 @@
-"""A whole store written down: blobs first, then the commits that name them.
+"""Exports a whole store into a dump: blobs first, then the commits that name them.
 
-The head is read once, at the start; what a server commits meanwhile is for the next export. Bytes never change under
-their digest, so nothing has to stand still. Each segment of commits is written when every blob that it names is in the dump, so
-whatever is there at any moment can be restored, and an export that was killed goes on from the last segment. A
-second export into the same directory adds what is new.
+The head is read once, at the start; later commits are for the next export. A server may run meanwhile, since bytes never
+change under their digest. A segment of commits is written after all blobs that it names, so a dump can be restored at any
+moment, and a killed export goes on from the last segment. A second export into the same directory adds what is new.
 
-A blob that a commit names may be gone: its file was deleted and the bytes cleared away. That is written down. When
-the index still lists the file, it is lost: also written down, told, and everything else is exported all the same.
+A blob that a commit names may be missing, because its file was deleted and the bytes were cleared away. The dump records it. If the
+index still lists the file, the blob is lost: the dump records that, the export reports it, and everything else is exported.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pkgindex_core.changes import Commit
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.store_dump import Gone, Named, blobs_named
+from pkgindex_core.formats.store_dump import MissingBlob, NamedBlob, blobs_named
 from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, ChangeLog, Projects, ReleaseRecords, Trees
 from pkgindex_core.services.moving.dumps.copying import copy_blob
@@ -31,24 +30,24 @@ from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.workers import in_worker
 
 Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it is done, and of how much; 0 when nobody knows."""
+"""The step, the amount that is done, and the total amount; 0: unknown."""
 
 _BATCH: Final = 32
-"""Commits that are asked for at once: one may hold a page of thousands of files."""
+"""The number of commits to read at once. One commit may hold a page of thousands of files."""
 _SEGMENT_COMMITS: Final = 1000
 _SEGMENT_BYTES: Final = 8 << 20
 
 
 class Exported(Struct, kw_only=True):
-    """What an export came to."""
+    """The result of an export."""
 
     head: Serial
     commits: int = 0
-    """New ones."""
+    """New commits."""
     blobs: int = 0
     bytes: int = 0
     gone: int = 0
-    lost: list[Gone] = []
+    lost: list[MissingBlob] = []
 
 
 class _Store(Trees, Projects, ReleaseRecords, ChangeLog, Protocol): ...
@@ -65,7 +64,7 @@ class Exporting:
     async def export(
         self, dump: DumpDirectory, target: BlobStore, *, cached: bool = True, progress: Progress
     ) -> Exported:
-        """Bring a dump up to the head. Without `cached`, what mirrors have fetched stays out: it can be fetched again."""
+        """Bring a dump up to the head. Without `cached`, files of mirrors are left out; they can be fetched again."""
         head = await self._store.head()
         last = await in_worker(self._workers, dump.last_commit)
         if last is not None:
@@ -93,7 +92,7 @@ class Exporting:
         if cached:
             await copying.everything(progress)
         else:
-            # Segments of earlier exports are not read again; what was removed from the dump because it was damaged comes back here.
+            # Segments of earlier exports are not read again. Blobs that were removed from the dump, as damaged, are copied again here.
             async for digests in self._hosted():
                 await copying.copy(digests)
         found = [sha256 for sha256 in known if await target.stat(sha256) is not None]
@@ -110,7 +109,7 @@ class Exporting:
         """The blobs that hosted indexes list now, project by project."""
         for index, config in (await self._store.tree()).indexes.items():
             for row in () if config.mirrored else await self._store.projects(index):
-                page = await self._store.page(index, row.name)
+                page = await self._store.page(index, row.name) if config.needs_blobs else None
                 files = [decode_file(each.body) for each in page.rows] if page else []
                 found = {digest for file in files for digest in (file.sha256, file.metadata_sha256) if digest}
                 yield found | {each.sha256 for each in await self._store.attachments(index, row.name)}
@@ -120,10 +119,10 @@ class Exporting:
         dump: DumpDirectory,
         copying: _Copying,
         commits: list[Commit],
-        known: dict[Sha256, Gone],
+        known: dict[Sha256, MissingBlob],
     ) -> None:
-        """Blobs, then what is gone of them, then the commits."""
-        named: dict[Sha256, list[Named]] = {}
+        """Write blobs, then the list of missing ones, then the commits."""
+        named: dict[Sha256, list[NamedBlob]] = {}
         for commit in commits:
             for one in blobs_named(commit):
                 named.setdefault(one.sha256, []).append(one)
@@ -137,9 +136,12 @@ class Exporting:
         failpoint("export.segment_written")
         copying.done.commits += len(commits)
 
-    async def _judged(self, named: list[Named]) -> Gone:
-        """Whether anything that the index still lists needs these bytes."""
+    async def _judged(self, named: list[NamedBlob]) -> MissingBlob:
+        """Describe a missing blob. It is lost if the index still lists a file that needs it."""
+        indexes = (await self._store.tree()).indexes
         for one in named:
+            if one.kind != "attachment" and one.index in indexes and not indexes[one.index].needs_blobs:
+                continue
             if one.kind == "attachment":
                 found = await self._store.attachments(one.index, one.project)
                 lost = any(each.sha256 == one.sha256 and each.filename == one.filename for each in found)
@@ -147,11 +149,11 @@ class Exporting:
                 file = await self._store.file(one.index, one.project, one.filename)
                 lost = file is not None and one.sha256 in {file.sha256, file.metadata_sha256}
             if lost:
-                return Gone(sha256=one.sha256, filename=one.filename, index=one.index, lost=True)
-        return Gone(sha256=named[0].sha256, filename=named[0].filename, index=named[0].index, lost=False)
+                return MissingBlob(sha256=one.sha256, filename=one.filename, index=one.index, lost=True)
+        return MissingBlob(sha256=named[0].sha256, filename=named[0].filename, index=named[0].index, lost=False)
 
     async def _same_history(self, last: Commit) -> None:
-        """The dump's newest commit is the store's commit of that serial, or the two have parted."""
+        """Refuse a dump whose newest commit is not the store's commit of that serial."""
         ours = await self._store.commits(Serial(last.serial - 1), limit=1)
         if not ours or ours[0] != last:
             raise Conflict(
@@ -161,7 +163,7 @@ class Exporting:
 
 
 class _Copying:
-    """Copies blobs that the target does not have, and compares while it copies."""
+    """Copies blobs that the target does not have, and verifies them."""
 
     def __init__(self, source: BlobStore, target: BlobStore, done: Exported) -> None:
         self._source = source
@@ -169,7 +171,7 @@ class _Copying:
         self.done = done
 
     async def copy(self, keys: Iterable[Sha256]) -> list[Sha256]:
-        """Copy; return those that the source does not have, or has damaged."""
+        """Copy blobs; return those that are missing or damaged in the source."""
         missing: list[Sha256] = []
 
         async def copy(key: Sha256) -> None:
@@ -187,7 +189,7 @@ class _Copying:
         return missing
 
     async def everything(self, progress: Progress) -> None:
-        """Copy what is left: files of mirrors, which are fetched without a commit."""
+        """Copy the other blobs: files of mirrors, which are fetched without a commit."""
         seen = 0
         waiting: list[Sha256] = []
         async for blob in self._source.walk():

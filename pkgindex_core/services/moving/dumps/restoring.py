@@ -1,14 +1,15 @@
-"""A dump made a store again: the same serials, times and people, and every byte compared with its digest.
+"""Restores a store from a dump, with the same serials, times and authors. Compares all bytes with their digests.
 
-A segment is checked whole before any of it is used. The blobs that a commit names are in the store before the commit is, as in
-life. What is there already is not made again: a restore that was killed goes on at the store's head, into a store that holds
-other commits it refuses to go. Two at once do no harm: a commit follows the head or is refused.
+A segment is checked completely before it is used. Blobs are stored before the commits that name them. A killed restore goes on
+from the store's head. A store with other commits is refused. Two concurrent restores do no harm: a commit follows the
+head or is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -18,9 +19,10 @@ from pkgindex_core.changes import Commit
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.store_dump import Gone, Named, Segment, blobs_named
+from pkgindex_core.formats.store_dump import MissingBlob, NamedBlob, Segment, blobs_named
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import BlobStore, ChangeLog, Replaying
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.moving.dumps.copying import copy_blob
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.services.moving.dumps.exporting import Progress
@@ -32,14 +34,14 @@ _BATCH_BYTES: Final = 8 << 20
 
 
 class Restored(Struct, kw_only=True):
-    """What a restore came to."""
+    """The result of a restore."""
 
     head: Serial
     commits: int = 0
-    """New ones."""
+    """New commits."""
     blobs: int = 0
     bytes: int = 0
-    lost: list[Gone] = []
+    lost: list[MissingBlob] = []
     """Files that were lost already when the dump was made."""
 
 
@@ -49,13 +51,13 @@ class _Store(ChangeLog, Replaying, Protocol): ...
 class Restoring:
     """Replays a dump into a store."""
 
-    def __init__(self, *, store: _Store, blobs: BlobStore, workers: Executor) -> None:
+    def __init__(self, *, store: _Store, blobs: LearningBlobs, workers: Executor) -> None:
         self._store = store
         self._blobs = blobs
         self._workers = workers
 
     async def restore(self, dump: DumpDirectory, source: BlobStore, *, progress: Progress) -> Restored:
-        """Bring the store up to the dump's head."""
+        """Apply all commits of the dump that the store does not have."""
         segments = await in_worker(self._workers, dump.segments)
         if not segments:
             raise Refused(f"the dump in {dump.path} has no commits")
@@ -81,7 +83,7 @@ class Restoring:
         return done
 
     async def _claim_blobs(self, dump: DumpDirectory) -> None:
-        """Mark the blobs before the first arrives: a restore that was killed does not look like a new store."""
+        """Mark the blobs before the first one is stored, so that a killed restore does not look like a new store."""
         manifest = await in_worker(self._workers, dump.manifest)
         if manifest is not None and await self._blobs.claim(manifest.store) != manifest.store:
             raise Conflict(
@@ -90,7 +92,7 @@ class Restoring:
             )
 
     async def _agreed_head(self, dump: DumpDirectory, segments: tuple[Segment, ...]) -> Serial:
-        """Where to go on: the head of a store whose commits are the dump's, as far as both go."""
+        """The head of the store, after checking that its commits are those of the dump."""
         head = await self._store.head()
         if head == 0:
             return head
@@ -106,12 +108,13 @@ class Restoring:
         return head
 
     async def _keep_blobs(
-        self, source: BlobStore, batch: list[Commit], gone: dict[Sha256, Gone], done: Restored
+        self, source: BlobStore, batch: list[Commit], gone: dict[Sha256, MissingBlob], done: Restored
     ) -> None:
         named = {one.sha256: one for commit in batch for one in blobs_named(commit)}
 
-        async def keep(one: Named) -> None:
-            if await self._blobs.stat(one.sha256) is not None:
+        async def keep(one: NamedBlob) -> None:
+            with suppress(Missing):
+                await self._blobs.make_own(one.sha256)
                 return
             try:
                 size = await copy_blob(source, self._blobs, one.sha256)
@@ -133,13 +136,14 @@ class Restoring:
         await side_by_side(named.values(), keep)
 
     async def _keep_rest(self, source: BlobStore, done: Restored, progress: Progress) -> None:
-        """Files that mirrors had fetched. A damaged one is left out: it will be fetched again."""
+        """Copy files of mirrors. Damaged ones are left out, and fetched again later."""
         seen = 0
+        copies = await self._blobs.copies() or self._blobs
         async for blob in source.walk():
             seen += 1
             if await self._blobs.stat(blob.sha256) is None:
                 try:
-                    size = await copy_blob(source, self._blobs, blob.sha256)
+                    size = await copy_blob(source, copies, blob.sha256)
                     done.bytes += size
                     done.blobs += 1
                 except (Corrupt, Missing):
@@ -149,7 +153,7 @@ class Restoring:
 
 
 def _batch(waiting: Iterator[Commit], after: Serial) -> list[Commit]:
-    """The next commits behind a serial, few enough for memory and for one transaction."""
+    """The next commits after a serial, few enough for memory and for one transaction."""
     batch: list[Commit] = []
     size = 0
     for commit in waiting:

@@ -1,6 +1,6 @@
-"""Documentation and test results: kept at the version, or the file, that they are about.
+"""Imports documentation of versions and test results of files.
 
-One whose project or file is not here is left out, and one that was deleted here since the last import stays deleted.
+An attachment without its project or file in the store is left out. One that was deleted here since the last import stays deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pkgindex_core.services.moving.importing.run import DELETED, WORDS, Run
 
 
 async def bring_attachments(run: Run, index: IndexName, files: list[DumpFile]) -> None:
-    """Keep what can be kept of these, one after the other."""
+    """Import attachments, one after the other."""
     for file in files:
         word = WORDS[file.kind]
         label = f"{index} {file.filename}"
@@ -34,7 +34,7 @@ async def bring_attachments(run: Run, index: IndexName, files: list[DumpFile]) -
 
 
 async def _attachment(run: Run, index: IndexName, file: DumpFile) -> str:
-    """Keep one; or say why not."""
+    """Import one attachment; return why not, or an empty text."""
     project = translated_project(file.project)
     if project is None:
         return f"its project cannot be called {file.project[:80]!r}"

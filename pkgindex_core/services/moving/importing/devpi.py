@@ -1,12 +1,12 @@
-"""devpi's users move in: a dump of devpi-export becomes users, indexes, releases, files, documentation and test results.
+"""Imports a dump of devpi-export: users, indexes, releases, files, documentation and test results.
 
-    settle       names that collide end it here, with nothing changed
+    settle       colliding names end the import here, with nothing changed
     one commit   users and indexes
     an index     files (bytes first, then commits of some dozens) -> releases -> documentation and test results
 
-Every step looks at what is there and adds what is not, each commit under the condition that it still is not. So an import that was
-killed goes on when it is run again, a second one changes nothing, two at once share the work, and no history is told twice. What
-was deleted or overwritten here since the last import stays so. Memory holds one project's page and a batch at a time.
+Every step adds what the store does not have, and each commit requires that this is still so. A killed import can be run again and
+goes on; a second import changes nothing; two concurrent ones share the work; no history is stored twice. Things that were deleted
+or overwritten here since the last import stay so. Memory holds one project's page and a batch at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.devpi.dump import DevpiDump, DumpIndex, Unreadable
+from pkgindex_core.formats.devpi.dump import DevpiDump, DumpIndex, UnreadablePart
 from pkgindex_core.formats.devpi.translating import IMPORTER
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.protocols import (
@@ -39,7 +39,7 @@ from pkgindex_core.services.moving.importing.hosted_files import bring_hosted
 from pkgindex_core.services.moving.importing.intake import Intake
 from pkgindex_core.services.moving.importing.mirrored_files import bring_mirrored
 from pkgindex_core.services.moving.importing.orders import compare_orders
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
 from pkgindex_core.services.moving.importing.run import WORDS, Run
 from pkgindex_core.services.moving.importing.settlement import Settlement, Settling
 from pkgindex_core.services.moving.importing.versions import bring_versions
@@ -71,15 +71,15 @@ class DevpiImport:
         self._workers = workers
         self._clock = clock
 
-    async def run(self, path: Path, *, progress: Progress) -> Report:
-        """Import what is not here yet. `Refused` for what is no dump, `Conflict` for names that collide: nothing was changed then."""
+    async def run(self, path: Path, *, progress: Progress) -> ImportReport:
+        """Import everything that is not here yet. Raises `Refused` for an invalid dump, `Conflict` for colliding names; then nothing is changed."""
         directory = DevpiDirectory(path)
         intake = Intake(directory=directory, blobs=self._blobs, workers=self._workers)
         with directory.index() as buffer:
             dump = await intake.in_worker(lambda: DevpiDump(buffer))
 
             async def settled(_turn: int) -> tuple[Settlement, Run, _Course, int]:
-                report = Report(devpi=dump.server)
+                report = ImportReport(devpi=dump.server)
                 for one in dump.unreadable:
                     kind, _, name = one.name.partition(" ")
                     report.left_out(kind, name, one.reason)
@@ -99,7 +99,7 @@ class DevpiImport:
                 await self._store.apply(settlement.changes, who=IMPORTER, require=settlement.require)
                 return settlement, run, course, total
 
-            # What is faster is another import of the same dump, as a rule: what it made is looked at.
+            # The concurrent change is usually another import of the same dump, so read again what it made.
             settlement, run, course, total = await until_committed(
                 settled, "users and indexes change faster than they can be imported", hint="run it again"
             )
@@ -121,7 +121,7 @@ class _Course:
         self._done = 0
 
     async def look(self, settlement: Settlement) -> int:
-        """Count the files, and end it if some would collide with those of an index that is here without an import."""
+        """Count the files. Raises if some collide with files of an index that did not come from an import."""
         total = 0
         collisions: list[str] = []
         for name, config in settlement.indexes.items():
@@ -132,7 +132,7 @@ class _Course:
             files = self._run.dump.files(index)
             while batch := await self._run.next(files):
                 for file in batch:
-                    if isinstance(file, Unreadable) or file.kind != "releasefile":
+                    if isinstance(file, UnreadablePart) or file.kind != "releasefile":
                         continue
                     taken = await self._run.store.taken(config.name, file.filename)
                     if taken is not None and taken.sha256 != file.digests.get("sha256"):
@@ -147,7 +147,7 @@ class _Course:
         return total
 
     async def bring(self, index: DumpIndex, config: IndexConfig, total: int) -> None:
-        """Bring one index: files, releases, attachments."""
+        """Import one index: files, releases, attachments."""
         bring = bring_mirrored if config.mirrored else bring_hosted
         async for batch in self._batches(index, attachments=False, total=total):
             await bring(self._run, index, config.name, batch)
@@ -167,7 +167,7 @@ class _Course:
         while batch := await self._run.next(files):
             wanted = []
             for file in batch:
-                if isinstance(file, Unreadable):
+                if isinstance(file, UnreadablePart):
                     if not attachments:
                         self._run.report.left_out("file", f"{index.name} {file.name}", file.reason)
                         self._done += 1

@@ -1,9 +1,9 @@
-"""The directory of a dump: its index mapped into memory, its files opened by the names the index gives, and no others.
+"""The directory of a devpi dump: its index, mapped into memory, and the files that the index names.
 
-A name leads to a regular file inside the directory or nowhere: the index is data, and data from elsewhere. Blocking.
+The index is untrusted: a name opens only a regular file inside the directory. Blocking.
 
-Mapped, because the index may be larger than memory. Whoever cuts the file off meanwhile ends the process (SIGBUS), which is as safe as
-any other end: an import goes on when it is run again.
+The index is mapped because it may be larger than memory. If another program truncates it meanwhile, the process dies (SIGBUS).
+That is as safe as any other death: the import can be run again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ INDEX: Final = "dataindex.json"
 
 
 class DevpiDirectory:
-    """What devpi-export wrote."""
+    """A directory that devpi-export wrote."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
     def index(self) -> Iterator[mmap.mmap]:
-        """The bytes of dataindex.json; only what is looked at is read."""
+        """Map dataindex.json. Bytes are read from disk when they are used."""
         try:
             with (self.path / INDEX).open("rb") as stream:
                 if not os.fstat(stream.fileno()).st_size:
@@ -44,20 +44,22 @@ class DevpiDirectory:
             raise Refused(f"{self.path / INDEX} cannot be read: {error.strerror}") from error
 
     def open(self, relpath: str) -> BinaryIO | str:
-        """A file of the dump, or why there is none."""
+        """Open a file of the dump; returns the reason if that is not possible."""
         parts = relpath.split("/")
         if not relpath.isprintable() or any(part in {"", ".", ".."} for part in parts):
-            return "its place in the dump is no path"
+            return "its path in the dump is invalid"
         path = self.path.joinpath(*parts)
         try:
             if not path.resolve(strict=True).is_relative_to(self.path.resolve(strict=True)):
-                return "it lies outside of the dump"
+                return "its path leads out of the dump"
             if not path.is_file():
-                return "it is no file in the dump"
+                return "it is not a regular file"
             return path.open("rb")
         except (FileNotFoundError, NotADirectoryError):
-            return "it is not in the dump"
+            return "the dump does not have it"
         except OSError as error:
             if error.errno in {errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP}:
                 return f"it cannot be read: {error.strerror}"
-            raise Unavailable(f"the dump cannot be read: {error.strerror}", hint="see to its disk") from error
+            raise Unavailable(
+                f"the dump cannot be read: {error.strerror}", hint="check the disk of the dump"
+            ) from error

@@ -1,7 +1,7 @@
-"""Files of an index of ours: bytes first, then commits of some dozens.
+"""Imports files of hosted indexes: bytes first, then commits of some dozens of files.
 
-A name that is taken is left alone: the file is here already, was replaced, or was deleted, and stays as it is. What the dump has under
-it is told. Where somebody else was faster than a commit, its files are tried one by one.
+A taken filename is left alone: the file is here already, was replaced, or was deleted. The report lists the dump's file. If a
+commit meets a concurrent change, its files are committed one by one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pkgindex_core.formats.devpi.translating import (
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.moving.importing.intake import Kept
+from pkgindex_core.services.moving.importing.intake import ImportedFile
 from pkgindex_core.services.moving.importing.run import DELETED, Run
 from pkgindex_core.tools.side_by_side import side_by_side
 
@@ -34,7 +34,7 @@ async def bring_hosted(run: Run, index: DumpIndex, name: IndexName, files: list[
             changes[file.filename] = change
 
     await side_by_side(files, take)
-    # In the dump's order, whichever came first: the same dump gives the same log.
+    # In the dump's order, so that the same dump gives the same log.
     await _commit_files(run, [changes[file.filename] for file in files if file.filename in changes])
 
 
@@ -70,7 +70,7 @@ async def _file(run: Run, index: DumpIndex, name: IndexName, file: DumpFile) -> 
 
 
 def _as_file(
-    run: Run, index: IndexName, project: ProjectName, file: DumpFile, kept: Kept, requires_python: str
+    run: Run, index: IndexName, project: ProjectName, file: DumpFile, kept: ImportedFile, requires_python: str
 ) -> File:
     moment = file_time(file) or run.clock.now()
     return File(
@@ -86,13 +86,13 @@ def _as_file(
 
 
 async def _is_taken(run: Run, index: IndexName, project: ProjectName, file: DumpFile, sha256: str) -> bool:
-    """Whether the name needs nothing more: the file is here, or what is here stays."""
+    """Whether nothing is to be done: the file is here, or another file keeps the name."""
     taken = await run.store.taken(index, file.filename)
     if taken is None:
         return False
     if taken.live and taken.project == project and (not sha256 or taken.sha256 == sha256):
         if not sha256:
-            return False  # the dump does not tell: the bytes have to
+            return False  # the dump has no digest; compare after the bytes were read
         run.report.present += 1
         return True
     label = f"{index} {file.filename}"
@@ -115,7 +115,7 @@ async def _commit_files(run: Run, changes: list[PutFile]) -> None:
         return
     except Conflict:
         pass
-    for change in changes:  # another import, or an upload, was there first: one by one
+    for change in changes:  # a concurrent import or upload came first: commit one by one
         try:
             await run.store.apply([change], who=IMPORTER, require=_free([change]))
             run.report.files += 1

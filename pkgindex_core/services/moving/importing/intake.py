@@ -1,8 +1,8 @@
-"""One file of a dump on its way in: copied, compared with the hashes the dump tells, looked at, kept.
+"""Takes one file of a dump: copies it, compares it with the dump's hashes, inspects and keeps it.
 
-A file whose bytes are not those that the dump tells is never kept. One that an upload would be refused for (an egg, an
-installer, a name of before PEP 625, a wheel with a broken RECORD) is: people install it today. It gets no metadata sidecar, since
-what cannot be inspected cannot be quoted, and a remark.
+A file with other hashes than in the dump is never kept. A file that would be refused as an upload (an egg, an installer, a name
+from before PEP 625, a wheel with a broken RECORD) is kept, because people install it today. It gets a remark and no metadata
+sidecar, since it cannot be inspected.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from msgspec import Struct
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.devpi.dump import DumpFile
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.metadata_fields import is_specifier
 from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import BlobStore, Stage
+from pkgindex_core.protocols import BlobStore, Spool
 from pkgindex_core.services.moving.importing.directory import DevpiDirectory
 from pkgindex_core.tools.workers import in_worker
 
@@ -32,17 +32,17 @@ T = TypeVar("T")
 _CHUNK: Final = 1 << 20
 
 
-class Kept(Struct, frozen=True, kw_only=True):
-    """A file that is in the blob store now."""
+class ImportedFile(Struct, frozen=True, kw_only=True):
+    """A file of the dump after its bytes were stored."""
 
     sha256: Sha256
     size: int
     sidecar: Sha256 | None = None
     requires_python: str | None = None
-    """None: the file does not say, or could not be asked."""
+    """None: the file has none, or could not be inspected."""
     display_name: str = ""
     odd: str = ""
-    """Why an upload of it would be refused."""
+    """Why it would be refused as an upload."""
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -60,29 +60,29 @@ class Intake:
         self._blobs = blobs
         self._workers = workers
 
-    async def keep(self, file: DumpFile, *, project: ProjectName | None = None) -> Kept | str:
-        """Keep a file, looked at when it is a distribution of a `project`; or say why not."""
+    async def keep(self, file: DumpFile, *, project: ProjectName | None = None) -> ImportedFile | str:
+        """Keep a file, and inspect it if it is a distribution of `project`. Returns the reason if it is not kept."""
         source = await self.in_worker(lambda: self._directory.open(file.relpath))
         if isinstance(source, str):
             return source
         algorithms = [name for name in file.digests if name != "sha256"]
         try:
-            async with self._blobs.stage(*algorithms) as stage:
+            async with self._blobs.spool(*algorithms) as spool:
                 while data := await self.in_worker(lambda: source.read(_CHUNK)):
-                    await stage.write(data)
-                wrong = _difference(file, stage)
+                    await spool.write(data)
+                wrong = _difference(file, spool)
                 if wrong:
                     return wrong
                 seen = _Seen()
                 if project is not None:
-                    await stage.flush()
-                    path = stage.path
+                    await spool.flush()
+                    path = spool.path
                     seen = await self.in_worker(lambda: _look(path, file.filename, project))
                 sidecar = await self._blobs.put(seen.metadata) if seen.metadata is not None else None
-                blob = await stage.keep()
+                blob = await spool.keep()
         finally:
             await self.in_worker(source.close)
-        return Kept(
+        return ImportedFile(
             sha256=blob.sha256,
             size=blob.size,
             sidecar=sidecar.sha256 if sidecar else None,
@@ -95,17 +95,17 @@ class Intake:
         return await in_worker(self._workers, function)
 
 
-def _difference(file: DumpFile, stage: Stage) -> str:
-    if file.size is not None and file.size != stage.size:
-        return f"it has {stage.size} bytes, and the dump says {file.size}"
+def _difference(file: DumpFile, spool: Spool) -> str:
+    if file.size is not None and file.size != spool.size:
+        return f"it has {spool.size} bytes, and the dump says {file.size}"
     for name, value in file.digests.items():
-        if stage.hexdigest(name) != value:
-            return f"its {name} is {stage.hexdigest(name)}, and the dump says {value}: it was damaged or changed"
+        if spool.hexdigest(name) != value:
+            return f"its {name} is {spool.hexdigest(name)}, and the dump says {value}: it was damaged or changed"
     return ""
 
 
 def _look(path: Path, filename: str, project: ProjectName) -> _Seen:
-    """What the archive says, as far as it can be believed. Blocks."""
+    """Inspect the archive. Blocks."""
     try:
         name = parse_upload_filename(filename, LENIENT, project=project)
         if name.project != project:

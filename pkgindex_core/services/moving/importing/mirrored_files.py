@@ -1,6 +1,6 @@
-"""Files that a mirror had fetched: they come into its page, and are served although the upstream is down.
+"""Imports files that a mirror had fetched. They are listed on its pages, and served even if the upstream is down.
 
-A file without the address from which the upstream gives it out is of no use on a page, and is left out.
+A file without its upstream URL cannot be listed, and is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pkgindex_core.urls import without_credentials
 
 
 async def bring_mirrored(run: Run, index: DumpIndex, name: IndexName, files: list[DumpFile]) -> None:
-    """Keep these files, and list them on the pages of their projects."""
+    """Keep files, and list them on the pages of their projects."""
     by_project: dict[ProjectName, list[DumpFile]] = {}
     for file in files:
         project = translated_project(file.project)
@@ -26,7 +26,7 @@ async def bring_mirrored(run: Run, index: DumpIndex, name: IndexName, files: lis
         if project is None:
             reason = f"its project cannot be called {file.project[:80]!r}"
         elif not file.url.startswith(("https://", "http://")):
-            reason = "the dump does not say where its upstream has it"
+            reason = "the dump does not have its upstream URL"
         if reason or project is None:
             run.report.left_out("file", f"{name} {file.filename}", reason)
         else:
@@ -68,7 +68,7 @@ async def _mirrored_project(
         page = await run.store.page(name, project)
         known = {row.filename for row in page.rows} if page else set()
         new = tuple(found[file.filename] for file in files if file.filename in found and file.filename not in known)
-        if not new:  # listed already, and now their bytes are here too
+        if not new:  # all are listed already; now their bytes are stored too
             return 0
         head = page.head if page else PageHead(display_name=project)
         stamp = page.stamp if page else (await run.store.standings(project, [name]))[0].stamp

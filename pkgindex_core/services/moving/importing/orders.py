@@ -1,7 +1,8 @@
-"""Where a page that came from devpi 7 shows another file of one name than it did there.
+"""Reports filenames for which an imported index shows another file than devpi 7 did.
 
-devpi 7.0 merges indexes in another order (`formats.devpi.merge_order`). It matters only where two of them have files of one name and
-different bytes, and then a lock that names the hash fails: so each is told. What mirrors have is not known here: their order is told.
+devpi 7.0 merges indexes in another order (`formats.devpi.merge_order`). This matters only when two of them have different files of
+one name: a lock file with the hash then fails, so each such file is reported. The files of mirrors are unknown here, so only a
+different order of mirrors is reported.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pkgindex_core.models import IndexConfig, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Projects, Trees
 from pkgindex_core.rules.lineage import lineage
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
 
 _SHOWN = 20
 
@@ -23,8 +24,8 @@ _SHOWN = 20
 class _Store(Trees, Projects, Protocol): ...
 
 
-async def compare_orders(store: _Store, report: Report, indexes: Iterable[IndexConfig]) -> None:
-    """Remark on every file that one of these indexes shows with other bytes than devpi 7.0 did."""
+async def compare_orders(store: _Store, report: ImportReport, indexes: Iterable[IndexConfig]) -> None:
+    """Add a remark for every file that one of these indexes shows with other bytes than devpi 7.0 did."""
     tree = await store.tree()
     names: dict[IndexName, set[ProjectName]] = {}
     for config in indexes:
@@ -42,7 +43,9 @@ async def compare_orders(store: _Store, report: Report, indexes: Iterable[IndexC
             await _compare_files(store, report, config.name, project, hosted, before)
 
 
-def _compare_mirrors(report: Report, index: IndexName, ours: Sequence[IndexName], theirs: Sequence[IndexName]) -> None:
+def _compare_mirrors(
+    report: ImportReport, index: IndexName, ours: Sequence[IndexName], theirs: Sequence[IndexName]
+) -> None:
     if ours != theirs:
         report.changed(
             "index",
@@ -54,7 +57,7 @@ def _compare_mirrors(report: Report, index: IndexName, ours: Sequence[IndexName]
 
 async def _compare_files(
     store: Projects,
-    report: Report,
+    report: ImportReport,
     index: IndexName,
     project: ProjectName,
     ours: Sequence[IndexName],

@@ -1,4 +1,4 @@
-"""What an import came to: how much came in, and a line about everything that did not, or not as it was."""
+"""The report of an import: counts, and a remark on everything that was left out or changed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from msgspec import Struct
 
 
 class Remark(Struct, frozen=True, kw_only=True):
-    """One thing that a person should know about."""
+    """One thing that was left out or changed."""
 
     left_out: bool
-    """True: it did not come along. False: it did, though not in every respect as it was."""
+    """True: it was not imported. False: it was imported with changes."""
     kind: Literal["user", "index", "project", "version", "file", "documentation", "test result"]
     name: str
-    """With the index before it, where there is one."""
+    """The name, after that of its index if it has one."""
     reason: str
 
 
-class Report(Struct, kw_only=True):
-    """Counts are of what was added by this run; what was there already is in `present`."""
+class ImportReport(Struct, kw_only=True):
+    """The counts are of things added by this run; `present` counts those that were here already."""
 
     devpi: str = ""
     """The version of devpi-server that wrote the dump."""
@@ -31,7 +31,7 @@ class Report(Struct, kw_only=True):
     test_results: int = 0
     bytes: int = 0
     present: int = 0
-    """Files, documentation and test results that were here already, byte for byte."""
+    """Files, documentation and test results that were here already with the same bytes."""
     remarks: list[Remark] = []
 
     def left_out(self, kind: str, name: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of one import share: the dump, the store it goes into, and the report."""
+"""The state that the parts of one import share: the dump, the store and the report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pkgindex_core.formats.devpi.dump import DevpiDump
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, IndexWriter, Projects, ReleaseRecords
 from pkgindex_core.services.moving.importing.intake import Intake
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
 from pkgindex_core.services.moving.importing.settlement import Deleted
 
 T = TypeVar("T")
 
 BATCH: Final = 50
-"""Files in a commit, and versions."""
+"""The most files, or versions, in a commit."""
 DELETED: Final = "was deleted here since the last import, and stays so"
 WORDS: Final = {"doczip": "documentation", "toxresult": "test result"}
-"""What a person calls the kinds of attachments."""
+"""The kinds of attachments in messages."""
 
 
 class _Store(Projects, ReleaseRecords, IndexWriter, Protocol): ...
@@ -37,13 +37,13 @@ class Run(Struct, kw_only=True):
     clock: Clock
     dump: DevpiDump
     intake: Intake
-    report: Report
+    report: ImportReport
     deleted: Deleted
     replaced: set[tuple[IndexName, str]] = msgspec.field(default_factory=set)
-    """Files that have other bytes here: test results of the dump are not about them."""
+    """Files with other bytes than in the dump, so that test results of the dump do not belong to them."""
 
     async def next(self, iterator: Iterator[T]) -> list[T]:
-        """The next of something that is read from the dump, which blocks; none at its end."""
+        """The next batch of an iterator over the dump, in a worker because it blocks; empty at its end."""
         return await self.intake.in_worker(lambda: list(islice(iterator, BATCH)))
 
     def was_deleted(self, index: IndexName, project: ProjectName, name: str) -> bool:

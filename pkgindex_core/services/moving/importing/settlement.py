@@ -1,9 +1,9 @@
-"""Who and which indexes a dump brings, settled with what the store has, before anything is changed.
+"""Decides which users and indexes of a dump are imported, before anything is changed.
 
-A name of the dump is free, or what has it is the same, or it came from an earlier import (the log knows), or it is what the first start made
-and nobody has touched since. Anything else is a collision, and then nothing at all is imported: two teams' `anna` must
-not become one. Users and indexes come in one commit, under the condition that what was looked at still holds. Bases that do
-not exist and circles are no obstacle: an index names its bases, and they are looked for when a page is made.
+A name of the dump is acceptable if the store does not have it, has the same thing, has it from an earlier import (by the log),
+or has it unchanged since the first start. Every other name is a collision, and then nothing is imported: the `anna` of two
+teams must not become one user. Users and indexes come in one commit, which requires that the data read is unchanged. Missing
+bases and circles are accepted: bases are looked up when a page is made.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import Accounts, ChangeLog, Passwords, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.permissions import ROOT
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
 
 _STARTER = "[start]"
 _BATCH = 8
-"""Commits that are read at once: one may hold ten thousand names of a mirror's list."""
+"""The number of commits to read at once. One commit may hold ten thousand names of a mirror's list."""
 
 Deleted = dict[IndexName, set[tuple[ProjectName, str]]]
-"""Versions, in their one spelling, and names of attachments that were deleted and did not come again."""
+"""Deleted versions, in canonical spelling, and names of deleted attachments."""
 
 
 class Settlement(Struct, kw_only=True):
-    """What is to be committed first, and which indexes of the dump then exist."""
+    """The first commit of an import, and the indexes that exist after it."""
 
     changes: list[Change]
     require: list[Requirement]
     indexes: dict[str, IndexConfig]
-    """By the name in the dump."""
+    """By their name in the dump."""
     foreign: set[IndexName]
-    """Those that were there before and are the same, but did not come from an import: their files may collide."""
+    """Indexes that were here before and are the same, but did not come from an import. Their files may collide."""
     deleted: Deleted
-    """What the log says was deleted here: it is not brought again."""
+    """Things that were deleted here, by the log. They are not imported again."""
 
 
 class _Made(Struct):
-    """What the log says was made by somebody: the last state they gave it."""
+    """The things that one author made, by the log, each in the last state that this author gave it."""
 
     users: dict[str, User]
     indexes: dict[IndexName, IndexConfig]
@@ -73,9 +73,9 @@ class _Store(Trees, Projects, ReleaseRecords, Accounts, ChangeLog, Protocol): ..
 
 
 class Settling:
-    """Settles one dump with one store."""
+    """Compares one dump with one store."""
 
-    def __init__(self, *, store: _Store, options: IndexOptions, passwords: Passwords, report: Report) -> None:
+    def __init__(self, *, store: _Store, options: IndexOptions, passwords: Passwords, report: ImportReport) -> None:
         self._store = store
         self._options = options
         self._passwords = passwords
@@ -84,7 +84,7 @@ class Settling:
         self._deleted: Deleted = {}
 
     async def settle(self, dump: DevpiDump) -> Settlement:
-        """Decide everything; `Conflict` names each collision."""
+        """Decide what to import. Raises `Conflict`, which names each collision."""
         settlement = Settlement(changes=[], require=[], indexes={}, foreign=set(), deleted=self._deleted)
         collisions: list[str] = []
         users = self._users(dump)
@@ -143,7 +143,7 @@ class Settling:
             settlement.require.append(UserAbsent(user.name))
             self._report.users += 1
             return
-        if user.name == ROOT and not user.password_hash:  # devpi 7 gives root none at first
+        if user.name == ROOT and not user.password_hash:  # in devpi 7, root has no password at first
             user = replace(user, password_hash=existing.password_hash)
         if existing == user:
             return
@@ -199,7 +199,7 @@ class Settling:
             )
 
     async def _made_by(self, who: str) -> _Made:
-        """What the log says; read once, and only when names meet."""
+        """Read the log, once, and only when a name of the dump is in the store."""
         if self._made is None:
             self._made = {_STARTER: _Made({}, {}), IMPORTER: _Made({}, {})}
             serial = Serial(0)

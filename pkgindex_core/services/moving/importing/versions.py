@@ -1,6 +1,6 @@
-"""What a dump says of versions: metadata, and the versions that have no files.
+"""Imports metadata of versions, and versions that have no files.
 
-Of a version that is here already nothing changes, and one that was deleted here since the last import stays deleted.
+A version that is here already does not change. One that was deleted here since the last import stays deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, ProjectAt, PutProject, PutRelease
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.devpi.dump import DumpProject, DumpVersion, Unreadable
+from pkgindex_core.formats.devpi.dump import DumpProject, DumpVersion, UnreadablePart
 from pkgindex_core.formats.devpi.translating import IMPORTER, translated_project
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.formats.versions import canonical_version
@@ -20,10 +20,10 @@ from pkgindex_core.tools.committing import until_committed
 
 
 async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None:
-    """What the versions of one project say, and the versions that have no files."""
+    """Import the versions of one project."""
     project = translated_project(found.name)
     if project is None:
-        run.report.left_out("project", f"{index} {found.name}", "no project can be called so")
+        run.report.left_out("project", f"{index} {found.name}", "it is not a valid project name")
         return
     (standing,) = await run.store.standings(project, [index])
     if standing.stamp and not standing.holds:
@@ -36,7 +36,7 @@ async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None
     while batch:
         readable = []
         for one in batch:
-            if isinstance(one, Unreadable):
+            if isinstance(one, UnreadablePart):
                 run.report.left_out("version", f"{index} {one.name}", one.reason)
             elif run.was_deleted(index, project, canonical_version(one.version)):
                 if await run.store.release(index, project, one.version) is None:
@@ -50,11 +50,11 @@ async def bring_versions(run: Run, index: IndexName, found: DumpProject) -> None
 
 
 def _without_description(run: Run, index: IndexName, version: DumpVersion) -> DumpVersion:
-    """A version whose description devpi 7 kept in a file that it had not got (yet), as a replica may."""
+    """A version without its description, whose file the dump lacks. An export of a devpi 7 replica may lack files."""
     run.report.changed(
         "version",
         f"{index} {version.project} {version.version}",
-        "the dump does not have its long description, only where a file with it should be",
+        "the dump names a file with its long description, but does not have the file",
     )
     return replace(version, metadata={**version.metadata, "description": ""})
 
@@ -62,7 +62,7 @@ def _without_description(run: Run, index: IndexName, version: DumpVersion) -> Du
 async def _commit_releases(
     run: Run, index: IndexName, project: ProjectName, versions: list[DumpVersion], display_name: str
 ) -> None:
-    """Some versions of a project. Of two that are the same version (1.0 and 1.0.0) the first counts."""
+    """Commit some versions of a project. Of two spellings of one version (1.0 and 1.0.0) the first counts."""
 
     async def attempt(_: int) -> int:
         page = await run.store.page(index, project)
@@ -74,7 +74,7 @@ async def _commit_releases(
         told = (str(one.metadata["name"]) for one in versions if one.metadata.get("name"))
         name = display_name or next(told, project)
         head = page.head if page else PageHead(display_name=name)
-        if head.display_name == project:  # which stands for a name that nobody knew
+        if head.display_name == project:  # the stand-in for an unknown display name
             head = replace(head, display_name=name)
         listed = {canonical_version(version) for version in head.versions} | with_files
         bare = tuple(one.version for canonical, one in new.items() if canonical not in listed)

@@ -1,12 +1,12 @@
-"""Promotion: a release goes from one index to another, with everything that belongs to it, in one commit or not at all.
+"""A push within this server: a release goes from one index to another, with everything that belongs to it, in one commit or not at all.
 
-    rights -> what the source has -> what the target has -> plan (`rules.promoting`) -> bytes are there -> checks of plugins -> commit
+    rights -> what the source has -> what the target has -> plan (`rules.pushing`) -> bytes are there -> checks of plugins -> commit
 
-What the source has is a parcel (`parcels`). The bytes are not copied: both indexes name the same blobs. The commit is guarded by
-everything that was looked at (both configurations, the project in both, free names); when any of it has changed meanwhile, all is
-looked at again.
+The source's part is a `PushableRelease`. Bytes are not copied: both indexes name the same blobs. The commit requires that
+everything it was planned from is unchanged (both configurations, the project in both, free names); after a concurrent change
+the push is planned again.
 
-The right to read the source and to upload to the target is all that it takes.
+A principal needs the `push` permission on the source and `upload` on the target.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from pkgindex_core.changes import IndexIs, ProjectAt, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Denied, Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.models import File, IndexConfig, Release, Tree
@@ -44,34 +43,19 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.rules.promoting import Moved, Push, plan_push
-from pkgindex_core.services.moving.parcels import Parcel, Parcels
+from pkgindex_core.rules.pushing import Push, plan_push
+from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
+from pkgindex_core.services.moving.pushable_releases import PushableRelease, PushableReleases
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
 
-class NotAdmittedError(Denied):
-    """The target takes nothing from this principal, who may see that it exists."""
-
-
-class Promoted(Struct, frozen=True, kw_only=True):
-    """What a push came to."""
-
-    source: IndexName
-    target: IndexName
-    project: ProjectName
-    moved: tuple[Moved, ...]
-    """Everything that belongs to the release at the target now, in devpi's order."""
-    changed: bool
-    """False: all of it was there already, nothing was written."""
-
-
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
 
 
-class Promotion:
+class Pushing:
     """Pushes releases between indexes."""
 
     def __init__(
@@ -80,7 +64,7 @@ class Promotion:
         store: _Store,
         blobs: BlobStore,
         sources: Sources,
-        parcels: Parcels,
+        releases: PushableReleases,
         checks: Sequence[UploadCheck],
         workers: Executor,
         clock: Clock,
@@ -88,7 +72,7 @@ class Promotion:
         self._store = store
         self._blobs = blobs
         self._sources = sources
-        self._parcels = parcels
+        self._releases = releases
         self._checks = checks
         self._workers = workers
         self._clock = clock
@@ -103,21 +87,21 @@ class Promotion:
         principal: Principal,
         files: bool = True,
         docs: bool = True,
-    ) -> Promoted:
-        """Give a target index everything that a source has of one release; without `files`, or without `docs`, only a part of it.
+    ) -> PushResult:
+        """Push a release to another index, with or without `files` and `docs`.
 
-        Raises `Missing` ("version": the source knows no such release; "release": it has nothing of it to push), `NotAdmittedError`,
-        `Conflict` when the target has a name with other bytes and may not overwrite it.
+        Raises `Missing` ("version": the source does not have the release; "release": it has nothing to push), `NotAdmittedError`, and
+        `Conflict` when a non-volatile target has a filename with other bytes.
         """
         checked: set[str] = set()
 
-        async def attempt(_turn: int) -> Promoted:
+        async def attempt(_turn: int) -> PushResult:
             tree = await self._store.tree()
             goal = _target(tree, target, principal, project)
-            parcel = await self._parcels.select(source, project, version, principal, files=files, docs=docs)
+            pushable = await self._releases.select(source, project, version, principal, files=files, docs=docs)
             (standing,) = await self._store.standings(project, [target])
             open_project(standing, project)
-            there = await self._parcels.holding(goal, project, version, holds=standing.holds)
+            there = await self._releases.holding(goal, project, version, holds=standing.holds)
             push = Push(
                 project=project,
                 version=version,
@@ -126,23 +110,25 @@ class Promotion:
                 who=principal.name or "",
                 at=self._clock.now(),
             )
-            taken = await self._taken(target, parcel.holding.files)
-            plan_push(push, parcel.holding, there, taken)  # what cannot be pushed is not fetched in vain
-            parcel = await self._parcels.complete(parcel)
-            plan = plan_push(push, parcel.holding, there, taken)
+            taken = await self._taken(target, pushable.holding.files)
+            plan_push(push, pushable.holding, there, taken)  # refuse before anything is fetched
+            pushable = await self._releases.complete(pushable, own=True)
+            plan = plan_push(push, pushable.holding, there, taken)
             failpoint("push.fetched")
-            await self._check(goal.name, parcel, checked, skip=there.files)
+            await self._check(goal.name, pushable, checked, skip=there.files)
             failpoint("push.judged")
             guards: list[Requirement] = [
-                IndexIs(parcel.source),
+                IndexIs(pushable.source),
                 IndexIs(goal),
-                ProjectAt(source, project, parcel.stamp, parcel.content),
+                ProjectAt(source, project, pushable.stamp, pushable.content),
                 ProjectAt(target, project, standing.stamp),
                 *plan.guards,
             ]
             commit = await self._sources.of(goal).put(goal, plan.changes, who=principal.label, require=guards)
             failpoint("push.committed")
-            return Promoted(source=source, target=target, project=project, moved=plan.moved, changed=commit is not None)
+            return PushResult(
+                source=source, target=target, project=project, items=plan.items, changed=commit is not None
+            )
 
         return await until_committed(attempt, f"{project} changes faster than it can be pushed", hint="push it again")
 
@@ -154,31 +140,33 @@ class Promotion:
                 holders[file.filename] = holder
         return holders
 
-    async def _check(self, target: IndexName, parcel: Parcel, checked: set[str], *, skip: Sequence[File]) -> None:
-        """Have the checks of plugins judge what is new at the target, as an upload of it would be."""
+    async def _check(
+        self, target: IndexName, pushable: PushableRelease, checked: set[str], *, skip: Sequence[File]
+    ) -> None:
+        """Run the upload checks of plugins on the files that are new at the target."""
         known = {(file.filename, file.sha256) for file in skip}
         problems: list[str] = []
-        for file in parcel.holding.files if self._checks else ():
+        for file in pushable.holding.files if self._checks else ():
             if file.sha256 is None or file.filename in checked or (file.filename, file.sha256) in known:
                 continue
             async with self._local(file.sha256, file.filename) as path:
-                problems += await in_worker(self._workers, partial(self._judge, target, parcel, file, path))
+                problems += await in_worker(self._workers, partial(self._judge, target, pushable, file, path))
             checked.add(file.filename)
         if problems:
             raise Refused(problems)
 
-    def _judge(self, target: IndexName, parcel: Parcel, file: File, path: Path) -> list[str]:
-        """What the checks have against a file; in a worker thread."""
+    def _judge(self, target: IndexName, pushable: PushableRelease, file: File, path: Path) -> list[str]:
+        """Run the checks on one file, in a worker thread; return the problems."""
         try:
-            name = parse_upload_filename(file.filename, LENIENT, project=parcel.project)
+            name = parse_upload_filename(file.filename, LENIENT, project=pushable.project)
             metadata = inspect_archive(path, name, rules=LENIENT).metadata or b""
         except Refused:
-            metadata = b""  # a mirror may have files that no index takes as uploads
+            metadata = b""  # a mirror may have files that are not accepted as uploads
         upload = InspectedUpload(
             index=target,
-            project=parcel.project,
+            project=pushable.project,
             file=file,
-            form=_form(parcel.holding.releases),
+            form=_form(pushable.holding.releases),
             metadata=metadata,
             path=path,
         )
@@ -186,17 +174,17 @@ class Promotion:
 
     @asynccontextmanager
     async def _local(self, key: Sha256, filename: str) -> AsyncIterator[Path]:
-        """A blob as a local file that is read only; a copy that is thrown away where the store has no such file."""
+        """A blob as a local file for reading; a temporary copy if the store has no local files."""
         place = await self._blobs.locate(key, filename=filename)
         try:
             if isinstance(place, Path):
                 yield place
                 return
-            async with self._blobs.stage() as stage:
+            async with self._blobs.spool() as spool:
                 async for chunk in self._blobs.read(key):
-                    await stage.write(chunk)
-                await stage.flush()
-                yield stage.path
+                    await spool.write(chunk)
+                await spool.flush()
+                yield spool.path
         except OSError as error:
             raise storage_failure(error, "checking a push") from error
 
@@ -209,7 +197,7 @@ def _target(tree: Tree, name: IndexName, principal: Principal, project: ProjectN
 
 
 def _form(releases: Sequence[Release]) -> UploadForm:
-    """The metadata of a release as the fields of an upload, which is what checks know."""
+    """The metadata of a release as the fields of an upload form, for the checks."""
     fields: dict[str, tuple[str, ...]] = {}
     for release in releases:
         for name, value in msgspec.json.decode(release.metadata, type=dict[str, object]).items():

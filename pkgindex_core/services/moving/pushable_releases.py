@@ -1,9 +1,9 @@
-"""A release as one index has it, ready to be sent: to another index here, or to another server.
+"""A release as one index has it, ready to be pushed: to another index here, or to another server.
 
     rights -> is it known, shown, not quarantined -> its files, documentation, test results, metadata -> every blob is stored
 
-What a mirror lists without having stored it is fetched and verified, a wheel's metadata too. What a page filter hides is not there to
-be sent.
+Files that a mirror lists but has not stored are fetched and verified, and so is the metadata of wheels. Files that a page filter
+hides are not pushed.
 """
 
 from __future__ import annotations
@@ -22,21 +22,33 @@ from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
-from pkgindex_core.protocols import BlobStore, Build, OnDisk, PageFilter, Principal, Projects, Redirect, ReleaseRecords
+from pkgindex_core.protocols import (
+    Blob,
+    Build,
+    OnDisk,
+    PageFilter,
+    Principal,
+    Projects,
+    Redirect,
+    ReleaseRecords,
+    Source,
+)
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.rules.promoting import Holding
+from pkgindex_core.rules.pushing import Holding
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.sources import Sources
 
 _FETCHES = 8
-"""Files of one push that are fetched, or looked for, at once."""
+"""The number of files of one push that are fetched at once."""
+_TRIES = 3
 _RESTORE = "restore the blob from a backup, or upload the same file to the source again"
 
 
-class Parcel(Struct, frozen=True, kw_only=True):
-    """A release as one index has it. Once it was completed, every blob that it names is stored."""
+class PushableRelease(Struct, frozen=True, kw_only=True):
+    """A release as one index has it. After `complete`, every blob that it names is stored."""
 
     source: IndexConfig
     project: ProjectName
@@ -49,14 +61,12 @@ class Parcel(Struct, frozen=True, kw_only=True):
 class _Store(Projects, ReleaseRecords, Protocol): ...
 
 
-class Parcels:
-    """Makes up parcels of what indexes have."""
-
+class PushableReleases:
     def __init__(
         self,
         *,
         store: _Store,
-        blobs: BlobStore,
+        blobs: LearningBlobs,
         resolving: Resolving,
         sources: Sources,
         filters: Mapping[str, PageFilter],
@@ -78,8 +88,8 @@ class Parcels:
         principal: Principal,
         files: bool = True,
         docs: bool = True,
-    ) -> Parcel:
-        """A release as it would be pushed, for those who send it somewhere else."""
+    ) -> PushableRelease:
+        """Select and complete a release."""
         return await self.complete(await self.select(source, project, version, principal, files=files, docs=docs))
 
     async def select(
@@ -91,8 +101,8 @@ class Parcels:
         *,
         files: bool,
         docs: bool,
-    ) -> Parcel:
-        """What is to be pushed of what the source has. Raises `Missing` for a version that is not known, and for nothing to push."""
+    ) -> PushableRelease:
+        """Select the part of a release that is to be pushed. Raises `Missing` when the version is unknown or has nothing to push."""
         resolution = await self._resolving.resolve(source, project, principal, action=Action.PUSH, alone=True)
         resolution.require_whole()
         if not resolution.offering:
@@ -112,10 +122,12 @@ class Parcels:
             raise Missing("release", f"{project} {version}"[:160])
         part = replace(part, files=shown, attachments=attachments)
         standing = layer.standing
-        return Parcel(source=config, project=project, stamp=standing.stamp, content=standing.content, holding=part)
+        return PushableRelease(
+            source=config, project=project, stamp=standing.stamp, content=standing.content, holding=part
+        )
 
     async def holding(self, config: IndexConfig, project: ProjectName, version: str, *, holds: bool) -> Holding:
-        """What an index has of one version; of a project with thousands of files no other is decoded."""
+        """Read what an index has of one version. Files of other versions are not decoded: a project may have thousands."""
         page = await self._store.page(config.name, project) if holds else None
         if page is None:
             return Holding(index=config.name)
@@ -139,41 +151,41 @@ class Parcels:
         )
         return tuple(file for file in files if not why_hidden(resolution.start, file, filters, build))
 
-    async def complete(self, parcel: Parcel) -> Parcel:
-        """Make sure that every blob of a parcel is stored; what that taught of its files stands in the one returned."""
-        files = await _all(self._complete_file(parcel, file) for file in parcel.holding.files)
-        for attachment in parcel.holding.attachments:
+    async def complete(self, pushable: PushableRelease, *, own: bool = False) -> PushableRelease:
+        """Make sure that every blob is stored, and with `own` that a hosted index may name it.
+
+        The release that is returned has the digests and sizes that were missing.
+        """
+        files = await _all(self._complete_file(pushable, file, own=own) for file in pushable.holding.files)
+        for attachment in pushable.holding.attachments:
             blob = await self._blobs.stat(attachment.sha256)
             if blob is None or blob.size != attachment.size:
                 raise Corrupt(
                     f"the bytes of {attachment.filename} are not in the blob store, or damaged", hint=_RESTORE
                 )
-        holding = replace(parcel.holding, files=files)
-        if parcel.source.mirrored:
-            holding = replace(holding, releases=(await self._described(holding, parcel.project),))
-        return replace(parcel, holding=holding)
+        holding = replace(pushable.holding, files=files)
+        if pushable.source.mirrored:
+            holding = replace(holding, releases=(await self._described(holding, pushable.project),))
+        return replace(pushable, holding=holding)
 
     async def _described(self, holding: Holding, project: ProjectName) -> Release:
-        """What a mirror's files say of their release: a wheel if there is one, otherwise no more than the page."""
+        """The metadata of a mirrored release: from a wheel if there is one, otherwise what the page says."""
         for sidecar in (file.metadata_sha256 for file in holding.files):
             if sidecar is not None:
                 data = b"".join([chunk async for chunk in self._blobs.read(sidecar)])
                 metadata = read_metadata(data)
                 if normalized_or_none(metadata.name) != project or not holding.of(metadata.version).files:
-                    continue  # it speaks of something else
+                    continue  # the metadata of another release
                 return Release(version=metadata.version, metadata=version_documents.from_archive(metadata))
         version = holding.files[0].version
         requires_python = next((file.requires_python for file in holding.files if file.requires_python), "")
         name = holding.head.display_name or project
         return Release(version=version, metadata=version_documents.bare(name, version, requires_python))
 
-    async def _complete_file(self, parcel: Parcel, file: File) -> File:
-        config, project = parcel.source, parcel.project
+    async def _complete_file(self, pushable: PushableRelease, file: File, *, own: bool) -> File:
+        config, project = pushable.source, pushable.project
         source = self._sources.of(config)
-        opened = await source.open(config, project, file, elsewhere=False)
-        if isinstance(opened, Redirect):
-            raise Unavailable(f"the bytes of {file.filename} cannot be had here")
-        blob = opened.blob if isinstance(opened, OnDisk) else await opened.file.finished()
+        blob = await (self._own_blob if own else self._blob)(source, config, project, file)
         file = replace(file, digests={**file.digests, "sha256": blob.sha256}, size=blob.size)
         if not file.filename.endswith(".whl"):
             return file
@@ -182,9 +194,25 @@ class Parcels:
         except Missing:
             return replace(file, metadata_sha256=None)  # a wheel without core metadata
 
+    async def _blob(self, source: Source, config: IndexConfig, project: ProjectName, file: File) -> Blob:
+        opened = await source.open(config, project, file, elsewhere=False)
+        if isinstance(opened, Redirect):
+            raise Unavailable(f"the bytes of {file.filename} cannot be had here")
+        return opened.blob if isinstance(opened, OnDisk) else await opened.file.finished()
+
+    async def _own_blob(self, source: Source, config: IndexConfig, project: ProjectName, file: File) -> Blob:
+        for _ in range(_TRIES):
+            blob = await self._blob(source, config, project, file)
+            try:
+                await self._blobs.make_own(blob.sha256)
+            except Missing:
+                continue  # it was fetched earlier, and was evicted just now
+            return blob
+        raise Unavailable(f"{file.filename} is evicted faster than it can be pushed", hint="push it again")
+
 
 async def _all(jobs: Iterable[Awaitable[File]]) -> tuple[File, ...]:
-    """Run jobs, a few at once; the first failure, after all have ended."""
+    """Run jobs, a few at once. Raises the first failure after all have ended."""
     gate = asyncio.Semaphore(_FETCHES)
 
     async def one(job: Awaitable[File]) -> File:

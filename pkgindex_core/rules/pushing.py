@@ -1,15 +1,15 @@
-"""What has to be written so that one index has a release of another: the whole of it, or a reason why not.
+"""The plan of a push within this server: the changes that give one index a release of another, or the reason why not.
 
-Pure: takes what both indexes hold of the project, returns changes and what must still be true when they are applied. Rules that an
-upload obeys are obeyed here as well: a name that is taken stays taken, and a release has one sdist.
+Pure: takes what both indexes hold of the project, and returns changes with their requirements. The rules of uploads hold here
+too: a taken filename stays taken, and a release has one sdist.
 
-    files       as they are, with their history behind them; the same bytes are no change where nothing may be overwritten
-    metadata    of the release; where nothing may be overwritten what the target has stays
-    results     go with the file that they are about; one that is there already is not added again
-    docs        one archive a release, like a file
+    files       with their history; in a non-volatile target the same bytes are no change
+    metadata    of the release; a non-volatile target keeps its own
+    results     of each pushed file, except those that the target has
+    docs        one archive for each release, treated like a file
 
-Histories as devpi keeps them: what the source knows, without its overwriting, then the push. What stood in the way at the target is
-on record as `overwrite`, before that.
+Histories are as in devpi: the events at the source except `overwrite`, then the push. If the push replaces something at the
+target, an `overwrite` comes first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pkgindex_core.protocols import Taken
 
 
 class Holding(Struct, frozen=True, kw_only=True):
-    """What one index holds of one project, as far as a push is concerned."""
+    """The files, attachments and metadata of one project in one index."""
 
     index: IndexName
     holds: bool = False
@@ -52,7 +52,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     releases: tuple[Release, ...] = ()
 
     def of(self, version: str) -> Holding:
-        """The part that is about one version."""
+        """The part of one version."""
         wanted = canonical_version(version)
         return replace(
             self,
@@ -64,7 +64,7 @@ class Holding(Struct, frozen=True, kw_only=True):
         )
 
     def knows(self, version: str) -> bool:
-        """Whether the version is known here at all, with files or without."""
+        """Whether the version is known here, with or without files."""
         part = self.of(version)
         wanted = canonical_version(version)
         return bool(part.files or part.attachments or part.releases) or any(
@@ -72,26 +72,26 @@ class Holding(Struct, frozen=True, kw_only=True):
         )
 
 
-class Moved(Struct, frozen=True, kw_only=True):
-    """One thing that the target has after the push."""
+class PushedItem(Struct, frozen=True, kw_only=True):
+    """One file, test result or documentation archive that the target has after the push."""
 
     kind: Literal["file", "toxresult", "doczip"]
     filename: str
     file: File | None = None
-    """For a test result: the file that it is about."""
+    """For a test result: the tested file."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    """What a push comes to. No changes: the target has everything already."""
+class PushPlan(Struct, frozen=True, kw_only=True):
+    """The changes of a push. No changes: the target has everything already."""
 
     changes: tuple[Change, ...]
     guards: tuple[Requirement, ...]
-    moved: tuple[Moved, ...]
-    """In devpi's order: each file with its results behind it, then the documentation."""
+    items: tuple[PushedItem, ...]
+    """In devpi's order: each file followed by its results, then the documentation."""
 
 
 class Push(Struct, frozen=True, kw_only=True):
-    """What is asked for: a release, from where to where, by whom and when."""
+    """The request: a release, its source and target, the user and the time."""
 
     project: ProjectName
     version: str
@@ -101,25 +101,25 @@ class Push(Struct, frozen=True, kw_only=True):
     at: Timestamp
 
 
-def plan_push(push: Push, source: Holding, target: Holding, taken: Mapping[str, Taken]) -> Plan:
-    """Work out what is to be written; raise what forbids it, naming everything that stands in the way.
+def plan_push(push: Push, source: Holding, target: Holding, taken: Mapping[str, Taken]) -> PushPlan:
+    """Plan the changes, or raise an error that names every conflict.
 
-    `source` is the part that is pushed (see `Holding.of`), `target` all that is there. `taken` says who has the names of the files
-    at the target. A file whose sha256 is not known yet is left out: whoever fetches it plans again.
+    `source` is the pushed part (see `Holding.of`), `target` everything at the target. `taken` has the files that hold the filenames
+    at the target. A file of unknown sha256 is left out; plan again after it is fetched.
     """
-    draft = _Draft(push, source, target.of(push.version))
+    draft = _PushDraft(push, source, target.of(push.version))
     _refuse_conflicts(push, source, target, taken)
     for file in source.files:
         if file.sha256 is not None:
-            draft.move_file(file)
+            draft.add_file(file)
     docs = next((each for each in source.attachments if each.kind == "doczip"), None)
     if docs is not None:
-        draft.move_docs(docs)
+        draft.add_docs(docs)
     return draft.plan(target)
 
 
-class _Draft:
-    """A plan in the making."""
+class _PushDraft:
+    """Collects the changes of a plan."""
 
     def __init__(self, push: Push, source: Holding, there: Holding) -> None:
         self._push = push
@@ -130,22 +130,22 @@ class _Draft:
         self._files: list[Change] = []
         self._attachments: list[Change] = []
         self._guards: list[Requirement] = []
-        self._moved: list[Moved] = []
+        self._items: list[PushedItem] = []
         self._new_docs = False
 
-    def move_file(self, file: File) -> None:
+    def add_file(self, file: File) -> None:
         push = self._push
         old = next((each for each in self._there.files if each.filename == file.filename), None)
         same = old is not None and old.sha256 == file.sha256
-        moved = replace(file, url="", gpg_sig=None, metadata_offered=False)
-        self._moved.append(Moved(kind="file", filename=file.filename, file=moved))
+        pushed = replace(file, url="", gpg_sig=None, metadata_offered=False)
+        self._items.append(PushedItem(kind="file", filename=file.filename, file=pushed))
         if self._volatile or not same:
-            moved = replace(
-                moved,
+            pushed = replace(
+                pushed,
                 upload_time=file.upload_time if file.upload_time is not None else push.at,
                 history=self._history(file.history, old.history if old is not None else None),
             )
-            self._files.append(PutFile(self._index, push.project, moved, self._source.head.display_name))
+            self._files.append(PutFile(self._index, push.project, pushed, self._source.head.display_name))
             if not self._volatile:
                 self._guards.append(FileAbsent(self._index, file.filename))
         here = [each for each in self._there.attachments if each.about == file.filename]
@@ -154,8 +154,8 @@ class _Draft:
         replaced = {each.filename for each in here} - names
         for result in self._source.attachments:
             if result.kind == "toxresult" and result.about == file.filename:
-                self._move_result(result, moved, there, names)
-        # A result that was added meanwhile is nobody's to replace; those of other bytes go with them.
+                self._add_result(result, pushed, there, names)
+        # A result that is added meanwhile must not be replaced. Results of replaced bytes are dropped with them.
         self._guards += [
             AttachmentAbsent(self._index, push.project, each.attachment.filename)
             for each in self._attachments
@@ -164,10 +164,10 @@ class _Draft:
             and each.attachment.filename not in replaced
         ]
 
-    def _move_result(self, result: Attachment, file: File, there: Sequence[Attachment], names: set[str]) -> None:
+    def _add_result(self, result: Attachment, file: File, there: Sequence[Attachment], names: set[str]) -> None:
         known = next((each for each in there if each.sha256 == result.sha256), None)
         name = known.filename if known is not None else _free_name(result.filename, names)
-        self._moved.append(Moved(kind="toxresult", filename=name, file=file))
+        self._items.append(PushedItem(kind="toxresult", filename=name, file=file))
         if known is not None:
             return
         names.add(name)
@@ -176,12 +176,12 @@ class _Draft:
             PutAttachment(self._index, self._push.project, replace(result, filename=name, history=history))
         )
 
-    def move_docs(self, docs: Attachment) -> None:
+    def add_docs(self, docs: Attachment) -> None:
         project = self._push.project
         old = next((each for each in self._there.attachments if each.kind == "doczip"), None)
-        self._moved.append(Moved(kind="doczip", filename=docs.filename))
+        self._items.append(PushedItem(kind="doczip", filename=docs.filename))
         if old is not None and not self._volatile:
-            return  # the same bytes: others were refused
+            return  # the same bytes; other bytes were refused before
         if old is None:
             self._guards.append(AttachmentAbsent(self._index, project, docs.filename))
             self._new_docs = True
@@ -190,21 +190,21 @@ class _Draft:
         history = self._history(docs.history, old.history if old is not None else None)
         self._attachments.append(PutAttachment(self._index, project, replace(docs, history=history)))
 
-    def plan(self, target: Holding) -> Plan:
-        """Everything, in an order in which each change finds what it needs."""
+    def plan(self, target: Holding) -> PushPlan:
+        """All changes, each after those that it depends on."""
         push = self._push
         changes = list(self._files)
         writes = bool(self._files or self._attachments)
         known = target.knows(push.version)
         if writes and not self._files and (self._new_docs or not known):
-            # Documentation alone: the version is known by it, as one that was registered. And where it is known already the project gets
-            # a new stamp: who is about to drop the version looks again.
+            # Only documentation is pushed: list the version as if it was registered. A version that is listed already still gives
+            # the project a new stamp, so that a concurrent drop of the version reads again.
             head = target.head if target.holds else PageHead(display_name=self._source.head.display_name)
             versions = head.versions if known else (*head.versions, push.version)
             changes.append(PutProject(self._index, push.project, replace(head, versions=versions)))
         if writes:
             changes.extend(self._release())
-        return Plan(changes=(*changes, *self._attachments), guards=tuple(self._guards), moved=tuple(self._moved))
+        return PushPlan(changes=(*changes, *self._attachments), guards=tuple(self._guards), items=tuple(self._items))
 
     def _release(self) -> Sequence[Change]:
         new = next(iter(self._source.releases), None)
@@ -227,7 +227,7 @@ class _Draft:
 
 
 def _refuse_conflicts(push: Push, source: Holding, target: Holding, taken: Mapping[str, Taken]) -> None:
-    """Raise when a name that is needed belongs to something else."""
+    """Raise when a needed filename belongs to another file."""
     in_the_way: list[str] = []
     there = target.of(push.version)
     for file in source.files:
@@ -254,7 +254,7 @@ def _refuse_conflicts(push: Push, source: Holding, target: Holding, taken: Mappi
             f"{in_the_way[0]} already exists in non-volatile index",
             hint=f"{target.index} has it with other bytes: publish the changed files under a new version{others}",
         )
-    # One sdist per release, as on PyPI: another spelling of the same version is the only way to a second.
+    # One sdist for each release, as on PyPI. A second one is possible only under another spelling of the version.
     known = [each.filename for each in there.files if _is_sdist(each.filename)]
     new = [each.filename for each in source.files if _is_sdist(each.filename) and each.filename not in known]
     if known and new:
@@ -264,7 +264,7 @@ def _refuse_conflicts(push: Push, source: Holding, target: Holding, taken: Mappi
 
 
 def _free_name(name: str, names: set[str]) -> str:
-    """The name, or the next one that nobody has: the number at its end grows."""
+    """The name, with a higher number at its end if it is taken."""
     found = _NUMBERED.fullmatch(name)
     if found is None:
         return name

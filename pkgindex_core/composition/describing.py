@@ -1,0 +1,58 @@
+"""The services that describe: documents, search, versions, explanations."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from pkgindex_core.composition.offered import Offered
+from pkgindex_core.composition.shared import Shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.reading.explaining import Explaining
+from pkgindex_core.services.reading.findlinks import FindLinks
+from pkgindex_core.services.reading.locating import Locating
+from pkgindex_core.services.reading.overview import Overview
+from pkgindex_core.services.reading.project_information import ProjectInformation
+from pkgindex_core.services.reading.searching import Searching
+from pkgindex_core.services.reading.versions import Versions
+
+
+class Describing(Struct, frozen=True, kw_only=True):
+    """The services that change nothing, and that installers do not need."""
+
+    searching: Searching
+    findlinks: FindLinks
+    information: ProjectInformation
+    locating: Locating
+    versions: Versions
+    overview: Overview
+    explaining: Explaining
+
+
+def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context) -> Describing:
+    """Make the services over one store."""
+    store, clock, workers = stores.index, context.clock, context.workers
+    resolving, assembling, filters = shared.resolving, shared.assembling, offered.filters
+    return Describing(
+        searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
+        findlinks=FindLinks(
+            store=store,
+            resolving=resolving,
+            assembling=assembling,
+            currency=shared.currency,
+            admission=offered.admission,
+            filters=filters,
+            bodies=shared.bodies,
+            workers=workers,
+            clock=clock,
+        ),
+        information=ProjectInformation(
+            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+        ),
+        locating=Locating(store=store, resolving=resolving),
+        versions=Versions(
+            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+        ),
+        overview=Overview(store=store, options=offered.options),
+        explaining=Explaining(resolving=resolving, assembling=assembling, clock=clock),
+    )

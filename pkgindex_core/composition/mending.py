@@ -1,0 +1,28 @@
+"""The services that verify and repair the store."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from pkgindex_core.composition.shared import Shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.administering.repairing import Repairing
+from pkgindex_core.services.administering.verifying import Verifying
+
+
+class Mending(Struct, frozen=True, kw_only=True):
+    """The services that verify files and repair damaged ones."""
+
+    verifying: Verifying
+    repairing: Repairing
+
+
+def make_mending(stores: Stores, shared: Shared, context: Context) -> Mending:
+    """Make the services over one store."""
+    store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
+    verifying = Verifying(store=store, blobs=blobs, clock=clock)
+    return Mending(
+        verifying=verifying,
+        repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, workers=workers),
+    )

@@ -1,0 +1,226 @@
+"""All services over one store.
+
+Those that answer installers are made at once. The others are made, and their modules loaded, at the first use of one of their kind, so that a
+server starts without them. Making a service reads nothing and cannot fail.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pkgindex_core.composition.offered import Offered
+from pkgindex_core.composition.reading import make_reading
+from pkgindex_core.composition.shared import make_shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.config import Settings
+from pkgindex_core.hookspecs import Context
+from pkgindex_core.tools.passwords import PasswordPool
+
+if TYPE_CHECKING:
+    from pkgindex_core.composition.administering import Administering
+    from pkgindex_core.composition.describing import Describing
+    from pkgindex_core.composition.mending import Mending
+    from pkgindex_core.composition.moving import Moving
+    from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.services.administering.examining import Examining
+    from pkgindex_core.services.administering.indexes import Indexes
+    from pkgindex_core.services.administering.project_options import ProjectOptions
+    from pkgindex_core.services.administering.project_statuses import ProjectStatuses
+    from pkgindex_core.services.administering.repairing import Repairing
+    from pkgindex_core.services.administering.tokens import Tokens
+    from pkgindex_core.services.administering.users import Users
+    from pkgindex_core.services.administering.verifying import Verifying
+    from pkgindex_core.services.moving.dumps.exporting import Exporting
+    from pkgindex_core.services.moving.dumps.restoring import Restoring
+    from pkgindex_core.services.moving.importing.devpi import DevpiImport
+    from pkgindex_core.services.moving.pushing import Pushing
+    from pkgindex_core.services.moving.remote_pushing import RemotePushing
+    from pkgindex_core.services.moving.static_projects import StaticProjects
+    from pkgindex_core.services.moving.static_sources import StaticSources
+    from pkgindex_core.services.reading.documentation import Documentation
+    from pkgindex_core.services.reading.explaining import Explaining
+    from pkgindex_core.services.reading.findlinks import FindLinks
+    from pkgindex_core.services.reading.locating import Locating
+    from pkgindex_core.services.reading.overview import Overview
+    from pkgindex_core.services.reading.project_information import ProjectInformation
+    from pkgindex_core.services.reading.searching import Searching
+    from pkgindex_core.services.reading.versions import Versions
+    from pkgindex_core.services.writing.registering import Registering
+    from pkgindex_core.services.writing.releases import Releases
+    from pkgindex_core.services.writing.results import Results
+    from pkgindex_core.services.writing.uploads import Uploads
+
+
+class Services:
+    """The services, each under its name."""
+
+    def __init__(
+        self, stores: Stores, offered: Offered, context: Context, settings: Settings, passwords: PasswordPool
+    ) -> None:
+        self.settings = settings
+        self.context = context
+        self.passwords = passwords
+        self._stores = stores
+        self._offered = offered
+        self._shared = shared = make_shared(stores, offered, context, settings)
+        self.sources = shared.sources
+        self.currency = shared.currency
+        self.identity = shared.identity
+        self.bodies = shared.bodies
+        reading = make_reading(stores, offered, shared, context)
+        self.pages = reading.pages
+        self.listings = reading.listings
+        self.files = reading.files
+
+    @property
+    def searching(self) -> Searching:
+        return self._describing.searching
+
+    @property
+    def findlinks(self) -> FindLinks:
+        return self._describing.findlinks
+
+    @property
+    def information(self) -> ProjectInformation:
+        return self._describing.information
+
+    @property
+    def locating(self) -> Locating:
+        return self._describing.locating
+
+    @property
+    def versions(self) -> Versions:
+        return self._describing.versions
+
+    @property
+    def overview(self) -> Overview:
+        return self._describing.overview
+
+    @property
+    def explaining(self) -> Explaining:
+        return self._describing.explaining
+
+    @property
+    def tokens(self) -> Tokens:
+        return self._administering.tokens
+
+    @property
+    def users(self) -> Users:
+        return self._administering.users
+
+    @property
+    def indexes(self) -> Indexes:
+        return self._administering.indexes
+
+    @property
+    def project_statuses(self) -> ProjectStatuses:
+        return self._administering.project_statuses
+
+    @property
+    def project_options(self) -> ProjectOptions:
+        return self._administering.project_options
+
+    @property
+    def examining(self) -> Examining:
+        return self._administering.examining
+
+    @property
+    def uploads(self) -> Uploads:
+        return self._writing.uploads
+
+    @property
+    def registering(self) -> Registering:
+        return self._writing.registering
+
+    @property
+    def releases(self) -> Releases:
+        return self._writing.releases
+
+    @property
+    def results(self) -> Results:
+        return self._writing.results
+
+    @property
+    def pushing(self) -> Pushing:
+        return self._moving.pushing
+
+    @property
+    def remote_pushing(self) -> RemotePushing:
+        return self._moving.remote_pushing
+
+    @property
+    def exporting(self) -> Exporting:
+        return self._moving.exporting
+
+    @property
+    def restoring(self) -> Restoring:
+        return self._moving.restoring
+
+    @property
+    def devpi_import(self) -> DevpiImport:
+        return self._moving.devpi_import
+
+    @property
+    def verifying(self) -> Verifying:
+        return self._mending.verifying
+
+    @property
+    def repairing(self) -> Repairing:
+        return self._mending.repairing
+
+    @cached_property
+    def documentation(self) -> Documentation:
+        from pkgindex_core.composition.documenting import make_documentation
+
+        return make_documentation(self._stores, self._offered, self._shared, self.context)
+
+    @cached_property
+    def static_projects(self) -> StaticProjects:
+        from pkgindex_core.composition.publishing import make_static_projects
+
+        return make_static_projects(self._stores, self._offered, self._shared, self.context)
+
+    @cached_property
+    def static_sources(self) -> StaticSources:
+        from pkgindex_core.composition.publishing import make_static_sources
+
+        return make_static_sources(self._stores, self._shared)
+
+    @cached_property
+    def _describing(self) -> Describing:
+        from pkgindex_core.composition.describing import make_describing
+
+        return make_describing(self._stores, self._offered, self._shared, self.context)
+
+    @cached_property
+    def _administering(self) -> Administering:
+        from pkgindex_core.composition.administering import make_administering
+
+        return make_administering(
+            self._stores,
+            self._offered,
+            self._shared,
+            self.context,
+            self.settings,
+            passwords=self.passwords,
+            explaining=self.explaining,
+        )
+
+    @cached_property
+    def _writing(self) -> Writing:
+        from pkgindex_core.composition.writing import make_writing
+
+        return make_writing(self._stores, self._shared, self._offered.checks, self.context, self.settings)
+
+    @cached_property
+    def _moving(self) -> Moving:
+        from pkgindex_core.composition.moving import make_moving
+
+        return make_moving(self._stores, self._offered, self._shared, self.context, passwords=self.passwords)
+
+    @cached_property
+    def _mending(self) -> Mending:
+        from pkgindex_core.composition.mending import make_mending
+
+        return make_mending(self._stores, self._shared, self.context)
