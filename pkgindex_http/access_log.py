@@ -1,7 +1,7 @@
-"""The access log: one line a request, without secrets, for programs (JSON) or for people.
+"""The access log: one line a request, without secrets, as JSON for programs or as text for people.
 
-A line holds the path and never the query (which may carry what a client should not have put there), the name of who asked and
-never what they presented. Values are JSON strings, so no request can forge a line.
+A line has the path without the query, since a query may hold a secret, and the name of the user without the credentials.
+Values are JSON strings, so no request can forge a line.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 
 import msgspec
-from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import SystemClock, to_rfc3339
+from pkgindex_http import web
 
 logger = logging.getLogger("pkgindex.access")
 _encoder = msgspec.json.Encoder()
@@ -33,18 +34,28 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line. `time` is in seconds."""
-        line = AccessLine(
-            time=to_rfc3339(_clock.now()),
-            client=request.get(CLIENT, "") or request.remote or "",
-            who=request.get(WHO, ""),
-            method=request.method,
-            path=_plain(request.rel_url.raw_path),
-            status=response.status,
-            bytes=response.body_length,
-            ms=round(time * 1000, 3),
-            agent=_plain(request.headers.get("User-Agent", "")),
-        )
-        self.logger.info("%s", line)
+        client = request.get(CLIENT, "") or request.remote or ""
+        self.log_line(line_of(request, response.status, response.body_length), client, time)
+
+    def log_line(self, line: AccessLine, client: str, seconds: float) -> None:
+        """Write the line of an answer that was just given to this client."""
+        now = to_rfc3339(_clock.now())
+        self.logger.info("%s", replace(line, time=now, client=client, ms=round(seconds * 1000, 3)))
+
+
+def line_of(request: web.BaseRequest, status: int, size: int) -> AccessLine:
+    """The line of an answer with a body of this size, without client and times."""
+    return AccessLine(
+        time="",
+        client="",
+        who=request.get(WHO, ""),
+        method=request.method,
+        path=_plain(request.rel_url.raw_path),
+        status=status,
+        bytes=size,
+        ms=0.0,
+        agent=_plain(request.headers.get("User-Agent", "")),
+    )
 
 
 class AccessLine(Struct, frozen=True, kw_only=True):
@@ -53,10 +64,10 @@ class AccessLine(Struct, frozen=True, kw_only=True):
     time: str
     client: str
     who: str
-    """Who asked; empty: nobody that we know."""
+    """The name of the user; empty for an anonymous client."""
     method: str
     path: str
-    """ASCII, as it was sent, without the query."""
+    """ASCII, as the client sent it, without the query."""
     status: int
     bytes: int
     ms: float
@@ -78,7 +89,7 @@ class AccessTextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes other log records as JSON lines too, tracebacks included."""
+    """Writes log records as JSON lines, with their tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         document = {
@@ -93,9 +104,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _plain(text: str) -> str:
-    """Text from a request, in ASCII: neither bytes that were not UTF-8, which JSON cannot hold, nor U+2028, at which some viewers
-    of logs begin a new line.
-    """
+    """Text from a request in ASCII. JSON cannot hold bytes that are not UTF-8, and some log viewers begin a new line at U+2028."""
     return text[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
 
 

@@ -1,16 +1,19 @@
-"""Whether a request may have what it asks for, as far as its URL and its headers say.
+"""Checks whether a request is permitted, as far as its URL and its headers tell.
 
-The dispatcher asks before every handler, and `/+authcheck` asks the same and does no more. So what a URL decides stands in the permission of
-its route (see `routing`), and not in a handler. What a body decides is for the services, which ask again with what they know.
+The dispatcher calls `admit` before every handler, and `/+authcheck` calls it and no handler. So the permission of a route (see
+`routing`), not its handler, checks everything that a URL decides. Services check what a body decides.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from pkgindex_core.errors import Denied
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_core.rules.permissions import Action, as_for_files, permits
+from pkgindex_core.tools.currency import Holds
 from pkgindex_http.access_log import WHO
 from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.requests import SIDECAR, Ask
@@ -20,10 +23,7 @@ _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 
 
 async def admit(ask: RoutedAsk) -> None:
-    """Identify the principal, choose who answers and check the permission. Nothing of the index is looked at before.
-
-    Raises what the client is told.
-    """
+    """Identify the principal, choose the handler and check the permission. Raises the error that the client gets."""
     permission = ask.route.permission
     if isinstance(permission, Public):
         return
@@ -56,30 +56,47 @@ async def _check(ask: Ask, permission: Permission) -> None:
 
 
 async def file_project(ask: Ask, action: Action) -> ProjectName | None:
-    """The project of the file that the URL names, for a token that is limited to projects; None: it makes no difference here."""
+    """The project of the file that the URL names, if the token is limited to projects. None if the project makes no difference."""
     scope = ask.principal.scope
     config = (await ask.engine.store.tree()).indexes.get(ask.index)
-    if scope is None or not scope.projects or config is None or permits(ask.principal, action, index=config):
+    if (
+        scope is None
+        or not scope.projects
+        or config is None
+        or permits(ask.principal, action, index=as_for_files(config))
+    ):
         return None
     filename = ask.values["filename"]
     if action is Action.READ:
         filename = filename.removesuffix(SIDECAR)
-    # A hidden file is missing for a reader; a maintainer of the index may name it.
+    # A hidden file is missing for readers, and there for maintainers of the index.
     find = ask.engine.files.describe if action in _OF_WHAT_IS_SHOWN else ask.engine.files.lookup
     return (await find(ask.index, ask.pinned, filename, principal=ask.principal)).project
 
 
-async def _identify(ask: Ask) -> Principal:
-    """The principal behind a request: by its credentials, or by the word of a trusted proxy.
+async def _identify(ask: RoutedAsk) -> Principal:
+    """The principal of a request: from its credentials, or from a trusted proxy that names the user.
 
-    devpi's own header and our tokens are meant for us. Anything else in `Authorization` was for the proxy, if there is one that
-    vouches for somebody.
+    devpi's own header and our tokens are for this server. When a proxy names the user, other credentials in `Authorization` were
+    for the proxy.
     """
     headers = ask.request.headers
     vouched = ask.vouched
     if vouched is None or presents_token(headers):
-        return await ask.engine.identity.identify(read_credentials(headers))
+        credentials = read_credentials(headers)
+        principal = await ask.engine.identity.identify(credentials)
+        if vouched is not None or not ask.remote_users.is_named(
+            ask.request
+        ):  # a name without the secret is logged each time
+            ask.identified = partial(ask.engine.identity.holding, credentials, principal)
+        return principal
+    ask.identified = _always
     return ask.engine.identity.at_home(vouched)
+
+
+def _always() -> Holds:
+    """For a principal that the request alone decides."""
+    return lambda: True
 
 
 async def _require(ask: Ask, permission: OnIndex) -> None:
@@ -97,4 +114,5 @@ async def _require(ask: Ask, permission: OnIndex) -> None:
         also=permission.also,
         project=project,
         some_project=project is None and about != "index",
+        files=about == "file",
     )

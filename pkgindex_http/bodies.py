@@ -1,4 +1,4 @@
-"""Request bodies: bounded, and read by hand. The convenient `request.post()` of aiohttp is never used: its limits are per field."""
+"""Reads request bodies within bounds. aiohttp's `request.post()` is not used, because its limits are per field."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Final, TypeVar
 
 import msgspec
-from aiohttp import HttpVersion11, web
+from aiohttp.http import HttpVersion11
 
 from pkgindex_core.errors import Refused, TooLarge
+from pkgindex_http import web
 from pkgindex_http.connections import Connection
 from pkgindex_http.errors import UnknownCoding, UnknownTransferCoding
 
 JSON_LIMIT = 1024 * 1024
 
 NESTING_LIMIT: Final = 64
-"""Of lists and objects in each other. What is nested deeper is indented further for everybody to whom it is shown, and at some depth
-nobody can write it any more."""
+"""The deepest nesting of lists and objects. Stored documents are shown indented, so deeper ones would grow, up to a depth that
+cannot be encoded."""
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ _CONTINUED = web.RequestKey("continued", bool)
 
 
 async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSON_LIMIT) -> T:
-    """Read a JSON document of a known shape."""
+    """Read a JSON document of the given type."""
     body = await read_bytes(request, limit=limit)
     try:
         document = msgspec.json.decode(body, type=kind)
@@ -35,12 +36,12 @@ async def read_json(request: web.BaseRequest, kind: type[T], *, limit: int = JSO
     except RecursionError:
         raise Refused("the document is nested too deeply") from None
     if body.count(b"[") + body.count(b"{") > NESTING_LIMIT and _is_deep(document):
-        raise Refused("the document is nested too deeply", hint=f"{NESTING_LIMIT} levels are possible")
+        raise Refused("the document is nested too deeply", hint=f"use at most {NESTING_LIMIT} levels")
     return document
 
 
 def _is_deep(document: object) -> bool:
-    """Whether something is nested deeper than is allowed, found out level by level."""
+    """Whether a document is nested deeper than `NESTING_LIMIT`."""
     level = [document] if isinstance(document, dict | list) else []
     for _ in range(NESTING_LIMIT):
         level = [
@@ -53,7 +54,7 @@ def _is_deep(document: object) -> bool:
 
 
 async def read_bytes(request: web.BaseRequest, *, limit: int) -> bytes:
-    """Read a document whole."""
+    """Read the whole body. Raises `TooLarge` beyond `limit` bytes."""
     body = bytearray()
     async for chunk in chunks(request):
         body += chunk
@@ -63,7 +64,7 @@ async def read_bytes(request: web.BaseRequest, *, limit: int) -> bytes:
 
 
 async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body as it comes in; a client that hangs up is `Refused`, there is nobody to tell."""
+    """The body as it arrives. Raises `Refused` when the client closes the connection."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding != "identity":
         raise UnknownCoding(coding)
@@ -76,17 +77,17 @@ async def chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         async for data in connection.body(request.content):
             yield data
     except (web.RequestPayloadError, ConnectionError) as error:
-        raise Refused("the request broke off") from error
+        raise Refused("the client closed the connection before the end of the body") from error
 
 
 def is_awaiting(request: web.BaseRequest) -> bool:
-    """Whether the client holds its body back until it is told to send it (RFC 9110 10.1.1)."""
+    """Whether the client waits for `100 Continue` before it sends the body (RFC 9110 10.1.1)."""
     expects = request.headers.get("Expect", "").strip().lower() == "100-continue"
     return expects and request.version >= HttpVersion11 and _CONTINUED not in request
 
 
 def is_misframed(request: web.BaseRequest) -> bool:
-    """Whether servers on the way may disagree about where this request ends, so that nothing behind it is to be believed.
+    """Whether proxies may disagree about the end of this request, so that the connection must close after it.
 
     RFC 9112 6.1: a server that receives an HTTP/1.0 message with Transfer-Encoding "MUST treat the message as if the framing is faulty,
     even if a Content-Length is present, and close the connection after processing the message".
@@ -96,7 +97,7 @@ def is_misframed(request: web.BaseRequest) -> bool:
 
 
 def check_framing(request: web.BaseRequest) -> None:
-    """Refuse a body of which it is not certain how long it is."""
+    """Refuse a body of uncertain length."""
     if not is_misframed(request):
         return
     if request.version < HttpVersion11:

@@ -3,53 +3,68 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
-from click.shell_completion import CompletionItem
 
-from pkgindex_core import failpoints
-from pkgindex_http.commands.accounts import token, user
-from pkgindex_http.commands.helping import Group
-from pkgindex_http.commands.history import history
-from pkgindex_http.commands.indexes import index
-from pkgindex_http.commands.moving import export, import_
-from pkgindex_http.commands.plugins import plugins
-from pkgindex_http.commands.projects import project
-from pkgindex_http.commands.releases import delete, explain, mark, upload, yank
-from pkgindex_http.commands.run import run
-from pkgindex_http.commands.verifying import verify
+from pkgindex_core.commands.offered import OfferedCommands
+from pkgindex_core.commands.programs import Program
+from pkgindex_core.config import disabled_plugins
+from pkgindex_http import plugin
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_UPDATE: Final = "-U"
+"""How pypiserver's command line asked for `update` before it had words."""
 
 
-class _RunByDefault(Group):
-    """A group whose first word may be missing: options alone mean `run`."""
+_AHEAD: Final = frozenset({"--log-file", "--log-stream", "--log-frmt", "--hash-algo", "--backend"})
+"""Options with a value that pypiserver takes before the command too; and `-v`."""
+
+
+class _RunByDefault(Program):
+    """A group whose default command is `run`. A directory as the first word means `run` too."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        args = _command_first(args)
         own = {*context.help_option_names, "--version"}
-        # A shell that completes the first word has not written it yet.
+        # During completion of the first word there is no word yet, and `run` must not be added.
         asked = bool(args) or not context.resilient_parsing
-        if asked and (not args or (args[0].startswith("-") and args[0] not in own)):
-            args = ["run", *args]
+        if asked and (not args or (args[0].startswith("-") and args[0] not in own) or self._is_directory(args[0])):
+            is_update = _UPDATE in args
+            args = ["update" if is_update else "run", *(word for word in args if word != _UPDATE)]
         return super().parse_args(context, args)
 
+    def _is_directory(self, word: str) -> bool:
+        return Path(word).is_dir() and word not in self.commands.providers
+
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands, and the options of the one that may be left out."""
+        """The commands, and the options of the default command."""
+        run: click.Command = self.commands["run"]
         return [*super().shell_complete(context, incomplete), *run.shell_complete(context, incomplete)]
 
 
-@click.group(cls=_RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+def _command_first(args: list[str]) -> list[str]:
+    """Move `run` or `update` before the options that pypiserver takes ahead of it."""
+    place = 0
+    while place < len(args) and (args[place].partition("=")[0] in _AHEAD or args[place] in {"-v", "-vv", "--verbose"}):
+        place += 2 if args[place] in _AHEAD else 1
+    if 0 < place < len(args) and args[place] in {"run", "update"}:
+        return [args[place], *args[:place], *args[place + 1 :]]
+    return args
+
+
+@click.group(
+    cls=_RunByDefault,
+    commands=OfferedCommands("pkgindex-serve", plugin, disabled=lambda: disabled_plugins(os.environ)),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="pkgindex", prog_name="pkgindex-serve")
 def main() -> None:
     """A Python package index: private packages, a cache of PyPI, and both behind one URL."""
-    armed = os.environ.get("PKGINDEX_FAILPOINTS")
-    if armed:  # tests of crashes; see pkgindex_core.failpoints
-        failpoints.arm(armed)
 
-
-main.section("Serve", run, index, explain, plugins)
-main.section("People", user, token)
-main.section("Packages", upload, yank, delete, project, mark, history)
-main.section("Moving", import_, export)
-main.section("Looking after it", verify)
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
-"""Preconditions where requests are answered: a change is compared before it is made, a page or a file when it is found.
+"""Checks the preconditions of requests: of a change before its handler runs, of a read when the answer is made.
 
-What they mean is in `preconditions`.
+`preconditions` has the rules.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pkgindex_http.routing import RoutedAsk
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from pkgindex_http import web
 
 _READS = frozenset({"GET", "HEAD"})
 
 
 async def check_change(ask: RoutedAsk) -> None:
-    """Refuse a change whose precondition does not hold. Nothing of its body was asked for yet."""
+    """Raise `PreconditionFailed` for a change whose precondition does not hold. Called before the body is read."""
     headers = ask.request.headers
     if ask.request.method in _READS or not is_conditional(headers):
         return
@@ -32,7 +32,7 @@ async def check_change(ask: RoutedAsk) -> None:
 
 
 async def check_read(ask: RoutedAsk, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
-    """The answer to a GET or HEAD, or 412: only answers that are what was asked for have a precondition (RFC 9110 13.2.1)."""
+    """Return the answer to a GET or HEAD, or raise `PreconditionFailed`. Only successful answers are compared (RFC 9110 13.2.1)."""
     headers = ask.request.headers
     if ask.request.method not in _READS or not ask.route.conditional or not is_conditional(headers):
         return answer
@@ -52,10 +52,10 @@ def _failure(condition: str, validators: Validators) -> PreconditionFailed:
     if condition == "If-Unmodified-Since":
         known = bool(validators.modified)
         hint = (
-            "it was changed later" if known else "this resource has no date of its last change: leave the condition out"
+            "it was changed later" if known else "this resource has no date of its last change; leave the condition out"
         )
     elif validators.etag:
         hint = f"its entity tag is {validators.etag}"
     else:
-        hint = "this resource has no entity tag: leave the condition out"
+        hint = "this resource has no entity tag; leave the condition out"
     return PreconditionFailed(f"the precondition {condition} does not hold, and nothing was changed", hint=hint)

@@ -1,24 +1,24 @@
-"""Connections as aiohttp keeps them, except for how they end: when a client is slow, when there are too many, when the server stops.
+"""Closes connections of aiohttp: of slow clients, at the limit of connections, and when the server stops.
 
-A client that sends nothing holds a descriptor, and descriptors are few. So everything that is waited for has an end:
+A client that sends nothing holds a file descriptor, and descriptors are few. So every wait for a client has a limit:
 
     a request's head     `stall_timeout` after its first byte, or after the connection was made
     the next request     75 seconds, since a proxy keeps its connections for about 60
     a body               `stall_timeout` without a byte, and `least_body_rate` on average
-    an answer's reader   two minutes without a byte
+    reading an answer    two minutes without a byte
 
-At `max_connections` the connections that have been silent longest are closed: first those without a request, then those whose body does
-not come. A connection whose request is being answered is never closed for that.
+At `max_connections` the connections that were silent longest are closed: first those without a request, then those whose body does
+not come. A connection whose request is being answered is not closed.
 
-When a request is malformed, aiohttp's error page repeats up to a whole line of it, and so does its traceback in the log: an
-Authorization header with a stray byte would stand in both. Here the client is told which rule it broke in words of ours, and the log gets
-a short line at debug level, since everybody who reaches the port could fill a disk otherwise.
+aiohttp's error page for a malformed request quotes a line of it, and so does its traceback in the log. That line may be an
+Authorization header. Here the error page has a fixed text, and the log gets a short line at debug level, since every client
+could fill the disk with more.
 
-When the server stops, aiohttp takes no more bytes from any connection, so an upload that is under way can never finish; it waits twice
-as long as it is told to; and what a slow client has not read yet is lost when the process ends. Here, within one bound:
+When the server stops, aiohttp reads no more bytes, so uploads under way cannot finish; it waits twice as long as it is told; and bytes
+that a slow client has not read are lost. Here a stop has one time limit and these steps:
 
-    idle connections are closed  ->  each busy one is closed when it is idle  ->  closed ones stay until the client has
-    everything that was written  ->  what is left then is cut
+    close idle connections  ->  close each busy one when it becomes idle  ->  keep closed ones until the client has read
+    all bytes that were written  ->  cut the rest
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
-from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import StreamReader
 from msgspec import Struct
 
+from pkgindex_http import web
 from pkgindex_http.errors import BodyStalled
-from pkgindex_http.push_method import PushingConnection
+from pkgindex_http.replaying import ReplayingConnection
+from pkgindex_http.replays import Replays
 from pkgindex_http.replies import WholeResponse, text_reply
 
 if sys.platform != "win32":
@@ -44,28 +46,28 @@ if sys.platform != "win32":
 logger = logging.getLogger("pkgindex.http")
 
 UNREAD_SECONDS: Final = 120
-"""How long a client may read nothing of what was written to it."""
+"""Seconds that a client may read nothing while bytes wait for it."""
 _LOOK_SECONDS = 0.01
 _SWEEP_SECONDS = 5.0
 _SILENT_SECONDS = 2.0
-"""How long a connection is silent before it is one of those that are closed to make room: a head that is on its way takes less."""
+"""Seconds of silence after which a connection may be closed to make room. The head of an honest request takes less."""
 _AT_ONCE = 32
-"""One in so many connections is closed when there are too many, so that not every new one has to look at all of them."""
+"""At the limit one in 32 connections is closed at once, so that not every new connection sorts all of them."""
 _SPARE_DESCRIPTORS = 64
-"""For databases, logs and the like."""
+"""Descriptors for databases and logs."""
 
 
 class Patience(Struct, frozen=True):
-    """How long clients are waited for, and how many there may be."""
+    """How long the server waits for clients, and how many connections it takes."""
 
     stall_seconds: float = 30.0
     bytes_per_second: int = 500
     connections: int = 0
-    """0: as many as the limit of descriptors leaves room for."""
+    """0: as many as the limit of descriptors permits."""
 
 
-class Connection(PushingConnection):
-    """One connection: parses requests and has them answered one after the other."""
+class Connection(ReplayingConnection):
+    """One connection: parses requests and answers them one after the other."""
 
     def __init__(self, manager: Connections, *, patience: Patience, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -74,10 +76,10 @@ class Connection(PushingConnection):
         self._awaits_body = False
         self._unread = (0, 0.0)
         self.gave_up = False
-        """The body of the request did not come."""
+        """Whether the body of the request stopped coming."""
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Take bytes of the client."""
         if data:
             self._heard = self._loop.time()
             if self.is_between_requests:
@@ -85,9 +87,9 @@ class Connection(PushingConnection):
         super().data_received(data)
 
     async def body(self, content: StreamReader) -> AsyncIterator[bytes]:
-        """The body of a request as it comes in. Raises `BodyStalled` when it stops coming, or comes too slowly.
+        """The body of a request as it arrives. Raises `BodyStalled` when it stops or is too slow.
 
-        Only the time counts in which we wait for the client, not the time in which it waits for us.
+        The time in which the client waits for the server does not count.
         """
         stall, rate = self._patience.stall_seconds, self._patience.bytes_per_second
         waited = 0.0
@@ -116,13 +118,13 @@ class Connection(PushingConnection):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - quotes the request
     ) -> web.StreamResponse:
-        """Answer what could not be parsed, and close."""
+        """Answer a request that could not be parsed, and close the connection."""
         if isinstance(exc, ConnectionError):
-            raise exc  # nobody is left to be told
+            raise exc
         if status >= 500:
-            # Handlers end with a reply (see `server`): this is a mistake in the server around them.
+            # Handlers always return a reply (see `server`), so this is a defect of the server around them.
             logger.error("a request could not be answered", exc_info=exc)
-            text = "the server failed; this is not your mistake"
+            text = "the server failed; the request is not the cause"
         elif isinstance(exc, LineTooLong):
             status, text = 431, "a line of the request is too long"
         else:
@@ -131,22 +133,22 @@ class Connection(PushingConnection):
         return WholeResponse(text_reply(text, status=status, headers={"Cache-Control": "no-store"}), close=True)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The client has gone."""
+        """Clean up after the client or the server has closed the connection."""
         task = self._task_handler
         reads_the_rest = task is not None and not self._request_in_progress and self._waiter is None
         super().connection_lost(exc)
         if task is not None and reads_the_rest:
-            # aiohttp reads on what is left of an answered request, up to `lingering_time`, also from a connection that is no more:
-            # a stop would wait for that.
+            # aiohttp goes on reading the rest of an answered request for `lingering_time`, even from a closed connection, and a
+            # stop would wait for it.
             task.cancel()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing was asked that is not answered: it waits for a request, and none has come in this very moment."""
+        """Whether the connection waits for a request."""
         return self._waiter is not None and not self._messages
 
     def expendability(self, now: float) -> tuple[int, float] | None:
-        """What sorts connections in the order in which they are closed to make room; None: this one is not."""
+        """The sort key for closing connections to make room; None if this one must stay."""
         silent = now - self._heard >= _SILENT_SECONDS
         if self.is_idle:
             return (0 if silent else 2), self._heard
@@ -156,7 +158,7 @@ class Connection(PushingConnection):
         return None
 
     def look_after(self, now: float, transport: asyncio.Transport) -> None:
-        """Close the connection when its client lets us wait for a head, or for the moment in which it reads."""
+        """Close the connection when the head of a request does not come, or when the client reads nothing."""
         unread = transport.get_write_buffer_size()
         if unread != self._unread[0]:
             self._unread = (unread, now)
@@ -172,20 +174,21 @@ class Connection(PushingConnection):
 
 
 class Connections(web.Server):
-    """Makes a `Connection` for every client, and looks after all of them."""
+    """Makes a `Connection` for every client, and closes them by the rules of this module."""
 
-    def __init__(self, handler: Any, *, patience: Patience, **options: Any) -> None:
+    def __init__(self, handler: Any, *, patience: Patience, replays: Replays | None = None, **options: Any) -> None:
         super().__init__(handler, **options)
         self._patience = patience
+        self._replays = replays
         self.most = patience.connections or _connections_for(_descriptors())
         self._sweeping: asyncio.Task[None] | None = None
         self._told = -60.0
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, patience=self._patience, loop=self._loop, **self._kwargs)
+        return Connection(self, patience=self._patience, replays=self._replays, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """A client has come; another one may have to go."""
+        """Take a new client, and make room when there are too many."""
         super().connection_made(handler, transport)
         if self._sweeping is None:
             self._sweeping = self._loop.create_task(self._sweep_for_ever())
@@ -193,7 +196,7 @@ class Connections(web.Server):
             self._make_room()
 
     def sweep(self, now: float) -> None:
-        """Look after every connection."""
+        """Call `look_after` of every connection."""
         for connection, transport in list(self._connections.items()):
             if isinstance(connection, Connection):
                 connection.look_after(now, transport)
@@ -204,11 +207,11 @@ class Connections(web.Server):
             self.sweep(self._loop.time())
 
     def _make_room(self) -> None:
-        """Close some of the connections that are silent; one that is not, if need be; the newest when all are busy."""
+        """Close some silent connections. If none is silent, close one that may be closed, or else the newest."""
         now = self._loop.time()
         staying = [each for each in self._connections if isinstance(each, Connection) and each.connected]
         if len(staying) <= self.most:
-            return  # others are on their way out
+            return  # enough others are closing already
         order = sorted(
             ((rank, each) for each in staying if (rank := each.expendability(now)) is not None),
             key=lambda pair: pair[0],
@@ -220,26 +223,26 @@ class Connections(web.Server):
         if now - self._told >= 60:
             self._told = now
             logger.warning(
-                "%d connections are all that fit: the most silent are closed, %d now (raise the limit of open files, or max_connections)",
+                "the limit of %d connections is reached; %d silent ones were closed (raise the limit of open files, or max_connections)",
                 self.most, len(chosen),
             )  # fmt: skip
 
     @property
     def busy(self) -> int:
-        """How many connections have a request that is not answered yet."""
+        """The number of connections whose request is not answered yet."""
         return sum(isinstance(each, Connection) and not each.is_idle for each in self.connections)
 
     async def drain(self, seconds: float) -> None:
-        """Let what is under way finish, for so long at most. Nobody new may come in meanwhile."""
+        """Wait until requests under way are answered, for at most `seconds`. Called when the server no longer listens."""
         deadline = self._loop.time() + seconds
         while self.connections and self._loop.time() < deadline:
             for connection in self.connections:
                 if isinstance(connection, Connection) and connection.is_idle:
-                    connection.force_close()  # what was written before is still sent
+                    connection.force_close()  # bytes that were written before are still sent
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Cut what is left."""
+        """Cut the connections that are left."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             with suppress(asyncio.CancelledError):
@@ -248,7 +251,7 @@ class Connections(web.Server):
 
 
 def _descriptors() -> int:
-    """How many files and connections this process may have open."""
+    """The number of files and connections that this process may have open."""
     if sys.platform == "win32":
         return 2048
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -256,5 +259,5 @@ def _descriptors() -> int:
 
 
 def _connections_for(descriptors: int) -> int:
-    """Three quarters of what is left beside databases: a download or an upload opens a file, or two, beside its connection."""
+    """Three quarters of the descriptors that databases and logs leave. A download or an upload also opens one or two files."""
     return max(16, (descriptors - _SPARE_DESCRIPTORS) * 3 // 4)

@@ -1,7 +1,6 @@
-"""Content types of the files of documentation, by extension: a fixed table, so that no system's own changes what is served.
+"""Content types of documentation files, by extension: a fixed table, so that the table of the system has no influence.
 
-What is not here is sent as bytes to be saved (`nosniff` keeps browsers from guessing). HTML says its encoding itself, where
-it is not UTF-8; other text is UTF-8.
+Other files are sent as bytes to save (`nosniff` keeps browsers from guessing). HTML names its encoding itself; other text is UTF-8.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ TYPES: Final[Mapping[str, str]] = {
 
 
 def content_type(path: str) -> str:
-    """The type of a file by the end of its name.
+    """The content type of a file, by its extension.
 
     >>> content_type("_static/BASIC.CSS")
     'text/css; charset=utf-8'

@@ -1,4 +1,4 @@
-"""What a request presents: HTTP Basic, Bearer, or devpi's header. Read once, never logged."""
+"""Reads the credentials of a request: HTTP Basic, Bearer, or devpi's header. They are never logged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LIMIT = 8192
 
 
 def read_credentials(headers: Mapping[str, str]) -> Credentials | None:
-    """The credentials of a request; None when it presents none. Malformed ones are `Denied`, never anonymous."""
+    """The credentials of a request, or None. Malformed ones raise `Denied`: they do not count as anonymous."""
     devpi = headers.get("X-Devpi-Auth")
     if devpi is not None:
-        # devpi's clients may send Basic as well, for a proxy in front: their own header counts.
+        # devpi's client may also send Basic credentials for a proxy, so its own header takes precedence.
         return _pair(devpi)
     authorization = headers.get("Authorization")
     if authorization is None:
@@ -29,11 +29,11 @@ def read_credentials(headers: Mapping[str, str]) -> Credentials | None:
         case "bearer" | "token":
             return Credentials(username="__token__", secret=_bearer(value.strip()))
         case _:
-            raise Denied("this Authorization scheme is not known", anonymous=True, hint="use Basic or Bearer")
+            raise Denied("the Authorization scheme is not known", anonymous=True, hint="use Basic or Bearer")
 
 
 def presents_token(headers: Mapping[str, str]) -> bool:
-    """Whether a request presents what only this server can have given out, or uses the header that only devpi's clients use."""
+    """Whether a request presents a token of this server, or uses the header of devpi's client."""
     if "X-Devpi-Auth" in headers:
         return True
     try:
@@ -44,7 +44,7 @@ def presents_token(headers: Mapping[str, str]) -> bool:
 
 
 def _bearer(value: str) -> str:
-    # RFC 6750 2.1: a token is ASCII. Bytes that are not even UTF-8 come in as lone surrogates, which nothing can hash.
+    # RFC 6750 2.1: a token is ASCII. Bytes that are not UTF-8 arrive as lone surrogates, which cannot be hashed.
     if not value or len(value) > _LIMIT or not value.isascii():
         raise Denied("the token is empty, too long or not ASCII", anonymous=True)
     return value

@@ -1,31 +1,34 @@
-"""Documentation over HTTP: a page of a zip as an answer. What its scripts may do is the business of `sandbox`.
+"""Serves documentation: a page of a zip is the body of an answer. `sandbox` limits its scripts.
 
-Links in documentation are relative, so the front page's URL ends with a slash. Fonts and script modules, which browsers fetch
-across origins, are allowed to be where everybody may read them.
+Links in documentation are relative, so the URL of the front page ends with a slash. Browsers fetch fonts and script modules
+across origins, so pages that everybody may read have `Access-Control-Allow-Origin`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from aiohttp import web
-
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.reading.documentation import Below, DocumentationPage
+from pkgindex_http import web
 from pkgindex_http.content_types import content_type
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.sandbox import REVISION, policy, with_storage
 from pkgindex_http.sending import ONE_WRITE, StreamedResponse
 
+if TYPE_CHECKING:
+    from pkgindex_core.services.reading.documentation import DocumentationPage
+
 CACHE_SECONDS: Final = 60
-"""devpi's figure: `latest` may be something else in a minute."""
+"""devpi's value. `latest` may lead to another version after that."""
 _PREPARED_BYTES = 4 * 1024 * 1024
 
 
 async def page(ask: Ask) -> Reply | web.StreamResponse:
     """A page of the documentation of a version, `latest` or `stable`."""
+    from pkgindex_core.services.reading.documentation import Below  # loads what reads zips: with the first page
+
     found = await ask.engine.documentation.open(
         ask.index, ask.project, ask.values["version"], ask.values["path"], principal=ask.principal
     )
@@ -43,30 +46,30 @@ async def page(ask: Ask) -> Reply | web.StreamResponse:
 
 
 async def add_slash(ask: Ask) -> Reply:
-    """To the same directory with a slash behind it, which relative links need."""
+    """Redirect to the same URL with a slash at the end, which relative links need."""
     return redirect(f"{quote(ask.segments[-1], safe='+')}/{ask.query_suffix}", status=302)
 
 
 async def framed(ask: Ask) -> Reply:
-    """devpi-web's URL for a page in a frame: to the page itself."""
+    """Redirect devpi-web's URL of a framed page to the page itself."""
     rest = ask.segments[5:]
     place = "/".join(quote(segment) for segment in rest)
     return redirect(f"{'../' * len(rest)}+doc/{place}{ask.query_suffix}", status=302)
 
 
 def _base(ask: Ask) -> str:
-    """The URL that every page of this documentation begins with, as the client spells it."""
+    """The URL that all pages of this documentation begin with, in the client's spelling."""
     return f"{ask.url}/{'/'.join(quote(each, safe='+') for each in ask.segments[:5])}/"
 
 
 def _is_prepared(page: DocumentationPage) -> bool:
-    """Whether it is HTML, and not too long to be held whole. What is longer is sent as it is."""
+    """Whether the page gets a `localStorage`: HTML that is short enough to be held in memory."""
     return page.size <= _PREPARED_BYTES and content_type(page.path) == "text/html"
 
 
 def _headers(ask: Ask, page: DocumentationPage) -> dict[str, str]:
     public = page.found.public
-    # The zip's: it names every byte of every page in it.
+    # The digest of the zip also identifies each page in it.
     tag = page.found.attachment.sha256
     headers = {
         **SECURITY_HEADERS,
@@ -77,6 +80,6 @@ def _headers(ask: Ask, page: DocumentationPage) -> dict[str, str]:
     }
     if public:
         headers["Access-Control-Allow-Origin"] = "*"
-    # The policy names the host by which the client has come.
+    # The policy names the host of the request.
     headers["Vary"] = "Host" if public else "Host, Authorization"
     return headers

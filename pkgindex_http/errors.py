@@ -1,7 +1,7 @@
-"""The one table from what went wrong to a status, and the bodies that say it.
+"""The table from errors to statuses, and the bodies of error answers.
 
 Bodies follow `Accept`: problem+json (RFC 9457) for programs (uv prints it), a small page for a browser, plain text
-otherwise. Texts name what is wrong and what to do; they never hold a secret, a path of the server, or markup.
+otherwise. Texts say what is wrong and what to do. They have no secret, no path of the server and no markup.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pkgindex_core.errors import (
     Conflict,
     Corrupt,
     Denied,
+    FileTaken,
     Gone,
     Missing,
     PkgIndexError,
     ReadOnly,
     Refused,
+    RetiredAction,
     StorageFull,
     TooLarge,
     Unavailable,
 )
-from pkgindex_core.formats.upload_form import RetiredAction
 from pkgindex_http.replies import HTML, SECURITY_HEADERS, TEXT, Reply
 
 REALM: Final = "pkgindex"
@@ -38,45 +39,47 @@ class BodyStalled(PkgIndexError):
 
     def __init__(self, received: int, seconds: float, rate: int) -> None:
         super().__init__(
-            f"the body of the request did not come: {received} bytes were received",
-            hint=f"send it again; a body may pause for {seconds:g} seconds and comes with {rate} bytes a second at least",
+            f"the body of the request did not come in time: {received} bytes were received",
+            hint=f"send it again; a body may pause for {seconds:g} seconds and must come with at least {rate} bytes a second",
         )
 
 
 class UnknownCoding(PkgIndexError):
-    """The body has a content coding that is not undone here."""
-
-    def __init__(self, coding: str) -> None:
-        super().__init__(f"the body has the Content-Encoding {coding[:40]!r}", hint="send it as it is")
-
-
-class UnknownTransferCoding(PkgIndexError):
-    """The body comes in a transfer coding that is not undone here (RFC 9112 6.1)."""
+    """The body has a `Content-Encoding`; the server decodes none."""
 
     def __init__(self, coding: str) -> None:
         super().__init__(
-            f"the Transfer-Encoding {coding[:40]!r} is not known", hint="send the body as it is, or chunked"
+            f"the body has the Content-Encoding {coding[:40]!r}, which is not supported", hint="send the body unencoded"
+        )
+
+
+class UnknownTransferCoding(PkgIndexError):
+    """The body has a transfer coding other than `chunked` (RFC 9112 6.1)."""
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(
+            f"the Transfer-Encoding {coding[:40]!r} is not known", hint="send the body unencoded, or chunked"
         )
 
 
 class MethodNotAllowed(PkgIndexError):
     """The path has other methods (RFC 9110 15.5.6)."""
 
-    def __init__(self, method: str, allowed: Iterable[str]) -> None:
-        super().__init__(
-            f"{method[:20]} is not possible here",
-            hint="uploads go to /legacy/ or /USER/INDEX/, not to the simple pages",
-        )
+    def __init__(self, method: str, allowed: Iterable[str], *, simple: bool = False) -> None:
+        """`simple`: the path is that of a simple page, to which uploads are sent by mistake."""
         names = sorted(allowed)
         self.allowed = ["HEAD", *names] if "GET" in names else names
+        upload = "send uploads to /legacy/ or /USER/INDEX/, not to a simple page"
+        hint = upload if simple else f"the methods of this URL are {', '.join(self.allowed)}"
+        super().__init__(f"{method[:20]} is not possible here", hint=hint)
 
 
 class PreconditionFailed(PkgIndexError):
-    """What the request says of the present state is not so (RFC 9110 13.1)."""
+    """A precondition of the request does not hold (RFC 9110 13.1)."""
 
 
 _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
-    # The most specific first.
+    # The most specific kinds are first.
     (RetiredAction, 410),
     (BodyStalled, 408),
     (MethodNotAllowed, 405),
@@ -99,19 +102,19 @@ _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
 
 
 def status_of(error: PkgIndexError) -> int:
-    """The status for an error; a `Denied` that credentials could lift is 401."""
+    """The status for an error. `Denied` is 401 when credentials could help, and 403 otherwise."""
     if isinstance(error, Denied) and error.anonymous:
         return 401
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
 
 
 def challenge(realm: str) -> str:
-    """What a 401 asks for."""
+    """The `WWW-Authenticate` header of a 401."""
     return f'Basic realm="{realm}", charset="UTF-8"'
 
 
 def retry_headers(error: PkgIndexError) -> dict[str, str]:
-    """When to ask again. Whatever an engine says, an installer is not kept waiting for long: pip waits five times, without a word."""
+    """The `Retry-After` header of an error. It is short whatever the engine says: pip waits five times so long and prints nothing."""
     if not isinstance(error, Unavailable) or error.retry_after is None:
         return {}
     seconds = error.retry_after if isinstance(error, StorageFull) else min(error.retry_after, SOON)
@@ -121,7 +124,7 @@ def retry_headers(error: PkgIndexError) -> dict[str, str]:
 def error_reply(
     error: PkgIndexError, accept: str, *, status: int | None = None, phrase: bool = False, realm: str = REALM
 ) -> Reply:
-    """Answer an error. `phrase` puts the message into the reason phrase too, where upload clients look for it."""
+    """The answer for an error. `phrase` also puts the message into the reason phrase, which upload clients print."""
     status = status_of(error) if status is None else status
     headers: dict[str, str] = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 401:
@@ -144,9 +147,9 @@ def problem_reply(
     accept: str,
     headers: dict[str, str],
 ) -> Reply:
-    """Write one error in the form the client asked for."""
+    """An error as JSON, HTML or text, by `accept`."""
     accept = accept.lower()
-    # uv prints the title and the detail beside each other, and a browser shows both.
+    # uv and browsers show title and details together, so the details do not repeat the title.
     details = tuple(problem.removeprefix(f"{title}: ") for problem in problems)
     if "json" in accept:
         document: dict[str, Any] = {
@@ -163,13 +166,9 @@ def problem_reply(
     elif "text/html" in accept:
         lines = "".join(f"<p>{html.escape(problem)}</p>\n" for problem in details)
         advice = f"<p><em>{html.escape(hint)}</em></p>\n" if hint else ""
-        kind, body = (
-            HTML,
-            (
-                f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{status} {html.escape(title)}</title></head>\n'
-                f"<body>\n<h1>{html.escape(title)}</h1>\n{lines}{advice}</body>\n</html>\n"
-            ).encode(),
-        )
+        head = f'<meta charset="utf-8"><title>{status} {html.escape(title)}</title>'
+        page = f"<body>\n<h1>{html.escape(title)}</h1>\n{lines}{advice}</body>"
+        kind, body = HTML, f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n{page}\n</html>\n'.encode()
     else:
         kind, body = TEXT, "\n".join([*problems, *([hint] if hint else []), ""]).encode()
     return Reply(status=status, headers={"Content-Type": kind, **SECURITY_HEADERS, **headers}, body=body)
@@ -195,15 +194,15 @@ def _title(error: PkgIndexError, status: int) -> str:
     }
     if isinstance(error, MethodNotAllowed):
         return "Method not allowed"
-    if isinstance(error, Conflict) and error.message.startswith("File already exists"):
+    if isinstance(error, FileTaken):
         return "File already exists"
     return titles.get(status, "Internal error")
 
 
 def _phrase_of(error: PkgIndexError, status: int) -> str:
-    """One short line of visible ASCII. Twine and devpi print it; HTTP/2 has none, so the body says the same.
+    """The reason phrase: one short line of visible ASCII, which twine and devpi print. HTTP/2 has none, so the body has it too.
 
-    A 401 begins with the standard word, which scripts around devpi's client look for.
+    The phrase of a 401 begins with `Unauthorized`, which scripts around devpi's client look for.
     """
     message = f"Unauthorized: {error.message}" if status == 401 else error.message
     text = "".join(character if " " <= character <= "~" else "?" for character in message)

@@ -1,4 +1,4 @@
-"""Why a project's page shows what it shows, as a document."""
+"""`/+explain`: tells as JSON why a project's page shows its files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pkgindex_http.requests import Ask
 
 
 async def may_explain(ask: Ask) -> None:
-    """The index and the project stand in the query."""
+    """Check the right to explain the index and the project in the query."""
     index, project = _meant(ask)
     allowed_index(await ask.engine.store.tree(), index, ask.principal, Action.EXPLAIN, project=project)
 
 
 async def explain(ask: Ask) -> Reply:
-    """Why a project's page shows what it shows."""
+    """Answer which layers give files to a project's page, and why."""
     index, project = _meant(ask)
     story = await ask.engine.explaining.explain(index, project, principal=ask.principal)
     return json_reply(msgspec.to_builtins(story), headers={"Cache-Control": "no-store", "Vary": "Authorization"})
@@ -28,6 +28,6 @@ async def explain(ask: Ask) -> Reply:
 def _meant(ask: Ask) -> tuple[IndexName, ProjectName]:
     project = ask.query("project")
     if not project:
-        raise Refused("which project is to be explained?", hint="add ?project=NAME, and &index=USER/INDEX if need be")
+        raise Refused("the URL does not name a project", hint="add ?project=NAME and, if needed, &index=USER/INDEX")
     named = ask.query("index")
     return parse_index_name(named) if named else ask.default_index, parse_project_name(project)

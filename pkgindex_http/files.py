@@ -1,22 +1,23 @@
-"""Files over HTTP: ranges, validators, the fastest way to the bytes.
+"""Serves files: ranges, validators, and the fastest way to the bytes.
 
-A path pins its bytes, so everything here is immutable: the ETag is the sha256, and a conditional request is answered
-without touching the disk. Bytes leave untouched: no content coding, no guessing of types.
+The bytes of a path never change, so answers are immutable: the ETag is the sha256, and a conditional request is answered
+without reading the file. Bytes are sent unchanged, without a content coding.
 """
 
 from __future__ import annotations
 
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
-from pkgindex_core.protocols import SignedUrl, Span
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols import Place, SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.reading.files import ArrivingFile, ElsewhereFile, StoredFile
+from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_http import web
 from pkgindex_http.bodies import read_json
 from pkgindex_http.preconditions import Validators
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
@@ -25,6 +26,8 @@ from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
 IMMUTABLE: Final = "max-age=365000000, immutable"
+_TRIES: Final = 3
+"""Times that a file is opened for one request, while another server removes it each time."""
 
 
 class _Yank(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,22 +35,44 @@ class _Yank(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def download(ask: Ask) -> Reply | web.StreamResponse:
-    """A file, or with `.metadata` behind its name the core metadata of a wheel (PEP 658)."""
-    filename = ask.values["filename"]
+    """A file, or the sidecar of a wheel when `.metadata` follows its name (PEP 658)."""
+    return await _opened(ask, ask.index, ask.pinned, ask.values["filename"], caching=IMMUTABLE)
+
+
+async def download_by_name(
+    ask: Ask, filename: str, *, caching: str, index: IndexName | None = None
+) -> Reply | web.StreamResponse:
+    """A file or sidecar, under a URL that does not pin the bytes.
+
+    `caching`: the directives of `Cache-Control`, beside those about readers. `index`: the index with the file; None: that of the URL.
+    """
+    return await _opened(ask, index or ask.index, None, filename, caching=caching)
+
+
+async def _opened(
+    ask: Ask, index: IndexName, pinned: str | None, filename: str, *, caching: str, tries: int = _TRIES
+) -> Reply | web.StreamResponse:
     sidecar = filename.endswith(SIDECAR)
     found = await ask.engine.files.open(
-        ask.index, ask.pinned, filename.removesuffix(SIDECAR), sidecar=sidecar, principal=ask.principal
+        index, pinned, filename.removesuffix(SIDECAR), sidecar=sidecar, principal=ask.principal
     )
+    counts = ask.served_files.of(ask.index, sidecar=sidecar)
     if isinstance(found, ElsewhereFile):
-        # Not for keeping: the file may be kept here tomorrow, or the option be gone.
+        counts.elsewhere += 1
+        # Not to be cached: the file may be stored here later, or the option may change.
         return Reply(status=302, headers={"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS})
-    if isinstance(found, ArrivingFile):
-        return await _arriving(ask, found)
-    return await _stored(ask, found, sidecar=sidecar)
+    if isinstance(found, ArrivingContent):
+        answer = await _arriving(ask, found, _headers(found.public, sidecar=False, caching=caching))
+    else:
+        answer = await _stored(ask, found, _headers(found.public, sidecar=sidecar, caching=caching))
+    if isinstance(answer, FileResponse | StreamedResponse) and tries > 1:
+        answer.again = partial(_opened, ask, index, pinned, filename, caching=caching, tries=tries - 1)
+    counts.answered(answer, arriving=isinstance(found, ArrivingContent))
+    return answer
 
 
 async def validators(ask: Ask) -> Validators:
-    """By what the bytes under a URL are told from others. A file whose sha256 is not known has nothing."""
+    """The validators of the file of the URL; none while its sha256 is not known."""
     filename = ask.values["filename"]
     file = (await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)).file
     blob = await ask.engine.blobs.stat(file.sha256) if file.sha256 else None
@@ -63,10 +88,9 @@ async def modify(ask: Ask) -> Reply:
     return json_reply({"message": f"{filename} {'yanked' if document.yanked else 'is not yanked any more'}"})
 
 
-async def _stored(ask: Ask, found: StoredFile, *, sidecar: bool) -> Reply | web.StreamResponse:
+async def _stored(ask: Ask, found: StoredContent, headers: dict[str, str]) -> Reply | web.StreamResponse:
     size = found.blob.size
     etag = f'"{found.blob.sha256}"'
-    headers = _headers(found.public, sidecar=sidecar)
     headers["ETag"] = etag
     if found.blob.modified:
         headers["Last-Modified"] = _http_date(int(found.blob.modified))
@@ -92,13 +116,14 @@ async def _stored(ask: Ask, found: StoredFile, *, sidecar: bool) -> Reply | web.
     reply = Reply(status=status, headers=headers)
     if isinstance(found.place, Path):
         return FileResponse(reply, found.place, whole, ask.engine.workers)
+    if isinstance(found.place, Place):
+        return FileResponse(reply, found.place.path, whole, ask.engine.workers, mark=found.place.mark)
     body = ask.engine.files.read(found.blob.sha256, span if isinstance(span, Span) else None)
     return StreamedResponse(reply, body, length=whole.stop - whole.start if whole else 0)
 
 
-async def _arriving(ask: Ask, found: ArrivingFile) -> Reply | web.StreamResponse:
-    """Stream a file while it is being fetched. Its sha256 may not be known before its end, so there may be no ETag."""
-    headers = _headers(found.public, sidecar=False)
+async def _arriving(ask: Ask, found: ArrivingContent, headers: dict[str, str]) -> Reply | web.StreamResponse:
+    """Stream a file while it is fetched. There is no ETag when its sha256 is only known at its end."""
     sha256 = found.file.sha256
     if sha256:
         headers["ETag"] = f'"{sha256}"'
@@ -116,19 +141,19 @@ async def _arriving(ask: Ask, found: ArrivingFile) -> Reply | web.StreamResponse
 
 
 def _span(ask: Ask, size: int) -> Span | str | None:
-    """The range asked for; it means something for GET alone (RFC 9110 14.2)."""
+    """The requested range. Only a GET can have one (RFC 9110 14.2)."""
     return parse_range(ask.request.headers.get("Range"), size) if ask.request.method == "GET" else None
 
 
 def _beyond(size: int) -> Reply:
     headers = {"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes", "Cache-Control": "no-store"}
-    return text_reply("the range lies beyond the end of the file", status=416, headers=headers)
+    return text_reply("the range is beyond the end of the file", status=416, headers=headers)
 
 
-def _headers(public: bool, *, sidecar: bool) -> dict[str, str]:
+def _headers(public: bool, *, sidecar: bool, caching: str) -> dict[str, str]:
     return {
         "Content-Type": "text/plain; charset=utf-8" if sidecar else "application/octet-stream",
-        "Cache-Control": f"{'public' if public else 'private'}, {IMMUTABLE}",
+        "Cache-Control": f"{'public' if public else 'private'}, {caching}",
         "Accept-Ranges": "bytes",
         "Access-Control-Allow-Origin": "*",
         **SECURITY_HEADERS,

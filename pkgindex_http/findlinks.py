@@ -1,16 +1,15 @@
-"""`/{user}/{index}/+findlinks`: every file that is hosted here, on one page, for `pip install --no-index --find-links URL`."""
+"""`/{user}/{index}/+findlinks`: one page with all hosted files, for `pip install --no-index --find-links URL`."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
+from pkgindex_http import web
 from pkgindex_http.replies import HTML, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.sending import StreamedResponse
 
 
 async def page(ask: Ask) -> Reply | web.StreamResponse:
-    """The page, as it is written or as it was kept."""
+    """The page, from the cache or streamed while it is written."""
     flat = await ask.engine.findlinks.page(
         ask.index,
         principal=ask.principal,

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it should get requests. Neither tells names."""
+"""`/+live` and `/+ready`: whether the process runs, and whether it should get requests. The answers have no names of indexes or files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
 
 _ANSWER_SECONDS: Final = 0.9
-"""What each part may take: whoever balances load waits two seconds at most."""
+"""Seconds for each store. Load balancers commonly wait for two seconds."""
 _PROBE_SECONDS: Final = 5.0
 _PROBE_BYTES: Final = 256 * 1024
 
 
 class Readiness:
-    """Knows which parts of one server work."""
+    """Tells which parts of one server work."""
 
     def __init__(self, engine: Engine) -> None:
         self.stopping = False
@@ -39,10 +39,9 @@ class Readiness:
         return parts
 
     async def _blob_probe(self) -> None:
-        """Write and read a blob, so that a full or read-only disk is seen before an upload is.
+        """Write and read a blob, so that a full or read-only disk is noticed before an upload fails.
 
-        At most every few seconds, one at a time and whatever came of it: everybody may ask, and a disk in trouble needs no more
-        writes.
+        Probes run one at a time and at most every few seconds, since every client may call `/+ready`.
         """
         now = self._engine.clock.monotonic()
         if self._probe is None or (self._probe.done and now - self._probed >= _PROBE_SECONDS):
@@ -55,19 +54,19 @@ class Readiness:
     async def _probe_blobs(self) -> PkgIndexError | None:
         blobs = self._engine.blobs
         try:
-            async with blobs.stage() as stage:  # new bytes need room; equal ones that are kept already do not
-                await stage.write(bytes(_PROBE_BYTES))
-                await stage.flush()
+            async with blobs.spool() as spool:  # new bytes need room; the small blob below is stored already
+                await spool.write(bytes(_PROBE_BYTES))
+                await spool.flush()
             probe = await blobs.put(b"pkgindex readiness probe\n")
             if await blobs.stat(probe.sha256) is None:
-                return Unavailable("the blob store lost what was just written")
+                return Unavailable("the blob store lost a blob that was just written")
         except PkgIndexError as error:
             return error
         return None
 
 
 async def live(ask: Ask) -> Reply:  # noqa: ARG001 - handlers have one signature
-    """Answer. No store is asked: a server with a broken disk is alive."""
+    """Answer without asking a store: a server with a broken disk is alive."""
     return text_reply("alive", headers={"Cache-Control": "no-store"})
 
 

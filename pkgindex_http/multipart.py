@@ -1,16 +1,17 @@
-"""Reads `multipart/form-data` as it comes in, with bounds on everything (RFC 7578, RFC 2046 5.1).
+"""Reads `multipart/form-data` as it arrives, with bounds on all parts (RFC 7578, RFC 2046 5.1).
 
-Strict where laxness has been a hole: lines end in CRLF, every part has a Content-Disposition with a name, no nesting, no
-Content-Transfer-Encoding, no `_charset_` magic, a part ends at its boundary or the form is refused. Fields are UTF-8 text.
+Strict where lax readers have had security holes: lines end in CRLF, every part has a Content-Disposition with a name and ends
+at its boundary; there is no nesting, no Content-Transfer-Encoding and no `_charset_` field. Text fields are UTF-8.
 
-Own code, because an upload is mostly small parts: a general reader costs several milliseconds a form (it awaits line by
-line), which is more than everything else an upload does. This one looks for boundaries in the chunks as they arrive.
+A general reader awaits line by line and costs several milliseconds a form, more than the rest of an upload. This one
+searches for boundaries in the chunks as they arrive.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -18,17 +19,17 @@ from msgspec import Struct
 from pkgindex_core.errors import Refused, TooLarge
 
 _HEAD_LIMIT: Final = 8192
-"""Bytes of one part's header lines."""
+"""The most bytes of one part's header lines."""
 _PREAMBLE_LIMIT: Final = _HEAD_LIMIT + 100
-"""Bytes that are read in search of the first boundary: one of 70 characters may begin at the last allowed place."""
+"""The most bytes that are searched for the first boundary, which has at most 70 characters."""
 _PART_LIMIT: Final = 8192
 _BOUNDARY = re.compile(rb"\A[0-9A-Za-z'()+_,./:=? !#$%&*^`|~-]{1,70}\Z")
-"""What RFC 2046 5.1.1 allows, and what may stand in a parameter without quotes (RFC 9110 5.6.2): WebTest's boundary has a `$`."""
+"""RFC 2046 5.1.1, and the characters of an unquoted parameter (RFC 9110 5.6.2): WebTest's boundary has a `$`."""
 _PARAMETER = re.compile(r'[ \t]*;[ \t]*([A-Za-z0-9*_-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
 
 
 class PartHead(Struct, frozen=True):
-    """What a part says of itself."""
+    """The name and filename in the header of a part."""
 
     name: str
     filename: str | None
@@ -36,13 +37,13 @@ class PartHead(Struct, frozen=True):
 
 
 class FormReader:
-    """Splits a body into parts. Call `run` once with what is to be done with them."""
+    """Splits a body into parts. Call `run` once, with functions for the parts."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes], *, field_bytes: int) -> None:
         self._delimiter = b"\r\n--" + _boundary_of(content_type)
         self._body = body
         self._field_bytes = field_bytes
-        # A form begins with a boundary; a virtual CRLF before it makes it look like every other one.
+        # The first boundary has no CRLF before it. Adding one makes it like the others.
         self._buffer = bytearray(b"\r\n")
         self._ended = False
 
@@ -53,7 +54,7 @@ class FormReader:
         begin_file: Callable[[PartHead], Awaitable[None]],
         file_data: Callable[[bytes], Awaitable[None]],
     ) -> None:
-        """Read the whole form: text fields at once, a file part chunk by chunk. Raises `Refused` on a malformed form."""
+        """Read the form: each text field as a whole, a file part chunk by chunk. Raises `Refused` for a malformed form."""
         await self._skip_preamble()
         for _ in range(_PART_LIMIT):
             if await self._at_end():
@@ -68,17 +69,17 @@ class FormReader:
         raise Refused(f"the form has more than {_PART_LIMIT} parts")
 
     async def _more(self) -> None:
-        """Take one more chunk, or say that the form is cut off."""
+        """Add one more chunk to the buffer. Raises `Refused` at the end of the body."""
         try:
             chunk = await anext(self._body)
         except StopAsyncIteration:
             raise Refused(
-                "the form ends in the middle of a part", hint="the upload was cut off: send it again"
+                "the form ends in the middle of a part", hint="the upload was cut off; send it again"
             ) from None
         self._buffer += chunk
 
     async def _skip_preamble(self) -> None:
-        # The bound goes by where the boundary stands, not by how much came at once: any cut of a body reads the same.
+        # The bound is on the position of the boundary, so the size of the chunks makes no difference.
         while (at := self._buffer.find(self._delimiter)) < 0 and len(self._buffer) <= _PREAMBLE_LIMIT:
             await self._more()
         if not 0 <= at <= _HEAD_LIMIT:
@@ -86,7 +87,7 @@ class FormReader:
         del self._buffer[: at + len(self._delimiter)]
 
     async def _at_end(self) -> bool:
-        """Read what follows a boundary: `--` closes the form, a line end opens a part."""
+        """Read the bytes after a boundary: `--` ends the form, a line end begins a part."""
         while len(self._buffer) < 2:
             await self._more()
         mark = bytes(self._buffer[:2])
@@ -99,7 +100,7 @@ class FormReader:
         line_end = self._buffer.index(b"\r\n")
         if self._buffer[:line_end].strip(b" \t"):
             raise Refused("a boundary of the form is followed by something else")
-        # The line end stays: it begins the blank line of a part without headers.
+        # The line end stays in the buffer: it begins the blank line of a part without headers.
         del self._buffer[:line_end]
         return False
 
@@ -109,13 +110,13 @@ class FormReader:
         if not 0 <= end <= _HEAD_LIMIT:
             raise Refused(f"the headers of a form part are longer than {_HEAD_LIMIT} bytes")
         head = bytes(self._buffer[2:end])
-        # Two bytes are kept: an empty part's delimiter begins with the line end that closes the headers.
+        # Two bytes stay in the buffer: the delimiter of an empty part begins with the line end after the headers.
         del self._buffer[: end + 2]
         return head
 
     async def _content(self) -> AsyncIterator[bytes]:
         """The bytes up to the next boundary."""
-        skip = 2  # the line end that closed the headers
+        skip = 2  # the line end after the headers
         keep = len(self._delimiter) - 1
         searched = 0
         while (at := self._buffer.find(self._delimiter, searched)) < 0:
@@ -151,11 +152,13 @@ def _boundary_of(content_type: str) -> bytes:
         )
     boundary = _parameters(content_type[len(kind) :]).get("boundary", "").encode("latin-1", "replace")
     if not _BOUNDARY.match(boundary):
-        raise Refused("the Content-Type names no usable multipart boundary")
+        raise Refused("the Content-Type has no valid multipart boundary")
     return boundary
 
 
+@lru_cache(maxsize=256)
 def _parse_head(head: bytes) -> PartHead:
+    """Parse the headers of a part. Cached, because clients send the same fields with every file."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError:
@@ -170,16 +173,16 @@ def _parse_head(head: bytes) -> PartHead:
             raise Refused("a form part has a malformed header")
         headers[key] = value.strip()
     if headers.get("content-transfer-encoding", "binary").lower() not in {"binary", "8bit", "7bit"}:
-        raise Refused("a form part has a Content-Transfer-Encoding; send it as it is")
+        raise Refused("a form part has a Content-Transfer-Encoding", hint="send the part unencoded")
     disposition = headers.get("content-disposition", "")
     kind, _, _ = disposition.partition(";")
     if kind.strip().lower() != "form-data":
         raise Refused("a form part has no Content-Disposition: form-data")
     parameters = _parameters(disposition[len(kind) :])
     if "name*" in parameters or "filename*" in parameters:
-        # RFC 7578 4.2 forbids them, and readers differ in which of the two names they believe.
+        # RFC 7578 4.2 forbids them, and readers differ in which of the two names counts.
         raise Refused(
-            "a form part is named by an extended parameter", hint="write name= and filename= without an asterisk"
+            "a form part has an extended parameter (name* or filename*)", hint="write name= and filename= instead"
         )
     name = parameters.get("name", "")
     if not name or len(name) > 200:
@@ -188,13 +191,13 @@ def _parse_head(head: bytes) -> PartHead:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Read `; key=value; key="value"` to its end: what is only half understood is refused."""
+    """Parse `; key=value; key="value"`. Raises `Refused` if any of it cannot be parsed."""
     parameters: dict[str, str] = {}
     place = 0
     while match := _PARAMETER.match(text, place):
         key, quoted, plain = match.groups()
         if key.lower() in parameters:
-            raise Refused(f"the parameter {key[:80]!r} stands there twice")
+            raise Refused(f"the parameter {key[:80]!r} is there twice")
         # RFC 7578 4.2: backslash escapes, as browsers and clients write them.
         parameters[key.lower()] = re.sub(r"\\(.)", r"\1", quoted) if plain is None else plain
         place = match.end()

@@ -1,4 +1,4 @@
-"""The lines to paste: how each client is pointed at a server that is reached under a URL."""
+"""The lines to paste: one command for each client, with the URL of the server."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import ipaddress
 from urllib.parse import urlsplit
 
 
-def lines_to_paste(url: str, *, credentials: str = "") -> tuple[str, ...]:
-    """One line a client. `url` has no slash at its end; `credentials` are words for twine."""
+def lines_to_paste(url: str, *, credentials: str = "", uploads: bool = True) -> tuple[str, ...]:
+    """One line for each client. `url` has no slash at its end. `credentials` are arguments for twine. `uploads`: whether the index takes any."""
     twine = " ".join(
         word for word in ("twine upload", f"--repository-url {url}/legacy/", credentials, "dist/*") if word
     )
+    reading = installing_lines(f"{url}/simple")
+    if not uploads:
+        return reading
     return (
-        f"pip install --index-url {url}/simple/{_trust(url)} PACKAGE",
-        f"uv pip install --default-index {url}/simple/ PACKAGE",
-        f"uvx --default-index {url}/simple/ TOOL",
+        *reading,
         twine,
         f"uv publish --publish-url {url}/legacy/ dist/*",
         f"devpi use {url}",
     )
 
 
+def installing_lines(index: str) -> tuple[str, ...]:
+    """One line for each installer. `index` is the URL of a simple index, with no slash at its end."""
+    return (
+        f"pip install --index-url {index}/{_trust(index)} PACKAGE",
+        f"uv pip install --default-index {index}/ PACKAGE",
+        f"uvx --default-index {index}/ TOOL",
+    )
+
+
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own by its form."""
+    """Whether a host name or address means this machine, by its form."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -32,7 +42,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _trust(url: str) -> str:
-    """What pip wants for plain HTTP from another machine: without it pip ignores the index with a warning."""
+    """The option of pip for plain HTTP from another machine. Without it pip ignores the index with a warning."""
     parts = urlsplit(url)
     if parts.scheme == "https" or is_loopback(parts.hostname or ""):
         return ""

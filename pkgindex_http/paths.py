@@ -1,9 +1,9 @@
-"""The one reading of a request path: raw bytes to decoded segments, once, or a refusal.
+"""Parses a request path: raw bytes to decoded segments. The only place that does.
 
-Percent-escapes are decoded exactly once. A segment that would mean something else to a file system or to another parser
-(`.`, `..`, a slash, backslash or NUL in disguise, bytes that are not UTF-8) matches no route. No segment is ever used in a
-file path; this only makes sure that every thing has one URL. Slashes too many at the beginning are one slash, as devpi reads them:
-clients that join a URL ending in a slash with a path send two.
+Percent-escapes are decoded once. A path with a segment that another parser or a file system could read differently (`.`, `..`,
+an escaped slash, backslash or NUL, bytes that are not UTF-8) matches no route. No segment becomes part of a file path; the
+rule makes sure that every resource has one URL. Several slashes at the beginning count as one, as in devpi, because clients
+that join a URL with a final slash and a path send two.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re
 from urllib.parse import unquote_to_bytes
 
 PATH_LIMIT = 4096
-"""Bytes; longer paths match nothing."""
+"""The most bytes of a path. A longer one matches no route."""
 _WHOLE_URL = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 """Up to the end of the authority (RFC 3986 3.2): "terminated by the next slash, question mark, or number sign"."""
 
 
 def split_path(raw: str) -> tuple[str, ...] | None:
-    """Decode a raw path into segments; None when no URL of ours could be spelled so.
+    """Decode a raw path into segments. None for a path that matches no route by its form.
 
     >>> split_path("/team/dev/+simple/numpy/")
     ('team', 'dev', '+simple', 'numpy', '')
@@ -47,7 +47,7 @@ def split_path(raw: str) -> tuple[str, ...] | None:
 
 
 def origin_form(target: str) -> str:
-    """The path and query of a request target. A whole URL is allowed too (RFC 9112 3.2.2); its authority counts for nothing.
+    """The path and query of a request target, which may be a whole URL (RFC 9112 3.2.2). Its authority is ignored.
 
     >>> origin_form("http://user:password@host/simple/?x")
     '/simple/?x'
@@ -64,5 +64,5 @@ def origin_form(target: str) -> str:
 def _decode(segment: str) -> str | None:
     try:
         return unquote_to_bytes(segment).decode("utf-8", "strict")
-    except UnicodeError:  # also what was not UTF-8 on the wire and came in as lone surrogates
+    except UnicodeError:  # raised also for raw bytes that are not UTF-8, which arrive as lone surrogates
         return None

@@ -1,11 +1,11 @@
-"""Preconditions of requests (RFC 9110, 13): pure. What they are compared with are the validators of the resource that the URL names.
+"""Preconditions of requests (RFC 9110, 13), compared with the validators of the resource of the URL. Pure.
 
-    If-Match             only if this is what there is: `*` for anything, else entity tags, compared strongly
-    If-Unmodified-Since  only if it has not changed since then; passed over where If-Match stands
-    If-None-Match        of a change: only if this is not what there is. Of a GET it means 304, which the handlers answer
+    If-Match             holds if the resource has one of the entity tags (compared strongly); `*` matches any resource
+    If-Unmodified-Since  holds if the resource has not changed since then; ignored beside If-Match
+    If-None-Match        for a change: holds if the resource has none of the tags. For a GET the handlers answer 304
 
-What has neither tag nor date cannot be compared. RFC 9110 13.1.4 says of a date that is not there that the condition is ignored; a change
-would then be made that its author wanted only under a condition. It is refused here.
+A resource without tag and date cannot be compared. RFC 9110 13.1.4 ignores the condition when there is no date. Here such a
+change is refused, because its author wanted it only under that condition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CONDITIONS = ("If-Match", "If-Unmodified-Since", "If-None-Match")
 
 
 class Validators(Struct, frozen=True):
-    """By what a resource is told from what it was; empty when it has none."""
+    """The entity tag and the date of a resource; empty when it has none."""
 
     etag: str = ""
     modified: float = 0.0
@@ -31,12 +31,12 @@ class Validators(Struct, frozen=True):
 
 
 def is_conditional(headers: Mapping[str, str]) -> bool:
-    """Whether a request has preconditions at all."""
+    """Whether a request has preconditions."""
     return any(name in headers for name in _CONDITIONS)
 
 
 def failed_read(headers: Mapping[str, str], validators: Validators) -> str:
-    """The condition of a GET or HEAD that does not hold; empty when all do."""
+    """The condition of a GET or HEAD that does not hold; empty when all hold."""
     if "If-Match" in headers:
         return "" if _names(headers["If-Match"], validators.etag) else "If-Match"
     moment = unix_seconds(headers.get("If-Unmodified-Since", ""))
@@ -46,7 +46,7 @@ def failed_read(headers: Mapping[str, str], validators: Validators) -> str:
 
 
 def failed_change(headers: Mapping[str, str], validators: Validators, *, creates: bool) -> str:
-    """The condition of a change that does not hold, or that cannot be compared; `creates` changes nothing that is there already."""
+    """The condition of a change that does not hold or cannot be compared. `creates`: the change never replaces a resource."""
     if "If-Match" in headers:
         if creates or not _names(headers["If-Match"], validators.etag):
             return "If-Match"
@@ -60,7 +60,7 @@ def failed_change(headers: Mapping[str, str], validators: Validators, *, creates
 
 
 def _names(tags: str, etag: str) -> bool:
-    """Whether `If-Match` names this tag, by the strong comparison (RFC 9110 8.8.3.2: two weak tags never match)."""
+    """Whether `If-Match` has this tag by strong comparison (RFC 9110 8.8.3.2: weak tags never match)."""
     if tags.strip(" \t") == "*":
         return True
     place = 0

@@ -1,7 +1,7 @@
-"""PyPI's JSON of a project: at the URL of devpi-json-info for any index, and at PyPI's own URL for the default one.
+"""PyPI's JSON of a project: for any index at the URL of devpi-json-info, for the default index at PyPI's own URL.
 
-The two differ in where their files' URLs lead. PyPI's have the layout of `formats.package_paths`: bandersnatch keeps files by
-that path and takes no other. What stands in the document is the business of `formats.project_json`.
+The two differ in the URLs of files. At PyPI's URL they have the paths of `formats.package_paths`, which bandersnatch needs.
+`formats.project_json` writes the document.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pkgindex_http.unasked import unasked_headers
 
 
 async def document(ask: Ask) -> Reply:
-    """A project, or one of its versions, with the files' own URLs."""
+    """A project, or one of its versions, with the URLs that files have in their index."""
     return await _document(ask, packages=False)
 
 
 async def pypi_document(ask: Ask) -> Reply:
-    """The same for the default index, with URLs in PyPI's layout. Another spelling of the name is redirected, as PyPI does."""
+    """The same for the default index, with file URLs as at PyPI. A name that is not normalised is redirected, as at PyPI."""
     if ask.values["project"] != ask.project:
         rest = "/".join(ask.segments[2:])
         return redirect(f"{ask.root}pypi/{ask.project}/{rest}")

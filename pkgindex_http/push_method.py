@@ -1,47 +1,49 @@
-"""PUSH, the method that devpi's client has made up, over a parser that knows the registered methods only.
+"""Lets aiohttp's parser, which knows registered methods only, read devpi's own method PUSH.
 
-The word is replaced by one of the same length that the parser knows (BIND, RFC 5842) and put back in what the parser makes of it. Only the
-first word of a request may be replaced: the same letters in a header or in a body are somebody's data. Where a request begins is the
-parser's knowledge, and it does not tell. So what arrives is handed over in pieces that end before each such word, and the parser stands
-between two requests when the last byte of a piece has completed one.
+The word is replaced by a registered method of the same length (BIND, RFC 5842), and put back in the parsed request. Only the
+first word of a request may be replaced, since a header or a body may contain the same letters. The parser does not tell where a
+request begins. So bytes are passed to it in pieces that end before each `PUSH `, and the next request begins there if the
+last byte of the piece completes a request.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from pkgindex_http import web
 
 PUSH: Final = "PUSH"
 _WORD: Final = b"PUSH "
 _STAND_IN: Final = "BIND"
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _MISSES: Final = 64
-"""How often the word may turn out to be data of a chunked body before it is no longer looked for: a client could make us look for ever."""
+"""How often the word may be data of a chunked body before the search for it ends, so that a client cannot cause endless work."""
 
 
 class PushingConnection(web.RequestHandler):
-    """A connection on which PUSH is a method."""
+    """A connection that understands the method PUSH."""
 
     _held = b""
-    """What has arrived and waits: for the parser to go on, or for the rest of a word that may become PUSH."""
+    """Bytes that arrived and wait for the parser, or for the rest of a word that may be PUSH."""
     _payload: StreamReader | None = None
     """The body of the last request that was parsed."""
     _length: int | None = None
-    """The bytes of that body, if the request says."""
+    """The length of that body in bytes, if the request has a Content-Length."""
     _completed = True
-    """The last byte that was handed over has completed a request, or none has been handed over."""
+    """Whether the last byte that the parser got completed a request. True at the start."""
     _renamed = False
-    """The request that has begun is a PUSH under the name that the parser knows."""
+    """Whether the request that the parser reads is a PUSH under the name BIND."""
     _misses = 0
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent; aiohttp calls this without data when the parser may go on with what it kept."""
+        """Take bytes of the client. aiohttp calls this without data when the parser can go on with bytes that it kept."""
         if not data:
             self._parse(b"")
         self._held += data
-        if self._upgraded:  # what follows is kept until the request that asked for it is answered
+        if self._upgraded:  # the parser keeps all further bytes until the upgrade request is answered
             data, self._held, self._completed = self._held, b"", False
             self._parse(data)
         while self._held and not self._is_full:
@@ -52,23 +54,23 @@ class PushingConnection(web.RequestHandler):
 
     @property
     def is_between_requests(self) -> bool:
-        """Whether every byte that was handed over belongs to a complete request."""
+        """Whether all bytes that the parser got belong to complete requests."""
         return self._completed and (self._payload is None or self._payload.is_eof())
 
     @property
     def _is_full(self) -> bool:
-        """Whether the parser keeps what it is given for later: the body is read too slowly, or many requests wait."""
+        """Whether the parser takes no more bytes now: the body is read too slowly, or too many requests wait."""
         return self._reading_paused or len(self._messages) >= self._max_msg_queue_size
 
     @property
     def _left(self) -> int | None:
-        """How much of the body is still to come, where the request says how long it is."""
+        """The bytes of the body that are still to come, if its length is known."""
         if self._length is None or self._payload is None or self._payload.is_eof():
             return None
         return self._length - self._payload.total_bytes
 
     def _next_piece(self) -> bytes:
-        """What can be handed over now: up to the next word that may be a method. Nothing while that is still to be seen."""
+        """The bytes for the parser, up to the next word that may be a method. Empty while that word is incomplete."""
         start = 0
         if self.is_between_requests:
             self._misses = 0
@@ -87,19 +89,19 @@ class PushingConnection(web.RequestHandler):
         stop = self._held.find(_WORD, start) if self._misses < _MISSES else -1
         if stop < 0:
             stop = len(self._held)
-            if self._held[-1] in _WORD:  # perhaps its beginning
+            if self._held[-1] in _WORD:  # the end may be the beginning of the word
                 begun = next((size for size in range(len(_WORD) - 1, 0, -1) if self._held.endswith(_WORD[:size])), 0)
                 stop -= begun if begun < stop else 0
         piece, self._held = self._held[:stop], self._held[stop:]
         return piece
 
     def _hand_over(self, piece: bytes) -> None:
-        """Let the parser have a piece, and see whether its last byte completes a request."""
+        """Pass a piece to the parser, and note whether its last byte completes a request."""
         if self.is_between_requests and not piece.strip(b"\r\n"):
             self._parse(piece)  # RFC 9112 2.2: empty lines before a request are ignored
             return
         if piece.endswith(_END_OF_HEAD):
-            # No head goes on behind an empty line: either a body does, or nothing.
+            # An empty line ends a head, so the request is complete unless it has a body.
             self._parse(piece)
             self._completed = True
             return
@@ -114,7 +116,7 @@ class PushingConnection(web.RequestHandler):
         self._completed = self._state() != before
 
     def _state(self) -> tuple[int, bool]:
-        """What changes when a request is completed: by its head, or by the end of its body."""
+        """Values that change when a head or a body is complete."""
         return self._request_count, self._payload is None or self._payload.is_eof()
 
     def _parse(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Byte ranges (RFC 9110, 14): pure, for files of a known size.
+"""Byte ranges (RFC 9110, 14) of files of a known size. Pure.
 
-One range is honoured, the suffix form too (poetry asks for the last 10,000 bytes of a wheel). Several ranges, other units and
-anything malformed are answered with the whole file, as the standard allows; only a range that cannot be satisfied is 416.
+A single range works, also in the suffix form (poetry asks for the last 10,000 bytes of a wheel). Several ranges, other units and
+malformed ranges get the whole file, as the standard allows. A range that cannot be satisfied is 416.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _RANGE = re.compile(r"\Abytes=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*\Z", re.ASCII | r
 
 
 def parse_range(header: str | None, size: int) -> Span | Literal["unsatisfiable"] | None:
-    """The span asked for; None means the whole file."""
+    """The requested span; None for the whole file."""
     if header is None:
         return None
     match = _RANGE.match(header.strip())
@@ -38,13 +38,13 @@ def parse_range(header: str | None, size: int) -> Span | Literal["unsatisfiable"
 
 
 def unchanged_since(if_modified_since: str | None, *, modified: float) -> bool:
-    """Whether the client's copy, of this date, is still the file (13.1.3). To be asked where there is no `If-None-Match`."""
+    """Whether the file has not changed since the date of the client's copy (13.1.3). `If-None-Match` takes precedence over it."""
     seconds = unix_seconds(if_modified_since.strip()) if if_modified_since is not None and modified > 0 else None
     return seconds is not None and int(modified) <= seconds
 
 
 def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
-    """Whether `If-Range` still names these bytes, so that a part may be appended to what the client has."""
+    """Whether `If-Range` matches the file, so that the client may combine the part with its own copy."""
     if if_range is None:
         return True
     value = if_range.strip()
@@ -56,10 +56,10 @@ def range_applies(if_range: str | None, *, etag: str, modified: float) -> bool:
 
 
 def unix_seconds(date: str) -> int | None:
-    """An HTTP date in seconds since the epoch; None when it is none."""
+    """An HTTP date in seconds since the epoch; None if it is invalid."""
     try:
         moment = parsedate_to_datetime(date)
-        # A zone of `-0000` comes back without one; the local zone of this machine is not meant.
+        # A date with the zone `-0000` is parsed without a zone. It is UTC, not local time.
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except (TypeError, ValueError, OverflowError):
         return None

@@ -1,9 +1,8 @@
-"""Users that a reverse proxy has identified: who may say so, and what then counts.
+"""Reads the user that a reverse proxy names in a header.
 
-A proxy in front that does the log-ins (single sign-on, client certificates, Kerberos) names the user in a header. A header is
-only text, so it is believed under two conditions at once: the connection comes from `trusted_proxies`, and the request carries the
-shared secret, which is compared in constant time. Without both the header is ignored, as if it had not been sent: whoever sends it
-has the rights that they have without it. Set up by halves, the server does not start.
+For a proxy that does the log-ins (single sign-on, client certificates, Kerberos). The header counts if the connection comes from
+`trusted_proxies` and the request has the shared secret, which is compared in constant time. Otherwise the header is ignored,
+as if it had not been sent. With only some of the options set the server does not start.
 """
 
 from __future__ import annotations
@@ -14,37 +13,40 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pkgindex_core.config import Settings
 from pkgindex_core.errors import Denied, Refused
 from pkgindex_core.names import parse_user_name
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.permissions import ROOT
+from pkgindex_http.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
-    from pkgindex_http.origin import Origin
+    from pkgindex_http import web
+    from pkgindex_http.origin import OriginReader
 
 logger = logging.getLogger("pkgindex.http")
 
-_DOCUMENT: Final = Path(__file__).with_name("PROXIES.md")  # it is installed too
+_DOCUMENT: Final = Path(__file__).with_name("PROXIES.md")  # a file of the installed package
 _NAME: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9-]*\Z")
 _TAKEN: Final = frozenset({"authorization", "cookie", "host", "x-devpi-auth", "x-forwarded-for", "x-forwarded-host"})
 _SECRET_LENGTH: Final = 16
 
 
 class RemoteUsers:
-    """Reads whom the proxy names. Off without `remote_user.header`."""
+    """Reads the user that the proxy names. Off without `remote_user.header`."""
 
-    def __init__(self, settings: Settings, origin: Origin) -> None:
+    def __init__(self, settings: ServerSettings, origin: OriginReader) -> None:
         self._settings = settings.remote_user
         self._origin = origin
         problems = _problems(settings)
         if problems:
-            raise Refused(problems, hint=f"{_DOCUMENT} shows the whole of it, with nginx")
+            raise Refused(problems, hint=f"{_DOCUMENT} has a complete configuration for nginx")
+
+    def is_named(self, request: web.BaseRequest) -> bool:
+        """Whether the request has the header in which a proxy names the user."""
+        return bool(self._settings.header) and self._settings.header in request.headers
 
     def principal(self, request: web.BaseRequest) -> Principal | None:
-        """Whom a proxy that may say so has named; None when nobody has."""
+        """The user that a trusted proxy names; None if there is none."""
         header = self._settings.header
         if not header or header not in request.headers or not self._origin.is_trusted(request):
             return None
@@ -56,7 +58,9 @@ class RemoteUsers:
         names = request.headers.getall(header)
         if len(names) != 1:
             raise Denied(
-                "the proxy names more than one user", anonymous=False, hint="let it replace the header, not add to it"
+                "the proxy names more than one user",
+                anonymous=False,
+                hint="let the proxy replace the header of the client",
             )
         if not names[0].strip():
             return None
@@ -68,7 +72,9 @@ class RemoteUsers:
         lines = request.headers.getall(self._settings.groups_header, [])
         if len(lines) > 1:
             raise Denied(
-                "the proxy sends the groups twice", anonymous=False, hint="let it replace the header, not add to it"
+                "the proxy sends the groups twice",
+                anonymous=False,
+                hint="let the proxy replace the header of the client",
             )
         return tuple(sorted({group.strip() for line in lines for group in line.split(",") if group.strip()}))
 
@@ -77,20 +83,20 @@ def _user(name: str) -> str:
     try:
         parse_user_name(name)
     except Refused as error:
-        raise Denied("the proxy names a user that cannot exist here", anonymous=False, hint=error.hint) from error
+        raise Denied("the proxy names a user with an invalid name", anonymous=False, hint=error.hint) from error
     if name == ROOT:
         raise Denied("root logs in with its password, not through the proxy", anonymous=False)
     return name
 
 
-def _problems(settings: Settings) -> list[str]:
+def _problems(settings: ServerSettings) -> list[str]:
     remote = settings.remote_user
     if not remote.header:
-        return ["remote_user.groups_header: it needs remote_user.header"] if remote.groups_header else []
+        return ["remote_user.groups_header needs remote_user.header"] if remote.groups_header else []
     problems: list[str] = []
     names = {"header": remote.header, "secret_header": remote.secret_header, "groups_header": remote.groups_header}
     problems.extend(
-        f"remote_user.{option}: {name!r} cannot be used; write a header's name in letters, digits and -"
+        f"remote_user.{option}: {name!r} cannot be used; write the name of a header in letters, digits and -"
         for option, name in names.items()
         if name and (not _NAME.match(name) or name.lower() in _TAKEN)
     )
@@ -99,10 +105,10 @@ def _problems(settings: Settings) -> list[str]:
         problems.append("remote_user: the headers must have different names")
     if len(remote.secret) < _SECRET_LENGTH:
         problems.append(
-            f"remote_user.secret: it has at least {_SECRET_LENGTH} characters, and the proxy sends it in {remote.secret_header}"
+            f"remote_user.secret: it needs at least {_SECRET_LENGTH} characters; the proxy sends it in {remote.secret_header}"
         )
     if not remote.secret_header:
         problems.append("remote_user.secret_header: it is empty")
     if not settings.trusted_proxies:
-        problems.append("trusted_proxies: name the proxy that sends remote_user.header")
+        problems.append("trusted_proxies: it is empty; add the address of the proxy that sends remote_user.header")
     return problems

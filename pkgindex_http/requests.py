@@ -1,59 +1,61 @@
-"""One request as the handlers see it: who asks, for which index, and everything they need to answer.
+"""One request as handlers see it: the principal, the index, and all that a handler needs.
 
-Handlers know this and the engine's services; they do not look at aiohttp's request except for bodies. The server and the
-table of routes stand above this module: the server fills an `Ask` in.
+Handlers use an `Ask` and the services of the engine, and aiohttp's request for headers and bodies only. The server fills in the
+`Ask`; this module knows neither the server nor the table of routes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 from yarl import URL
 
+from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.identity import NOBODY
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from pkgindex_core.engine import Engine
-    from pkgindex_http.origin import Origin
-    from pkgindex_http.remote_user import RemoteUsers
-
+from pkgindex_http import web
+from pkgindex_http.origin import OriginReader
+from pkgindex_http.remote_user import RemoteUsers
+from pkgindex_http.served_files import ServedFiles
+from pkgindex_http.settings import ServerSettings
+from pkgindex_http.templates import Templates
 
 SIDECAR: Final = ".metadata"
-"""Behind a file's name in a URL: its core metadata (PEP 658)."""
+"""The suffix of a file's URL that leads to its sidecar (PEP 658)."""
 
 
 class Ask(Struct, kw_only=True):
-    """One request on its way to an answer."""
+    """One request, with what its handler needs."""
 
     engine: Engine
+    settings: ServerSettings
     default_index: IndexName
-    origin: Origin
+    origin: OriginReader
     remote_users: RemoteUsers
+    templates: Templates
+    served_files: ServedFiles
     readiness: Callable[[], Awaitable[Mapping[str, bool]]]
-    """Says of each part of the server whether it works, and whether the server is `stopping`."""
+    """Returns for each part of the server whether it works, and whether the server is `stopping`."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]
-    """Raises what a request for another target and method is refused with before its handler is called. Without a method (`""`) the
-    target is judged as a page, or else by what can be done to it."""
+    """Checks whether a request for another target and method is permitted, and raises the error if not. An empty method means GET,
+    or the target's own method if it has no GET."""
     request: web.BaseRequest
     query_string: str
-    """The query of the URL that is asked for, or asked about."""
+    """The query of the URL of the request, or of the URL that is judged."""
     values: Mapping[str, str]
-    """What stands for the placeholders of the route."""
+    """The values of the route's placeholders, by name."""
     segments: tuple[str, ...]
     principal: Principal = NOBODY
     known_index: IndexName | None = None
     objection: Denied | None = None
-    """What was wrong with the credentials, where the route looks at them and does not insist."""
+    """The error of wrong credentials, on a route that also answers with wrong ones (`Glanced`)."""
 
     def insist(self) -> None:
-        """Refuse credentials that are wrong after all."""
+        """Raise the error of wrong credentials, if there is one."""
         if self.objection is not None:
             raise self.objection
 
@@ -64,7 +66,7 @@ class Ask(Struct, kw_only=True):
 
     @property
     def vouched(self) -> Principal | None:
-        """The user whom a trusted proxy names."""
+        """The user that a trusted proxy names."""
         return self.remote_users.principal(self.request)
 
     @property
@@ -73,12 +75,12 @@ class Ask(Struct, kw_only=True):
 
     @property
     def content_type(self) -> str:
-        """What the body is, without parameters."""
+        """The content type of the body in lower case, without parameters."""
         return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
     def index(self) -> IndexName:
-        """The index of the URL, or the default one. A spelling that no index can have is `Missing` like any other."""
+        """The index of the URL, or the default index. Raises `Missing` for a name that no index can have."""
         if self.known_index is not None:
             return self.known_index
         if "index" not in self.values:
@@ -91,7 +93,7 @@ class Ask(Struct, kw_only=True):
 
     @property
     def project(self) -> ProjectName:
-        """The project of the URL, normalised."""
+        """The project of the URL, normalised. Raises `Missing` for a name that no project can have."""
         name = normalized_or_none(self.values["project"])
         if name is None:
             raise Missing("project", self.values["project"][:160])
@@ -99,19 +101,19 @@ class Ask(Struct, kw_only=True):
 
     @property
     def pinned(self) -> str:
-        """The part of a file's path that pins its bytes, as `formats.fragments.directory` writes it."""
+        """The directory of a file's URL, as `formats.fragments.directory` writes it. It fixes the bytes of the file."""
         if "b" in self.values:
             return f"+f/{self.values['a']}/{self.values['b']}"
         return f"+e/{self.values['a']}"
 
     @property
     def root(self) -> str:
-        """The relative URL from this page to the root of the server."""
+        """The relative URL from the requested page to the root of the server."""
         return "../" * (len(self.segments) - 1)
 
     @property
     def query_suffix(self) -> str:
-        """The query as the client wrote it, with its question mark; empty without one."""
+        """The query in the client's spelling, with its question mark; empty without a query."""
         query = self.request.rel_url.raw_query_string
         return f"?{query}" if query else ""
 
@@ -120,3 +122,8 @@ class Ask(Struct, kw_only=True):
         if not self.query_string:
             return None
         return URL.build(path="/", query_string=self.query_string, encoded=True).query.get(name)
+
+
+def wants_document(ask: Ask) -> bool:
+    """Whether a program wants devpi's document, where an installer or a person gets a page."""
+    return "application/json" in ask.accept.lower()

@@ -1,60 +1,57 @@
-"""What a route is, which permission it asks for, and how a path finds its route.
+"""Routes, their permissions, and the search for the route of a path.
 
-Matching goes by segments, literal before placeholder, in the order of the path. The table itself is in `routes`.
+Paths are matched segment by segment, and a literal segment wins over a placeholder. The table is in `routes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.tools.currency import Holding
+from pkgindex_http import web
+from pkgindex_http.preconditions import Validators
+from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from pkgindex_http.preconditions import Validators
-    from pkgindex_http.replies import Reply
-
-    Answer = Reply | web.StreamResponse
-    Handler = Callable[[Ask], Awaitable[Answer]]
-    Check = Callable[[Ask], Awaitable[None]]
-
+Answer: TypeAlias = Reply | web.StreamResponse
+Handler: TypeAlias = Callable[[Ask], Awaitable[Answer]]
+Check: TypeAlias = Callable[[Ask], Awaitable[None]]
 
 About = Literal["index", "project", "file", "anything"]
-"""What a right on an index is asked for: the index as a whole, the project or the file that the path names, or something in it that the URL
-does not say. A token that is limited to projects makes the difference."""
+"""The subject of a permission on an index: the whole index, the project or the file of the path, or anything in the index that
+the URL does not name. The difference matters for tokens that are limited to projects."""
 
 
 class Public(Struct, frozen=True):
-    """Anybody, without a look at credentials. `why` says what makes that right."""
+    """Permitted to everybody; credentials are not read. `why` gives the reason."""
 
     why: str
 
 
 class OnIndex(Struct, frozen=True):
-    """The right to do something to the index of the URL (`{user}/{index}`, or the default one)."""
+    """Needs the right to `action` on the index of the URL (`{user}/{index}`, or the default index)."""
 
     action: Action
     about: About | Callable[[Ask], About]
     also: tuple[Action, ...] = ()
-    """Rights of which one will do instead, because the body says what is wanted: the service asks for the very one."""
+    """Rights that suffice instead, where the body decides which right is needed. The service checks that one."""
 
 
 class Checked(Struct, frozen=True):
-    """`check` raises what the service would raise that does the thing, as far as the URL says what it is."""
+    """`check` decides: it raises the errors that the service will raise, as far as the URL tells."""
 
     action: Action
     check: Check
     unread: bool = False
-    """Whether somebody who may not read the index of the URL can be meant."""
+    """Whether the request may be permitted to a caller that may not read the index of the URL."""
 
 
 class Glanced(Struct, frozen=True):
-    """Anybody. Credentials are read, and the handler says what follows from them; wrong ones are not the end, unless `check` insists."""
+    """Permitted to everybody. Credentials are read for the handler. Wrong ones are no error, unless `check` raises it."""
 
     why: str
     check: Check | None = None
@@ -64,33 +61,42 @@ Permission = Public | OnIndex | Checked | Glanced
 
 
 class Variant(Struct, frozen=True):
-    """What answers in the place of a route's handler when the request is of another form, such as that of another protocol."""
+    """Another handler of a route, for requests of another form, such as another protocol."""
 
     when: Callable[[Ask], bool]
     handler: Handler
     permission: Permission | None = None
-    """The route's without one of its own; what that refuses is told as the route tells it."""
+    """None: the permission of the route, whose refusals have the form of the route."""
     envelope: bool = False
 
 
 class Route(Struct, frozen=True):
-    """One method on one path."""
+    """A URL of the server: the handler that answers requests of one method on one path, and the permission that it needs."""
 
     method: str
+    """In capitals. `GET` answers HEAD too."""
     path: str
-    """With `[/]` at its end: with a slash there and without one, alike. `{name...}` at its end takes all the segments that are
-    left, at least one, and that one may be empty."""
+    """`{name}` matches one segment, which is `Ask.values["name"]`. `[/]` at its end matches with and without a slash. `{name...}` at its end matches all segments that are left: at least one,
+    which may be empty."""
     permission: Permission
+    """Checked before the handler is called."""
     handler: Handler
+    """A coroutine function that takes the `Ask` and returns the answer. Its `PkgIndexError`s become answers with their status."""
     summary: str
+    """One line about the purpose of the route."""
     validators: Callable[[Ask], Awaitable[Validators]] | None = None
-    """What preconditions of a change are compared with; without it there is nothing to compare them with."""
+    """A coroutine function that returns the present validators of what a change would change. Preconditions of the request, such as
+    `If-Match`, are compared with them.
+    None: a change with `If-Match` or `If-Unmodified-Since` is refused with 412, except for `If-Match: *`."""
     conditional: bool = True
-    """Whether the preconditions of a request are about this answer, and not about what a proxy has been asked for."""
+    """Whether preconditions of the request are checked. False if they are about another URL, as those of `/+authcheck` are."""
     envelope: bool = False
     """Whether answers and errors are in devpi's envelope (see `devpi.envelope`)."""
+    repeats: bool = False
+    """Whether answers with a `Reply.holding` may be given again to equal requests, without the handler. They depend on nothing else than the request, the
+    principal, the indexes and what `holding` checks."""
     variants: tuple[Variant, ...] = ()
-    """The first one that fits answers; the route itself does when none fits."""
+    """The first variant whose `when` is true answers the request; if there is none, `handler` does."""
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -98,16 +104,18 @@ class Route(Struct, frozen=True):
 
 
 class RoutedAsk(Ask, kw_only=True):
-    """One request with the route that its path and method have. Handlers see the `Ask` alone."""
+    """A request with its route, for the dispatcher. Handlers see it as an `Ask`."""
 
     route: Route
+    identified: Holding | None = None
+    """Makes a check whether an equal request would have the same principal. None: that is not known."""
     handler: Handler
     envelope: bool
-    """These two are the route's until a variant takes over."""
+    """`handler` and `envelope` are the route's, or those of the variant that was chosen."""
 
 
 class Match(Struct, frozen=True):
-    """A path that is a URL of ours: what its methods are, and what stands for its placeholders."""
+    """The routes of a path by method, and the values of its placeholders."""
 
     methods: Mapping[str, Route]
     values: Mapping[str, str]
@@ -124,7 +132,7 @@ class _Node:
 
 
 class RouteTable:
-    """Finds the route of a path. Built once."""
+    """Finds the routes of a path."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self._root = _Node()
@@ -154,13 +162,17 @@ class RouteTable:
                 node = node.literals.setdefault(segment, _Node())
         if route.method in node.methods:
             raise LookupError(f"two routes for {route.method} {route.path}")
+        for other, others_names in node.methods.values():
+            if others_names != tuple(names):  # `match` answers for all methods of a path
+                both = f"{other.method} {other.path} and {route.method} {route.path}"
+                raise LookupError(f"{both} name their placeholders differently")
         node.methods[route.method] = (route, tuple(names))
 
     def match(self, segments: tuple[str, ...]) -> Match | None:
-        """The route of a path; None when no URL of ours is spelled so.
+        """The routes of a path, or None.
 
-        A literal segment wins over a placeholder, and that over the rest of a path; a placeholder takes no empty segment and
-        none that begins with `+` (those are the server's own). The rest of a path takes whatever `paths` lets through.
+        A literal segment wins over a placeholder, and a placeholder over the rest of a path. A placeholder matches no empty
+        segment and none that begins with `+`. The rest of a path matches all segments that `paths` accepts.
         """
         found = self._walk(self._root, segments, 0, ())
         if found is None:

@@ -1,9 +1,9 @@
-"""Sends files: small ones in one write, large ones by the kernel.
+"""Sends files: small ones in one write, large ones with `os.sendfile`.
 
-aiohttp's own file response uses no sendfile under uvloop and pays a thread hop or two per request; on loopback it costs
-several times what nginx does. Here a file on local disk goes out by `os.sendfile` on the connection's socket, driven by
-the loop's readiness, so no byte passes through Python and a slow client holds nothing but a file descriptor.
-Over TLS, and where there is no sendfile, the file is read in chunks by a worker.
+aiohttp's own file response does not use sendfile under uvloop and switches threads once or twice for each request; on loopback
+it costs several times as much as nginx. Here the kernel sends a local file on the connection's socket whenever the socket is
+writable, so no byte passes through Python and a slow client only holds a file descriptor. Over TLS, and on systems without
+sendfile, a worker reads the file in chunks.
 """
 
 from __future__ import annotations
@@ -13,44 +13,58 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
 
-from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.errors import PkgIndexError, Removed, Unavailable
 from pkgindex_core.protocols import Span
+from pkgindex_core.protocols.sources import mark_of
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.reading_locks import mark_as_read
+from pkgindex_http import web
 from pkgindex_http.errors import error_reply
 from pkgindex_http.replies import SERVER, Reply, head_bytes
 
 ONE_WRITE: Final = 64 * 1024
-"""Bytes up to which a body is read and written whole."""
+"""Bytes up to which a body is read as a whole and written at once."""
 CHUNK: Final = 256 * 1024
 STALL_SECONDS: Final = 120
-"""How long a client may read nothing before its connection is cut."""
+"""Seconds that a client may read nothing before its connection is cut."""
 SENDFILE_CHUNK: Final = 8 * 1024 * 1024
+
+Again = Callable[[], Awaitable["Reply | web.StreamResponse"]]
+"""Makes another answer, when the file of an answer was removed before its first byte was sent."""
 
 _log = logging.getLogger("pkgindex.http")
 
 
 class FileResponse(web.StreamResponse):
-    """A span of a local file under prepared headers."""
+    """A span of a local file under prepared headers.
 
-    def __init__(self, reply: Reply, path: Path, span: Span | None, workers: Executor) -> None:
+    A `mark` (`protocols.sources.mark_of`) is for a file that other programs may change. A file with another mark is not sent. If the
+    mark changes meanwhile the last byte is not sent, so that the answer is not complete.
+    """
+
+    def __init__(self, reply: Reply, path: Path, span: Span | None, workers: Executor, *, mark: str = "") -> None:
         super().__init__(status=reply.status)
         self.reply = reply
         self._path = path
+        self._mark = mark
         self._span = span
         self._workers = workers
+        self.sent: Callable[[int], None] | None = None
+        """Is told the bytes of the body that were sent."""
+        self.again: Again | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body."""
         self._req = request
-        self._keep_alive = request.keep_alive and self.keep_alive is not False  # which `force_close` has made it
+        self._keep_alive = request.keep_alive and self.keep_alive is not False  # False after `force_close`
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
@@ -62,12 +76,17 @@ class FileResponse(web.StreamResponse):
             transport.write(head)
             return None
         try:
-            # A small file is in the page cache or one disk read away; a thread hop costs more than the read.
-            small = _read_span(self._path, self._span) if length <= ONE_WRITE else None
+            # A small file is in the page cache or needs one disk read, which costs less than a switch of threads.
+            small = _read_span(self._path, self._span, self._mark) if length <= ONE_WRITE else None
             descriptor = -1 if small is not None else await self._open()
         except ConnectionError:
             raise
-        except OSError as error:  # nothing was promised yet
+        except PkgIndexError as changed:
+            _refuse(self, request, transport, changed)
+            return None
+        except FileNotFoundError:
+            return await _answer_again(self, request, transport, Removed())
+        except OSError as error:  # nothing was sent yet
             failure = storage_failure(error, "reading a file")
             _log.warning("%s: %s", failure, error)
             _refuse(self, request, transport, failure)
@@ -78,26 +97,39 @@ class FileResponse(web.StreamResponse):
         else:
             try:
                 transport.write(head)
-                await self._send(request, transport, descriptor, self._span)
+                await self._send_unchanged(request, transport, descriptor, self._span)
             finally:
                 os.close(descriptor)
         self._body_length = length
+        if self.sent is not None:
+            self.sent(length)
         return None
 
     async def _open(self) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, os.open, self._path, os.O_RDONLY)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, _opened, self._path, self._mark)
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature
-        """Everything was written."""
+        """Wait until the client has room for the next answer."""
         if self._req is not None:
             await self._req.protocol._drain_helper()
+
+    async def _send_unchanged(self, request: web.BaseRequest, transport: Any, descriptor: int, span: Span) -> None:
+        if not self._mark:
+            await self._send(request, transport, descriptor, span)
+            return
+        await self._send(request, transport, descriptor, Span(span.start, span.stop - 1))
+        if mark_of(os.fstat(descriptor)) != self._mark:
+            _log.warning("a download was cut off: %s was changed meanwhile", self._path)
+            _cut(request)
+            raise ConnectionResetError("the file was changed while it was sent")
+        await self._send(request, transport, descriptor, Span(span.stop - 1, span.stop))
 
     async def _send(self, request: web.BaseRequest, transport: Any, descriptor: int, span: Span) -> None:
         raw = transport.get_extra_info("socket")
         if raw is None or transport.get_extra_info("sslcontext") is not None or not hasattr(os, "sendfile"):
             await self._send_chunks(request, transport, descriptor, span)
             return
-        # What was written before must have left before the kernel writes beside the transport.
+        # The transport must have sent all its bytes before the kernel writes to the same socket.
         transport.set_write_buffer_limits(high=0)
         try:
             async with asyncio.timeout(STALL_SECONDS):
@@ -125,14 +157,14 @@ class FileResponse(web.StreamResponse):
             size = min(CHUNK, span.stop - offset)
             data = await loop.run_in_executor(self._workers, os.pread, descriptor, size, offset)
             if not data:
-                raise ConnectionResetError("the file is shorter than it was")
+                raise ConnectionResetError("the file became shorter while it was sent")
             transport.write(data)
             await request.protocol._drain_helper()
             offset += len(data)
 
 
 class StreamedResponse(web.StreamResponse):
-    """A body that comes piece by piece, of known length or chunked."""
+    """A body that comes in pieces, with a known length or chunked."""
 
     def __init__(self, reply: Reply, body: AsyncIterator[bytes], *, length: int | None) -> None:
         super().__init__(status=reply.status, headers={**reply.headers, "Server": SERVER})
@@ -140,12 +172,15 @@ class StreamedResponse(web.StreamResponse):
             self.content_length = length
         self.reply = reply
         self._source = body
+        self.sent: Callable[[int], None] | None = None
+        """Is told the bytes of each piece that was sent."""
+        self.again: Again | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the head, then every piece as it comes.
 
-        A source that fails before its first byte is an answer with a status; one that fails later cuts the connection, so that no
-        half file looks whole.
+        If the source fails before its first byte the answer is an error. If it fails later the connection is cut, so that a
+        part of a file does not look complete.
         """
         if self.content_length is None and request.version >= HttpVersion11:
             self.enable_chunked_encoding()
@@ -159,9 +194,11 @@ class StreamedResponse(web.StreamResponse):
                 await self._hand_over(request, data)
         except PkgIndexError as error:
             if not self.prepared and request.transport is not None:
+                if isinstance(error, Removed):
+                    return await _answer_again(self, request, request.transport, error)
                 _refuse(self, request, request.transport, error)
                 return None
-            _log.warning("a download broke off: %s", error)
+            _log.warning("a download was cut off: %s", error)
             _cut(request)
             raise ConnectionResetError("the source failed") from error
         except Exception:
@@ -172,24 +209,53 @@ class StreamedResponse(web.StreamResponse):
         return writer
 
     async def drop(self) -> None:
-        """Give up where the body comes from."""
+        """Close the source of the body."""
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()
 
     async def _hand_over(self, request: web.BaseRequest, data: bytes) -> None:
-        """Write a piece when the client has room for it; one that reads nothing for long is cut, and holds nothing any more."""
+        """Write a piece when the client has room for it. Cut a client that reads nothing for `STALL_SECONDS`."""
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await self.write(data)
+            if self.sent is not None:
+                self.sent(len(data))
         except TimeoutError:
             _cut(request)
             raise ConnectionResetError("the client stopped reading") from None
 
 
+async def _answer_again(
+    response: FileResponse | StreamedResponse, request: web.BaseRequest, transport: Any, error: Removed
+) -> AbstractStreamWriter | None:
+    """Send another answer in the place of this one. Without another one the client gets the error."""
+    try:
+        if response.again is None:
+            raise error
+        instead = await response.again()
+    except PkgIndexError as refusal:
+        instead = error_reply(refusal, request.headers.get("Accept", ""))
+    if isinstance(instead, Reply):
+        _write(response, request, transport, instead)
+        return None
+    writer = await instead.prepare(request)
+    await instead.write_eof()
+    response._req = request
+    response._keep_alive = instead.keep_alive
+    response.set_status(instead.status)
+    response._eof_sent = True
+    response._body_length = instead.body_length
+    return writer
+
+
 def _refuse(response: web.StreamResponse, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
-    """Answer an error instead of a body of which nothing was sent yet."""
-    reply = error_reply(error, request.headers.get("Accept", ""))
+    """Answer an error before any byte of the body was sent."""
+    _write(response, request, transport, error_reply(error, request.headers.get("Accept", "")))
+
+
+def _write(response: web.StreamResponse, request: web.BaseRequest, transport: Any, reply: Reply) -> None:
+    """Write a reply in the place of a response."""
     response._req = request
     response._keep_alive = request.keep_alive and response.keep_alive is not False
     response.set_status(reply.status)
@@ -200,7 +266,7 @@ def _refuse(response: web.StreamResponse, request: web.BaseRequest, transport: A
 
 
 def _cut(request: web.BaseRequest) -> None:
-    """End the connection with a reset: where a body has no length, an orderly end would say that it is whole."""
+    """End the connection with a reset: an orderly end would mark a body without a length as complete."""
     transport = request.transport
     if transport is None:
         return
@@ -239,23 +305,41 @@ async def _sendfile(connection: socket.socket, descriptor: int, span: Span, tran
                     raise ConnectionResetError("the client stopped reading") from None
                 continue
             if not sent:
-                raise ConnectionResetError("the file is shorter than it was")
+                raise ConnectionResetError("the file became shorter while it was sent")
             offset += sent
             if watching:
                 loop.remove_writer(connection.fileno())
                 watching = False
-            await asyncio.sleep(0)  # a fast client must not keep the loop from everyone else
+            await asyncio.sleep(0)  # let other clients have a turn
     finally:
         if watching:
             loop.remove_writer(connection.fileno())
 
 
-def _read_span(path: Path, span: Span) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
+def _opened(path: Path, mark: str) -> int:
+    """A descriptor of the file. Raises `Unavailable` if the file has another mark."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK if mark else os.O_RDONLY)  # opening a pipe must not block
+    try:
+        _compare(descriptor, mark)
+    except PkgIndexError:
+        os.close(descriptor)
+        raise
+    mark_as_read(descriptor)
+    return descriptor
+
+
+def _compare(descriptor: int, mark: str) -> None:
+    if mark and mark_of(os.fstat(descriptor)) != mark:
+        raise Unavailable("the file was changed just now", hint="send the request again")
+
+
+def _read_span(path: Path, span: Span, mark: str = "") -> bytes:
+    descriptor = _opened(path, mark)
     try:
         data = os.pread(descriptor, span.stop - span.start, span.start)
+        _compare(descriptor, mark)
     finally:
         os.close(descriptor)
     if len(data) != span.stop - span.start:
-        raise ConnectionResetError("the file is shorter than it was")
+        raise ConnectionResetError("the file is shorter than its recorded size")
     return data

@@ -1,10 +1,10 @@
-"""The server: one dispatcher from requests to handlers, and the life of the sockets around it.
+"""The server: the dispatcher from requests to handlers, and the start and stop of its sockets.
 
     path -> route -> credentials -> permission -> handler -> answer | error
 
-Every step is here, once: a handler cannot be reached without its route's permission, and no exception leaves without a status.
-It runs on aiohttp's low-level server: the dispatcher is ours because one table of routes and permissions is what keeps the
-whole honest, and because a general router costs more than a cached page.
+All requests pass these steps, so no handler runs without the permission of its route, and every exception becomes a status. It
+uses aiohttp's low-level server with its own dispatcher: routes and permissions are one table, and a general router costs
+more than a cached page.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.currency import Moment
+from pkgindex_http import web
 from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.admitting import admit
+from pkgindex_http.assembling import assembled
 from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
@@ -31,41 +34,55 @@ from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
 from pkgindex_http.health import Readiness
 from pkgindex_http.marks import marks
-from pkgindex_http.origin import Origin
+from pkgindex_http.origin import OriginReader
 from pkgindex_http.paths import origin_form, split_path
 from pkgindex_http.remote_user import RemoteUsers
+from pkgindex_http.replays import Replays
 from pkgindex_http.replies import Reply, WholeResponse
-from pkgindex_http.routes import ROUTES
-from pkgindex_http.routing import RoutedAsk, RouteTable
+from pkgindex_http.routing import Answer, RoutedAsk
+from pkgindex_http.served_files import ServedFiles
+from pkgindex_http.settings import ServerSettings
+from pkgindex_http.templates import Templates
 from pkgindex_http.troubles import Troubles
 
 logger = logging.getLogger("pkgindex.http")
 
 HEADER_LIMIT = 16_384
-"""Bytes of one header line, and of all of them together about twice that."""
+"""The most bytes of one header line. All header lines together may have about twice as many."""
 _CUT_SECONDS = 0.5
-"""What requests that were cut have for cleaning up."""
+"""Seconds that handlers of cut requests have for their cleanup."""
 
 
 class Server:
     """Answers requests for one engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        settings = engine.settings
+    def __init__(self, engine: Engine, settings: ServerSettings) -> None:
         self.engine = engine
+        self.settings = settings
         self.default_index = parse_index_name(settings.default_index)
-        self.origin = Origin(outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies)
+        self.origin = OriginReader(
+            outside_url=settings.outside_url, trusted_proxies=settings.trusted_proxies, mount=settings.mount
+        )
+        self._mount = split_path(settings.mount) or ()
         self.remote_users = RemoteUsers(settings, self.origin)
         self.readiness = Readiness(engine)
-        self.routes = RouteTable(ROUTES)
+        self.templates = Templates(engine.plugins, engine.context)
+        self.served_files = ServedFiles()
+        self.routes = assembled(engine.plugins, engine.context)
         self._troubles = Troubles(engine.clock, logger)
-        self._runner: web.ServerRunner | None = None
+        self.replays = (
+            Replays(engine.currency, limit=settings.replay_bytes, by_peer=self.origin.trusts_proxies)
+            if settings.replay_bytes
+            else None
+        )
+        self._connections: Connections | None = None
+        self._listener: asyncio.Server | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever it is."""
+        """Answer one request."""
         answer = await self._answer(request)
-        # A client that still waits for a `100 Continue` and gets the answer instead may send the body or the next request:
-        # it cannot be told which, so the connection ends here (RFC 9110 10.1.1). It ends too where a body is not read to its end.
+        # A client that waits for `100 Continue` and gets the answer instead may next send the body or another request. The two
+        # cannot be told apart, so the connection is closed (RFC 9110 10.1.1), and also when a body was not read to its end.
         connection = request.protocol
         gave_up = isinstance(connection, Connection) and connection.gave_up
         close = gave_up or is_awaiting(request) or is_misframed(request)
@@ -76,24 +93,23 @@ class Server:
         return answer
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
-        """Listen; return the addresses (port 0 picks a free one)."""
-        settings = self.engine.settings
-        server = Connections(
+        """Start to listen, and return the addresses. Port 0 picks a free port."""
+        settings = self.settings
+        self._connections = Connections(
             self.handle,
             patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
+            replays=self.replays,
             access_log_class=AccessLogger,
             access_log=None if settings.access_log is False else access_logger,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
             max_field_size=HEADER_LIMIT,
-            auto_decompress=False,  # of request bodies: bounds are on what comes over the wire
+            auto_decompress=False,  # request bodies are bounded by their size on the wire
         )
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
-        await site.start()
-        return [(str(address[0]), int(address[1])) for address in self._runner.addresses]
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._connections, host, port, backlog=1024)
+        return [(str(host), int(port)) for host, port, *_ in (each.getsockname() for each in self._listener.sockets)]
 
     @property
     def stopping(self) -> bool:
@@ -102,44 +118,49 @@ class Server:
 
     @property
     def busy(self) -> int:
-        """How many connections have a request that is not answered yet."""
-        server = self._runner.server if self._runner is not None else None
-        return server.busy if isinstance(server, Connections) else 0
+        """The number of connections whose request is not answered yet."""
+        return self._connections.busy if self._connections is not None else 0
 
     async def stop(self) -> None:
-        """Stop gracefully: readiness says so at once, nobody new is let in, requests under way finish."""
+        """Stop gracefully: `/+ready` is 503 at once, no new connections are accepted, requests under way finish."""
         self.readiness.stopping = True
-        if self._runner is None:
+        if self._connections is None or self._listener is None:
             return
-        for site in list(self._runner.sites):
-            await site.stop()
-        if isinstance(self._runner.server, Connections):
-            await self._runner.server.drain(self.engine.settings.shutdown_timeout)
-        await self._runner.cleanup()
+        self._listener.close()
+        await self._connections.drain(self.settings.shutdown_timeout)
+        self._connections.pre_shutdown()
+        await self._connections.shutdown(_CUT_SECONDS)
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
-        """What a request target means; `Missing` when it is no URL of ours. The path decides alone, never a header."""
+        """The route of a request target. Raises `Missing` if there is none. Only the path decides, not a header."""
         path, _, query = origin_form(target).partition("?")
         segments = split_path(path)
+        if segments is not None and self._mount and segments[: len(self._mount)] == self._mount:
+            segments = segments[len(self._mount) :] or ("",)
         match = self.routes.match(segments) if segments is not None else None
         if match is None or segments is None:
             raise Missing("page", path[:160])
         route = match.methods.get("GET" if method == "HEAD" else method)
         if route is None and method in {"GET", "HEAD"}:
-            # A path that only things are done to is no page; installers try such paths and understand 404.
+            # 404, not 405: installers try such paths, and understand 404.
             raise Missing("page", path[:160])
         if route is None:
-            raise MethodNotAllowed(method, match.methods)
+            raise MethodNotAllowed(method, match.methods, simple=not {"simple", "+simple"}.isdisjoint(segments))
         if method not in {"GET", "HEAD"} and self.origin.is_foreign(request):
-            # A browser adds the password that it remembers, whoever wrote the form.
+            # A browser adds its remembered password to forms of all sites.
             raise Denied(
-                "this was sent by a page of another site", anonymous=False, hint="use a client, not a form there"
+                "a page of another site sent this request",
+                anonymous=False,
+                hint="use a client instead of that page; if the page is behind a proxy of yours, set outside_url",
             )
         return RoutedAsk(
             engine=self.engine,
+            settings=self.settings,
             default_index=self.default_index,
             origin=self.origin,
             remote_users=self.remote_users,
+            templates=self.templates,
+            served_files=self.served_files,
             readiness=self.readiness.parts,
             judge=self.judge,
             request=request,
@@ -152,7 +173,7 @@ class Server:
         )
 
     async def judge(self, request: web.BaseRequest, target: str, method: str) -> None:
-        """Raise what a request for this target is refused with before its handler is called. Without a method it is GET, or what there is."""
+        """Raise the error if a request for this target is not permitted. An empty method means GET, or the target's own method."""
         try:
             ask = self.locate(request, target, method or "GET")
         except Missing:
@@ -166,10 +187,13 @@ class Server:
 
     async def _answer(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
         ask: RoutedAsk | None = None
+        moment = self.engine.currency.moment()
+        connection = request.protocol
+        data = connection.whole(request) if isinstance(connection, Connection) else None
         try:
             request[CLIENT] = self.origin.client(request)
             if request.version < HttpVersion10:
-                raise Refused("the oldest version of HTTP spoken here is 1.0")
+                raise Refused("the HTTP version is too old", hint="use HTTP/1.0 or newer")
             check_framing(request)
             hosts = len(request.headers.getall("Host", []))
             if hosts > 1 or (not hosts and request.version >= HttpVersion11):
@@ -177,32 +201,42 @@ class Server:
             ask = self.locate(request, request.raw_path, request.method)
             await admit(ask)
             await check_change(ask)
-            answer = await check_read(ask, await ask.handler(ask))
+            answer = await check_read(ask, _whole(ask, await ask.handler(ask)))
             if request.method not in {"GET", "HEAD"} and answer.status < 300:
                 self._troubles.wrote()
-            return await self._marked(answer) if ask.envelope else answer
+            if ask.envelope:
+                return await self._marked(answer)
+            self._keep(ask, answer, data, moment)
+            return answer
         except PkgIndexError as error:
             return await self._failure(error, request, ask)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
-                # No defect: the system has refused something (no descriptor left, a disk that fails), and that passes.
+                # Not a defect: the system refused a call (no descriptor left, a failing disk), which may pass.
                 return await self._failure(storage_failure(error, "answering"), request, ask, cause=error)
-            # The border: what nobody foresaw is logged whole, and the client is told nothing but where to look.
+            # An unforeseen exception: the log gets the traceback, and the client a reference to it.
             reference = secrets.token_hex(4)
             logger.exception("request %s failed", reference)
             return problem_reply(
                 500,
                 "Internal error",
-                ("the server failed; this is not your mistake",),
-                f"the administrator finds the reason in the log under {reference}",
+                ("the server failed; the request is not the cause",),
+                f"ask the administrator: the log has the reason under {reference}",
                 request.headers.get("Accept", ""),
                 {"Cache-Control": "no-store"},
             )
 
+    def _keep(self, ask: RoutedAsk, answer: Reply | web.StreamResponse, data: bytes | None, moment: Moment) -> None:
+        """Keep an answer for requests with the same bytes, if it can be kept."""
+        if self.replays is None or data is None or not isinstance(answer, Reply):
+            return
+        if ask.route.repeats and ask.identified is not None:
+            self.replays.learn(data, ask.request, answer, ask.identified, moment)
+
     async def _marked(self, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
-        """An answer with the headers that devpi's client looks for."""
+        """The answer with the headers that devpi's client needs."""
         if not isinstance(answer, Reply):
             return answer
         return replace(answer, headers={**answer.headers, **await marks(self.engine)})
@@ -215,16 +249,24 @@ class Server:
         *,
         cause: BaseException | None = None,
     ) -> Reply | web.StreamResponse:
-        """Tell the client what is wrong, and the log what the client is not told: the cause of what is the server's trouble."""
+        """Answer an error. If it is the server's fault the log gets its cause, which the client does not get."""
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             self._troubles.happened(error, cause)
         if ask is not None and ask.envelope:
             agent = request.headers.get("User-Agent", "")
-            answer = refusal(error, request.method, realm=self.engine.settings.realm, agent=agent)
+            answer = refusal(error, request.method, realm=self.settings.realm, agent=agent)
             try:
                 return await self._marked(answer)
-            except PkgIndexError:  # the store cannot even say where it stands
+            except PkgIndexError:  # the store does not answer, so there is no serial
                 return answer
         accept = request.headers.get("Accept", "")
-        return error_reply(error, accept, phrase=request.method == "POST", realm=self.engine.settings.realm)
+        return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
+
+
+def _whole(ask: RoutedAsk, answer: object) -> Answer:
+    """The answer of a handler. A plugin's handler may forget to return one."""
+    if not isinstance(answer, Reply | web.StreamResponse):
+        route = f"{ask.route.method} {ask.route.path}"
+        raise TypeError(f"the handler of {route} returned {type(answer).__name__} and no answer")
+    return answer

@@ -1,8 +1,8 @@
-"""What the stores fail at, told to the log once and not for each request: a full disk is one line.
+"""Logs failures of the stores once, not for each request, so that a full disk is one line.
 
-A trouble is told when it begins, again every minute while it lasts (with how often it happened), and when something was stored again.
-The client is told each time. A full disk needs no traceback, and neither do bytes that are damaged: the line says which. What else the
-system has refused is told with its traceback, which names the file and the call.
+A trouble is logged when it begins, every minute while it lasts (with the number of requests), and when writing works again.
+Each client gets the error. A full disk and damaged bytes are logged without a traceback; other refusals of the system have one,
+since it names the file and the call.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pkgindex_core.tools.bounded_cache import BoundedCache
 
 AGAIN_SECONDS: Final = 60.0
 _MOST_KINDS: Final = 100
-"""Messages may name a blob, so there is no end of them."""
+"""The bound of remembered troubles: messages may name a blob, so there can be any number."""
 
 
 class _Trouble(Struct):
     told: float
     passes: bool
-    """Whether it is over when something was stored: damage is not."""
+    """Whether it ends when a write succeeds. Damage does not."""
     untold: int = 0
-    """How often it happened since it was told."""
+    """How often it happened since it was last logged."""
 
 
 class Troubles:
-    """Remembers what the log was told."""
+    """Logs troubles, and remembers which were logged."""
 
     def __init__(self, clock: Clock, logger: logging.Logger) -> None:
         self._clock = clock
@@ -38,7 +38,7 @@ class Troubles:
         self._known: BoundedCache[str, _Trouble] = BoundedCache(_MOST_KINDS)
 
     def happened(self, error: PkgIndexError, cause: BaseException | None) -> None:
-        """Tell the log, unless it was told a moment ago."""
+        """Log a failure, unless the same one was logged within `AGAIN_SECONDS`."""
         full, damage = isinstance(error, StorageFull), isinstance(error, Corrupt)
         name = StorageFull.__name__ if full else error.message
         now = self._clock.monotonic()
@@ -46,14 +46,14 @@ class Troubles:
         if trouble is not None and now - trouble.told < AGAIN_SECONDS:
             trouble.untold += 1
             return
-        again = f" ({trouble.untold} times more since this was told)" if trouble and trouble.untold else ""
+        again = f" ({trouble.untold} times more since the last such line)" if trouble and trouble.untold else ""
         self._known.put(name, _Trouble(now, passes=not damage))
         because = f": {cause}" if cause is not None and str(cause) not in error.message else ""
         level = logging.ERROR if full or damage else logging.WARNING
         self._logger.log(level, "%s%s%s", error, because, again, exc_info=None if full or damage else cause)
 
     def wrote(self) -> None:
-        """Something was stored: a disk that was full has room again, one that failed works."""
+        """End the troubles that pass, after a successful write, and log that they are over."""
         if not self._known:
             return
         over = [(name, trouble.untold) for name, trouble in self._known.items() if trouble.passes]

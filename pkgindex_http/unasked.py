@@ -1,4 +1,4 @@
-"""How an answer says which mirrors could not be asked: the headers beside it."""
+"""The headers that name the mirrors whose upstream could not be asked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LONGEST = 1000
 def unasked_headers(
     stale: Sequence[tuple[IndexName, str]], unknown: Sequence[tuple[IndexName, str]] = ()
 ) -> dict[str, str]:
-    """`stale`: mirrors of which what was stored is shown; `unknown`: those of which nothing is, since nothing was stored."""
+    """`stale` are mirrors of which stored content is shown; `unknown` are mirrors of which nothing is stored. Each has its reason."""
     headers = {}
     if stale:
-        # RFC 9111 retired Warning, but caches and people still read it; ours says which mirror and why.
+        # RFC 9111 retired Warning, but caches and people still read it. The second header names the mirrors with the reason.
         headers["Warning"] = '110 - "Response is Stale"'
         headers["X-PkgIndex-Stale"] = _listed(stale)
     if unknown:
@@ -24,7 +24,7 @@ def unasked_headers(
 
 
 def unknown_message(unknown: Sequence[tuple[IndexName, str]]) -> str:
-    """The same for a document; empty when everything is known."""
+    """The `unknown` mirrors as the message of a document; empty when there are none."""
     return f"not known: {_listed(unknown)}" if unknown else ""
 
 

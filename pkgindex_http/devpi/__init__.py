@@ -1,1 +1,1 @@
-"""devpi's protocol, as its client speaks it: one module a subject, all in one envelope (`envelope`)."""
+"""The protocol of devpi's client: a module for each subject, and `envelope` for the form of all answers."""

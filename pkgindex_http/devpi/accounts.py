@@ -1,13 +1,13 @@
-"""Users, as devpi's client makes, changes, shows and removes them.
+"""Users, for devpi's client: make, change, show and remove them.
 
-    GET    /           every user that one may see, with their indexes (a page for people, unless JSON is asked for)
-    GET    /{user}     one of them
+    GET    /           all users that the caller may see, with their indexes (for a browser the start page)
+    GET    /{user}     one user
     PUT    /{user}     {"password": …, "email": …, "title": …, "description": …, "custom_data": …}
-    PATCH  /{user}     the same, or the whole document changed and sent back; a new password answers with a new log-in
+    PATCH  /{user}     the same, or the whole document with changes; the answer to a new password has a new log-in
     DELETE /{user}
 
-A whole document comes back with keys that nobody can change (`created`, `indexes` …): they are passed over, and when a user is changed
-so is what nobody knows, as in devpi. A value that is empty takes the old one away.
+devpi's client sends whole documents back, with keys that cannot be changed (`created`, `indexes` …). These are ignored, and a
+PATCH also ignores unknown keys, as devpi does. An empty value removes the old one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _PASSED_OVER: Final = frozenset({"username", "indexes", "created", "modified"})
 
 
 async def list_users(ask: Ask) -> Reply:
-    """Every user whom one may see."""
+    """All users that the caller may see."""
     return document(await ask.engine.overview.users(ask.principal), "list:userconfig")
 
 
 async def may_show(ask: Ask) -> None:
-    """A user whom one may not see is missing."""
+    """Raise `Missing` for a user that the caller may not see."""
     ask.insist()
     await ask.engine.overview.may_see(ask.values["user"], ask.principal)
 
@@ -43,7 +43,7 @@ async def show(ask: Ask) -> Reply:
 
 
 async def may_create(ask: Ask) -> None:
-    """Before the body is asked for."""
+    """Check the right to make the user, before the body is read."""
     await ask.engine.users.check_new(ask.values["user"], ask.principal)
 
 
@@ -64,7 +64,7 @@ async def create(ask: Ask) -> Reply:
 
 
 async def may_modify(ask: Ask) -> None:
-    """Before it is known what is to change: a password, or something else."""
+    """Check the right to change something of the user. The body decides whether that is the password only."""
     await ask.engine.users.check_change(ask.values["user"], ask.principal)
 
 
@@ -82,13 +82,13 @@ async def modify(ask: Ask) -> Reply:
     try:
         token, seconds = await ask.engine.tokens.login(name, password)
     except Denied:
-        # Changed again before we could log in with it.
+        # The password was changed again before this log-in.
         return said("user updated")
     return document({"password": token, "expiration": seconds}, "userpassword", message="user updated, new proxy auth")
 
 
 async def may_delete(ask: Ask) -> None:
-    """A user who owns what is not volatile stays."""
+    """Check the right to remove the user, and that no index of the user is non-volatile."""
     await ask.engine.users.check_deletion(ask.values["user"], ask.principal)
 
 
@@ -102,13 +102,13 @@ async def delete(ask: Ask) -> Reply:
 def _password(given: Mapping[str, Any]) -> str | None:
     password = given.get("password")
     if password is not None and not isinstance(password, str):
-        raise Refused("the password is not a text")
+        raise Refused("the password must be a string")
     return password
 
 
 def _texts(given: Mapping[str, Any]) -> dict[str, str]:
-    """The texts of a user that were given; what is empty, null or false takes the old one away."""
+    """The given texts of a user. An empty text, null or false removes the old one."""
     wrong = [key for key in _TEXTS if given.get(key) and not isinstance(given[key], str)]
     if wrong:
-        raise Refused([f"{key} is not a text" for key in wrong])
+        raise Refused([f"{key} must be a string" for key in wrong])
     return {key: given[key] or "" for key in _TEXTS if key in given}

@@ -1,18 +1,18 @@
-"""What devpi's client asks first: where things are (`+api`), and what it talks to (`+status`).
+"""The first requests of devpi's client: URLs and authentication (`+api`), and the state of the server (`+status`).
 
-`+api` answers everybody, also with credentials that are wrong or have expired (`noauth`): the client finds out by it that its log-in
-has ended, and somebody who has not logged in yet finds out where to. So it also answers for an index that needs a log-in to be
-read; with a log-in that does not suffice the index is missing, as everywhere.
+`+api` answers all callers, also with wrong or expired credentials (`noauth`), because the client learns from it that its log-in
+has expired, and the URL of the log-in. So without credentials it also answers for a private index. With credentials that do
+not permit to read the index, the index is missing, as for all other URLs.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import pkgindex_core
 from pkgindex_core.errors import Missing
+from pkgindex_core.installed import installed_version
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.devpi.envelope import document
@@ -20,16 +20,16 @@ from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
 FEATURES: Final = ("push-no-docs", "push-only-docs", "push-register-project", "server-keyvalue-parsing")
-"""What the client may do, in devpi's words: `server-keyvalue-parsing` makes it send `key+=value` as it is."""
+"""devpi's names of features that the client may use. With `server-keyvalue-parsing` it sends `key+=value` unparsed."""
 
 
 async def may_locate(ask: Ask) -> None:
-    """An index that one has logged in for and may not read is missing."""
+    """Raise `Missing` for an index that does not exist, or that a caller with credentials may not read."""
     await _index(ask)
 
 
 async def api(ask: Ask) -> Reply:
-    """Where things are, and whether the credentials are good."""
+    """The URLs that the client needs, and whether the credentials are valid."""
     url, principal = ask.url, ask.principal
     answer: dict[str, Any] = {
         "login": f"{url}/+login",
@@ -46,27 +46,27 @@ async def api(ask: Ask) -> Reply:
 
 
 async def may_ask(ask: Ask) -> None:
-    """Anybody, but not with credentials that are wrong."""
+    """Permit all callers, except those with wrong credentials."""
     ask.insist()
 
 
 async def status(ask: Ask) -> Reply:
-    """How the server is. Its place on the machine is for those who run it."""
-    engine, settings = ask.engine, ask.engine.settings
+    """The state of the server. Only administrators see paths, host and port."""
+    engine, settings = ask.engine, ask.settings
     serial, at = await engine.last_commit()
     runs = bool(permits(ask.principal, Action.ADMIN))
     seconds = at / 1_000_000
     answer = {
         "serverdir": str(settings.data) if runs else "",
         "uuid": await engine.uuid(),
-        "versioninfo": {"pkgindex": version("pkgindex")},
+        "versioninfo": {"pkgindex": installed_version("pkgindex")},
         "server-code": str(Path(pkgindex_core.__path__[0])) if runs else "",
         "host": settings.host if runs else "",
         "port": settings.port if runs else 0,
         "outside-url": settings.outside_url or None,
         "serial": serial,
         "last-commit-timestamp": seconds,
-        # Nothing lags behind a commit here: what devpi does afterwards is part of it.
+        # devpi's events run after a commit. Here a commit includes their work, so nothing lags.
         "event-serial": serial,
         "event-serial-timestamp": seconds,
         "event-serial-in-sync-at": seconds,

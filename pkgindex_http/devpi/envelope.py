@@ -1,10 +1,10 @@
 """The envelope of devpi's protocol, for answers and for errors: `{"result": …, "type": …, "message": …}`.
 
-Its client takes nothing else: the content type is exactly `application/json` (it ignores the message of anything longer), `result`
-and `type` only stand together, an error has a `message`, and every answer carries `X-Devpi-Api-Version: 2`. What we have to
-say beyond that stands in keys of its own (`hint`), which the client passes over.
+devpi's client has these rules: the content type is exactly `application/json` (with parameters the client ignores the message);
+`result` and `type` come together; an error has a `message`; every answer has `X-Devpi-Api-Version: 2`. Further texts have
+their own keys (`hint`), which the client ignores.
 
-A route whose `envelope` is set gets its errors and headers from here; its handlers return `document` or `said`.
+Routes with `envelope` get the form of their errors here, and their handlers return `document` or `said`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aiohttp import web
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
+from pkgindex_http import web
 from pkgindex_http.bodies import read_json
 from pkgindex_http.errors import challenge, retry_headers, status_of
 from pkgindex_http.marks import marks
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
 
 _AT_ONCE: Final = 64 * 1024
-"""Bytes up to which a value is answered whole."""
+"""Bytes of a value up to which the answer is sent as a whole."""
 _HEADERS: Final = {"Content-Type": JSON, **SECURITY_HEADERS, "Cache-Control": "no-store"}
 _OBJECT_OR_LIST: Final[Any] = dict[str, Any] | list[Any]
 CLIENT: Final = "devpi-client/"
-"""In the `User-Agent` of devpi's own client."""
+"""The beginning of the `User-Agent` of devpi's client."""
 
 
 def document(result: Any, kind: str, *, message: str = "", status: int = 200) -> Reply:
@@ -49,9 +49,9 @@ async def spliced(
     *,
     message: str = "",
 ) -> Reply | web.StreamResponse:
-    """The same with a value that is JSON already and comes piece by piece. A large one is sent as it comes.
+    """The same for a value that comes as pieces of JSON. A large value is streamed.
 
-    Nothing is promised before the value is there as a whole, or its beginning.
+    Nothing is sent before the whole value, or the first 64 KiB of it, are there, so an earlier failure has a status.
     """
     rest = {"type": kind, "message": message} if message else {"type": kind}
     behind = b"," + msgspec.json.encode(rest)[1:] + b"\n"
@@ -63,7 +63,7 @@ async def spliced(
 
 
 async def beginning(pieces: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
-    """What is answered at once, and whether that is all."""
+    """The first bytes of a value, and whether they are all of it."""
     start = bytearray()
     async for piece in pieces:
         start += piece
@@ -75,7 +75,7 @@ async def beginning(pieces: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
 async def streamed(
     before: bytes, rest: AsyncGenerator[bytes, None], behind: bytes, engine: Engine, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """A document that is sent as it comes."""
+    """A document that is streamed."""
     marked = Reply(headers={**_HEADERS, **headers, **await marks(engine)})
     return StreamedResponse(marked, _around(before, rest, behind), length=None)
 
@@ -90,7 +90,7 @@ async def _around(before: bytes, rest: AsyncGenerator[bytes, None], behind: byte
 
 
 async def options_given(request: web.BaseRequest, kind: str) -> dict[str, Any] | list[Any]:
-    """The options that a client sends: an object or a list of changes. A whole answer of this `kind` that is sent back is unpacked."""
+    """The options in a request: an object or a list of changes. The client may also send back a whole document of this `kind`."""
     given: Any = await read_json(request, _OBJECT_OR_LIST)
     if isinstance(given, dict) and given.get("type") == kind and isinstance(given.get("result"), dict):
         given = given["result"]
@@ -98,25 +98,25 @@ async def options_given(request: web.BaseRequest, kind: str) -> dict[str, Any] |
 
 
 def said(message: str, *, status: int = 200) -> Reply:
-    """An answer that is only words."""
+    """An answer with a message only."""
     return _reply({"message": message}, status)
 
 
 def failure(
     message: str, status: int, *, hint: str = "", realm: str = "", headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """An error in words of the handler's own; a 401 needs the `realm` of its challenge."""
+    """An error with the handler's own text. A 401 needs the `realm` of its challenge."""
     challenges = {"WWW-Authenticate": challenge(realm)} if status == 401 else {}
     body = {"message": message, "hint": hint} if hint else {"message": message}
     return _reply(body, status, {**challenges, **(headers or {})})
 
 
 def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -> Reply:
-    """An error, in the client's terms; `agent` is its `User-Agent`.
+    """An error in the form of the protocol; `agent` is the `User-Agent`.
 
-    Without credentials a changing method is 403, as in devpi: its client takes a 401 to a command for a log-in that ended. A
-    401 with its challenge stays for reading, where installers need it. devpi's client gets 403 there too: to that it says "you need to
-    be logged in", while a 401 is to it an error that cannot be, or nothing at all.
+    A changing method without credentials is 403, as in devpi, because devpi's client takes a 401 for an expired log-in. A read is
+    401 with a challenge, which installers need. For devpi's client a read is 403 too: it then says "you need to be logged in",
+    while it does not handle a 401.
     """
     status = status_of(error)
     if status == 401 and (method not in {"GET", "HEAD"} or CLIENT in agent):
@@ -125,7 +125,7 @@ def refusal(error: PkgIndexError, method: str, *, realm: str, agent: str = "") -
     if isinstance(error, Missing) and error.what == "index":
         text = f"The stage {error.name} could not be found."
     if isinstance(error, Denied) and error.anonymous and text == NEEDS_CREDENTIALS and CLIENT in agent:
-        # Its users see no hint, and ours is about other ways to log in.
+        # devpi's client shows no hint, and the general hint is about other clients.
         text = f"{text}: devpi login USER"
     return failure(text, status, hint=error.hint, realm=realm, headers=retry_headers(error))
 

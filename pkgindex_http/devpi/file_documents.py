@@ -1,4 +1,4 @@
-"""One file as devpi's client sees it: what is known of it, a test result for it, its end."""
+"""Requests of devpi's client about one file: its metadata, a test result for it, its deletion."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from email.utils import formatdate
 from typing import Any
 
 from pkgindex_core.errors import Gone, Missing
-from pkgindex_core.formats.project_documents import hash_spec
-from pkgindex_core.formats.project_outlines import shown_digests
+from pkgindex_core.formats.project_outlines import hash_spec, shown_digests
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.admitting import file_project
 from pkgindex_http.bodies import chunks
@@ -17,7 +16,7 @@ from pkgindex_http.requests import SIDECAR, Ask
 
 
 async def describe(ask: Ask) -> Reply:
-    """What is known of a file, without its bytes."""
+    """The digests, project, version and date of a file."""
     filename = ask.values["filename"].removesuffix(SIDECAR)
     found = await ask.engine.files.describe(ask.index, ask.pinned, filename, principal=ask.principal)
     file = found.file
@@ -33,7 +32,7 @@ async def describe(ask: Ask) -> Reply:
 
 
 async def may_add_result(ask: Ask) -> None:
-    """For a token that is limited to projects the file decides."""
+    """Check the right to add a test result, also for the file's project if the token is limited to projects."""
     await ask.engine.results.may_add(ask.index, principal=ask.principal)
     project = await file_project(ask, Action.UPLOAD_RESULTS)
     if project is not None:
@@ -41,7 +40,7 @@ async def may_add_result(ask: Ask) -> None:
 
 
 async def add_result(ask: Ask) -> Reply:
-    """Keep a test result with the file that was tested."""
+    """Store a test result beside the tested file."""
     path = _path(ask)
     found = await ask.engine.files.describe(ask.index, ask.pinned, ask.values["filename"], principal=ask.principal)
     if found.attachment is not None:
@@ -52,7 +51,7 @@ async def add_result(ask: Ask) -> Reply:
 
 
 async def may_delete(ask: Ask) -> None:
-    """What is not volatile wants `?force`; for a token that is limited to projects the file decides."""
+    """Check the right to delete, also for the file's project if the token is limited to projects. A non-volatile index needs `?force`."""
     force = ask.query("force") is not None
     await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=force)
     project = await file_project(ask, Action.DELETE)
@@ -77,5 +76,5 @@ async def delete(ask: Ask) -> Reply:
 
 
 def _path(ask: Ask) -> str:
-    """The path as devpi names files: without slashes around it."""
+    """The path of the file without the first slash, as in devpi's messages."""
     return f"{ask.index}/{ask.pinned}/{ask.values['filename']}"

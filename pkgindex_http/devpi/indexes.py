@@ -1,12 +1,12 @@
-"""Indexes, as devpi's client makes, changes, shows and removes them.
+"""Indexes, for devpi's client: make, change, show and remove them.
 
     GET    /{user}/{index}[?no_projects=][&v=2]
     PUT    /{user}/{index}     options: {"bases": "root/pypi", "volatile": "True", "type": "stage" …}
-    PATCH  /{user}/{index}     some options, the whole document (bare, or in its envelope), or a list: ["acl_upload+=anna", "title-="]
+    PATCH  /{user}/{index}     some options, the whole document (with or without its envelope), or a list: ["acl_upload+=anna", "title-="]
     DELETE /{user}/{index}
 
-What options there are and what is said of wrong ones is the rules' business (`rules.index_options`). A mirror's projects are all that its
-upstream has: they are sent as they come out of the store. `?v=2` shows options under devpi 7's names (see `result_versions`).
+`rules.index_options` defines and checks the options. The projects of a mirror, which may be all of its upstream, are streamed from
+the store. `?v=2` shows options under devpi 7's names (see `result_versions`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import logging
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
+from pkgindex_http import web
 from pkgindex_http.devpi.envelope import CLIENT, beginning, document, options_given, said, streamed
 from pkgindex_http.devpi.installers import VARY, wants_simple_pages
 from pkgindex_http.devpi.result_versions import of_devpi_7
@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 
 
 def about_shown(ask: Ask) -> About:
-    """What is shown: the projects too, or the options alone; a redirect shows nothing."""
+    """The whole index if the answer lists projects, or anything if it shows only options or redirects."""
     if wants_simple_pages(ask):
         return "anything" if ask.segments[-1] else "index"
     return "anything" if ask.query("no_projects") is not None else "index"
 
 
 async def show(ask: Ask) -> Reply | web.StreamResponse:
-    """The options of an index, and its own projects unless they are not wanted."""
+    """The options of an index, and its own projects without `?no_projects`."""
     options = await ask.engine.overview.index(ask.index, ask.principal, of_devpi_7=of_devpi_7(ask))
     if ask.query("no_projects") is not None:
         return document(options, "indexconfig")
@@ -48,7 +48,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
     unknown: list[tuple[IndexName, str]] = []
     if names.unknown is not None:
         if CLIENT in ask.request.headers.get("User-Agent", ""):
-            raise names.unknown  # `devpi list` prints the projects and no message: it would say that there are none
+            raise names.unknown  # `devpi list` does not print the message, and would show an empty list
         unknown = [(ask.index, names.unknown.message)]
     headers = {"Vary": VARY, **unasked_headers(stale, unknown)}
     start, is_all = await beginning(names.pieces)
@@ -61,7 +61,7 @@ async def show(ask: Ask) -> Reply | web.StreamResponse:
 
 
 async def may_create(ask: Ask) -> None:
-    """Before the body is asked for."""
+    """Check the right to make the index, before the body is read."""
     await ask.engine.indexes.check_new(_name(ask), ask.principal)
 
 
@@ -70,7 +70,7 @@ async def create(ask: Ask) -> Reply:
     form = of_devpi_7(ask)
     given = await options_given(ask.request, "indexconfig")
     if isinstance(given, list):
-        raise Refused("an index is made from an object of options, not from a list")
+        raise Refused("a list of changes cannot make an index", hint="send an object with the options")
     made = await ask.engine.indexes.create(_name(ask), given, principal=ask.principal)
     return await _told(ask, made, given, of_devpi_7=form)
 
@@ -89,7 +89,7 @@ async def modify(ask: Ask) -> Reply:
 
 
 async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any], *, of_devpi_7: bool) -> Reply:
-    """An index as it is now. With a new upstream a warning may stand beside it: a wrong URL makes every project absent."""
+    """The changed index. A new upstream is checked, and a problem is the message: with a wrong URL every project would be absent."""
     problem = ""
     if any(str(option).startswith(("mirror_url", "remote_url")) for option in given) and index.mirrored:
         problem = await ask.engine.examining.index(index)
@@ -100,16 +100,16 @@ async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any],
 
 
 async def may_delete(ask: Ask) -> None:
-    """What is not volatile stays."""
+    """Check the right to remove the index, and that it is volatile."""
     await ask.engine.indexes.check_deletion(ask.index, ask.principal)
 
 
 async def delete(ask: Ask) -> Reply:
-    """Remove an index with all that is in it."""
+    """Remove an index with all its content."""
     await ask.engine.indexes.delete(ask.index, principal=ask.principal)
     return said(f"index {ask.index} deleted", status=201)
 
 
 def _name(ask: Ask) -> str:
-    """A name that no index has yet, and perhaps none can have."""
+    """The name of a new index, which is not checked yet."""
     return f"{ask.values['user']}/{ask.values['index']}"

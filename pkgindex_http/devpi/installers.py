@@ -1,7 +1,6 @@
-"""Installers on devpi's own paths: `pip install -i http://host/user/index/` gets the simple pages, without `+simple`.
+"""Recognises installers on devpi's paths, so that `pip install -i http://host/user/index/` works without `+simple`.
 
-An installer is known by its `User-Agent`, as devpi does it, or by asking for the simple API's JSON. Every other client gets devpi's
-documents there.
+Installers have a known `User-Agent`, as in devpi, or ask for the simple API's JSON. Other clients get devpi's documents there.
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_http.requests import Ask
 
 VARY: Final = "Accept, User-Agent"
-"""On what the answer depends besides the path."""
+"""The request headers on which the answer depends."""
 
 _INSTALLERS: Final = ("distribute/", "setuptools/", "pip/", "pex/", "uv/")
 
 
 def is_installer(user_agent: str) -> bool:
-    """Whether a `User-Agent` is an installer's: one of its words begins with an installer's name and a slash."""
+    """Whether a word of a `User-Agent` begins with the name of an installer and a slash."""
     return any(word.startswith(_INSTALLERS) for word in user_agent.split(" "))
 
 
 def wants_simple_pages(ask: Ask) -> bool:
-    """Whether a request on a path of devpi's means the simple API."""
+    """Whether a request on one of devpi's paths is for the simple API."""
     headers = ask.request.headers
     return JSON_V1 in headers.get("Accept", "").lower() or is_installer(headers.get("User-Agent", ""))
 
 
 def wants_simple_page(ask: Ask) -> bool:
-    """The same for a project. A name that is not normalised is sent to the one that is, whoever asks."""
+    """The same for a project. False for a name that is not normalised, which is redirected for all clients."""
     named = ask.values["project"]
     return normalized_or_none(named) == named and wants_simple_pages(ask)

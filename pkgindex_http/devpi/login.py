@@ -1,11 +1,11 @@
-"""Log-ins: a password for a token that does the same for ten hours."""
+"""Log-ins: exchange a password for a token that is valid for ten hours."""
 
 from __future__ import annotations
 
 import msgspec
 
 from pkgindex_core.errors import Denied, Refused
-from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
+from pkgindex_core.tokens import LOGIN_SECONDS
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure, said
 from pkgindex_http.replies import Reply
@@ -27,12 +27,12 @@ async def login(ask: Ask) -> Reply:
         return failure(f"Bad request: {text}", 400, hint=error.message)
     vouched = ask.vouched
     if vouched is not None and vouched.name == asked.user:
-        # The proxy in front has seen more than a password.
+        # The proxy has authenticated the user, so no password is needed.
         token = await ask.engine.tokens.issue_login(vouched)
         return document({"password": token, "expiration": LOGIN_SECONDS}, "proxyauth", message="login successful")
     try:
         token, seconds = await ask.engine.tokens.login(asked.user, asked.password)
     except Denied:
-        # No `location` header: the client would throw away the token that it has.
+        # With a `location` header the client would delete its present token.
         return said(f"user {asked.user[:80]!r} could not be authenticated", status=401)
     return document({"password": token, "expiration": seconds}, "proxyauth", message="login successful")

@@ -1,17 +1,17 @@
-"""Projects and versions as devpi's client sees them: `list`, `remove` and `test` begin with these documents.
+"""Documents of projects and versions for devpi's client: `list`, `remove` and `test` begin with them.
 
-An installer that asks here gets the project's simple page (see `installers`). A name that is not normalised is sent to the one
-that is, by spelling only, whether or not there is such a project.
+Installers get the project's simple page instead (see `installers`). A name that is not normalised is redirected to its normalised
+form, whether the project exists or not.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from aiohttp import web
 from msgspec.structs import replace
 
-from pkgindex_core.services.reading.versions import VersionsDocument
+from pkgindex_http import web
 from pkgindex_http.devpi.envelope import document, options_given, spliced
 from pkgindex_http.devpi.installers import VARY
 from pkgindex_http.devpi.result_versions import of_devpi_7
@@ -19,9 +19,12 @@ from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.unasked import unasked_headers, unknown_message
 
+if TYPE_CHECKING:
+    from pkgindex_core.services.reading.versions import VersionsDocument
+
 
 async def project(ask: Ask) -> Reply | web.StreamResponse:
-    """Every version of a project; with `?ignore_bases=` those of this index only, with `?v=2` in devpi 7's form."""
+    """All versions of a project; with `?ignore_bases=` only those of this index, with `?v=2` in devpi 7's form."""
     if ask.values["project"] != ask.project:
         return _to_normalized(ask)
     form = of_devpi_7(ask)
@@ -41,7 +44,7 @@ async def project(ask: Ask) -> Reply | web.StreamResponse:
 
 
 async def modify(ask: Ask) -> Reply:
-    """Change the options of a project as devpi 7 does: an object, or a list of changes as for an index."""
+    """Change the options of a project, as in devpi 7: an object, or a list of changes as for an index."""
     result = await ask.engine.project_options.modify(
         ask.index,
         ask.project,
@@ -74,7 +77,7 @@ async def _answered(
 
 
 def _to_normalized(ask: Ask) -> Reply:
-    """The same path and query with the project's one spelling, relative to this one."""
+    """A relative redirect to the same path and query with the normalised name of the project."""
     behind = ask.segments[3:]
     up = "../" * len(behind) or "./"
     path = "/".join([ask.project, *(quote(segment, safe="") for segment in behind)])

@@ -1,13 +1,13 @@
-"""Pushes: a release goes to another index here, in one commit (see `services.moving.promotion`), or to another server.
+"""Pushes a release to another index of this server, in one commit (see `services.moving.pushing`), or to another server.
 
     PUSH /{user}/{index}   {"name": …, "version": …, "targetindex": "user/index"[, "no_docs": true | "only_docs": true]}
     PUSH /{user}/{index}   {"name": …, "version": …, "posturl": …, "username": …, "password": …[, "register_project": true]}
 
-devpi's client uses a method of its own making; POST with a JSON body to the same URL does the same. The answer lists what was done, one
+devpi's client uses its own method PUSH. A POST with a JSON body to the same URL does the same. The answer lists the actions, one
 tuple an item, in devpi's order.
 
-Pushing again what is there already writes nothing. Where nothing may be overwritten the answer is devpi's all the same, a 409: its
-client and scripts know it, and the hint says that all is well.
+A push of a release that is already at the target writes nothing. On a non-volatile index the answer is then 409, as in devpi,
+because its client and scripts expect it. The hint says that nothing is missing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from msgspec import Struct
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
-from pkgindex_core.protocols import Delivery, Destination
-from pkgindex_core.rules.promoting import Moved
-from pkgindex_core.services.moving.promotion import NotAdmittedError, Promoted
+from pkgindex_core.protocols import PushAnswer, PushDestination
+from pkgindex_core.rules.pushing import PushedItem
+from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
 from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure
 from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
 
-class Wish(Struct, frozen=True, kw_only=True):
-    """What a push asks for."""
+class PushRequest(Struct, frozen=True, kw_only=True):
+    """The body of a push."""
 
     name: str
     version: str
@@ -43,129 +43,131 @@ class Wish(Struct, frozen=True, kw_only=True):
     register_project: bool = False
 
     def __repr__(self) -> str:
-        return f"Wish({self.name!r}, {self.version!r})"
+        return f"PushRequest({self.name!r}, {self.version!r})"
 
 
 _EXCEPTIONS = {"register": "register", "file": "release upload", "documentation": "documentation upload"}
 _RETIRED = 410
-"""PyPI's answer to registering and to documentation, which it has given up. devpi's client takes it for no failure."""
-_ABROAD = frozenset({"posturl", "username", "password", "register_project"})
+"""PyPI's status for registrations and documentation, which it no longer takes. devpi's client does not count it as a failure."""
+_SERVER_FIELDS = frozenset({"posturl", "username", "password", "register_project"})
 
 
 async def push(ask: Ask) -> Reply:
     """Push a release to another index, here or on another server."""
-    wish = _wish(await read_json(ask.request, dict[str, Any]))
-    project = normalized_or_none(wish.name)
+    wanted = _push_request(await read_json(ask.request, dict[str, Any]))
+    project = normalized_or_none(wanted.name)
     try:
         if project is None:
-            raise Missing("version", wish.name)
-        return await (_push_here if wish.targetindex else _push_abroad)(ask, wish, project)
+            raise Missing("version", wanted.name)
+        return await (_push_here if wanted.targetindex else _push_to_server)(ask, wanted, project)
     except Missing as error:
-        return _nothing(error, ask, wish)
+        return _nothing(error, ask, wanted)
 
 
-def _wish(body: dict[str, Any]) -> Wish:
+def _push_request(body: dict[str, Any]) -> PushRequest:
     try:
-        wish = msgspec.convert(body, Wish)
+        wanted = msgspec.convert(body, PushRequest)
     except msgspec.ValidationError as error:
         raise Refused(
             f"the document does not fit: {error}",
             hint='a push is {"name": "demo", "version": "1.0", "targetindex": "user/index"}',
         ) from error
-    if wish.no_docs and wish.only_docs:
+    if wanted.no_docs and wanted.only_docs:
         raise Refused("can't use 'no_docs' and 'only_docs' together")
-    unknown = body.keys() - set(Wish.__struct_fields__)
-    if wish.targetindex:
-        unknown |= body.keys() & _ABROAD
+    unknown = body.keys() - set(PushRequest.__struct_fields__)
+    if wanted.targetindex:
+        unknown |= body.keys() & _SERVER_FIELDS
     if unknown:
         raise Refused(f"unknown additional options: {', '.join(sorted(unknown))}"[:300])
-    if not wish.targetindex and not wish.posturl:
+    if not wanted.targetindex and not wanted.posturl:
         raise Refused(
             "a push needs a `targetindex`, or a `posturl` with `username` and `password`",
             hint="write an index as user/index, and the upload URL of another server as https://upload.example.org/legacy/",
         )
-    return wish
+    return wanted
 
 
-async def _push_here(ask: Ask, wish: Wish, project: ProjectName) -> Reply:
-    user, _, index = wish.targetindex.partition("/")
-    if wish.targetindex.count("/") != 1:
+async def _push_here(ask: Ask, wanted: PushRequest, project: ProjectName) -> Reply:
+    user, _, index = wanted.targetindex.partition("/")
+    if wanted.targetindex.count("/") != 1:
         raise Refused("targetindex not in format user/index")
     target = index_name_or_none(user, index)
     if target is None:
-        raise Missing("index", wish.targetindex[:160])
+        raise Missing("index", wanted.targetindex[:160])
     try:
-        promoted = await ask.engine.promotion.push(
+        result = await ask.engine.pushing.push(
             ask.index,
             target,
             project,
-            wish.version,
+            wanted.version,
             principal=ask.principal,
-            files=not wish.only_docs,
-            docs=not wish.no_docs,
+            files=not wanted.only_docs,
+            docs=not wanted.no_docs,
         )
     except NotAdmittedError as error:
-        # The challenge is HTTP's; without a `location` header the client keeps its token.
+        # A 401 has a challenge. Without a `location` header the client keeps its token.
         return failure(
-            f"user {ask.principal.name!r} cannot upload to {wish.targetindex!r}",
+            f"user {ask.principal.name!r} cannot upload to {wanted.targetindex!r}",
             401,
             hint=error.message,
-            realm=ask.engine.settings.realm,
+            realm=ask.settings.realm,
         )
-    if not promoted.changed:
-        first = promoted.moved[0].filename
+    if not result.changed:
+        first = result.items[0].filename
         return failure(
-            f"{first} already exists in non-volatile index", 409, hint=f"{target} has all of it, with the same bytes"
+            f"{first} already exists in non-volatile index",
+            409,
+            hint=f"nothing is missing: {target} has the same bytes",
         )
-    return document(actions(promoted, wish), "actionlog")
+    return document(actions(result, wanted), "actionlog")
 
 
-async def _push_abroad(ask: Ask, wish: Wish, project: ProjectName) -> Reply:
-    deliveries = await ask.engine.forwarding.send(
+async def _push_to_server(ask: Ask, wanted: PushRequest, project: ProjectName) -> Reply:
+    answers = await ask.engine.remote_pushing.push(
         ask.index,
         project,
-        wish.version,
-        Destination(url=wish.posturl, username=wish.username, password=wish.password),
+        wanted.version,
+        PushDestination(url=wanted.posturl, username=wanted.username, password=wanted.password),
         principal=ask.principal,
-        files=not wish.only_docs,
-        docs=not wish.no_docs,
-        register=wish.register_project,
+        files=not wanted.only_docs,
+        docs=not wanted.no_docs,
+        register=wanted.register_project,
     )
-    failed = any(not each.accepted and each.answer != _RETIRED for each in deliveries)
-    result = [_report(each, ask.index, wish) for each in deliveries]
+    failed = any(not each.accepted and each.status != _RETIRED for each in answers)
+    result = [_report(each, ask.index, wanted) for each in answers]
     return document(result, "actionlog", status=502 if failed else 200)
 
 
-def _report(delivery: Delivery, source: IndexName, wish: Wish) -> tuple[int | str, ...]:
-    """What became of one thing that was sent, as devpi lists it."""
-    if delivery.answer is None:
-        return (-1, f"exception on {_EXCEPTIONS[delivery.kind]}:", delivery.text)
-    match delivery.kind:
+def _report(answer: PushAnswer, source: IndexName, wanted: PushRequest) -> tuple[int | str, ...]:
+    """The other server's answer to one request, in devpi's form."""
+    if answer.status is None:
+        return (-1, f"exception on {_EXCEPTIONS[answer.kind]}:", answer.text)
+    match answer.kind:
         case "register":
-            return (delivery.answer, "register", wish.name, wish.version)
+            return (answer.status, "register", wanted.name, wanted.version)
         case "documentation":
-            return (delivery.answer, "docfile", wish.name)
-    file = delivery.file
-    assert file is not None, "a delivery of a file names it"
-    return (delivery.answer, "upload", f"{source}/{directory(file)}/{file.filename}", delivery.text)
+            return (answer.status, "docfile", wanted.name)
+    file = answer.file
+    assert file is not None, "the answer to a file names it"
+    return (answer.status, "upload", f"{source}/{directory(file)}/{file.filename}", answer.text)
 
 
-def actions(promoted: Promoted, wish: Wish) -> list[tuple[int | str, ...]]:
-    """What was done, as devpi lists it."""
-    registered = (200, "register", wish.name, wish.version, "->", promoted.target)
-    return [registered, *(_action(promoted, moved, wish) for moved in promoted.moved)]
+def actions(result: PushResult, wanted: PushRequest) -> list[tuple[int | str, ...]]:
+    """The actions of a push, in devpi's form."""
+    registered = (200, "register", wanted.name, wanted.version, "->", result.target)
+    return [registered, *(_action(result, item, wanted) for item in result.items)]
 
 
-def _action(promoted: Promoted, moved: Moved, wish: Wish) -> tuple[int | str, ...]:
-    if moved.file is None:
-        return (200, "store_doczip", wish.name, wish.version, "->", promoted.target)
-    what = "store_releasefile" if moved.kind == "file" else "store_toxresult"
-    return (200, what, f"{promoted.target}/{directory(moved.file)}/{moved.filename}")
+def _action(result: PushResult, item: PushedItem, wanted: PushRequest) -> tuple[int | str, ...]:
+    if item.file is None:
+        return (200, "store_doczip", wanted.name, wanted.version, "->", result.target)
+    what = "store_releasefile" if item.kind == "file" else "store_toxresult"
+    return (200, what, f"{result.target}/{directory(item.file)}/{item.filename}")
 
 
-def _nothing(error: Missing, ask: Ask, wish: Wish) -> Reply:
-    """What is missing, in devpi's words."""
-    name, version = wish.name[:160], wish.version[:80]
+def _nothing(error: Missing, ask: Ask, wanted: PushRequest) -> Reply:
+    """The answer for a missing release, with devpi's text."""
+    name, version = wanted.name[:160], wanted.version[:80]
     if error.what == "version":
         return failure(f"there are no files for {name} {version} on stage {ask.index}", 400)
     if error.what == "release":

@@ -1,11 +1,10 @@
-"""`devpi refresh`: the upstreams of a project's mirrors are asked again now.
+"""`devpi refresh`: asks the upstreams of a project's mirrors again.
 
-Whoever may read a page may have it refreshed, without credentials where reading needs none: devpi's client sends none with this
-request, not even after a log-in. It costs no more than what anybody can cause by asking for pages that are not stored yet, and
-requests for one project share one question to its upstream.
+The right to read the page is enough, so where reading needs no credentials a refresh needs none: devpi's client sends none with
+this request, even after a log-in. A refresh costs no more than a request for a page that is not stored yet, and requests for one
+project share one request to its upstream.
 
-devpi empties the stored page before it asks, and loses it when the upstream is down. Here what is stored stays until there is
-something newer.
+devpi empties the stored page first, and loses it when the upstream is down. Here the stored page stays until there is a newer one.
 """
 
 from __future__ import annotations
@@ -15,6 +14,6 @@ from pkgindex_http.requests import Ask
 
 
 async def refresh(ask: Ask) -> Reply:
-    """Ask again, then show the page."""
+    """Ask the upstreams again, then redirect to the page."""
     await ask.engine.pages.refresh(ask.index, ask.project, principal=ask.principal)
     return redirect(f"{ask.root}{ask.index}/+simple/{ask.project}/", status=302)

@@ -1,4 +1,4 @@
-"""Releases that go: projects and versions are deleted."""
+"""Deletes projects and versions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pkgindex_http.requests import Ask
 
 
 async def may_delete_project(ask: Ask) -> None:
-    """What is not volatile wants `?force`."""
+    """Check the right to delete the project. A non-volatile index needs `?force`."""
     await ask.engine.releases.may_delete_project(ask.index, ask.project, principal=ask.principal, force=_force(ask))
 
 
 async def may_delete_release(ask: Ask) -> None:
-    """What is not volatile wants `?force`."""
+    """Check the right to delete the version. A non-volatile index needs `?force`."""
     await ask.engine.releases.may_delete(ask.index, principal=ask.principal, force=_force(ask), project=ask.project)
 
 

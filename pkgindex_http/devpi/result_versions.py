@@ -1,7 +1,6 @@
-"""Which of its two forms a document has: `?v=2` asks for devpi 7's.
+"""The two forms of a document: devpi 7's with `?v=2`, else devpi 6's, which clients and tools of devpi 6 read.
 
-Without it documents have the names of devpi 6, which its clients and the tools around them read. devpi 7.0 itself knows `?v=2` for
-projects only; here it is asked in the same way for an index, whose options have other names in devpi 7.
+devpi 7.0 itself has `?v=2` for projects only. Here it also applies to indexes, whose options have other names in devpi 7.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ _SHOWN = 80
 
 
 def of_devpi_7(ask: Ask) -> bool:
-    """Whether the form of devpi 7 is wanted. `Refused` for a version that there is not."""
+    """Whether the request asks for the form of devpi 7. Raises `Refused` for an unknown version."""
     said = ask.query("v")
     if said is None or said == "1":
         return False

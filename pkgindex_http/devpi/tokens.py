@@ -1,7 +1,7 @@
-"""The routes of devpi-tokens, over our own tokens: make, list and revoke.
+"""The routes of devpi-tokens, for the tokens of this server: make, list and revoke.
 
-The text that is handed out is a macaroon in form (`formats.macaroons`), so that the plugin's client commands read it; the
-restrictions are translated by `formats.token_restrictions`. A token cannot manage tokens: that needs a log-in.
+The text of a token has the form of a macaroon (`formats.macaroons`), so that the client commands of the plugin can read it.
+`formats.token_restrictions` translates the restrictions. Managing tokens needs a log-in: a token cannot do it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pkgindex_http.requests import Ask
 
 
 async def may_manage(ask: Ask) -> None:
-    """The tokens of the user in the URL."""
+    """Check the right to manage the tokens of the user in the URL."""
     require_user_right(ask.principal, Action.TOKEN_MANAGE, ask.values["user"])
 
 
 async def create_token(ask: Ask) -> Reply:
-    """Make a token with the restrictions that the body names."""
+    """Make a token with the restrictions in the body."""
     user = ask.values["user"]
     asked: dict[str, Any] = await read_json(ask.request, dict) if ask.request.can_read_body else {}
     limits = read_restrictions(asked, now=ask.engine.clock.now(), unbounded=ask.principal.name == ROOT)

@@ -1,0 +1,85 @@
+"""Counts the files that clients got, by index: from the store, or while they were fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Final
+
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols.measuring import Figures, Meter
+from pkgindex_http import web
+from pkgindex_http.replies import Reply
+from pkgindex_http.sending import FileResponse, StreamedResponse
+
+FILES: Final = Meter(
+    "pkgindex_files_total",
+    "counter",
+    ("index", "kind", "origin"),
+    "Requests for a file (kind `file`) or for metadata of a wheel (`sidecar`) that were answered. Origin `store`: it is stored here."
+    " `upstream`: it was being fetched. `elsewhere`: the client was sent to another URL. `unchanged`: the client has it already (304).",
+)
+BYTES: Final = Meter(
+    "pkgindex_file_bytes_total",
+    "counter",
+    ("index", "kind", "origin"),
+    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again.",
+)
+METERS: Final = (FILES, BYTES)
+
+
+class FileCounts:
+    """The counts of one index and kind. Plain numbers: one thread changes them."""
+
+    __slots__ = ("elsewhere", "store", "store_bytes", "unchanged", "upstream", "upstream_bytes")
+
+    def __init__(self) -> None:
+        self.store = self.upstream = self.elsewhere = self.unchanged = 0
+        self.store_bytes = self.upstream_bytes = 0
+
+    def answered(self, answer: Reply | web.StreamResponse, *, arriving: bool) -> None:
+        """Count an answer, and its bytes when they are sent."""
+        if isinstance(answer, FileResponse | StreamedResponse):
+            if arriving:
+                self.upstream += 1
+                answer.sent = self._sent_from_upstream
+            else:
+                self.store += 1
+                answer.sent = self._sent_from_store
+        elif answer.status == 304:
+            self.unchanged += 1
+        elif answer.status == 302:
+            self.elsewhere += 1
+
+    def _sent_from_store(self, count: int) -> None:
+        self.store_bytes += count
+
+    def _sent_from_upstream(self, count: int) -> None:
+        self.upstream_bytes += count
+
+
+class ServedFiles:
+    """The counts of all indexes of which a file was found. There are two for each index."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[IndexName, bool], FileCounts] = {}
+
+    def of(self, index: IndexName, *, sidecar: bool) -> FileCounts:
+        """The counts of an index. Call it for an index that exists."""
+        counts = self._counts.get((index, sidecar))
+        if counts is None:
+            counts = self._counts[index, sidecar] = FileCounts()
+        return counts
+
+    def figures(self, indexes: Container[IndexName]) -> Sequence[Figures]:
+        """The counts of these indexes."""
+        files: dict[tuple[str, ...], float] = {}
+        sent: dict[tuple[str, ...], float] = {}
+        for (index, sidecar), counts in self._counts.items():
+            if index not in indexes:
+                continue
+            kind = "sidecar" if sidecar else "file"
+            for origin in ("store", "upstream", "elsewhere", "unchanged"):
+                files[index, kind, origin] = getattr(counts, origin)
+            for origin, count in (("store", counts.store_bytes), ("upstream", counts.upstream_bytes)):
+                sent[index, kind, origin] = count
+        return Figures(FILES, files), Figures(BYTES, sent)

@@ -1,0 +1,196 @@
+"""The settings of the server: those of the library (`pkgindex_core.config`), and those of a program that listens.
+
+Both come from the same file, variables and flags. `ServerSettings` is a subclass of `Settings`, so an engine takes it.
+"""
+
+# Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from pkgindex_core import config
+from pkgindex_core.errors import Refused
+from pkgindex_core.options import option
+from pkgindex_core.urls import without_credentials
+from pkgindex_http.paths import split_path
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    problems = []
+    networks = []
+    for value in values:
+        try:
+            networks.append(str(ipaddress.ip_network(value, strict=False)))
+        except ValueError:
+            problems.append(f"{value!r} is not a network; write an address or a network, such as 10.0.0.0/8 or ::1")
+    if problems:
+        raise Refused(problems)
+    return tuple(networks)
+
+
+def _outside_url(value: str) -> str:
+    """The URL without a slash at its end. Raises `Refused` for a URL with credentials, query or fragment."""
+    if not value:
+        return value
+    url, credentials = without_credentials(value)
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or credentials or parts.query or parts.fragment:
+        raise Refused("write a scheme, a host and optionally a path, such as https://packages.example.com/pypi")
+    return url.rstrip("/")
+
+
+def _mount(value: str) -> str:
+    """With a slash at its beginning and none at its end; empty for the root."""
+    path = value.strip("/")
+    if path and split_path(f"/{path}") is None:
+        raise Refused("write a path, such as /pypi")
+    return f"/{path}" if path else ""
+
+
+def _realm(value: str) -> str:
+    # RFC 9110 11.2: a quoted string. Characters that need an escape are refused, because clients disagree about escapes.
+    if not value or not value.isascii() or not value.isprintable() or set(value) & {'"', "\\"}:
+        raise Refused('a realm must be printable ASCII without " and \\')
+    return value
+
+
+class RemoteUser(Struct, frozen=True, kw_only=True):
+    header: Annotated[
+        str,
+        option(
+            "The header in which a proxy of `trusted_proxies` names the user, such as `X-Remote-User`.",
+            default="off",
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        option(
+            "The secret that the proxy sends to prove that the header is its own. Needed with `remote_user.header`.",
+            default="none",
+            secret=True,
+        ),
+    ] = ""
+    secret_header: Annotated[str, option("The header in which the proxy sends the secret.")] = "X-Proxy-Secret"  # noqa: S105 - the name of a header
+    groups_header: Annotated[
+        str, option("The header in which the proxy names the user's groups, separated by commas.", default="off")
+    ] = ""
+
+
+class ServerSettings(config.Settings, frozen=True, kw_only=True):
+    """The settings of a server. `load_settings` reads them; tests and embedding programs may construct one."""
+
+    host: Annotated[str, option("The address to listen on. With `0.0.0.0` or `::` other machines can connect.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, option("The TCP port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 3141
+    outside_url: Annotated[
+        str,
+        option(
+            "The URL of this server for its clients, when it is behind a proxy or below a path.",
+            default="the URL of the request",
+            check=_outside_url,
+        ),
+    ] = ""
+    mount: Annotated[
+        str,
+        option(
+            "A path below which the server answers too, for a proxy that passes it on, such as `/pypi`.",
+            default="none",
+            check=_mount,
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        option(
+            "Networks of the proxies whose `X-Forwarded-*` headers are used. Those of other peers are ignored.",
+            default="none",
+            check=_networks,
+        ),
+    ] = ()
+    realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
+    stall_timeout: Annotated[
+        float,
+        option(
+            "How long a client may send nothing before its request, head or body, is complete.",
+            unit="seconds",
+            at_least=0.1,
+        ),
+    ] = 30.0
+    least_body_rate: Annotated[
+        int,
+        option(
+            "The least bytes a second of a request's body, on average and after the first `stall_timeout`. 500 is Apache's value too."
+            " 0: no limit.",
+            at_least=0,
+        ),
+    ] = 500
+    max_connections: Annotated[
+        int,
+        option(
+            "The most connections at once. Beyond it the connections that were silent longest are closed: first those without a"
+            " request, then those whose body does not come. A connection whose request is being answered is not closed.",
+            default="three quarters of the limit of open files (`ulimit -n`), less 48",
+            at_least=0,
+        ),
+    ] = 0
+    shutdown_timeout: Annotated[
+        float,
+        option("How long requests under way may take after a signal to stop.", unit="seconds", at_least=0),
+    ] = 60.0
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        option(
+            "`json`: one JSON object a line. `text`: short lines for people. `auto`: `text` when standard error, where the log goes, is"
+            " a terminal, else `json`."
+        ),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], option("The least severe messages that are logged.")
+    ] = "info"
+    access_log: Annotated[
+        bool | None,
+        option(
+            "Whether to log a line for every request, without credentials and query.",
+            default="`true`; `false` when standard error is a terminal",
+        ),
+    ] = None
+    replay_bytes: Annotated[
+        int,
+        option(
+            "Memory for answers that are given again to requests with the same bytes, while nothing has changed. 0: every request is"
+            " parsed and answered anew.",
+            unit="bytes",
+            at_least=0,
+        ),
+    ] = 16 * 1024 * 1024
+    open_metrics: Annotated[
+        bool,
+        option(
+            "Whether `/+metrics` answers without credentials. It then has the counts of indexes that everybody may read, and of their"
+            " upstreams."
+        ),
+    ] = False
+    remote_user: RemoteUser = RemoteUser()
+
+    @property
+    def public_url(self) -> str:
+        """The URL of this server for people, as far as it is known before it listens; no slash at the end."""
+        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104  # compared with, not listened on
+        netloc = f"[{host}]" if ":" in host else host
+        return self.outside_url.rstrip("/") or f"http://{netloc}:{self.port}{self.mount}"
+
+
+def load_settings(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> ServerSettings:
+    """Read the settings of the server, as `pkgindex_core.config.load_settings` does."""
+    return config.load_settings(ServerSettings, file=file, environ=environ, flags=flags, defaults=defaults)
