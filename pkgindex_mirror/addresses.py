@@ -1,12 +1,12 @@
 """Which network addresses an upstream's links may lead to.
 
 A page may point its files at 127.0.0.1, at a cloud's metadata service or at a name that resolves there (server-side request forgery).
-Two rules, judged at the socket, so that no spelling of an address and no second DNS answer passes:
+Two rules, checked when the socket is made, so that no spelling of an address and no second DNS answer gets around them:
 
-* A host that only a page, a redirect, or the owner of an index other than root named: public addresses, and the networks the
-  operator allowed.
-* The host that the operator configured (the upstream of a mirror below `root`): wherever it is, since he said so. But if it first resolved to a public address,
-  a later private one is a rebinding and refused.
+* A host named by a page, by a redirect, or by the owner of an index other than root: only public addresses and the networks
+  that the operator allowed.
+* The host that the operator configured (the upstream of a mirror below `root`): any address. But a host that first resolved to
+  a public address may not resolve to a private one later (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from pkgindex_core.errors import Refused
+from pkgindex_mirror.settings import Network
+
+if TYPE_CHECKING:
+    from aiohttp import AddrInfoType
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -31,22 +32,8 @@ class AddressRefusedError(OSError):
     """A link leads into a network that is not allowed."""
 
 
-def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Read `allow_networks`: `10.0.0.0/8`, `fd00::/8`, a single address."""
-    networks: list[Network] = []
-    problems: list[str] = []
-    for text in texts:
-        try:
-            networks.append(ipaddress.ip_network(text, strict=False))
-        except ValueError:
-            problems.append(f"allow_networks: {text[:80]!r} is not a network")
-    if problems:
-        raise Refused(problems, hint="write networks as 10.0.0.0/8 or fd00::/8")
-    return tuple(networks)
-
-
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the open internet, whatever it is wrapped in."""
+    """Whether an address is public. Of an IPv6 address that stands for an IPv4 one, the IPv4 address counts."""
     inner = _embedded(address)
     if inner is not None:
         return is_public(inner)
@@ -54,7 +41,7 @@ def is_public(address: Address) -> bool:
 
 
 class AddressGuard:
-    """Makes sockets for hosts that a stranger named: the gate right before a connection is opened."""
+    """Checks the addresses of hosts that a stranger named, at the latest when the socket is made."""
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
         self._allowed = tuple(allowed)
@@ -76,7 +63,7 @@ class AddressGuard:
         return bool(found) and all(self.permits(result["host"]) for result in found)
 
     def open_socket(self, info: AddrInfoType) -> socket.socket:
-        """The `socket_factory` of aiohttp: sees the very address that is about to be connected to."""
+        """The `socket_factory` of aiohttp. It gets the address that is connected to next."""
         family, kind, protocol, _, target = info
         if not self.permits(str(target[0])):
             raise AddressRefusedError(f"address {target[0]} is not public and not in allow_networks")
@@ -84,7 +71,7 @@ class AddressGuard:
 
 
 class PinningResolver(AbstractResolver):
-    """Resolves configured hosts, and refuses one that moves from public to private addresses while we run."""
+    """Resolves configured hosts, and refuses one that moves from public to private addresses while the program runs."""
 
     def __init__(self, inner: AbstractResolver, guard: AddressGuard) -> None:
         self._inner = inner

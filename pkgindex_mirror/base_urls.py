@@ -1,7 +1,7 @@
 """Whether the URL of an upstream is the base of a simple index, and which one probably is.
 
-A base with the `/simple/` forgotten answers 404 for every project, or something that is no page: to clients all projects are absent, and
-nothing is wrong in the log. So the base is looked at when it is given. Only its beginning is read: PyPI's list has 23 MB.
+A base URL without its `/simple/` answers 404 for every project: clients are told that no project exists, and the log shows no error.
+So the base is asked for when it is configured. Only its beginning is read: PyPI's list has 23 MB.
 """
 
 from __future__ import annotations
@@ -9,37 +9,39 @@ from __future__ import annotations
 from typing import Literal
 
 from pkgindex_mirror import urls
+from pkgindex_mirror.document_kinds import is_json
 from pkgindex_mirror.name_lists import NameListing, read_names
-from pkgindex_mirror.pages import is_json
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import GLIMPSE, UpstreamClient
-from pkgindex_mirror.upstream_answers import Failed, Glimpse, Gone
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Glimpse
 
 _PLACES = ("simple/", "+simple/")
 _MARK = b"pypi:repository-version"
 
 
 async def base_problem(client: UpstreamClient, site: Site, *, without_list: bool = False) -> str:
-    """What is wrong with an upstream's URL, and what to do; empty when it looks right.
+    """The problem of an upstream's URL, and what to do; empty when it looks right.
 
-    `without_list`: it is known to have no list of projects, so that nothing follows from an absent one.
+    `without_list`: the upstream is known to have no list of projects, so a missing list is no problem.
     """
     shown = urls.shown(site.base)
     found = await client.glimpse(site, site.base)
     if isinstance(found, Failed):
         return f"its upstream {shown} could not be asked: {found.reason}"
-    verdict = "no" if isinstance(found, Gone) else _verdict(found)
+    if site.is_flat:
+        return f"its upstream {shown} answered {found.status}" if isinstance(found, AbsentAnswer) else ""
+    verdict = "no" if isinstance(found, AbsentAnswer) else _verdict(found)
     if verdict == "yes":
         return ""
     for place in _PLACES:
         other = await client.glimpse(site, site.base + place)
         said = _verdict(other) if isinstance(other, Glimpse) else "no"
-        # A base that may be one is not given up for a place that may be one.
+        # An unclear base is only replaced by a place that is certainly an index.
         if said == "yes" or (said == "unclear" and verdict == "no"):
             return f"its upstream {shown} is no simple index, {shown}{place} is one: set mirror_url={shown}{place}"
     if verdict == "unclear" or without_list:
         return ""
-    what = f"it answered {found.status}" if isinstance(found, Gone) else "it answered with no list of projects"
+    what = f"it answered {found.status}" if isinstance(found, AbsentAnswer) else "it answered with no list of projects"
     return (
         f"its upstream {shown} does not look like a simple index: {what}. If it has pages of projects all the same, "
         "set mirror_no_project_list=True; otherwise correct mirror_url"

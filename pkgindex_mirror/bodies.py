@@ -1,4 +1,4 @@
-"""Decoding an answer's body within bounds: what a stranger compressed does not decide how much memory we use.
+"""Decoding an answer's body within bounds, so that a compressed body cannot fill the memory.
 
 Pure: bytes in, bytes out. aiohttp's own decompression is switched off for upstreams, since it has no bound.
 """
@@ -6,13 +6,14 @@ Pure: bytes in, bytes out. aiohttp's own decompression is switched off for upstr
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
 EXPANSION_LIMIT = 200
-"""Honest pages shrink to a thirtieth; deflate at its extreme reaches a thousandth."""
+"""Largest accepted ratio of decoded to received bytes. Real pages reach 30, deflate can reach 1,000."""
 EXPANSION_FLOOR = 16 * 1024 * 1024
-"""Below this size no ratio is too large."""
+"""Decoded bytes up to which the ratio is not checked."""
 _STEP = 1024 * 1024
 
 
@@ -33,7 +34,7 @@ class BodyDecoder:
         self._limit = limit
         self._body = BytesIO()
         self.received = 0
-        """Bytes as they came over the wire."""
+        """Bytes on the wire."""
         coding = encoding.strip().lower()
         if coding in {"", "identity"}:
             self._bits = 0
@@ -46,28 +47,38 @@ class BodyDecoder:
         self._inflater: Any = zlib.decompressobj(self._bits) if self._bits else None
 
     def feed(self, data: bytes) -> None:
+        for piece in self._decoded(data):
+            self._take(piece)
+
+    def _decoded(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes, at most `_STEP` at a time if they were compressed."""
         self.received += len(data)
         if self._inflater is None:
-            self._take(data)
+            yield data
             return
         while data:
             try:
-                self._take(self._inflater.decompress(data, _STEP))
+                yield self._inflater.decompress(data, _STEP)
             except zlib.error as error:
                 raise BodyRefusedError("the compressed body is broken") from error
-            if self._inflater.eof:
-                data = self._inflater.unused_data
-                if data:  # gzip allows several members behind one another
-                    self._inflater = zlib.decompressobj(self._bits)
-            else:
-                data = self._inflater.unconsumed_tail
+            data = self._rest()
+
+    def _rest(self) -> bytes:
+        """Bytes that the inflater has not taken yet."""
+        if not self._inflater.eof:
+            rest: bytes = self._inflater.unconsumed_tail
+            return rest
+        rest = self._inflater.unused_data
+        if rest:  # gzip allows several members behind one another
+            self._inflater = zlib.decompressobj(self._bits)
+        return rest
 
     def beginning(self) -> bytes:
-        """What has been decoded so far."""
+        """The bytes decoded so far."""
         return self._body.getvalue()
 
     def finish(self) -> bytes:
-        """The whole body; refuses one that was cut off."""
+        """The whole body. Raises `BodyRefusedError` if it was cut off."""
         if self._inflater is not None and not self._inflater.eof and self.received:
             self._take(self._inflater.flush(_STEP))
             if not self._inflater.eof:
@@ -76,8 +87,36 @@ class BodyDecoder:
 
     def _take(self, data: bytes) -> None:
         self._body.write(data)
-        size = self._body.tell()
+        self._check(self._body.tell())
+
+    def _check(self, size: int) -> None:
         if size > self._limit:
             raise too_large(self._limit)
         if size > EXPANSION_FLOOR and size > self.received * EXPANSION_LIMIT:
             raise BodyRefusedError("the page's compressed body expands suspiciously")
+
+
+class PieceDecoder(BodyDecoder):
+    """Hands one body on in pieces, none of which is kept."""
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        super().__init__(encoding, limit)
+        self._size = 0
+        self._piece = b""
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes, at most a mebibyte at a time if they were compressed."""
+        for piece in self._decoded(data):
+            self._take(piece)
+            yield self._piece
+
+    def last_piece(self) -> bytes:
+        """The end of the body. Raises `BodyRefusedError` if it was cut off."""
+        self._piece = b""
+        self.finish()
+        return self._piece
+
+    def _take(self, data: bytes) -> None:
+        self._piece = data
+        self._size += len(data)
+        self._check(self._size)

@@ -1,8 +1,8 @@
 """When an upstream that keeps failing is left alone.
 
-Pure: the caller passes the time. Closed: everything is asked. It opens after `failures` in a row, or after one that is the whole host's
-or with which the host wants to be left alone. Open: nothing is asked but one probe now and then, first after `first` seconds, later every
-`interval`. A probe that succeeds closes it.
+Pure: the caller passes the time. Closed: every request is permitted. The breaker opens after `failures` in a row, or after one failure
+if the host is down or asked for a rest. Open: only a probe is permitted, the first one after `first` seconds. The gap doubles up to
+`interval`. A probe that succeeds closes the breaker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CircuitBreaker:
         return self._failed >= self._threshold
 
     def permits(self, now: float) -> bool:
-        """Whether to ask. When open, True is given once per gap: the caller is the probe."""
+        """Whether to ask now. An open breaker permits one request per gap, the probe."""
         if not self.is_open:
             return True
         if now < self._probe_at:
@@ -44,7 +44,7 @@ class CircuitBreaker:
         self._is_probing = False
 
     def failed(self, now: float, *, down: bool = False, rest: float = 0.0) -> None:
-        """Count a failure. `down`: the whole host fails; `rest`: seconds for which it wants to be left alone."""
+        """Count a failure. `down`: the host cannot be reached. `rest`: seconds for which the host asked not to be asked."""
         self._failed = max(self._failed + 1, self._threshold if down or rest else 0)
         if not self.is_open:
             return
@@ -52,7 +52,7 @@ class CircuitBreaker:
             self._gap = self._first
         elif self._is_probing:
             self._gap = min(self._gap * 2, self._interval)
-        else:  # a request from before it opened tells nothing new
+        else:  # sent before the breaker opened: no news
             self._probe_at = max(self._probe_at, now + rest)
             return
         self._is_probing = False

@@ -1,66 +1,30 @@
-"""The command `pkgindex-mirror`: what talks to other indexes, from a terminal. stdout is data, stderr is talk."""
+"""The command `pkgindex-mirror`. Results go to stdout, messages to stderr."""
 
 from __future__ import annotations
 
 import os
-import sys
+from pathlib import Path
 
 import click
 
-from pkgindex_core import failpoints
+from pkgindex_core.commands.offered import OfferedCommands
+from pkgindex_core.commands.programs import Program
+from pkgindex_core.config import disabled_plugins
+from pkgindex_mirror import plugin
+from pkgindex_mirror.commands.configurations import configuration_option, remember
 
 
-@click.group()
-@click.version_option(package_name="pkgindex", prog_name="pkgindex-mirror")
-def main() -> None:
-    """Talk to other package indexes."""
-    armed = os.environ.get("PKGINDEX_FAILPOINTS")
-    if armed:  # tests of crashes; see pkgindex_core.failpoints
-        failpoints.arm(armed)
-
-
-@main.command()
-@click.argument("url")
-@click.argument("project", default="pip")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-@click.option("--ca-file", default="", help="Certificates (PEM) to trust instead of the system's.")
-@click.option(
-    "--allow-network", "networks", multiple=True, help="A private network that links may lead into; repeatable."
+@click.group(
+    cls=Program,
+    commands=OfferedCommands("pkgindex-mirror", plugin, disabled=lambda: disabled_plugins(os.environ)),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--timeout", default=20.0, show_default=True, help="Seconds for each question.")
-def probe(url: str, project: str, *, as_json: bool, ca_file: str, networks: tuple[str, ...], timeout: float) -> None:
-    """Ask the simple index at URL what it offers, with PROJECT (default: pip) as the example.
-
-    A user name and password in the URL are sent to its host only, and never shown. Exit status 1: it cannot be mirrored.
-    """
-    # Loaded here and not above: `--help` needs no HTTP client.
-    import asyncio
-
-    import msgspec
-
-    from pkgindex_core.errors import PkgIndexError
-    from pkgindex_core.names import parse_project_name
-    from pkgindex_core.urls import without_credentials
-    from pkgindex_mirror import probe as probing
-    from pkgindex_mirror.settings import MirrorSettings
-
-    try:
-        where, credentials = without_credentials(url)
-        settings = MirrorSettings(attempts=1, page_deadline=timeout, ca_file=ca_file, allow_networks=networks)
-        report = asyncio.run(
-            probing.probe(where, parse_project_name(project), credentials=credentials, settings=settings)
-        )
-    except PkgIndexError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(2)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
-    else:
-        for line in probing.lines(report):
-            click.echo(line)
-    sys.exit(1 if report.problem else 0)
+@click.version_option(package_name="pkgindex", prog_name="pkgindex-mirror")
+@configuration_option
+@click.pass_context
+def main(context: click.Context, configuration: Path | None) -> None:
+    """Talk to other package indexes."""
+    remember(context, configuration)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""A file while it arrives: one writer, any number of readers, none of whom can hurry, slow or stop it.
+"""A file while it arrives: one writer and any number of readers. Readers do not slow or stop the writer.
 
-What arrived stands in a window in memory and, beyond that, in the stage's file:
+The newest bytes are in a window in memory. Older ones are in the spool's file:
 
     0 ............ on disk ............ [ window: the newest chunks ][ held back ]
                                                                        ^ released    ^ received
 
-A reader near the front is served from the window, a slow one from the file. The newest chunk is always held back, and so
-is the last byte of a span, until the whole was compared with its digests: nobody receives complete wrong bytes.
+A reader near the front reads from the window, a slow one from the file. The newest chunk, and the last byte of a span, are held back
+until the digests of the whole file are checked. So no reader gets a complete file with wrong bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pkgindex_core.errors import PkgIndexError, Unavailable, afresh
+from pkgindex_core.errors import Missing, PkgIndexError, Removed, Unavailable, afresh
 from pkgindex_core.protocols import Blob, BlobStore, ColdFile, Span
+from pkgindex_core.tools.reading_locks import mark_as_read
 from pkgindex_core.tools.workers import in_worker
 
 WINDOW = 1024 * 1024
@@ -30,7 +31,7 @@ _PIECE = 256 * 1024
 
 
 class ArrivingFile:
-    """A `ColdFile`. The methods up to `fail` belong to the task that fetches."""
+    """A `ColdFile`. The fetching task calls the methods up to `fail`; readers call the others."""
 
     def __init__(self, blob_store: BlobStore, workers: Executor) -> None:
         self._blob_store = blob_store
@@ -38,6 +39,7 @@ class ArrivingFile:
         self._window: deque[tuple[int, bytes]] = deque()
         self._buffered = 0
         self._descriptor: int | None = None
+        self._readers = 0
         self._size: int | None = None
         self._opened = False
         self._received = 0
@@ -48,13 +50,13 @@ class ArrivingFile:
         self._news = asyncio.Event()
 
     def open(self, size: int | None) -> None:
-        """The upstream has answered with a file of this size."""
+        """Say that the upstream answers with a file of `size` bytes; None when the size is not known."""
         self._size = size
         self._opened = True
         self._tell()
 
     def append(self, data: bytes) -> bool:
-        """Take the next bytes, which the stage has already; True when the window is full: flush, then call `flushed`."""
+        """Take bytes that are in the spool already. True when the window is full: then flush the spool and call `flushed`."""
         self._released = self._received
         self._window.append((self._received, data))
         self._received += len(data)
@@ -63,36 +65,44 @@ class ArrivingFile:
         return self._buffered > WINDOW
 
     def flushed(self, path: Path) -> None:
-        """Everything appended can be read from `path`: the window shrinks to half.
+        """Say that all appended bytes can be read from `path`; the window shrinks to half.
 
-        The file is opened here, once: it is renamed when it is kept, and readers must not wait for that.
+        The file is opened here, once, because it is renamed when it is kept.
         """
         if self._descriptor is None:
-            with suppress(OSError):  # they wait, then, until it is kept
+            with suppress(OSError):  # readers then wait until the file is kept
                 self._descriptor = os.open(path, os.O_RDONLY)
         while self._buffered > WINDOW // 2 and len(self._window) > 1:
             self._buffered -= len(self._window.popleft()[1])
 
     def verify(self) -> None:
-        """All bytes are there and are the right ones: release the rest."""
+        """Say that the digests of all bytes are right: the bytes held back are released."""
         self._released = self._size = self._received
         self._verified = True
         self._tell()
 
     def keep(self, blob: Blob) -> None:
-        """The bytes are durably in the blob store."""
+        """Say that the file is durable in the blob store. Another call changes nothing."""
         if not self._opened:
             self._opened = True
             self._size = blob.size
         self._blob = blob
-        self._close()
+        if self._descriptor is not None and self._readers:
+            mark_as_read(self._descriptor)  # the last reader closes it
+        else:
+            self._close()
         self._tell()
 
     def fail(self, error: PkgIndexError) -> None:
-        """No more bytes will come."""
+        """Say that no more bytes come, and why."""
         self._error = error
         self._close()
         self._tell()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether readers may have a size or bytes."""
+        return self._opened
 
     @property
     def failed(self) -> bool:
@@ -100,11 +110,11 @@ class ArrivingFile:
 
     @property
     def is_verified(self) -> bool:
-        """All bytes are there and right; they may not be kept yet."""
+        """Whether all bytes arrived and their digests are right. The file may not be durable yet."""
         return self._verified
 
     async def headers(self) -> None:
-        """Wait for `open`, or raise what `fail` was given."""
+        """Wait for `open`. Raises the error that `fail` was given."""
         while not self._opened:
             self._raise_failure()
             await self._news.wait()
@@ -117,6 +127,7 @@ class ArrivingFile:
         offset = span.start if span else 0
         stop = span.stop if span else None
         descriptor: int | None = None
+        self._readers += 1
         try:
             while True:
                 news = self._news
@@ -136,21 +147,27 @@ class ArrivingFile:
                 elif self._verified:
                     return
                 elif self._blob is not None:
-                    break  # stored before anybody looked
+                    break  # the file was stored before this reader began
                 else:
                     self._raise_failure()
                     await news.wait()
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+            self._readers -= 1
+            if not self._readers and self._blob is not None:
+                self._close()
         blob = await self.finished()
         end = blob.size if stop is None else min(stop, blob.size)
         if offset < end:
-            async for data in self._blob_store.read(blob.sha256, Span(offset, end)):
-                yield data
+            try:
+                async for data in self._blob_store.read(blob.sha256, Span(offset, end)):
+                    yield data
+            except Missing as error:  # another process removed it since
+                raise Removed from error
 
     async def verified(self) -> int:
-        """Wait until all bytes are there and right, which they are before they are kept; how many."""
+        """Wait until all bytes arrived and their digests are right; return their number. The file may not be durable yet."""
         while not self._verified and self._blob is None:
             self._raise_failure()
             await self._news.wait()
@@ -163,7 +180,7 @@ class ArrivingFile:
         return self._blob
 
     def _readable(self, stop: int | None) -> int:
-        """Up to where a reader may read now."""
+        """The offset up to which a reader may read now."""
         if self._verified:
             return self._received if stop is None else min(stop, self._received)
         return self._released if stop is None else min(stop - 1, self._released)
@@ -179,9 +196,9 @@ class ArrivingFile:
         return None
 
     def _opened_again(self) -> int | None:
-        """The stage's file; None when it has been kept meanwhile: then the blob store has the bytes."""
+        """A descriptor of the spool's file; None when the file is in the blob store by now."""
         try:
-            # On the loop: it takes microseconds, and a descriptor that a worker opens for a reader who left would leak.
+            # In the event loop: `dup` takes microseconds, and a descriptor from a worker would leak if its reader were cancelled.
             return None if self._descriptor is None else os.dup(self._descriptor)
         except OSError as error:
             raise Unavailable("a file that is being fetched could not be read back") from error

@@ -1,8 +1,8 @@
-"""How an upstream's page differs from the one that is stored, as `MirrorPage`s. Pure.
+"""How an upstream's page differs from the stored one, as `MirrorPage`s. Pure.
 
-What we learned ourselves (a sha256 from fetching, a sidecar's digest from the wheel) survives an upstream that does not know it.
-What identifies bytes is trusted on first use: an upstream that changes a file's digest under the same name is
-never followed, the first digests stay, and the alarm is handed back for the log.
+Digests that the mirror computed itself (a sha256 of a fetched file, the digest of a sidecar) stay when the upstream does not give them.
+Digests are trusted on first use: when an upstream changes the digest of a filename, the first digests stay, and `alarms` has a sentence
+for the log.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import canonicalize_version
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows, keep
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, Page, PageHead, PageRow, ProjectRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror.pages import PageListing
@@ -31,10 +31,10 @@ _ALARMS: Final = 100
 class PageDifference:
     """Compares a page with the stored one; validators and times alone are no difference.
 
-    Both are read by filename, side by side, so that neither is ever there as a whole. `alarms` has one sentence for each file whose
-    bytes the upstream claims to have changed; it is whole when `changes` were all taken.
+    Both are read in order of filenames, side by side, so that neither is in memory as a whole. `alarms` has one sentence for each file
+    whose digest the upstream changed; it is complete after the last of `changes`.
 
-    With `rows`, the listing's files in one piece, the listing's own are not looked at, and the stored page is one piece afterwards.
+    `rows`: the listing's files in one piece. They replace the listing's own files, and the page is stored in one piece.
     """
 
     def __init__(self, *, stored: Page | None, listing: PageListing, part: int, rows: KeptRows | None = None) -> None:
@@ -47,7 +47,7 @@ class PageDifference:
     def changes(
         self, index: IndexName, project: ProjectName, *, validators: Mapping[str, str], fetched: Timestamp
     ) -> Iterator[MirrorPage]:
-        """What makes the stored page the upstream's: nothing, one change, or parts of one in a row."""
+        """The changes that make the stored page equal to the upstream's: none, one, or several parts in order."""
         stored = self._stored
         head = _head_of(self._listing, validators, fetched)
         if stored is None and self._rows is not None:
@@ -72,7 +72,7 @@ class PageDifference:
                 drop.append(filename)
             elif row is None:
                 put.append(decode_file(body))
-            elif row.body != body:  # mostly they are equal, and nothing is decoded
+            elif row.body != body:  # rows are mostly equal, and then not decoded
                 put.extend(self._changed(decode_file(row.body), decode_file(body)))
             if len(put) + len(drop) >= self._part:
                 yield tuple(put), tuple(drop)
@@ -81,7 +81,7 @@ class PageDifference:
             yield tuple(put), tuple(drop)
 
     def _pairs(self) -> Iterator[tuple[PageRow | None, str, bytes | None]]:
-        """Each filename that either has: the stored row, and the file that is listed, encoded."""
+        """Each filename of either page, with its stored row and its listed file, encoded; None where one is missing."""
         stored = self._stored.rows if self._stored else ()
         if isinstance(stored, KeptRows) and self._rows is not None and stored.kept == self._rows.kept:
             return
@@ -115,7 +115,7 @@ class PageDifference:
 
 
 def _in_one_piece(change: MirrorPage, stored: Page | None) -> MirrorPage:
-    """The difference, or the page that it makes where the stored one is not in one piece yet."""
+    """The difference; the whole new page when the stored one is not in one piece yet."""
     if stored is None or isinstance(stored.rows, KeptRows):
         return change
     files = {row.filename: decode_file(row.body) for row in stored.rows} | {file.filename: file for file in change.put}
@@ -126,7 +126,7 @@ def _in_one_piece(change: MirrorPage, stored: Page | None) -> MirrorPage:
 
 
 def _head_of(listing: PageListing, validators: Mapping[str, str], fetched: Timestamp) -> PageHead:
-    """What a listing says besides its files."""
+    """The head of a page, from a listing."""
     spelled = {file.version for file in listing.files} if listing.versions else set()
     return PageHead(
         display_name=listing.display_name,
@@ -143,7 +143,7 @@ def _by_filename(rows: Collection[PageRow]) -> Iterable[PageRow]:
 
 
 def digest_alarm(known: File, listed: File) -> str:
-    """Say it if an upstream gives other digests for a file than it, or its bytes, first had."""
+    """A sentence for the log if a listed digest contradicts the known one; otherwise empty."""
     for algorithm, digest in listed.digests.items():
         first = known.digests.get(algorithm)
         if first is not None and first != digest:
@@ -152,23 +152,25 @@ def digest_alarm(known: File, listed: File) -> str:
 
 
 def _merge(known: File, listed: File) -> File:
-    """What the upstream says now, and what only we know."""
+    """The listed file, completed with what only the stored file has."""
     refuted = known.metadata_refuted
     if refuted and listed.metadata_sha256 in {None, refuted}:
         listed = replace(listed, metadata_sha256=known.metadata_sha256, metadata_refuted=refuted)
     return replace(
         listed,
-        # Of one algorithm both have the same value here; sha256 first, as everywhere.
+        # The digests do not contradict each other here: `digest_alarm` was asked. sha256 comes first, as everywhere.
         digests=_sha256_first({**known.digests, **listed.digests}),
         size=listed.size if listed.size is not None else known.size,
         upload_time=listed.upload_time if listed.upload_time is not None else known.upload_time,
+        # The earlier of the two times. A listed file has none when the mirror's option does not ask for it.
+        first_seen=listed.first_seen and (known.first_seen or listed.first_seen),
         metadata_sha256=listed.metadata_sha256 or known.metadata_sha256,
         metadata_offered=listed.metadata_offered and not (listed.metadata_sha256 or known.metadata_sha256),
     )
 
 
 def _merge_marks(known: File, listed: File) -> File:
-    """Of a file whose bytes changed, only the marks that are not about the bytes."""
+    """The known file, with only the listed yank mark: the listed bytes are other bytes."""
     return replace(known, yanked=listed.yanked)
 
 
@@ -177,12 +179,12 @@ def _sha256_first(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def versions_without_files(versions: Sequence[str], spelled: Collection[str]) -> tuple[str, ...]:
-    """PEP 700 lists versions that have no files; those that have some, `spelled`, are told by the files (`PageHead.versions`)."""
+    """The versions of a PEP 700 list that no file has. `spelled`: the versions of the files."""
     rest = [version for version in versions if version not in spelled]
     if not rest:
         return ()
-    canonical = {canonicalize_version(version) for version in spelled}
-    return tuple(version for version in rest if canonicalize_version(version) not in canonical)
+    canonical = {canonical_version(version) for version in spelled}
+    return tuple(version for version in rest if canonical_version(version) not in canonical)
 
 
 def _same_head(stored: PageHead, new: PageHead) -> bool:
@@ -190,14 +192,14 @@ def _same_head(stored: PageHead, new: PageHead) -> bool:
 
 
 class NamesPart(Struct, frozen=True, kw_only=True):
-    """Some of what is to be changed in a list of names."""
+    """A part of the changes of a list of names."""
 
     put: tuple[tuple[ProjectName, str], ...]
     drop: tuple[ProjectName, ...]
 
 
 class NamesMerge:
-    """Compares project lists, both by normalised name, in one pass: what is to be changed comes in parts of bounded size."""
+    """Compares two project lists, both ordered by normalised name, in one pass. The changes come in parts of at most `part` names."""
 
     def __init__(self, listed: Iterable[tuple[ProjectName, str]], *, part: int) -> None:
         self._rest = iter(listed)
@@ -207,7 +209,7 @@ class NamesMerge:
         self._drop: list[ProjectName] = []
 
     def feed(self, stored: Sequence[ProjectRow]) -> Iterator[NamesPart]:
-        """Take the next batch of stored rows. The parts that this completes must all be taken before the next batch."""
+        """Compare the next batch of stored rows. Take all parts that it yields before the next batch."""
         for row in stored:
             while self._next is not None and self._next[0] < row.name:
                 self._put.append(self._next)
@@ -222,7 +224,7 @@ class NamesMerge:
             yield from self._full()
 
     def finish(self) -> Iterator[NamesPart]:
-        """What comes behind the last stored row, and what is left; perhaps nothing."""
+        """The parts that remain after the last stored row, perhaps none."""
         while self._next is not None:
             self._put.append(self._next)
             self._next = next(self._rest, None)

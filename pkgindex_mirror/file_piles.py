@@ -2,7 +2,7 @@
 
     add ─► buffer ─ full ─► sorted, encoded ─► blocks of one run … several runs ─ settle ─► one run, each name once
 
-An upstream that sorts its files (nearly all do) makes one run. Pure.
+The files of an upstream that sorts them (most do) are one run. Pure.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import msgspec
 from pkgindex_core.models import File, decode_file, encode_file
 
 _BUFFER: Final = 8192
-"""Files that wait to be sorted. A page of fewer is one run."""
+"""Files that are sorted together."""
 _BLOCK: Final = 256
-"""Files that are taken out of a run together."""
+"""Files that are encoded and decoded together."""
 
 _Pair = tuple[str, bytes]
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,7 +28,7 @@ _filename = itemgetter(0)
 
 
 class FilePile:
-    """Filled once with `add`, settled, then read any number of times, by filename."""
+    """Files by filename. Filled with `add`, settled once, then read any number of times."""
 
     def __init__(self, files: Iterable[File] = ()) -> None:
         self._buffer: list[_Pair] = []
@@ -39,7 +39,7 @@ class FilePile:
             self.add(file)
 
     def __len__(self) -> int:
-        """How many were added; of a settled pile, how many there are."""
+        """Before `settle`, the number of `add`s; afterwards the number of filenames."""
         return self._count
 
     def __iter__(self) -> Iterator[File]:
@@ -58,7 +58,7 @@ class FilePile:
             self._flush()
 
     def settle(self) -> Iterator[str]:
-        """Keep the first of each name, and say which names came again with something else. Take all of it before reading."""
+        """Keep the first file of each name; yield the names that came again with another file. Exhaust this before reading."""
         self._flush()
         runs, self._runs = self._runs, [[]]
         self._count = 0
@@ -94,7 +94,7 @@ class FilePile:
 
 
 def _read(run: list[bytes]) -> Iterator[_Pair]:
-    """Takes the blocks away as it goes, so that a settled pile is not there twice."""
+    """Read a run and empty it, so that the pile is not in memory twice while it is settled."""
     run.reverse()
     while run:
         yield from _decoder.decode(run.pop())

@@ -1,9 +1,8 @@
-"""What an upstream's HTML page says of files: written by an index, by a web server that lists a directory, or by hand. Pure.
+"""The files on an upstream's HTML page, written by an index, by a web server that lists a directory, or by hand. Pure.
 
-Whatever a browser and pip read is read. A page with nothing on it is a project without files when it says that it is about this
-project, looks like a listing, or shows nothing at all. An error page or a form to log in shows something else, and then
-the project is unknown. Where files are known, only a page that is certainly this project's listing takes them away (`doubt`). No link to a
-file is left out without a note.
+Reads what a browser and pip read. A page without files means a project without files if it names the project, looks like a listing, or
+shows nothing at all. An error page or a log-in form shows something else: then the project is unknown. Known files are only dropped
+for a page that is certainly this project's listing (`doubt`). Each link to a file that is left out has a note.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import urls
-from pkgindex_mirror.markup import Broken, Outline, Tag, Unreadable, outline, tags
+from pkgindex_mirror.markup import Broken, DocumentSummary, Tag, UnreadablePage, outline, tags
 from pkgindex_mirror.page_fields import (
-    Notes,
+    ReadingRemarks,
     core_metadata,
     digests,
     filename_problem,
@@ -34,9 +33,11 @@ _SHOWN: Final = 5
 
 
 class HtmlPage:
-    """One page. Its `files` are read while they are taken; `meta`, `problem`, `doubt` and the notes are whole behind the last."""
+    """One page. `files` reads it; `meta`, `problem`, `doubt` and the notes are complete after its last file."""
 
-    def __init__(self, document: bytes | bytearray, charset: str, url: str, project: ProjectName, notes: Notes) -> None:
+    def __init__(
+        self, document: bytes | bytearray, charset: str, url: str, project: ProjectName, notes: ReadingRemarks
+    ) -> None:
         self._document = document
         self._charset = charset
         self._project = project
@@ -46,9 +47,9 @@ class HtmlPage:
         self._other_count = 0
         self._leads_elsewhere = False
         self.meta: dict[str, str] = {}
-        self.problem: Unreadable | None = None
+        self.problem: UnreadablePage | None = None
         self.doubt = ""
-        """Why a page without files does not show that this project has none; empty when it shows that."""
+        """Why a page without files may not mean that the project has none; empty when it does mean that."""
         for tag in tags(document, charset, {"base"}):
             # HTML 4.2.3: the first `base` with an href counts, for the links before it too. It may be relative.
             if isinstance(tag, Tag) and "href" in tag.attributes:
@@ -59,11 +60,11 @@ class HtmlPage:
         count = 0
         broken = ""
         for tag in tags(self._document, self._charset, {"a", "meta"}):
-            if isinstance(tag, Unreadable):
+            if isinstance(tag, UnreadablePage):
                 self.problem = tag
                 return
             if isinstance(tag, Broken):
-                broken = f"{tag.what} never ends: what it holds was left out"
+                broken = f"{tag.what} never ends: its content was left out"
                 self._notes.add(broken)
             elif tag.name == "meta":
                 self.meta.setdefault(tag.attributes.get("name", "").lower(), tag.attributes.get("content", ""))
@@ -75,7 +76,7 @@ class HtmlPage:
         if self._other_count:
             shown = ", ".join(map(repr, self._others))
             more = f" and {self._other_count - _SHOWN} more" if self._other_count > _SHOWN else ""
-            self._notes.add(f"links that name no distribution file were left out: {shown}{more}")
+            self._notes.add(f"links to other things than distribution files were left out: {shown}{more}")
         if count:
             return
         self.doubt = broken
@@ -92,7 +93,7 @@ class HtmlPage:
         filename = next((name for name in (urls.last_segment(link), tag.text) if kind_of(name) != "other"), "")
         if not filename:
             self._pass_over(link)
-            return None  # "home page" and its like
+            return None
         problem = filename_problem(filename)
         url = None if problem else urls.cleaned(link, self._base)
         if url is None:
@@ -123,11 +124,11 @@ class HtmlPage:
         said = {name: digest for name, digest in _ALGORITHM.findall(fragment) if name.lower() not in _NO_DIGESTS}
         found = digests(said)
         if said and not found:
-            self._notes.add(f"{filename!r} is taken without its digest, which cannot be read: {fragment[:80]!r}")
+            self._notes.add(f"{filename!r} is listed without its digest, which cannot be read: {fragment[:80]!r}")
         return found
 
     def _pass_over(self, link: str) -> None:
-        """A link that is no file. Where it leads up, down, or to the page itself, nobody needs to hear of it."""
+        """Count a link that is no file, unless it leads to a directory or to the page itself."""
         path = link.partition("?")[0]
         if path and not path.endswith(("/", "..", ".")):
             url = urls.cleaned(link, self._base) or ""
@@ -146,10 +147,10 @@ _TROUBLE = re.compile(
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def no_listing(shown: Outline, project: str, *, leads_elsewhere: bool = False) -> Unreadable | None:
-    """Why a page without any link to a file is not the empty page of this project; None when it is.
+def no_listing(shown: DocumentSummary, project: str, *, leads_elsewhere: bool = False) -> UnreadablePage | None:
+    """Why a page without links to files is not the page of a project without files; None when it is.
 
-    Without a project: why one without any link to a project is not an empty list of projects.
+    `project` is empty for a project list: then, why a page without links to projects is not an empty list.
     """
     if _is_listing(shown):
         return None
@@ -157,23 +158,23 @@ def no_listing(shown: Outline, project: str, *, leads_elsewhere: bool = False) -
     # A project may be called `error` or `login`.
     others = [word for word in words if normalized_or_none(word.strip("._-")) != project]
     if not shown.is_markup or _TROUBLE.search(" ".join(others)):
-        return Unreadable(_about(shown))
+        return UnreadablePage(_about(shown))
     if project and _names(shown, project):
         return None
     if shown.is_active or shown.text or leads_elsewhere or not project:
-        return Unreadable(_about(shown))
+        return UnreadablePage(_about(shown))
     return None
 
 
-def _is_listing(shown: Outline) -> bool:
+def _is_listing(shown: DocumentSummary) -> bool:
     return any(_LISTING.match(heading) for heading in shown.headings)
 
 
-def _names(shown: Outline, project: str) -> bool:
+def _names(shown: DocumentSummary, project: str) -> bool:
     """Whether a heading names the project."""
     return any(normalized_or_none(word.strip("._-")) == project for word in _WORD.findall(" / ".join(shown.headings)))
 
 
-def _about(shown: Outline) -> str:
+def _about(shown: DocumentSummary) -> str:
     said = (" / ".join(shown.headings) or shown.text)[:80]
-    return f"the upstream answered with an HTML page that lists nothing and is no listing: {said!r}"
+    return f"the upstream answered with an HTML page that is no listing: {said!r}"

@@ -1,6 +1,6 @@
-"""JSON of strangers within bounds: an array of any length in pieces, so that its items are never all there at once. Pure.
+"""Decoding JSON within bounds: an array of any length is decoded in pieces, so that only some items are in memory at once. Pure.
 
-What JSON becomes in memory may be thirty times as large (`[],` is three bytes), so nothing is decoded before its size was looked at.
+Decoded JSON may take thirty times the memory of its text (`[],` is three bytes), so the size of each field is checked first.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 ITEM_LIMIT: Final = 1024 * 1024
-"""Bytes of JSON of one item of an array."""
+"""Largest size of one item of an array, in bytes of JSON."""
 FIELD_LIMIT: Final = 64 * 1024
-"""Bytes of JSON of a field that holds no list."""
+"""Largest size of a field that holds no list, in bytes of JSON."""
 _PIECE: Final = 256 * 1024
 """Bytes of JSON that are decoded together."""
 _NEAR: Final = 64 * 1024
@@ -28,31 +28,31 @@ _reader = json.JSONDecoder()
 
 
 class NoArrayError(Exception):
-    """The value is no array, or not JSON throughout."""
+    """The value is no array, or contains something that is not JSON."""
 
 
 class TooLargeError(NoArrayError):
-    """Something in it is too large to be decoded; the message says what."""
+    """A field or an item is too large to be decoded; the message says which."""
 
 
 def check(field: msgspec.Raw, name: str, limit: int) -> int:
-    """The bytes of JSON that a field has, 0 when it is not there; `TooLargeError` beyond the limit."""
+    """The size of a field in bytes of JSON, 0 when it is missing. Raises `TooLargeError` beyond the limit."""
     size = memoryview(field).nbytes
     if size > limit:
-        raise TooLargeError(f"{name!r} has {size} bytes of JSON, at most {limit} are read")
+        raise TooLargeError(f"{name!r} has {size} bytes of JSON; the limit is {limit}")
     return size
 
 
 def value(field: msgspec.Raw, name: str) -> Any:
-    """The value of a field other than a list; None when the field is not there."""
+    """The value of a field that holds no list; None when the field is missing."""
     return msgspec.json.decode(field) if check(field, name, FIELD_LIMIT) else None
 
 
 def items(value: msgspec.Raw, decode: Callable[[bytes], list[Any]]) -> Iterator[list[Any]]:
-    """The items of an array, some thousands at a time; `decode` reads the text of a shorter array.
+    """The items of an array, some thousands at a time. `decode` reads the text of a part of it, as an array.
 
-    It is cut where a comma stands between what look like two objects, or at any comma. Where that is inside an item, what stands before
-    it is no JSON, and the items are measured one by one.
+    The text is cut at a comma, if possible one between two objects. If the cut lies inside an item, the part is not valid JSON; then
+    the items are measured one by one.
     """
     array = memoryview(value)
     outline = _OUTLINE.match(array)
@@ -82,8 +82,8 @@ def _decoded(piece: memoryview, decode: Callable[[bytes], list[Any]]) -> list[An
 
 
 def _measured(array: memoryview, position: int) -> tuple[int, int]:
-    """Where the items of about one piece end, and where the next one begins."""
-    text = str(array[position : position + ITEM_LIMIT], "latin-1")  # a byte is a character: what marks an item is ASCII
+    """Measure the items of one piece, one by one: where the last one ends, and where the next one starts."""
+    text = str(array[position : position + ITEM_LIMIT], "latin-1")  # one character per byte, so offsets stay
     blanks = _BLANKS.match(text)
     stop, after = 0, blanks.end() if blanks else 0
     while stop < _PIECE:

@@ -1,11 +1,11 @@
-"""Reading HTML of strangers: the tags that an index's pages are made of, in time that no input can stretch. Pure.
+"""Reading the tags of an upstream's HTML, in time linear in its size, whatever the input is. Pure.
 
-Follows the tokenizer of the HTML standard (WHATWG HTML 13.2.5) as far as links go: quotes count only behind `=`, comments end where
-browsers end them, and what stands in a script, a style or a title is no tag. A document is bytes and stays so: only the attributes and
-texts that are asked for become strings, so that a page costs no more memory than it has bytes.
+Follows the tokenizer of the HTML standard (WHATWG HTML 13.2.5) as far as links need it: quotes count only after `=`, comments end where
+browsers end them, and a script, a style or a title contains no tags. The document stays bytes: only the requested attributes and
+texts become strings, which saves memory.
 
-Two things are read that a browser would not: `noscript` and `template`, since installers read them; and what follows a script or
-title that never ends. (`html.parser` needs ten times as long for an honest page.)
+Unlike a browser, this reads tags in `noscript` and `template`, since installers do, and tags after a script or title without an end.
+(`html.parser` takes ten times as long for a usual page.)
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Final
 from msgspec import Struct
 
 
-class Unreadable(Struct, frozen=True):
-    """What came is no page that we may take for the upstream's answer."""
+class UnreadablePage(Struct, frozen=True):
+    """The document is not a page that can be read; `reason` is a clause for the log."""
 
     reason: str
 
 
 class Tag(Struct):
-    """An opening tag, and the text that it is shown with."""
+    """An opening tag and its text."""
 
     name: str
     attributes: Mapping[str, str]
     text: str
-    """Of `a`, what stands before the link ends; of a `title`, all of it; of any other, what stands before the next tag."""
+    """Of `a` and `title`, the text up to the end of the element; of others, the text up to the next tag."""
 
 
 class Broken(Struct, frozen=True):
-    """Something that begins and never ends. What follows a comment was not read; a tag was passed over."""
+    """A comment or tag without an end. Reading stops at such a comment, and goes on after such a tag."""
 
     what: str
 
 
 TAG_LIMIT: Final = 64 * 1024
-"""Bytes of one tag. Some pages have images in an attribute."""
+"""Largest size of one tag, in bytes. Some pages have images in an attribute."""
 _TEXT_LIMIT: Final = 2048
 _BROKEN_LIMIT: Final = 100
 _RAW: Final = frozenset({b"script", b"style", b"title", b"textarea", b"xmp", b"iframe", b"noembed", b"noframes"})
-"""Elements in which nothing is a tag but their own end."""
+"""Elements whose content has no tags."""
 
-# Possessive throughout, and each tag within a window: no input makes the reader slow.
+# All quantifiers are possessive, and each tag is matched within a window, so no input makes this slow.
 _MARK = re.compile(rb"<(?:(!--)|([!?/])|([a-zA-Z][^\s/>]*+))")
 _COMMENT_END = re.compile(rb"--!?>")
 _REST = re.compile(
@@ -60,8 +60,8 @@ _ANY_TAG = re.compile(r"<[^>]*+>?")
 _REFERENCE = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[a-zA-Z][a-zA-Z0-9]*(?:;|(?![a-zA-Z0-9=])))")
 
 
-def tags(document: bytes | bytearray, charset: str, wanted: Collection[str]) -> Iterator[Tag | Broken | Unreadable]:
-    """The opening tags of these names; the last item is an `Unreadable` when the document is beyond reading."""
+def tags(document: bytes | bytearray, charset: str, wanted: Collection[str]) -> Iterator[Tag | Broken | UnreadablePage]:
+    """The opening tags of these names; the last item is an `UnreadablePage` when the document cannot be read."""
     names = {name.encode() for name in wanted}
     never_end: set[bytes] = set()
     position = broken = 0
@@ -81,7 +81,7 @@ def tags(document: bytes | bytearray, charset: str, wanted: Collection[str]) -> 
         if rest is None:
             broken += 1
             if broken > _BROKEN_LIMIT:
-                yield Unreadable("the HTML page has too many broken tags")
+                yield UnreadablePage("the HTML page has too many broken tags")
                 return
             if mark[3].lower() in names:
                 yield Broken(f"the tag <{mark[3][:20].decode('ascii', 'replace')}>")
@@ -105,7 +105,7 @@ def tags(document: bytes | bytearray, charset: str, wanted: Collection[str]) -> 
 
 
 def _end_of_comment(document: bytes | bytearray, position: int) -> int:
-    """13.2.5.43: `<!-->` and `<!--->` are whole, and `--!>` ends a comment too."""
+    """WHATWG HTML 13.2.5.43: `<!-->` and `<!--->` are complete comments, and `--!>` ends a comment too."""
     for whole in (b">", b"->"):
         if document.startswith(whole, position):
             return position + len(whole)
@@ -135,17 +135,17 @@ def _unescaped(value: str) -> str:
     return _REFERENCE.sub(lambda reference: unescape(reference[0]), value)
 
 
-class Outline(Struct, frozen=True, kw_only=True):
-    """What a document shows besides links, as far as its first part goes."""
+class DocumentSummary(Struct, frozen=True, kw_only=True):
+    """The first part of a document without its links."""
 
     headings: tuple[str, ...]
-    """The title and the headings, each with its words in single blanks."""
+    """The title and the headings, with single blanks between words."""
     text: str
-    """What is shown outside of links, headings too; the title is not."""
+    """The text outside of links. Contains the headings, but not the title."""
     is_active: bool
-    """It has fields, scripts or frames."""
+    """Whether it has form fields, scripts or frames."""
     is_markup: bool
-    """There is a tag at all."""
+    """Whether it has any tag."""
 
 
 _OUTLINED: Final = 64 * 1024
@@ -157,8 +157,8 @@ _HEADINGS: Final = ("title", "h1", "h2", "h3")
 _ACTIVE: Final = ("form", "input", "script", "iframe", "frame", "frameset")
 
 
-def outline(document: bytes | bytearray, charset: str) -> Outline:
-    """What the first 64 KiB of a document say about what it is."""
+def outline(document: bytes | bytearray, charset: str) -> DocumentSummary:
+    """Summarise the first 64 KiB of a document."""
     first = bytes(document[:_OUTLINED])
     headings: list[str] = []
     is_active = is_markup = False
@@ -169,7 +169,7 @@ def outline(document: bytes | bytearray, charset: str) -> Outline:
             if tag.name in _HEADINGS:
                 headings.append(tag.text)
     shown = _ANY_TAG.sub(" ", _HIDDEN.sub(" ", first.decode(charset, "replace")))
-    return Outline(
+    return DocumentSummary(
         headings=tuple(headings),
         text=" ".join(unescape(shown).split()),
         is_active=is_active,
@@ -177,19 +177,8 @@ def outline(document: bytes | bytearray, charset: str) -> Outline:
     )
 
 
-def is_empty(document: bytes | bytearray) -> bool:
-    """There is nothing but blanks."""
-    return re.search(rb"\S", document) is None
-
-
-def says_its_end(document: bytes | bytearray) -> bool:
-    """Whether a document closes its `html` or `body`. Most pages do, though they need not."""
-    end = document[-4096:].lower()
-    return b"</html" in end or b"</body" in end
-
-
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
-# Python has "encodings" that are none, such as `hex`, `idna` and `unicode_escape`.
+# Some codecs of Python are no charsets: `hex`, `idna`, `unicode_escape`.
 _CHARSETS = re.compile(
     r"(?:ascii|utf-?(?:8|16|32)|iso8859|iso2022|cp|koi8|gb|hz|big5|euc|shift|johab|mac|tis|ptcp|kz)[\w-]*"
 )
@@ -197,9 +186,9 @@ _PIECE: Final = 1024 * 1024
 
 
 def as_text(body: bytes | bytearray, content_type: str) -> tuple[bytes | bytearray, str]:
-    """A document whose marks are ASCII bytes, and the charset of its texts.
+    """A document in which the syntax of HTML is ASCII bytes, and the charset of its texts.
 
-    UTF-8 if it is that, whatever the header says; otherwise what the header or the page declares, otherwise Latin-1.
+    UTF-8 if all of it is valid UTF-8; otherwise the charset of the header or of the page; otherwise Latin-1.
     """
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return body.decode("utf-16", "replace").encode(), "utf-8"

@@ -1,18 +1,15 @@
-"""What an upstream's project list says: JSON 1.x and HTML, read without ever holding its names as Python strings. Pure.
+"""Reading an upstream's project list, JSON 1.x and HTML, without holding all its names as Python strings. Pure.
 
-PyPI lists 886,000 projects in 23 MB of JSON: 40 MB of names and spellings as bytes, more than 300 as strings in a dictionary. A `NamePile`
-keeps them as bytes, in blocks that are sorted; an upstream that sorts its list (PyPI does) makes one run of blocks, any other one makes
-several, which are merged when they are read.
+PyPI lists 886,000 projects in 23 MB of JSON: its names take 40 MB as bytes, and more than 300 MB as strings in a dictionary. A `NamePile`
+keeps them as bytes, in sorted blocks (`sorted_piles`).
 
-JSON is first checked as a whole, without making anything of it, and then taken apart in pieces of a quarter of a megabyte.
+JSON is first checked as a whole, without decoding its values, and then decoded in pieces of a quarter of a megabyte.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from heapq import merge
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -20,68 +17,44 @@ from msgspec import Struct
 
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import json_pieces, urls
+from pkgindex_mirror.document_kinds import is_empty, is_json
 from pkgindex_mirror.html_pages import REPOSITORY_VERSION, no_listing
-from pkgindex_mirror.markup import Broken, Unreadable, as_text, is_empty, outline, tags
-from pkgindex_mirror.page_fields import Notes
-from pkgindex_mirror.pages import check_version, is_json
-
-_BUFFER = 16_384
-"""Names that are strings before they become blocks."""
-_BLOCK = 512
-"""Names that become strings together when a run is read."""
+from pkgindex_mirror.markup import Broken, UnreadablePage, as_text, outline, tags
+from pkgindex_mirror.page_fields import ReadingRemarks
+from pkgindex_mirror.pages import check_version
+from pkgindex_mirror.sorted_piles import SortedPile
 
 
 class NamePile:
-    """Project names and how they are spelled. Filled once with `add`, then read, any number of times."""
+    """Project names with their spellings, ordered by name. Filled with `add`, then read any number of times."""
 
     def __init__(self) -> None:
-        self._runs: list[list[bytes]] = []
-        self._last = ""
-        self._buffer: list[tuple[ProjectName, str]] = []
+        self._names: SortedPile[tuple[ProjectName, str]] = SortedPile(_line, _pair)
 
     def __bool__(self) -> bool:
-        return bool(self._buffer or self._runs)
+        return bool(self._names)
 
     def add(self, name: ProjectName, display: str) -> None:
-        """Take a name. Its normalised form and its spelling are checked names: neither has a blank in it."""
-        self._buffer.append((name, display))
-        if len(self._buffer) >= _BUFFER:
-            self._flush()
+        """Add a name and its spelling. Both are valid names, so neither contains a blank."""
+        self._names.add((name, display))
 
     def __iter__(self) -> Iterator[tuple[ProjectName, str]]:
-        """All names in order, each once and as it was spelled first."""
-        self._flush()
+        """All names in order, each once, with its first spelling."""
         last = ""
-        # Of equal names the earlier run's comes first.
-        for pair in merge(*(_read(run) for run in self._runs), key=_name_of):
+        for pair in self._names:
             if pair[0] != last:
                 last = pair[0]
                 yield pair
 
-    def _flush(self) -> None:
-        if not self._buffer:
-            return
-        self._buffer.sort(key=_name_of)  # stable: the first spelling stays the first
-        if not self._runs or self._buffer[0][0] < self._last:
-            self._runs.append([])
-        self._last = self._buffer[-1][0]
-        for start in range(0, len(self._buffer), _BLOCK):
-            lines = [
-                name if display == name else f"{name} {display}"
-                for name, display in self._buffer[start : start + _BLOCK]
-            ]
-            self._runs[-1].append("\n".join(lines).encode())
-        self._buffer.clear()
+
+def _line(pair: tuple[ProjectName, str]) -> str:
+    name, display = pair
+    return name if display == name else f"{name} {display}"
 
 
-_name_of = itemgetter(0)
-
-
-def _read(run: list[bytes]) -> Iterator[tuple[ProjectName, str]]:
-    for block in run:
-        for line in block.decode().split("\n"):
-            name, _, display = line.partition(" ")
-            yield ProjectName(name), display or name
+def _pair(line: str) -> tuple[ProjectName, str]:
+    name, _, display = line.partition(" ")
+    return ProjectName(name), display or name
 
 
 class NameListing(Struct, frozen=True, kw_only=True):
@@ -91,10 +64,10 @@ class NameListing(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def read_names(body: bytes | bytearray, content_type: str) -> NameListing | Unreadable:
+def read_names(body: bytes | bytearray, content_type: str) -> NameListing | UnreadablePage:
     """Read a project list."""
     if is_empty(body):
-        return Unreadable("the project list is empty")
+        return UnreadablePage("the project list is empty")
     if is_json(body, content_type):
         return _read_json(body)
     return _read_html(*as_text(body, content_type))
@@ -105,16 +78,16 @@ class _JsonList(Struct):
     meta: msgspec.Raw = msgspec.Raw()
 
 
-class _Entry(Struct, gc=False):
+class _NameEntry(Struct, gc=False):
     name: Any = None
 
 
 _list_decoder = msgspec.json.Decoder(_JsonList)
-_entries_decoder = msgspec.json.Decoder(list[_Entry])
+_entries_decoder = msgspec.json.Decoder(list[_NameEntry])
 
 
-def _read_json(body: bytes | bytearray) -> NameListing | Unreadable:
-    notes = Notes()
+def _read_json(body: bytes | bytearray) -> NameListing | UnreadablePage:
+    notes = ReadingRemarks()
     pile = NamePile()
     try:
         listing = _list_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
@@ -124,12 +97,12 @@ def _read_json(body: bytes | bytearray) -> NameListing | Unreadable:
             return refused
         for entries in json_pieces.items(listing.projects, _entries_of):
             for entry in entries:
-                if isinstance(entry, _Entry):
+                if isinstance(entry, _NameEntry):
                     _take(entry.name, pile, notes)
     except json_pieces.TooLargeError as error:
-        return Unreadable(f"the project list is beyond reading: {error}")
+        return UnreadablePage(f"the project list cannot be read: {error}")
     except (msgspec.DecodeError, RecursionError, json_pieces.NoArrayError):
-        return Unreadable("the project list is not JSON with a list of projects, or was cut off")
+        return UnreadablePage("the project list is not JSON with a list of projects, or was cut off")
     return NameListing(names=pile, notes=notes.lines())
 
 
@@ -138,10 +111,10 @@ def _entries_of(text: bytes) -> list[Any]:
         return _entries_decoder.decode(text)
     except msgspec.ValidationError:  # something in it is no object
         items: list[Any] = msgspec.json.decode(text)
-        return [_Entry(item.get("name")) if isinstance(item, dict) else item for item in items]
+        return [_NameEntry(item.get("name")) if isinstance(item, dict) else item for item in items]
 
 
-def _take(spelled: Any, pile: NamePile, notes: Notes) -> None:
+def _take(spelled: Any, pile: NamePile, notes: ReadingRemarks) -> None:
     normal = normalized_or_none(spelled) if isinstance(spelled, str) else None
     if normal is None:
         notes.add(f"the project name {str(spelled)[:80]!r} was left out")
@@ -149,17 +122,17 @@ def _take(spelled: Any, pile: NamePile, notes: Notes) -> None:
         pile.add(normal, spelled)
 
 
-def _read_html(document: bytes | bytearray, charset: str) -> NameListing | Unreadable:
-    notes = Notes()
+def _read_html(document: bytes | bytearray, charset: str) -> NameListing | UnreadablePage:
+    notes = ReadingRemarks()
     pile = NamePile()
     version: str | None = None
     for tag in tags(document, charset, {"a", "meta"}):
-        if isinstance(tag, Unreadable):
+        if isinstance(tag, UnreadablePage):
             return tag
         if isinstance(tag, Broken):
-            notes.add(f"{tag.what} never ends: what it holds was left out")
+            notes.add(f"{tag.what} never ends: its content was left out")
         elif tag.name == "a":
-            # PEP 503: the text is the name and the link ends with it; any other link is somebody's decoration.
+            # PEP 503: the text is the name, and the link ends with the normalized name. Other links are not projects.
             spelled = tag.text.rstrip("/")
             name = normalized_or_none(spelled)
             link = urls.as_browsers_read(tag.attributes.get("href", "")).partition("#")[0]

@@ -1,10 +1,10 @@
-"""What is told of an upload, to whom, and in which words. Pure: a commit and the indexes in, requests out.
+"""The requests that tell other servers of an upload. Pure: a commit and the indexes in, requests out.
 
     uploadtrigger_jenkins   a form with a script that tests the release, as devpi-jenkins sends it; {pkgname} and {pkgversion} in the URL
-    slack_hook              a line of text, as devpi-slack sends it; slack_icon and slack_user say how it looks
-    upload_webhook          a JSON document, of pushes as well
+    slack_hook              a line of text, as devpi-slack sends it, with the picture slack_icon and the name slack_user
+    upload_webhook          a JSON document, for pushes too
 
-One notice for each file. Nothing is said of what the program itself does (imports, mirrors), nor of files that only change.
+Each file has one notice. There is none for files that the program itself commits (imports, mirrors), nor for changes of stored files.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.fragments import file_path
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.protocols.index_types import IndexOption
+from pkgindex_core.rules.option_values import text
 from pkgindex_core.urls import without_credentials
 from pkgindex_mirror import urls
 
@@ -38,18 +39,18 @@ _ANONYMOUS = "[anonymous]"
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """One request that is to be sent. Its repr shows no secret: the URL may be one."""
+    """One request to send. Its repr has no URL, which may contain a token."""
 
     url: str
     """Without user and password."""
     authorization: str = ""
     fields: Mapping[str, str] = {}
-    """A form's text fields."""
+    """The text fields of a form."""
     script: str = ""
-    """A form's file: then it is multipart."""
+    """The file of a form. With one, the form is multipart."""
     json: bytes = b""
     about: str
-    """What a log calls it."""
+    """The name of the notice in the log."""
     redirect_is_success: bool = False
 
     def __repr__(self) -> str:
@@ -57,12 +58,12 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 def has_receivers(tree: Tree) -> bool:
-    """Whether anybody wants to be told of anything."""
+    """Whether any index has a receiver."""
     return any(config.options.get(key) for config in tree.indexes.values() for key in RECEIVERS)
 
 
 def notices(commit: Commit, tree: Tree, public_url: str) -> tuple[Notice, ...]:
-    """Everything that is to be told of a commit, in the order of its changes."""
+    """The notices of a commit, in the order of its changes."""
     if commit.who.startswith("[") and commit.who != _ANONYMOUS:
         return ()
     found: list[Notice] = []
@@ -75,7 +76,7 @@ def notices(commit: Commit, tree: Tree, public_url: str) -> tuple[Notice, ...]:
 
 
 def index_options() -> Mapping[str, tuple[str, IndexOption]]:
-    """The options by which an index says whom to tell."""
+    """The options of an index that name and describe its receivers."""
     return {
         JENKINS: (
             "URL of a Jenkins job to build after an upload; {pkgname} and {pkgversion} in it are replaced",
@@ -85,8 +86,8 @@ def index_options() -> Mapping[str, tuple[str, IndexOption]]:
             "URL of a Slack hook that is told of uploads",
             IndexOption(parse=partial(receiver, SLACK), secret=True),
         ),
-        "slack_icon": ("URL of the picture beside those messages", IndexOption(parse=str)),
-        "slack_user": ("the name under which those messages appear", IndexOption(parse=str)),
+        "slack_icon": ("URL of the picture beside messages to Slack", IndexOption(parse=text)),
+        "slack_user": ("the name under which messages to Slack appear", IndexOption(parse=text)),
         GENERIC: (
             "URL that gets a JSON document for each upload and push",
             IndexOption(parse=partial(receiver, GENERIC), secret=True),
@@ -95,7 +96,7 @@ def index_options() -> Mapping[str, tuple[str, IndexOption]]:
 
 
 def receiver(option: str, value: Any) -> str:
-    """Check the URL of a receiver. What is wrong with it is said without it: it may be a secret."""
+    """Check the URL of a receiver. The error does not repeat it, since it may be a secret."""
     url = str(value).strip()
     if not url:
         return ""
@@ -131,7 +132,7 @@ def _notices(commit: Commit, change: PutFile, config: IndexConfig, public_url: s
             script=_SCRIPT.replace("INDEX_URL", repr(index_url)).replace(
                 "SPECIFICATION", repr(f"{change.project}=={file.version}")
             ),
-            redirect_is_success=True,  # Jenkins leads a browser to the job's page
+            redirect_is_success=True,  # Jenkins redirects to the page of the job
         )
 
 

@@ -1,6 +1,6 @@
-"""What single fields of an upstream's entry say, in JSON and in HTML alike. Pure.
+"""Reading single fields of an upstream's entry, for JSON and for HTML. Pure.
 
-What a field says and we cannot take is left out; it never costs the entry, let alone the page.
+A value that cannot be used is left out; the entry and the page are read all the same.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ _TIME_LIMIT = Timestamp(253_402_207_200_000_000)
 _NOTES_LIMIT = 20
 
 
-class Notes:
-    """Collects what was left out; many of a kind would only fill the log."""
+class ReadingRemarks:
+    """Collects sentences about what was left out. Keeps the first 20 and counts the others, so that the log stays short."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._count = 0
 
     def add(self, line: str) -> None:
-        """Note one sentence."""
         self._count += 1
         if self._count <= _NOTES_LIMIT:
             self._lines.append(line)
 
     def lines(self) -> tuple[str, ...]:
-        """What there is to say."""
+        """The sentences, and the number of those that were not kept."""
         more = self._count - len(self._lines)
         return (*self._lines, *([f"and {more} more"] if more else []))
 
@@ -46,12 +45,12 @@ def filename_problem(filename: object) -> str:
         return f"the filename {filename[:40]!r}… is longer than {FILENAME_LIMIT} bytes"
     # isprintable also refuses lone surrogates and every kind of control and separator except the blank.
     if "/" in filename or "\\" in filename or not filename.isprintable() or filename[0] in ". " or filename[-1] == " ":
-        return f"the filename {filename!r} is not a plain one"
+        return f"the filename {filename!r} has a slash, a control character, or a dot or blank at an end"
     return ""
 
 
 def core_metadata(value: Any, filename: str) -> tuple[Sha256 | None, bool]:
-    """The sidecar's digest and whether one is offered. Every wheel has one: we read it from the wheel if need be."""
+    """The digest of the sidecar, and whether a sidecar without digest is offered. Wheels always offer one: the mirror can read it from the wheel."""
     if isinstance(value, dict):
         digest = value.get("sha256")
         sha256 = parse_sha256(digest) if isinstance(digest, str) else None
@@ -63,7 +62,7 @@ def digests(hashes: Any) -> dict[str, str]:
     if not isinstance(hashes, dict):
         return {}
     digest = hashes.get("sha256")
-    if len(hashes) == 1 and isinstance(digest, str):  # what nearly every page has
+    if len(hashes) == 1 and isinstance(digest, str):  # the usual form
         sha256 = parse_sha256(digest)
         return {"sha256": sha256} if sha256 else {}
     return clean_digests(hashes)
@@ -83,19 +82,19 @@ def upload_time(value: Any) -> Timestamp | None:
 
 
 def gpg_sig(value: Any) -> bool | None:
-    """False passes; True would promise `<file>.asc` (PEP 503), which no mirror of ours serves: nothing is said then."""
+    """False stays False. True becomes None, since it would promise `<file>.asc` (PEP 503), which mirrors do not serve."""
     return False if value is False else None
 
 
 def provenance(value: Any) -> str:
-    """PEP 740: a fully qualified URL of a secure origin, or nothing."""
+    """An absolute https URL (PEP 740), or empty."""
     if isinstance(value, str) and value.lower().startswith("https://"):
         return urls.cleaned(value) or ""
     return ""
 
 
 def text(value: Any) -> str:
-    """A string that can be stored and shown: no lone surrogates, no control characters, not endless."""
+    """A string that can be stored and shown: without lone surrogates and control characters, at most `TEXT_LIMIT` characters."""
     if not isinstance(value, str):
         return ""
     if value.isprintable():

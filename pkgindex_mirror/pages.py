@@ -1,14 +1,13 @@
-"""What an upstream's page says, as values: JSON 1.x and HTML. Pure. (HTML's links: `html_pages`.)
+"""Reading an upstream's project page, JSON 1.x and HTML. Pure. (Links of HTML: `html_pages`.)
 
-Everything an upstream says of a file passes through; what cannot be read is left out with a sentence for the log,
-and one bad entry never costs the page. Two things make a page as a whole unreadable: it is not a package page
-at all (an error page, a captive portal, JSON that was cut off), or its major version is not 1. Unreadable means unavailable,
-never empty: a shorter page would let an installer fall back to another index.
+An entry or field that cannot be read is left out, with a sentence for the log; the rest of the page is read. A page as a whole is
+unreadable if it is no project page (an error page, a captive portal, JSON that was cut off), or if its major version is not 1.
+An unreadable page is never treated as an empty one: a page with fewer files would make an installer take them from another index.
 
-A page is read a quarter of a megabyte at a time and its files are kept as bytes, so that it costs about twice its own size; a field that is
-larger than any honest one is not decoded (`json_pieces`). Nothing here waits for anything: a large page is read in a worker.
+A page is decoded a quarter of a megabyte at a time and its files are kept as bytes, so reading it takes about twice its size in memory.
+A field that is too large is not decoded (`json_pieces`). The caller reads large pages in a worker.
 
-Does not know: URLs' networks (see `addresses`), what is stored (see `differences`).
+Does not know which networks URLs lead to (`addresses`), nor what is stored (`differences`).
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import PROJECT_STATUSES, File
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import json_pieces, urls
+from pkgindex_mirror.document_kinds import is_empty, is_json
 from pkgindex_mirror.file_piles import FilePile
 from pkgindex_mirror.html_pages import REPOSITORY_VERSION, HtmlPage
-from pkgindex_mirror.markup import Tag, Unreadable, as_text, is_empty, tags
+from pkgindex_mirror.markup import Tag, UnreadablePage, as_text, tags
 from pkgindex_mirror.page_fields import (
-    Notes,
+    ReadingRemarks,
     core_metadata,
     digests,
     filename_problem,
@@ -44,13 +44,13 @@ from pkgindex_mirror.page_fields import (
 
 _VERSION_LIMIT = 255
 _VERSIONS_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of JSON of the list of versions: 300,000 of them."""
+"""Largest list of versions, in bytes of JSON: about 300,000 versions."""
 _LENIENT_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of JSON that are read leniently when they cannot be read strictly, which costs up to thirty times the memory."""
+"""Largest page that is read leniently after strict reading failed, in bytes of JSON. It may take thirty times its size in memory."""
 
 
 class PageListing(Struct, frozen=True, kw_only=True):
-    """A project page as the upstream has it."""
+    """A project page of an upstream."""
 
     display_name: str
     files: FilePile
@@ -59,32 +59,24 @@ class PageListing(Struct, frozen=True, kw_only=True):
     status: str
     status_reason: str
     notes: tuple[str, ...]
-    """What was left out and why, for the log."""
+    """Sentences for the log about what was left out."""
     doubt: str = ""
-    """Why it may be no page of this project, since it shows no files; known files are not given up for it."""
+    """Why a page without files may not be the page of this project; then known files are kept. Empty: it is."""
 
 
-def read_page(body: bytes | bytearray, content_type: str, url: str, project: ProjectName) -> PageListing | Unreadable:
-    """Read a project page. `url` is where it came from in the end: relative links start there."""
+def read_page(
+    body: bytes | bytearray, content_type: str, url: str, project: ProjectName
+) -> PageListing | UnreadablePage:
+    """Read a project page. `url` is its URL after redirects, to which links are relative."""
     if is_empty(body):
-        return Unreadable("the page is empty")
+        return UnreadablePage("the page is empty")
     if is_json(body, content_type):
         return _read_json_page(body, url, project)
     return _read_html_page(*as_text(body, content_type), url, project)
 
 
-def is_json(body: bytes | bytearray, content_type: str) -> bool:
-    """Trust the Content-Type, unless the first byte contradicts it: no HTML begins with `{`, no JSON with `<`."""
-    first = bytes(body[:64]).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    if first == b"{":
-        return True
-    if first == b"<":
-        return False
-    return "json" in content_type.lower()
-
-
 def api_version(body: bytes | bytearray, content_type: str) -> str | None:
-    """The version of the simple API that a page says it speaks; None when it says nothing."""
+    """The version of the simple API that a page declares; None when it declares none."""
     if is_json(body, content_type):
         meta = (_any_json(body) or {}).get("meta")
         value = meta.get("api-version") if isinstance(meta, dict) else None
@@ -95,8 +87,8 @@ def api_version(body: bytes | bytearray, content_type: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class _Entry(Struct, rename="kebab", gc=False):
-    """One file's JSON object. `Any` everywhere: a type that is wrong is a matter of that entry."""
+class _FileEntry(Struct, rename="kebab", gc=False):
+    """The JSON object of one file. All types are `Any`, so that a wrong type spoils only its own field."""
 
     filename: Any = None
     url: Any = None
@@ -112,8 +104,8 @@ class _Entry(Struct, rename="kebab", gc=False):
     provenance: Any = None
 
 
-class _SaysOfItself(Protocol):
-    """The fields of a JSON page that are about the project."""
+class _ProjectFields(Protocol):
+    """The fields of a JSON page about the project itself."""
 
     meta: Any
     name: Any
@@ -121,7 +113,7 @@ class _SaysOfItself(Protocol):
 
 
 class _JsonPage(Struct, rename="kebab"):
-    """Where the fields stand. Any other field is passed over and costs nothing, however large."""
+    """The fields of a JSON page, not decoded. Other fields are skipped."""
 
     files: msgspec.Raw
     meta: msgspec.Raw = msgspec.Raw()
@@ -131,7 +123,7 @@ class _JsonPage(Struct, rename="kebab"):
 
 
 class _Fields(Struct):
-    """What stands beside the files."""
+    """The decoded fields of a page, without its files."""
 
     meta: Any
     name: Any
@@ -140,10 +132,10 @@ class _Fields(Struct):
 
 
 _page_decoder = msgspec.json.Decoder(_JsonPage)
-_entries_decoder = msgspec.json.Decoder(list[_Entry])
+_entries_decoder = msgspec.json.Decoder(list[_FileEntry])
 
 
-def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> PageListing | Unreadable:
+def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> PageListing | UnreadablePage:
     try:
         page = _page_decoder.decode(body.removeprefix(codecs.BOM_UTF8))
         fields = _Fields(
@@ -155,16 +147,16 @@ def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> 
         pieces = json_pieces.items(page.files, _entries_of)
         return _json_listing(fields, (entry for piece in pieces for entry in piece), url, project)
     except json_pieces.TooLargeError as error:
-        return Unreadable(f"the page is beyond reading: {error}")
+        return UnreadablePage(f"the page cannot be read: {error}")
     except (msgspec.DecodeError, RecursionError, json_pieces.NoArrayError):
         if len(body) > _LENIENT_LIMIT:
-            return Unreadable("the page is not JSON as RFC 8259 has it, or was cut off, or has no list of files")
+            return UnreadablePage("the page is not JSON (RFC 8259), or was cut off, or has no list of files")
     document = _any_json(body)
     if document is None:
-        return Unreadable("the page is not JSON, or was cut off")
+        return UnreadablePage("the page is not JSON, or was cut off")
     files = document.get("files")
     if not isinstance(files, list):
-        return Unreadable("the JSON document has no list of files")
+        return UnreadablePage("the JSON document has no list of files")
     fields = _Fields(
         meta=document.get("meta"),
         name=document.get("name"),
@@ -175,25 +167,25 @@ def _read_json_page(body: bytes | bytearray, url: str, project: ProjectName) -> 
 
 
 def _json_listing(
-    page: _Fields, entries: Iterable[_Entry | None], url: str, project: ProjectName
-) -> PageListing | Unreadable:
-    notes = Notes()
+    page: _Fields, entries: Iterable[_FileEntry | None], url: str, project: ProjectName
+) -> PageListing | UnreadablePage:
+    notes = ReadingRemarks()
     said = said_of(page, page.versions, project, notes)
-    if isinstance(said, Unreadable):
+    if isinstance(said, UnreadablePage):
         return said
     files = _pile((_file_of(entry, url, project, notes) for entry in entries), notes)
     return replace(said, files=files, notes=notes.lines())
 
 
 def said_of(
-    page: _SaysOfItself, versions: tuple[str, ...], project: ProjectName, notes: Notes
-) -> PageListing | Unreadable:
-    """What a JSON page says besides its files."""
+    page: _ProjectFields, versions: tuple[str, ...], project: ProjectName, notes: ReadingRemarks
+) -> PageListing | UnreadablePage:
+    """Read what a JSON page has besides its files. The `files` of the listing are empty."""
     meta = page.meta if isinstance(page.meta, dict) else {}
     refused = check_version(meta.get("api-version"), notes)
     if refused:
         return refused
-    # PEP 792's text says top level; the living specification's example says meta.
+    # PEP 792 puts it at the top level; the example of the PyPA specification has it in `meta`.
     status = page.project_status if isinstance(page.project_status, dict) else meta.get("project-status")
     status = status if isinstance(status, dict) else {}
     display_name = text(page.name)
@@ -210,20 +202,22 @@ def said_of(
     )
 
 
-def _entries_of(array: bytes) -> list[_Entry | None]:
+def _entries_of(array: bytes) -> list[_FileEntry | None]:
     try:
-        return _entries_decoder.decode(array)  # type: ignore[return-value]  # a list of these is one of those
-    except msgspec.ValidationError:  # something in it is no object
+        return _entries_decoder.decode(array)  # type: ignore[return-value]  # list is invariant
+    except msgspec.ValidationError:  # an item is no object
         return [_entry(item) for item in msgspec.json.decode(array)]
 
 
-def _entry(item: Any) -> _Entry | None:
+def _entry(item: Any) -> _FileEntry | None:
     if not isinstance(item, dict):
         return None
-    return _Entry(**{name.replace("-", "_"): item[name] for name in _Entry.__struct_encode_fields__ if name in item})
+    return _FileEntry(
+        **{name.replace("-", "_"): item[name] for name in _FileEntry.__struct_encode_fields__ if name in item}
+    )
 
 
-def _file_of(entry: _Entry | None, base: str, project: ProjectName, notes: Notes) -> File | None:
+def _file_of(entry: _FileEntry | None, base: str, project: ProjectName, notes: ReadingRemarks) -> File | None:
     if entry is None:
         notes.add("an entry that is no object was left out")
         return None
@@ -261,7 +255,7 @@ def _file_of(entry: _Entry | None, base: str, project: ProjectName, notes: Notes
 
 
 def _versions_in(field: msgspec.Raw) -> tuple[str, ...]:
-    """The versions, a piece at a time: a list of four megabytes may have a million items that are none."""
+    """Decode the list of versions in pieces: four megabytes may have a million items that are no strings."""
     json_pieces.check(field, "versions", _VERSIONS_LIMIT)
     if bytes(memoryview(field)[:1]) != b"[":
         return ()
@@ -270,14 +264,14 @@ def _versions_in(field: msgspec.Raw) -> tuple[str, ...]:
 
 
 def versions_of(values: Any) -> tuple[str, ...]:
-    """The versions that a page lists, each once; what is none is passed over."""
+    """The versions that a page lists, each once. Items that are no versions are left out."""
     if not isinstance(values, list):
         return ()
     kept = (text(value) for value in values if isinstance(value, str) and len(value) <= _VERSION_LIMIT)
     return tuple(dict.fromkeys(version for version in kept if version))
 
 
-def _status(value: Any, notes: Notes) -> str:
+def _status(value: Any, notes: ReadingRemarks) -> str:
     if value is None or value == "":
         return ""
     if isinstance(value, str) and value in PROJECT_STATUSES:
@@ -286,31 +280,31 @@ def _status(value: Any, notes: Notes) -> str:
     return ""
 
 
-def check_version(value: Any, notes: Notes) -> Unreadable | None:
-    """PEP 629: another major version is another language; a higher minor one only says more. None means 1.0."""
+def check_version(value: Any, notes: ReadingRemarks) -> UnreadablePage | None:
+    """Refuse a page of another major version than 1 (PEP 629). A newer minor version is read, with a note. None means 1.0."""
     if value is None:
         return None
     match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", value) if isinstance(value, str) else None
     if match is None:
-        notes.add(f"api-version {str(value)[:40]!r} is no version; taken as 1.0")
+        notes.add(f"api-version {str(value)[:40]!r} is no version; the page is read as 1.0")
         return None
     major, minor = int(match[1]), int(match[2])
     if major != 1:
-        return Unreadable(f"the page speaks version {major}.{minor} of the simple API, this program speaks 1.x")
+        return UnreadablePage(f"the page speaks version {major}.{minor} of the simple API, this program speaks 1.x")
     if minor > 4:
-        notes.add(f"api-version 1.{minor} is newer than 1.4: what it adds is not read")
+        notes.add(f"api-version 1.{minor} is newer than 1.4: its new fields are not read")
     return None
 
 
-def _pile(files: Iterable[File | None], notes: Notes) -> FilePile:
+def _pile(files: Iterable[File | None], notes: ReadingRemarks) -> FilePile:
     pile = FilePile(file for file in files if file is not None)
     for filename in pile.settle():
-        notes.add(f"{filename!r} is listed twice; the first is taken")
+        notes.add(f"{filename!r} is listed twice; the first entry is used")
     return pile
 
 
 def _any_json(body: bytes | bytearray) -> dict[str, Any] | None:
-    """The standard library's reader takes NaN, 1e400 and odd escapes, which some generators write."""
+    """Decode JSON leniently: the standard library accepts NaN, 1e400 and odd escapes, which some generators write."""
     try:
         document = json.loads(body.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
@@ -320,8 +314,8 @@ def _any_json(body: bytes | bytearray) -> dict[str, Any] | None:
 
 def _read_html_page(
     document: bytes | bytearray, charset: str, url: str, project: ProjectName
-) -> PageListing | Unreadable:
-    notes = Notes()
+) -> PageListing | UnreadablePage:
+    notes = ReadingRemarks()
     page = HtmlPage(document, charset, url, project, notes)
     files = _pile(page.files(), notes)
     refused = page.problem or check_version(page.meta.get(REPOSITORY_VERSION), notes)

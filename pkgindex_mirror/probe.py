@@ -1,7 +1,7 @@
-"""Asking an upstream what it offers, as a person would want to know before mirroring it.
+"""Finds out what an upstream offers, before it is mirrored.
 
-Asks like the mirror itself does: a project's page as JSON, as HTML, and again with its validators; then a part of one wheel
-and its sidecar. Nothing is stored.
+Asks as the mirror does: for a project's page as JSON, as HTML, and again with its validators; then for a part of one wheel
+and for its sidecar. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror import sidecars, urls
-from pkgindex_mirror.markup import Unreadable
-from pkgindex_mirror.pages import PageListing, api_version, is_json, read_page
+from pkgindex_mirror.document_kinds import is_json
+from pkgindex_mirror.markup import UnreadablePage
+from pkgindex_mirror.pages import PageListing, api_version, read_page
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
-from pkgindex_mirror.upstream_answers import Document, Failed, Gone, Transfer, Unchanged
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Transfer, Unchanged
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"
 
 
-class Report(Struct, frozen=True, kw_only=True):
-    """What an upstream offers. Unknown is None."""
+class ProbeReport(Struct, frozen=True, kw_only=True):
+    """The abilities of an upstream. None: not known."""
 
     url: str
     project: str
     problem: str = ""
     """Why the upstream cannot be mirrored; empty when it can."""
     formats: tuple[str, ...] = ()
-    """Of `json` and `html`, what it speaks when asked for it."""
+    """The formats that it offers, of `json` and `html`."""
     preferred: str = ""
-    """What it answers to the request that the mirror sends."""
+    """The format of its answer to the request that the mirror sends."""
     api_version: str | None = None
     page_bytes: int | None = None
     received_bytes: int | None = None
@@ -46,7 +47,7 @@ class Report(Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None
     validators: tuple[str, ...] = ()
     answers_unchanged: bool | None = None
-    """It answers 304 when asked again with its own validators."""
+    """Whether it answers 304 when asked again with its own validators."""
     files: int | None = None
     versions: int | None = None
     status: str = ""
@@ -58,22 +59,22 @@ class Report(Struct, frozen=True, kw_only=True):
     ranges: bool | None = None
     file_hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the mirror would leave out of the page."""
+    """Sentences about what the mirror would leave out of the page."""
     advice: tuple[str, ...] = ()
 
 
-async def probe(url: str, project: ProjectName, *, credentials: str = "", settings: MirrorSettings) -> Report:
+async def probe(url: str, project: ProjectName, *, credentials: str = "", settings: MirrorSettings) -> ProbeReport:
     """Ask an upstream about one project."""
     base = urls.cleaned(url)
     if base is None:
-        return Report(url=urls.shown(url), project=project, problem="this is not an http or https URL")
+        return ProbeReport(url=urls.shown(url), project=project, problem="this is not an http or https URL")
     site = Site(base=urls.with_slash(base), authorization=urls.basic(credentials) if credentials else "")
     client = UpstreamClient(settings, SystemClock())
     try:
         found = await _ask(client, site, project)
     finally:
         await client.close()
-    report = Report(url=site.base, project=project, **found)
+    report = ProbeReport(url=site.base, project=project, **found)
     return replace(report, advice=advice(report))
 
 
@@ -93,7 +94,7 @@ async def _ask(client: UpstreamClient, site: Site, project: ProjectName) -> dict
         "received_bytes": answer.received,
         "validators": tuple(sorted(answer.validators.keys() - {"url"})),
     }
-    if isinstance(listing, Unreadable):
+    if isinstance(listing, UnreadablePage):
         return found | {"problem": listing.reason}
     if found["validators"]:
         again = await client.document(site, url, validators=answer.validators)
@@ -146,9 +147,9 @@ def _format(document: Document) -> str:
     return "json" if is_json(document.body, document.content_type) else "html"
 
 
-def _problem(answer: Unchanged | Gone | Failed, project: ProjectName) -> str:
+def _problem(answer: Unchanged | AbsentAnswer | Failed, project: ProjectName) -> str:
     match answer:
-        case Gone(status):
+        case AbsentAnswer(status):
             return f"it answered {status}: it has no project {project}, or this is not the base of its simple index"
         case Failed(reason=reason):
             return reason
@@ -156,8 +157,8 @@ def _problem(answer: Unchanged | Gone | Failed, project: ProjectName) -> str:
             return "it answered 304 to an unconditional request"
 
 
-def advice(report: Report) -> tuple[str, ...]:
-    """What follows for somebody who wants to mirror this upstream."""
+def advice(report: ProbeReport) -> tuple[str, ...]:
+    """The consequences for a mirror of this upstream, as sentences."""
     if report.problem:
         return (
             "Try the URL in a browser: it should show links to projects. Simple indexes mostly end in /simple/ or /+simple/.",
@@ -165,25 +166,27 @@ def advice(report: Report) -> tuple[str, ...]:
     return tuple(_advice(report))
 
 
-def _advice(report: Report) -> list[str]:
+def _advice(report: ProbeReport) -> list[str]:
     told: list[str] = []
     files = report.files or 0
     if "json" not in report.formats:
         told.append("It speaks HTML only: no sizes and upload times, so `uv --exclude-newer` finds nothing here.")
     if not report.validators:
-        told.append("It gives no validators: every check transfers the whole page. A longer mirror_cache_expiry helps.")
+        told.append("It gives no validators: each check transfers the whole page. A longer mirror_cache_expiry helps.")
     elif not report.answers_unchanged:
-        told.append("It gives validators and does not honour them: every check transfers the whole page.")
+        told.append(
+            "It ignores its own validators: each check transfers the whole page. A longer mirror_cache_expiry helps."
+        )
     if files and "sha256" not in report.hashes:
         told.append("Its pages have no sha256: the mirror adds it when a file is first fetched.")
     if report.sidecar_served is False:
         told.append(
-            "It has no metadata files: the mirror reads them out of its wheels, by ranges."
+            "It has no metadata files: the mirror reads the metadata from its wheels, by range requests."
             if report.ranges
-            else "It has neither metadata files nor ranges: resolvers that ask for metadata make the mirror fetch whole wheels."
+            else "It has neither metadata files nor range requests: for the metadata of a wheel the mirror fetches the whole wheel."
         )
     elif report.ranges is False:
-        told.append("It does not answer ranges: a transfer that breaks begins anew.")
+        told.append("It does not answer range requests: an interrupted transfer starts again from the beginning.")
     own = urls.host(report.url)
     others = [host for host in report.file_hosts if host != own]
     if others:
@@ -197,8 +200,8 @@ def _advice(report: Report) -> list[str]:
     return told
 
 
-def lines(report: Report) -> Iterator[str]:
-    """The report for a person: one fact a line, then what follows from them."""
+def lines(report: ProbeReport) -> Iterator[str]:
+    """The report as text: one fact a line, then the advice."""
     yield f"{report.url} ({report.project})"
     if report.problem:
         yield f"  cannot be mirrored: {report.problem}"

@@ -1,40 +1,41 @@
-"""Getting a mirror's project list fresh: ask, read, compare, commit. One call is one flight.
+"""Refreshing a mirror's project list: ask, read, compare, commit. One call is one flight.
 
-A list of a million names is never a million Python strings: it is read into bytes (`name_lists`), compared with the stored one batch by
-batch, and committed in parts. What an upstream changes in a day is one part and one commit. A first list is many; until the
-last of them its validators say so (`PARTIAL`), and whoever asks meanwhile, or after the server died half-way, is told that the list is
-not known, not that it is short. Parts also let other writers in between.
+A list of a million names is never a million Python strings: it is read into bytes (`name_lists`), compared with the stored list in
+batches, and committed in parts, between which other writers commit. The changes of a day are one part. A first list has many parts. Until
+the last one its validators have the mark `PARTIAL`: if the server dies half-way, the list is unknown and not a short one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pkgindex_core.changes import MirrorNames
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.models import IndexConfig
+from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexWriter, ListedNames, Listing, Projects, Trees
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
-from pkgindex_mirror.checks import Check, Checks
+from pkgindex_mirror.checks import NAMES, Check, Checks, about
 from pkgindex_mirror.differences import NamesMerge, NamesPart
-from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.name_lists import NameListing, NamePile, read_names
+from pkgindex_mirror.noted_checks import Noted, NotedChecks
 from pkgindex_mirror.refreshing import WHO, age, same_upstream
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import Document, Failed, Gone, Unchanged
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
 
-NAMES = ""
-"""Stands for the project list where a project's name stands."""
+if TYPE_CHECKING:
+    from pkgindex_mirror.flat_pages import FlatPages
+
 PART = 10_000
 """Names of one commit."""
 
@@ -54,6 +55,8 @@ class RefreshingNames:
         workers: Executor,
         settings: MirrorSettings,
         checks: Checks,
+        noted: NotedChecks,
+        flat: Callable[[], FlatPages],
     ) -> None:
         self._client = client
         self._store = store
@@ -61,27 +64,41 @@ class RefreshingNames:
         self._workers = workers
         self._settings = settings
         self._checks = checks
+        self._noted = noted
+        self._flat = flat
 
-    async def names(self, index: IndexConfig, site: Site) -> Check:
-        """Ask for the project list and commit what is new."""
+    async def names(self, index: IndexConfig, site: Site, *, again: bool = False) -> Check:
+        """Ask for the project list and commit what is new. `again`: ask even if the stored list is fresh."""
         known = self._checks.get(index, NAMES)
         listing = await self._store.listing(index.name)
-        validators = dict(known.validators) if known and known.validators else dict(listing.validators)
+        what = about(listing.stamp)
+        validators = dict(listing.validators)
         if not listing.is_whole or "url" not in listing.validators:
-            # Stored in part: what we know the upstream by is about a list that is not here.
+            # The list is stored in part, so no validators describe it.
             validators = {}
-        elif known is None and (old := self._age(validators, site)) < mirror_options(index).cache_expiry:
-            return self._checks.current(index, NAMES, validators, age=old)
-        answer = await self._client.document(
-            site, site.base, validators=validators, policy=self._settings.names_policy()
-        )
+        else:
+            expiry = float(mirror_options(index).cache_expiry)
+            old = self._age(validators.get("fetched", ""), validators, site)
+            noted = await self._noted.read(index.name, NAMES, about=what)
+            if noted is not None:
+                validators, old = noted.validators, self._age(str(noted.checked), noted.validators, site)
+            still = old < self._checks.lifetime(validators, expiry)
+            if (known is None or noted is not None) and still and not again:
+                return self._checks.current(index, NAMES, validators, about=what, age=old)
+            if known is not None and known.validators and known.about == what:
+                validators = dict(known.validators)
+        if site.is_flat:
+            answer = await self._flat().names(site, validators=validators, again=again)
+        else:
+            policy = self._settings.names_policy()
+            answer = await self._client.document(site, site.base, validators=validators, policy=policy)
         match answer:
             case Failed():
                 return self._checks.failed(index, NAMES, answer.reason, lasting=not answer.again, asked=answer.asked)
-            case Gone():
+            case AbsentAnswer():
                 return self._checks.absent(index, NAMES)
             case Unchanged():
-                return self._checks.current(index, NAMES, validators)
+                return self._still_current(index, {**validators, **answer.news}, what)
             case Document():
                 return await self._take(index, site, listing, answer)
 
@@ -89,25 +106,33 @@ class RefreshingNames:
         body, content_type, validators = answer.body, answer.content_type, answer.validators
         read = await in_worker(self._workers, lambda: read_names(body, content_type))
         if isinstance(read, NameListing) and not read.names and listing.count:
-            # A list that is suddenly empty is trouble, not news.
-            read = Unreadable(f"the project list is empty, {listing.count} names were known")
-        if isinstance(read, Unreadable):
+            # A list that is suddenly empty is taken for a failure.
+            read = UnreadablePage(f"the project list is empty, and {listing.count} names are stored")
+        if isinstance(read, UnreadablePage):
             return self._checks.failed(index, NAMES, read.reason, lasting=True)
         for note in read.notes:
             _log.warning("%s: %s", urls.shown(site.base), note)
         try:
-            await self._commit(index, read.names, {**validators, "fetched": str(self._clock.now())}, listing)
+            stored = {**validators, "fetched": str(self._clock.now())}
+            stamp = await self._commit(index, read.names, stored, listing)
         except OSError as error:
             return self._checks.failed(index, NAMES, f"the project list could not be stored: {error.strerror}")
         except PkgIndexError as error:
             return self._checks.failed(index, NAMES, f"the project list could not be stored: {error}")
-        return self._checks.current(index, NAMES, validators)
+        if stamp is None:
+            return self._still_current(index, validators, about(listing.stamp))
+        return self._checks.current(index, NAMES, validators, about=about(stamp))
+
+    def _still_current(self, index: IndexConfig, validators: Mapping[str, str], what: str) -> Check:
+        """Note that the upstream has the stored list, since nothing is committed."""
+        self._noted.write(index.name, NAMES, Noted(self._clock.now(), what, dict(validators)))
+        return self._checks.current(index, NAMES, validators, about=what)
 
     async def _commit(
         self, index: IndexConfig, names: NamePile, validators: Mapping[str, str], listing: Listing
-    ) -> None:
-        """Commit the difference, its last part together with the validators."""
-        # Of a list that was whole before, any mixture of old and new may be seen; it is asked for again if we die.
+    ) -> Serial | None:
+        """Commit the difference, the validators with its last part; return the last serial, None when there is no difference."""
+        # A list that was whole may be read as a mixture of old and new. Without validators it is asked for again after a kill.
         meanwhile = {} if listing.is_whole else {PARTIAL: "1"}
         merge = await in_worker(self._workers, lambda: NamesMerge(names, part=PART))
         waiting: NamesPart | None = None
@@ -125,11 +150,12 @@ class RefreshingNames:
         async for batch in self._store.listed_names(index.name):
             await commit(merge.feed(batch))
         await commit(merge.finish())
-        if waiting is not None or not listing.is_whole or listing.validators.get("url") != validators["url"]:
-            await self._apply(index, waiting or NamesPart(put=(), drop=()), validators)
+        if waiting is None and listing.is_whole and listing.validators.get("url") == validators["url"]:
+            return None
+        return await self._apply(index, waiting or NamesPart(put=(), drop=()), validators)
 
     async def _without_held(self, index: IndexConfig, part: NamesPart) -> NamesPart:
-        """A name that the upstream dropped stays listed while its page is stored, which is served all the same (as stale)."""
+        """The part, without dropping names whose pages are stored: those pages are still served (as stale)."""
         gone: list[ProjectName] = []
         for name in part.drop:
             (standing,) = await self._store.standings(name, [index.name])
@@ -137,13 +163,13 @@ class RefreshingNames:
                 gone.append(name)
         return part if len(gone) == len(part.drop) else NamesPart(put=part.put, drop=tuple(gone))
 
-    async def _apply(self, index: IndexConfig, part: NamesPart, validators: Mapping[str, str]) -> None:
+    async def _apply(self, index: IndexConfig, part: NamesPart, validators: Mapping[str, str]) -> Serial | None:
         change = MirrorNames(index.name, part.put, part.drop, dict(validators))
-        await self._store.apply([change], who=WHO, require=[await same_upstream(self._store, index)])
+        commit = await self._store.apply([change], who=WHO, require=[await same_upstream(self._store, index)])
         failpoint("names.part_committed")
+        return commit.serial if commit is not None else None
 
-    def _age(self, validators: Mapping[str, str], site: Site) -> float:
-        fetched = validators.get("fetched", "")
+    def _age(self, checked: str, validators: Mapping[str, str], site: Site) -> float:
         return age(
-            self._clock, Timestamp(int(fetched)) if fetched.isdigit() else None, validators.get("url"), site.base
+            self._clock, Timestamp(int(checked)) if checked.isdigit() else None, validators.get("url"), site.base
         )

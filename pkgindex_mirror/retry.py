@@ -1,7 +1,6 @@
 """Whether to ask again, and after how long.
 
-Pure: the caller has the clock, the dice and the sleep. A wait never goes beyond the deadline of the whole
-operation: an attempt that could not begin in time is not made.
+Pure: the caller reads the clock, draws the random number and sleeps. No wait goes beyond the deadline of the whole operation.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pkgindex_core.rules.freshness import backoff
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """Bounded in number and in time. Seconds."""
+    """Bounds of the attempts of one operation. Times in seconds."""
 
     attempts: int = 3
     first: float = 0.25
@@ -22,12 +21,12 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     deadline: float = 60.0
     """For the whole operation, from its first attempt to its last byte."""
     patience: float = math.inf
-    """The longest `Retry-After` that is waited for; beyond it the operation is given up."""
+    """The longest `Retry-After` that is waited for. After a longer one the operation fails."""
 
     def wait(self, attempt: int, *, elapsed: float, dice: float, retry_after: float | None = None) -> float | None:
         """Seconds to wait after the `attempt`-th failure (from 1); None: give up. `dice` is uniform in [0, 1).
 
-        What the upstream asked for (`Retry-After`) is waited in full or not at all.
+        A `Retry-After` is waited in full or not at all.
         """
         if attempt >= self.attempts:
             return None

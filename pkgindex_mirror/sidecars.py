@@ -1,10 +1,10 @@
-"""A wheel's METADATA without the wheel: from the upstream's sidecar, or by ranges out of the remote archive.
+"""Reading a wheel's METADATA without the whole wheel: from the upstream's sidecar, or by range requests for parts of the wheel.
 
-The bytes are never changed, since PEP 658 lets clients compare their digest. In this order, until one has an answer:
+The bytes stay as they are, since PEP 658 lets clients compare their digest. Tried in this order:
 
 1. `<url>.metadata`, if the upstream announces it or may have it unannounced; compared with the announced digest.
-2. The last 64 KiB of the wheel, in which the directory and mostly METADATA itself lie; at most three more small ranges.
-3. The caller fetches the whole wheel and reads it with `metadata_in` from the blob store.
+2. The last 64 KiB of the wheel, which have its directory and mostly METADATA too; at most three more small ranges.
+3. The whole wheel, which the caller fetches and reads with `metadata_in` from the blob store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pkgindex_mirror import urls, zip_parts
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import Failed, Gone, Transfer
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Transfer
 from pkgindex_mirror.zip_parts import Odd
 
 TAIL = 64 * 1024
@@ -27,7 +27,7 @@ _HEADERS_LIMIT = 1024 * 1024
 
 
 class ByteSource(Protocol):
-    """Something of a known size of which parts can be read."""
+    """Bytes of a known size, of which parts can be read."""
 
     size: int
 
@@ -42,7 +42,7 @@ async def metadata_in(source: ByteSource, project: ProjectName) -> bytes | Odd |
     if isinstance(tail, Failed):
         return tail
     found = zip_parts.directory(tail, source.size)
-    if found is None:  # a long comment stands behind the directory
+    if found is None:  # the archive ends with a long comment
         start = max(source.size - TAIL - zip_parts.COMMENT_LIMIT, 0)
         more = await source.read(start, source.size)
         if isinstance(more, Failed):
@@ -63,7 +63,7 @@ async def metadata_in(source: ByteSource, project: ProjectName) -> bytes | Odd |
         return member
     if member.start >= source.size:
         return Odd("its metadata lies beyond its end")
-    # The local header's name and extra field may differ in length from the directory's: read a little more than needed.
+    # Name and extra field of the local header may be longer than those of the directory: read a little more than needed.
     room = member.start + zip_parts.LOCAL_SIZE + len(member.name) + member.compressed + 256
     around = await source.read(member.start, min(room, source.size))
     if isinstance(around, Failed):
@@ -98,7 +98,7 @@ class StoredWheel:
 
 
 class ArrivedWheel:
-    """A wheel of which all bytes are here and right, while it is being stored."""
+    """A wheel whose bytes arrived and are verified, while it is being stored."""
 
     def __init__(self, arriving: ArrivingFile, size: int) -> None:
         self.size = size
@@ -111,12 +111,12 @@ class ArrivedWheel:
 
 
 async def arrived(arriving: ArrivingFile) -> ArrivedWheel:
-    """Wait until the last byte of a wheel is here and all are right."""
+    """Wait until all bytes of a wheel arrived and are verified."""
     return ArrivedWheel(arriving, await arriving.verified())
 
 
 class RemoteWheel:
-    """A wheel at an upstream that answers ranges. The tail is kept: most of what is wanted lies in it."""
+    """A wheel at an upstream that answers range requests. Its tail is in memory, since most reads are in it."""
 
     def __init__(self, client: UpstreamClient, site: Site, url: str, *, size: int, tail: bytes, validator: str) -> None:
         self.size = size
@@ -133,16 +133,16 @@ class RemoteWheel:
         if start >= begin:
             return self._tail[start - begin : stop - begin]
         answer = await _part(self._client, self._site, self._url, span=(start, stop), validator=self._validator)
-        if isinstance(answer, Gone):
+        if isinstance(answer, AbsentAnswer):
             return Failed(reason="the wheel disappeared while it was read", again=True)
         if isinstance(answer, Failed):
             return answer
         if answer.start != start or len(answer.data) != stop - start or answer.size not in {None, self.size}:
-            return Failed(reason="the upstream answered with another part than was asked for")
+            return Failed(reason="the upstream answered with another range than the requested one")
         return answer.data
 
 
-class _Part:
+class _WheelPart:
     def __init__(self, data: bytes, transfer: Transfer) -> None:
         self.data = data
         self.start = transfer.start
@@ -150,19 +150,19 @@ class _Part:
         self.validator = transfer.validator
 
 
-async def open_remote(client: UpstreamClient, site: Site, url: str) -> RemoteWheel | Gone | Failed:
-    """Read a remote wheel's tail; `Failed` also when the upstream does not answer ranges."""
+async def open_remote(client: UpstreamClient, site: Site, url: str) -> RemoteWheel | AbsentAnswer | Failed:
+    """Read the tail of a remote wheel. `Failed` also when the upstream does not answer range requests."""
     answer = await _part(client, site, url, span=(-TAIL, None), validator="")
-    if not isinstance(answer, _Part):
+    if not isinstance(answer, _WheelPart):
         return answer
     size = answer.size
     if size is None or answer.start + len(answer.data) != size:
-        return Failed(reason="the upstream answered with another part than was asked for")
+        return Failed(reason="the upstream answered with another range than the requested one")
     return RemoteWheel(client, site, url, size=size, tail=answer.data, validator=answer.validator)
 
 
-async def offered(client: UpstreamClient, site: Site, url: str) -> bytes | Gone | Failed:
-    """The upstream's own sidecar, whole."""
+async def offered(client: UpstreamClient, site: Site, url: str) -> bytes | AbsentAnswer | Failed:
+    """The whole sidecar from the upstream."""
     async with client.file(site, urls.with_suffix(url, ".metadata")) as answer:
         if not isinstance(answer, Transfer):
             return answer
@@ -170,7 +170,7 @@ async def offered(client: UpstreamClient, site: Site, url: str) -> bytes | Gone 
 
 
 def describes(data: bytes, project: ProjectName) -> bool:
-    """Whether these bytes are core metadata of this project: an unannounced sidecar might be any page."""
+    """Whether bytes are core metadata of the project: the answer for an unannounced sidecar may be any page."""
     head = data[:_HEADERS_LIMIT]
     headers = BytesHeaderParser().parsebytes(head)
     name = headers.get("Name")
@@ -179,15 +179,15 @@ def describes(data: bytes, project: ProjectName) -> bool:
 
 async def _part(
     client: UpstreamClient, site: Site, url: str, *, span: tuple[int, int | None], validator: str
-) -> _Part | Gone | Failed:
+) -> _WheelPart | AbsentAnswer | Failed:
     async with client.file(site, url, span=span, validator=validator) as answer:
         if not isinstance(answer, Transfer):
             return answer
         if answer.whole:
-            return Failed(reason="the upstream does not answer ranges")
+            return Failed(reason="the upstream does not answer range requests")
         start, stop = span
         data = await _whole(answer, -start if stop is None else stop - start)
-        return data if isinstance(data, Failed) else _Part(data, answer)
+        return data if isinstance(data, Failed) else _WheelPart(data, answer)
 
 
 async def _whole(answer: Transfer, limit: int) -> bytes | Failed:
@@ -197,7 +197,7 @@ async def _whole(answer: Transfer, limit: int) -> bytes | Failed:
             return piece
         collected += piece
         if len(collected) > limit:
-            return Failed(reason="the upstream sent more than was asked for", again=True)
+            return Failed(reason="the upstream sent more bytes than requested", again=True)
     if answer.whole and answer.size is not None and len(collected) != answer.size:
         return Failed(reason="its answer was cut off", again=True)
     return bytes(collected)

@@ -1,7 +1,7 @@
-"""A client for URLs that users of this server name: where to push, whom to tell of an upload.
+"""A client for URLs that users of this server name: targets of pushes, and receivers of notices.
 
-Such a URL may lead to public addresses and to the networks that the operator allowed, judged at the socket (`addresses`). No connection
-is kept, no cookie, and no proxy of the environment is used; whoever sends follows no redirect.
+It connects only to public addresses and to networks that the operator allowed, checked at the socket (`addresses`). It keeps no
+connection and no cookie, and uses no proxy of the environment. Its callers follow no redirects.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import ssl
 
 import aiohttp
 
-from pkgindex_mirror.addresses import AddressGuard, parse_networks
-from pkgindex_mirror.settings import MirrorSettings
+from pkgindex_mirror.addresses import AddressGuard
+from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.upstream import user_agent
 
 
 def guarded_session(settings: MirrorSettings) -> aiohttp.ClientSession:
-    """Open the client. To be made within a running loop, and closed by its owner."""
+    """Open the client, in a running event loop. The caller closes it."""
     guard = AddressGuard(parse_networks(settings.allow_networks))
     tls: ssl.SSLContext | bool = True
     if settings.ca_file:

@@ -1,4 +1,4 @@
-"""The form of the legacy upload API, written: bytes before the file, bytes behind it, and the length of the whole. Pure.
+"""Writing the form of the legacy upload API: bytes before the file, bytes behind it, and the length of the whole. Pure.
 
 Field names are those of warehouse and twine, which differ in a few places from the keys that devpi keeps.
 """
@@ -31,17 +31,17 @@ Fields = Mapping[str, str | list[str]]
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """A form around a file (or around none)."""
+    """A form with a file, or without one."""
 
     content_type: str
     head: bytes
     tail: bytes
     length: int
-    """Bytes of everything, the file included."""
+    """Bytes of the whole form, the file included."""
 
 
 def metadata_fields(name: str, version: str, metadata: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """What is known of a release, as fields of the form. What is empty is left out."""
+    """The metadata of a release as fields of the form, without the empty ones."""
     fields: dict[str, str | list[str]] = {"protocol_version": "1", "metadata_version": "2.1"}
     for key, value in metadata.items():
         if value and isinstance(value, str | list):
@@ -50,7 +50,7 @@ def metadata_fields(name: str, version: str, metadata: Mapping[str, Any]) -> dic
 
 
 def file_fields(file: File) -> dict[str, str | list[str]]:
-    """What is said of one file: its kind, its Python, its digests."""
+    """The fields of one file: its kind, its Python, its digests."""
     kind = kind_of(file.filename)
     python = "source" if kind == "sdist" else "any"
     if kind == "wheel":
@@ -91,5 +91,5 @@ def form_of(fields: Fields, *, filename: str = "", size: int | None = None) -> F
 
 
 def _quoted(text: str) -> str:
-    """As the HTML standard has it: what would end the parameter or the line is percent-encoded."""
+    """Quote a parameter as the HTML standard does: quotes and line breaks are percent-encoded."""
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

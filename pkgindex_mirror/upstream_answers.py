@@ -1,34 +1,33 @@
-"""What an upstream answers, as values: a document, a glimpse of one, unchanged, a file that begins to arrive, gone, or failed.
+"""The answers of an upstream as values: a document, a glimpse of one, unchanged, a file that begins to arrive, absent, or failed.
 
-Only the statuses in `Site.absent` mean gone. Whatever else is not a whole and readable answer is a failure, so that trouble is never
-taken for absence.
+Only the statuses in `Site.absent` mean absent. Any other answer that is not whole and readable is a failure.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import aiohttp
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import BadUpstream, Unavailable
-from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.rules.freshness import parse_lifetime, parse_retry_after
 from pkgindex_mirror import urls
 from pkgindex_mirror.addresses import AddressRefusedError
-from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, too_large
-from pkgindex_mirror.markup import is_empty, says_its_end
-from pkgindex_mirror.pages import is_json
+from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, PieceDecoder, too_large
+from pkgindex_mirror.document_kinds import is_empty, is_json, says_its_end
 from pkgindex_mirror.sites import Site
 
 CHUNK: Final = 256 * 1024
-"""Bytes of a body that are taken at a time."""
+"""Bytes of a body that are read at a time."""
 _VALIDATOR_LIMIT: Final = 512
 _LONGEST_REST: Final = 300.0
-"""Seconds for which a host is left alone at most, whatever it asks for."""
+"""Longest `Retry-After` of a 429 in seconds that is respected."""
 
 
 class Document(Struct, kw_only=True):
@@ -37,44 +36,55 @@ class Document(Struct, kw_only=True):
     body: bytes
     content_type: str
     url: str
-    """Where it came from after redirects; relative links start there."""
+    """The URL after redirects, to which links are relative."""
     validators: dict[str, str]
-    """To ask again with: `etag`, `last-modified`; `serial`; `url`, the URL that was asked: they mean nothing at another."""
+    """For the next request: `etag`, `last-modified`, `serial`, and `url`, the only URL for which they are valid. Also `lifetime`: the seconds
+    for which the upstream calls the answer fresh, and `times` (`first_seen`).
+    """
     received: int
     """Bytes on the wire."""
 
     def take(self) -> bytes:
-        """The body, which is not kept: a large one is gone once it was read."""
+        """Hand over the body, so that its memory is free once the caller has read it."""
         body, self.body = self.body, b""
         return body
 
 
 class Unchanged(Struct, frozen=True):
-    """304: the stored page is current."""
+    """304: what is stored is current."""
+
+    news: Mapping[str, str] = {}
+    """New values for `Document.validators`: the `lifetime`, if the answer states one (RFC 9111 3.2)."""
 
 
-class Gone(Struct, frozen=True):
-    """A status of `Site.absent`: the upstream says that there is no such thing."""
+class AbsentAnswer(Struct, frozen=True):
+    """A status of `Site.absent`: the upstream has no such page or file."""
 
     status: int
 
 
+Failure = Literal["unusable", "status", "timeout", "connect", "dns", "tls", "cut_off", "forbidden"]
+"""The kind of a failure: the answer is unusable; its status tells of a failure; no answer in time; no connection; no address for the
+host; no TLS; the connection broke or its answer was cut off; its address may not be connected to."""
+
+
 class Failed(Struct, frozen=True, kw_only=True):
-    """The upstream could not be asked, or its answer is not one."""
+    """The upstream could not be asked, or its answer is unusable."""
 
     reason: str
     """One clause without secrets."""
+    kind: Failure = "unusable"
     retry_after: float | None = None
     again: bool = False
-    """Worth another attempt, now or later. Otherwise somebody has to mend something."""
+    """Whether another attempt may succeed. If not, the configuration or the upstream has to be corrected."""
     healthy: bool | None = None
-    """What this says of the host, for the circuit breaker: it works, it does not, or nothing."""
+    """For the circuit breaker: True if the host works, False if it does not, None if this does not show it."""
     down: bool = False
-    """The host cannot be reached, whatever it is asked for."""
+    """Whether the host cannot be reached at all."""
     rest: float = 0.0
-    """Seconds for which the host wants to be left alone."""
+    """Seconds for which the host asked not to be asked (429 with `Retry-After`)."""
     asked: bool = True
-    """False when the host failed so lately that it was not asked."""
+    """False when the circuit breaker was open, so that no request was sent."""
 
     def error(self, what: str) -> Unavailable:
         message = f"{what}: {self.reason}"
@@ -84,26 +94,70 @@ class Failed(Struct, frozen=True, kw_only=True):
 class Transfer:
     """A file's body that has begun to arrive."""
 
-    def __init__(self, response: aiohttp.ClientResponse, *, start: int, size: int | None) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, *, start: int, size: int | None, silence: float) -> None:
         self._response = response
+        self._silence = silence
         self.start = start
         """The offset of the first byte that will come."""
         self.size = size
-        """Bytes of the whole file, when the upstream said so."""
+        """Bytes of the whole file; None when the upstream did not say."""
         self.whole = response.status == 200
-        """The answer is the file and not a part of it."""
+        """Whether the answer is the whole file."""
         headers = response.headers
         etag = headers.get("ETag", "")
         # RFC 9110 13.1.5: If-Range compares strongly; a weak tag would never match.
         self.validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+        self.received = 0
+        """Bytes of the body that arrived."""
+        self.broke: Failed | None = None
+        """Why the transfer broke off."""
 
     async def chunks(self) -> AsyncIterator[bytes | Failed]:
-        """The body as it arrives; the last item is a `Failed` when it breaks off."""
+        """The body in pieces as they arrive; the last item is a `Failed` when the transfer breaks off."""
         try:
-            while data := await self._response.content.read(CHUNK):
+            while data := await _next_piece(self._response, self._silence):
+                self.received += len(data)
                 yield data
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            yield failure_of(error)
+            self.broke = failure_of(error)
+            yield self.broke
+
+
+class DocumentStream:
+    """A page or project list that has begun to arrive, and is read while it does."""
+
+    def __init__(self, response: aiohttp.ClientResponse, asked: str, *, limit: int, silence: float) -> None:
+        self._response = response
+        self._silence = silence
+        self._decoder = PieceDecoder(response.headers.get("Content-Encoding", ""), limit)
+        self.content_type = response.headers.get("Content-Type", "")[:200]
+        self.url = str(response.url)
+        """As `Document.url`."""
+        self.validators = _validators(response, asked)
+        """As `Document.validators`."""
+        self.is_delimited = _is_delimited(response)
+        """Whether it is noticed when the answer is cut off."""
+        self.broke: Failed | None = None
+        """Why the transfer broke off."""
+
+    @property
+    def received(self) -> int:
+        """Bytes on the wire."""
+        return self._decoder.received
+
+    async def chunks(self) -> AsyncIterator[bytes | Failed]:
+        """The decoded body in pieces as they arrive; the last item is a `Failed` when it is not whole."""
+        try:
+            while data := await _next_piece(self._response, self._silence):
+                for piece in self._decoder.pieces(data):
+                    yield piece
+            yield self._decoder.last_piece()
+        except BodyRefusedError as error:
+            self.broke = unusable(str(error))
+            yield self.broke
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.broke = failure_of(error)
+            yield self.broke
 
 
 class Glimpse(Struct, frozen=True, kw_only=True):
@@ -113,22 +167,61 @@ class Glimpse(Struct, frozen=True, kw_only=True):
     content_type: str
 
 
-FileAnswer = Transfer | Gone | Failed
+FileAnswer = Transfer | AbsentAnswer | Failed
+StreamAnswer = DocumentStream | Unchanged | AbsentAnswer | Failed
+
+
+def _no_document(
+    response: aiohttp.ClientResponse, site: Site, now: Timestamp, *, conditional: bool
+) -> Unchanged | AbsentAnswer | Failed | None:
+    """The meaning of an answer by its status; None if it has a document."""
+    if response.status == 304:
+        if not conditional:
+            return unusable("it answered 304 to an unconditional request", again=True)
+        return Unchanged(_lifetime(response))
+    return refused(response, site, now) if response.status != 200 else None
+
+
+def stream_answer(
+    response: aiohttp.ClientResponse,
+    site: Site,
+    asked: str,
+    *,
+    conditional: bool,
+    limit: int,
+    now: Timestamp,
+    silence: float,
+) -> StreamAnswer:
+    """The meaning of the answer to a request for a long document. Parameters as for `read_document`."""
+    if (other := _no_document(response, site, now, conditional=conditional)) is not None:
+        return other
+    try:
+        return DocumentStream(response, asked, limit=limit, silence=silence)
+    except BodyRefusedError as error:
+        return unusable(str(error))
 
 
 async def read_document(
-    response: aiohttp.ClientResponse, site: Site, asked: str, *, conditional: bool, limit: int, now: Timestamp
-) -> Document | Unchanged | Gone | Failed:
-    """Read a page of at most `limit` bytes that was asked for under the URL `asked`; `conditional`: 304 was a possible answer."""
-    if response.status == 304:
-        return Unchanged() if conditional else unusable("it answered 304 to an unconditional request", again=True)
-    if response.status != 200:
-        return refused(response, site, now)
+    response: aiohttp.ClientResponse,
+    site: Site,
+    asked: str,
+    *,
+    conditional: bool,
+    limit: int,
+    now: Timestamp,
+    silence: float,
+) -> Document | Unchanged | AbsentAnswer | Failed:
+    """Read a page of at most `limit` bytes. `asked`: the requested URL. `conditional`: the request had validators, so 304 is a valid answer.
+
+    `silence`: seconds after which a silent upstream has failed.
+    """
+    if (other := _no_document(response, site, now, conditional=conditional)) is not None:
+        return other
     try:
         decoder = BodyDecoder(response.headers.get("Content-Encoding", ""), limit)
         if (response.content_length or 0) > limit:
             raise too_large(limit)
-        while data := await response.content.read(CHUNK):
+        while data := await _next_piece(response, silence):
             decoder.feed(data)
         body = decoder.finish()
     except BodyRefusedError as error:
@@ -139,7 +232,7 @@ async def read_document(
     if is_empty(body):
         return unusable("it answered with an empty page", again=True)
     content_type = response.headers.get("Content-Type", "")[:200]
-    # JSON that was cut off is no JSON.
+    # No check for JSON: a part of a JSON document cannot be read.
     if not _is_delimited(response) and not is_json(body, content_type) and not says_its_end(body):
         return unusable("its answer may be cut off: it has no length, and its HTML does not end", again=True)
     return Document(
@@ -151,13 +244,20 @@ async def read_document(
     )
 
 
+async def _next_piece(response: aiohttp.ClientResponse, silence: float) -> bytes:
+    """The next bytes of a body; empty at its end. Raises `TimeoutError` after `silence` seconds without any."""
+    # aiohttp's own time-out is not enough: 3.14 may wait on without it when an upstream breaks the rules of HTTP.
+    async with asyncio.timeout(silence):
+        return await response.content.read(CHUNK)
+
+
 def unusable(reason: str, *, again: bool = False) -> Failed:
-    """A whole answer that is none: the host works, so that its breaker closes."""
+    """A failure by an answer that is unusable. The host works, so its breaker closes."""
     return Failed(reason=reason, again=again, healthy=True)
 
 
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:
-    """Whether a body that broke off could be told from a whole one (RFC 9112 8)."""
+    """Whether the answer shows where its body ends, so that one that was cut off is noticed (RFC 9112 8)."""
     headers = response.headers
     compressed = headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
     return compressed or "Content-Length" in headers or "Transfer-Encoding" in headers
@@ -172,36 +272,44 @@ def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
     serial = response.headers.get("X-PyPI-Last-Serial", "").strip()
     if re.fullmatch(r"[0-9]{1,18}", serial):
         found["serial"] = serial
-    return found
+    return found | _lifetime(response)
+
+
+def _lifetime(response: aiohttp.ClientResponse) -> dict[str, str]:
+    lifetime = parse_lifetime(response.headers.get("Cache-Control", ""), response.headers.get("Age", ""))
+    return {} if lifetime is None else {"lifetime": str(lifetime)}
 
 
 _ADVICE: Mapping[int, str] = {
-    # The usual reason: an http mirror_url that redirects to https, where credentials given for http are not sent.
-    401: "does mirror_url have the scheme and host that want mirror_credentials?",
-    403: "if it means that it has no such project, as object stores do, set absent_statuses=404,410,403 on the mirror",
+    # Usually an http mirror_url that redirects to https, another origin, where credentials are not sent.
+    401: "check mirror_credentials; if mirror_url redirects, set it to the URL to which it redirects",
+    403: "if this means that it has no such project, as with object stores, set absent_statuses=404,410,403 on the mirror",
 }
 
 
-def refused(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> Gone | Failed:
-    """What a status other than success means."""
+def refused(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> AbsentAnswer | Failed:
+    """The meaning of a status other than success."""
     status = response.status
     if status in site.absent:
-        return Gone(status)
+        return AbsentAnswer(status)
     passing = status in {408, 425, 429} or status >= 500
     ask = f" ({_ADVICE[status]})" if status in _ADVICE else ""
     retry_after = parse_retry_after(response.headers.get("Retry-After"), now)
     return Failed(
         reason=f"it answered {status}{ask}",
+        kind="status",
         retry_after=retry_after,
         again=passing,
         healthy=not passing,
-        # RFC 6585 4: with 429 it is us who ask too much. A 503 is about the host, and may end before it thought.
+        # RFC 6585 4: 429 means too many requests of ours. The Retry-After of a 503 is a guess, so probes go on.
         rest=min(retry_after or 0.0, _LONGEST_REST) if status == 429 else 0.0,
     )
 
 
-def file_answer(response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp) -> FileAnswer:
-    """What an answer to the question for a file, or for a part of one, means."""
+def file_answer(
+    response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp, *, silence: float
+) -> FileAnswer:
+    """The meaning of the answer to a request for a file or for a part of one. `silence`: as for `read_document`."""
     headers = response.headers
     if response.status not in {200, 206}:
         return refused(response, site, now)
@@ -209,38 +317,40 @@ def file_answer(response: aiohttp.ClientResponse, site: Site, url: str, now: Tim
     if headers.get("Content-Type", "").lower().startswith("text/html") and not name.endswith((".html", ".htm")):
         return unusable("it answered with an HTML page instead of the file")
     coding = headers.get("Content-Encoding", "").strip().lower()
-    # Some servers label a .tar.gz, whose bytes are gzip, as gzip-encoded. The bytes are the file's; the digest decides.
+    # Some servers label a .tar.gz as gzip-encoded. Its bytes are still those of the file, which the digest shows.
     if coding not in {"", "identity"} and not (coding in {"gzip", "x-gzip"} and name.endswith(("gz", ".tar.z"))):
         return unusable(f"it sent the file with content encoding {coding[:40]!r}, which was not asked for")
     if response.status == 200:
-        return Transfer(response, start=0, size=response.content_length)
+        return Transfer(response, start=0, size=response.content_length, silence=silence)
     match = re.fullmatch(
         r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", headers.get("Content-Range", "").strip()
     )
     if match is None:
-        return unusable("it answered with a part and does not say which")
-    return Transfer(response, start=int(match[1]), size=None if match[3] == "*" else int(match[3]))
+        return unusable("it answered 206 without a valid Content-Range")
+    size = None if match[3] == "*" else int(match[3])
+    return Transfer(response, start=int(match[1]), size=size, silence=silence)
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Translate what aiohttp and the network raise. Their texts are not repeated: they may quote what was sent."""
+    """Translate errors of aiohttp and of the network, without their texts, which may quote the request."""
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
-        return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)")
+        return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)", kind="forbidden")
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        return Failed(reason="it did not answer in time", again=True, healthy=False, down=connecting)
+        return Failed(reason="it did not answer in time", kind="timeout", again=True, healthy=False, down=connecting)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Failed(reason="its TLS certificate is not valid", healthy=False, down=True)
+        return Failed(reason="its TLS certificate is not valid", kind="tls", healthy=False, down=True)
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return Failed(reason="TLS could not be established", again=True, healthy=False, down=True)
+        return Failed(reason="TLS could not be established", kind="tls", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Failed(reason="its host name could not be resolved", again=True, healthy=False, down=True)
+        reason = "its host name could not be resolved"
+        return Failed(reason=reason, kind="dns", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Failed(reason="it could not be connected to", again=True, healthy=False, down=True)
+        return Failed(reason="it could not be connected to", kind="connect", again=True, healthy=False, down=True)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return Failed(reason="its answer was cut off", again=True, healthy=False)
+        return Failed(reason="its answer was cut off", kind="cut_off", again=True, healthy=False)
     if isinstance(error, (aiohttp.InvalidURL, ValueError)):
         return Failed(reason="the URL cannot be used")
     if isinstance(error, aiohttp.ClientResponseError):
         return Failed(reason="its answer is not HTTP", again=True, healthy=False)
-    return Failed(reason="the connection broke", again=True, healthy=False)
+    return Failed(reason="the connection broke", kind="cut_off", again=True, healthy=False)

@@ -1,7 +1,7 @@
-"""URLs of other people's servers: what is shown of them, where credentials may go, what is never followed.
+"""Cleaning, joining and showing URLs of other servers.
 
-Pure. An upstream's page is input from a stranger: its links may carry passwords, odd schemes or control characters.
-A URL that passed `cleaned` can be stored; one that passed `shown` can be logged.
+Pure. The links of an upstream's page may have passwords, odd schemes or control characters. The result of `cleaned` can be stored, the
+result of `shown` can be logged.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import NewType
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 Origin = NewType("Origin", str)
-"""`scheme://host:port`, the port always written out: what credentials are bound to."""
+"""`scheme://host:port`, always with the port. Credentials are bound to an origin."""
 
 URL_LIMIT = 4096
 RAW_LIMIT = 8000
-"""Bytes of a link as it is written. A longer one is not looked at: here and in the standard library, parts of URLs are kept in caches."""
+"""Largest link in bytes, as written on a page. Longer ones are refused before they fill the caches here and in the standard library."""
 _PORTS = {"http": 80, "https": 443}
-_CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*/[!\"$->@-~]*")
-"""What taking apart and joining again gives back as it was: plain host, no port, a path, no query, no fragment."""
+_CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?/[!\"$->@-~]*")
+"""URLs that cleaning would not change: plain host, no port or a usual one, a path, no query, no fragment."""
 PLAIN_MARKS = bytes(mark for mark in range(0x21, 0x7F) if mark not in b"#?")
-"""Of these such a path consists."""
+"""The characters of the path of such a URL."""
 
 
 _BESIDE_OTHERS = re.compile(r"((?:[^?#]*/(?<!//))?)(?!\.{1,2}\Z)([A-Za-z0-9_.+~=,@!-]+)")
-"""A plain last segment behind a directory that other links of the page have too."""
+"""A directory and a plain last segment. The directory is cleaned once for all links of a page that have it."""
 
 
 def cleaned(url: str, base: str = "") -> str | None:
-    """An absolute http(s) URL without userinfo and fragment; None when this is not something to fetch."""
+    """An absolute http(s) URL without userinfo and fragment; None when the URL cannot be fetched."""
     if len(url) <= URL_LIMIT and _CLEAN.fullmatch(url):
-        return url  # nearly every link of a large page; taking it apart costs ten times as much
+        return url  # the usual link; splitting and joining it takes ten times as long
     if _is_too_long(url):
         return None
     if base and (parts := _BESIDE_OTHERS.fullmatch(url)):
@@ -43,7 +43,7 @@ def cleaned(url: str, base: str = "") -> str | None:
 
 
 def plain_start(url: str) -> str:
-    """What a URL may begin with that is `cleaned` already, if `PLAIN_MARKS` follow: scheme, plain host, and a slash. Else empty."""
+    """Scheme, plain host, port and slash of a URL. Followed by `PLAIN_MARKS` only, it is `cleaned` already. Empty if the host is not plain."""
     start = url[: url.find("/", len("https://")) + 1]
     return start if _CLEAN.fullmatch(start) else ""
 
@@ -56,7 +56,7 @@ def _directory(url: str, base: str) -> str | None:
 def _cleaned(url: str, base: str) -> str | None:
     url = url.strip().replace(" ", "%20")
     if not _is_plain(url):
-        return None  # judged before urljoin, which drops tabs and newlines silently
+        return None  # checked before urljoin, which drops tabs and newlines silently
     if base and not url.startswith(("https://", "http://")):
         try:
             url = urljoin(base, url)
@@ -69,17 +69,17 @@ def _cleaned(url: str, base: str) -> str | None:
 
 
 def as_browsers_read(href: str) -> str:
-    r"""The link that a browser takes an attribute for (WHATWG URL 4.4): no tabs and line breaks, `\\` before a query is `/`."""
+    r"""The link as a browser reads the attribute (WHATWG URL 4.4): without tabs and line breaks, and with `/` for `\\` in the path."""
     path, mark, rest = re.sub(r"[\t\n\r]", "", href.strip()).partition("?")
     return path.replace("\\", "/") + mark + rest
 
 
 def problem(url: str, base: str = "") -> str:
-    """Why a URL is not `cleaned`."""
+    """Why `cleaned` gives None for a URL."""
     if _is_too_long(url):
         return f"its URL is longer than {RAW_LIMIT} bytes"
     if not _is_plain(url.strip().replace(" ", "%20")):
-        return "its URL has characters that no URL has"
+        return "its URL has control characters or blanks"
     try:
         joined = urljoin(base, url.strip())
         scheme = urlsplit(joined).scheme
@@ -89,23 +89,33 @@ def problem(url: str, base: str = "") -> str:
         return f"its URL is no http(s) URL, but {scheme[:20]}:" if scheme else "its URL is no http(s) URL"
     if len(joined) > URL_LIMIT:
         return f"its URL is longer than {URL_LIMIT} characters"
-    return "its URL has no host or port that can be asked"
+    return "its URL has no valid host or port"
 
 
-@lru_cache(maxsize=1024)
 def origin(url: str) -> Origin:
-    """Where a cleaned URL goes."""
-    parts = urlsplit(url)
-    return Origin(f"{parts.scheme}://{parts.hostname or ''}:{parts.port or _PORTS.get(parts.scheme, 0)}")
+    """The origin of a cleaned URL."""
+    return _place(_root(url))[0]
 
 
 def host(url: str) -> str:
     """The host of a cleaned URL, lower case, without brackets."""
-    return (urlsplit(url).hostname or "").lower()
+    return _place(_root(url))[1]
+
+
+def _root(url: str) -> str:
+    """A URL up to its path, the key of a cache: many URLs have the same root."""
+    return "/".join(url.split("/", 3)[:3])
+
+
+@lru_cache(maxsize=1024)
+def _place(root: str) -> tuple[Origin, str]:
+    parts = urlsplit(root)
+    host = parts.hostname or ""
+    return Origin(f"{parts.scheme}://{host}:{parts.port or _PORTS.get(parts.scheme, 0)}"), host.lower()
 
 
 def shown(url: str) -> str:
-    """How logs and errors write a URL: no userinfo, and no query, which may carry a signature."""
+    """A URL for logs and errors: without userinfo, and without the query, which may contain a signature."""
     parts = _split(url)
     if parts is None:
         return "(a URL that cannot be read)"
@@ -113,18 +123,18 @@ def shown(url: str) -> str:
 
 
 def last_segment(url: str) -> str:
-    """The file's name as the URL's path ends, decoded once."""
+    """The last segment of the URL's path, with percent-encoding decoded once."""
     path = url.partition("?")[0].partition("#")[0]
     return unquote(path.rpartition("/")[2])
 
 
 def with_slash(url: str) -> str:
-    """An upstream's base URL, with the slash that relative links need (RFC 3986 5.2.3)."""
+    """The URL with a slash at its end, so that relative links start below it (RFC 3986 5.2.3)."""
     return url if url.endswith("/") else url + "/"
 
 
 def with_suffix(url: str, suffix: str) -> str:
-    """The URL of a file's companion: PEP 658 appends to the path; a query stays behind it (as uv asks)."""
+    """The URL of a sidecar: the suffix is appended to the path (PEP 658), before a query (as in uv)."""
     path, mark, query = url.partition("?")
     return f"{path}{suffix}{mark}{query}"
 
@@ -156,5 +166,5 @@ def _host_and_port(parts: SplitResult) -> str:
 
 
 def _is_plain(url: str) -> bool:
-    """No control characters and no blanks of any kind."""
+    """Whether a URL has no control characters and no blanks of any kind."""
     return " " not in url and url.isprintable()

@@ -1,15 +1,15 @@
 """Tells other servers of uploads: follows the log of commits and posts what `notices` makes of it.
 
-    commits after the kept place -> notices -> each receiver's one after the other, receivers side by side -> place kept -> …
+    commits after the kept place -> notices -> delivered: one after the other to a receiver, receivers side by side -> place kept -> …
 
-The place in the log lies in the data directory, written durably once everything before it was delivered or given up. So a notice is
-delivered at least once: whoever gets one twice knows it by its serial and filename. Uploads by any process are seen, and a server that
-was down tells of what happened meanwhile. Of several servers over one data directory one at a time tells (a lock on a file); servers with
-data directories of their own over one store each tell.
+The place is a note of the store with the serial up to which notices were delivered or given up. So a notice is delivered at least
+once; a receiver recognises a repeated one by its serial and filename. Uploads by any process have notices, also those made while the
+server was down. If several servers share a store, only the one that holds the lease delivers. The place is moved by compare-and-set, so a
+server that was suspended cannot move it back.
 
-A receiver that fails is asked again for a while; then the notice is given up, which the log says, and for a minute so are the next
-ones to the same server. Meanwhile notices of later commits wait, to whomever: `hook_deadline` at most. Nobody who uploads ever waits
-for any of this.
+A notice that fails is sent again for a while and then given up, with a line in the log. For a minute, further notices to that server are
+given up at once. Notices of later commits wait for those of earlier ones, at most `hook_deadline`. Uploads do not wait for notices. While
+no index has a receiver, no lease is held, and the place follows the log.
 """
 
 from __future__ import annotations
@@ -18,41 +18,43 @@ import asyncio
 import logging
 import os
 import random
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 from yarl import URL
 
 from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Clock
-from pkgindex_core.errors import Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import Serial
-from pkgindex_core.protocols import ChangeLog, Follower, Trees
+from pkgindex_core.protocols import ChangeLog, Follower, Notes, Trees
 from pkgindex_core.rules.freshness import parse_retry_after
+from pkgindex_core.tools import leases
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.notices import Notice, has_receivers, notices
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.strangers import guarded_session
-from pkgindex_mirror.upstream_answers import Failed, failure_of
 
-PLACE = "webhooks.json"
-LOCK = "webhooks.lock"
+if TYPE_CHECKING:
+    from pkgindex_mirror.upstream_answers import Failed
+
+KIND: Final = "webhooks"
+PLACE: Final = "place"
+"""The key of the note with the place in the log."""
+_LEASE_SECONDS = 30.0
 _BATCH = 20
 _WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+"""Seconds between two searches for receivers, so that many uploads cost one search. A new receiver gets the notices of all of them."""
 _LAZY_SECONDS = 10.0
-"""How old the kept place may be while nothing was told: those commits are looked at again after a kill."""
-_LOCK_SECONDS = 5.0
+"""Seconds by which the kept place may be behind while there are no notices. After a kill those commits are read again."""
+_TURN_SECONDS = 5.0
+"""Seconds between two attempts to get the lease."""
 _GIVEN_UP_SECONDS = 60.0
 _PAUSE_SECONDS = 5.0
 _RECEIVERS_LIMIT = 1000
@@ -60,11 +62,11 @@ _RECEIVERS_LIMIT = 1000
 _log = logging.getLogger(__name__)
 
 
-class _Place(Struct, frozen=True):
-    serial: int
+class _Store(Trees, ChangeLog, Notes, Protocol): ...
 
 
-class _Store(Trees, ChangeLog, Protocol): ...
+class _PlaceMoved(Exception):
+    """Another server has moved the place."""
 
 
 class Webhooks:
@@ -74,61 +76,81 @@ class Webhooks:
         self,
         *,
         store: _Store,
-        data: Path,
         clock: Clock,
-        workers: Executor,
         settings: MirrorSettings,
         public_url: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
-        self._data = data
         self._clock = clock
-        self._workers = workers
         self._settings = settings
         self._public_url = public_url
         self._sleep = sleep
         self._dice = dice
         self._session: aiohttp.ClientSession | None = None
         self._breakers: BoundedCache[urls.Origin, CircuitBreaker] = BoundedCache(_RECEIVERS_LIMIT)
+        self._told = Serial(0)
+        """The place of this server, even if it could not be kept."""
         self._kept: tuple[Serial, float] = (Serial(-1), 0.0)
+        """The place that was last kept, and the monotonic time of it."""
+        self._version = -1
+        """The version of the note of the place, as this server last read or wrote it."""
 
     async def follow(self) -> None:
-        async with self._turn():
-            after = await self._begin()
-            while True:
-                try:
-                    after = await self._step(after)
-                except Unavailable as error:
-                    _log.warning("commits cannot be followed now: %s", error)
-                    await self._sleep(_PAUSE_SECONDS)
+        while True:
+            try:
+                await self._wait_for_receivers()
+                await leases.while_held(
+                    self._store,
+                    KIND,
+                    f"{socket.gethostname()} {os.getpid()}",
+                    self._tell_all,
+                    seconds=_LEASE_SECONDS,
+                    pause=lambda: self._sleep(_TURN_SECONDS),
+                )
+            except _PlaceMoved:
+                continue
+            except Unavailable as error:
+                _log.warning("notices of uploads are delayed: the log of commits cannot be read: %s", error)
+                await self._sleep(_PAUSE_SECONDS)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _step(self, after: Serial) -> Serial:
-        """Tell of the next commits, or wait for some; the place behind them."""
-        head = await self._store.head()  # before the tree: what comes between is then looked at
-        tree = await self._store.tree()
-        if not has_receivers(tree):
-            # Nothing to tell, so nothing to read: a mirror's commits are many and large.
-            await self._keep(head, told=False)
-            await self._store.wait(head, timeout=_WAIT_SECONDS)
-            return head
-        commits = await self._store.commits(after, limit=_BATCH)
-        if not commits:
+    async def _wait_for_receivers(self) -> None:
+        """Move the place with the log until an index has a receiver. Reads no commits: those of mirrors are many and large."""
+        after = await self._begin()
+        while True:
+            head = await self._store.head()  # read before the tree: a commit between the two reads is still looked at
+            if has_receivers(await self._store.tree()):
+                await self._keep(after, at_once=True)
+                return
+            after = head
+            await self._keep(after, at_once=False)
             await self._store.wait(after, timeout=_WAIT_SECONDS)
-            return after
-        told = await self._tell([(commit, notices(commit, tree, self._public_url)) for commit in commits])
-        failpoint("webhook.delivered")
-        await self._keep(commits[-1].serial, told=told)
-        return commits[-1].serial
+            await self._sleep(_LOOK_SECONDS)
+
+    async def _tell_all(self) -> None:
+        """Deliver the notices of commits as they come, until no index has a receiver."""
+        after = await self._begin()
+        while True:
+            tree = await self._store.tree()
+            if not has_receivers(tree):
+                return
+            commits = await self._store.commits(after, limit=_BATCH)
+            if not commits:
+                await self._store.wait(after, timeout=_WAIT_SECONDS)
+                continue
+            told = await self._tell([(commit, notices(commit, tree, self._public_url)) for commit in commits])
+            failpoint("webhook.delivered")
+            after = commits[-1].serial
+            await self._keep(after, at_once=told)
 
     async def _tell(self, found: Sequence[tuple[Commit, Sequence[Notice]]]) -> bool:
-        """Deliver notices: to each receiver in order, to all receivers at once. Whether there were any."""
+        """Deliver notices, in order to each receiver, to all receivers at once. True if there were any."""
         queues: dict[urls.Origin, list[Notice]] = {}
         for _, each in found:
             for notice in each:
@@ -143,7 +165,7 @@ class Webhooks:
             self._breakers.put(where, breaker)
         for notice in queue:
             if not breaker.permits(self._clock.monotonic()):
-                _log.error("%s was told nothing of %s: it failed a moment ago", where, notice.about)
+                _log.error("%s did not get the notice of %s: it failed a moment ago", where, notice.about)
                 continue
             failed = await self._deliver(notice)
             if failed is None:
@@ -153,10 +175,10 @@ class Webhooks:
                 breaker.succeeded()
             else:
                 breaker.failed(self._clock.monotonic())
-            _log.error("%s was told nothing of %s: %s", where, notice.about, failed.reason)
+            _log.error("%s did not get the notice of %s: %s", where, notice.about, failed.reason)
 
     async def _deliver(self, notice: Notice) -> Failed | None:
-        """Post one notice, again for a while when that may help."""
+        """Post one notice, with retries."""
         policy = self._settings.hook_policy()
         begun = self._clock.monotonic()
         for attempt in range(1, policy.attempts + 1):
@@ -175,6 +197,9 @@ class Webhooks:
         return failed
 
     async def _post(self, notice: Notice) -> Failed | None:
+        from pkgindex_mirror.strangers import guarded_session  # loaded here, since a start does not need the client
+        from pkgindex_mirror.upstream_answers import Failed, failure_of
+
         if self._session is None:
             self._session = guarded_session(self._settings)
         headers = {"Authorization": notice.authorization} if notice.authorization else {}
@@ -202,75 +227,45 @@ class Webhooks:
         passing = status in {408, 425, 429} or status >= 500  # the server's own trouble
         return Failed(reason=f"it answered {status}", again=passing, healthy=not passing, retry_after=retry_after)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no other process over this data directory tells."""
-        if sys.platform == "win32":
-            yield  # no such lock: run one server over a data directory
-            return
-        import fcntl
-
-        descriptor = os.open(self._data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    await self._sleep(_LOCK_SECONDS)
-                else:
-                    break
-            yield
-        finally:
-            os.close(descriptor)
-
     async def _begin(self) -> Serial:
-        """Where to go on. The first time, and where the store is another one: here and now."""
-        head = await self._store.head()
-        place = await in_worker(self._workers, _read_place, self._data / PLACE)
-        if place is not None and place <= head:
-            self._kept = (place, self._clock.monotonic())
-            return place
-        await self._keep(head, told=True)
-        return head
+        """The serial after which to go on; the head if there is no place yet."""
+        note = await self._store.note(KIND, PLACE)
+        version = note.version if note is not None else 0
+        if version == self._version:  # what was delivered and could not be kept is not delivered again
+            return self._told
+        self._version, self._kept = version, (Serial(-1), 0.0)
+        place = _decoded(note.value) if note is not None else None
+        if place is None:
+            place = await self._store.head()
+            await self._keep(place, at_once=True)
+        else:
+            self._told, self._kept = place, (place, self._clock.monotonic())
+        return place
 
-    async def _keep(self, serial: Serial, *, told: bool) -> None:
+    async def _keep(self, serial: Serial, *, at_once: bool) -> None:
+        """Keep the place; not yet, unless `at_once`, if it was kept lately. Raises `_PlaceMoved` if another server has moved it."""
+        self._told = serial
         kept, moment = self._kept
         now = self._clock.monotonic()
-        if serial == kept or (not told and now - moment < _LAZY_SECONDS):
+        if serial == kept or (not at_once and now - moment < _LAZY_SECONDS):
             return
         try:
-            await in_worker(self._workers, _write_place, self._data / PLACE, serial)
-        except OSError as error:
-            # Going on from here tells everything once; only a kill now tells some of it again. Beginning again would tell it for ever.
-            _log.warning("the place in the log cannot be kept: %s", error.strerror or type(error).__name__)
+            version = await self._store.put_note(KIND, PLACE, msgspec.json.encode(serial), expected=self._version)
+        except PkgIndexError as error:
+            # Go on all the same: notices repeat only after a kill. Starting again would repeat them as long as the store fails.
+            _log.warning("the place in the log cannot be kept: %s", error)
             return
-        self._kept = (serial, now)
+        if version is None:
+            raise _PlaceMoved
+        self._kept, self._version = (serial, now), version
 
 
-def _read_place(path: Path) -> Serial | None:
+def _decoded(value: bytes) -> Serial | None:
     try:
-        return Serial(msgspec.json.decode(path.read_bytes(), type=_Place).serial)
-    except FileNotFoundError:
+        return Serial(msgspec.json.decode(value, type=int))
+    except msgspec.DecodeError:
+        _log.exception("the place in the log cannot be read; earlier uploads get no notices")
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        _log.exception("%s cannot be read; uploads are told of from now on", path.name)
-        return None
-
-
-def _write_place(path: Path, serial: Serial) -> None:
-    """Durably, whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.encode(_Place(serial)))
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 if TYPE_CHECKING:

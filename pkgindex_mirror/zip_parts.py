@@ -1,8 +1,8 @@
-"""Finding one member in a zip archive of which only parts are at hand. Pure: bytes in, positions and bytes out.
+"""Finding one member in a zip archive of which only parts are known. Pure: bytes in, positions and bytes out.
 
-A zip is read from its end: the end record says where the central directory lies, the directory says where members lie.
-Only what a wheel's METADATA needs is understood; whatever is odd (several discs, encryption, unknown methods, two candidates)
-is told as a sentence, since an installer would not agree with us about it either.
+A zip is read from its end: the end record has the position of the central directory, the directory has the positions of the members.
+Supports what a wheel's METADATA needs. An archive that installers may read differently (several discs, encryption, unknown methods, two
+candidates) is `Odd`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 0x1
 
 
-class Directory(Struct, frozen=True):
-    """Where the central directory lies."""
+class DirectorySpan(Struct, frozen=True):
+    """The position of the central directory."""
 
     start: int
     size: int
@@ -38,12 +38,12 @@ class LargeEnd(Struct, frozen=True):
     start: int
 
 
-class Member(Struct, frozen=True, kw_only=True):
+class MemberSpan(Struct, frozen=True, kw_only=True):
     """One file inside the archive."""
 
     name: str
     start: int
-    """Of its local header."""
+    """The position of its local header."""
     compressed: int
     size: int
     method: int
@@ -56,7 +56,7 @@ class Odd(Struct, frozen=True):
     reason: str
 
 
-def directory(tail: bytes, size: int) -> Directory | LargeEnd | Odd | None:
+def directory(tail: bytes, size: int) -> DirectorySpan | LargeEnd | Odd | None:
     """Find the central directory, given the last bytes of an archive of `size` bytes; None: give more of them."""
     place = tail.rfind(_END)
     while place >= 0:
@@ -82,25 +82,25 @@ def directory(tail: bytes, size: int) -> Directory | LargeEnd | Odd | None:
     return _checked(start, length, size)
 
 
-def large_directory(record: bytes, size: int) -> Directory | Odd:
-    """Find the central directory by a ZIP64 end record."""
+def large_directory(record: bytes, size: int) -> DirectorySpan | Odd:
+    """Find the central directory with a ZIP64 end record."""
     if len(record) < 56 or record[:4] != b"PK\x06\x06":
         return Odd("its ZIP64 end record is broken")
     length, start = struct.unpack_from("<2Q", record, 40)
     return _checked(start, length, size)
 
 
-def _checked(start: int, length: int, size: int) -> Directory | Odd:
+def _checked(start: int, length: int, size: int) -> DirectorySpan | Odd:
     if start + length > size:
         return Odd("its directory lies beyond its end")
     if length > DIRECTORY_LIMIT:
         return Odd("its directory is too large")
-    return Directory(start, length)
+    return DirectorySpan(start, length)
 
 
-def find_metadata(data: bytes, project: ProjectName) -> Member | Odd:
-    """Find the METADATA of the one `*.dist-info` whose name is the project's; some builders write `_` for the `+` of a version."""
-    found: list[Member] = []
+def find_metadata(data: bytes, project: ProjectName) -> MemberSpan | Odd:
+    """Find the METADATA in the one `*.dist-info` of the project. Its version is not compared: some builders write `_` for `+`."""
+    found: list[MemberSpan] = []
     place = 0
     while place + 46 <= len(data):
         (mark, flags, method, crc, compressed, size, name_length, extra_length, comment_length, start) = (
@@ -119,7 +119,7 @@ def find_metadata(data: bytes, project: ProjectName) -> Member | Odd:
         if flags & _ENCRYPTED:
             return Odd("its metadata is encrypted")
         size, compressed, start = _large_fields(extra, size, compressed, start)
-        found.append(Member(name=name, start=start, compressed=compressed, size=size, method=method, crc=crc))
+        found.append(MemberSpan(name=name, start=start, compressed=compressed, size=size, method=method, crc=crc))
     if len(found) != 1:
         return Odd(f"it has {len(found)} METADATA files of the project {project}")
     member = found[0]
@@ -128,15 +128,15 @@ def find_metadata(data: bytes, project: ProjectName) -> Member | Odd:
     return member
 
 
-def data_start(header: bytes, member: Member) -> int | Odd:
-    """Where a member's bytes begin, by its local header (30 bytes)."""
+def data_start(header: bytes, member: MemberSpan) -> int | Odd:
+    """The position of a member's bytes, from its local header (30 bytes)."""
     if len(header) < LOCAL_SIZE or header[:4] != b"PK\x03\x04":
         return Odd("a local header is not where the directory says")
     name_length, extra_length = struct.unpack_from("<2H", header, 26)
     return member.start + LOCAL_SIZE + int(name_length) + int(extra_length)
 
 
-def unpack(data: bytes, member: Member) -> bytes | Odd:
+def unpack(data: bytes, member: MemberSpan) -> bytes | Odd:
     """A member's bytes, checked against its size and checksum."""
     if member.method == _STORED:
         plain = data
@@ -153,7 +153,7 @@ def unpack(data: bytes, member: Member) -> bytes | Odd:
 
 
 def _belongs(stem: str, project: ProjectName) -> bool:
-    """Whether `name-version` before `.dist-info` is of this project; old tools left dashes in names."""
+    """Whether the `name-version` before `.dist-info` is of this project. The name may have dashes, from old tools."""
     normal = normalized_or_none(stem.partition("-")[0])
     if normal == project:
         return True
@@ -162,7 +162,7 @@ def _belongs(stem: str, project: ProjectName) -> bool:
 
 
 def _large_fields(extra: bytes, size: int, compressed: int, start: int) -> tuple[int, int, int]:
-    """ZIP64: fields that do not fit stand in an extra field, in this order, only those that overflowed."""
+    """Size, compressed size and start, with ZIP64. The extra field has only those that overflowed, in this order."""
     place = 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, place)

@@ -1,4 +1,4 @@
-"""What tests of mirrors need: an upstream that behaves as its script says. Shipped, so that others may use it."""
+"""For tests of mirrors: a scripted upstream. Part of the package, so that authors of plugins can use it."""
 
 from pkgindex_mirror.testing import behaviours
 from pkgindex_mirror.testing.upstream import Answer, Behaviour, Raw, ScriptedUpstream

@@ -1,4 +1,4 @@
-"""How upstreams misbehave: each function makes one behaviour for `ScriptedUpstream.script`."""
+"""Misbehaviours of upstreams. Each function makes one for `ScriptedUpstream.script`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def status(code: int, *, headers: Mapping[str, str] | None = None, body: bytes =
 
 
 def says(content_type: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """Answer 200 with this."""
+    """Answer 200 with this body."""
     return lambda _asked, _answer: Answer(headers={"Content-Type": content_type, **(headers or {})}, body=body)
 
 
 def with_headers(**headers: str) -> Behaviour:
-    """The usual answer with further headers; `_` stands for `-`."""
+    """Answer as usual with further headers; `_` stands for `-`."""
     extra = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _asked, answer: Answer(status=answer.status, headers={**answer.headers, **extra}, body=answer.body)
 
 
 def with_body(change: Callable[[bytes], bytes]) -> Behaviour:
-    """The usual answer with another body."""
+    """Answer as usual with a changed body."""
     return lambda _asked, answer: Answer(status=answer.status, headers=answer.headers, body=change(answer.body))
 
 
@@ -41,7 +41,7 @@ def redirect_to_itself(code: int = 302) -> Behaviour:
 
 
 def truncated(at: float = 0.5, *, length: bool = True) -> Behaviour:
-    """Close after a part of the body, with or without having promised a length."""
+    """Close the connection after a part of the body, with or without a Content-Length."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
         cut = math.ceil(len(answer.body) * at)
@@ -51,7 +51,7 @@ def truncated(at: float = 0.5, *, length: bool = True) -> Behaviour:
 
 
 def cut_chunked(at: float = 0.5) -> Behaviour:
-    """Close inside a chunked body, without its last chunk."""
+    """Close the connection inside a chunked body, without its last chunk."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
         part = answer.body[: math.ceil(len(answer.body) * at)]
@@ -74,17 +74,17 @@ def reset(at: float = 0.5) -> Behaviour:
 
 
 def length_off_by(by: int) -> Behaviour:
-    """Promise a length that is not the body's."""
+    """Send a Content-Length that is wrong by `by` bytes."""
     return lambda _asked, answer: Raw(pieces=[_head(answer, max(len(answer.body) + by, 0)), answer.body])
 
 
 def silent() -> Behaviour:
-    """Take the request and never answer."""
+    """Read the request and never answer."""
     return lambda _asked, _answer: Raw(pieces=[FOREVER])
 
 
 def silent_after(at: float = 0.5) -> Behaviour:
-    """Fall silent inside the body."""
+    """Send a part of the body, and then nothing more."""
 
     def behave(_asked: Asked, answer: Answer) -> Raw:
         cut = math.ceil(len(answer.body) * at)
@@ -94,7 +94,7 @@ def silent_after(at: float = 0.5) -> Behaviour:
 
 
 def late(pause: float) -> Behaviour:
-    """The usual answer, after a silence."""
+    """Answer as usual after a pause, in seconds."""
     return lambda _asked, answer: Raw(pieces=[pause, _head(answer, len(answer.body)), answer.body])
 
 
@@ -123,7 +123,7 @@ def dripping_body(pause: float, size: int = 1) -> Behaviour:
 
 
 def gzipped(level: int = 6) -> Behaviour:
-    """The usual answer, compressed."""
+    """Answer as usual, compressed."""
 
     def behave(_asked: Asked, answer: Answer) -> Answer:
         headers = {**answer.headers, "Content-Encoding": "gzip"}
@@ -133,12 +133,12 @@ def gzipped(level: int = 6) -> Behaviour:
 
 
 def garbage() -> Behaviour:
-    """No HTTP at all."""
+    """Answer with bytes that are no HTTP."""
     return lambda _asked, _answer: Raw(pieces=[b"\x16\x03\x01\x00\xff\r\n\r\n"])
 
 
 def until_close() -> Behaviour:
-    """A whole body without length and without chunks, ended by closing, as HTTP/1.0 servers do."""
+    """Send a whole body without length and chunks, and close the connection, as HTTP/1.0 servers do."""
     return lambda _asked, answer: Raw(pieces=[_head(answer, None), answer.body])
 
 

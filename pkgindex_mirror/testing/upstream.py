@@ -1,4 +1,4 @@
-"""A fake upstream: a real HTTP server on the loopback interface that serves real wheels and misbehaves on demand.
+"""A scripted upstream: an HTTP server on the loopback interface that serves wheels and misbehaves on demand.
 
     async with ScriptedUpstream() as upstream:
         upstream.add("demo", build_wheel("demo", "1.0"))
@@ -6,8 +6,8 @@
         … ask upstream.url …
         assert upstream.count("page") == 2
 
-Everything it is asked is recorded. What it would answer is an `Answer`; a behaviour turns that into another one, or into `Raw` bytes
-on the wire with silences and a violent end. Ready-made behaviours are in `pkgindex_mirror.testing.behaviours`.
+All requests are recorded. The usual answer is an `Answer`; a behaviour turns it into another one, or into `Raw` bytes with pauses
+and an abrupt end. `pkgindex_mirror.testing.behaviours` has behaviours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from pkgindex_core.testing.wheels import BuiltFile
 
-Place = Literal["names", "page", "file", "sidecar"]
+Place = Literal["names", "page", "file", "sidecar", "document"]
 
 
 class Answer(Struct, kw_only=True):
@@ -41,7 +41,7 @@ class Answer(Struct, kw_only=True):
 
 
 class Raw(Struct, kw_only=True):
-    """Bytes as they go over the wire, head included; a number is a silence in seconds, infinity lasts until the end."""
+    """Bytes on the wire, with the head. A number is a pause in seconds; infinity pauses until the server stops."""
 
     pieces: Sequence[bytes | float]
     end: Literal["close", "reset"] = "close"
@@ -60,7 +60,7 @@ Behaviour = Callable[[Asked, Answer], Answer | Raw]
 
 
 class Hosted(Struct, kw_only=True):
-    """One file of a project, and what its page says of it beyond the usual (None leaves a usual key out)."""
+    """One file of a project, with further keys of its JSON object. The value None leaves a usual key out."""
 
     built: BuiltFile
     says: dict[str, Any] = {}
@@ -93,8 +93,14 @@ class ScriptedUpstream:
         """Further top-level keys of a project's JSON page."""
         self.page_headers: dict[str, str] = {}
         """Further headers of every page, such as X-PyPI-Last-Serial."""
+        self.serials: dict[str, int] = {}
+        """The serials of projects, for their pages and the list. Projects without one have none in the list."""
+        self.listed: Callable[[], Sequence[str]] = lambda: [*self.projects]
+        """The names in the list of projects."""
+        self.documents: dict[str, dict[str, Any]] = {}
+        """The JSON documents of projects (`/pypi/NAME/json`)."""
         self.files_at = ""
-        """Where pages say that files are; empty: beside the pages, by relative URL."""
+        """The base URL of files on pages; empty: pages have relative URLs."""
         self._host = host
         self._tls = tls
         self._scripts: dict[str, tuple[Behaviour, int | None]] = {}
@@ -117,11 +123,11 @@ class ScriptedUpstream:
         self.projects.setdefault(project, []).extend(Hosted(built=built, says=dict(extra)) for built in files)
 
     def script(self, place: str, behaviour: Behaviour, *, times: int | None = None) -> None:
-        """Misbehave at a place (`page`, `file`, `sidecar`, `names`, or one exact path), for so many requests."""
+        """Misbehave at a place (`page`, `file`, `sidecar`, `names`, or one exact path), for `times` requests or always."""
         self._scripts[place] = (behaviour, times)
 
     def behave(self, place: str | None = None) -> None:
-        """Drop the script of a place, or all."""
+        """Drop the script of a place, or all scripts."""
         if place is None:
             self._scripts.clear()
         else:
@@ -135,7 +141,7 @@ class ScriptedUpstream:
         return f"{self.files_at or self.root + 'files/'}{quote(filename)}"
 
     async def start(self) -> None:
-        server = web.Server(self._handle)
+        server = web.Server(self._handle, access_log=None)  # the log of a test is that of the program under test
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
@@ -143,7 +149,7 @@ class ScriptedUpstream:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Refuse connections; `start` comes back at the same port."""
+        """Refuse connections. `start` listens at the same port again."""
         self._ended.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -196,7 +202,7 @@ class ScriptedUpstream:
             transport.abort()
         else:
             transport.close()
-        raise asyncio.CancelledError  # aiohttp: the exchange is over, write nothing of your own
+        raise asyncio.CancelledError  # makes aiohttp write nothing more
 
     def _answer(self, asked: Asked) -> Answer:
         parts = [unquote(part) for part in asked.path.partition("?")[0].strip("/").split("/")]
@@ -204,9 +210,12 @@ class ScriptedUpstream:
             case ["simple"]:
                 return self._page(asked, self._names(asked))
             case ["simple", project] if project in self.projects:
-                return self._page(asked, self._project(asked, project))
+                return self._page(asked, self._project(asked, project), self._serial_header(project))
             case ["files", filename]:
                 return self._file(asked, filename)
+            case ["pypi", project, "json"] if project in self.documents:
+                headers = {"Content-Type": "application/json", **self._serial_header(project)}
+                return Answer(headers=headers, body=json.dumps(self.documents[project]).encode())
         return Answer(status=404, headers={"Content-Type": "text/plain"}, body=b"no such thing")
 
     def _wants_json(self, asked: Asked) -> bool:
@@ -214,9 +223,12 @@ class ScriptedUpstream:
             return self.speaks == "json"
         return "application/vnd.pypi.simple.v1+json" in asked.headers.get("Accept", "")
 
-    def _page(self, asked: Asked, body: bytes) -> Answer:
+    def _serial_header(self, project: str) -> dict[str, str]:
+        return {"X-PyPI-Last-Serial": str(self.serials[project])} if project in self.serials else {}
+
+    def _page(self, asked: Asked, body: bytes, more: Mapping[str, str] | None = None) -> Answer:
         kind = "application/vnd.pypi.simple.v1+json" if self._wants_json(asked) else "text/html; charset=utf-8"
-        headers = {"Content-Type": kind, **self.page_headers}
+        headers = {"Content-Type": kind, **self.page_headers, **(more or {})}
         if self.gives_validators:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
             if asked.headers.get("If-None-Match") == headers["ETag"]:
@@ -225,9 +237,15 @@ class ScriptedUpstream:
 
     def _names(self, asked: Asked) -> bytes:
         if self._wants_json(asked):
-            listing = {"meta": {"api-version": "1.1"}, "projects": [{"name": name} for name in self.projects]}
-            return json.dumps(listing).encode()
-        links = "".join(f'<a href="/simple/{quote(name)}/">{html.escape(name)}</a><br>\n' for name in self.projects)
+            projects = [
+                {"name": name} | ({"_last-serial": self.serials[name]} if name in self.serials else {})
+                for name in self.listed()
+            ]
+            meta: dict[str, Any] = {"api-version": "1.1"}
+            if self.serials:
+                meta["_last-serial"] = max(self.serials.values())
+            return json.dumps({"meta": meta, "projects": projects}).encode()
+        links = "".join(f'<a href="/simple/{quote(name)}/">{html.escape(name)}</a><br>\n' for name in self.listed())
         return _document("Simple index", links)
 
     def _project(self, asked: Asked, project: str) -> bytes:
@@ -273,6 +291,8 @@ def _place(path: str) -> Place | Literal["other"]:
         return "sidecar" if path.partition("?")[0].endswith(".metadata") else "file"
     if path == "/simple/":
         return "names"
+    if path.startswith("/pypi/"):
+        return "document"
     return "page" if path.startswith("/simple/") else "other"
 
 
