@@ -3,6 +3,7 @@
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
+                                                | publishing | directory | read_through | mirrors
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -19,13 +20,18 @@ from pathlib import Path
 from benchmarks import (
     cold_start,
     devpi_list,
+    directory,
     files,
     first_page,
     fixtures,
     growing_project,
     inheritance,
+    mirrors,
     not_modified,
     pages,
+    publishing,
+    read_through,
+    recording,
     tables,
     uploads,
 )
@@ -43,6 +49,10 @@ QUESTIONS = {
     "devpi_list": devpi_list.run,
     "cold_start": cold_start.run,
     "first_page": first_page.run,
+    "publishing": publishing.run,
+    "directory": directory.run,
+    "read_through": read_through.run,
+    "mirrors": mirrors.run,
 }
 
 _RESULTS = environments.CACHE / "results"
@@ -54,15 +64,26 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["setup", "all", "tables", "smoke", *QUESTIONS])
     parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured  [default: 3]")
-    parser.add_argument("--seconds", type=float, default=2, help="how long, each time  [default: 2]")
-    parser.add_argument("--own-driver", action="store_true", help="do not use wrk although it is there")
-    parser.add_argument("--without-peers", action="store_true", help="ourselves only")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds of each measurement  [default: 2]")
+    parser.add_argument("--own-driver", action="store_true", help="do not use wrk, even if it is installed")
+    parser.add_argument("--without-peers", action="store_true", help="measure only pkgindex")
     parser.add_argument(
         "--tree",
         type=Path,
         action="append",
         default=[],
         help="another checkout to measure beside this one (first_page)",
+    )
+    parser.add_argument(
+        "--registry",
+        default="",
+        help="the simple index of a real registry, instead of what was recorded (read_through)",
+    )
+    parser.add_argument(
+        "--mirrored",
+        type=int,
+        default=1_000,
+        help="projects of the registry that is mirrored  [default: 1000] (mirrors)",
     )
     arguments = parser.parse_args()
     if arguments.what == "setup":
@@ -84,7 +105,10 @@ def main() -> None:
                 rounds=arguments.rounds,
                 seconds=arguments.seconds,
                 peers=not arguments.without_peers,
+                registry=arguments.registry,
                 trees=tuple(tree.resolve() for tree in arguments.tree),
+                mirrored_projects=arguments.mirrored,
+                mirrored_files=arguments.mirrored * 79 // 10,
             )
             report = QUESTIONS[question](plan)
             place = tables.save(report, _RESULTS)
@@ -97,6 +121,7 @@ def smoke() -> None:
     directory = Path(tempfile.mkdtemp(prefix="pkgindex-benchmark-"))
     try:
         site = fixtures.make_site(directory / "site", sizes=(10,), large_bytes=1_000_000)
+        kept = recording.make_small(directory / "recording")
         for question, run in QUESTIONS.items():
             driver = choose_driver(own=True)
             place = directory / "run"
@@ -111,6 +136,13 @@ def smoke() -> None:
                 projects=3,
                 versions_of_one=8,
                 first_pages=2,
+                published_files=40,
+                wheels=20,
+                mirrored_projects=3,
+                mirrored_files=8,
+                listed_names=100,
+                recordings=kept.root,
+                large_bytes=1_000_000,
             )
             print(f"## {question}\n\n{tables.markdown(run(plan))}", flush=True)
     finally:

@@ -16,7 +16,7 @@ import gzip
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,10 @@ class Checkout(PkgIndex):
 
     def environment(self) -> Mapping[str, str]:
         return {"PYTHONPATH": str(self._tree)}
+
+    def command(self) -> Sequence[str]:
+        # Older checkouts have no `pkgindex_http.__main__`.
+        return ["pkgindex_http.cli" if word == "pkgindex_http" else word for word in super().command()]
 
 
 def run(plan: Plan) -> Report:

@@ -2,7 +2,7 @@
 
     site/packages/page-10/page_10-1.0.3-py3-none-any.whl      the files of a page; tiny, but real wheels
     site/packages/file-small/…, file-large/…                  what is downloaded: about 10 kB, and 100 MB
-    site/upstream/page-10.json, page-10.html                  what a static index would say of them
+    site/upstream/page-10.json, page-10.html                  the pages of these files in a static index
     site/manifest.json                                        names, sizes, digests; its presence says that the rest is whole
 
 Servers of directories (pypiserver, simple-repository-server) get `packages`. Mirrors (devpi-server, proxpi, our `root/pypi`) get the static

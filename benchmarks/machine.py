@@ -100,6 +100,12 @@ def memory_mib(pid: int) -> float | None:
     return total / _MIB
 
 
+def most_memory_mib(pid: int) -> float | None:
+    """The most resident memory that a process had since its program began; None when it has ended."""
+    found = _line(f"/proc/{pid}/status", "VmHWM").split()
+    return int(found[0]) / 1024 if found else None
+
+
 _CPUS = available_cpus()
 
 

@@ -40,6 +40,7 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
     yield ours
     if not plan.peers:
         return
+    yield PkgIndex(site, plan.directory("pkgindex-anew"), upstream=upstream, repeats=False)
     yield Nginx(site, plan.directory("nginx"), page=lambda size, form, coding: page_of(ours, size, form, coding))
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield Proxpi(site, plan.directory("proxpi"), upstream=upstream)

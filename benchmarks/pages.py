@@ -49,6 +49,7 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
     if not plan.peers:
         return
     yield PkgIndex(site, plan.directory("pkgindex-logging"), upstream=upstream, access_log=True)
+    yield PkgIndex(site, plan.directory("pkgindex-anew"), upstream=upstream, repeats=False)
     yield Nginx(site, plan.directory("nginx"), page=lambda size, form, coding: page_of(ours, size, form, coding))
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield Proxpi(site, plan.directory("proxpi"), upstream=upstream)

@@ -11,9 +11,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from benchmarks import machine
-from benchmarks.fixtures import Site
+from benchmarks.fixtures import LARGE_BYTES, Site
 from benchmarks.load import Driver
 from benchmarks.peers import Server
+from benchmarks.peers.environments import CACHE
 from benchmarks.rounds import Cell, Series, measure
 from benchmarks.tables import Report
 
@@ -35,8 +36,24 @@ class Plan(Struct, kw_only=True):
     """Projects of an index that is listed."""
     versions_of_one: int = 200
     """Versions of a project that grows, is listed, or is inherited."""
+    wheels: int = 10_000
+    """Files of a directory that is an index."""
     first_pages: int = 100
     """Mirrored projects that are asked for the first time, a round."""
+    published_files: int = 20_000
+    """Files of an index that is published as static files."""
+    mirrored_projects: int = 1_000
+    """Projects of a registry that is mirrored as a whole."""
+    mirrored_files: int = 7_900
+    """Their files."""
+    listed_names: int = 886_000
+    """Names in a list of which few are mirrored."""
+    recordings: Path = CACHE / "recording"
+    """Where the recorded part of a registry is, or is put."""
+    registry: str = ""
+    """The simple index of a real registry, asked in place of the recording."""
+    large_bytes: int = LARGE_BYTES
+    """Bytes of a file that caches fetch."""
     trees: tuple[Path, ...] = ()
     """Other checkouts that are measured beside this one, by the questions that can."""
     left_out: dict[str, str] = {}
@@ -47,7 +64,7 @@ class Plan(Struct, kw_only=True):
 
     @contextmanager
     def started(self, *servers: Server) -> Iterator[list[Server]]:
-        """Start, in this order, those that can run here; stop all of them in the end."""
+        """Start the servers in this order, without those that cannot run here. The end of the context stops all of them."""
         taking_part = []
         with ExitStack() as stack:
             for server in servers:

@@ -29,12 +29,12 @@ class Column(Struct, frozen=True, kw_only=True):
     title: str
     connections: int
     shows: str = "rate"
-    """`rate` (answers a second), `p50` (milliseconds), `took` (milliseconds, once), `throughput` (MB a second) or `uploads` (a
-    second)."""
+    """`rate` (answers a second), `p50` (milliseconds), `took` (milliseconds, once), `throughput` (MB a second), `uploads` (a
+    second), `memory` (MiB resident) or `count` (requests)."""
 
     @property
     def less_is_better(self) -> bool:
-        return self.shows in {"p50", "took"}
+        return self.shows in {"p50", "took", "memory", "count"}
 
     @property
     def key(self) -> str:
@@ -68,6 +68,10 @@ class Series(Struct, frozen=True, kw_only=True):
     samples: list[Sample]
 
     def value(self, sample: Sample) -> float:
+        if self.column.shows == "memory":
+            return sample.memory_mib or 0.0
+        if self.column.shows == "count":
+            return sample.found.requests
         if self.column.less_is_better:
             return sample.found.p50_ms
         if self.column.shows == "throughput":

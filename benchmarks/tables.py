@@ -16,7 +16,15 @@ from msgspec import Struct
 from benchmarks.machine import Machine
 from benchmarks.rounds import Series
 
-_UNITS = {"rate": "answers/s", "p50": "ms (p50)", "took": "ms", "throughput": "MB/s", "uploads": "uploads/s"}
+_UNITS = {
+    "rate": "answers/s",
+    "p50": "ms (p50)",
+    "took": "ms",
+    "throughput": "MB/s",
+    "uploads": "uploads/s",
+    "memory": "MiB",
+    "count": "number",
+}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -34,7 +42,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def save(report: Report, directory: Path) -> Path:
-    """Keep every sample, for whoever wants to look behind the medians; the table lies beside."""
+    """Write all samples as JSON, and beside them the table of the medians. Returns the path of the JSON file."""
     directory.mkdir(parents=True, exist_ok=True)
     place = directory / f"{report.question}.json"
     place.write_bytes(msgspec.json.format(msgspec.json.encode(report)))

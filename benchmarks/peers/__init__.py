@@ -137,7 +137,8 @@ class Server(ABC):
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
                 self.pinned(self.command()),
-                env={**os.environ, **self.environment()},
+                # An installed program need not compile its modules at every start, whatever this shell is set to.
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **self.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

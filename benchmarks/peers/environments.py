@@ -6,6 +6,7 @@ else `venv` and `pip`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,16 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     # waitress: the threaded server that pypiserver takes by itself when it finds it; without, one request at a time.
     "pypiserver": ("pypiserver[passlib,cache]==2.4.2", "waitress==3.0.2"),
     "simple-repository-server": ("simple-repository-server==0.10.0",),
+    "dumb-pypi": ("dumb-pypi==1.15.0",),
     "proxpi": ("proxpi==1.3.1", "gunicorn==23.0.0"),
+    "pypiron": ("pypiron==0.0.29",),
+    "peryx": ("peryx==2026.1010.0",),
+    "bandersnatch": ("bandersnatch==8.2.0",),
 }
+_NEEDS_PYTHON = {"bandersnatch": 12}
+"""The minor version of Python that a peer needs, where this project needs less."""
+_WITH_OLDER_PYTHON = {"bandersnatch": ("bandersnatch==6.8.0",)}
+"""What is installed instead where there is no such Python."""
 
 
 def program(peer: str, name: str) -> Path:
@@ -37,12 +46,32 @@ def missing(peer: str) -> str:
 
 
 def version(peer: str) -> str:
-    return REQUIREMENTS[peer][0].rpartition("==")[2]
+    return requirements_of(peer)[0].rpartition("==")[2]
+
+
+def requirements_of(peer: str) -> tuple[str, ...]:
+    """What is installed here for a peer."""
+    return REQUIREMENTS[peer] if python_for(peer) else _WITH_OLDER_PYTHON[peer]
+
+
+def python_for(peer: str) -> str:
+    """The Python of a peer: this one, one on the path, or one that pyenv has. Empty when none is new enough."""
+    minor = _NEEDS_PYTHON.get(peer, 0)
+    if sys.version_info >= (3, minor):
+        return sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    on_path = [shutil.which(f"python3.{newer}") for newer in range(minor, minor + 4)]
+    check = f"import sys; sys.exit(sys.version_info < (3, {minor}))"
+    for candidate in (*on_path, *sorted(map(str, pyenv.glob("3.*/bin/python")))):
+        if candidate and subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return ""
 
 
 def set_up() -> None:
     """Make the environments that are not there yet."""
-    for peer, requirements in REQUIREMENTS.items():
+    for peer in REQUIREMENTS:
+        requirements = requirements_of(peer)
         if not missing(peer):
             print(f"{peer}: there")
             continue
@@ -51,12 +80,12 @@ def set_up() -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(sys.executable).parent / "uv"
         uv = str(beside) if beside.exists() else shutil.which("uv")
-        python = str(program(peer, "python"))
+        base, python = python_for(peer) or sys.executable, str(program(peer, "python"))
         if uv:
-            _run([uv, "venv", "--quiet", "--python", sys.executable, str(place)])
+            _run([uv, "venv", "--quiet", "--python", base, str(place)])
             _run([uv, "pip", "install", "--quiet", "--python", python, *requirements])
         else:
-            _run([sys.executable, "-m", "venv", str(place)])
+            _run([base, "-m", "venv", str(place)])
             _run([python, "-m", "pip", "install", "--quiet", *requirements])
         _stamp(peer).touch()
         print(f"{peer}: installed {', '.join(requirements)}")
@@ -66,7 +95,7 @@ def set_up() -> None:
 
 
 def _stamp(peer: str) -> Path:
-    key = "-".join(REQUIREMENTS[peer]).replace("/", "-")
+    key = "-".join(requirements_of(peer)).replace("/", "-")
     return ENVIRONMENTS / peer / f".{key}"
 
 

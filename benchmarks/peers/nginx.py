@@ -7,6 +7,8 @@ nothing, knows no users, and somebody has to write its files: it is the yardstic
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +19,8 @@ from benchmarks.fixtures import Site, page_project
 from benchmarks.load import Request, fetch
 from benchmarks.peers import ACCEPT, Server, Target
 
-_CONFIGURATION = """\
+BEGINNING = """\
+user {user};
 daemon off;
 worker_processes 1;
 pid {place}/nginx.pid;
@@ -27,13 +30,18 @@ http {{
     access_log off;
     sendfile on;
     tcp_nopush on;
-    keepalive_requests 1000000000;
-    default_type application/octet-stream;
     client_body_temp_path {place}/temporary;
     proxy_temp_path {place}/temporary;
     fastcgi_temp_path {place}/temporary;
     uwsgi_temp_path {place}/temporary;
     scgi_temp_path {place}/temporary;
+"""
+"""The beginning of every configuration: one worker, whose temporary files are below `place`."""
+_CONFIGURATION = (
+    BEGINNING
+    + """\
+    keepalive_requests 1000000000;
+    default_type application/octet-stream;
     server {{
         listen 127.0.0.1:{port};
         location /html/ {{ root {place}/pages; default_type text/html; gzip_static on; }}
@@ -42,6 +50,7 @@ http {{
     }}
 }}
 """
+)
 
 
 class Nginx(Server):
@@ -52,10 +61,10 @@ class Nginx(Server):
         self._page = page
 
     def missing(self) -> str:
-        return "" if shutil.which("nginx") else "not installed; your system has it as the package nginx"
+        return "" if _program() else "not installed; your system has it as the package nginx"
 
     def version(self) -> str:
-        said = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
+        said = subprocess.run([_program(), "-v"], capture_output=True, text=True, check=False).stderr
         found = re.search(r"nginx/(\S+)", said)
         return found[1] if found else "unknown"
 
@@ -71,10 +80,13 @@ class Nginx(Server):
                     (directory / f"page{suffix}").write_bytes(answer.body)
 
     def command(self) -> Sequence[str]:
-        text = _CONFIGURATION.format(place=self.place, port=self.port, packages=self.site.packages)
+        return self.configured(_CONFIGURATION, packages=self.site.packages)
+
+    def configured(self, text: str, **values: object) -> Sequence[str]:
+        """The command that runs it with a configuration. Its worker is the same user, who can read the files."""
         configuration = self.place / "nginx.conf"
-        configuration.write_text(text)
-        return ["nginx", "-c", str(configuration), "-p", str(self.place), "-e", str(self.place / "error.log")]
+        configuration.write_text(text.format(place=self.place, port=self.port, user=getpass.getuser(), **values))
+        return [_program(), "-c", str(configuration), "-p", str(self.place), "-e", str(self.place / "error.log")]
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
         yield self.page_target("nginx", f"/{form}/{page_project(size)}/page", form, coding)
@@ -82,3 +94,8 @@ class Nginx(Server):
     def files(self, project: str) -> Iterator[Target]:
         entry, _ = self.site.file(project)
         yield self.target("nginx", f"/files/{project}/{entry.filename}")
+
+
+def _program() -> str:
+    """Empty when it is not installed. The system's place for servers is not on the path of every user."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""

@@ -2,7 +2,7 @@
 
 Hosted pages go into `root/dev` by the back door, `root/pypi` mirrors the static index that the other mirrors mirror, and the files
 to download are put into the blob store as an upload would. Nothing is tuned; the access log is off, as it is for nginx, and a
-second server with the log on tells what it costs.
+second server with the log on tells what it costs. A third one answers every request anew (`replay_bytes`).
 """
 
 from __future__ import annotations
@@ -35,16 +35,24 @@ class PkgIndex(Server):
     name = "pkgindex"
 
     def __init__(
-        self, site: Site, place: Path, *, upstream: str, access_log: bool = False, empty: bool = False
+        self,
+        site: Site,
+        place: Path,
+        *,
+        upstream: str,
+        access_log: bool = False,
+        repeats: bool = True,
+        empty: bool = False,
     ) -> None:
         super().__init__(site, place)
         self._empty = empty
         self._upstream = upstream
         self._access_log = access_log
+        self._repeats = repeats
 
     @property
     def _suffix(self) -> str:
-        return ", access log on" if self._access_log else ""
+        return (", access log on" if self._access_log else "") + ("" if self._repeats else ", nothing repeated")
 
     @property
     def data(self) -> Path:
@@ -66,17 +74,17 @@ class PkgIndex(Server):
         asyncio.run(self._put_files())
 
     def environment(self) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(ROOT)}
+        return {"PYTHONPATH": str(ROOT), **({} if self._repeats else {"PKGINDEX_REPLAY_BYTES": "0"})}
 
     def command(self) -> Sequence[str]:
         log = "--access-log" if self._access_log else "--no-access-log"
         options = ["--data", str(self.data), "-p", str(self.port), "--upstream", f"{self._upstream}/simple/", log]
-        return [sys.executable, "-m", "pkgindex_http.cli", "run", *options]
+        return [sys.executable, "-m", "pkgindex_http", "run", *options]
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
         project = page_project(size)
         yield self.page_target(f"pkgindex{self._suffix}", f"/{HOSTED}/+simple/{project}/", form, coding)
-        if not self._access_log:
+        if not self._suffix:
             yield self.page_target("pkgindex, mirrored", f"/{MIRROR}/+simple/{project}/", form, coding)
 
     def files(self, project: str) -> Iterator[Target]:

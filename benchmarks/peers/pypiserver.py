@@ -72,6 +72,21 @@ class PypiServer(_PypiServer):
             yield self.target(self.label, f"/packages/{project}/{entry.filename}")
 
 
+class PypiServerBackend(_PypiServer):
+    """Over a directory that somebody else fills, with one of its two backends: `simple-dir` or `cached-dir`."""
+
+    def __init__(self, site: Site, place: Path, *, backend: str) -> None:
+        super().__init__(site, place)
+        self._backend = backend
+
+    @property
+    def label(self) -> str:
+        return f"pypiserver, {self._backend}"
+
+    def command(self) -> Sequence[str]:
+        return self._run(self.place / "packages", "--backend", self._backend, "-P", ".", "-a", ".")
+
+
 class PypiServerUploads(_PypiServer):
     """Taking uploads into an empty directory, or into one that has the files of the largest page."""
 
