@@ -10,13 +10,20 @@ count travels with the test's report (`user_properties`), so it also lands in a 
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 Tally = Callable[[str, int], None]
+
+# `benchmarks` is run from the source tree, never installed.
+if str(Path(__file__).parents[1]) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout bounds the whole test.
 settings.register_profile("pkgindex", deadline=None)
@@ -24,6 +31,14 @@ settings.load_profile("pkgindex")
 
 # The contract suites are shipped in the library; their assertions explain themselves only if rewritten.
 pytest.register_assert_rewrite("pkgindex_core.testing")
+
+
+@pytest.fixture(autouse=True)
+def _same_log_level() -> Iterator[None]:
+    """Undo the level of the log that a command sets, if a test runs it in this process."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture

@@ -92,12 +92,14 @@ member: uid=anna,ou=people,{SUFFIX}
 """
 
 # Only the reader searches for people; a member sees its groups; everybody may try a password.
+# As Active Directory does, it lets in whoever binds with a name and without a password (RFC 4513 5.1.2).
 CONFIGURATION = """\
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+allow bind_anon_dn
 pidfile {place}/slapd.pid
 TLSCACertificateFile {place}/ca.pem
 TLSCertificateFile {place}/server.pem

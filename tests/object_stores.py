@@ -59,21 +59,23 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def seaweedfs(place: Path) -> ObjectStore | None:
-    """SeaweedFS with one bucket, started; None where it is not installed."""
+def seaweedfs(place: Path, *, public: bool = False) -> ObjectStore | None:
+    """SeaweedFS with one bucket, started; None where it is not installed. With `public` everybody may read."""
     program = shutil.which("weed", path=str(Path(sys.executable).parent))
     if program is None:
         return None
     master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
     place.mkdir(parents=True)
     (place / "data").mkdir()
-    identities = [
+    identities: list[dict[str, object]] = [
         {
             "name": "test",
             "credentials": [{"accessKey": _KEY, "secretKey": _SECRET}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
     ]
+    if public:
+        identities.append({"name": "anonymous", "actions": ["Read"]})
     (place / "s3.json").write_text(json.dumps({"identities": identities}))
     command: list[str | Path] = [
         program, "server", f"-dir={place / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",

@@ -19,6 +19,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from benchmarks.peers import environments
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
@@ -137,6 +138,19 @@ async def server(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[Se
         yield process
     finally:
         await process.kill()
+
+
+@pytest.fixture(scope="session")
+def bandersnatch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a real bandersnatch, in an environment of its own, from the package registry. It needs a newer Python than this project does."""
+    python = environments.python_for("bandersnatch")
+    if not python:
+        pytest.skip("bandersnatch needs Python 3.12, and none was found here")
+    place = tmp_path_factory.mktemp("bandersnatch") / "environment"
+    subprocess.run([executable("uv"), "venv", "--quiet", "--python", python, place], check=True)
+    requirements = environments.REQUIREMENTS["bandersnatch"]
+    subprocess.run([executable("uv"), "pip", "install", "--quiet", "--python", place, *requirements], check=True)
+    return place / "bin" / "bandersnatch"
 
 
 class Installers:

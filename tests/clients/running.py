@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -55,3 +57,19 @@ def clean_environment() -> dict[str, str]:
 def executable(name: str) -> Path:
     """A command of the environment that runs the tests."""
     return Path(sys.executable).with_name(name)
+
+
+@asynccontextmanager
+async def served_files(directory: Path) -> AsyncIterator[str]:
+    """A directory by `python -m http.server`, as a guide for mirrors serves it; its URL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        port = (await process.stdout.readline()).split(b"port ")[1].split()[0].decode()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.clients.conftest import Installers, ServerProcess
-from tests.clients.running import Ran, executable, run
+from tests.clients.running import Ran, executable, run, served_files
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
-
-BANDERSNATCH = "bandersnatch==8.2.0"
-
-
-@pytest.fixture(scope="session")
-def bandersnatch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, from the registry. It needs a newer Python than this project does."""
-    place = tmp_path_factory.mktemp("bandersnatch") / "environment"
-    python = _python_312()
-    if python is None:
-        pytest.skip("bandersnatch 8.2 needs Python 3.12, and none was found here")
-    subprocess.run([executable("uv"), "venv", "--quiet", "--python", python, place], check=True)
-    subprocess.run([executable("uv"), "pip", "install", "--quiet", "--python", place, BANDERSNATCH], check=True)
-    return place / "bin" / "bandersnatch"
-
-
-def _python_312() -> str | None:
-    """A Python of at least 3.12: this one, one on the path, or one that pyenv has."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    on_path = [shutil.which(f"python3.{minor}") for minor in (12, 13, 14)]
-    for candidate in (sys.executable, *on_path, *sorted(map(str, pyenv.glob("3.*/bin/python")))):
-        check = "import sys; sys.exit(sys.version_info < (3, 12))"
-        if candidate and subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:
-            return candidate
-    return None
 
 
 async def upload(server: ServerProcess, base: Path, *files: BuiltFile) -> None:
@@ -89,18 +59,9 @@ async def test_bandersnatch_mirrors_the_default_index_and_then_what_is_new(
     ran = await mirror(bandersnatch, server, place)
     assert "0 packages had changes" in ran.output
 
-    static = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", web,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        assert static.stdout is not None
-        port = (await static.stdout.readline()).split(b"port ")[1].split()[0].decode()
-        ran, found = await installers.install("pip", f"http://127.0.0.1:{port}/simple/", "alpha", "beta", "six")
+    async with served_files(web) as url:
+        ran, found = await installers.install("pip", f"{url}/simple/", "alpha", "beta", "six")
         assert found == ["alpha-2.0", "beta-1.0", "six-1.17.0"], ran.output
-    finally:
-        static.kill()
-        await static.wait()
 
 
 async def test_pip_search_is_told_what_to_use(server: ServerProcess, pip_environments: dict[str, Path]) -> None:

@@ -22,9 +22,12 @@ from pkgindex_core.engines.behind import BlobsBehind
 from pkgindex_core.engines.fsspec.blobs import open_fsspec
 from pkgindex_core.engines.local.blobs import open_local
 from pkgindex_core.engines.memory.blobs import MemoryBlobs, open_memory
+from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import BlobStore
+from pkgindex_core.protocols import Blob, BlobStore
+from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.testing.blob_store import BlobStoreContract
+from pkgindex_core.testing.learning import LearningBlobsContract
 
 
 class TestLocalBlobs(BlobStoreContract):
@@ -87,6 +90,35 @@ class TestMemoryBlobsBehind(TestMemoryBlobs):
         return BlobsBehind(await super().open_store(context), clock=context.clock)
 
 
+class TestBlobsAmongCopies(TestLocalBlobs):
+    """Own blobs, with an empty store of copies beside."""
+
+    async def open_store(self, context: Context) -> BlobStore:
+        async def open_copies() -> BlobStore:
+            return await open_local(f"{self.data / 'the blobs' / 'mirrored'}", context)
+
+        return BlobsBehind(await super().open_store(context), clock=context.clock, open_copies=open_copies)
+
+
+class TestLearnedBlobs(LearningBlobsContract):
+    async def open_store(self, context: Context) -> LearningBlobs:
+        self.memory = MemoryBlobs(clock=context.clock, spools=context.data / "staging")
+        return BlobsBehind(self.memory, clock=context.clock, linger=60.0)
+
+    def within(self) -> BlobStore:
+        return self.memory
+
+    async def failing(self, error: Unavailable | None) -> None:
+        if error is None:
+            del self.memory.put
+            return
+
+        async def put(data: bytes) -> Blob:
+            raise error
+
+        self.memory.put = put  # type: ignore[method-assign]  # a disk that is full
+
+
 class TestFsspecBlobsInWorkers(BlobStoreContract):
     """`memory://`: writes that can be seen half done, so everything goes by way of `staging/` and a move."""
 
@@ -105,8 +137,8 @@ class TestFsspecBlobsInWorkers(BlobStoreContract):
         file.created = file.modified = datetime.now(UTC) - timedelta(seconds=seconds)
 
     def leftovers(self) -> Collection[str]:
-        staged = [path for path in MemoryFileSystem.store if path.startswith(f"{self.data}/staging/")]
-        return [*staged, *_names(self.context.data / "spool")]
+        spooled = [path for path in MemoryFileSystem.store if path.startswith(f"{self.data}/staging/")]
+        return [*spooled, *_names(self.context.data / "spool")]
 
     def abandon(self, seconds: float) -> None:
         name = f"{int(time.time() - seconds)}-{secrets.token_hex(16)}.part"
@@ -203,8 +235,8 @@ class TestFsspecBlobsAwaited(BlobStoreContract):
         ObjectFiles.buckets[self._path(key)] = (data, datetime.now(UTC) - timedelta(seconds=seconds))
 
     def leftovers(self) -> Collection[str]:
-        staged = [path for path in ObjectFiles.buckets if "/staging/" in path]
-        return [*staged, *_names(self.context.data / "spool")]
+        spooled = [path for path in ObjectFiles.buckets if "/staging/" in path]
+        return [*spooled, *_names(self.context.data / "spool")]
 
     def abandon(self, seconds: float) -> None:
         _abandon(self.context.data / "spool", seconds)

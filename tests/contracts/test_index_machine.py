@@ -29,7 +29,7 @@ class BehindMachine(SqliteMachine):
 class MemoryMachine(IndexMachine):
     """The machine itself: the reference agrees with itself."""
 
-    reopens = False
+    survives_reopening = False
 
     async def open_store(self, context: Context) -> IndexStore:
         return await open_memory("memory://", context)

@@ -7,20 +7,24 @@ from typing import Any
 
 import apsw
 
+from pkgindex_core.changes import Commit
 from pkgindex_core.engines.behind import IndexBehind
 from pkgindex_core.engines.memory.index import MemoryIndex, open_memory
 from pkgindex_core.engines.sqlite.index import open_sqlite
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import decode_file
-from pkgindex_core.protocols.index_store import IndexStore
-from pkgindex_core.testing.index_cases.learned import LearnedPageCases
+from pkgindex_core.models import Attachment, ProjectRow, Release, Serial, Token, User, decode_file
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.index_store import IndexStore, Taken
+from pkgindex_core.testing.index_cases.base import IndexStoreCases
 from pkgindex_core.testing.index_store import IndexStoreContract
+from pkgindex_core.testing.learning import LearningIndexContract
 
 
-class TestMemoryIndex(IndexStoreContract):
+class InMemory(IndexStoreCases):
+    """The back doors of a store in memory."""
+
     survives_reopening = False
-    shares_medium = False
 
     async def open_store(self, context: Context) -> IndexStore:
         return await open_memory("memory://", context)
@@ -43,6 +47,62 @@ class TestMemoryIndex(IndexStoreContract):
             for filename, row in state.rows.items()
         }
 
+    async def peek_notes(self) -> Collection[tuple[str, str, bytes]]:
+        return [(kind, key, note.value) for (kind, key), note in self._memory._notes.items()]
+
+
+class TestMemoryIndex(InMemory, IndexStoreContract):
+    pass
+
+
+class Tuples(MemoryIndex):
+    """Answers with tuples where the reference has lists."""
+
+    async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
+        return tuple(await super().commits(after, limit=limit))
+
+    async def former(self, index: IndexName, filename: str) -> Sequence[Taken]:
+        return tuple(await super().former(index, filename))
+
+    async def users(self, *, at: Serial | None = None) -> Sequence[User]:
+        return tuple(await super().users(at=at))
+
+    async def tokens(self, user: str) -> Sequence[Token]:
+        return tuple(await super().tokens(user))
+
+    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+        return tuple(await super().projects(index, at=at))
+
+    async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
+        return tuple(await super().releases(index, project, at=at))
+
+    async def released(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[str]:
+        return tuple(await super().released(index, project, at=at))
+
+    async def attachments(
+        self, index: IndexName, project: ProjectName, *, at: Serial | None = None
+    ) -> Sequence[Attachment]:
+        return tuple(await super().attachments(index, project, at=at))
+
+    async def check(self) -> Sequence[str]:
+        return ()
+
+
+class TestTuples(InMemory, IndexStoreContract):
+    """The suite asks for the sequences and collections of the role, not for lists and sets."""
+
+    async def open_store(self, context: Context) -> IndexStore:
+        return Tuples(context.clock)
+
+    async def peek_log(self) -> Sequence[tuple[int, str]]:
+        return tuple(await super().peek_log())
+
+    async def peek_files(self) -> Collection[tuple[str, str, str, str]]:
+        return tuple(await super().peek_files())
+
+    async def peek_notes(self) -> Collection[tuple[str, str, bytes]]:
+        return frozenset(await super().peek_notes())
+
 
 class TestSqliteIndex(IndexStoreContract):
     async def open_store(self, context: Context) -> IndexStore:
@@ -59,6 +119,9 @@ class TestSqliteIndex(IndexStoreContract):
             )
         )
 
+    async def peek_notes(self) -> Collection[tuple[str, str, bytes]]:
+        return self._peek("SELECT kind, key, value FROM notes")
+
     def _peek(self, sql: str) -> list[tuple[Any, ...]]:
         connection = apsw.Connection(str(self.context.data / "index.db"))
         try:
@@ -71,7 +134,7 @@ LONG = 60.0
 """Seconds for which nothing that was learned is stored by itself: a test says when."""
 
 
-class Behind(LearnedPageCases):
+class Behind(LearningIndexContract):
     """A store of another kind, with what is learned before it."""
 
     def within(self) -> IndexStore:

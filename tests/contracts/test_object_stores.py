@@ -16,7 +16,8 @@ import s3fs
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.fsspec.blobs import _session, open_fsspec
+from pkgindex_core.engines.fsspec.blobs import open_fsspec
+from pkgindex_core.engines.fsspec.media import _session
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.testing.blob_store import UNKNOWN, BlobStoreContract

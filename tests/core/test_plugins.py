@@ -6,14 +6,14 @@ import types
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core import builtin
+from pkgindex_core import builtin, installed
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
@@ -27,6 +27,13 @@ class Made:
     def __init__(self, name: str, *arguments: Any) -> None:
         self.name = name
         *self.url, self.context = arguments
+
+    def __getattr__(self, name: str) -> None:
+        """Has the methods of every role."""
+
+
+async def in_vain(_context: Context) -> None:
+    """A factory that makes nothing."""
 
 
 def offering(hook: str, *names: str, failure: Exception | None = None) -> object:
@@ -82,12 +89,12 @@ def pkgindex_upload_checks():
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory on the search path that is the only place where distributions are found."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    everything = metadata.entry_points
+    everything = installed.entry_points
 
-    def here(**wanted: str) -> object:
-        return [e for e in everything(**wanted) if e.dist is not None and Path(str(e.dist.locate_file(""))) == tmp_path]
+    def here(group: str) -> list[installed.EntryPoint]:
+        return [each for each in everything(group) if Path(each.place) == tmp_path]
 
-    monkeypatch.setattr(metadata, "entry_points", here)
+    monkeypatch.setattr(installed, "entry_points", here)
     return tmp_path
 
 
@@ -110,8 +117,10 @@ class TestBuiltIn:
             ("pkgindex_blob_stores", "memory"),
             ("pkgindex_blob_stores", "fsspec"),
             ("pkgindex_authenticators", "users"),
+            ("pkgindex_authenticators", "htpasswd"),
             ("pkgindex_authenticators", "ldap"),
             ("pkgindex_admission_policies", "first_mirror"),
+            ("pkgindex_admission_policies", "available_mirrors"),
             ("pkgindex_admission_policies", "mirror_whitelist"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+json"),
             ("pkgindex_renderers", "application/vnd.pypi.simple.v1+html"),
@@ -119,6 +128,12 @@ class TestBuiltIn:
             ("pkgindex_index_types", "stage"),
             ("pkgindex_index_types", "mirror"),
             ("pkgindex_index_types", "constrained"),
+            ("pkgindex_index_types", "directory"),
+            ("pkgindex_index_types", "routes"),
+            ("pkgindex_index_options", "roots"),
+            ("pkgindex_index_options", "routes"),
+            ("pkgindex_sources", "directory"),
+            ("pkgindex_sources", "routes"),
             ("pkgindex_page_filters", "constrained"),
             ("pkgindex_index_options", "constraints"),
             *(("pkgindex_index_options", name) for name in BUILTIN_OPTIONS),
@@ -153,8 +168,8 @@ class TestStores:
         [
             ("sqlit://x", "no index store for the scheme 'sqlit'", "did you mean 'sqlite'?"),
             ("mongodb://u:hush@h/d", "no index store for the scheme 'mongodb'", "known are memory, sqlite"),
-            ("/srv/hush", "the index store is not given as a URL", "write it like sqlite:///srv/index.sqlite"),
-            ("://hush", "the index store is not given as a URL", "write it like sqlite:///srv/index.sqlite"),
+            ("/srv/hush", "the value for the index store is not a URL", "write it like sqlite:///srv/index.sqlite"),
+            ("://hush", "the value for the index store is not a URL", "write it like sqlite:///srv/index.sqlite"),
         ],
     )
     def test_an_unknown_index_store_is_refused_with_the_nearest(self, url: str, problem: str, hint: str):
@@ -168,7 +183,7 @@ class TestStores:
         assert load_plugins(entry_points=False).blob_store(url).name == "fsspec"
 
     def test_a_windows_path_is_not_taken_for_a_url(self):
-        with pytest.raises(Refused, match="not given as a URL") as refused:
+        with pytest.raises(Refused, match="is not a URL") as refused:
             load_plugins(entry_points=False).blob_store("C:\\blobs")
         assert refused.value.hint == "write it like file:///srv/blobs"
 
@@ -184,9 +199,9 @@ class TestMaking:
     async def test_every_role_is_made_with_its_own_settings(self, context: Context):
         hooks = ["authenticators", "page_filters", "renderers", "upload_checks", "sources"]
         tables = {hook: {"for": hook} for hook in hooks[1:]}
-        plugins = load_plugins(
-            extra=[offering(f"pkgindex_{hook}", hook) for hook in hooks], entry_points=False, settings=tables
-        )
+        offered = [offering(f"pkgindex_{hook}", hook) for hook in hooks]
+        kind = offering("pkgindex_index_types", "sources")
+        plugins = load_plugins(extra=[*offered, kind], entry_points=False, settings=tables)
         offers = {
             "authenticators": plugins.authenticators()[-1],
             "page_filters": plugins.page_filters()[-1],
@@ -203,16 +218,50 @@ class TestMaking:
     def test_authenticators_are_asked_built_in_first_then_by_name(self):
         late, early = (offering("pkgindex_authenticators", name) for name in ("zeta", "alpha"))
         plugins = load_plugins(extra=[late, early], entry_points=False)
-        assert [one.name for one in plugins.authenticators()] == ["users", "ldap", "alpha", "zeta"]
+        assert [one.name for one in plugins.authenticators()] == ["users", "htpasswd", "ldap", "alpha", "zeta"]
 
     @pytest.mark.parametrize("hook", ["pkgindex_page_filters", "pkgindex_sources"])
     async def test_a_factory_that_fails_is_named_with_the_cause(self, hook: str, context: Context):
-        plugins = load_plugins(extra=[offering(hook, "odd", failure=OSError("no such list"))], entry_points=False)
+        odd, kind = offering(hook, "odd", failure=OSError("no such list")), offering("pkgindex_index_types", "odd")
+        plugins = load_plugins(extra=[odd, kind], entry_points=False)
         *_, provider = (*plugins.sources().values(), *plugins.page_filters())
         if hook == "pkgindex_sources":
-            (provider,) = plugins.sources().values()
+            provider = plugins.sources()["odd"]
         with pytest.raises(Refused, match=r"plugin 'offering_odd' \(.*\) cannot make 'odd': OSError: no such list"):
             await provider.make(context)
+
+    @pytest.mark.parametrize(
+        ("hook", "make", "problem"),
+        [
+            ("pkgindex_sources", lambda _context: Made("x", None), "make must be a coroutine function"),
+            ("pkgindex_index_types", in_vain, "make is a coroutine function, and this hook does not await it"),
+            (
+                "pkgindex_page_filters",
+                lambda _context: "not a filter",
+                "it made a str, which lacks applies, fingerprint",
+            ),
+            ("pkgindex_publishers", in_vain, "it made a NoneType, which lacks close, push, takes of Publisher"),
+            ("pkgindex_index_options", lambda _context: None, "it made a NoneType, which is not a IndexOption"),
+            ("pkgindex_templates", lambda _context: 7, "it made a int, which is not a Path"),
+        ],
+    )
+    async def test_an_object_of_another_shape_is_refused_when_it_is_made(
+        self, hook: str, make: Any, problem: str, context: Context
+    ):
+        plugin = types.SimpleNamespace()
+        setattr(plugin, hook, hookimpl(specname=hook)(lambda: [Provider(name="odd", summary="odd", make=make)]))
+        kinds = [offering("pkgindex_index_types", "odd")] if hook == "pkgindex_sources" else []
+        plugins = load_plugins(extra=[plugin, *kinds], entry_points=False)
+        provider = next(found for loaded, found in plugins._found if (loaded.hook, loaded.name) == (hook, "odd"))
+        with pytest.raises(Refused, match=f"cannot make 'odd': TypeError: {problem}") as refused:
+            await provider.make(context)
+        assert "disabled_plugins" in (refused.value.hint or "")
+
+    def test_an_authenticator_that_is_turned_off_is_none(self, context: Context):
+        plugin = types.SimpleNamespace()
+        offer = [Provider(name="odd", summary="odd", make=lambda _context: None)]
+        plugin.pkgindex_authenticators = hookimpl(specname="pkgindex_authenticators")(lambda: offer)
+        assert load_plugins(extra=[plugin], entry_points=False).authenticators()[-1].make(context) is None
 
     def test_a_factory_that_knows_what_is_wrong_is_believed(self, context: Context):
         known = Unavailable("the list server sleeps")
@@ -280,12 +329,20 @@ class TestWhatIsWrong:
         both = [offering(hook, "same") for hook in ("pkgindex_page_filters", "pkgindex_upload_checks")]
         assert [one.name for one in load_plugins(extra=both, entry_points=False).describe()].count("same") == 2
 
+    def test_a_source_for_a_type_that_no_plugin_offers_is_refused(self):
+        source, kind = offering("pkgindex_sources", "mirorr"), offering("pkgindex_index_types", "mirorr")
+        load_plugins(extra=[source, kind], entry_points=False)
+        with pytest.raises(
+            Refused, match=r"has a source for the index type 'mirorr', which no plugin offers; .*mirror"
+        ):
+            load_plugins(extra=[source], entry_points=False)
+
     def test_everything_is_told_at_once(self):
         assert len(problems(offering("pkgindex_blob_stores", "file"), offering("pkgindex_renderers", "text/html"))) == 2
 
     def test_a_hook_nobody_has_is_refused_with_the_nearest(self):
         (problem,) = problems(offering("pkgindex_upload_check", "x"))
-        assert problem.endswith("is no hook; did you mean 'pkgindex_upload_checks'?")
+        assert problem.endswith("is not a hook; did you mean 'pkgindex_upload_checks'?")
 
     def test_a_hook_with_other_arguments_is_refused(self):
         class Wrong:
@@ -313,7 +370,7 @@ class TestWhatIsWrong:
                 return (yield)
 
         (problem,) = problems(Wrong())
-        assert "wraps pkgindex_renderers" in problem
+        assert "has a wrapper of pkgindex_renderers" in problem
 
     def test_what_is_no_provider_is_refused(self):
         class Wrong:

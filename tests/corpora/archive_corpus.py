@@ -693,9 +693,9 @@ def _bad_places() -> Iterator[tuple[str, bytes, str]]:
         ("itself", b"demo-1.0/hard"),
     ):
         case = _sdist(tar.header(b"demo-1.0/hard", kind=b"1", target=target))
-        yield f"hard-link-{label}", case, "impossible target" if label == "absolute" else "no file of the archive"
+        yield f"hard-link-{label}", case, "impossible target" if label == "absolute" else "not a file of the archive"
     hard = tar.header(b"demo-1.0/hard", kind=b"1", target=b"demo-1.0/link")
-    yield "hard-link-to-symlink", _sdist(link, hard), "no file of the archive"
+    yield "hard-link-to-symlink", _sdist(link, hard), "not a file of the archive"
 
 
 def _unusual_tars() -> Iterator[tuple[str, bytes, str]]:

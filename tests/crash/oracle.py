@@ -40,7 +40,7 @@ ROOT = basic("root", PASSWORD)
 BEFORE = build_wheel("before", "1.0")
 """The file that a prepared directory holds."""
 _ABANDONED = 2 * 86_400
-"""Seconds after which a stage counts as abandoned, with some to spare."""
+"""Seconds after which a spool counts as abandoned, with some to spare."""
 
 
 async def prepare_data(data: Path, *, upstream: str = "") -> None:
@@ -122,19 +122,19 @@ async def examine_files(data: Path, *, files: int) -> None:
         assert len(published) == files
     finally:
         await store.close()
-    for path in (data / "blobs" / "sha256").glob("*/*"):
+    for path in (data / "blobs").rglob("sha256/*/*"):
         assert sha256_of(path.read_bytes()) == path.name
-    assert staged(data) == []
+    assert spooled(data) == []
 
 
-def staged(data: Path) -> list[str]:
+def spooled(data: Path) -> list[str]:
     """What lies where blobs are on their way in."""
-    return sorted(path.name for path in (data / "blobs" / "staging").iterdir())
+    return sorted(path.name for path in (data / "blobs").rglob("staging/*"))
 
 
-def age_stages(data: Path) -> int:
+def age_spools(data: Path) -> int:
     """Let two days go by for what uploads that died have left, so that the next start has to sweep it; how many."""
-    left = list((data / "blobs" / "staging").iterdir())
+    left = list((data / "blobs").rglob("staging/*"))
     for path in left:
         before = path.stat().st_mtime - _ABANDONED
         os.utime(path, (before, before))

@@ -37,7 +37,7 @@ from tests.crash.crash_states import CrashState, Event, RecordingFileOperations,
 DEMO = ProjectName("demo")
 SMALL = b"a small blob"
 LARGE = bytes(range(256)) * 42
-"""Larger than a stage keeps in memory, which is little here: see `_small_hops`."""
+"""Larger than a spool keeps in memory, which is little here: see `_small_hops`."""
 SAME_SHARD = [b"twin %d" % number for number in (21, 52, 59)]
 """Three blobs of one shard."""
 CONTENTS = {sha256_of(data): data for data in (b"", SMALL, LARGE, *SAME_SHARD)}
@@ -90,18 +90,18 @@ async def put_large(witness: Witness) -> None:
 
 async def put_in_pieces(witness: Witness) -> None:
     witness.operations.mark("storing", sha256_of(LARGE))
-    async with witness.store.stage("md5") as stage:
+    async with witness.store.spool("md5") as spool:
         for start in range(0, len(LARGE), 4000):
-            await stage.write(LARGE[start : start + 4000])
-            await stage.flush()
-        await stage.keep()
+            await spool.write(LARGE[start : start + 4000])
+            await spool.flush()
+        await spool.keep()
     witness.operations.mark("stored", sha256_of(LARGE))
 
 
 async def abandon(witness: Witness) -> None:
-    async with witness.store.stage() as stage:
-        await stage.write(LARGE)
-        await stage.flush()
+    async with witness.store.spool() as spool:
+        await spool.write(LARGE)
+        await spool.flush()
 
 
 async def put_twice(witness: Witness) -> None:
@@ -186,7 +186,7 @@ async def test_no_power_cut_breaks_what_a_mirror_has_served(
     await disk.open()
     operations.mark("begins", "serving")
     store, blobs = IndexBehind(MemoryIndex(clock), linger=60), BlobsBehind(disk, clock=clock, linger=60)
-    mirror = ReadThrough(store=store, blob_store=blobs, clock=clock, workers=workers)
+    mirror = ReadThrough(store=store, blob_store=blobs, clock=clock, workers=workers, data=tmp_path / "data")
     async with ScriptedUpstream() as upstream:
         upstream.add("demo", wheel)
         config = mirror_config(index, upstream.url)

@@ -184,10 +184,10 @@ async def refusal_of(work: Awaitable[object]) -> Unavailable | None:
 
 
 async def put_in_pieces(store: LocalBlobs, data: bytes) -> None:
-    async with store.stage() as stage:
+    async with store.spool() as spool:
         for start in range(0, len(data), 3000):
-            await stage.write(data[start : start + 3000])
-        await stage.keep()
+            await spool.write(data[start : start + 3000])
+        await spool.keep()
 
 
 async def check(

@@ -40,12 +40,12 @@ async def main(root, sizes):
         arm(os.environ.get("PKGINDEX_FAILPOINTS", ""))
         for number, size in enumerate(sizes):
             try:
-                async with store.stage() as stage:
-                    await stage.write(bytes([number]) * size)
-                    blob = await stage.keep()
-                print("stored", blob.sha256, flush=True)
+                async with store.spool() as spool:
+                    await spool.write(bytes([number]) * size)
+                    blob = await spool.keep()
+                print(f"stored {blob.sha256}\\n", end="", flush=True)
             except Unavailable as refusal:
-                print("refused", type(refusal).__name__, flush=True)
+                print(f"refused {type(refusal).__name__}\\n", end="", flush=True)
 
 asyncio.run(main(sys.argv[1], [int(size) for size in sys.argv[2:]]))
 """

@@ -132,7 +132,7 @@ async def test_damaged_pages_of_the_database_are_errors_and_no_other_answer(
 
 
 def blobs(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "data" / "blobs" / "sha256").glob("*/*"))
+    return sorted((tmp_path / "data" / "blobs").rglob("sha256/*/*"))
 
 
 def blob_at(tmp_path: Path, key: Sha256) -> Path:

@@ -21,7 +21,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.protocols import Principal
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
-from tests.crash.oracle import HOSTED, file_path, staged, upload
+from tests.crash.oracle import HOSTED, file_path, spooled, upload
 from tests.crash.test_kill_upload import PASSES
 from tests.http.conftest import Serve, Served
 
@@ -70,7 +70,7 @@ async def test_an_error_at_a_step_of_an_upload(
             assert await served.engine.store.head() == commits, point
             await assert_shows(served, built, there=point in COMMITTED)
             await assert_shows(served, THERE, there=True)
-            assert staged(served.engine.settings.data) == []
+            assert spooled(served.engine.settings.data) == []
             await assert_uploads(served, built)
             commits += point not in COMMITTED
             assert await served.engine.store.head() == commits, point

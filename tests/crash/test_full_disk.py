@@ -21,7 +21,7 @@ from pkgindex_core.errors import StorageFull
 from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
-from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, staged, upload
+from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, spooled, upload
 from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
 from tests.http.conftest import Serve, Served
 
@@ -79,7 +79,7 @@ async def test_uploads_until_the_disk_is_full_and_on_when_there_is_room(
         assert b"free space" in answer.body
         assert (await ask(served.address, "/+live")).status == 200
         await assert_shows(served, acknowledged, absent=built)
-        assert staged(disk / "data") == []
+        assert spooled(disk / "data") == []
         (disk / "ballast").unlink()
         for refused in (built, wheel_of(10, "99.0")):
             answer = await upload(served.address, refused)
@@ -143,7 +143,7 @@ async def test_every_page_of_free_space(serve: Serve, mount: Mount, tally: Tally
             if answer.status == 507:
                 await assert_shows(served, acknowledged[-3:], absent=built)
             (disk / "ballast").unlink()
-            assert staged(disk / "data") == []
+            assert spooled(disk / "data") == []
             answer = await upload(served.address, built)
             assert answer is not None
             assert answer.status == 200, answer.body
@@ -174,7 +174,7 @@ async def test_every_number_of_free_inodes(serve: Serve, mount: Mount, tally: Ta
             if answer.status == 507:
                 await assert_shows(served, acknowledged, absent=built)
             shutil.rmtree(ballast)
-            assert staged(disk / "data") == []
+            assert spooled(disk / "data") == []
             answer = await upload(served.address, built)
             assert answer is not None
             assert answer.status == 200, answer.body

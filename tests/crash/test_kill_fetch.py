@@ -25,7 +25,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from tests.crash.clients import ask
-from tests.crash.oracle import MIRROR, age_stages, examine_files, file_path, prepare_data, wait_until_ready
+from tests.crash.oracle import MIRROR, age_spools, examine_files, file_path, prepare_data, wait_until_ready
 from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
 from tests.http.conftest import Serve
 
@@ -110,7 +110,7 @@ async def test_killed_at_a_step_of_a_fetch(
     # What is done behind the answers keeps nobody from an answer; whoever is fast has everything before a file is kept.
     if point not in KEPT_FILE:
         assert all(answer.is_whole for answer in answers) == (point in BEHIND_THE_PAGE | {"behind.blob_kept"})
-    age_stages(data)
+    age_spools(data)
     alone = ServerProcess(starter, shutil.copytree(data, tmp_path / "alone"), **QUICK)
     again = ServerProcess(starter, data, **QUICK)
     async with running(again):
@@ -137,6 +137,81 @@ async def test_killed_at_a_step_of_a_fetch(
     tally("restarts", 2)
 
 
+@pytest.mark.parametrize("dies", [False, True])
+async def test_two_servers_share_a_fetch(
+    dies: bool, starter: Starter, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """One of them fetches; when it is killed, readers of the other are cut off, and their next request gets the file."""
+    large = build_wheel("large", "1.0", files={"large.bin": random.Random(1).randbytes(6_000_000)})
+    upstream.add("large", large)
+    data = tmp_path / "data"
+    await prepare_data(data, upstream=upstream.url)
+    first, second = ServerProcess(starter, data, **QUICK), ServerProcess(starter, data, **QUICK)
+    async with running(first), running(second):
+        path = file_path(large, MIRROR)
+        for server in (first, second):
+            assert (await ask(server.address, "/root/pypi/+simple/large/")).is_whole
+        upstream.script("file", behaviours.dripping_body(0.02, size=200_000), times=1)
+        asking = [asyncio.ensure_future(ask(first.address, path))]
+        while not upstream.count("file"):
+            await asyncio.sleep(0.01)
+        asking.append(asyncio.ensure_future(ask(second.address, path)))
+        if dies:
+            await asyncio.sleep(0.4)
+            await first.kill()
+        one, other = await asyncio.gather(*asking)
+        for answer in (one, other):
+            assert large.data.startswith(answer.body)
+            assert answer.is_whole == (answer.body == large.data) == (not dies)
+        assert upstream.count("file") == 1
+        again = await ask(second.address, path)
+        assert (again.is_whole, again.body == large.data) == (True, True)
+        assert upstream.count("file") == 1 + dies
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while list((data / "fetching").iterdir()):  # the fetch ends a moment after the answer
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("point", [point for point in STEPS if point.startswith("fetch.")])
+async def test_the_server_that_fetches_for_two_is_killed_at_a_step(
+    point: str, starter: Starter, upstream: ScriptedUpstream, tmp_path: Path, tally: Tally
+) -> None:
+    """The other one's reader gets the whole file or is cut off; the next request gets it."""
+    large = build_wheel("large", "1.0", files={"large.bin": random.Random(1).randbytes(3_000_000)})
+    upstream.add("large", large)
+    data = tmp_path / "data"
+    await prepare_data(data, upstream=upstream.url)
+    first, second = ServerProcess(starter, data, **QUICK), ServerProcess(starter, data, **QUICK)
+    path = file_path(large, MIRROR)
+    async with running(first, f"{point}=kill"), running(second):
+        for server in (first, second):
+            assert (await ask(server.address, "/root/pypi/+simple/large/")).is_whole
+        upstream.script("file", behaviours.dripping_body(0.02, size=300_000), times=1)
+        asking = asyncio.ensure_future(ask(first.address, path))
+        while not list((data / "fetching").glob("*")):
+            await asyncio.sleep(0.001)
+        other = await ask(second.address, path)
+        assert await first.ended() == -signal.SIGKILL
+        one = await asking
+        for answer in (one, other):
+            assert answer.status in {200, 503, None}
+            if answer.status == 200:
+                assert large.data.startswith(answer.body)
+                assert answer.is_whole == (answer.body == large.data)
+        again = await ask(second.address, path)
+        assert (again.status, again.is_whole, again.body == large.data) == (200, True, True)
+        assert upstream.count("file") <= 2
+        assert await second.stop() == 0
+    third = ServerProcess(starter, data, **QUICK)
+    async with running(third):
+        # What the killed server left of a fetch that is not repeated goes with the first fetch of the next process.
+        assert (await ask(third.address, "/root/pypi/+simple/other/")).is_whole
+        assert (await ask(third.address, file_path(OTHER, MIRROR))).is_whole
+        assert await third.stop() == 0
+        assert list((data / "fetching").iterdir()) == []
+    tally("kills", 1)
+
+
 async def page_is_stored(data: Path) -> None:
     """Wait until the page of the file that is going to be fetched is committed."""
     store = await SqliteIndex.open(data / "index.sqlite", SystemClock())
@@ -150,7 +225,7 @@ async def page_is_stored(data: Path) -> None:
 
 async def blob_is_there(data: Path, sha256: str) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (data / "blobs" / "sha256" / sha256[:2] / sha256).exists():
+        while not (data / "blobs" / "mirrored" / "sha256" / sha256[:2] / sha256).exists():
             await asyncio.sleep(0.005)
 
 

@@ -13,7 +13,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.services.administering.ownership import identity_of
-from tests.crash.oracle import staged
+from tests.crash.oracle import spooled
 from tests.crash.processes import ServerProcess, Starter, running
 
 STEPS = sorted(point for point in POINTS if point.startswith("owner."))
@@ -40,7 +40,7 @@ async def test_a_first_start_that_was_killed_goes_on(point: str, starter: Starte
     await killed_start(starter, data, point)
     async with running(ServerProcess(starter, data)):
         assert (data / "blobs" / "owner").read_text().strip() == await identity(data)
-    left = staged(data)
+    left = spooled(data)
     assert len(left) == (point == "owner.written")  # swept when it is old: its process may live
 
 

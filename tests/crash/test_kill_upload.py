@@ -20,7 +20,7 @@ from fsspec.registry import register_implementation
 from pkgindex_core import failpoints
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
-from tests.crash.oracle import age_stages, examine, prepare_data, upload
+from tests.crash.oracle import age_spools, examine, prepare_data, upload
 from tests.crash.processes import ServerProcess, Starter, running
 from tests.http.conftest import Serve, basic
 
@@ -57,7 +57,7 @@ async def test_killed_at_a_step_of_an_upload(
     server = ServerProcess(starter, data)
     acknowledged, doubtful = await upload_until_killed(server, f"{point}=kill@{PASSES[point] + turn}", WHEELS)
     assert acknowledged == WHEELS[:1]
-    left = age_stages(data)
+    left = age_spools(data)
     async with running(server):
         present = await examine(server, acknowledged, doubtful=doubtful)
         assert present == (point in {"commit.committed", "upload.committed", "upload.answered"})
@@ -68,7 +68,7 @@ async def test_killed_at_a_step_of_an_upload(
     tally("kills", 1)
     tally("restarts", 1)
     tally("acknowledged uploads checked", 2 * len(acknowledged) + 1)
-    tally("abandoned stages swept at a start", left)
+    tally("abandoned spools swept at a start", left)
 
 
 @pytest.mark.parametrize("pieces", [2, 4])
@@ -81,7 +81,7 @@ async def test_killed_in_the_middle_of_a_large_body(
     large = build_wheel("large", "1.0", files={"large.bin": random.Random(pieces).randbytes(5_000_000)}, stored=True)
     acknowledged, doubtful = await upload_until_killed(server, f"upload.body_half=kill@{pieces}", [large])
     assert (acknowledged, doubtful) == ([], large)
-    age_stages(data)
+    age_spools(data)
     async with running(server):
         assert not await examine(server, [], doubtful=large)
         answer = await upload(server.address, large)
@@ -100,10 +100,10 @@ async def test_every_start_sweeps_what_died_a_day_ago_whatever_the_store(
     data = tmp_path / "data"
     register_implementation("remote", MemoryFileSystem, clobber=True)
     url = {"file": "", "memory": "memory://", "remote": f"remote://{tmp_path}"}[blobs]
-    async with serve(data=data, blobs=url) as served, served.engine.blobs.stage() as stage:
-        await stage.write(b"half")
-        await stage.flush()
-        place = stage.path.parent
+    async with serve(data=data, blobs=url) as served, served.engine.blobs.spool() as spool:
+        await spool.write(b"half")
+        await spool.flush()
+        place = spool.path.parent
     dead, young = (place / f"{digit * 32}.part" for digit in "ab")
     for path, age in ((dead, 2 * 86_400), (young, 60)):
         path.write_bytes(b"half")

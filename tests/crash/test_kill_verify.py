@@ -67,4 +67,4 @@ async def test_a_killed_verification_reads_only_the_rest(command: Command, data:
     with (data / RECORD).open("ab") as record:
         record.write(b"half a digest")
     assert await command("verify", "--data", data) == NOT_ALL
-    assert "going on: 1 files were found whole by an earlier verification" in (tmp_path / "output").read_text()
+    assert "continuing: an earlier verification found 1 files whole" in (tmp_path / "output").read_text()

@@ -10,32 +10,44 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
+from pkgindex_core.changes import PutIndex, PutUser
 from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.models import Serial
-from pkgindex_core.testing.index_cases.values import ManualClock
+from pkgindex_core.names import ProjectName
+from pkgindex_core.testing.index_cases.values import MIRROR, ManualClock, mirror, user
 
 _CHILD = """
 import asyncio, os, sys
 from pathlib import Path
 from pkgindex_core import failpoints
-from pkgindex_core.changes import PutUser
+from pkgindex_core.changes import MirrorPage, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_core.models import User
+from pkgindex_core.formats.kept_pages import keep
+from pkgindex_core.models import PageHead, User
+from pkgindex_core.testing.index_cases.values import MIRROR, mirrored
+
+def page(name):
+    "Of a project for each lane, which has one more file with each turn, brought whole and as a difference in turn."
+    turn, project = name[1:].split("-")
+    files = [mirrored(f"{project}-{number}.zip") for number in range(int(turn) + 1)]
+    if int(turn) % 2:
+        return MirrorPage(MIRROR, project, PageHead(), put=(files[-1],))
+    return MirrorPage(MIRROR, project, PageHead(), kept=keep(project, files).kept)
 
 async def commit(store, name):
     try:
-        commit = await store.apply([PutUser(User(name=name, description="x" * 3000))], who="child")
+        commit = await store.apply([PutUser(User(name=name, description="x" * 3000)), *PAGES(name)], who="child")
     except PkgIndexError as error:
-        print("refused", name, type(error).__name__, flush=True)
+        print(f"refused {name} {type(error).__name__}\\n", end="", flush=True)
     else:
-        print("acknowledged", name, commit.serial, flush=True)
+        print(f"acknowledged {name} {commit.serial}\\n", end="", flush=True)
 
 async def main(path, points, count, width):
     try:
@@ -51,8 +63,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def command(path: Path, points: str = "", *, count: int = 6, width: int = 1) -> list[str]:
-    return [sys.executable, "-c", _CHILD, str(path), points, str(count), str(width)]
+def command(path: Path, points: str = "", *, count: int = 6, width: int = 1, pages: bool = False) -> list[str]:
+    """`pages`: each commit also changes a page of a mirror."""
+    child = _CHILD.replace("PAGES(name)", "[page(name)]" if pages else "()")
+    return [sys.executable, "-c", child, str(path), points, str(count), str(width)]
 
 
 def environment() -> dict[str, str]:
@@ -77,7 +91,7 @@ async def assert_intact(path: Path, said: Sequence[Sequence[str]]) -> set[str]:
         assert acknowledged.keys() <= held
         assert not refused & held
         assert [commit.serial for commit in commits] == list(range(1, len(commits) + 1))
-        by_serial = {commit.serial: commit.changes[0] for commit in commits}
+        by_serial = {commit.serial: commit.changes[0] for commit in commits if commit.who == "child"}
         assert all(by_serial[Serial(serial)].user.name == name for name, serial in acknowledged.items())  # type: ignore[union-attr]  # the child puts users
         assert await store.check() == []
     finally:
@@ -94,6 +108,39 @@ async def test_killed_at_every_step_of_a_commit(tmp_path: Path, point: str, turn
     held = await assert_intact(path, said)
     acknowledged = {line[1] for line in said if line[0] == "acknowledged"}
     assert bool(held - acknowledged) == (point == "commit.committed")
+
+
+@pytest.mark.parametrize("history", [0, 10**6])
+@pytest.mark.parametrize("point", ["commit.begun", "commit.written", "commit.committed"])
+async def test_killed_while_a_page_of_a_mirror_changes(tmp_path: Path, point: str, history: int) -> None:
+    """Its page is that of a commit, and as of each commit before that it was, if the mirror keeps a past."""
+    path = tmp_path / "index.db"
+    store = await SqliteIndex.open(path, ManualClock())
+    await store.apply(
+        [PutUser(user("root")), PutIndex(mirror(MIRROR, mirror_history=history))],
+        who="test",
+    )
+    await store.close()
+    held = await assert_intact(path, run(command(path, f"{point}=kill@4", width=2, pages=True)))
+    store = await SqliteIndex.open(path, ManualClock())
+    try:
+        last = {project: max((each for each in turns(held) if each[1] == project), default=None) for project in "01"}
+        for commit in (await store.commits(Serial(1), limit=100)) if history else ():
+            assert isinstance(commit.changes[0], PutUser)
+            ((turn, project),) = turns([commit.changes[0].user.name])
+            page = await store.page(MIRROR, ProjectName(project), at=commit.serial)
+            assert page is not None
+            assert len(page.rows) == turn + 1
+        for project, turn_of in last.items():
+            page = await store.page(MIRROR, ProjectName(project))
+            assert (turn_of[0] + 1 if turn_of else None) == (len(page.rows) if page else None)
+    finally:
+        await store.close()
+
+
+def turns(names: Iterable[str]) -> list[tuple[int, str]]:
+    """The turn and the project of each of the child's users."""
+    return [(int(name[1:].split("-")[0]), name.split("-")[1]) for name in names if "-" in name]
 
 
 @pytest.mark.parametrize("answers", [40, 80, 160])

@@ -25,8 +25,13 @@ MODULES = (
     "pkgindex_core.engines.local.blobs",
     "pkgindex_core.engines.sqlite.index",
     "pkgindex_http.cli",
+    "pkgindex_http.commands.run",
+    "pkgindex_http.commands.serving",
+    "pkgindex_http.routes",
     "pkgindex_http.server",
+    "pkgindex_mirror.mirrored_metadata",
     "pkgindex_mirror.readthrough",
+    "pkgindex_mirror.refreshing_names",
     "uvloop",
 )
 

@@ -19,10 +19,10 @@ from types import FrameType
 import aiohttp
 import pytest
 
-from pkgindex_core.config import load_settings
-from pkgindex_core.engine import Engine
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http.opening import opened_engine
 from pkgindex_http.server import Server
+from pkgindex_http.settings import load_settings
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.house.conftest import Module
 from tests.http.conftest import PASSWORD, basic
@@ -79,9 +79,9 @@ async def walk_all(passing: Passing, data: Path) -> None:
         settings = load_settings(
             environ={}, flags={"data": str(data), "upstream": upstream.url, "root_password": PASSWORD}
         )
-        async with Engine.open(settings) as engine:
+        async with opened_engine(settings) as engine:
             await engine.prepare()
-            server = Server(engine)
+            server = Server(engine, settings)
             ((host, port),) = await server.start("127.0.0.1", 0)
             try:
                 async with aiohttp.ClientSession(f"http://{host}:{port}") as client:

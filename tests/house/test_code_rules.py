@@ -106,12 +106,13 @@ def type_names(tree: ast.Module) -> Iterator[Finding]:
             yield node.lineno, f"match {ast.unparse(node.subject)} compares the names of types"
 
 
-COMMANDS = re.compile(r"^pkgindex_(?:http|mirror)/(?:cli\.py|commands/)")
+COMMANDS = re.compile(r"^pkgindex_(?:core|http|mirror)/(?:cli\.py|commands/)")
 RULES: dict[Callable[[ast.Module], Iterator[Finding]], re.Pattern[str] | None] = {
     whole_bodies: None,
     wall_clocks: re.compile(r"^pkgindex_core/clock\.py$"),
     code_from_data: None,
-    prints: re.compile(rf"{COMMANDS.pattern}|^pkgindex_core/testing/"),
+    # The applier of bundles is a program of its own on the far side of an air gap.
+    prints: re.compile(rf"{COMMANDS.pattern}|^pkgindex_core/testing/|^pkgindex_mirror/bundles/apply_bundle\.py$"),
     environment: COMMANDS,
     thread_locals: None,
     # Where options are declared and where devpi's words are translated, names of types are what it is about.

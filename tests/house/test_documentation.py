@@ -12,24 +12,32 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import fields
 
-from pkgindex_core import hookspecs
+from pkgindex_core import hookspecs, protocols
 from pkgindex_core.changes import PutIndex
-from pkgindex_core.config import Settings, explain_options
+from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.upload_rules import Unusual
 from pkgindex_core.names import parse_index_name, parse_project_name
+from pkgindex_core.options import options_of
 from pkgindex_core.plugins import HOOKS, load_plugins
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import JSON_V1
+from pkgindex_core.rules.planning import Effects, Emptied, Facts, NamesEdit, PageEdit
 from pkgindex_core.services.reading.pages import PageRequest, View
+from pkgindex_core.testing.source_cases.base import SourceCases
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http import served_files
+from pkgindex_http.settings import ServerSettings
+from pkgindex_mirror import measuring
 from pkgindex_mirror.settings import MirrorSettings
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +88,18 @@ class TestHooks:
         assert [
             field.name for field in fields(struct) if not re.search(rf"`{field.name}`|\b{field.name}=", guide)
         ] == []
+
+    @pytest.mark.parametrize(
+        ("struct", "hook"), [(protocols.IndexType, "pkgindex_index_types"), (protocols.Names, "pkgindex_sources")]
+    )
+    def test_the_fields_of_values_of_plugins_are_in_a_table(self, library: str, struct: Any, hook: str):
+        section = self.section(library, hook)
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [field.name for field in fields(struct)]
+
+    def test_the_defaults_of_an_index_type_are_exact(self, library: str):
+        rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \|", self.section(library, "pkgindex_index_types"), re.MULTILINE)
+        defaults = [(field.name, field.default) for field in fields(protocols.IndexType)]
+        assert [(name, ast.literal_eval(text)) for name, text in rows] == defaults
 
 
 class TestExamples:
@@ -151,15 +171,27 @@ class TestExamples:
             assert await page("demo") == {wheels[1].filename}
             with pytest.raises(Missing):
                 await page("other")
+            source = engine.sources.of(made)
+
+            async def names() -> tuple[list[str], str]:
+                names = await source.names(made)
+                return [row.name async for rows in names.read("") for row in rows], names.freshness.state
+
+            assert await names() == (["demo"], "fresh")
+            (module.SHELF / "unasked").mkdir()
+            assert await names() == (["demo", "unasked"], "fresh")
+            (module.SHELF / "unasked").rmdir()
+            assert await names() == (["demo"], "fresh")
             module.SHELF.rename(tmp_path / "elsewhere")
             assert await page("demo") == {wheels[1].filename}
-            with pytest.raises(Unavailable):
+            assert await names() == (["demo"], "stale")
+            with pytest.raises(Unavailable, match=r"project other of root/shelf is not stored: it comes from .*/shelf"):
                 await page("other")
 
     def test_every_other_example_at_least_compiles(self, library: str):
         for block in [*code_blocks(library, "python"), *code_blocks(library, "py")]:
             if not block.startswith("def pkgindex_"):
-                ast.parse(block)
+                ast.parse(textwrap.dedent(block))
 
 
 def test_every_option_is_used_by_something(modules):
@@ -167,11 +199,11 @@ def test_every_option_is_used_by_something(modules):
     read = {
         node.attr
         for module in modules
-        if module.name not in {"pkgindex_core.config", "pkgindex_core.options"}
+        if module.name not in {"pkgindex_core.config", "pkgindex_core.options", "pkgindex_http.settings"}
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute) and "settings" in ast.unparse(node.value)
     }
-    assert [one.key for one in explain_options() if one.path[-1] not in read] == []
+    assert [one.key for one in options_of(ServerSettings) if one.path[-1] not in read] == []
 
 
 def table(rows: list[tuple[str, str, str, str]]) -> str:
@@ -195,7 +227,7 @@ def server_options() -> str:
     return table(
         [
             (f"`{one.key}`", one.kind, one.default_text or default_text(one.default, one.unit), one.text)
-            for one in explain_options()
+            for one in options_of(ServerSettings)
         ]
     )
 
@@ -210,7 +242,15 @@ def mirror_options() -> str:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }  # fmt: skip
-    kinds = {int: "a whole number", float: "a number", str: "a text"}
+    amount = "a number, or a text with a unit"
+    kinds = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        int | str: amount,
+        float | str: amount,
+    }
     return table(
         [
             (
@@ -229,9 +269,20 @@ def unusual_uploads() -> str:
     return "\n".join([*lines, *(f"| {kind.what} | {kind.advice} |" for kind in Unusual)])
 
 
+def metrics() -> str:
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    meters = (*served_files.METERS, *measuring.METERS)
+    lines += [
+        f"| `{meter.name}` | {meter.kind} | {', '.join(f'`{label}`' for label in meter.labels) or 'none'} | {meter.meaning} |"
+        for meter in meters
+    ]
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("document", "table", "make"),
     [
+        ("pkgindex_http/OPERATING.md", "metrics", metrics),
         ("pkgindex_http/OPTIONS.md", "options", server_options),
         ("pkgindex_http/UPLOADS.md", "unusual uploads", unusual_uploads),
         ("pkgindex_mirror/README.md", "options", mirror_options),
@@ -247,3 +298,19 @@ def test_the_table_is_that_of_the_code(document: str, table: str, make: Any):
         path.write_text(between.sub(lambda _: expected, text), encoding="utf-8")
         return
     assert written == expected, "run: REGENERATE=1 pytest tests/house/test_documentation.py"
+
+
+@pytest.mark.parametrize("kind", [Facts, Effects, Emptied, PageEdit, NamesEdit])
+def test_the_page_for_authors_of_stores_explains_each_field(kind: type[Struct]) -> None:
+    page = (ROOT / "pkgindex_core/STORES.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", page))))
+    assert {each.name for each in fields(kind)} - named == set()
+
+
+def test_the_declarations_of_the_suite_of_sources_are_in_a_table() -> None:
+    page = (ROOT / "pkgindex_core/testing/README.md").read_text(encoding="utf-8")
+    table = page.partition("| declaration |")[2].partition("\n\n")[0]
+    declared = {name for name, kind in SourceCases.__annotations__.items() if "ClassVar" in str(kind)}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == declared
+    defaults = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", table, re.MULTILINE))
+    assert defaults == {name: str(getattr(SourceCases, name)) for name in declared - {"upstream"}}

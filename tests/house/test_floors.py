@@ -24,6 +24,7 @@ FLOORS = {
     "pkgindex_core.digests": NOUNS,
     "pkgindex_core.errors": NOUNS,
     "pkgindex_core.failpoints": NOUNS,
+    "pkgindex_core.installed": NOUNS,
     "pkgindex_core.memory": NOUNS,
     "pkgindex_core.models": NOUNS,
     "pkgindex_core.names": NOUNS,
@@ -36,10 +37,12 @@ FLOORS = {
     "pkgindex_core.formats.*": PURE,
     "pkgindex_core.rules.*": PURE,
     "pkgindex_core.hookspecs": PURE,
+    "pkgindex_core.roles": PURE,
     "pkgindex_core.tools.*": TOOLS,
     "pkgindex_core.engines.*": ROOMS,
     "pkgindex_core.services.*": ROOMS,
     "pkgindex_core.builtin": COMPOSITION,
+    "pkgindex_core.commands.*": COMPOSITION,
     "pkgindex_core.composition.*": COMPOSITION,
     "pkgindex_core.config": COMPOSITION,
     "pkgindex_core.engine": COMPOSITION,
@@ -58,27 +61,60 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
             "values and wire formats": "access_log bodies connections content_types credentials errors multipart origin"
-            " marks pasting paths preconditions push_method ranges remote_user replies sandbox sending troubles unasked"
+            " marks pasting paths preconditions push_method ranges remote_user replaying replays replies sandbox sending served_files server_half settings templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "native handlers": "authcheck documentation explanations files findlinks health project_json pypi_layout"
+            "native handlers": "authcheck documentation explanations files findlinks health metrics project_json pypi_layout"
             " simple uploads welcome",
             "devpi's handlers": "devpi.*",
+            "indexes of a command line": "ensuring",
         },
-        {"server": "routes server"},
-        {"commands": "cli commands.*"},
+        {
+            "pypiserver's handlers": "pypiserver.*",
+            "simpleindex's handlers": "simpleindex.*",
+            "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
+        },
+        {"server": "assembling opening plugin routes server"},
+        {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
     "pkgindex_mirror": (
         {
-            READERS: "bodies breaker differences file_piles html_pages json_pieces markup name_lists notices page_fields"
-            " pages plain_pages retry settings upload_forms urls zip_parts"
+            READERS: "bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
+            " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
         },
-        {"client": "addresses sites strangers upstream upstream_answers"},
-        {"refreshing": "base_urls checks cold_files fetching refreshing refreshing_names sidecars"},
+        {
+            "client": "addresses sites slots strangers upstream upstream_answers",
+            "configurations of mirrors": "bandersnatch.*",
+        },
+        {
+            "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
+            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit synced_indexes"
+        },
         {"source": "readthrough", "sending abroad": "publishing webhooks"},
         {"plugin": "plugin"},
-        {"commands": "cli probe"},
+        {
+            "values of a sync": "syncing syncing.file_policies syncing.targets syncing.values",
+            "headers of objects": "object_headers",
+        },
+        {
+            "probe": "probe",
+            "status": "status_tables statuses",
+            "static trees": "static.*",
+            "prefetching": "prefetching.*",
+            "snapshots and bundles of trees": "snapshots.* bundles.*",
+            "trees of mirrors": "trees.*",
+        },
+        {"filters": "filters.*"},
+        {
+            "runs of mirrors": "syncing.comparing syncing.crew syncing.departures syncing.explaining_projects syncing.file_fetching"
+            " syncing.file_queue syncing.judging syncing.lanes syncing.lean_connections syncing.lean_transport syncing.list_reading"
+            " syncing.listed_piles syncing.listing syncing.planning syncing.progress syncing.project_reading syncing.project_work"
+            " syncing.policed_files syncing.pruning syncing.reports syncing.run_status syncing.running syncing.settings syncing.transport",
+            "closures": "closing.*",
+        },
+        {"indexes of mirrors": "engine_target.*"},
+        {"commands": "__main__ cli commands.*"},
     ),
 }
 """The floors inside a program, the lowest first, each with its rooms. Two rooms of one floor do not know each other."""
@@ -100,16 +136,31 @@ THIRD_PARTY = {
     "multidict": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "yarl": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "uvloop": ("pkgindex_http.*", "pkgindex_mirror.*"),
-    "click": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
-    "rich": ("pkgindex_http.cli", "pkgindex_http.commands.*", "pkgindex_mirror.cli", "pkgindex_mirror.commands.*"),
+    "click": (
+        "pkgindex_core.commands.*",
+        "pkgindex_http.cli",
+        "pkgindex_http.commands.*",
+        "pkgindex_mirror.cli",
+        "pkgindex_mirror.commands.*",
+    ),
+    "rich": (
+        "pkgindex_core.commands.progress",
+        "pkgindex_http.cli",
+        "pkgindex_http.commands.*",
+        "pkgindex_mirror.cli",
+        "pkgindex_mirror.commands.*",
+    ),
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
-    "fsspec": ("pkgindex_core.engines.fsspec.blobs",),
-    "apsw": ("pkgindex_core.engines.sqlite.*",),
+    "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
+    "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.engines.argon2",),
+    "passlib": ("pkgindex_core.engines.htpasswd.hashes",),
+    "cryptography": ("pkgindex_mirror.bundles.keys",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
     "compression": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
     "backports": ("pkgindex_core.compression", "pkgindex_core.engines.sqlite.*"),
+    "isal": ("pkgindex_core.compression",),
     "pytest": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
     "pytest_asyncio": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
     "hypothesis": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
@@ -258,7 +309,7 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 4 up to floor 6"),
         ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
-        ("pkgindex_core.engines.local.blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec.blobs"),
+        ("pkgindex_core.engines.local.blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec.media"),
         ("pkgindex_core.engines.memory.index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
         ("pkgindex_core.engine", "import pluggy", "which belongs to pkgindex_core.hookspecs, pkgindex_core.plugins"),
         ("pkgindex_http.x", "import requests", "say in"),

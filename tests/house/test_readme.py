@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pkgindex_core.config import load_settings
+from pkgindex_http.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("pkgindex_core", "pkgindex_http", "pkgindex_mirror", "benchmarks", "tests")

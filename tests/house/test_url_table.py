@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from click.testing import CliRunner
 
+from pkgindex_core.clock import SystemClock
+from pkgindex_core.hookspecs import Context
 from pkgindex_http.cli import main
+from pkgindex_http.proxpi import routes as proxpi
+from pkgindex_http.pypiserver import routes as pypiserver
 from pkgindex_http.routes import ROUTES
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Route
+from pkgindex_http.simpleindex import routes as simpleindex
 
 ROOT = Path(__file__).parents[2]
 MARKED = r"(?<=^<!-- {0}: begin -->\n).*?(?=^<!-- {0}: end -->$)"
@@ -28,11 +35,11 @@ def permission_text(permission: Permission) -> str:
             return f"none: {permission.why}"
 
 
-def url_table() -> str:
+def url_table(routes: Iterable[Route]) -> str:
     lines = ["| method | path | permission | what |", "|---|---|---|---|"]
     lines += [
         f"| {route.method} | `{route.path}` | {permission_text(route.permission)} | {route.summary.replace('|', chr(92) + '|')} |"
-        for route in ROUTES
+        for route in routes
     ]
     return "\n".join(lines) + "\n"
 
@@ -67,7 +74,28 @@ def check(page: str, name: str, expected: str) -> None:
 
 
 def test_the_url_table_is_that_of_the_code() -> None:
-    check("pkgindex_http/URLS.md", "urls", url_table())
+    check("pkgindex_http/URLS.md", "urls", url_table(ROUTES))
+
+
+def test_so_is_that_of_pypiservers_urls(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as workers:
+        context = Context(data=tmp_path, clock=SystemClock(), workers=workers, settings={"roots": ["/srv/packages"]})
+        check("pkgindex_http/PYPISERVER.md", "urls", url_table(pypiserver.made(context)))
+
+
+def test_so_is_that_of_routes(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as workers:
+        team = {"pattern": "team/{project}", "place": "index.toml, line 1", "kind": "path", "to": "/srv/{project}"}
+        table = {"file": "index.toml", "directory": "/srv", "routes": [team]}
+        context = Context(data=tmp_path, clock=SystemClock(), workers=workers, settings=table)
+        check("pkgindex_http/ROUTES.md", "urls", url_table(simpleindex.made(context, ROUTES)))
+
+
+def test_so_is_that_of_proxpis_urls(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as workers:
+        table = {"upstreams": [{"url": "https://pypi.org/simple/"}]}
+        context = Context(data=tmp_path, clock=SystemClock(), workers=workers, settings=table)
+        check("pkgindex_http/PROXPI.md", "urls", url_table(proxpi.made(context)))
 
 
 def test_the_commands_are_documented_as_they_print_their_help() -> None:

@@ -20,17 +20,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from operator import attrgetter
 from pathlib import Path
 from socket import socket
-from typing import Any
 
 import aiohttp
 from msgspec import Struct
 
 from pkgindex_core.changes import PutIndex, PutUser
-from pkgindex_core.config import Settings
-from pkgindex_core.engine import Engine
 from pkgindex_core.models import IndexConfig, User
 from pkgindex_core.names import IndexName
+from pkgindex_http.opening import opened_engine
 from pkgindex_http.server import Server
+from pkgindex_http.settings import ServerSettings
 from tests.devpi_server import devpi_server
 from tests.http.conftest import basic, hash_of
 from tests.http.forms import CONTENT_TYPE, encode_form
@@ -61,14 +60,14 @@ class Door(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def ours() -> AsyncIterator[list[Door]]:
     """This server, in memory, with an index for each of the rules."""
-    settings: dict[str, Any] = {"data": Path("unused"), "store": "memory://", "blobs": "memory://", "access_log": False}
-    async with Engine.open(Settings(**settings), mirrors=False) as engine:
+    settings = ServerSettings(data=Path("unused"), store="memory://", blobs="memory://", access_log=False)
+    async with opened_engine(settings, mirrors=False) as engine:
         doors = []
         await engine.store.apply([PutUser(User(name="root", password_hash=hash_of("x")))], who="[test]")
         for rules in ("lenient", "pypi"):
             index = IndexConfig(name=IndexName(f"root/{rules}"), upload_rules=rules, acl_upload=("root",))
             await engine.store.apply([PutIndex(index)], who="[test]")
-        server = Server(engine)
+        server = Server(engine, settings)
         host, port = (await server.start("127.0.0.1", 0))[0]
         for rules in ("lenient", "pypi"):
             url = f"http://{host}:{port}/root/{rules}/"

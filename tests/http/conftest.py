@@ -26,7 +26,10 @@ from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.testing.configs import changed_config, index_config
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_http import plugin
+from pkgindex_http.opening import opened_engine
 from pkgindex_http.server import Server
+from pkgindex_http.settings import ServerSettings
 from pkgindex_mirror.testing import ScriptedUpstream
 
 PASSWORD = "correct horse"
@@ -44,7 +47,7 @@ def hash_of(password: str) -> str:
 @cache
 def loaded_plugins() -> Plugins:
     """Built-in and installed plugins, looked for once: a test that wants others hands them in."""
-    return load_plugins()
+    return load_plugins(program=plugin)
 
 
 def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
@@ -129,7 +132,8 @@ def serve(tmp_path: Path) -> Serve:
             **options,
         }
         chosen = plugins or loaded_plugins()
-        async with Engine.open(Settings(**given), plugins=chosen, mirrors=mirrors) as engine:
+        settings = ServerSettings(**given)
+        async with opened_engine(settings, plugins=chosen, mirrors=mirrors) as engine:
             if not mirrors:
                 # Nothing to ask: a hosted index alone.
                 root = User(name="root", password_hash=hash_of(PASSWORD))
@@ -137,7 +141,7 @@ def serve(tmp_path: Path) -> Serve:
                 await engine.store.apply([PutUser(root), PutIndex(hosted)], who="[test]")
             else:
                 await engine.prepare()
-            server = Server(engine)
+            server = Server(engine, settings)
             host, port = (await server.start("127.0.0.1", 0))[0]
             try:
                 async with aiohttp.ClientSession(
@@ -200,7 +204,7 @@ def mirrored(serve: Serve) -> MirroredStart:
         async with ScriptedUpstream() as upstream:
             upstream.add("demo", MIRRORED_WHEEL)
             url = upstream.url.replace("http://", f"http://{credentials}@") if credentials else upstream.url
-            plugins = load_plugins(settings={"mirror": {**quick, **settings}})
+            plugins = load_plugins(program=plugin, settings={"mirror": {**quick, **settings}})
             async with serve(mirrors=True, upstream=url, plugins=plugins) as served:
                 yield Mirrored(served, upstream)
 

@@ -40,6 +40,8 @@ RIGHTS: Final[dict[str, tuple[str, str]]] = {
                      "+  +  +  +  +  +    +  +  +  +  +  +  +  +  +"),
     "status":       ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # everybody, but credentials have to be good
                      "+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?"),
+    "metrics":      ("?  +  +  +  +  +    +  +  -  -  -  -  -  -  ?",   # who has credentials; a token has to be for it, and its limits leave nothing else
+                     "?  +  +  +  +  +    +  +  -  -  -  -  -  -  ?"),
     "name":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  +",   # where an index is: also to who has yet to log in, and then not to who may not read it
                      "+  0  +  +  +  +    +  +  +  0  +  0  +  +  +"),
     "read":         ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # a project: its page, files, documents
@@ -84,6 +86,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+live":                                              ("anything", 200),
     "GET /+ready":                                             ("anything", 200),
     "GET /+authcheck":                                         ("authcheck", 200),
+    "GET /+metrics":                                           ("metrics", 200),
     "POST /+login":                                            ("anything", 200, "command"),
     "POST /{user}/+token-create":                              ("own tokens", 200, "command"),
     "GET /{user}/+tokens":                                     ("own tokens", 200, "command"),

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.config import Settings
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.access_log import JsonFormatter
 from pkgindex_http.commands.logs import configure_logging
+from pkgindex_http.settings import ServerSettings
 from tests.conftest import Tally
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
@@ -51,7 +51,7 @@ def logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Logs]:
     monkeypatch.setattr(sys, "stderr", stream)
     root, access = logging.getLogger(), logging.getLogger("pkgindex.access")
     before = (root.handlers[:], root.level, access.handlers[:], access.level, access.propagate)
-    configure_logging(Settings(data=tmp_path, log_level="debug", access_log=True))
+    configure_logging(ServerSettings(data=tmp_path, log_level="debug", access_log=True))
     monkeypatch.undo()
     yield Logs(stream)
     root.handlers[:], access.handlers[:] = before[0], before[2]
@@ -293,7 +293,7 @@ async def test_an_unforeseen_failure_is_in_the_log_and_not_in_the_answer(serve: 
         async def fail(request: Any) -> None:
             raise RuntimeError(f"boom é in a {type(request).__name__}")
 
-        served.engine.pages.project = fail  # type: ignore[method-assign, assignment]  # a service that fails
+        served.engine.pages.holding_project = fail  # type: ignore[method-assign, assignment]  # a service that fails
         for accept in _ACCEPTS:
             async with served.get(
                 "/simple/demo/", headers={"Accept": f"{accept}, text/html;q=0.1", **basic("root")}

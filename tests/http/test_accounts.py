@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
+from pkgindex_core.tokens import LOGIN_SECONDS
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
 JSON = {"Accept": "application/json"}
@@ -48,8 +48,8 @@ async def test_a_user_is_made_shown_changed_and_deleted(serve: Serve) -> None:
     [
         ({}, "password needs to be set"),
         ({"password": "x", "pwhash": "y", "b": 1}, "Unknown keys in user config: b, pwhash"),
-        ({"password": 1}, "the password is not a text"),
-        ({"password": "x", "email": ["a"]}, "email is not a text"),
+        ({"password": 1}, "the password must be a string"),
+        ({"password": "x", "email": ["a"]}, "email must be a string"),
         ({"password": ""}, "the password is empty"),
     ],
 )

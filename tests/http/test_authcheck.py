@@ -295,7 +295,7 @@ async def test_wrong_credentials_are_401_and_no_url_is_400(serve: Serve) -> None
 
 
 async def test_a_proxy_that_does_not_say_the_method_lets_the_log_in_through(serve: Serve) -> None:
-    """devpi-lockdown's configuration for nginx has no X-Original-Method; a URL that has no GET is asked about as what it is."""
+    """devpi-lockdown's configuration for nginx has no X-Original-Method. A URL without a GET is checked by its own method."""
     async with serve() as served:
         assert await checked(served, "/+login") == 200
         assert await checked(served, "/legacy/") == 401

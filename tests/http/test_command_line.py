@@ -14,7 +14,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from pkgindex_core.config import Settings, load_settings
+from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Refused
 from pkgindex_core.testing.wheels import build_wheel
@@ -22,8 +22,9 @@ from pkgindex_http.cli import main
 from pkgindex_http.commands.greeting import greet
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
-from pkgindex_http.commands.run import _stopping
+from pkgindex_http.commands.serving import _stopping
 from pkgindex_http.pasting import lines_to_paste
+from pkgindex_http.settings import ServerSettings, load_settings
 from tests.clients.running import clean_environment, executable
 from tests.http.conftest import make_store
 
@@ -40,7 +41,7 @@ def completed(*words: str, incomplete: str) -> list[str]:
 def test_commands_stand_in_groups_and_no_summary_is_cut() -> None:
     text = helped("-h")
     assert [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
-        "Options:", "Serve:", "People:", "Packages:", "Moving:", "Looking after it:",
+        "Options:", "Serve:", "People:", "Packages:", "Moving:", "Maintenance:",
     ]  # fmt: skip
     assert "..." not in text.partition("Options:")[2]
     assert text == helped("--help")
@@ -79,7 +80,7 @@ def test_who_listens_everywhere_is_told_the_name_of_the_machine_and_absolute_pat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "root-password").write_text("x\n")
-    greet(Settings(data=Path("data"), host="0.0.0.0"), ("0.0.0.0", 3141), None)
+    greet(ServerSettings(data=Path("data"), host="0.0.0.0"), ("0.0.0.0", 3141), None)
     said = capsys.readouterr()
     assert f"http://{socket.gethostname()}:3141/simple/ --trusted-host {socket.gethostname()}:3141" in said.err
     assert f'"$(cat {tmp_path}/data/root-password)"' in said.err
@@ -91,7 +92,7 @@ def test_who_listens_everywhere_is_told_the_name_of_the_machine_and_absolute_pat
     ("error", "host", "port", "words"),
     [
         (socket.gaierror(-2, "unknown"), "nosuch.invalid", 3141, "the host name 'nosuch.invalid' is not known"),
-        (OSError(errno.EADDRINUSE, "in use"), "127.0.0.1", 3141, "another program listens there"),
+        (OSError(errno.EADDRINUSE, "in use"), "127.0.0.1", 3141, "another program uses the port"),
         (OSError(errno.EACCES, "denied"), "127.0.0.1", 80, "ports below 1024"),
         (OSError(errno.EADDRNOTAVAIL, "no"), "10.9.9.9", 3141, "no such address"),
         (OSError(errno.ENOBUFS, "no room"), "127.0.0.1", 3141, "no room"),
@@ -107,7 +108,7 @@ async def test_data_that_is_a_file_is_said_to_be_one(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("")
     for data in (place, place / "below"):
-        with pytest.raises(Refused, match="there is a file in its place"):
+        with pytest.raises(Refused, match="it is a file, or below a file"):
             async with Engine.open(Settings(data=data)):
                 pass
 
@@ -143,7 +144,7 @@ def test_a_taken_port_ends_the_start_with_two_lines(tmp_path: Path) -> None:
         )  # fmt: skip
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-2:] == [
-        f"error: cannot listen on 127.0.0.1 port {port}: another program listens there",
+        f"error: cannot listen on 127.0.0.1 port {port}: another program uses the port",
         "hint: stop it, or choose another port with --port (0 picks a free one)",
     ]
 
@@ -171,7 +172,7 @@ def test_a_mistyped_data_directory_is_told_and_nothing_is_made(tmp_path: Path, m
         assert (ran.exit_code, ran.stdout) == (1, ""), words
         assert f"error: there is no store in {tmp_path / 'mistyped'} (database: " in ran.stderr, words
         assert (
-            f"hint: check --data, --store and the configuration; a store is made by `pkgindex-serve run --data {tmp_path}/mistyped`"
+            f"hint: check --data, --store and the configuration; to make a new store use `pkgindex-serve run --data {tmp_path}/mistyped`"
             in (ran.stderr)
         ), words
         assert sorted(tmp_path.iterdir()) == before, words
@@ -223,7 +224,7 @@ def test_an_upload_of_many_tells_each_files_fate(tmp_path: Path) -> None:
     empty.mkdir()
     status, out, err = uploaded(dist, empty, tmp_path / "nowhere.whl", data=data)
     assert (status, out) == (1, "")
-    assert "holds no distribution" in err
+    assert "has no distribution" in err
     assert "there is no file" in err
 
 
@@ -244,7 +245,10 @@ def test_a_project_is_deleted_with_its_name(tmp_path: Path) -> None:
     status, said = ran("project", "delete", "Demo")
     assert (status, "non-volatile index root/dev" in said, "--force" in said) == (1, True, True)
     status, said = ran("project", "delete", "Demo", "--force")
-    assert (status, said) == (0, "Demo deleted from root/dev; its name is free for what bases of the index have\n")
+    assert (status, said) == (
+        0,
+        "Demo deleted from root/dev; the index now shows a project of that name if a base has one\n",
+    )
     assert "root/dev (stage): holds" not in ran("explain", "demo")[1]
     assert ran("project", "delete", "demo", "--force") == (1, "error: project not found\n")
     assert ran("project", "delete", "no name!")[0] == 1

@@ -272,7 +272,7 @@ async def test_the_most_silent_connections_make_room(monkeypatch: pytest.MonkeyP
         for reader, _ in gone:  # one new one each, which asks and is answered, and stays silent then for less long
             new, _ = await come(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n", 6)
             assert await reader.read() == b""
-        assert len([record for record in caplog.records if "connections are all that fit" in record.message]) == 1
+        assert len([record for record in caplog.records if "connections is reached" in record.message]) == 1
         server.let_go.set()
         for reader, _ in working:
             assert (await read_answer(reader)).status == 200

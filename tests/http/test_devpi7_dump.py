@@ -17,12 +17,13 @@ from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.rules.kept_options import mirror_options, unites_whitelists, whitelist
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
+from pkgindex_http import plugin
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.devpi7 import GOLDEN, HOSTED, OTHER_ORDER, REMOTES, UPSTREAMS, options, recorded, seen, supply
 from tests.http.conftest import Serve
 
-PLUGINS = load_plugins(settings={"mirror": {"allow_networks": ["127.0.0.0/8"]}})
+PLUGINS = load_plugins(program=plugin, settings={"mirror": {"allow_networks": ["127.0.0.0/8"]}})
 """The upstreams are on this machine, and mirrors that root did not make reach public addresses only."""
 
 
@@ -45,7 +46,7 @@ def dump(tmp_path: Path, upstreams: dict[str, ScriptedUpstream]) -> Path:
     return place
 
 
-async def bring(engine: Engine, dump: Path) -> Report:
+async def bring(engine: Engine, dump: Path) -> ImportReport:
     return await engine.devpi_import.run(dump, progress=lambda _what, _done, _total: None)
 
 

@@ -623,6 +623,39 @@ async def test_a_source_that_fails_is_an_error_or_a_cut_and_never_a_short_file(
                 await read_answer(reader)
 
 
+@pytest.mark.parametrize("losses", [1, 2, 3])
+async def test_a_file_that_another_server_removes_while_it_is_asked_for_is_opened_again(
+    shelf: Open, losses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shelf() as here:
+        blobs, files = here.served.engine.blobs, here.served.engine.files
+        key = Sha256(here.built.sha256)
+        opened = 0
+        original = files.open
+
+        async def found_and_removed(*arguments: Any, **named: Any) -> Any:
+            nonlocal opened
+            opened += 1
+            await blobs.put(here.built.data)  # as a fetch does
+            found = await original(*arguments, **named)
+            if opened <= losses:
+                await blobs.drop(key)
+            return found
+
+        monkeypatch.setattr(files, "open", found_and_removed)
+        for headers, expected in ({}, here.built.data), ({"Range": "bytes=3-9"}, here.built.data[3:10]):
+            opened = 0
+            answer, body = await here.get(**headers)
+            assert opened == min(losses + 1, 3)
+            if losses < 3:
+                assert (answer.status, body) == (206 if headers else 200, expected)
+            else:
+                assert (answer.status, answer.headers["Retry-After"], b"removed just now" in body) == (503, "2", True)
+            opened = 10
+            answer, body = await here.get()  # over the same connection
+            assert (answer.status, body) == (200, here.built.data)
+
+
 async def test_a_file_of_no_bytes(serve: Serve, tmp_path: Path) -> None:
     for blobs in ("memory://", (tmp_path / "blobs").as_uri()):
         async with serve(blobs=blobs, data=tmp_path / blobs[:3]) as served:

@@ -42,7 +42,7 @@ async def prepare(data: Path) -> None:
             ],
             who="[test]",
         )
-        await engine.promotion.push(DEV, PROD, DEMO, "1.0", principal=Principal(name="root"))
+        await engine.pushing.push(DEV, PROD, DEMO, "1.0", principal=Principal(name="root"))
 
 
 def test_who_pushed_what_from_where_to_where_and_when(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pkgindex_core.plugins import Plugins, load_plugins
+from pkgindex_http import plugin
 from tests.directory import Directory, directory, free_port
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
@@ -16,7 +17,7 @@ RIGHT = basic("anna", "anna's word")
 
 
 def with_ldap(settings: dict[str, Any]) -> Plugins:
-    return load_plugins(entry_points=False, settings={"ldap": settings})
+    return load_plugins(program=plugin, entry_points=False, settings={"ldap": settings})
 
 
 async def login(served: Served, name: str, password: str) -> tuple[int, dict[str, Any]]:

@@ -79,7 +79,7 @@ OLD: list[tuple[str, bytes, str, str, str]] = [
     ("old-1.0.dmg", b"koly" * 9, "old", "1.0", "build a wheel"),
     ("latin-1.0.tar.gz", tar_of(LATIN, "gz"), "latin", "1.0", "UTF-8"),
     ("foo-1.0.tar.gz", tar_of({"foo-1.0/setup.py": b""}, "gz"), "foo", "1.0", "no file 'foo-1.0/PKG-INFO'"),
-    ("foo-1.0.tar.gz", tar_of(tree("foo", "1.0", head="License: a\nb\n"), "gz"), "foo", "1.0", "is no header"),
+    ("foo-1.0.tar.gz", tar_of(tree("foo", "1.0", head="License: a\nb\n"), "gz"), "foo", "1.0", "is not a header"),
     ("foo-1.0.tar.gz", tar_of(tree("foo", "1.0", head=""), "gz"), "foo", "1.0", "no metadata-version"),
 ]  # fmt: skip
 

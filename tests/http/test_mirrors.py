@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -100,6 +103,27 @@ async def test_a_file_that_the_upstream_lacks_is_404_in_devpi_s_words(mirrored: 
         answer, body = await file_of(world, Accept="*/*")
         assert (answer.status, answer.content_type) == (404, "application/json")
         assert json.loads(body)["message"] == f"error 404 getting {world.upstream.file_url(WHEEL.filename)}"
+
+
+@pytest.mark.parametrize("told", ["by the page", "by the upstream's answer"])
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop"),
+    [("bytes=0-9", 0, 10), ("bytes=100-300000", 100, 300_001), ("bytes=-1000", -1000, None), ("bytes=5-", 5, None)],
+)
+async def test_a_range_of_a_cold_file(mirrored: Start, told: str, wanted: str, start: int, stop: int | None) -> None:
+    """The whole file is fetched, once, and the client gets its range."""
+    large = build_wheel("demo", "3.0", files={"demo.bin": random.Random(1).randbytes(800_000)}, stored=True)
+    async with mirrored() as world:
+        world.upstream.add("demo", large, size=large.size if told == "by the page" else None)
+        listed = {
+            each["filename"]: each for each in json.loads((await world.get("/root/pypi/+simple/demo/"))[1])["files"]
+        }
+        path = urljoin("/root/pypi/+simple/demo/", listed[large.filename]["url"].partition("#")[0])
+        answer, body = await world.get(path, Range=wanted)
+        assert (answer.status, body) == (206, large.data[start:stop])
+        shown = range(large.size)[start:stop]
+        assert answer.headers["Content-Range"] == f"bytes {shown[0]}-{shown[-1]}/{large.size}"
+        assert [each.headers.get("Range") for each in world.upstream.asked if each.place == "file"] == [None]
 
 
 async def test_a_file_that_is_not_kept_is_fetched_from_the_upstream_by_the_client(mirrored: Start) -> None:
@@ -212,7 +236,9 @@ async def test_a_mirror_without_list_shows_what_was_asked_for_and_says_so(mirror
         for path, own in (("/root/pypi/+simple/", []), ("/root/dev/+simple/", ["ours"])):
             answer, names = await world.names(path)
             assert names == own
-            assert answer.headers["X-PkgIndex-Partial"].startswith("root/pypi: only projects that were asked for")
+            assert answer.headers["X-PkgIndex-Partial"].startswith(
+                "root/pypi: only projects that were requested before"
+            )
         await world.page()
         assert (await world.names())[1] == ["demo"]
         assert (await world.names("/root/dev/+simple/"))[1] == ["demo", "ours"]
@@ -371,6 +397,93 @@ async def test_of_two_mirrors_the_first_that_has_it_gives_it(serve: Serve) -> No
             assert "root/pypi is the first mirror that has demo" in await answer.text()
         await first.stop()
         assert await page("late") == (503, [])
+
+
+async def test_mirrors_are_asked_in_turn_and_no_further_than_needed(serve: Serve) -> None:
+    """The names of a team's projects are not told to the index behind its own, and a slow index delays no page of the one before it."""
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(ScriptedUpstream()) for _ in range(8)]
+        served = await stack.enter_async_context(
+            serve(mirrors=True, upstream=upstreams[0].url, admission="first_mirror", root_password=PASSWORD)
+        )
+        upstreams[0].add("demo", WHEEL)
+        upstreams[7].add("demo", NEWER)
+        upstreams[7].add("late", build_wheel("late", "1.0"))
+        asking = {"headers": basic("root")}
+        for number, upstream in enumerate(upstreams[1:], 1):
+            made = {"type": "mirror", "mirror_url": upstream.url, "mirror_cache_expiry": 3600}
+            assert (await served.request("PUT", f"/root/m{number}", json=made, **asking)).status == 200
+            bases = [f"bases+=root/m{number}"]
+            assert (await served.request("PATCH", "/root/dev", json=bases, **asking)).status == 200
+
+        async def page(project: str) -> tuple[int, list[str]]:
+            async with served.get(f"/root/dev/+simple/{project}/", headers={"Accept": JSON}) as answer:
+                files = (await answer.json(content_type=None))["files"] if answer.status == 200 else []
+                return answer.status, [file["filename"] for file in files]
+
+        def counts() -> list[int]:
+            return [upstream.count("page") for upstream in upstreams]
+
+        for _ in range(3):
+            assert await page("demo") == (200, [WHEEL.filename])
+        assert counts() == [1, 0, 0, 0, 0, 0, 0, 0]
+        for _ in range(3):
+            assert await page("late") == (200, ["late-1.0-py3-none-any.whl"])
+        assert counts() == [2, 1, 1, 1, 1, 1, 1, 1]
+        for _ in range(3):
+            assert await page("nothing") == (404, [])
+        assert counts() == [3, 2, 2, 2, 2, 2, 2, 2]
+        upstreams[1].script("page", behaviours.status(503))
+        assert (await page("other"))[0] == 503
+        assert upstreams[2].count("/simple/other/") == 0
+        # A project that the first one gets later is its own from then on.
+        upstreams[0].add("late", build_wheel("late", "9.0"))
+        answer = await served.request("POST", "/root/dev/+simple/late/refresh", **asking)
+        assert answer.status == 302
+        assert await page("late") == (200, ["late-9.0-py3-none-any.whl"])
+
+
+# admission = "available_mirrors"
+
+
+async def test_a_mirror_that_is_down_leaves_the_files_of_the_other(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        ScriptedUpstream() as first,
+        ScriptedUpstream() as second,
+        serve(mirrors=True, upstream=first.url, admission="available_mirrors", root_password=PASSWORD) as served,
+    ):
+        first.add("demo", WHEEL)
+        second.add("demo", NEWER)
+        asking = {"headers": basic("root")}
+        made = {"type": "mirror", "mirror_url": second.url, "mirror_cache_expiry": 0}
+        assert (await served.request("PUT", "/root/second", json=made, **asking)).status == 200
+        assert (await served.request("PATCH", "/root/dev", json=["bases+=root/second"], **asking)).status == 200
+
+        async def page(project: str) -> tuple[int, list[str], str]:
+            async with served.get(f"/root/dev/+simple/{project}/", headers={"Accept": JSON}) as answer:
+                files = (await answer.json(content_type=None))["files"] if answer.status == 200 else []
+                return answer.status, [file["filename"] for file in files], answer.headers.get("X-PkgIndex-Unknown", "")
+
+        await second.stop()
+        status, files, missing = await page("demo")
+        assert (status, files) == (200, [WHEEL.filename])
+        assert missing.startswith("root/second: demo in root/second is not known")
+        assert "the page of demo in root/dev is not whole: root/second" in caplog.text
+        # A file by its name is found where the page has it; one that only the missing mirror may have is unknown, and not absent.
+        for name, expected in ((WHEEL.filename, 302), (NEWER.filename, 503)):
+            async with served.get(f"/packages/py3/d/demo/{name}") as answer:
+                assert answer.status == expected
+        # A document without a place for the mark is not given at all.
+        async with served.get("/root/dev/demo/json") as answer:
+            assert answer.status == 503
+        assert (await page("absent"))[0] == 503
+        await second.start()
+        async with asyncio.timeout(20):
+            while (await page("demo"))[2]:
+                await asyncio.sleep(0.1)
+        assert await page("demo") == (200, [WHEEL.filename, NEWER.filename], "")
 
 
 # Files without a digest

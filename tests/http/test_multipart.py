@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused, TooLarge
-from pkgindex_http.multipart import FormReader, PartHead
+from pkgindex_http.multipart import FormReader, PartHead, _parse_head
 from tests.conftest import Tally
 from tests.http.forms import BOUNDARY, CONTENT_TYPE, FIELD_BYTES, MALFORMED, Part, encode_form
 
@@ -82,6 +82,15 @@ def _parts_of(body: bytes, cuts: Sequence[int] = (), content_type: str = CONTENT
 def test_any_cut_of_the_body_gives_the_same_parts(parts: list[Part], cuts: list[int]) -> None:
     body = encode_form(parts)
     assert _parts_of(body, cuts) == parts
+
+
+def test_the_headers_of_a_part_are_parsed_once_for_all_forms() -> None:
+    parts: list[Part] = [("name", None, b"demo"), ("version", None, b"1.0")]
+    body = encode_form(parts)
+    assert asyncio.run(_read(_pieces(body, []))) == parts
+    parsed = _parse_head.cache_info().misses
+    assert asyncio.run(_read(_pieces(body, []))) == parts
+    assert _parse_head.cache_info().misses == parsed
 
 
 def test_one_byte_at_a_time() -> None:

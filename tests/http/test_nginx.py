@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,33 +11,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pkgindex_core.config import RemoteUser
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_http.requests import Ask
-from tests.directory import PATH, free_port
+from pkgindex_http.settings import RemoteUser
+from tests.directory import free_port
 from tests.http.conftest import Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
+from tests.proxy import nginx
 
 PAGE = Path(__file__).parents[2] / "pkgindex_http/PROXIES.md"
 # nginx takes passwords as they are, too.
 HTPASSWD = "anna:{PLAIN}word\nben:{PLAIN}word\n"
-
-CONFIGURATION = """\
-daemon off;
-master_process off;
-error_log stderr warn;
-pid {place}/nginx.pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
-    {server}
-}}
-"""
 
 
 def example(name: str) -> str:
@@ -53,9 +34,6 @@ def example(name: str) -> str:
 @asynccontextmanager
 async def behind_nginx(served: Served, place: Path, name: str) -> AsyncIterator[str]:
     """Run nginx with an example in front of a server; the URL under which it answers."""
-    nginx = shutil.which("nginx", path=PATH)
-    if nginx is None:
-        pytest.skip("nginx is not installed")
     port = free_port()
     host, own = served.address
     server = (
@@ -65,33 +43,8 @@ async def behind_nginx(served: Served, place: Path, name: str) -> AsyncIterator[
         .replace("/etc/nginx/packages.htpasswd", str(place / "htpasswd"))
     )
     (place / "htpasswd").write_text(HTPASSWD)
-    (place / "nginx.conf").write_text(CONFIGURATION.format(place=place, server=server))
-    if os.geteuid() == 0:
-        place.chmod(0o755)
-    process = await asyncio.create_subprocess_exec(
-        nginx, "-p", str(place), "-c", str(place / "nginx.conf"), "-e", "stderr"
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        await _answers(process, port)
-        yield url
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _answers(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(30):
-        while process.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)  # until the process listens: there is nothing to wait on
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return
-    raise RuntimeError("nginx does not start")
+    async with nginx(place, server, port):
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_nginx_asks_before_it_lets_anybody_in(serve: Serve, tmp_path: Path, wheel: BuiltFile) -> None:

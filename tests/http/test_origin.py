@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest.mock
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,23 +13,25 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.origin import Origin
+from pkgindex_http.origin import OriginReader
 from tests.http.conftest import PASSWORD, Serve, basic
 
 _LINES = Sequence[tuple[str, str]]
 
 
-def _request(lines: _LINES, peer: str = "10.0.0.1") -> Any:
-    request = make_mocked_request("GET", "/", headers=CIMultiDict(lines))
+def _request(lines: _LINES, peer: str = "10.0.0.1", local: str = "10.0.0.9") -> Any:
+    """A request from one address to another; without the latter over a socket that has none."""
+    transport = unittest.mock.Mock(get_extra_info=lambda _: (local, 3141) if local else local)
+    request = make_mocked_request("GET", "/", headers=CIMultiDict(lines), transport=transport)
     return request.clone(remote=peer)
 
 
 def _url(lines: _LINES, *, peer: str = "10.0.0.1", trusted: tuple[str, ...] = (), outside: str = "") -> str:
-    return Origin(outside_url=outside, trusted_proxies=trusted).url(_request(lines, peer))
+    return OriginReader(outside_url=outside, trusted_proxies=trusted).url(_request(lines, peer))
 
 
 def _client(lines: _LINES, *, peer: str = "10.0.0.1", trusted: tuple[str, ...] = ()) -> str:
-    return Origin(outside_url="", trusted_proxies=trusted).client(_request(lines, peer))
+    return OriginReader(outside_url="", trusted_proxies=trusted).client(_request(lines, peer))
 
 
 _HOST = ("Host", "inner:3141")
@@ -124,7 +127,7 @@ def test_a_stranger_cannot_choose_its_address() -> None:
 
 def test_a_network_that_is_none_is_refused() -> None:
     with pytest.raises(Refused, match="trusted_proxies"):
-        Origin(outside_url="", trusted_proxies=["10.0.0.0/99"])
+        OriginReader(outside_url="", trusted_proxies=["10.0.0.0/99"])
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40), st.booleans())
@@ -161,14 +164,54 @@ def test_a_client_is_always_an_address(value: str) -> None:
 )
 def test_what_a_browser_sends_for_another_site_is_told_apart(lines: _LINES, foreign: bool) -> None:
     """A sandboxed page, such as one of documentation, has the origin `null`."""
-    origin = Origin(outside_url="https://packages.example.com/pypi", trusted_proxies=())
+    origin = OriginReader(outside_url="https://packages.example.com/pypi", trusted_proxies=())
     assert origin.is_foreign(_request(lines)) is foreign
 
 
 def test_a_trusted_proxy_tells_which_host_is_ours() -> None:
-    origin = Origin(outside_url="", trusted_proxies=("10.0.0.1",))
+    origin = OriginReader(outside_url="", trusted_proxies=("10.0.0.1",))
     lines = [_HOST, *_FORWARDED, ("Origin", "https://packages.example.com")]
     assert not origin.is_foreign(_request(lines))
+
+
+@pytest.mark.parametrize(
+    ("host", "local", "foreign"),
+    [
+        ("evil.example:3141", "127.0.0.1", True),
+        ("evil.example", "::1", True),
+        ("evil.example", "::ffff:127.0.0.1", True),
+        ("127.0.0.1.evil.example", "127.0.0.1", True),
+        ("localhost.evil.example", "127.0.0.1", True),
+        ("[::::]", "127.0.0.1", True),
+        ("[evil", "127.0.0.1", True),
+        ("", "127.0.0.1", True),
+        ("localhost:3141", "127.0.0.1", False),
+        ("LOCALHOST:3141", "127.0.0.1", False),
+        ("index.localhost", "127.0.0.1", False),
+        ("127.0.0.1:3141", "127.0.0.1", False),
+        ("[::1]:3141", "::1", False),
+        ("packages.example.com", "127.0.0.1", False),
+        ("pypi.lan:3141", "192.168.0.2", False),
+        ("evil.example", "", False),
+    ],
+)
+def test_a_name_that_was_pointed_at_this_machine_is_not_ours(host: str, local: str, foreign: bool) -> None:
+    """The page and the request have the same name then. Other listeners are reached by names of any kind."""
+    origin = OriginReader(outside_url="https://packages.example.com/pypi", trusted_proxies=())
+    lines = [("Host", host), ("Origin", f"http://{host}")]
+    assert origin.is_foreign(_request(lines, "127.0.0.1", local)) is foreign
+
+
+async def test_a_rebound_name_uploads_nothing(serve: Serve) -> None:
+    async with serve() as served:
+        document = {"user": "root", "password": PASSWORD}
+        for headers, status in (
+            ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+            ({"Host": "evil.example"}, 200),
+            ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ):
+            async with served.request("POST", "/+login", json=document, headers=headers) as answer:
+                assert answer.status == status
 
 
 async def test_changes_are_refused_to_pages_of_other_sites(serve: Serve) -> None:

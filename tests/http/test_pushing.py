@@ -15,6 +15,7 @@ from pkgindex_core.models import Attachment, Event, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.testing.wheels import build_sdist, build_wheel, zip_of
+from pkgindex_http import plugin
 from tests.http.conftest import HOSTED, PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 
@@ -71,8 +72,8 @@ async def release(served: Served, index: IndexName = DEV, *, docs: bool = True, 
     )
 
 
-async def push(served: Served, headers: dict[str, str], *, method: str = "PUSH", path: str = "", **wish: Any) -> Any:
-    body = {"name": "hello_pkg", "version": "1.0", "targetindex": PROD, **wish}
+async def push(served: Served, headers: dict[str, str], *, method: str = "PUSH", path: str = "", **wanted: Any) -> Any:
+    body = {"name": "hello_pkg", "version": "1.0", "targetindex": PROD, **wanted}
     body = {key: value for key, value in body.items() if value is not None}
     async with served.request(method, path or f"/{DEV}", headers=headers, json=body) as answer:
         assert answer.content_type == "application/json"
@@ -128,7 +129,7 @@ async def test_the_golden_push(serve: Serve, method: str, slash: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "message"),
+    ("wanted", "status", "message"),
     [
         ({"version": "7.7"}, 400, "there are no files for hello_pkg 7.7 on stage alice/dev"),
         ({"name": "nothing"}, 400, "there are no files for nothing 1.0 on stage alice/dev"),
@@ -147,7 +148,7 @@ async def test_the_golden_push(serve: Serve, method: str, slash: str) -> None:
     ],
 )
 async def test_what_cannot_be_pushed_is_said_as_devpi_says_it(
-    serve: Serve, wish: dict[str, Any], status: int, message: str
+    serve: Serve, wanted: dict[str, Any], status: int, message: str
 ) -> None:
     """One clear message, and nothing changes."""
     async with serve() as served:
@@ -157,7 +158,7 @@ async def test_what_cannot_be_pushed_is_said_as_devpi_says_it(
         await served.index("bob/secret", acl_upload=("bob",), acl_read=("bob",))
         await release(served, docs=False)
         head = await served.engine.store.head()
-        got, answer = await push(served, alice, **wish)
+        got, answer = await push(served, alice, **wanted)
         assert (got, answer["message"]) == (status, message)
         assert await served.engine.store.head() == head
 
@@ -330,15 +331,15 @@ async def test_root_pushes_only_where_it_may_upload(serve: Serve) -> None:
         assert (status, answer["message"]) == (401, "user 'root' cannot upload to 'alice/prod'")
 
 
-async def abroad(served: Served, headers: dict[str, str], url: str, **wish: Any) -> Any:
-    wish = {"targetindex": None, "posturl": url, "username": "root", "password": PASSWORD, **wish}
-    return await push(served, headers, **wish)
+async def push_to_server(served: Served, headers: dict[str, str], url: str, **wanted: Any) -> Any:
+    wanted = {"targetindex": None, "posturl": url, "username": "root", "password": PASSWORD, **wanted}
+    return await push(served, headers, **wanted)
 
 
 @asynccontextmanager
 async def two_servers(serve: Serve, tmp_path: Path) -> AsyncIterator[tuple[Served, dict[str, str], Served]]:
     """One that may push into loopback, with the release and who pushes it; and one that takes uploads into `root/dev`."""
-    plugins = load_plugins(settings={"mirror": {"allow_networks": ["127.0.0.0/8"]}})
+    plugins = load_plugins(program=plugin, settings={"mirror": {"allow_networks": ["127.0.0.0/8"]}})
     async with (
         serve(mirrors=True, plugins=plugins) as served,
         serve(data=tmp_path / "other", root_password=PASSWORD) as other,
@@ -352,7 +353,7 @@ async def test_a_push_to_another_server_of_ours(serve: Serve, tmp_path: Path) ->
     """Files and documentation arrive whole; a second time is a success as well. The log has the paths of the source."""
     async with two_servers(serve, tmp_path) as (served, alice, other):
         for register in (True, False):
-            status, answer = await abroad(
+            status, answer = await push_to_server(
                 served, alice, f"{other.url}/{HOSTED}/", register_project=True if register else None
             )
             assert status == 200, answer
@@ -375,33 +376,33 @@ async def test_a_push_to_another_server_of_ours(serve: Serve, tmp_path: Path) ->
 
 async def test_what_another_server_refuses_is_502_with_its_words(serve: Serve, tmp_path: Path) -> None:
     async with two_servers(serve, tmp_path) as (served, alice, other):
-        status, answer = await abroad(served, alice, f"{other.url}/{HOSTED}/", password="wrong")
+        status, answer = await push_to_server(served, alice, f"{other.url}/{HOSTED}/", password="wrong")
         assert status == 502
         assert [each[:2] for each in answer["result"]] == [[401, "upload"]]
-        status, answer = await abroad(served, alice, "http://127.0.0.1:1/")
+        status, answer = await push_to_server(served, alice, "http://127.0.0.1:1/")
         assert status == 502
         assert answer["result"][0][:2] == [-1, "exception on release upload:"]
-        status, answer = await abroad(served, alice, "http://127.0.0.1:1/", register_project=True)
+        status, answer = await push_to_server(served, alice, "http://127.0.0.1:1/", register_project=True)
         assert answer["result"][0][:2] == [-1, "exception on register:"]
 
 
 async def test_nothing_private_is_posted_to_unless_the_operator_says_so(serve: Serve, tmp_path: Path) -> None:
     """And nobody without credentials has anything sent, wherever to."""
     async with (
-        serve(mirrors=True, plugins=load_plugins()) as served,
+        serve(mirrors=True, plugins=load_plugins(program=plugin)) as served,
         serve(data=tmp_path / "other", root_password=PASSWORD) as other,
     ):
         alice = await team(served)
         await release(served)
-        status, answer = await abroad(served, alice, f"{other.url}/{HOSTED}/")
+        status, answer = await push_to_server(served, alice, f"{other.url}/{HOSTED}/")
         assert status == 502
         assert "allow_networks" in answer["result"][0][2]
-        assert (await abroad(served, JSON, f"{other.url}/{HOSTED}/"))[0] == 403
+        assert (await push_to_server(served, JSON, f"{other.url}/{HOSTED}/"))[0] == 403
         assert (await holdings(other, HOSTED))[0] == []
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("wanted", "message"),
     [
         ({"posturl": "ftp://example.org/"}, "nothing here can push to such a URL"),
         ({"posturl": "https://"}, "the posturl cannot be used"),
@@ -409,10 +410,10 @@ async def test_nothing_private_is_posted_to_unless_the_operator_says_so(serve: S
         ({"password": 5}, "the document does not fit: Expected `str`, got `int` - at `$.password`"),
     ],
 )
-async def test_pushes_abroad_that_cannot_be(serve: Serve, wish: dict[str, Any], message: str) -> None:
-    async with serve(mirrors=True, plugins=load_plugins()) as served:
+async def test_pushes_to_a_server_that_cannot_be_done(serve: Serve, wanted: dict[str, Any], message: str) -> None:
+    async with serve(mirrors=True, plugins=load_plugins(program=plugin)) as served:
         alice = await team(served)
         await release(served)
-        status, answer = await abroad(served, alice, "https://example.org/", **wish)
+        status, answer = await push_to_server(served, alice, "https://example.org/", **wanted)
         assert (status, answer["message"]) == (400, message)
         assert PASSWORD not in str(answer)

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession
 from msgspec.structs import replace
 
-from pkgindex_core.config import RemoteUser
 from pkgindex_core.errors import Refused
+from pkgindex_http.settings import RemoteUser
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
 SECRET = "a secret of the proxy"

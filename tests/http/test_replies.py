@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core import errors
-from pkgindex_core.errors import Conflict, PkgIndexError
+from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import error_reply, problem_reply, status_of
 from pkgindex_http.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
@@ -98,13 +98,16 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.Missing("file", "demo.whl"), 404),
     (errors.Gone("file", "demo.whl", "demo"), 410),
     (errors.Conflict("taken"), 409),
+    (errors.FileTaken("demo.whl is there"), 409),
     (errors.RequirementFailed("taken", object()), 409),
     (errors.ReadOnly("root/dev", "odd"), 405),
     (errors.Refused("bad"), 400),
     (errors.TooLarge("the file", 10), 413),
+    (errors.RetiredAction("remove_pkg", hint="delete it"), 410),
     (errors.Denied("who?", anonymous=True), 401),
     (errors.Denied("no", anonymous=False), 403),
     (errors.Unavailable("later", retry_after=7), 503),
+    (errors.Removed(), 503),
     (errors.StorageFull("full"), 507),
     (errors.BadUpstream("it is no index"), 502),
     (errors.Corrupt("rotten"), 500),
@@ -189,7 +192,7 @@ def test_a_problem_names_every_problem() -> None:
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 def test_a_title_is_not_said_twice(accept: str) -> None:
-    error = Conflict("File already exists: demo-1.0.tar.gz has other bytes")
+    error = errors.FileTaken("demo-1.0.tar.gz has other bytes")
     body = error_reply(error, accept, status=400).body.decode()
     assert body.count("File already exists") == (
         2 if accept == "text/html" else 1

@@ -609,7 +609,7 @@ async def test_up_15_other_methods_on_simple_pages_are_405(demo: Start, method: 
                 assert answer.status == 405
                 assert answer.headers["Allow"] == "HEAD, GET"
                 assert answer.headers["Cache-Control"] == "no-store"
-                assert "uploads go to /legacy/" in body
+                assert "send uploads to /legacy/" in body
 
 
 class _Mirror:

@@ -52,7 +52,7 @@ def test_a_full_disk_is_one_line_a_minute(
     assert lines(caplog) == ["no room keeping a blob: No space left on device: [Errno 28] No space left on device"]
     clock.seconds += AGAIN_SECONDS
     troubles.happened(StorageFull("no room left for the index database"), None)
-    assert lines(caplog) == ["no room left for the index database (99 times more since this was told)"]
+    assert lines(caplog) == ["no room left for the index database (99 times more since the last such line)"]
     troubles.happened(FULL, ENOSPC)
     troubles.wrote()
     troubles.wrote()

@@ -56,7 +56,8 @@ async def verified(
 
 def blob_at(served: Served, content: bytes) -> Path:
     key = sha256_of(content)
-    return Path(served.engine.settings.data) / "blobs" / "sha256" / key[:2] / key
+    own = Path(served.engine.settings.data) / "blobs" / "sha256" / key[:2] / key
+    return own if own.exists() else own.parents[2] / "mirrored" / "sha256" / key[:2] / key
 
 
 async def fetch(served: Served) -> None:

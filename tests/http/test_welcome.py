@@ -102,7 +102,7 @@ async def test_what_is_searched_is_text(mirrored: MirroredStart, text: str) -> N
             assert answer.status == 200
         assert "<script>" not in body
         assert "<b>" not in body
-        assert "is not known here yet" in body
+        assert "is not loaded yet" in body
 
 
 async def test_a_list_without_a_mirror_is_the_plain_one(serve: Serve) -> None:

@@ -21,6 +21,7 @@ from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import ColdFile, Freshness
 from pkgindex_core.testing.configs import changed_config, mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
+from pkgindex_mirror import base_urls, mirrored_files, mirrored_metadata, refreshing, refreshing_names, shared_fetches  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream
@@ -89,7 +90,7 @@ class Mirror:
         return (await self.files(project))[filename]
 
     async def fetch(self, filename: str, project: ProjectName = DEMO) -> ColdFile:
-        return await self.readthrough.fetch(self.index, project, await self.file(filename, project))
+        return await self.readthrough._files.fetch(self.index, project, await self.file(filename, project))
 
     async def download(self, filename: str, project: ProjectName = DEMO) -> bytes:
         arriving = await self.fetch(filename, project)
@@ -144,7 +145,7 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
         blobs = (
             of.behind
             if of
-            else BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path / "staging"), clock=clock, linger=LONG)
+            else BlobsBehind(MemoryBlobs(clock=clock, spools=tmp_path / "staging"), clock=clock, linger=LONG)
         )
         index = mirror_config(**{"name": INDEX, "url": url, **(config or {})})
         await store.apply([PutUser(User(name=owner(index.name))), PutIndex(index)], who="test")
@@ -154,6 +155,7 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
             blob_store=blobs,
             clock=clock,
             workers=workers,
+            data=tmp_path / "data",
             settings=decoded,
             client=UpstreamClient(decoded, clock, resolver=resolver) if resolver else None,
         )

@@ -17,7 +17,7 @@ SPACE = LISTING + b"\n" * 100_000
 
 
 async def examined(make_mirror: MakeMirror, url: str, **options: object) -> str:
-    mirror = await make_mirror(url, config=options)
+    mirror = await make_mirror(url, config=options, page_deadline=20.0)
     assert isinstance(mirror.readthrough, Examiner)
     return await mirror.readthrough.examine(mirror.index)
 

@@ -166,7 +166,7 @@ class TestBodies:
 
 
 def test_what_is_known_is_bounded_and_belongs_to_one_upstream(clock: ManualClock) -> None:
-    checks = Checks(3, clock, absent_expiry=60.0)
+    checks = Checks(MirrorSettings(remembered=3), clock)
     index = mirror_config("root/mirror", "u")
     for name in "abcd":
         checks.put(index.name, name, Check(url="u", outcome="current", since=1.0, checked=Timestamp(1)))
@@ -183,3 +183,5 @@ def test_settings_are_checked() -> None:
     for table in ({"weight": 3}, {"wait": "soon"}):
         with pytest.raises(Refused, match=r"plugins\.mirror"):
             read_settings(table)
+    with pytest.raises(Refused, match="allow_networks"):
+        read_settings({"allow_networks": ["here"]})

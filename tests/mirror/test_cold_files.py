@@ -143,10 +143,10 @@ async def test_nobody_receives_complete_wrong_bytes(
     assert all(len(into) < size for into in received[:4])
     assert not received[4]
     assert not mirror.blobs.blobs
-    assert "nothing was kept" in caplog.text
+    assert "the file is not kept" in caplog.text
     # Whoever was cut off and asks again is told why, without another transfer.
     asked = upstream.count("file")
-    with pytest.raises(BadUpstream, match=f"do not have the {known}"):
+    with pytest.raises(BadUpstream, match=f"do not match the {known}"):
         await mirror.fetch(NAME)
     assert upstream.count("file") == asked
     # Once the upstream is right again, so are we.
@@ -170,7 +170,7 @@ async def test_a_sha256_that_nobody_knew_is_recorded(upstream: ScriptedUpstream,
     await mirror.refresh()
     assert await mirror.file(NAME) == after
     # and a client that still has the old record is served from what is stored.
-    arriving = await mirror.readthrough.fetch(mirror.index, DEMO, before)
+    arriving = await mirror.readthrough._files.fetch(mirror.index, DEMO, before)
     assert await read_all(arriving) == blob_of(1000).data
     assert upstream.count("file") == 1
 
@@ -312,7 +312,7 @@ async def test_a_refusal_is_over_with_the_next_request(
     upstream.script("file", behaviour, times=1)
     with pytest.raises(BadUpstream, match=reason):
         await mirror.fetch(NAME)
-    while mirror.readthrough._arriving:
+    while mirror.readthrough._files._arriving:
         await asyncio.sleep(0)
     assert await mirror.download(NAME) == blob_of(1000).data
 
@@ -343,7 +343,7 @@ async def test_only_so_many_files_are_fetched_at_once(upstream: ScriptedUpstream
     upstream.script("file", behaviours.dripping_body(0.002, size=500))
     mirror = await make_mirror(upstream.url, concurrent_files=2)
     await mirror.refresh()
-    stage = mirror.blobs.stage
+    spool = mirror.blobs.spool
     open_now = most = 0
 
     class Counted:
@@ -361,7 +361,7 @@ async def test_only_so_many_files_are_fetched_at_once(upstream: ScriptedUpstream
             open_now -= 1
             return await self.inner.__aexit__(*error)
 
-    mirror.blobs.stage = lambda *algorithms: Counted(stage(*algorithms))
+    mirror.blobs.spool = lambda *algorithms: Counted(spool(*algorithms))
     await asyncio.gather(*(mirror.download(name) for name in names))
     assert most == 2
 

@@ -26,7 +26,7 @@ from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
 from pkgindex_mirror import plain_pages, refreshing
-from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.pages import PageListing, read_page
 from pkgindex_mirror.readthrough import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
@@ -80,9 +80,10 @@ async def mirror(
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
         store=store,
-        blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
+        blob_store=BlobsBehind(MemoryBlobs(clock=clock, spools=tmp_path), clock=clock),
         clock=clock,
         workers=workers,
+        data=tmp_path,
         settings=MirrorSettings(**QUICK),
     )
     upstream.add("demo", *(build_sdist("demo", str(number)) for number in range(10)))
@@ -208,7 +209,7 @@ TINY = b"[" + b"[]," * 1_700_000 + b"[]]"
         (b'{"files": [], "project-status": %s}', "'project-status' has 5100004 bytes"),
         (b'{"files": [{"filename": "demo-1.zip", "hashes": %s}]}', "an item has more than 1048576 bytes"),
         (b'{"files": [{"filename": "demo-1.zip", "x": [{}, {}, %s]}]}', "an item has more than 1048576 bytes"),
-        (b'{"files": [], "x": NaN, "y": %s}', "not JSON as RFC 8259 has it"),
+        (b'{"files": [], "x": NaN, "y": %s}', "not JSON (RFC 8259)"),
         (b'{"files": [], "x": %s}', ""),
     ],
     ids=["versions", "name", "meta", "status", "entry", "unknown in entry", "lenient", "unknown"],
@@ -223,8 +224,8 @@ def test_tiny_values_in_any_field_cost_little_memory(page: bytes, reason: str) -
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert reason in (found.reason if isinstance(found, Unreadable) else "")
-    assert isinstance(found, Unreadable) is bool(reason)
+    assert reason in (found.reason if isinstance(found, UnreadablePage) else "")
+    assert isinstance(found, UnreadablePage) is bool(reason)
     assert peak < 32_000_000, f"{peak:,} bytes for {len(body):,}"
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror import json_pieces, name_lists
-from pkgindex_mirror.markup import Unreadable
+from pkgindex_mirror import json_pieces, sorted_piles
+from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.name_lists import NameListing, NamePile, read_names
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -46,20 +46,20 @@ def test_html() -> None:
     [b"", b"{}", b'{"projects": 3}', b'{"projects": [{"name": "a"}', b"<html><h1>Sign in</h1></html>", b"<html>"],
 )
 def test_what_is_no_list(body: bytes) -> None:
-    assert isinstance(read_names(body, JSON), Unreadable)
+    assert isinstance(read_names(body, JSON), UnreadablePage)
 
 
 @given(st.binary(max_size=300), st.sampled_from([JSON, "text/html", "text/html; charset=utf-16", ""]))
 def test_no_bytes_make_the_reader_fail(body: bytes, content_type: str) -> None:
     for start in (b"", b"{", b"<html>", b'{"projects":['):
-        assert isinstance(read_names(start + body, content_type), NameListing | Unreadable)
+        assert isinstance(read_names(start + body, content_type), NameListing | UnreadablePage)
 
 
 @given(spelled=NAMES, buffer=st.integers(1, 5), block=st.integers(1, 5))
 def test_a_pile_is_the_sorted_dictionary_of_first_spellings(spelled: list[str], buffer: int, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(name_lists, "_BUFFER", buffer)
-        patch.setattr(name_lists, "_BLOCK", block)
+        patch.setattr(sorted_piles, "_BUFFER", buffer)
+        patch.setattr(sorted_piles, "_BLOCK", block)
         pile = NamePile()
         expected: dict[str, str] = {}
         for name in spelled:

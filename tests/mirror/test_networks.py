@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pkgindex_core.errors import BadUpstream, Refused, Unavailable
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public, parse_networks
+from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public
+from pkgindex_mirror.settings import parse_networks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 from .conftest import MakeMirror
@@ -284,6 +285,15 @@ class TestCertificates:
                 await mirror.refresh()
             assert not upstream.asked
         tally("upstream behaviours", 1)
+
+    @pytest.mark.parametrize("wrong", ["expired", "unknown authority"])
+    async def test_none_is_checked_if_the_operator_says_so(self, make_mirror: MakeMirror, tls, wrong: str) -> None:
+        context = tls.expired("localhost") if wrong == "expired" else tls.server("localhost")
+        async with ScriptedUpstream(tls=context, host="localhost") as upstream:
+            upstream.add("demo", WHEEL)
+            mirror = await make_mirror(upstream.url, verify_tls=False)
+            assert (await mirror.refresh()).state == "fresh"
+            assert await mirror.download(WHEEL.filename) == WHEEL.data
 
     async def test_plain_http_on_a_tls_port_and_the_reverse(
         self, upstream: ScriptedUpstream, make_mirror: MakeMirror, tls

@@ -43,7 +43,7 @@ async def mirror(
     index = mirror_config(INDEX, upstream.url)
     await store.apply([PutUser(User(name="root")), PutIndex(index)], who="test")
     readthrough = ReadThrough(
-        store=store, blob_store=blobs, clock=clock, workers=workers, settings=MirrorSettings(**QUICK)
+        store=store, blob_store=blobs, clock=clock, workers=workers, data=tmp_path, settings=MirrorSettings(**QUICK)
     )
     yield Mirror(index, store, blobs, readthrough, clock)
     await readthrough.close()
@@ -68,7 +68,7 @@ async def test_many_clients_of_one_cold_file(upstream: ScriptedUpstream, mirror:
 
 
 async def test_readers_that_are_slow_or_late_outlive_the_move(upstream: ScriptedUpstream, mirror: Mirror) -> None:
-    """When a file is kept its stage's path is renamed under the readers' feet."""
+    """When a file is kept its spool's path is renamed under the readers' feet."""
     data = blob_of(4 * WINDOW).data
     upstream.add("demo", blob_of(4 * WINDOW))
     await mirror.refresh()

@@ -23,7 +23,7 @@ from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.cli import main
 from pkgindex_mirror.plugin import make, pkgindex_sources
-from pkgindex_mirror.probe import Report, lines, probe
+from pkgindex_mirror.probe import ProbeReport, lines, probe
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
@@ -32,7 +32,7 @@ WHEEL = build_wheel("demo", "1.0")
 SETTINGS = MirrorSettings(attempts=1, page_deadline=2.0)
 
 
-async def ask(upstream: ScriptedUpstream) -> Report:
+async def ask(upstream: ScriptedUpstream) -> ProbeReport:
     return await probe(upstream.url, DEMO, settings=SETTINGS)
 
 
@@ -65,7 +65,7 @@ async def test_an_upstream_with_nothing() -> None:
     assert (report.formats, report.validators, report.hashes) == (("html",), (), ())
     assert (report.sidecar_served, report.ranges) == (False, False)
     advice = " ".join(report.advice)
-    for words in ("HTML only", "no validators", "no sha256", "neither metadata files nor ranges"):
+    for words in ("HTML only", "no validators", "no sha256", "neither metadata files nor range requests"):
         assert words in advice
 
 
@@ -74,7 +74,7 @@ async def test_an_upstream_with_nothing() -> None:
     [
         (behaviours.status(404), "no project demo"),
         (behaviours.status(403), "answered 403"),
-        (behaviours.says("text/html", b"<html>hello</html>"), "lists nothing"),
+        (behaviours.says("text/html", b"<html>hello</html>"), "is no listing"),
     ],
 )
 async def test_what_is_no_index(upstream: ScriptedUpstream, behaviour, words: str) -> None:
@@ -153,7 +153,7 @@ async def test_the_plugin_makes_a_refresher(tmp_path: Path) -> None:
             workers=workers,
             settings={"wait": 1},
             index_store=IndexBehind(MemoryIndex(clock)),
-            blob_store=BlobsBehind(MemoryBlobs(clock=clock, staging=tmp_path), clock=clock),
+            blob_store=BlobsBehind(MemoryBlobs(clock=clock, spools=tmp_path), clock=clock),
         )
         (provider,) = pkgindex_sources()
         assert provider.name == "mirror"

@@ -15,7 +15,7 @@ from aiohttp import web
 from pkgindex_core.engines.memory.blobs import MemoryBlobs
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import Attachment, File
-from pkgindex_core.protocols import Consignment, Delivery, Destination
+from pkgindex_core.protocols import PushAnswer, PushDestination, PushedRelease
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.publishing import TEXT_LIMIT, HttpPublisher
@@ -37,12 +37,12 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def blobs(tmp_path: Path) -> AsyncIterator[MemoryBlobs]:
-    store = MemoryBlobs(clock=ManualClock(), staging=tmp_path)
+    store = MemoryBlobs(clock=ManualClock(), spools=tmp_path)
     yield store
     await store.close()
 
 
-async def consignment(blobs: MemoryBlobs, *, docs: bool = True) -> Consignment:
+async def release(blobs: MemoryBlobs, *, docs: bool = True) -> PushedRelease:
     files = []
     for built in (WHEEL, SDIST):
         blob = await blobs.put(built.data)
@@ -56,7 +56,7 @@ async def consignment(blobs: MemoryBlobs, *, docs: bool = True) -> Consignment:
         size=archive.size,
         added=0,  # type: ignore[arg-type]  # any time
     )
-    return Consignment(
+    return PushedRelease(
         name="Demo",
         version="1.0",
         metadata={
@@ -71,7 +71,7 @@ async def consignment(blobs: MemoryBlobs, *, docs: bool = True) -> Consignment:
     )
 
 
-async def publish(
+async def push(
     blobs: MemoryBlobs,
     url: str,
     *,
@@ -79,12 +79,12 @@ async def publish(
     register: bool = False,
     docs: bool = True,
     **settings: Any,
-) -> tuple[Delivery, ...]:
+) -> tuple[PushAnswer, ...]:
     publisher = HttpPublisher(blob_store=blobs, settings=MirrorSettings(allow_networks=tuple(allowed), **settings))
     try:
-        return await publisher.publish(
-            Destination(url=url, username="ann", password="s3cret"),
-            await consignment(blobs, docs=docs),
+        return await publisher.push(
+            PushDestination(url=url, username="ann", password="s3cret"),
+            await release(blobs, docs=docs),
             register=register,
         )
     finally:
@@ -93,8 +93,8 @@ async def publish(
 
 async def test_the_form_is_the_one_that_twine_sends(blobs: MemoryBlobs, receiver: Receiver) -> None:
     """Metadata, then each file with its kind and digest, then the documentation; nothing that is empty, a length in advance."""
-    deliveries = await publish(blobs, receiver.url, register=True)
-    assert [(each.kind, each.answer, each.accepted) for each in deliveries] == [
+    answers = await push(blobs, receiver.url, register=True)
+    assert [(each.kind, each.status, each.accepted) for each in answers] == [
         ("register", 200, True),
         ("file", 200, True),
         ("file", 200, True),
@@ -128,18 +128,18 @@ async def test_nobody_is_talked_into_a_private_network(blobs: MemoryBlobs, recei
     """By address or by name: nothing is sent, and the setting that would allow it is named."""
     port = receiver.url.rpartition(":")[2]
     for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
-        (delivery,) = await publish(blobs, f"http://{host}:{port}", allowed=())
-        assert delivery.answer is None
-        assert "allow_networks" in delivery.text
+        (answer,) = await push(blobs, f"http://{host}:{port}", allowed=())
+        assert answer.status is None
+        assert "allow_networks" in answer.text
     assert receiver.posts == []
 
 
 async def test_a_redirect_is_told_and_not_followed(blobs: MemoryBlobs, receiver: Receiver) -> None:
     """The password stays with the URL that was given."""
     receiver.answer = lambda _post: web.Response(status=302, headers={"Location": "https://elsewhere.example/up?key=1"})
-    deliveries = await publish(blobs, receiver.url)
-    assert {each.answer for each in deliveries} == {302}
-    assert "https://elsewhere.example/up," in deliveries[0].text
+    answers = await push(blobs, receiver.url)
+    assert {each.status for each in answers} == {302}
+    assert "https://elsewhere.example/up," in answers[0].text
     assert {post.path for post in receiver.posts} == {"/"}
 
 
@@ -149,11 +149,11 @@ async def test_what_the_other_index_says_is_passed_on(
 ) -> None:
     """A file that is refused does not stop the others; a user that is refused does. Text is bounded and printable."""
     receiver.answer = lambda _post: web.Response(status=status, text="no\x1b[31m " + "x" * 100_000)
-    deliveries = await publish(blobs, receiver.url)
-    assert [each.answer for each in deliveries] == [status] * sent
-    assert not any(each.accepted for each in deliveries)
-    assert deliveries[0].text.startswith("no[31m xxx")
-    assert len(deliveries[0].text) <= TEXT_LIMIT
+    answers = await push(blobs, receiver.url)
+    assert [each.status for each in answers] == [status] * sent
+    assert not any(each.accepted for each in answers)
+    assert answers[0].text.startswith("no[31m xxx")
+    assert len(answers[0].text) <= TEXT_LIMIT
     assert len(receiver.posts) == sent
 
 
@@ -162,30 +162,30 @@ async def test_registering_that_was_given_up_is_no_obstacle(
     blobs: MemoryBlobs, receiver: Receiver, status: int, passes: bool
 ) -> None:
     receiver.answer = lambda post: web.Response(status=status if post.fields[":action"] == ["submit"] else 200)
-    deliveries = await publish(blobs, receiver.url, register=True, docs=False)
-    assert [each.answer for each in deliveries] == [status, *([200, 200] if passes else [])]
+    answers = await push(blobs, receiver.url, register=True, docs=False)
+    assert [each.status for each in answers] == [status, *([200, 200] if passes else [])]
 
 
 async def test_a_server_that_cannot_be_reached_is_said_and_not_asked_again(
     blobs: MemoryBlobs, receiver: Receiver
 ) -> None:
     dead = "http://127.0.0.1:1/"
-    (delivery,) = await publish(blobs, dead)
-    assert (delivery.answer, delivery.accepted) == (None, False)
-    assert "could not be connected to" in delivery.text
+    (answer,) = await push(blobs, dead)
+    assert (answer.status, answer.accepted) == (None, False)
+    assert "could not be connected to" in answer.text
 
 
 async def test_a_server_that_never_answers_is_given_up(blobs: MemoryBlobs, receiver: Receiver) -> None:
     receiver.hold = asyncio.Event()
-    (delivery,) = await publish(blobs, receiver.url, file_allowance=0.2, slowest_file=10**9)
-    assert delivery.answer is None
-    assert "in time" in delivery.text
+    (answer,) = await push(blobs, receiver.url, file_allowance=0.2, slowest_file=10**9)
+    assert answer.status is None
+    assert "in time" in answer.text
 
 
 @pytest.mark.parametrize("url", ["http://", "https://host:0/", "http://[::1/"])
 async def test_a_url_that_leads_nowhere_is_refused(blobs: MemoryBlobs, url: str) -> None:
     with pytest.raises(Refused, match="posturl"):
-        await publish(blobs, url)
+        await push(blobs, url)
 
 
 async def test_the_password_is_in_no_log_and_no_repr(
@@ -193,8 +193,8 @@ async def test_the_password_is_in_no_log_and_no_repr(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     receiver.answer = lambda _post: web.Response(status=500, text="broken")
-    deliveries = await publish(blobs, receiver.url.replace("http://", "http://eve:other@"))
-    told = caplog.text + repr(deliveries) + repr(Destination(url="x", username="ann", password="s3cret"))
+    answers = await push(blobs, receiver.url.replace("http://", "http://eve:other@"))
+    told = caplog.text + repr(answers) + repr(PushDestination(url="x", username="ann", password="s3cret"))
     for secret in ("s3cret", "other", base64.b64encode(b"ann:s3cret").decode()):
         assert secret not in told
 

@@ -158,7 +158,7 @@ async def test_a_sidecar_is_not_corrected_from_bytes_that_nothing_verified(
     upstream.script("file", behaviours.with_body(lambda body: body.replace(b"Version: 1.0", b"Version: 6.6")))
     mirror = await make_mirror(upstream.url)
     await mirror.refresh()
-    with pytest.raises(BadUpstream, match="do not have the sha256"):
+    with pytest.raises(BadUpstream, match="do not match the sha256"):
         await mirror.sidecar(WHEEL.filename)
     assert (await mirror.file(WHEEL.filename)).metadata_sha256 == "0" * 64
     assert not mirror.blobs.blobs
@@ -204,7 +204,7 @@ async def test_a_sidecar_that_was_waited_for_in_vain_counts_against_its_host(
     mirror = await make_mirror(upstream.url, file_wait=0.2, read_timeout=20.0)
     await mirror.refresh()
     upstream.script("sidecar" if announced else "file", behaviours.silent())
-    with pytest.raises(Unavailable, match="not here yet"):
+    with pytest.raises(Unavailable, match="not arrived yet"):
         await mirror.sidecar(WHEEL.filename)
     assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
 
@@ -214,7 +214,7 @@ async def test_a_slow_sidecar_is_not_waited_for_for_ever(upstream: ScriptedUpstr
     mirror = await make_mirror(upstream.url, file_wait=0.02)
     await mirror.refresh()
     upstream.script("sidecar", behaviours.dripping_body(0.001, size=10))
-    with pytest.raises(Unavailable, match="not here yet"):
+    with pytest.raises(Unavailable, match="not arrived yet"):
         await mirror.sidecar(WHEEL.filename)
 
 

@@ -10,7 +10,8 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Source
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.testing.configs import mirror_config
-from pkgindex_core.testing.source_cases.base import INDEX
+from pkgindex_core.testing.doubting import DoubtingContract
+from pkgindex_core.testing.source_cases.base import INDEX, SourceCases
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.wheels import BuiltFile
 from pkgindex_mirror.readthrough import ReadThrough
@@ -20,12 +21,13 @@ from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from .conftest import QUICK
 
 
-class TestReadThrough(SourceContract):
+class Mirrored(SourceCases):
     upstream = "there"
     fetches = True
     streams = True
     counts = True
     options: ClassVar[dict[str, Any]] = {}
+    Engine: ClassVar[type[ReadThrough]] = ReadThrough
 
     async def begin(self) -> IndexConfig:
         self.server = ScriptedUpstream()
@@ -37,11 +39,12 @@ class TestReadThrough(SourceContract):
 
     async def open_source(self, context: Context) -> Source:
         assert isinstance(context.blob_store, LearningBlobs)
-        return ReadThrough(
+        return self.Engine(
             store=self.store,
             blob_store=context.blob_store,
             clock=self.clock,
             workers=context.workers,
+            data=context.data,
             settings=MirrorSettings(**QUICK, allow_networks=("127.0.0.0/8",)),
         )
 
@@ -69,6 +72,10 @@ class TestReadThrough(SourceContract):
         return len(self.server.asked)
 
 
+class TestReadThrough(Mirrored, SourceContract):
+    pass
+
+
 class TestReadThroughOfListsWithoutNames(TestReadThrough):
     lists_names = False
     options: ClassVar[dict[str, Any]] = {"mirror_no_project_list": True}
@@ -77,3 +84,12 @@ class TestReadThroughOfListsWithoutNames(TestReadThrough):
 class TestReadThroughThatSendsClientsElsewhere(TestReadThrough):
     redirects = True
     options: ClassVar[dict[str, Any]] = {"mirror_use_external_urls": True}
+
+
+class TestDoubts(Mirrored, DoubtingContract):
+    pass
+
+
+class TestDoubtsOfListsWithoutNames(Mirrored, DoubtingContract):
+    lists_names = False
+    options: ClassVar[dict[str, Any]] = {"mirror_no_project_list": True}

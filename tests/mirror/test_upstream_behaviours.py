@@ -153,7 +153,7 @@ TABLE = [
     ),
     harmless("no media type worth the name", behaviours.with_headers(Content_Type="application/octet-stream")),
     wrong("redirects in a circle", behaviours.redirect_to_itself()),
-    wrong("redirects to nowhere", behaviours.status(302)),
+    wrong("redirects to no usable URL", behaviours.status(302)),
     wrong("redirects to a file: URL", behaviours.redirect("file:///etc/passwd")),
     broken("redirects to a port that is closed", behaviours.redirect("http://127.0.0.1:9/")),
     harmless("an X-PyPI-Last-Serial that is none", behaviours.with_headers(X_PyPI_Last_Serial="-4e9")),

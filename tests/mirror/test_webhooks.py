@@ -7,7 +7,7 @@ import json
 import logging
 import urllib.parse
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from pkgindex_core import failpoints
 from pkgindex_core.changes import Commit, PutFile, PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.memory.index import MemoryIndex
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import Refused, StorageFull
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import Event, File, IndexConfig, User
+from pkgindex_core.models import Event, File, IndexConfig, Serial, Tree, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.testing.index_cases.values import START, ManualClock
+from pkgindex_core.tools import leases
+from pkgindex_mirror import webhooks
 from pkgindex_mirror.notices import receiver
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.webhooks import PLACE, Webhooks
+from pkgindex_mirror.webhooks import KIND, PLACE, Webhooks
 from tests.mirror.receiver import Receiver, receiving
 
 DEV = IndexName("ann/dev")
@@ -39,13 +41,16 @@ LOOPBACK = ("127.0.0.0/8",)
 class World:
     """A store with one index that tells, and who tells."""
 
-    def __init__(self, data: Path, receiver: Receiver, workers: Executor) -> None:
-        self.data = data
-        self.workers = workers
+    def __init__(self, receiver: Receiver) -> None:
         self.clock = ManualClock()
         self.store = MemoryIndex(self.clock)
         self.receiver = receiver
         self.slept: list[float] = []
+        self.time_passes = True
+        """Whether a pause moves the clock. Leases are renewed by the time of the event loop, which does not move with it."""
+        self.awake = asyncio.Event()
+        """Pauses end while it is set."""
+        self.awake.set()
 
     async def configure(self, **options: Any) -> None:
         await self.store.apply(
@@ -74,14 +79,14 @@ class World:
     def webhooks(self, *, allowed: tuple[str, ...] = LOOPBACK, **settings: Any) -> Webhooks:
         async def sleep(seconds: float) -> None:
             self.slept.append(seconds)
-            self.clock.advance(seconds)
+            if self.time_passes:
+                self.clock.advance(seconds)
             await asyncio.sleep(0)
+            await self.awake.wait()
 
         return Webhooks(
             store=self.store,
-            data=self.data,
             clock=self.clock,
-            workers=self.workers,
             settings=MirrorSettings(allow_networks=allowed, **settings),
             public_url="https://packages.example.org",
             sleep=sleep,
@@ -94,7 +99,7 @@ class World:
         task = asyncio.create_task(webhooks.follow())
         try:
             async with asyncio.timeout(30):
-                while not (self.data / PLACE).exists():
+                while await self.place() is None:
                     await asyncio.sleep(0.001)
             yield webhooks
         finally:
@@ -108,15 +113,25 @@ class World:
         await self.receiver.wait_for(count)
         async with asyncio.timeout(30):
             head = await self.store.head()
-            while json.loads((self.data / PLACE).read_bytes())["serial"] < head:
+            while (await self.place() or 0) < head:
                 await asyncio.sleep(0.001)
+
+    async def until_leased(self) -> None:
+        """Wait until somebody has the lease."""
+        async with asyncio.timeout(30):
+            while await self.store.note(leases.KIND, KIND) is None:
+                await asyncio.sleep(0.001)
+
+    async def place(self) -> int | None:
+        """The place that is kept."""
+        note = await self.store.note(KIND, PLACE)
+        return None if note is None or not note.value.isdigit() else int(note.value)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    with ThreadPoolExecutor(1) as workers:
-        async with receiving() as receiver:
-            yield World(tmp_path, receiver, workers)
+async def world() -> AsyncIterator[World]:
+    async with receiving() as receiver:
+        yield World(receiver)
 
 
 async def test_the_document_says_what_was_uploaded_and_pushed(world: World) -> None:
@@ -236,20 +251,31 @@ async def test_killed_between_telling_and_keeping_tells_again(world: World) -> N
     assert world.receiver.posts[0].body == world.receiver.posts[1].body
 
 
-async def test_a_place_that_cannot_be_kept_tells_nothing_twice(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """On a full disk the same builds would begin every half minute."""
+async def test_a_place_that_cannot_be_kept_tells_nothing_twice(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the same builds would begin every half minute; there the lease ends as well, and is taken again."""
     await world.configure(upload_webhook=world.receiver.url)
+    writes = world.store.put_note
+    monkeypatch.setattr(webhooks, "_LEASE_SECONDS", 0.03)
+
+    async def full(*_: Any, **__: Any) -> int | None:
+        raise StorageFull("no room")
+
     async with world.telling():
-        (world.data / f".{PLACE}.part").mkdir()  # where the place would be written
+        await world.until_leased()
+        world.store.put_note = full  # type: ignore[method-assign]  # a disk that is full
         await world.upload("demo-1.0-py3-none-any.whl")
         await world.receiver.wait_for(1)
+        async with asyncio.timeout(30):
+            while "notices of uploads are delayed" not in caplog.text:
+                await asyncio.sleep(0.001)
+        world.store.put_note = writes  # type: ignore[method-assign]  # and is not any more
         await world.upload("demo-2.0-py3-none-any.whl")
-        await world.receiver.wait_for(2)
-        (world.data / f".{PLACE}.part").rmdir()
-        await world.upload("demo-3.0-py3-none-any.whl")
-        await world.told(3)
-    assert "cannot be kept" in caplog.text
-    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["1.0", "2.0", "3.0"]
+        await world.told(2)
+    assert "the place in the log cannot be kept: no room" in caplog.text
+    assert "cannot be renewed now: no room" in caplog.text
+    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["1.0", "2.0"]
 
 
 async def test_a_receiver_in_trouble_is_asked_again_for_a_while(world: World) -> None:
@@ -301,10 +327,42 @@ async def test_nobody_is_talked_into_a_private_network(world: World, caplog: pyt
     assert "s3cret" not in caplog.text
 
 
+async def test_many_uploads_cost_one_look_for_a_receiver(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new receiver hears of all uploads since the last look, some of which may be older than itself."""
+    await world.configure()
+    looks = 0
+    real = world.store.tree
+
+    async def tree(*, at: Serial | None = None) -> Tree:
+        nonlocal looks
+        looks += 1
+        return await real(at=at)
+
+    monkeypatch.setattr(world.store, "tree", tree)
+    async with world.telling():
+        world.awake.clear()
+        await world.upload("demo-1.0-py3-none-any.whl")
+        async with asyncio.timeout(30):
+            while not world.slept:
+                await asyncio.sleep(0.001)
+        before = looks
+        for number in range(2, 10):
+            await world.upload(f"demo-{number}.0-py3-none-any.whl")
+            await asyncio.sleep(0.001)
+        assert looks == before
+        await world.configure(upload_webhook=world.receiver.url)
+        await world.upload("demo-10.0-py3-none-any.whl")
+        world.awake.set()
+        await world.told(9)
+    assert "10.0" in [json.loads(post.body)["version"] for post in world.receiver.posts]
+
+
 async def test_one_of_two_tells(world: World) -> None:
-    """Two servers over one data directory: the second waits for its turn, and takes it when the first is gone."""
+    """Two servers over one store: the second waits for its turn, and takes it when the first is gone."""
+    world.time_passes = False
     await world.configure(upload_webhook=world.receiver.url)
     async with world.telling():
+        await world.until_leased()
         waiting = world.webhooks()
         second = asyncio.create_task(waiting.follow())
         await world.upload("demo-1.0-py3-none-any.whl")
@@ -319,19 +377,53 @@ async def test_one_of_two_tells(world: World) -> None:
     assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["1.0", "2.0"]
 
 
-async def test_a_place_that_cannot_be_read_is_here_and_now(world: World) -> None:
-    """Nor is one of another store, which is ahead of this one."""
+async def test_a_server_that_slept_does_not_move_the_place_back(world: World) -> None:
+    """Its lease has ended meanwhile, and another server has told: it goes on behind that."""
     await world.configure(upload_webhook=world.receiver.url)
-    for text in ("{", '{"serial": 99999}'):
-        (world.data / PLACE).write_text(text)
-        async with world.telling():
-            async with asyncio.timeout(30):
-                while (world.data / PLACE).read_text() == text:
-                    await asyncio.sleep(0.001)
-            before = len(world.receiver.posts)
-            await world.upload(f"demo-{before}.0-py3-none-any.whl")
-            await world.told(before + 1)
-    assert len(world.receiver.posts) == 2
+    async with world.telling():
+        await world.until_leased()
+        world.receiver.hold = asyncio.Event()  # the server sleeps in the middle of telling
+        await world.upload("demo-1.0-py3-none-any.whl")
+        await world.receiver.wait_for(1)
+        await world.upload("demo-2.0-py3-none-any.whl")
+        head = await world.store.head()
+        note = await world.store.note(KIND, PLACE)
+        assert note is not None
+        assert await world.store.put_note(KIND, PLACE, str(head).encode(), expected=note.version) is not None
+        world.receiver.hold.set()
+        await world.upload("demo-3.0-py3-none-any.whl")
+        await world.told(2)
+    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["1.0", "3.0"]
+
+
+async def test_without_receivers_the_place_follows_the_log_and_no_lease_is_held(world: World) -> None:
+    """What was uploaded before an index had a receiver is not told, and is not told after a restart either."""
+    await world.configure()
+    async with world.telling():
+        await world.upload("demo-1.0-py3-none-any.whl")
+        world.clock.advance(11)
+        await world.upload("demo-2.0-py3-none-any.whl")
+        await world.told(0)
+        assert await world.store.note(leases.KIND, KIND) is None
+        await world.upload("demo-3.0-py3-none-any.whl")  # the place may wait for this one
+        await asyncio.sleep(0.01)
+        await world.configure(upload_webhook=world.receiver.url)
+        await world.until_leased()
+    async with world.telling():
+        await world.upload("demo-4.0-py3-none-any.whl")
+        await world.told(1)
+    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["4.0"]
+
+
+async def test_a_place_that_cannot_be_read_is_here_and_now(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.configure(upload_webhook=world.receiver.url)
+    await world.store.put_note(KIND, PLACE, b"{")
+    await world.upload("demo-1.0-py3-none-any.whl")
+    async with world.telling():
+        await world.upload("demo-2.0-py3-none-any.whl")
+        await world.told(1)
+    assert "cannot be read" in caplog.text
+    assert [json.loads(post.body)["version"] for post in world.receiver.posts] == ["2.0"]
 
 
 @pytest.mark.parametrize("url", ["ftp://host/", "https://", "host/path", "https://ho\nst/", "javascript:1"])

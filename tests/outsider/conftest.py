@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.conftest import serve  # noqa: F401 - a fixture
+
 SOURCE = Path(__file__).parent
+collect_ignore = ["own_tests"]  # run where it is installed: test_own_tests.py
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig
@@ -23,7 +22,9 @@ from pkgindex_core.testing.source_cases.base import INDEX
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.uploads import upload_form
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_http.opening import opened_engine
 from pkgindex_http.server import Server
+from pkgindex_http.settings import ServerSettings
 
 JSON = "application/vnd.pypi.simple.v1+json"
 WHEEL, SDIST = build_wheel("demo", "1.0"), build_sdist("demo", "1.0")
@@ -141,10 +142,10 @@ class World:
 async def serving(data: Path, share: Path, **settings: Any) -> AsyncIterator[World]:
     plugins = {"catalogue": {"directory": str(share)}}
     told: dict[str, Any] = {"blobs": "memory://", "upstream": "http://127.0.0.1:1/simple/", "plugins": plugins}
-    made = Settings(data=data, root_password="correct horse", access_log=False, **told | settings)
-    async with Engine.open(made) as engine, aiohttp.ClientSession() as client:
+    made = ServerSettings(data=data, root_password="correct horse", access_log=False, **told | settings)
+    async with opened_engine(made) as engine, aiohttp.ClientSession() as client:
         await engine.prepare()
-        server = Server(engine)
+        server = Server(engine, made)
         host, port = (await server.start("127.0.0.1", 0))[0]
         try:
             yield World(f"http://{host}:{port}", engine, client)
@@ -202,7 +203,7 @@ async def test_its_projects_are_listed(world: World, share: Share, index: str) -
 async def test_it_takes_no_uploads_and_no_bases(world: World) -> None:
     content_type, body = upload_form(WHEEL)
     status, said = await world.send("POST", "/root/tools/", data=body, headers={"Content-Type": content_type})
-    assert (status, "cannot submit to mirror index root/tools" in said) == (404, True)
+    assert (status, "cannot submit to catalogue index root/tools" in said) == (404, True)
     assert (await world.send("PATCH", "/root/tools", json=["bases=root/pypi"]))[
         0
     ] == 200  # passed over, as for any mirror

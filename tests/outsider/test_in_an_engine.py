@@ -15,7 +15,7 @@ from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.reading.pages import PageRequest, View
-from pkgindex_core.services.writing.file_uploads import Published
+from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.testing.wheels import build_wheel
 
 DEV = IndexName("root/dev")

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from pkgindex_core import installed
 from pkgindex_core.clock import SystemClock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Refused
@@ -29,11 +29,11 @@ DEV = IndexName("root/dev")
 @pytest.fixture
 def only_the_outsider(outsider: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Other plugins that happen to be installed here are not what these tests are about."""
-    everything = metadata.entry_points
+    everything = installed.entry_points
     monkeypatch.setattr(
-        metadata,
+        installed,
         "entry_points",
-        lambda **wanted: [entry for entry in everything(**wanted) if entry.value.startswith("pkgindex_outsider")],
+        lambda group: [entry for entry in everything(group) if entry.value.startswith("pkgindex_outsider")],
     )
     return outsider
 
@@ -59,6 +59,9 @@ class TestLoading:
             ("pkgindex_index_types", "catalogue", "outsider", "1.2.3"),
             ("pkgindex_index_options", "catalogue_file", "outsider", "1.2.3"),
             ("pkgindex_sources", "catalogue", "outsider", "1.2.3"),
+            ("pkgindex_routes", "census", "outsider", "1.2.3"),
+            ("pkgindex_commands", "pkgindex-serve census", "outsider", "1.2.3"),
+            ("pkgindex_templates", "outsider", "outsider", "1.2.3"),
         }
         assert {Path(one.path) for one in listed} == {outsider / "pkgindex_outsider/plugin.py"}
 
@@ -67,17 +70,19 @@ class TestLoading:
         program = (
             "from pkgindex_core.plugins import load_plugins\n"
             "print(*sorted({one.name for one in load_plugins(disabled=['pkgindex']).describe()"
-            " if one.distribution == 'pkgindex-outsider'}))"
+            " if one.distribution == 'pkgindex-outsider'}), sep='\\n')"
         )
         path = os.pathsep.join([str(outsider_site), str(Path(__file__).parents[2])])
         environ = os.environ | {"PYTHONPATH": path}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ)
-        assert done.stdout.split() == [
+        assert done.stdout.splitlines() == [
             "catalogue",
             "catalogue_file",
+            "census",
             "no-dev-versions",
             "no-nightlies",
             "outsider",
+            "pkgindex-serve census",
         ]
 
     def test_loading_imports_no_engine_of_it(self, plugins: Plugins):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.changes import Change, DropIndex, DropMirrorPage, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, storing
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.memory.blobs import MemoryBlobs
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import PkgIndexError, StorageFull, Unavailable
@@ -37,6 +37,7 @@ from pkgindex_core.testing.index_cases.values import (
     stage,
     user,
 )
+from pkgindex_core.tools import storing
 
 DATA = b"Metadata-Version: 2.1\nName: demo\n"
 KEY = sha256_of(DATA)
@@ -47,8 +48,8 @@ SEED = (PutUser(user("ann")), PutUser(user("root")), PutIndex(stage(DEV)), PutIn
 class SlowBlobs(MemoryBlobs):
     """A fake disk: as slow as `go` says, and broken as long as `trouble` is set."""
 
-    def __init__(self, staging: Path) -> None:
-        super().__init__(clock=ManualClock(), staging=staging)
+    def __init__(self, spools: Path) -> None:
+        super().__init__(clock=ManualClock(), spools=spools)
         self.go = asyncio.Event()
         self.go.set()
         self.trouble: Exception | None = None

@@ -16,7 +16,7 @@ from fsspec.registry import register_implementation
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.fsspec import blobs as fsspec_blobs
+from pkgindex_core.engines.fsspec import media
 from pkgindex_core.engines.fsspec.blobs import FsspecBlobs, open_fsspec
 from pkgindex_core.errors import Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
@@ -139,8 +139,8 @@ class StallingFiles(ObjectFiles):
 
 @pytest.fixture
 async def stalling(context: Context, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FsspecBlobs]:
-    monkeypatch.setattr(fsspec_blobs, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(fsspec_blobs, "_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(media, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(media, "_PAUSE_SECONDS", 0.001)
     register_implementation("stalling", StallingFiles, clobber=True)
     StallingFiles.answers, StallingFiles.go_on = True, asyncio.Event()
     store = await open_fsspec("stalling://bucket", context)

@@ -328,7 +328,7 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret_with_it() -> None:
         "timeout: Expected `int` >= 1",
         "either url or server_pool",
         "either user_template or user_search",
-        "user_template: it has {username}",
+        "user_template: it must have {username}",
         "[plugins.ldap.user_search]: the option 'attribute_name' is missing",
         "[plugins.ldap.user_search] scope: write one of base-object, single-level, whole-subtree",
         "[plugins.ldap.group_search]: userdn and password belong together",
@@ -344,10 +344,10 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret_with_it() -> None:
         ({"url": "ldaps://x", "tls": {"start_tls": True}}, "start_tls: it is for ldap:// only"),
         ({"url": "ldaps://x", "tls": {"validate": "perhaps"}}, "validate: write one of required, optional, none"),
         ({"url": "ldaps://x", "tls": []}, "tls: Expected `object | null`"),
-        ({"server_pool": []}, "server_pool: it is empty"),
+        ({"server_pool": []}, "server_pool: it must be a list of tables, and not empty"),
         ({"server_pool": [{"tls": {}}]}, "[plugins.ldap.server_pool.1]: the option 'url' is missing"),
         ({"url": "ldap://x", "user_template": "uid={username},{x}"}, "no other braces"),
-        ({"url": "ldap://x", "user_template": "uid=anna"}, "it has {username} in it"),
+        ({"url": "ldap://x", "user_template": "uid=anna"}, "it must have {username} in it"),
     ],
 )
 def test_one_wrong_option(changed: dict[str, Any], problem: str) -> None:

@@ -77,7 +77,7 @@ async def test_a_bit_that_changes_under_a_running_store_is_no_answer(tmp_path: P
     store = await SqliteIndex.open(path, SystemClock())
     for page in range(1, path.stat().st_size // PAGE):
         flip(path, page)
-    with pytest.raises(Corrupt, match="a page is not what was written"):
+    with pytest.raises(Corrupt, match="a page does not match its checksum"):
         await store.users()
     assert any("damaged" in problem for problem in await problems_of(store))
     await store.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.changes import (
     AttachmentAbsent,
@@ -15,6 +16,7 @@ from pkgindex_core.changes import (
     MirrorPage,
     PutAttachment,
     PutFile,
+    PutIndex,
     PutRelease,
 )
 from pkgindex_core.clock import Timestamp
@@ -28,12 +30,13 @@ from pkgindex_core.formats.store_dump import Segment, SegmentReader
 from pkgindex_core.models import Attachment, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.kept_options import MirrorOptions, mirror_options, whitelist
-from pkgindex_core.testing.index_cases.values import ManualClock, hosted
+from pkgindex_core.testing.index_cases.values import ManualClock, hosted, mirrored
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 DEV, MIRROR, SECOND = IndexName("ann/dev"), IndexName("root/mirror"), IndexName("root/second")
 URL = "https://example.org/simple/"
-DEMO, OTHER, SIX = ProjectName("demo"), ProjectName("other"), ProjectName("six")
+THIRD = IndexName("root/third")
+DEMO, OTHER, SIX, LONG = ProjectName("demo"), ProjectName("other"), ProjectName("six"), ProjectName("long")
 
 
 def database(path: Path, schema: int) -> Path:
@@ -222,3 +225,73 @@ async def test_a_page_in_one_piece_of_schema_3_is_one(tmp_path: Path) -> None:
         assert await store.check() == []
     finally:
         await store.close()
+
+
+async def test_everything_of_schema_4_is_there(tmp_path: Path) -> None:
+    path = database(tmp_path / "index.db", 4)
+    store = await SqliteIndex.open(path, ManualClock())
+    try:
+        assert await store.check() == []
+        assert await store.head() == 12
+        files = {
+            (index, project): {row.filename for row in page.rows}
+            for index in (DEV, MIRROR, SECOND, THIRD)
+            for project in (DEMO, OTHER, SIX, LONG)
+            if (page := await store.page(index, project)) is not None
+        }
+        assert files == {
+            (DEV, DEMO): {"demo-2.0.tar.gz"},
+            (MIRROR, OTHER): set(),
+            (MIRROR, SIX): {"six-1.0.tar.gz", "six-1.1.tar.gz", "odd.exe"},
+            (MIRROR, LONG): {"long-1.zip", "long-2.zip", "stray.exe"},
+            (SECOND, OTHER): set(),
+            (SECOND, SIX): {"six-1.0.tar.gz", "odd.exe"},
+            (THIRD, SIX): {"six-9.zip"},
+        }
+        for name, project in (("odd.exe", SIX), ("stray.exe", LONG)):
+            assert await store.find_file(MIRROR, name, []) == (project, mirrored(name))
+        (six,) = await store.standings(SIX, [MIRROR])
+        assert (six.stamp, six.content, six.file_count) == (7, "shown", 3)
+        assert [row.name for row in await store.projects(SECOND)] == [OTHER, SIX]
+        assert {digest async for batch in store.blobs_in_use() for digest in batch} == {
+            *(hosted(name).sha256 for name in ("demo-2.0.tar.gz", "six-9.zip")),
+            *(mirrored(name).sha256 for name in files[MIRROR, SIX] | files[MIRROR, LONG]),
+        }
+        # Mirrored pages had no past.
+        for at in (Serial(4), Serial(5)):
+            assert await store.standings(SIX, [MIRROR], at=at) == (six,)
+        assert (await store.standings(SIX, [THIRD], at=Serial(7)))[0].holds is False
+        connection = apsw.Connection(str(path))
+        assert connection.execute("SELECT count(*), sum(uses) FROM pages").fetchall() == [(3, 4)]
+        connection.close()
+    finally:
+        await store.close()
+
+
+async def test_a_log_of_schema_4_is_replayed_and_what_came_after_works_in_it(tmp_path: Path) -> None:
+    store = await SqliteIndex.open(database(tmp_path / "index.db", 4), ManualClock(Timestamp(1_800_000_000_000_000)))
+    others = [MemoryIndex(ManualClock()), await SqliteIndex.open(tmp_path / "other.db", ManualClock())]
+    try:
+        mirror = (await store.tree()).indexes[MIRROR]
+        before = await store.page(MIRROR, SIX)
+        assert before is not None
+        keeping = replace(mirror, options={**mirror.options, "mirror_history": 60})
+        kept = keep(SIX, [mirrored("six-2.0.tar.gz")]).kept
+        for changes in ([PutIndex(keeping)], [MirrorPage(MIRROR, SIX, before.head, kept=kept)]):
+            assert await store.apply(changes, who="ann") is not None
+        commits = await store.commits(Serial(0))
+        for each in (store, *others):
+            if each is not store:
+                await each.replay(commits)
+            assert await each.check() == []
+            assert await each.commits(Serial(0)) == commits
+            past, now = await each.page(MIRROR, SIX, at=Serial(13)), await each.page(MIRROR, SIX)
+            assert past is not None
+            assert now is not None
+            assert (past.stamp, past.content, set(past.rows)) == (before.stamp, before.content, set(before.rows))
+            assert [row.filename for row in now.rows] == ["six-2.0.tar.gz"]
+            for index, project in ((MIRROR, LONG), (MIRROR, OTHER), (SECOND, SIX), (THIRD, SIX)):
+                assert await each.standings(project, [index]) == await store.standings(project, [index])
+    finally:
+        for each in (store, *others):
+            await each.close()

@@ -269,8 +269,9 @@ class TestCheck:
         [
             ("DELETE FROM commits WHERE serial = 2", "the log has 3 commits but its last serial is 4"),
             ("UPDATE index_names SET project_count = 9", "counts 9 projects but holds 1"),
-            ("DELETE FROM kept_pages", "the page of kept in root/mirror is not there"),
-            ("UPDATE files SET index_id = 77", "refers to a row of index_names that is not there"),
+            ("DELETE FROM pages", "the page of kept in root/mirror is missing"),
+            ("UPDATE pages SET uses = 3", "page 1 counts 3 uses but has 1"),
+            ("UPDATE files SET index_id = 77", "refers to a missing row of index_names"),
         ],
     )
     async def test_what_does_not_fit_is_said(self, filled: Path, damage: str, finding: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,12 @@ def named(count: int) -> list[PageRow]:
 @given(st.lists(rows))
 def test_packing_is_reversible(some: list[PageRow]) -> None:
     assert segments.unpack(segments.pack(some)) == some
+
+
+def test_threads_may_compress_at_once() -> None:
+    texts = [b"%d" % number * (number * 97 % 5000) for number in range(400)]
+    with ThreadPoolExecutor(4) as threads:
+        assert [segments.decompress(packed) for packed in threads.map(segments.compress, texts)] == texts
 
 
 @given(st.lists(rows), st.lists(rows), st.lists(names))

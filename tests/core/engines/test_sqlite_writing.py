@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,23 @@ import apsw
 import pytest
 
 from pkgindex_core import failpoints
-from pkgindex_core.changes import Commit, DropUser, FileAbsent, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import (
+    Commit,
+    DropIndex,
+    DropUser,
+    FileAbsent,
+    MirrorPage,
+    PutFile,
+    PutIndex,
+    PutUser,
+)
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.sqlite import database
 from pkgindex_core.engines.sqlite.applying import Applying
 from pkgindex_core.engines.sqlite.index import SqliteIndex
-from pkgindex_core.errors import Conflict, RequirementFailed, StorageFull, Unavailable
-from pkgindex_core.models import PageHead
+from pkgindex_core.errors import Conflict, Missing, RequirementFailed, StorageFull, Unavailable
+from pkgindex_core.models import PageHead, Serial
+from pkgindex_core.names import IndexName
 from pkgindex_core.testing.index_cases.values import (
     DEMO,
     DEV,
@@ -114,9 +125,9 @@ async def test_after_a_failed_commit_the_medium_has_to_prove_itself(
     monkeypatch.setattr(writer, "_connection", failing)
     with pytest.raises(Unavailable, match="disk I/O error"):  # the commit, and the probe right after it
         await put(store, "bob")
-    with pytest.raises(Unavailable, match="takes no writes since a commit failed") as caught:
+    with pytest.raises(Unavailable, match="refuses writes since a commit failed") as caught:
         await put(store, "carl")
-    assert "goes on by itself" in caught.value.hint
+    assert "succeed again" in caught.value.hint
     assert await store.user("bob") is None
     assert await put(store, "dora") is not None
     assert await names(store) == {"dora"}
@@ -145,6 +156,35 @@ async def test_nobody_is_answered_before_the_commit_not_even_with_a_refusal(stor
     )
 
 
+async def test_a_refusal_among_others_does_not_start_the_transaction_again(store: SqliteIndex, tmp_path: Path) -> None:
+    outcomes = await _in_one_transaction(
+        store,
+        tmp_path,
+        put(store, "bob"),
+        store.apply([DropUser("nobody")], who="test"),
+        put(store, "carl"),
+    )
+    assert [type(outcome) for outcome in outcomes] == [Commit, Missing, Commit]
+    assert failpoints.hits["commit.begun"] == 2  # the other one is that of the caller that waited for the lock
+
+
+async def test_a_caller_that_fails_in_the_middle_does_not_affect_the_others(store: SqliteIndex, tmp_path: Path) -> None:
+    first, far = (
+        Commit(serial=Serial(serial), at=Timestamp(2**60), who="x", changes=(PutUser(user("bad")),))
+        for serial in (3, 9)
+    )
+    outcomes = await _in_one_transaction(
+        store,
+        tmp_path,
+        store.replay([first, far]),
+        put(store, "bob"),
+        store.put_note("sync", "place", b"here"),
+    )
+    assert [type(outcome) for outcome in outcomes] == [Conflict, Commit, int]
+    assert await names(store) == {"bob"}
+    assert await store.note("sync", "place") is not None
+
+
 async def test_a_defect_reaches_its_caller_and_nobody_else(store: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Applying.commit
 
@@ -163,11 +203,38 @@ async def test_a_defect_reaches_its_caller_and_nobody_else(store: SqliteIndex, m
 async def test_a_surprise_of_the_schema_is_a_conflict(store: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as surprise:
         surprise.setattr(
-            Applying, "_make", lambda self, *_: self._tables.run("INSERT INTO commits VALUES (1, 1, '', 0, x'')")
+            Applying, "_make", lambda self, *_: self._tables.run("INSERT INTO commits VALUES (1, 1, '', 0, x'', 0)")
         )
         with pytest.raises(Conflict, match="contradicts"):
             await store.apply([DropUser("ann")], who="x")
     assert await put(store, "bob") is not None
+
+
+async def test_a_commit_sees_what_another_process_has_committed(store: SqliteIndex, tmp_path: Path) -> None:
+    other = await SqliteIndex.open(tmp_path / "index.db", ManualClock())
+    file = PutFile(DEV, DEMO, hosted("demo-1.zip", "one"))
+    assert await store.apply([file], who="test") is not None
+    assert await other.apply([DropIndex(DEV)], who="other") is not None
+    with pytest.raises(Missing):
+        await store.apply([file], who="test")
+    await other.close()
+
+
+async def test_a_commit_does_not_see_what_was_rolled_back(store: SqliteIndex, tmp_path: Path) -> None:
+    """Also when another process has made commits with the same serials."""
+    other = await SqliteIndex.open(tmp_path / "index.db", ManualClock())
+    new = IndexName("ann/new")
+    file = PutFile(new, DEMO, hosted("demo-1.zip", "one"))
+    rolled_back = [
+        Commit(serial=Serial(serial), at=Timestamp(2**60), who="x", changes=(change,))
+        for serial, change in ((2, PutIndex(stage(new))), (3, file), (9, file))
+    ]
+    with pytest.raises(Conflict):
+        await store.replay(rolled_back)
+    assert [await put(other, name) is not None for name in ("bob", "carl")] == [True, True]
+    with pytest.raises(Missing):
+        await store.apply([file], who="test")
+    await other.close()
 
 
 async def test_a_lock_that_stays_is_unavailable_and_reads_go_on(store: SqliteIndex, tmp_path: Path) -> None:
@@ -214,6 +281,21 @@ def test_every_error_of_sqlite_has_a_meaning() -> None:
     }
     found = {error: type(database.translation(error("x"), Path("i.db"))).__name__ for error in meanings}
     assert found == meanings
+
+
+async def _in_one_transaction(store: SqliteIndex, directory: Path, *writes: Coroutine[Any, Any, Any]) -> list[Any]:
+    """The outcomes of several writes that wait together, while one before them waits for a lock."""
+    other = apsw.Connection(str(directory / "index.db"))
+    other.execute("BEGIN IMMEDIATE")
+    first = asyncio.ensure_future(store.apply([PutUser(user("root"))], who="test"))
+    await asyncio.sleep(0.02)
+    waiting = [asyncio.ensure_future(write) for write in writes]
+    await asyncio.sleep(0)
+    failpoints.arm("")
+    other.execute("ROLLBACK")
+    other.close()
+    await first
+    return await asyncio.gather(*waiting, return_exceptions=True)
 
 
 class _FailingCommits:

@@ -209,9 +209,9 @@ def test_trap30_bad_specifiers_and_extras_are_refused() -> None:
         ("Description: one\n\ntwo\n", "another in its body"),
         ("Summary: a\rName: evil\n", "bare carriage returns"),
         ("Summary: a\0b\n", "null bytes"),
-        ("no header\n", "line 4 of the metadata is no header"),
-        ("Bad Name: x\n", "is no header"),
-        ("From me: x\n", "is no header"),
+        ("no header\n", "line 4 of the metadata is not a header"),
+        ("Bad Name: x\n", "is not a header"),
+        ("From me: x\n", "is not a header"),
     ],
 )
 def test_what_two_readers_would_read_differently_is_refused(text: str, because: str) -> None:
@@ -273,7 +273,7 @@ def test_lines_that_are_no_headers_are_unusual_where_no_installer_goes_by_them()
         findings = Findings(rules)
         assert check_metadata(data, findings, installed_by=False).platforms == ("any",)
         assert len(findings.problems) == problems_found
-        assert "line 5 of the metadata is no header" in " ".join((*findings.problems, *findings.warnings))
+        assert "line 5 of the metadata is not a header" in " ".join((*findings.problems, *findings.warnings))
         assert judged(data, rules)[1].problems
 
 

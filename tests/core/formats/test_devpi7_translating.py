@@ -128,4 +128,4 @@ class TestDumps:
         """devpi 7 makes them."""
         found, remarks = self.told(config={"type": "remote", "volatile": True})
         assert (found.mirrored, mirror_options(found).url) == (True, "")
-        assert remarks == ["it names no upstream: set mirror_url, until then only the files that came along are served"]
+        assert remarks == ["it names no upstream: only imported files are served until mirror_url is set"]

@@ -11,6 +11,7 @@ from pkgindex_core.formats.filenames import (
     candidate_projects,
     kind_of,
     leads_to,
+    likeliest_project,
     parse_upload_filename,
     version_in,
 )
@@ -303,3 +304,10 @@ _NAMES = st.lists(_PARTS, min_size=1, max_size=16).map("-".join)
 def test_what_leads_to_a_project_is_what_has_it_among_its_candidates(stem: str, ending: str, project: str) -> None:
     filename = stem + ending
     assert leads_to(filename, ProjectName(project)) is (project in candidate_projects(filename))
+
+
+@given(
+    st.text(max_size=60) | st.from_regex(r"[a-c_.-]{1,6}-[0-9.a+!-]{1,6}(-1)?-py3-none-any\.(whl|WHL)", fullmatch=True)
+)
+def test_the_likeliest_project_is_the_first_candidate(filename: str) -> None:
+    assert likeliest_project(filename) == next(iter(candidate_projects(filename)), None)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.fragments import page_row
-from pkgindex_core.formats.project_documents import DocumentWriter, hash_spec
-from pkgindex_core.formats.project_outlines import Layer, Part, Shown, outline
+from pkgindex_core.formats.project_documents import DocumentWriter
+from pkgindex_core.formats.project_outlines import OutlineLayer, OutlineVersion, Shown, hash_spec, outline
 from pkgindex_core.formats.version_documents import KEYS, encode_metadata
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, Event, File, Page, PageHead, Release, Serial
@@ -38,14 +38,15 @@ def layer(
     page = Page(index=index, project=DEMO, stamp=Serial(1), head=head, rows=tuple(page_row(each) for each in files))
     released = [canonical_version(each.version) for each in releases]
     return Told(
-        Layer(page=page, mirrored=mirrored, released=released, **more), dict(zip(released, releases, strict=True))
+        OutlineLayer(page=page, mirrored=mirrored, released=released, **more),
+        dict(zip(released, releases, strict=True)),
     )
 
 
 class Told(NamedTuple):
     """What one index has of a project, and what is stored of each version."""
 
-    layer: Layer
+    layer: OutlineLayer
     releases: Mapping[str, Release]
 
 
@@ -59,7 +60,7 @@ def written(layers: Sequence[Told], shown: Shown = everything, only: str | None 
     found = outline([each.layer for each in layers], shown, only)
     pieces = [
         writer.part(record, stored.get((record.index, canonical_version(record.spelled))))
-        if isinstance(record, Part)
+        if isinstance(record, OutlineVersion)
         else writer.link(record)
         for record in found.records()
     ]

@@ -6,11 +6,10 @@ import hashlib
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import Inspection
+from pkgindex_core.errors import Refused, RetiredAction
+from pkgindex_core.formats.archives.bounds import Inspection
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_form import (
-    RetiredAction,
     UploadFacts,
     check_action,
     check_upload,

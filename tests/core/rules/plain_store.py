@@ -31,6 +31,11 @@ class Project:
     content: str = ""
     files: dict[str, File] = field(default_factory=dict)
     kept: KeptRows | None = None
+    past: list[tuple[int, Project]] = field(default_factory=list)
+    """What it was, each with the commit that ended it. Nothing goes because it is old."""
+    is_emptied: bool = False
+    leaves_past: bool = False
+    """The commit that is being made ends what it was before, which stays."""
     releases: dict[str, Release] = field(default_factory=dict)
     attachments: dict[str, Attachment] = field(default_factory=dict)
 
@@ -69,6 +74,13 @@ class PlainStore:
         store.serial += 1
         for change in changes:
             store.make(change)
+        for name, index in store.indexes.items():
+            for project, found in index.projects.items():
+                before = self.index(name).projects.get(project, Project())
+                if found.leaves_past and before.mirrored and before.since == found.since:
+                    was = store.dropped(before) if found.is_emptied else replace(before, past=[])
+                    found.past.append((store.serial, was))
+                found.leaves_past = found.is_emptied = False
         return store
 
     def index(self, name: IndexName) -> Index:
@@ -144,6 +156,7 @@ class PlainStore:
                 for project, found in index.projects.items():
                     if found.mirrored or found.holds:
                         index.projects[project] = self.dropped(found)
+                        index.projects[project].is_emptied = True
                 self.indexes[name] = Index(projects=index.projects)
         self.tree = self.serial
 
@@ -220,7 +233,10 @@ class PlainStore:
                 found = index.projects.get(project, Project())
                 if not found.holds:
                     raise Missing("project", project)
-                index.projects[project] = self.dropped(found)
+                gone = self.dropped(found)
+                gone.past, gone.is_emptied = found.past, found.is_emptied
+                index.projects[project] = gone
+                self.end(index, gone)
             case c.MirrorNames(put=put, drop=drop, validators=validators):
                 for name in drop:
                     index.names.pop(name, None)
@@ -251,6 +267,15 @@ class PlainStore:
         page.stamp = change.stamp or page.stamp
         page.content = change.content or page.content
         index.projects[change.project] = page
+        if looks_new or (page.stamp, page.content) != (found.stamp, found.content):
+            self.end(index, page)
+
+    def end(self, index: Index, found: Project) -> None:
+        """Keep what a mirrored project was before this commit, or none of its past."""
+        assert index.config is not None
+        found.leaves_past = bool(index.config.options.get("mirror_history"))
+        if not found.leaves_past:
+            found.past = []
 
 
 def _forget_results(project: Project, filename: str) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Freshness, Principal
 from pkgindex_core.protocols.policies import Verdict
-from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
+from pkgindex_core.rules.admission import AvailableMirrors, FirstMirror, MirrorWhitelist
 from pkgindex_core.rules.explanation import explain
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.merging import merge
@@ -199,8 +200,9 @@ def settled(
 ) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
     """What the whitelist says before anybody is asked, and what the first mirror makes of it afterwards."""
     standings = standings_of(order, holding)
-    before = MirrorWhitelist().admit(tree, order, standings, DEMO)
-    assert FirstMirror().admit(tree, order, standings, DEMO) == before
+    before = FirstMirror().admit(tree, order, standings, DEMO)
+    assert [replace(each, in_turn=False) for each in before] == [*MirrorWhitelist().admit(tree, order, standings, DEMO)]
+    assert all(each.in_turn is (each.joins and tree.indexes[each.index].mirrored) for each in before)
     return before, FirstMirror().settle(tree, order, standings, before, DEMO, frozenset(unknown))
 
 
@@ -300,8 +302,34 @@ def test_a_page_is_unknown_while_the_first_mirror_may_have_it(
             resolution.require_whole()
 
 
+@pytest.mark.parametrize(
+    ("away", "holding", "shown"), [(FIRST, {SECOND}, (SECOND,)), (SECOND, {FIRST}, (FIRST,)), (SECOND, set(), ())]
+)
+def test_a_page_goes_on_without_a_mirror_that_is_not_needed(
+    away: IndexName, holding: set[IndexName], shown: tuple[IndexName, ...]
+) -> None:
+    """It is shorter, and the resolution names the mirror. When no other has the project, it may exist: unknown, and not absent."""
+    standings, policy = standings_of(ALL, holding), AvailableMirrors()
+    before = policy.admit(TWO_MIRRORS, ALL, standings, DEMO)
+    after = policy.settle(TWO_MIRRORS, ALL, standings, before, DEMO, frozenset({away}))
+    assert [verdict.joins for verdict in after] == [True, True, True]
+    assert [verdict.index for verdict in after if not verdict.needed] == [away]
+    news = {name: Freshness(state="fresh" if name in holding else "absent") for name in (FIRST, SECOND)}
+    seen = chain(TWO_MIRRORS, DEV, lineage(TWO_MIRRORS, DEV), Principal(), DEMO)
+    resolution = resolve(seen, DEMO, standings, after, news | {away: Unavailable("it is down")})
+    assert tuple(layer.index for layer in resolution.shown) == shown
+    assert resolution.unknown == ((away, "it is down"),)
+    with pytest.raises(Unavailable):
+        resolution.require_whole()
+    if shown:
+        resolution.require_needed()
+    else:
+        with pytest.raises(Unavailable, match="it is down"):
+            resolution.require_needed()
+
+
 def test_another_policy_is_another_page() -> None:
-    assert FirstMirror().fingerprint != MirrorWhitelist().fingerprint
+    assert len({each.fingerprint for each in (FirstMirror(), MirrorWhitelist(), AvailableMirrors())}) == 3
 
 
 @pytest.mark.parametrize(

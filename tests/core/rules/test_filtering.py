@@ -7,7 +7,7 @@ from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, PageHead, PageRow, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter
-from pkgindex_core.rules.filtering import Hidden, apply_filters, applying, cut_off, why_hidden
+from pkgindex_core.rules.filtering import HiddenFile, apply_filters, applying, cut_off, why_hidden
 
 DEMO = ProjectName("demo")
 DEV = IndexName("team/dev")
@@ -67,8 +67,8 @@ def test_hidden_files_are_gone_from_the_page_and_named_with_the_reason() -> None
     page, hidden = apply_filters(PAGE, {"no-zip": HideKind("zip")}, BUILD)
     assert [shown.row.filename for shown in page.entries] == ["demo-1.whl"]
     assert hidden == (
-        Hidden("demo-1.zip", DEV, "no-zip", "zip from team/dev"),
-        Hidden("demo-2.zip", DEV, "no-zip", "zip from team/dev"),
+        HiddenFile("demo-1.zip", DEV, "no-zip", "zip from team/dev"),
+        HiddenFile("demo-2.zip", DEV, "no-zip", "zip from team/dev"),
     )
     assert page.serial == PAGE.serial
     assert page.head.display_name == "Demo"

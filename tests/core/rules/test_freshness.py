@@ -1,27 +1,49 @@
-"""Ages, Retry-After, back-off."""
+"""Lifetimes, Retry-After, back-off."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.rules.freshness import LONGEST_RETRY_AFTER, backoff, is_fresh, parse_retry_after
+from pkgindex_core.rules.freshness import (
+    LONGEST_LIFETIME,
+    LONGEST_RETRY_AFTER,
+    backoff,
+    parse_lifetime,
+    parse_retry_after,
+)
 
 NOON = Timestamp(1_792_584_000_000_000)  # Wed, 21 Oct 2026 12:00:00 GMT
 
 
-def test_fresh_until_the_expiry_and_not_at_it() -> None:
-    assert is_fresh(100.0, 100.0, 30)
-    assert is_fresh(100.0, 129.9, 30)
-    assert not is_fresh(100.0, 130.0, 30)
+@pytest.mark.parametrize(
+    ("cache_control", "age", "seconds"),
+    [
+        ("", "", None),
+        ("public", "", None),
+        ("max-age=600, public", "", 600),
+        ('Max-Age="600"', "", 600),
+        ("max-age=600", "100", 500),
+        ("max-age=600", "700", 0),
+        ("max-age=600", "-5", 600),
+        ("max-age=600, s-maxage=60", "", 60),
+        ("max-age=60, max-age=600", "", 60),
+        ("max-age=soon", "", 0),
+        ("max-age=-1", "", 0),
+        ("max-age=99999999999999999999", "", LONGEST_LIFETIME),
+        ("no-store, max-age=600", "", 0),
+        ("private, max-age=600", "", 0),
+        ("no-cache", "", 0),
+    ],
+)
+def test_lifetimes(cache_control: str, age: str, seconds: int | None) -> None:
+    assert parse_lifetime(cache_control, age) == seconds
 
 
-def test_what_was_never_checked_is_not_fresh() -> None:
-    assert not is_fresh(None, 0.0, 1800)
-
-
-def test_an_expiry_of_zero_asks_always() -> None:
-    assert not is_fresh(100.0, 100.0, 0)
+@given(st.text(), st.text())
+def test_any_lifetime_is_read(cache_control: str, age: str) -> None:
+    lifetime = parse_lifetime(cache_control, age)
+    assert lifetime is None or 0 <= lifetime <= LONGEST_LIFETIME
 
 
 @pytest.mark.parametrize(

@@ -254,8 +254,21 @@ class TestMirrors:
         assert "mirror_cache_expiry" in str(refusal(lambda: mirror(mirror_cache_expiry=value)))
         assert mirror_options(mirror("https://host/simple/", mirror_cache_expiry="0")).cache_expiry == 0
 
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [("30d", 30 * 86_400), (" 2W ", 14 * 86_400), ("90", 90), ("12h", 43_200), (5, 5), ("0", 0)],
+    )
+    def test_a_history_is_seconds_or_a_number_with_a_unit(self, value: Any, seconds: int):
+        assert mirror_options(mirror(mirror_history=value)).history == seconds
+
+    @pytest.mark.parametrize("value", ["-1", "1y", "d", "1.5d", True, "99999999999d", [1]])
+    def test_a_history_that_is_no_length_of_time_is_refused(self, value: Any):
+        assert "mirror_history" in str(refusal(lambda: mirror(mirror_history=value)))
+
     def test_which_statuses_mean_absent_is_a_list_that_commands_change(self):
         assert mirror_options(mirror()).absent_statuses == (404, 410)
+        assert BUILTIN.document(mirror(upload_time="First-Seen"))["upload_time"] == "first-seen"
+        assert "upload_time" in str(refusal(lambda: mirror(upload_time="now")))
         made = mirror(absent_statuses="404, 410,403,403")
         assert mirror_options(made).absent_statuses == (404, 410, 403)
         assert BUILTIN.document(made)["absent_statuses"] == [404, 410, 403]

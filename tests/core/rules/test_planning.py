@@ -31,7 +31,7 @@ from pkgindex_core.changes import (
     YankFile,
 )
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.engines.memory.state import IndexState, State, facts, written
+from pkgindex_core.engines.memory.state import IndexState, StoredProject, StoreState, facts, written
 from pkgindex_core.errors import Conflict, Missing, PkgIndexError, RequirementFailed
 from pkgindex_core.formats.kept_pages import KeptRows, keep
 from pkgindex_core.models import IndexConfig, PageHead, Serial, Token, decode_file
@@ -64,6 +64,7 @@ from pkgindex_core.testing.index_machine import (
     PROJECTS,
     USERS,
     changes,
+    histories,
     hosted_changes,
     mirrored_changes,
     release_changes,
@@ -97,7 +98,7 @@ def _ended(draw: st.DrawFn) -> list[Change]:
     """An index that is dropped in the middle of a list, and perhaps made again, perhaps as another type."""
     index = draw(st.sampled_from(INDEXES))
     before = draw(st.lists(_inside(index, mirrored=index == INDEXES[2]), max_size=2))
-    again = index_config(index, type=draw(st.sampled_from(["stage", "mirror"])))
+    again = index_config(index, type=draw(st.sampled_from(["stage", "mirror"])), mirror_history=draw(histories))
     after = st.lists(_inside(index, mirrored=again.mirrored), max_size=2)
     return [*before, DropIndex(index), *draw(st.just([]) | after.map(lambda several: [PutIndex(again), *several]))]
 
@@ -128,10 +129,15 @@ _commits = st.tuples(_lists | _ended() | _tested() | _pages, st.just([]) | st.li
 """Lists that are made of the names of the state machine, which are few, so that they collide."""
 
 
-def after(state: State, listed: Sequence[Change], require: Sequence[Requirement]) -> State:
+def ended(state: StoreState, config: IndexConfig) -> Serial:
+    """By when a past has ended that is too old for the next commit, in a store that has one each second."""
+    return Serial(max(0, state.serial - max(0, config.options.get("mirror_history", 0) - 1)))
+
+
+def after(state: StoreState, listed: Sequence[Change], require: Sequence[Requirement]) -> StoreState:
     """What facts, a plan and its effects make of a list. The facts hold what the list names and nothing else."""
     serial = Serial(state.serial + 1)
-    effects = plan(listed, require, facts(state, named_keys(listed, require)), serial)
+    effects = plan(listed, require, facts(state, named_keys(listed, require), partial(ended, state)), serial)
     if isinstance(effects, RequirementFailed):
         raise effects
     return written(state, effects, serial)
@@ -147,7 +153,7 @@ def outcome(make: Any, listed: Sequence[Change], require: Sequence[Requirement])
         return None, (type(error), str(error))
 
 
-def of_state(state: State) -> dict[str, object]:
+def of_state(state: StoreState) -> dict[str, object]:
     indexes = {}
     for name, index in state.indexes.items():
         if index == IndexState():
@@ -200,24 +206,57 @@ def of_plain(store: PlainStore) -> dict[str, object]:
     return {"tree": store.tree, "users": store.users, "tokens": store.tokens, "indexes": indexes}
 
 
+def _was(found: Any) -> tuple[object, ...]:
+    """What a past says, in a state or in a plain store."""
+    if isinstance(found, StoredProject):
+        row, files = found.standing, {name: decode_file(each.body) for name, each in found.rows.items()}
+        return row.stamp, row.holds, row.head, row.content, row.file_count, files
+    return found.stamp, found.holds, found.head, found.content, len(found.files), found.files
+
+
+def pasts(indexes: Any) -> dict[tuple[str, str], list[tuple[int, object]]]:
+    return {
+        (name, project): [(died, _was(was)) for died, was in it.past]
+        for name, index in indexes.items()
+        for project, it in index.projects.items()
+        if it.past
+    }
+
+
 _FIRST_PART = MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), put=(hosted(FILENAMES[0]),), part="first")
 _WITHOUT_FILES = MirrorPage(INDEXES[2], PROJECTS[0], PageHead(), drop=(FILENAMES[0],), part="middle")
 
 
-@example("mirror", [([_FIRST_PART], []), ([_WITHOUT_FILES, DropIndex(INDEXES[2])], [])])
-@given(st.sampled_from(["mirror", "mirror", "stage"]), st.lists(_commits, min_size=4, max_size=16))
+@example("mirror", 0, [([_FIRST_PART], []), ([_WITHOUT_FILES, DropIndex(INDEXES[2])], [])])
+@given(
+    st.sampled_from(["mirror", "mirror", "stage"]),
+    st.sampled_from([0, 1, 3, 10**6]),
+    st.lists(_commits, min_size=4, max_size=16),
+)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: list[Any]) -> None:
-    configs = [IndexConfig(name=INDEXES[0]), IndexConfig(name=INDEXES[1]), index_config(INDEXES[2], type=type_)]
+def test_a_plan_means_what_the_changes_mean_one_by_one(type_: str, history: int, commits: list[Any]) -> None:
+    mirror = index_config(INDEXES[2], type=type_, mirror_history=history)
+    configs = [IndexConfig(name=INDEXES[0]), IndexConfig(name=INDEXES[1]), mirror]
     files = [PutFile(INDEXES[0], PROJECTS[0], hosted(name)) for name in FILENAMES[:3]]
     begin = ([*(PutUser(user(name)) for name in USERS), *map(PutIndex, configs), *files], [])
-    state, store = State(), PlainStore()
-    for listed, require in [begin, *history]:
+    state, store = StoreState(), PlainStore()
+    needed: dict[str, int] = {}
+    """By index the commit behind which every end of a past was in the retention all the time."""
+    for listed, require in [begin, *commits]:
+        for index in state.indexes.values():
+            if index.config is not None and index.config.mirrored:
+                name = index.config.name
+                needed[name] = max(ended(state, index.config), needed.get(name, 0))
         planned, told = outcome(lambda *it, state=state: after(state, *it), listed, require)
         plain, plainly_told = outcome(store.after, listed, require)
         assert told == plainly_told
         state, store = planned or state, plain or store
         assert of_state(state) == of_plain(store)
+        kept, all_of_it = pasts(state.indexes), pasts(store.indexes)
+        for key in kept.keys() | all_of_it.keys():
+            whole, left = all_of_it.get(key, []), kept.get(key, [])
+            assert left == whole[len(whole) - len(left) :]
+            assert len(left) >= sum(died > needed.get(key[0], 0) for died, _ in whole)
 
 
 def planned(facts: Facts, *changes: Change, require: Sequence[Requirement] = ()) -> Effects | RequirementFailed:

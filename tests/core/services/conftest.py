@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, Commit, MirrorNames, MirrorPage, PutFile, PutIndex, PutUser, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.config import Settings
+from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, ReadOnly, Unavailable
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
@@ -22,6 +23,7 @@ from pkgindex_core.models import File, IndexConfig, PageHead, ProjectRow, Standi
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Blob, Freshness, Names, Opened, Redirect, Source
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.testing.configs import index_config
 
@@ -111,7 +113,13 @@ class FakeSource:
         raise Missing("metadata file", file.filename)
 
     async def put(
-        self, index: IndexConfig, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()
+        self,
+        index: IndexConfig,
+        changes: Sequence[Change],
+        *,
+        who: str,
+        require: Iterable[Requirement] = (),
+        spooled: Mapping[Sha256, Path] = NOTHING_SPOOLED,
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 

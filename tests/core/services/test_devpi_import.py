@@ -30,7 +30,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.protocols import Credentials, Principal, UploadForm
 from pkgindex_core.rules.kept_options import mirror_options, unites_whitelists, whitelist
-from pkgindex_core.services.moving.importing.report import Report
+from pkgindex_core.services.moving.importing.report import ImportReport
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from tests.core.services.devpi_dumps import MOMENT, DevpiDumpBuilder
 
@@ -111,11 +111,11 @@ def dump(tmp_path: Path) -> DevpiDumpBuilder:
     return dump
 
 
-async def bring(engine: Engine, dump: DevpiDumpBuilder) -> Report:
+async def bring(engine: Engine, dump: DevpiDumpBuilder) -> ImportReport:
     return await engine.devpi_import.run(dump.write(), progress=lambda _what, _done, _total: None)
 
 
-def told(report: Report, *, left_out: bool = True) -> dict[str, str]:
+def told(report: ImportReport, *, left_out: bool = True) -> dict[str, str]:
     return {f"{one.kind} {one.name}": one.reason for one in report.remarks if one.left_out is left_out}
 
 
@@ -287,8 +287,8 @@ async def test_what_is_not_what_the_dump_says_is_left_out(store: Store, dump: De
         assert "its sha256 is" in reasons[f"file alice/base {named('3')[0]}"]
         assert "its md5 is" in reasons[f"file alice/base {named('4')[0]}"]
         assert "the dump says 7" in reasons[f"file alice/base {named('5')[0]}"]
-        assert reasons[f"file alice/base {named('6')[0]}"] == "it is not in the dump"
-        assert reasons[f"file alice/base {named('9')[0]}"] == "it lies outside of the dump"
+        assert reasons[f"file alice/base {named('6')[0]}"] == "the dump does not have it"
+        assert reasons[f"file alice/base {named('9')[0]}"] == "its path leads out of the dump"
         assert b"not yours" not in [await contents(engine, blob.sha256) async for blob in engine.blobs.walk()]
 
 
@@ -354,7 +354,7 @@ async def test_types_and_options_that_nobody_knows_are_kept_and_told(store: Stor
         remarks = [f"{one.kind} {one.name}: {one.reason}" for one in report.remarks]
         for word in (
             "'special' is not known",
-            "depth is no option",
+            "depth is an unknown option",
             "bases that the dump does not have: gone/gone",
             "'not a base' was left out of bases",
             "'b/d' was left out of acl_upload",

@@ -52,8 +52,8 @@ async def test_a_follower_that_fails_begins_again_and_ends_with_the_engine(
     monkeypatch.setattr(following, "_PAUSE_SECONDS", 0.0)
     follower = _Failing()
     plugins = load_plugins(extra=[follower], disabled=["pkgindex"])
-    settings = Settings(data=tmp_path, store="memory://", blobs="memory://", port=80, host="0.0.0.0")  # nothing listens
-    async with Engine.open(settings, plugins=plugins, followers=True):
+    settings = Settings(data=tmp_path, store="memory://", blobs="memory://")
+    async with Engine.open(settings, plugins=plugins, followers=True, public_url="http://localhost:80"):
         async with asyncio.timeout(30):
             while follower.begun < 2:
                 follower.news.clear()

@@ -24,9 +24,8 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.rules.permissions import DELEGABLE
 from pkgindex_core.services.administering.identity import NOBODY
-from pkgindex_core.services.administering.tokens import LOGIN_SECONDS
 from pkgindex_core.testing.index_cases.values import DEMO, hosted, mirrored
-from pkgindex_core.tokens import new_token, parse_token
+from pkgindex_core.tokens import LOGIN_SECONDS, new_token, parse_token
 from pkgindex_core.tools import passwords
 from tests.core.services.conftest import DEV, PASSWORD, PYPI, Open
 

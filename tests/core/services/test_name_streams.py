@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pkgindex_core.compression import CODINGS, Compressor, compress, decompress
 from pkgindex_core.models import ProjectRow, Serial
 from pkgindex_core.names import ProjectName
-from pkgindex_core.tools.name_streams import Rows, side_by_side, united
+from pkgindex_core.tools.name_streams import Rows, aligned, united
 
 LISTS = st.lists(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.text("xyz", max_size=2)), max_size=4)
 
@@ -31,13 +31,13 @@ async def test_streams_side_by_side_are_one_sorted_list_with_the_first_spelling_
         for name, display in names.items():
             spelling, serial = expected.get(name, (display, 0))
             expected[name] = (spelling, max(serial, len(display)))
-    found = [row async for part in side_by_side([batches(names, size) for names in lists]) for row in united(part)]
+    found = [row async for part in aligned([batches(names, size) for names in lists]) for row in united(part)]
     assert [(row.name, (row.display_name, row.stamp)) for row in found] == sorted(expected.items())
 
 
 @given(lists=LISTS, size=st.integers(1, 5))
 async def test_a_part_is_no_larger_than_a_batch_of_each_stream(lists: list[dict[str, str]], size: int) -> None:
-    async for part in side_by_side([batches(names, size) for names in lists]):
+    async for part in aligned([batches(names, size) for names in lists]):
         assert all(len(names) <= size for names in part)
 
 

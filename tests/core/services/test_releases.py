@@ -9,7 +9,7 @@ from pkgindex_core.errors import Conflict, Denied, Missing, Refused, TooLarge
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
-from pkgindex_core.services.writing.file_uploads import Published
+from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.testing.uploads import upload_fields
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import DEV, PYPI, Open, World

@@ -13,7 +13,7 @@ from pkgindex_core.formats.fragments import directory
 from pkgindex_core.models import Tree
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.reading.files import StoredFile
+from pkgindex_core.services.reading.files import StoredContent
 from tests.core.services.conftest import DEV, Open, hosted_file
 
 DEMO = ProjectName("demo")
@@ -31,7 +31,7 @@ async def test_a_dropped_blob_is_not_answered_and_one_that_came_back_is(open_wor
             return await engine.files.open(DEV, directory(file), NAME, sidecar=False, principal=Principal())
 
         first = await opened()
-        assert isinstance(first, StoredFile)
+        assert isinstance(first, StoredContent)
         assert isinstance(first.place, Path)
         assert await opened() is first  # it was remembered
         await engine.blobs.drop(blob.sha256)
@@ -39,7 +39,7 @@ async def test_a_dropped_blob_is_not_answered_and_one_that_came_back_is(open_wor
             await opened()
         await engine.blobs.put(b"the bytes")
         again = await opened()
-        assert isinstance(again, StoredFile)
+        assert isinstance(again, StoredContent)
         assert isinstance(again.place, Path)
         assert again.place.read_bytes() == b"the bytes"
 
@@ -68,5 +68,5 @@ async def test_readers_that_were_narrowed_meanwhile_do_not_leave_a_file_public(
         monkeypatch.setattr(engine.store, "tree", narrowed_after_it_was_read)
         await opened()
         later = await opened()
-        assert isinstance(later, StoredFile)
+        assert isinstance(later, StoredContent)
         assert not later.public

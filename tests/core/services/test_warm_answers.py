@@ -106,3 +106,22 @@ async def test_what_is_kept_is_bounded_by_layers(open_world: Open, monkeypatch: 
         await _ask(world, long, OURS[:1])
         await _ask(world, DEV, reversed([*OURS, *THEIRS]))
         assert decided == [OURS[0], OURS[1], OURS[0]]
+
+
+async def test_a_short_list_is_answered_without_another_thread(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        await world.put(DEV, OURS[0], f"{OURS[0]}-1.0-py3-none-any.whl")
+
+        async def listed() -> bytes:
+            answer = await world.engine.listings.projects(
+                DEV, principal=Principal(), media_type=JSON_V1, coding="identity", if_none_match=None
+            )
+            assert answer.body is not None
+            return answer.body
+
+        first = await listed()
+        monkeypatch.setattr(world.engine.workers, "submit", None)
+        assert await listed() == first
+        assert OURS[0].encode() in first

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.core_metadata import check_metadata
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import Findings

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import inspect_archive
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES
 from tests.corpora.archive_corpus import Case, bomb_cases, tar_cases, zip_cases

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import ArchiveLimits
+from pkgindex_core.formats.archives.bounds import ArchiveLimits
 from pkgindex_core.formats.archives.documentation import (
     DocumentationFacts,
-    Place,
+    MemberPlace,
     TooShortError,
     Unpacking,
     inspect_documentation,
@@ -64,7 +64,7 @@ def page(data: bytes, name: str, *, step: int = 7, tail: int | None = None) -> b
     return unpacked(place, data[place.start : place.stop], step)
 
 
-def unpacked(place: Place, span: bytes, step: int = 7) -> bytes:
+def unpacked(place: MemberPlace, span: bytes, step: int = 7) -> bytes:
     unpacking = Unpacking(place)
     out = b"".join(piece for start in range(0, len(span), step) for piece in unpacking.feed(span[start : start + step]))
     unpacking.finish()
@@ -126,7 +126,7 @@ def _bad() -> Iterator[tuple[str, bytes, str]]:
     yield "encrypted", assemble([Entry(b"a", b"x", local={"flags": 1}, central={"flags": 1})]), "encrypted"
     yield "wrong checksum", assemble([Entry(b"a", b"x", local={"crc": 7}, central={"crc": 7})]), "checksum"
     yield "wrong size", assemble([Entry(b"a", b"x", local={"size": 7}, central={"size": 7})]), "smaller"
-    yield "lying descriptor", _descriptor_that_lies(), "behind the data"
+    yield "lying descriptor", _descriptor_that_lies(), "differs from the directory"
     yield "file and directory", assemble([Entry(b"a", b"x"), Entry(b"a/b", b"y")]), "file and a directory"
     yield "another method", assemble([Entry(b"a", b"x", method=12, body=b"x")]), "method 12"
     yield "cut off", good[:-5], "cut off"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import Inspection, inspect_archive
+from pkgindex_core.formats.archives.bounds import Inspection
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.testing.wheels import core_metadata, zip_of

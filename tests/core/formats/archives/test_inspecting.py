@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import ArchiveLimits, Inspection, inspect_archive
+from pkgindex_core.formats.archives.bounds import ArchiveLimits, Inspection
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT, Findings
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, core_metadata, record_of, zip_of
@@ -226,7 +227,7 @@ def test_a_large_archive_is_read_in_little_memory(tmp_path: Path) -> None:
         paths.append(str(path))
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from pkgindex_core.formats.archives import inspect_archive\n"
+        "from pkgindex_core.formats.archives.inspecting import inspect_archive\n"
         "from pkgindex_core.formats.filenames import parse_upload_filename\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for path in map(Path, sys.argv[1:]): inspect_archive(path, parse_upload_filename(path.name))\n"

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.archives import Inspection, inspect_archive
+from pkgindex_core.formats.archives.bounds import Inspection
+from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.testing.wheels import build_sdist, build_wheel

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from pkgindex_core.digests import Hasher, Sha256, parse_sha256, sha256_of
 from pkgindex_core.errors import Corrupt, Missing, Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import Blob, BlobStore, Span, Stage
+from pkgindex_core.protocols import Blob, BlobStore, Span, Spool
 
 T = TypeVar("T")
 _CHUNK = 256 * 1024
@@ -35,29 +35,29 @@ async def open_flat(url: str, context: Context) -> FlatBlobs:
     if not path.startswith("/"):
         raise Refused("an outsider store needs an absolute directory", hint="write outsider:///srv/blobs")
     store = FlatBlobs(Path(path), context)
-    await store.in_worker(lambda: store.staging.mkdir(mode=0o700, parents=True, exist_ok=True))
+    await store.in_worker(lambda: store.spools.mkdir(mode=0o700, parents=True, exist_ok=True))
     return store
 
 
 class FlatBlobs:
     def __init__(self, directory: Path, context: Context) -> None:
         self.directory = directory
-        self.staging = directory / "staging"
+        self.spools = directory / "staging"
         self._context = context
 
     @asynccontextmanager
-    async def stage(self, *algorithms: str) -> AsyncIterator[FlatStage]:
-        stage = FlatStage(self, self.staging / secrets.token_hex(16), algorithms)
+    async def spool(self, *algorithms: str) -> AsyncIterator[FlatSpool]:
+        spool = FlatSpool(self, self.spools / secrets.token_hex(16), algorithms)
         try:
-            await self.in_worker(stage.open)
-            yield stage
+            await self.in_worker(spool.open)
+            yield spool
         finally:
-            await self.in_worker(stage.discard)
+            await self.in_worker(spool.discard)
 
     async def put(self, data: bytes) -> Blob:
-        async with self.stage() as stage:
-            await stage.write(data)
-            return await stage.keep()
+        async with self.spool() as spool:
+            await spool.write(data)
+            return await spool.keep()
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         blob, path = await self.stat(key), self._path(key)
@@ -131,7 +131,7 @@ class FlatBlobs:
 
     async def claim(self, identity: str, *, instead: bool = False) -> str:
         def write() -> None:
-            draft = self.staging / secrets.token_hex(16)
+            draft = self.spools / secrets.token_hex(16)
             with draft.open("x") as stream:
                 stream.write(identity)
                 stream.flush()
@@ -152,7 +152,7 @@ class FlatBlobs:
 
         def remove() -> int:
             count = 0
-            for path in self.staging.iterdir():
+            for path in self.spools.iterdir():
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime <= oldest:
                         path.unlink()
@@ -185,7 +185,7 @@ class FlatBlobs:
         return self.directory / key if parse_sha256(key) == key else None
 
 
-class FlatStage:
+class FlatSpool:
     def __init__(self, store: FlatBlobs, path: Path, algorithms: tuple[str, ...]) -> None:
         self._store = store
         self._path = path
@@ -246,7 +246,7 @@ class FlatStage:
 
     def _opened(self) -> int:
         if self._file is None:
-            raise RuntimeError("the stage is closed")
+            raise RuntimeError("the spool is closed")
         return self._file
 
 
@@ -270,4 +270,4 @@ def _sync_directory(path: Path) -> None:
 
 if TYPE_CHECKING:
     _store: type[BlobStore] = FlatBlobs
-    _stage: type[Stage] = FlatStage
+    _spool: type[Spool] = FlatSpool

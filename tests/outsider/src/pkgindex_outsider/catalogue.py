@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pkgindex_core.changes import Change, Commit, DropMirrorPage, MirrorPage, Requirement
-from pkgindex_core.digests import sha256_of
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, PkgIndexError, ReadOnly, Refused, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import File, IndexConfig, PageHead, ProjectRow, Serial, Standing, decode_file
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.protocols import Blob, Freshness, Names, OnDisk, Source
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 
 T = TypeVar("T")
 _EXPIRY = 60.0
@@ -114,7 +115,13 @@ class Catalogue:
         return await self._blobs.put(found)
 
     async def put(
-        self, index: IndexConfig, changes: Sequence[Change], *, who: str, require: Iterable[Requirement] = ()
+        self,
+        index: IndexConfig,
+        changes: Sequence[Change],
+        *,
+        who: str,
+        require: Iterable[Requirement] = (),
+        spooled: Mapping[Sha256, Path] = NOTHING_SPOOLED,
     ) -> Commit | None:
         raise ReadOnly(index.name, index.type)
 

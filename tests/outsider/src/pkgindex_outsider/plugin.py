@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from pkgindex_core.hookspecs import Context, Provider, hookimpl
+from pkgindex_core.hookspecs import CommandProvider, Context, Provider, hookimpl
 from pkgindex_core.protocols import BlobStore, IndexOption, IndexType, PageFilter, Source, UploadCheck
 
 
@@ -36,6 +38,38 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
 @hookimpl
 def pkgindex_sources() -> Iterable[Provider[Source]]:
     return [Provider(name="catalogue", summary="files that lie in a directory", make=_make_source)]
+
+
+@hookimpl
+def pkgindex_routes() -> Iterable[Provider[Any]]:
+    return [Provider(name="census", summary="how many projects an index holds", make=_make_routes)]
+
+
+@hookimpl
+def pkgindex_commands() -> Iterable[CommandProvider]:
+    summary = "Count the projects that each index holds itself."
+    return [CommandProvider(name="pkgindex-serve census", section="Counting", summary=summary, make=_load_census)]
+
+
+@hookimpl
+def pkgindex_templates() -> Iterable[Provider[Path]]:
+    return [Provider(name="outsider", summary="the census, and a frame for all pages", make=_find_templates)]
+
+
+def _make_routes(_context: Context) -> Any:
+    from pkgindex_outsider.census import ROUTES
+
+    return ROUTES
+
+
+def _load_census() -> Any:
+    from pkgindex_outsider.commands import census
+
+    return census
+
+
+def _find_templates(_context: Context) -> Path:
+    return Path(__file__).with_name("templates")
 
 
 async def _open_blobs(url: str, context: Context) -> BlobStore:

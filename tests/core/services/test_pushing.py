@@ -1,4 +1,4 @@
-"""Promotion: all of a release or nothing, under exactly what was looked at."""
+"""A push: all of a release or nothing, under exactly what was looked at."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import Attachment, Event, File, PageHead, Release, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving, Blob, InspectedUpload, Principal, Span, TokenScope, UploadCheck
-from pkgindex_core.services.moving.promotion import Promoted
+from pkgindex_core.services.moving.outcomes import PushResult
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from tests.core.services.conftest import PYPI, Open, World
 
@@ -77,8 +77,8 @@ async def attach(
     return attachment
 
 
-async def push(world: World, version: str = "1.0", source: IndexName = SOURCE, **options: Any) -> Promoted:
-    return await world.engine.promotion.push(source, TARGET, DEMO, version, principal=ANN, **options)
+async def push(world: World, version: str = "1.0", source: IndexName = SOURCE, **options: Any) -> PushResult:
+    return await world.engine.pushing.push(source, TARGET, DEMO, version, principal=ANN, **options)
 
 
 async def files_at(world: World, index: IndexName = TARGET) -> list[str]:
@@ -94,9 +94,9 @@ async def test_two_hundred_files_are_one_commit(open_world: Open) -> None:
             await add(world, build_wheel("demo", "1.0", tag=f"cp3{number}-none-any"))
         await add(world, build_wheel("demo", "2.0"))
         before = await world.engine.store.head()
-        promoted = await push(world, "1.0.0")  # the same version, spelled otherwise
-        assert promoted.changed
-        assert len(promoted.moved) == 200
+        pushed = await push(world, "1.0.0")  # the same version, spelled otherwise
+        assert pushed.changed
+        assert len(pushed.items) == 200
         assert await world.engine.store.head() == before + 1
         assert len(await files_at(world)) == 200
         page = await world.engine.store.page(TARGET, DEMO)
@@ -110,7 +110,7 @@ async def test_a_token_for_pushing_alone_pushes_out_of_a_private_index(open_worl
         await world.index(SOURCE, acl_upload=("ann",), acl_read=("ann",))
         await add(world, build_wheel("demo", "1.0"))
         scope = TokenScope(token_id="0" * 16, actions=("push", "upload"))
-        await world.engine.promotion.push(SOURCE, TARGET, DEMO, "1.0", principal=Principal(name="ann", scope=scope))
+        await world.engine.pushing.push(SOURCE, TARGET, DEMO, "1.0", principal=Principal(name="ann", scope=scope))
         assert await files_at(world) == ["demo-1.0-py3-none-any.whl"]
 
 
@@ -123,7 +123,7 @@ async def test_two_pushes_at_once_are_one(open_world: Open) -> None:
         before = await world.engine.store.head()
         outcomes = await asyncio.gather(*(push(world) for _ in range(5)))
         assert sorted(outcome.changed for outcome in outcomes) == [False] * 4 + [True]
-        assert all(len(outcome.moved) == 2 for outcome in outcomes)
+        assert all(len(outcome.items) == 2 for outcome in outcomes)
         assert await world.engine.store.head() == before + 1
 
 
@@ -185,9 +185,9 @@ async def test_what_stands_at_the_target_is_completed(open_world: Open) -> None:
         first = await world.engine.store.file(TARGET, DEMO, wheel.filename)
         await add(world, sdist)
         result = await attach(world, f"{wheel.filename}.toxresult-20261122142248-0", wheel.filename, b"{}")
-        promoted = await push(world)
-        assert promoted.changed
-        assert [each.kind for each in promoted.moved] == ["file", "toxresult", "file"]
+        pushed = await push(world)
+        assert pushed.changed
+        assert [each.kind for each in pushed.items] == ["file", "toxresult", "file"]
         assert await world.engine.store.file(TARGET, DEMO, wheel.filename) == first
         assert await files_at(world) == sorted([wheel.filename, sdist.filename])
         (there,) = await world.engine.store.attachments(TARGET, DEMO)
@@ -206,10 +206,10 @@ async def test_results_of_two_indexes_do_not_displace_each_other(open_world: Ope
             await add(world, wheel, index)
             await attach(world, name, wheel.filename, data, index)
         for _ in range(2):
-            promoted = await push(world)
+            pushed = await push(world)
             there = await world.engine.store.attachments(TARGET, DEMO)
             assert [each.filename for each in there] == [name, f"{name[:-1]}1"]
-            assert promoted.moved[1].filename == f"{name[:-1]}1"
+            assert pushed.items[1].filename == f"{name[:-1]}1"
 
 
 async def test_tombstones_and_sdists_are_judged_as_for_an_upload(open_world: Open) -> None:
@@ -348,8 +348,8 @@ async def test_files_of_a_mirror_are_fetched_first(open_world: Open, monkeypatch
 
         monkeypatch.setattr(world.mirror, "open", open_)
         monkeypatch.setattr(world.mirror, "metadata", metadata)
-        promoted = await push(world, source=PYPI)
-        assert promoted.changed
+        pushed = await push(world, source=PYPI)
+        assert pushed.changed
         assert most == 2
         page = await world.engine.store.page(TARGET, DEMO)
         assert page is not None
@@ -410,7 +410,7 @@ async def test_a_mirror_is_no_target(open_world: Open) -> None:
         await add(world, build_wheel("demo", "1.0"))
         await world.index(PYPI, type="mirror", mirror_url="https://example.org/simple/", acl_upload=("ann",))
         with pytest.raises(Missing, match="cannot submit to mirror index"):
-            await world.engine.promotion.push(SOURCE, PYPI, DEMO, "1.0", principal=ANN)
+            await world.engine.pushing.push(SOURCE, PYPI, DEMO, "1.0", principal=ANN)
 
 
 async def test_an_index_that_takes_no_uploads_takes_no_push(open_world: Open) -> None:
