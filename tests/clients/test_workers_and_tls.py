@@ -25,6 +25,7 @@ async def test_packages_are_published_and_installed(
     authority.cert_pem.write_to_path(trusted)
     made.private_key_and_cert_chain_pem.write_to_path(files)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))  # for uv
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))  # for twine; a machine's own value would win over --cert
     server = ServerProcess(
         tmp_path / "data", upstream.url, "--workers", "2", "--tls-certificate", str(files), scheme="https"
     )
