@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,11 +43,12 @@ def run_server(
     try:
         _check_kind(settings)
         configure_logging(settings, file=log.file, quiet=log.quiet)
-        sockets = handed_over(os.environ) or _bound(settings)
-        if settings.workers == 1:
-            _run_loop(serve(settings, sockets, new_store=new_store))
-        else:
-            sys.exit(_supervise(settings, sockets, read_settings, new_store=new_store, log=log))
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(each) for each in handed_over(os.environ) or _bound(settings)]
+            if settings.workers == 1:
+                _run_loop(serve(settings, sockets, new_store=new_store))
+            else:
+                sys.exit(_supervise(settings, sockets, read_settings, new_store=new_store, log=log))
     except PkgIndexError as error:
         fail(error)
 
