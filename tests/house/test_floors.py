@@ -65,7 +65,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "native handlers": "authcheck documentation explanations files findlinks health metrics project_json pypi_layout"
+            "native handlers": "authcheck documentation explanations files findlinks health metrics past project_json pypi_layout"
             " simple uploads welcome",
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
