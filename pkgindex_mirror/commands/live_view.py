@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
+from pkgindex_mirror.amounts import amount
 from pkgindex_mirror.syncing.progress import Progress, ProgressView
 
 if TYPE_CHECKING:
@@ -73,15 +74,6 @@ def line(view: ProgressView) -> str:
     if view.phase == "projects" and view.remaining is not None:
         parts.append(f"about {duration(view.remaining)} left")
     return ", ".join(parts)
-
-
-def amount(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} TiB"
 
 
 def duration(seconds: float) -> str:

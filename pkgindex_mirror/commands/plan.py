@@ -84,6 +84,6 @@ def _amount(amount: Amount) -> str:
 
 
 def _bytes(count: int) -> str:
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     return amount(count)

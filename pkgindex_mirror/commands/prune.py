@@ -28,7 +28,7 @@ def prune(order: MirrorOrder, *, dry_run: bool, as_json: bool, debug: bool) -> N
     import msgspec
 
     from pkgindex_core.commands.telling import print_json, talk
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     begin_logging(debug=debug)
     report = run_loop(_prune(order, dry_run=dry_run))

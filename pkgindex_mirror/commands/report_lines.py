@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pkgindex_mirror.commands.live_view import amount, duration
+from pkgindex_mirror.amounts import amount
+from pkgindex_mirror.commands.live_view import duration
 from pkgindex_mirror.syncing.reports import NameTally, RunReport
 
 _SHOWN: Final = 20

@@ -95,7 +95,7 @@ async def _verify(
 
 
 def _lines(report: TreeReport, *, dry_run: bool) -> Iterator[str]:
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     would = "would be " if dry_run else ""
     for wrong in report.wrong[:_SHOWN]:

@@ -80,7 +80,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     ),
     "pkgindex_mirror": (
         {
-            READERS: "bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
+            READERS: "amounts bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
             " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
         },
         {
