@@ -224,8 +224,11 @@ class MirrorTree:
         afresh: bool = False,
     ) -> None:
         older: Sequence[str] = ()
-        if self.options.keep_index_versions:
+        elsewhere: Sequence[str] = ()
+        if self.options.keep_index_versions or afresh:
             older = await self.storage.names(f"{self.layout.page_directory(project.name)}/versions")
+        if afresh:
+            elsewhere = await self.storage.names(f"{self.layout.other_page_directory(project.name)}/versions")
         arrived = frozenset(path for path in records if path in self._arrived)
         outline = PublicationDraft(
             project=project,
@@ -236,6 +239,7 @@ class MirrorTree:
             serial=await self._serial(project, chosen, former),
             moment=self._clock.now(),
             older=older,
+            older_elsewhere=elsewhere,
             arrived=arrived,
             is_whole=is_whole,
             afresh=afresh,
