@@ -42,7 +42,7 @@ async def _explain(order: MirrorOrder, project: str) -> ProjectExplanation:
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror
     from pkgindex_mirror.syncing.explaining_projects import explain_project
 
-    async with opened_mirror(order, Path.cwd(), reading=True) as mirror:
+    async with opened_mirror(order, Path.cwd(), "read") as mirror:
         await mirror.target.open()
         name = parse_project_name(project)
         return await explain_project(mirror.target, mirror.chosen, name, policies=mirror.settings.policies)

@@ -48,7 +48,7 @@ async def _plan(order: MirrorOrder) -> RunPlan:
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror, opened_upstream, planning
 
     async with (
-        opened_mirror(order, Path.cwd(), reading=True) as mirror,
+        opened_mirror(order, Path.cwd(), "read") as mirror,
         opened_upstream(mirror) as upstream,
         watching(mirror.progress),
     ):

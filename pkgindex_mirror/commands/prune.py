@@ -51,7 +51,7 @@ async def _prune(order: MirrorOrder, *, dry_run: bool) -> PruneReport:
     from pkgindex_mirror.syncing.pruning import Pruning
 
     async with (
-        opened_mirror(order, Path.cwd()) as mirror,
+        opened_mirror(order, Path.cwd(), "change") as mirror,
         mirror.target.turn(),
         watching(mirror.progress),
     ):

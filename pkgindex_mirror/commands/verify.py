@@ -72,7 +72,7 @@ async def _verify(
     from pkgindex_mirror.trees.verifying import TreeVerifying, VerifyOrder
 
     async with (
-        opened_mirror(MirrorOrder(configuration=configuration), Path.cwd()) as mirror,
+        opened_mirror(MirrorOrder(configuration=configuration), Path.cwd(), "change") as mirror,
         mirror.tree.turn(),
         opened_upstream(mirror) as upstream,
     ):

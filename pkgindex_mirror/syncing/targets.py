@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
@@ -13,6 +13,8 @@ from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 
 FORGOTTEN_LIST: Final[Mapping[str, str]] = MappingProxyType({"list-etag": "", "list-last-modified": ""})
 """Facts after which the next run reads the list of its upstream, also if that is the same as before."""
+Access = Literal["read", "change", "make"]
+"""What may be done to a target: nothing is written; it has to be there; it is made if it is not there."""
 
 
 class FileSink(Protocol):

@@ -39,14 +39,16 @@ _MANY_FILES: Final = 40
 
 
 class MirrorTree:
-    """A `SyncTarget`. Construct, then `open`; writing needs the `turn`."""
+    """A `SyncTarget`. Construct, then `open`; writing needs the `turn`, and a tree that is not `reading`."""
 
-    def __init__(self, storage: TreeStorage, options: TreeOptions, *, workers: Executor, clock: Clock) -> None:
+    def __init__(
+        self, storage: TreeStorage, options: TreeOptions, *, workers: Executor, clock: Clock, reading: bool = False
+    ) -> None:
         require_usable(options)
         self.storage = storage
         self.options = options
         self.layout = TreeLayout(options)
-        self.rows = MirrorRows(storage.database)
+        self.rows = MirrorRows(storage.database, reading=reading)
         self.parts = TreeParts(storage, self.rows, options, workers)
         self._committer = GroupCommitter(storage, self.rows)
         self.files = ProjectFiles(storage, self.rows, self._committer, options)

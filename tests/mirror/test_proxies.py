@@ -39,7 +39,7 @@ async def test_a_run_asks_by_the_proxy_of_its_configuration(tmp_path: Path):
             directory=str(tmp_path / "tree"), master="http://index.example", proxy=proxy.root
         )
         async with (
-            opened_mirror(MirrorOrder(configuration=configuration), tmp_path) as mirror,
+            opened_mirror(MirrorOrder(configuration=configuration), tmp_path, "make") as mirror,
             opened_upstream(mirror) as upstream,
         ):
             answer = await upstream.transport.page(upstream.places.list_url)
@@ -50,7 +50,7 @@ async def test_a_socks_proxy_is_refused(tmp_path: Path):
     configuration = MirrorConfiguration(
         directory=str(tmp_path / "tree"), master="http://index.example", proxy="socks5://127.0.0.1:1080"
     )
-    async with opened_mirror(MirrorOrder(configuration=configuration), tmp_path) as mirror:
+    async with opened_mirror(MirrorOrder(configuration=configuration), tmp_path, "make") as mirror:
         with pytest.raises(Refused, match="socks5"):
             async with opened_upstream(mirror):
                 pass

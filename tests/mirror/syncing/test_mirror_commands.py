@@ -30,6 +30,7 @@ def mirror(tmp_path: Path, upstream: ScriptedUpstream) -> MirrorDirectory:
 
 
 async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirectory, upstream: ScriptedUpstream):
+    mirror.tree.mkdir()
     planned = await mirror.run("plan", "--json", before=True)
     plan = json.loads(planned.out)
     assert planned.status == 0
@@ -37,7 +38,7 @@ async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirecto
     assert plan["filters"]["prerelease_release"]["files"] == 1
     assert plan["filters"]["allowlist_project"]["projects"] == 1
     assert upstream.count("file") == 0
-    assert not mirror.content()
+    assert not [*mirror.tree.iterdir()]
 
     made = await mirror.run("mirror", "--json", before=True)
     assert made.status == 0, made.told
@@ -54,6 +55,21 @@ async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirecto
     told = json.loads(status.out)
     assert (told["is_running"], told["report"]["ending"]) == (False, "clean")
     assert "clean" in (await mirror.run("status", before=True)).out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("plan",), ("explain", "alpha"), ("status",), ("prune",), ("verify",), ("delete", "alpha")],
+    ids=lambda words: words[0],
+)
+async def test_a_directory_that_is_not_there_is_an_error_and_is_not_made(
+    mirror: MirrorDirectory, upstream: ScriptedUpstream, words: tuple[str, ...]
+):
+    ended = await mirror.run(*words)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"error: the directory {mirror.tree} of the mirror is not there\nhint: " in ended.told
+    assert not mirror.tree.exists()
+    assert upstream.asked == []
 
 
 async def test_a_mirror_keeps_to_a_closure(tmp_path: Path, upstream: ScriptedUpstream):
