@@ -32,6 +32,8 @@ def explain(order: MirrorOrder, *, project: str, as_json: bool) -> None:
     click.echo(found.project)
     for sentence in found.sentences:
         click.echo(f"  {sentence}")
+    for remark in found.remarks:
+        click.echo(f"  on its page: {remark}")
     for file in found.files:
         why = f": {file.reason} ({file.filter})" if file.reason else ""
         click.echo(f"  {file.fate:<9} {file.filename}{why}")

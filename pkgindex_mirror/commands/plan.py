@@ -57,6 +57,8 @@ async def _plan(order: MirrorOrder) -> RunPlan:
 
 
 def _lines(made: RunPlan) -> Iterator[str]:
+    from pkgindex_mirror.commands.report_lines import remark_lines
+
     yield (
         f"projects   {made.listed:,} listed, {made.chosen:,} chosen: {made.new:,} new, {made.changed:,} changed,"
         f" {made.due_again:,} due again, {made.resting:,} left alone after failures"
@@ -74,6 +76,8 @@ def _lines(made: RunPlan) -> Iterator[str]:
         yield f"filter     {word}: leaves out {left.projects:,} projects, {left.files:,} files ({_bytes(left.bytes)})"
     for warning in made.warnings:
         yield f"warning    {warning}"
+    for line in remark_lines(made.remarks):
+        yield line.replace("note: ", "note       ", 1)
     for failure in made.failures[:_SHOWN]:
         yield f"failed     {failure}"
 

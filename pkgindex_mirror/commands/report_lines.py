@@ -7,7 +7,7 @@ from typing import Final
 
 from pkgindex_mirror.amounts import amount
 from pkgindex_mirror.commands.live_view import duration
-from pkgindex_mirror.syncing.reports import NameTally, RunReport
+from pkgindex_mirror.syncing.reports import NameTally, PageRemarks, RunReport
 
 _SHOWN: Final = 20
 """Names and failures that are shown of each kind."""
@@ -37,6 +37,7 @@ def report_lines(report: RunReport) -> Iterator[str]:
     )
     for note in report.notes[:_SHOWN]:
         yield f"note: {note}"
+    yield from remark_lines(report.remarks)
     yield from _names(report.removed, "removed, since the upstream removed them")
     yield from _names(report.hidden, "hidden: quarantined or gone")
     yield from _names(report.absent, "listed by the upstream, but without a page")
@@ -53,6 +54,17 @@ def report_lines(report: RunReport) -> Iterator[str]:
         yield f"failed: and {report.failed - _SHOWN:,} more projects"
     if report.failed:
         yield f"error: {report.failed:,} projects failed; the others are mirrored"
+
+
+def remark_lines(remarks: PageRemarks) -> Iterator[str]:
+    """Tell of entries that pages of the upstream have and that cannot be mirrored."""
+    if remarks.projects:
+        for sentence in remarks.sentences[:_SHOWN]:
+            yield f"note: on the page of {sentence}"
+        yield (
+            f"note: the pages of {remarks.projects:,} projects have entries that cannot be mirrored;"
+            " `pkgindex-mirror explain PROJECT` tells all of a project"
+        )
 
 
 def _names(tally: NameTally, what: str) -> Iterator[str]:

@@ -52,6 +52,8 @@ class ProjectOutcome(Struct, frozen=True, kw_only=True):
     next_try: Timestamp | None = None
     is_down: bool = False
     """Whether the upstream could not be asked at all."""
+    remarks: tuple[str, ...] = ()
+    """As `UpstreamProject.remarks`."""
 
 
 class Addresses(Struct, frozen=True):
@@ -101,7 +103,7 @@ class ProjectWork:
                 if isinstance(found, ProjectOutcome):
                     return found
                 project = found
-            return await self._publish(listed, state, project)
+            return replace(await self._publish(listed, state, project), remarks=project.remarks)
         except StorageFull:
             raise
         except PkgIndexError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -38,6 +39,19 @@ class NameTally(Struct):
         self.count += 1
         if len(self.names) < _NAMES_LIMIT:
             self.names.append(name)
+
+
+class PageRemarks(Struct):
+    """What pages of the upstream list and cannot be mirrored, as a bad filename or a bad URL."""
+
+    projects: int = 0
+    """Projects with such entries. All are counted, some are told of."""
+    sentences: list[str] = []
+
+    def add(self, project: str, remarks: Sequence[str]) -> None:
+        self.projects += bool(remarks)
+        room = _NAMES_LIMIT - len(self.sentences)
+        self.sentences.extend(f"{project}: {remark}" for remark in remarks[:room])
 
 
 class RunReport(Struct, kw_only=True):
@@ -86,6 +100,8 @@ class RunReport(Struct, kw_only=True):
     bytes_fetched: int = 0
     failed: int = 0
     failures: list[FailedProject] = field(default_factory=list)
+    remarks: PageRemarks = field(default_factory=PageRemarks)
+    """Entries that were left out of the pages that this run read. They are no failure: no other run would mirror them."""
     notes: list[str] = field(default_factory=list)
 
     def fail(self, failure: FailedProject) -> None:

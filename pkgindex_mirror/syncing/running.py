@@ -232,7 +232,8 @@ class MirrorRun:
                 self._next_due = min(self._next_due or outcome.next_try, outcome.next_try)
             if listed.serial is not None:
                 self._failed_serial = min(listed.serial, self._failed_serial or listed.serial)
-        self._progress.project_ended(failed=outcome.kind == "failed")
+        report.remarks.add(listed.name, outcome.remarks)
+        self._progress.project_ended(failed=outcome.kind == "failed", remarked=bool(outcome.remarks))
 
     async def _follow(self, comparison: Comparison) -> None:
         """Follow the departures."""

@@ -29,6 +29,8 @@ class UpstreamProject(Struct, frozen=True, kw_only=True):
     files: tuple[File, ...] = ()
     document: bytes = b""
     """Its JSON document (`/pypi/NAME/json`) as the upstream sent it. Empty unless it was asked for."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about entries of its page that cannot be read (`PageListing.notes`): 20 at most, and the number of the others."""
 
     @property
     def serial(self) -> int | None:

@@ -143,6 +143,42 @@ async def test_sync_does_not_mind_filters_of_names(mirror: MirrorDirectory):
     assert not (mirror.tree / "status").exists()
 
 
+async def test_entries_that_cannot_be_mirrored_are_told_and_are_no_failure(tmp_path: Path, upstream: ScriptedUpstream):
+    wheel, stray = build_wheel("alpha", "1.0"), build_wheel("alpha", "2.0")
+    upstream.add("alpha", wheel)
+    upstream.add("alpha", stray, url="ftp://files.example/alpha-2.0-py3-none-any.whl")
+    for number in range(30):
+        upstream.add("alpha", stray, filename=f"../{number}")
+    upstream.add("beta", build_wheel("beta", "1.0"))
+    mirror = MirrorDirectory(tmp_path, upstream)
+    mirror.tree.mkdir()
+    said = "'alpha-2.0-py3-none-any.whl' was left out: its URL is no http(s) URL, but ftp:"
+    summary = "the pages of 1 projects have entries that cannot be mirrored"
+
+    planned = await mirror.run("plan")
+    assert f"alpha: {said}" in planned.out
+    assert summary in planned.out
+
+    made = await mirror.run("mirror", "--json")
+    assert made.status == 0, made.told
+    report = json.loads(made.out)
+    assert (report["published"], report["failed"], report["ending"]) == (2, 0, "clean")
+    assert report["remarks"]["projects"] == 1
+    assert report["remarks"]["sentences"][0] == f"alpha: {said}"
+    assert report["remarks"]["sentences"][-1] == "alpha: and 11 more"
+    assert len(report["remarks"]["sentences"]) == 21
+    assert f"note: on the page of alpha: {said}" in made.told
+    assert f"note: {summary}" in made.told
+
+    assert summary in (await mirror.run("status")).out
+    assert json.loads((await mirror.run("status", "--json")).out)["progress"]["projects_remarked"] == 1
+    explained = await mirror.run("explain", "alpha")
+    assert f"on its page: {said}" in explained.out
+    assert "mirrored  alpha-1.0-py3-none-any.whl" in explained.out
+    assert json.loads((await mirror.run("explain", "--json", "alpha")).out)["remarks"][0] == said
+    assert "on its page" not in (await mirror.run("explain", "beta")).out
+
+
 async def test_exit_statuses_tell_what_happened(mirror: MirrorDirectory, upstream: ScriptedUpstream):
     upstream.script("/simple/alpha/", behaviours.status(500))
     partial = await mirror.run("mirror", "--report", str(mirror.place / "report.json"))
