@@ -78,7 +78,7 @@ class RunReport(Struct, kw_only=True):
     due_again: int = 0
     """Projects that failed before, or that other filters chose."""
     resting: int = 0
-    """Projects that failed before and are left alone for now."""
+    """Projects that failed before and are left alone for now: the mirror is not complete."""
     published: int = 0
     """Projects whose pages were written."""
     current: int = 0
@@ -100,9 +100,17 @@ class RunReport(Struct, kw_only=True):
     bytes_fetched: int = 0
     failed: int = 0
     failures: list[FailedProject] = field(default_factory=list)
+    resting_projects: list[FailedProject] = field(default_factory=list)
+    """The first of those that are left alone."""
     remarks: PageRemarks = field(default_factory=PageRemarks)
     """Entries that were left out of the pages that this run read. They are no failure: no other run would mirror them."""
     notes: list[str] = field(default_factory=list)
+
+    def rest(self, failure: FailedProject) -> None:
+        """Count a project that is left alone, and list it while there are few."""
+        self.resting += 1
+        if len(self.resting_projects) < _NAMES_LIMIT:
+            self.resting_projects.append(failure)
 
     def fail(self, failure: FailedProject) -> None:
         """Count a failed project, and list it while there are few."""

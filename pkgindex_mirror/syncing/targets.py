@@ -54,6 +54,10 @@ class SyncTarget(Protocol):
 
     async def state(self, name: ProjectName) -> ProjectState | None: ...
 
+    async def failing(self) -> Sequence[ProjectState]:
+        """The rows of all projects whose last try failed."""
+        ...
+
     async def put_states(self, states: Iterable[ProjectState]) -> None: ...
 
     async def facts(self) -> Mapping[str, str]:

@@ -95,6 +95,10 @@ class MirrorTree:
             return state_after(pending)
         return await self.rows.state(name)
 
+    async def failing(self) -> Sequence[ProjectState]:
+        await self._committer.flush()
+        return await self.rows.failing()
+
     async def put_states(self, states: Iterable[ProjectState]) -> None:
         rows = list(states)
         if any(self._committer.pending(row.name) for row in rows):
