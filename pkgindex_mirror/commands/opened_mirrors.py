@@ -20,7 +20,7 @@ from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import is_public
+from pkgindex_mirror.addresses import is_address, is_public
 from pkgindex_mirror.bandersnatch.values import MirrorConfiguration, S3Settings
 from pkgindex_mirror.commands.common import library_settings
 from pkgindex_mirror.filters.chosen_files import Filters
@@ -295,8 +295,9 @@ async def client_settings(configuration: MirrorConfiguration, base: str) -> Mirr
     """
     whole = configuration.global_timeout or _NO_LIMIT
     given = read_settings(library_settings(None).plugins.get("mirror", {}))
-    # A proxy resolves the names of hosts, and judges where they lead.
-    private = () if configuration.proxy else await _private_addresses(base)
+    # A proxy resolves the names of hosts, and judges where they lead. An address needs no resolver.
+    is_proxied = bool(configuration.proxy or given.proxy)
+    private = () if is_proxied and not is_address(urls.host(base)) else await _private_addresses(base)
     return replace(
         given,
         connect_timeout=configuration.timeout or _NO_LIMIT,
@@ -312,12 +313,7 @@ async def client_settings(configuration: MirrorConfiguration, base: str) -> Mirr
 
 
 def _transport(site: Site, settings: MirrorSettings, clock: Clock, proxy: str) -> Transport:
-    scheme = urlsplit(proxy).scheme.lower()
-    if proxy and scheme not in {"http", "https"}:
-        raise Refused(
-            f"the proxy is one of {scheme or 'no scheme'}, and only http and https proxies can be used",
-            hint="name an http proxy, such as one in front of the SOCKS proxy",
-        )
+    proxy = proxy or settings.proxy
     client = UpstreamClient(settings, clock, proxy=proxy)
     return CarefulTransport(client, site) if proxy else LeanTransport(client, site, settings)
 
