@@ -44,7 +44,7 @@ def socks_connector(proxy: str, tls: ssl.SSLContext | bool) -> aiohttp.BaseConne
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
-    """What a request raises when the proxy is down, refuses, or could not connect."""
+    """The exceptions of a request whose proxy is down, refuses, or could not connect."""
     require_socks()
     from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 

@@ -42,7 +42,7 @@ class NameTally(Struct):
 
 
 class PageRemarks(Struct):
-    """What pages of the upstream list and cannot be mirrored, as a bad filename or a bad URL."""
+    """Entries of the upstream's pages that cannot be mirrored, as those with a bad filename or URL."""
 
     projects: int = 0
     """Projects with such entries. All are counted, some are told of."""

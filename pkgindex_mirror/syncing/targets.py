@@ -14,7 +14,7 @@ from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 FORGOTTEN_LIST: Final[Mapping[str, str]] = MappingProxyType({"list-etag": "", "list-last-modified": ""})
 """Facts after which the next run reads the list of its upstream, also if that is the same as before."""
 Access = Literal["read", "change", "make"]
-"""What may be done to a target: nothing is written; it has to be there; it is made if it is not there."""
+"""The use of a target: `read` writes nothing, `change` wants it to be there, and `make` makes it if it is not there."""
 
 
 class FileSink(Protocol):
