@@ -37,6 +37,7 @@ from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.slots import Slots
+from pkgindex_mirror.socks_proxies import is_socks, socks_connector, socks_errors
 from pkgindex_mirror.upstream_answers import (
     CHUNK,
     AbsentAnswer,
@@ -48,6 +49,7 @@ from pkgindex_mirror.upstream_answers import (
     StreamAnswer,
     Transfer,
     Unchanged,
+    failed_by_proxy,
     failure_of,
     file_answer,
     read_document,
@@ -116,9 +118,13 @@ class UpstreamClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """`proxy`: the URL of an http proxy for all requests. It resolves the names of hosts, so what they lead to is for it to judge."""
+        """`proxy`: the URL of an http or SOCKS proxy for all requests, instead of the one of the settings.
+
+        It resolves the names of hosts, so what they lead to is for it to judge.
+        """
         self._settings = settings
-        self._proxy = proxy
+        self._proxy = proxy or settings.proxy
+        self._proxy_errors = socks_errors() if is_socks(self._proxy) else ()
         self._guard = AddressGuard(parse_networks(settings.allow_networks))
         self._given_resolver = resolver
         self._own_resolver: AbstractResolver | None = None
@@ -455,10 +461,16 @@ class UpstreamClient:
             if at_home and site.authorization:
                 sent["Authorization"] = site.authorization
             counts, begun = trail.counts if at_home else self.counts.others, self._clock.monotonic()
+            if self._proxy and not self._is_home(site, url) and not self._guard.permits_unresolved(urls.host(url)):
+                return unusable(f"{urls.shown(url)} leads to an address that is not public and not in allow_networks")
+            http_proxy = None if is_socks(self._proxy) else self._proxy or None
             try:
                 response = await self._session(site, url).get(
-                    URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False, proxy=self._proxy or None
+                    URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False, proxy=http_proxy
                 )
+            except self._proxy_errors:
+                counts.answers["none"] += 1
+                return failed_by_proxy()
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 counts.answers["none"] += 1
                 return failure_of(error)
@@ -486,6 +498,8 @@ class UpstreamClient:
 
     def _session(self, site: Site, url: str) -> aiohttp.ClientSession:
         if self._proxy or self._is_home(site, url):
+            if self._configured is None and is_socks(self._proxy):
+                self._configured = self._new_session(socks_connector(self._proxy, self._tls()))
             if self._configured is None:
                 resolver = PinningResolver(self._resolver(), self._guard)
                 self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))
@@ -505,7 +519,7 @@ class UpstreamClient:
             self._own_resolver = DefaultResolver()
         return self._own_resolver
 
-    def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    def _new_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
         settings = self._settings
         return aiohttp.ClientSession(
             connector=connector,

@@ -331,6 +331,12 @@ def file_answer(
     return Transfer(response, start=int(match[1]), size=size, silence=silence)
 
 
+def failed_by_proxy() -> Failed:
+    """The failure when a SOCKS proxy did not connect. Which of the two is at fault is not known."""
+    reason = "it could not be connected to by the SOCKS proxy"
+    return Failed(reason=reason, kind="connect", again=True, healthy=False, down=True)
+
+
 def failure_of(error: BaseException) -> Failed:
     """Translate errors of aiohttp and of the network, without their texts, which may quote the request."""
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):

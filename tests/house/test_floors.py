@@ -80,11 +80,11 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     ),
     "pkgindex_mirror": (
         {
-            READERS: "bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
+            READERS: "amounts bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
             " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
         },
         {
-            "client": "addresses sites slots strangers upstream upstream_answers",
+            "client": "addresses sites slots socks_proxies strangers upstream upstream_answers",
             "configurations of mirrors": "bandersnatch.*",
         },
         {
@@ -153,6 +153,7 @@ THIRD_PARTY = {
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
+    "aiohttp_socks": ("pkgindex_mirror.socks_proxies",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.engines.argon2",),
     "passlib": ("pkgindex_core.engines.htpasswd.hashes",),
