@@ -39,7 +39,7 @@ class Document(Struct, kw_only=True):
     """The URL after redirects, to which links are relative."""
     validators: dict[str, str]
     """For the next request: `etag`, `last-modified`, `serial`, and `url`, the only URL for which they are valid. Also `lifetime`: the seconds
-    for which the upstream calls the answer fresh, and `times` (`first_seen`).
+    for which the upstream calls the answer fresh, `times` (`first_seen`), and `sizes` (`stated_sizes`).
     """
     received: int
     """Bytes on the wire."""
@@ -329,6 +329,19 @@ def file_answer(
         return unusable("it answered 206 without a valid Content-Range")
     size = None if match[3] == "*" else int(match[3])
     return Transfer(response, start=int(match[1]), size=size, silence=silence)
+
+
+def size_answer(
+    response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp, *, limit: int
+) -> int | AbsentAnswer | Failed:
+    """The meaning of the answer to a HEAD for a file of at most `limit` bytes: its size."""
+    answer = file_answer(response, site, url, now, silence=0.0)
+    if not isinstance(answer, Transfer):
+        return answer
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if not answer.whole or coding not in {"", "identity"} or not 0 < (answer.size or 0) <= limit:
+        return unusable("it does not state the size of the file")
+    return answer.size or 0
 
 
 def failure_of(error: BaseException) -> Failed:
