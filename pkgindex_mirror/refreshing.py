@@ -37,7 +37,7 @@ from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.noted_checks import Noted, NotedChecks
 from pkgindex_mirror.plain_pages import ReadPage, read_leniently, read_plain
 from pkgindex_mirror.sites import Site
-from pkgindex_mirror.stated_sizes import UNLISTED, StatedSizes, lists_sizes
+from pkgindex_mirror.stated_sizes import UNLISTED, StatedSizes, lacks_sizes
 from pkgindex_mirror.upstream import UpstreamClient
 from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
 
@@ -197,7 +197,7 @@ class Refreshing:
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
         """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
-        if not lists_sizes(answer.body, answer.content_type):
+        if lacks_sizes(answer):
             validators["sizes"] = UNLISTED
         page: ReadPage | UnreadablePage | None = await self._compute(
             size, partial(read_plain, answer.body, answer.content_type, url, project), large=_LARGE

@@ -31,19 +31,21 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.document_kinds import is_json
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed
 
 if TYPE_CHECKING:
     from pkgindex_mirror.mirrored_files import Amend
 
 UNLISTED: Final = "unlisted"
 """The value of `sizes` in `Document.validators`: the page tells the size of no file."""
+THIS_PROGRAM: Final = "pkgindex"
+"""The name of this program in the head `Server` of its answers."""
 _AT_ONCE: Final = 4
 """Pages whose files are asked about at once, one file of each."""
 _WAITING: Final = 1000
 """Pages that may wait. Others are asked about after a later answer of their upstream."""
 _REST: Final = 3600.0
-"""Seconds for which nobody asks again: about a file that the upstream does not have, or at a host that does not tell a size."""
+"""Seconds without a further question about a file that the upstream does not have, or to a host that does not tell a size."""
 _REMEMBERED: Final = 10_000
 """Such files and hosts that are remembered."""
 _LISTED: Final = re.compile(rb'"size"\s*:\s*[0-9]')
@@ -106,9 +108,13 @@ class StatedSizes:
         return self._clock.monotonic() < (self._resting.get(what) or 0.0)
 
 
-def lists_sizes(body: bytes, content_type: str) -> bool:
-    """Whether an upstream's page tells the size of a file. HTML has no place for one."""
-    return is_json(body, content_type) and _LISTED.search(body, 0, _LOOKED_THROUGH) is not None
+def lacks_sizes(page: Document) -> bool:
+    """Whether an upstream's page tells the size of no file. HTML has no place for one.
+
+    False for an upstream that is this program: it learns the sizes itself, and a HEAD would make it fetch the file.
+    """
+    listed = is_json(page.body, page.content_type) and _LISTED.search(page.body, 0, _LOOKED_THROUGH) is not None
+    return not listed and page.server != THIS_PROGRAM
 
 
 def newest_without_size(rows: Collection[PageRow], limit: int) -> Sequence[File]:

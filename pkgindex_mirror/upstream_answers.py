@@ -43,6 +43,8 @@ class Document(Struct, kw_only=True):
     """
     received: int
     """Bytes on the wire."""
+    server: str = ""
+    """The program that answered, as it calls itself."""
 
     def take(self) -> bytes:
         """Hand over the body, so that its memory is free once the caller has read it."""
@@ -241,6 +243,7 @@ async def read_document(
         url=str(response.url),
         validators=_validators(response, asked),
         received=decoder.received,
+        server=response.headers.get("Server", "")[:200],
     )
 
 

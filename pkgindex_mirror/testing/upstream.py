@@ -30,7 +30,7 @@ from msgspec import Struct
 from pkgindex_core.testing.wheels import BuiltFile
 
 Place = Literal["names", "page", "file", "sidecar", "head", "document"]
-"""What is asked for; `head`: the head of a file or sidecar (HEAD)."""
+"""The kind of a request; `head` is a HEAD for a file or sidecar."""
 
 
 class Answer(Struct, kw_only=True):

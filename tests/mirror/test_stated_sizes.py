@@ -13,9 +13,11 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_http.replies import SERVER
 from pkgindex_mirror import plain_pages
-from pkgindex_mirror.stated_sizes import lists_sizes, with_stated_size
+from pkgindex_mirror.stated_sizes import lacks_sizes, with_stated_size
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.upstream_answers import Document
 
 from .conftest import DEMO, INDEX, SIZES, MakeMirror, Mirror
 
@@ -107,6 +109,19 @@ async def test_an_upstream_that_lists_sizes_is_not_asked(upstream: ScriptedUpstr
         upstream.gives_validators = validators
         await mirror.refresh()
         await mirror.sized()
+    assert heads(upstream) == []
+
+
+async def test_an_upstream_that_is_this_program_is_not_asked(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    """It would fetch each file, and asks its own upstream anyway."""
+    upstream.speaks = "html"
+    upstream.page_headers = {"Server": SERVER}
+    upstream.add("demo", OLD)
+    mirror = await make_mirror(upstream.url, config=SIZES)
+    await mirror.refresh()
+    await mirror.sized()
     assert heads(upstream) == []
 
 
@@ -253,4 +268,5 @@ def test_a_changed_link_is_another_file() -> None:
     ],
 )
 def test_whether_a_page_lists_sizes(body: bytes, *, listed: bool) -> None:
-    assert lists_sizes(body, "") is listed
+    page = Document(body=body, content_type="", url="https://example.org/simple/demo/", validators={}, received=0)
+    assert lacks_sizes(page) is not listed
