@@ -17,6 +17,7 @@ from pkgindex_http.replies import SERVER
 from pkgindex_mirror import plain_pages
 from pkgindex_mirror.stated_sizes import lacks_sizes, with_stated_size
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.testing.upstream import Raw
 from pkgindex_mirror.upstream_answers import Document
 
 from .conftest import DEMO, INDEX, SIZES, MakeMirror, Mirror
@@ -137,6 +138,47 @@ async def test_a_size_of_the_page_replaces_a_stated_one(upstream: ScriptedUpstre
     await mirror.refresh()
     file = await mirror.file(OLD.filename)
     assert (file.size, file.stated_size) == (OLD.size, None)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"200 OK\r\nContent-Length: 99999999999999999999999999",
+        b"200 OK\r\nContent-Length: 0",
+        b"200 OK\r\nContent-Length: -5",
+        b"200 OK\r\nTransfer-Encoding: chunked",
+        b"200 OK\r\nContent-Length: 5\r\nContent-Encoding: gzip",
+        b"200 OK\r\nContent-Length: 5\r\nContent-Type: text/html",
+        b"203 Changed\r\nContent-Length: 5",
+        b"206 Part\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/5",
+        b"204 Nothing\r\nContent-Length: 5",
+    ],
+    ids=lambda head: head.decode().replace("\r\n", " "),
+)
+async def test_a_head_that_tells_no_size_of_a_whole_file(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, head: bytes
+) -> None:
+    upstream.speaks = "html"
+    sdist = build_sdist("demo", "1.0")
+    upstream.add("demo", sdist)
+    upstream.script("head", lambda *_: Raw(pieces=[b"HTTP/1.1 " + head + b"\r\n\r\n"]))
+    mirror = await make_mirror(upstream.url, config=SIZES)
+    await mirror.refresh()
+    await mirror.sized()
+    assert len(heads(upstream)) == 1
+    assert await shown(mirror) == {sdist.filename: None}
+
+
+async def test_a_redirect_is_followed(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
+    upstream.speaks = "html"
+    upstream.add("demo", OLD)
+    upstream.add("other", NEW)
+    upstream.script(f"/files/{OLD.filename}", behaviours.redirect(f"/files/{NEW.filename}"))
+    mirror = await make_mirror(upstream.url, config=SIZES)
+    await mirror.refresh()
+    await mirror.sized()
+    assert heads(upstream) == [OLD.filename, NEW.filename]
+    assert await shown(mirror) == {OLD.filename: NEW.size}
 
 
 class TestWhatIsAskedAnyway:
