@@ -54,6 +54,7 @@ from pkgindex_mirror.upstream_answers import (
     file_answer,
     read_document,
     refused,
+    size_answer,
     stream_answer,
     unusable,
 )
@@ -72,6 +73,9 @@ GLIMPSE = 64 * 1024
 _FIRST_PROBE = 1.0
 _LEAST = 1.0
 """Shortest wait for a host in seconds. Other callers may have waited in vain before, but a fast answer still counts."""
+
+_FILE: Mapping[str, str] = {"Accept": "*/*", "Accept-Encoding": "identity"}
+"""The headers of a request for a file. It is stored as it was hashed: no content coding."""
 
 _log = logging.getLogger(__name__)
 
@@ -239,8 +243,7 @@ class UpstreamClient:
         The caller reads `chunks` inside the context. If the upstream ignores the range, or if its file does not match `validator`,
         the answer is the whole file, and `Transfer.start` is 0.
         """
-        # A file is stored as it was hashed: no content coding.
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = dict(_FILE)
         if span is not None:
             start, stop = span
             headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -249,6 +252,25 @@ class UpstreamClient:
         answer_of = partial(file_answer, site=site, url=url, silence=self._settings.read_timeout)
         async with self._opened(site, url, headers, self._settings.page_policy(), answer_of) as answer:
             yield answer
+
+    async def size(self, site: Site, url: str) -> int | AbsentAnswer | Failed:
+        """Ask once, with HEAD, how many bytes a file has. `Failed` also if the answer does not tell."""
+
+        async def once(trail: _Trail) -> int | AbsentAnswer | Failed:
+            response = await self._send(site, url, _FILE, trail, method="HEAD")
+            if isinstance(response, Failed):
+                # Some servers fail at HEAD alone. This must not end the requests for pages.
+                return response if response.down else replace(response, healthy=None)
+            answer = size_answer(response, site, url, self._clock.now(), limit=self._settings.file_limit)
+            _let_go(response)
+            return replace(answer, healthy=None) if isinstance(answer, Failed) and not answer.rest else answer
+
+        host = self._host(url)
+        if refusal := self._refused(host, url):
+            return refusal
+        policy = replace(self._settings.page_policy(), attempts=1)
+        async with host.requests:
+            return await self._attempts(url, policy, once, self._counts_of(site, url))
 
     @asynccontextmanager
     async def _opened(
@@ -445,7 +467,7 @@ class UpstreamClient:
         return host
 
     async def _send(
-        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail
+        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail, *, method: str = "GET"
     ) -> aiohttp.ClientResponse | Failed:
         """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect."""
         seen: set[str] = set()
@@ -465,8 +487,12 @@ class UpstreamClient:
                 return unusable(f"{urls.shown(url)} leads to an address that is not public and not in allow_networks")
             http_proxy = None if is_socks(self._proxy) else self._proxy or None
             try:
-                response = await self._session(site, url).get(
-                    URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False, proxy=http_proxy
+                response = await self._session(site, url).request(
+                    method,
+                    URL(url, encoded=url.isascii()),
+                    headers=sent,
+                    allow_redirects=False,
+                    proxy=http_proxy,
                 )
             except self._proxy_errors:
                 counts.answers["none"] += 1

@@ -56,6 +56,12 @@ from pkgindex_http.settings import ServerSettings
     help="A status of upstreams that means `no such project`, besides 404 and 410; repeatable.",
 )
 @click.option(
+    "--sizes",
+    metavar="NUMBER",
+    type=click.IntRange(0, 1000),
+    help="Of how many files of a page without sizes upstreams are asked for the size; 0 for none.  [default: 20]",
+)
+@click.option(
     "--allow-network",
     "networks",
     metavar="NETWORK",
@@ -94,6 +100,7 @@ def proxy(
     expiries: tuple[int, ...],
     merge: str | None,
     absent_statuses: tuple[int, ...],
+    sizes: int | None,
     networks: tuple[str, ...],
     cache: str | None,
     cache_size: str | None,
@@ -110,6 +117,7 @@ def proxy(
         expiries=expiries,
         merge=merge,
         absent_statuses=absent_statuses,
+        sizes=sizes,
         networks=networks,
         cache=cache,
         cache_size=cache_size,

@@ -89,7 +89,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         },
         {
             "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
-            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit synced_indexes"
+            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
         },
         {"source": "readthrough", "sending abroad": "publishing webhooks"},
         {"plugin": "plugin"},
