@@ -35,10 +35,10 @@ from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
-from pkgindex_http.health import Readiness
 from pkgindex_http.marks import marks
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.paths import origin_form, split_path
+from pkgindex_http.readiness import Readiness
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replays import Replays
 from pkgindex_http.replies import Reply, WholeResponse
@@ -176,7 +176,7 @@ class Server:
             templates=self.templates,
             served_files=self.served_files,
             siblings=self.siblings,
-            readiness=self.readiness.parts,
+            readiness=self.readiness.report,
             judge=self.judge,
             request=request,
             route=route,
