@@ -18,6 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, norm
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http import web
+from pkgindex_http.handing_over import Handover
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.readiness import Report
 from pkgindex_http.remote_user import RemoteUsers
@@ -42,6 +43,7 @@ class Ask(Struct, kw_only=True):
     served_files: ServedFiles
     siblings: Siblings | None
     """The other processes of this server; None if there are none."""
+    handover: Handover
     readiness: Callable[[], Awaitable[Report]]
     """Returns which parts of the server work."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]

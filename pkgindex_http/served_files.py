@@ -8,6 +8,7 @@ from typing import Final
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Meter
 from pkgindex_http import web
+from pkgindex_http.handing_over import HandedOver
 from pkgindex_http.replies import Reply
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
@@ -22,7 +23,8 @@ BYTES: Final = Meter(
     "pkgindex_file_bytes_total",
     "counter",
     ("index", "kind", "origin"),
-    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again.",
+    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again."
+    " Of a file that nginx sends (`accel_redirect`) the bytes that the request wants are counted.",
 )
 METERS: Final = (FILES, BYTES)
 
@@ -45,6 +47,9 @@ class FileCounts:
             else:
                 self.store += 1
                 answer.sent = self._sent_from_store
+        elif isinstance(answer, HandedOver):
+            self.store += 1
+            self.store_bytes += answer.length
         elif answer.status == 304:
             self.unchanged += 1
         elif answer.status == 302:
