@@ -69,7 +69,7 @@ class Readiness:
         }
 
     async def report(self) -> Report:
-        """What works now. All parts are asked at once."""
+        """The parts that work now. All are asked at once."""
         read_index, write_index, read_blob, write_blob = await asyncio.gather(
             *(probe.works() for probe in self._probes.values())
         )
