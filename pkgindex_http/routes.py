@@ -84,7 +84,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
     Route("GET", "/+live", Public("the answer is constant"), health.live, "200 while the process runs"),
-    Route("GET", "/+ready", Public("the answer has no names"), health.ready, "200 when both stores answer and blobs can be written, else 503"),
+    Route("GET", "/+ready", Public("the answer has no names"), health.ready, "200 when both stores can be read and written, else 503; with ?for=read 200 when they can be read"),
     Route("GET", "/+authcheck", Public("the caller learns what it may do, which the URL itself would tell too"), authcheck.authcheck,
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI", conditional=False),
     Route("GET", "/+metrics", Checked(Action.METRICS, metrics.may_measure), metrics.metrics,

@@ -8,6 +8,7 @@ from typing import Final
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Meter
 from pkgindex_http import web
+from pkgindex_http.handing_over import HandedOver
 from pkgindex_http.replies import Reply
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
@@ -22,7 +23,8 @@ BYTES: Final = Meter(
     "pkgindex_file_bytes_total",
     "counter",
     ("index", "kind", "origin"),
-    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again.",
+    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again."
+    " Of a file that nginx sends (`accel_redirect`) the bytes that the request wants are counted.",
 )
 METERS: Final = (FILES, BYTES)
 
@@ -55,6 +57,9 @@ class FileCounts:
         """Count an answer, one with a file when it begins."""
         if isinstance(answer, FileResponse | StreamedResponse):
             answer.count = self.upstream if arriving else self.store
+        elif isinstance(answer, HandedOver):
+            self.store.begun()
+            self.store.sent(answer.length)
         elif answer.status == 304:
             self.unchanged += 1
         elif answer.status == 302:

@@ -35,10 +35,11 @@ from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
-from pkgindex_http.health import Readiness
+from pkgindex_http.handing_over import Handover
 from pkgindex_http.marks import marks
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.paths import origin_form, split_path
+from pkgindex_http.readiness import Readiness
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replays import Replays
 from pkgindex_http.replies import Reply, WholeResponse
@@ -72,6 +73,7 @@ class Server:
         )
         self._mount = split_path(settings.mount) or ()
         self.remote_users = RemoteUsers(settings, self.origin)
+        self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
         self.served_files = ServedFiles()
@@ -176,7 +178,8 @@ class Server:
             templates=self.templates,
             served_files=self.served_files,
             siblings=self.siblings,
-            readiness=self.readiness.parts,
+            handover=self.handover,
+            readiness=self.readiness.report,
             judge=self.judge,
             request=request,
             route=route,

@@ -60,8 +60,8 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log bodies connections content_types credentials errors multipart origin"
-            " marks pasting paths preconditions push_method ranges remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
+            "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
+            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
@@ -75,7 +75,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
-        {"server": "assembling certificates opening plugin routes server"},
+        {"server": "assembling certificates opening plugin routes server", "what runs the server": "deploying.*"},
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
     "pkgindex_mirror": (
