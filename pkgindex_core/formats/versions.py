@@ -4,7 +4,7 @@ A page may hold `2004d` or `1.0-beta-final` beside today's versions (PEP 700, "V
 all others, and among themselves in the order that people expect. Results are cached, within bounds, since a mirror's pages
 repeat the same few versions.
 
-Most versions are nothing but numbers, and are read here. `packaging` reads the others, and is loaded for the first of them.
+Most versions are normalised, without epoch and local part, and are read here. `packaging` reads the others, and is loaded for the first of them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ _LENGTH_LIMIT = 512
 """The most characters of a PEP 440 version; a longer one is legacy. Real versions are much shorter."""
 
 SortKey = tuple[Any, ...]
-_is_release = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
-"""Matches normalised release numbers without any other part."""
+_usual_parts = re.compile(
+    r"(N(?:\.N)*)(?:(a|b|rc)(N))?(?:\.post(N))?(?:\.dev(N))?".replace("N", "(?:0|[1-9][0-9]*)")
+).fullmatch
+"""Matches normalised versions without epoch and local part. Groups: release, letter and number of a pre-release, post-release, development release."""
 _TRAILING_ZEROS = re.compile(r"(?:\.0)+\Z")
 _NO_PRE = (2, "", 0)
+_DEV_ONLY = (0, "", 0)
+"""1.0.dev1 comes before 1.0a1."""
 _NO_DEV = (1, 0)
 LEGACY_MARKS: Final = re.compile(r"[A-Za-z0-9._+!~-]{1,100}")
 """Legacy versions that may be uploaded: they must be usable in filenames and URLs."""
@@ -50,7 +54,7 @@ def canonical_version(version: str, *, strip_zeros: bool = True) -> str:
 
 def is_pep440(version: str) -> bool:
     """Whether a version follows PEP 440."""
-    return _parse(version) is not None
+    return len(version) <= _LENGTH_LIMIT and (_usual_parts(version) is not None or _parse(version) is not None)
 
 
 def same_version(one: str, other: str) -> bool:
@@ -108,19 +112,30 @@ def as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_MEMORY)
 def _key(version: str) -> SortKey:
-    if _is_release(version):  # most versions match, and `packaging` takes ten times as long
-        release = [int(part) for part in version.split(".")]
+    usual = _usual_parts(version)
+    if usual is not None:  # most versions match, and `packaging` takes ten times as long
+        numbers, letter, number, post, dev = usual.groups()
+        release = [int(part) for part in numbers.split(".")]
         while len(release) > 1 and not release[-1]:
             release.pop()
-        return (0, tuple(release), _NO_PRE, -1, _NO_DEV, ())
+        pre = (1, letter, int(number)) if letter else _NO_PRE if dev is None or post is not None else _DEV_ONLY
+        return (
+            0,
+            tuple(release),
+            pre,
+            -1 if post is None else int(post),
+            _NO_DEV if dev is None else (0, int(dev)),
+            (),
+        )
     parsed = _parse(version)
     return _legacy_key(version) if parsed is None else _pep440_key(parsed)
 
 
 @lru_cache(maxsize=_MEMORY)
 def _canonical(version: str, strip_zeros: bool) -> str:
-    if _is_release(version):
-        return _TRAILING_ZEROS.sub("", version) if strip_zeros else version
+    usual = _usual_parts(version)
+    if usual is not None:
+        return _TRAILING_ZEROS.sub("", usual[1]) + version[usual.end(1) :] if strip_zeros else version
     parsed = _parse(version)
     if parsed is None:
         return version.strip()
@@ -154,7 +169,7 @@ def _pep440_key(version: Version) -> SortKey:
     if version.pre is not None:
         pre = (1, *version.pre)
     elif version.post is None and version.dev is not None:
-        pre = (0, "", 0)  # 1.0.dev1 comes before 1.0a1
+        pre = _DEV_ONLY
     else:
         pre = _NO_PRE
     post = -1 if version.post is None else version.post
