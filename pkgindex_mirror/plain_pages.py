@@ -43,8 +43,8 @@ _MARKS_OF_MOMENTS: Final = {
 }
 """The characters of a time that are no digits, by the length of the time."""
 _NO_MICROSECONDS: Final = ".000000Z"
-_MORE_WHEEL_PARTS: Final = frozenset({4, 5})
-"""Numbers of parts of a wheel's name behind the name of its project. Dashes separate them (PEP 427)."""
+_WHEEL_DASHES: Final = frozenset({4, 5})
+"""Numbers of dashes in a wheel's name, which has an optional build number (PEP 427)."""
 _FIRST: Final = "1000"
 _NEVER: Final = "9999"
 """The year of which some times are too late for clients (`page_fields.upload_time`)."""
@@ -129,10 +129,10 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     ranks = version_ranks(dict.fromkeys(versions))  # mostly in order already, so sorting is fast
     ordered = sorted(zip(map(ranks.__getitem__, versions), filenames, versions, links, page.files, strict=True))
     rows = pack(
-        _encode([entry for *_, entry in ordered]),
+        _encode([each[4] for each in ordered]),
         [HiddenFields(version, link) for _, _, version, link, _ in ordered],
         listed_versions(ranks),
-        [filename for _, filename, *_ in ordered if filename in names.strays],
+        [each[1] for each in ordered if each[1] in names.strays] if names.strays else [],
     )
     if not rows.is_ordinary:
         return None
@@ -234,18 +234,24 @@ class _FilenameReader:
         """The version in each filename (`version_in`). Remembers the filenames that do not belong to the project."""
         is_ours = self._is_ours
         versions = []
+        beginning, version = "/", ""  # of the latest wheel of today's form, up to the dash after its version
         for filename in filenames:
             if filename.endswith(".whl"):
+                if filename.startswith(beginning) and filename.count("-") in _WHEEL_DASHES:
+                    versions.append(version)
+                    continue
                 name, *rest = filename.split("-")
-                version = rest[0] if len(rest) in _MORE_WHEEL_PARTS else ""
+                found = rest[0] if len(rest) in _WHEEL_DASHES else ""
             else:  # the name of the project may have dashes
                 name, _, last = filename.rpartition("-")
-                version = last[:-7] if last.endswith(".tar.gz") and is_usual_version(last[:-7]) else ""
-            if version:
+                found = last[:-7] if last.endswith(".tar.gz") and is_usual_version(last[:-7]) else ""
+            if found:
                 if name not in is_ours:
                     is_ours[name] = normalized_or_none(name) == self._project
                 if is_ours[name]:
-                    versions.append(version)
+                    versions.append(found)
+                    if filename.endswith(".whl"):
+                        beginning, version = f"{name}-{found}-", found
                     continue
             if not leads_to(filename, self._project):
                 self.strays.add(filename)

@@ -220,7 +220,14 @@ def leads_to(filename: str, project: ProjectName) -> bool:
         is_usual = rest.count("-") in {3, 4}
     else:
         is_usual = rest.endswith(".tar.gz") and is_usual_version(rest.removesuffix(".tar.gz"))
-    return (is_usual and normalized_or_none(name) == project) or project in candidate_projects(filename)
+    if is_usual and normalized_or_none(name) == project:
+        return True
+    stem, kind = _stem(filename)
+    separators = _separators(stem, kind)
+    if len(separators) >= CANDIDATE_LIMIT:
+        return project in candidate_projects(filename)
+    # What stands before any of so few separators is a candidate, and so is the whole.
+    return any(normalized_or_none(stem[:end]) == project for end in (*separators, len(stem)))
 
 
 @lru_cache(maxsize=_REMEMBERED)
