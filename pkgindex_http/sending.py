@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
+from msgspec.structs import replace
 
 from pkgindex_core.errors import PkgIndexError, Removed, Unavailable
 from pkgindex_core.protocols import Span
@@ -202,8 +203,12 @@ class StreamedResponse(web.StreamResponse):
             return await self._begin(request)
         try:
             first = await anext(self._source, b"")
-            writer = await self._begin(request)
-            await self._hand_over(request, first)
+            writer = None
+            if len(first) == self.content_length and len(first) <= ONE_WRITE:
+                await self._write_once(request, first)
+            else:
+                writer = await self._begin(request)
+                await self._hand_over(request, first)
             async for data in self._source:
                 await self._hand_over(request, data)
         except PkgIndexError as error:
@@ -234,6 +239,17 @@ class StreamedResponse(web.StreamResponse):
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()
+
+    async def _write_once(self, request: web.BaseRequest, body: bytes) -> None:
+        """Write head and body together, and wait until the client has room for the next answer."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client went away")
+        _write(self, request, transport, replace(self.reply, body=body))
+        if self.count is not None:
+            self.count.begun()
+            self.count.sent(len(body))
+        await request.protocol._drain_helper()
 
     async def _hand_over(self, request: web.BaseRequest, data: bytes) -> None:
         """Write a piece when the client has room for it. Cut a client that reads nothing for `STALL_SECONDS`."""

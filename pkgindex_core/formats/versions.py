@@ -26,6 +26,8 @@ _usual_parts = re.compile(
     r"(N(?:\.N)*)(?:(a|b|rc)(N))?(?:\.post(N))?(?:\.dev(N))?".replace("N", "(?:0|[1-9][0-9]*)")
 ).fullmatch
 """Matches normalised versions without epoch and local part. Groups: release, letter and number of a pre-release, post-release, development release."""
+_begins = re.compile(r"\s*[vV]?[0-9]").match
+"""Matches the beginning of every version of PEP 440."""
 _TRAILING_ZEROS = re.compile(r"(?:\.0)+\Z")
 _NO_PRE = (2, "", 0)
 _DEV_ONLY = (0, "", 0)
@@ -146,6 +148,8 @@ def _canonical(version: str, strip_zeros: bool) -> str:
 
 def _parse(version: str) -> Version | None:
     if len(version) > _LENGTH_LIMIT:  # this also keeps numbers within the digits that int() accepts
+        return None
+    if not _begins(version):  # the tags of wheels, of which `packaging` says so with an exception
         return None
     from packaging.version import Version
 

@@ -184,7 +184,7 @@ class BlobTree:
 
     def find(self, key: Sha256) -> Blob | None:
         try:
-            status = self._operations.status(self.path(key))
+            status = self._operations.status(self._place(key))
         except FileNotFoundError:
             return None
         if status is None or not stat.S_ISREG(status.st_mode):
@@ -224,9 +224,13 @@ class BlobTree:
         ]
 
     def path(self, key: Sha256) -> Path:
+        return Path(self._place(key))
+
+    def _place(self, key: Sha256) -> str:
+        """The path as text: a `Path` takes longer to make than the system to look."""
         if parse_sha256(key) != key:  # only a sha256 may become part of a path
             raise FileNotFoundError(errno.ENOENT, "no sha256")
-        return self._blobs / key[:2] / key
+        return f"{self._blobs}/{key[:2]}/{key}"
 
     def close(self, descriptor: int) -> None:
         with suppress(OSError):  # durable data was synced before; the descriptor is closed either way
