@@ -131,13 +131,8 @@ def kind_of(filename: str) -> FileKind:
     >>> kind_of("numpy-1.0.linux-x86_64.tar.gz")
     'dumb'
     """
-    lowered = filename.lower()
-    for extension, kind in _KINDS:
-        if lowered.endswith(extension):
-            if kind == "sdist" and re.search(_DUMB, lowered[: -len(extension)]):
-                return "dumb"
-            return kind
-    return "other"
+    found = _ending(filename.lower())
+    return found[1] if found is not None else "other"
 
 
 def sdist_ending(filename: str) -> str:
@@ -365,11 +360,17 @@ def _unescaped(version: str) -> str:
 def _stem(filename: str) -> tuple[str, FileKind]:
     """The filename without its extension, and its kind."""
     name = filename[: 4 * FILENAME_LIMIT]
-    lowered = name.lower()
-    for extension, _ in _KINDS:
+    found = _ending(name.lower())
+    return (name[: -len(found[0])], found[1]) if found is not None else (name, "other")
+
+
+def _ending(lowered: str) -> tuple[str, FileKind] | None:
+    """The extension of a filename in lower case, and the kind; None for a filename without a known one."""
+    for extension, kind in _KINDS_BY_LAST_PART.get(lowered.rpartition(".")[2], ()):
         if lowered.endswith(extension):
-            return name[: -len(extension)], kind_of(name)
-    return name, "other"
+            is_dumb = kind == "sdist" and re.search(_DUMB, lowered[: -len(extension)])
+            return extension, "dumb" if is_dumb else kind
+    return None
 
 
 def _separators(stem: str, kind: FileKind) -> list[int]:
@@ -417,6 +418,12 @@ _KINDS: tuple[tuple[str, FileKind], ...] = (
     (".deb", "deb"),
     (".dmg", "dmg"),
 )
+
+_KINDS_BY_LAST_PART: Final = {
+    last: tuple(each for each in _KINDS if each[0].rpartition(".")[2] == last)
+    for last in {extension.rpartition(".")[2] for extension, _ in _KINDS}
+}
+"""The extensions by what follows their last dot."""
 
 SDIST_ENDINGS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.z", ".zip")
 """The endings of source distributions that may be uploaded, in lower case."""
