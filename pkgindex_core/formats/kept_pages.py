@@ -243,9 +243,11 @@ class KeptRows(Collection[PageRow]):
     @cached_property
     def _content(self) -> _Content:
         try:
-            return _content_decoder.decode(decompress(self._kept.packed, "zstd"))
+            content = _content_decoder.decode(decompress(self._kept.packed, "zstd"))
         except (msgspec.DecodeError, ZstdError) as error:
             raise Corrupt(f"a kept page cannot be read: {error}") from error
+        # The copy frees everything that was unpacked: what was decoded refers to that.
+        return _Content(content.versions, content.listed, content.hidden.copy())
 
     @property
     def _hidden(self) -> list[HiddenFields]:
