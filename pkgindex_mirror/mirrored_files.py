@@ -15,6 +15,7 @@ from yarl import URL
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import BadUpstream, Unavailable
+from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving, Blob, BlobStore, OnDisk, Opened, Projects, Redirect
@@ -70,6 +71,7 @@ class MirroredFiles:
         self._counts = counts
         self._shared = shared
         self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
+        self._fetched_bytes = 0  # since memory was given back
         self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
@@ -133,6 +135,11 @@ class MirroredFiles:
             del self._arriving[key]
         if ended.cancelled():  # perhaps before `run` began, which would have told the readers
             arriving.fail(Unavailable("the server is stopping"))
+            return
+        self._fetched_bytes += arriving.size or 0
+        if not self._arriving and self._fetched_bytes >= LARGE:
+            self._fetched_bytes = 0
+            self._workers.submit(give_back)  # the pieces of files came in many threads, each with memory of its own
 
     async def _run_fetch(
         self, index: IndexConfig, site: Site, project: ProjectName, file: File, arriving: ArrivingFile
