@@ -26,8 +26,8 @@ from pkgindex_mirror.engine_target.preparing import Preparing
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes, packed_project
 from pkgindex_mirror.engine_target.synced_files import SyncedFiles, file_keys
 from pkgindex_mirror.engine_target.turns import RunTurn
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.readthrough import ReadThrough
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 from pkgindex_mirror.syncing.targets import FileSink, SyncTarget
 from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 
@@ -67,6 +67,7 @@ class IndexTarget:
             engine.index_options,
             self._notes,
             upstream=upstream,
+            policies=policies,
             is_mirror=lambda config: engine.sources.of(config) is source,
             check=self._turn.check,
         )
@@ -120,7 +121,7 @@ class IndexTarget:
             await sink.keep()
 
     async def publish(self, project: UpstreamProject, chosen: Sequence[File], state: ProjectState) -> None:
-        """As the role says. Files of a project whose policy is `on-demand` need not be there."""
+        """As the role says. Files of a project whose policy is `on-demand` need not be there, and those of a `streamed` one leave."""
         index = self._committer.index
         assert index is not None, "a run publishes in its turn"
         chosen = self._files.with_digests(chosen)
@@ -177,6 +178,8 @@ class IndexTarget:
             held = await self._notes.held(name)
             former = {file.sha256 for file in held.files if file.sha256 is not None} if held is not None else set()
         leaving = former - {file.sha256 for file in chosen}
+        if self.policies.of(name) == "streamed":
+            leaving |= await self._files.stored_keys(chosen)
         await self._notes.put_left(name, leaving)
         return leaving
 

@@ -6,8 +6,8 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName
 from pkgindex_mirror.engine_target.index_target import IndexTarget
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.readthrough import ReadThrough
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 
 
 def index_target(

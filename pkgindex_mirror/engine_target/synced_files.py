@@ -20,6 +20,7 @@ from pkgindex_core.protocols import Blob, BlobStore, Projects, Trees
 from pkgindex_mirror import urls
 from pkgindex_mirror.caching.file_cache import FileCache
 from pkgindex_mirror.engine_target.sinks import opened_sink
+from pkgindex_mirror.file_policies import policies_of
 from pkgindex_mirror.syncing.file_fetching import SIDECAR
 from pkgindex_mirror.syncing.targets import FileSink
 
@@ -46,6 +47,11 @@ class SyncedFiles:
         sha256 = await self._sha256(file)
         blob = await self._cache.stat(sha256) if sha256 is not None else None
         return blob is not None and file.size in {None, blob.size}
+
+    async def stored_keys(self, files: Sequence[File]) -> set[Sha256]:
+        """The sha256 of those of these files that are stored."""
+        keys = {file.sha256 for file in files if file.sha256 is not None}
+        return {key for key in keys if await self._cache.stat(key) is not None}
 
     async def _sha256(self, file: File) -> Sha256 | None:
         if file.sha256 is not None:
@@ -83,10 +89,10 @@ class SyncedFiles:
         await self._cache.pin_new(file.sha256 for file in files if file.sha256 is not None)
 
     async def let_go(self, project: ProjectName, keys: Collection[Sha256]) -> None:
-        """Let go of those of these files that the page of the project lists in no mirror."""
+        """Let go of those of these files that the page of the project lists in no mirror that keeps files."""
         kept: set[Sha256] = set()
         for index in (await self._store.tree()).indexes.values():
-            if index.mirrored:
+            if index.mirrored and policies_of(index).of(project) != "streamed":
                 kept |= file_keys(await self._store.page(index.name, project))
         await self._cache.let_go([key for key in keys if key not in kept])
 
