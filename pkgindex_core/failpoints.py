@@ -171,6 +171,10 @@ POINTS: Final[frozenset[str]] = frozenset(
         "index.project_forgotten",
         "index.list_committed",
         "index.finished",
+        "index.snapshot_taken",
+        "index.snapshot_dropped",
+        "index.promotion_noted",
+        "index.promotion_committed",
         # dumps and imports
         "export.blobs_kept",
         "export.segment_written",

@@ -49,7 +49,7 @@ _COMMANDS: Final = (
     ),
     ("Mirrors", "config", "Check, explain and migrate the configuration of a mirror."),
     ("Static trees", "publish", "Publish INDEX (user/name) as static files that any web server or bucket serves."),
-    ("Static trees", "snapshot", "Keep states of a tree, compare them, and serve them under names."),
+    ("Static trees", "snapshot", "Keep states of a tree or of an index, compare them, and serve them under names."),
     ("Static trees", "bundle", "Carry a tree over an air gap, in signed bundles of what changed."),
 )
 """Section, word and summary: the first line of the command's own help."""

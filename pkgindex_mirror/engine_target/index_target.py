@@ -79,7 +79,7 @@ class IndexTarget:
     async def turn(self) -> AsyncIterator[None]:
         async with self._turn.held():
             self._committer.index = await self._preparing.prepared(self.name)
-            await self._remove_left()
+            await self._files.judge_left(self._notes)
             try:
                 yield
             finally:
@@ -185,15 +185,7 @@ class IndexTarget:
 
     async def _let_go(self, name: ProjectName, leaving: Collection[Sha256]) -> None:
         if leaving:
-            await self._files.let_go(name, leaving)
-            failpoint("index.files_left")
-            await self._notes.drop_left(leaving)
-
-    async def _remove_left(self) -> None:
-        """Let go of files whose run died before it did."""
-        async for batch in self._notes.left():
-            for key, name in batch.items():
-                await self._let_go(name, (key,))
+            await self._files.let_go(self._notes, name, leaving)
 
 
 def _made(

@@ -24,7 +24,7 @@ from pkgindex_mirror.engine_target.committing import WHO
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes
 from pkgindex_mirror.file_policies import OPTION as POLICIES
 from pkgindex_mirror.file_policies import FilePolicies, policies_of, read_rules
-from pkgindex_mirror.synced_indexes import SYNCED, is_synced
+from pkgindex_mirror.synced_indexes import SHOWS, SYNCED, is_synced
 
 _TYPE: Final = "mirror"
 
@@ -72,6 +72,8 @@ class Preparing:
             raise Refused(
                 f"{name} is an index of type {config.type}", hint="name an index of type mirror, or a new one"
             )
+        if SHOWS in config.options:
+            raise Refused(f"{name} shows snapshots of another index", hint="name that index, or a new one")
         is_other = not same_place(mirror_options(config).url, self._upstream)
         if is_other and await self._store.project_count(name):
             raise Refused(

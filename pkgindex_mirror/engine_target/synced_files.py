@@ -12,14 +12,17 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
+from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.models import File, Page, decode_file
+from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Projects, Trees
+from pkgindex_core.rules.planning.past import SNAPSHOTS
 from pkgindex_mirror import urls
 from pkgindex_mirror.caching.file_cache import FileCache
 from pkgindex_mirror.engine_target.sinks import opened_sink
+from pkgindex_mirror.engine_target.sync_notes import SyncNotes
 from pkgindex_mirror.file_policies import policies_of
 from pkgindex_mirror.syncing.file_fetching import SIDECAR
 from pkgindex_mirror.syncing.targets import FileSink
@@ -88,13 +91,32 @@ class SyncedFiles:
         """Keep files within the bound of the mirrored files, whatever else arrives."""
         await self._cache.pin_new(file.sha256 for file in files if file.sha256 is not None)
 
-    async def let_go(self, project: ProjectName, keys: Collection[Sha256]) -> None:
-        """Let go of those of these files that the page of the project lists in no mirror that keeps files."""
+    async def let_go(self, notes: SyncNotes, project: ProjectName, keys: Collection[Sha256]) -> None:
+        """Let go of those of these files that the page of the project lists in no mirror that keeps files, and in no snapshot of one."""
         kept: set[Sha256] = set()
+        of_snapshots: set[Sha256] = set()
         for index in (await self._store.tree()).indexes.values():
-            if index.mirrored and policies_of(index).of(project) != "streamed":
-                kept |= file_keys(await self._store.page(index.name, project))
+            if not index.mirrored or policies_of(index).of(project) == "streamed":
+                continue
+            kept |= file_keys(await self._store.page(index.name, project))
+            past = [await self._store.page(index.name, project, at=at) for at in snapshot_serials(index)]
+            had = {key for page in past for key in file_keys(page)}
+            kept |= had
+            of_snapshots |= had if index.name == self._index else set()
         await self._cache.let_go([key for key in keys if key not in kept])
+        failpoint("index.files_left")
+        # When the page of another mirror or its snapshots are all that have a file, that mirror lets go of it.
+        await notes.put_kept(project, of_snapshots.intersection(keys))
+        await notes.drop_left(keys)
+
+    async def judge_left(self, notes: SyncNotes) -> None:
+        """Let go of files that a process noted which died before it did."""
+        async for batch in notes.left():
+            projects: dict[ProjectName, list[Sha256]] = {}
+            for key, name in batch.items():
+                projects.setdefault(name, []).append(key)
+            for name, keys in projects.items():
+                await self.let_go(notes, name, keys)
 
 
 def file_keys(page: Page | None) -> set[Sha256]:
@@ -106,6 +128,12 @@ def file_keys(page: Page | None) -> set[Sha256]:
         (file for _, file in rows.files()) if isinstance(rows, KeptRows) else (decode_file(row.body) for row in rows)
     )
     return {file.sha256 for file in files if file.sha256 is not None}
+
+
+def snapshot_serials(index: IndexConfig) -> list[Serial]:
+    """The commits of the snapshots of an index (`index_snapshots`)."""
+    found = index.options.get(SNAPSHOTS)
+    return [each["at"] for each in found["kept"]] if found else []
 
 
 def _sidecar(file: File) -> File | None:

@@ -36,6 +36,11 @@ class Mirror:
         )  # fmt: skip
 
 
+    async def snapshot(self, *words: str) -> None:
+        ran = await run(executable("pkgindex-mirror"), "snapshot", *words, "--index", INDEX, "--data", self.data)
+        assert ran.status == 0, ran.output
+
+
 CHOSEN = """\
 [plugins]
 enabled =
@@ -89,6 +94,32 @@ async def test_a_running_server_has_the_next_run_at_once(
         assert (await mirror.run(CHOSEN)).status == 0
         ran, found = await installers.install("uv", simple, "demo")
         assert found == ["demo-1.1"], ran.output
+    finally:
+        await server.stop()
+
+
+async def test_production_has_the_snapshot_that_was_promoted(
+    upstream: ScriptedUpstream, installers: Installers, tmp_path: Path
+) -> None:
+    mirror = Mirror(tmp_path, upstream)
+    upstream.add("demo", build_wheel("demo", "1.0"))
+    server = ServerProcess(mirror.data, upstream.url)
+    await server.start()
+    try:
+        assert (await mirror.run(CHOSEN)).status == 0
+        await mirror.snapshot("create")
+        await mirror.snapshot("promote", "1", "prod")
+        upstream.projects["demo"].clear()
+        upstream.add("demo", build_wheel("demo", "2.0"))
+        assert (await mirror.run(CHOSEN)).status == 0
+        await mirror.snapshot("create")
+        await upstream.stop()
+        simple = f"{server.url}/root/prod/+simple/"
+        for number, version in (("1", "1.0"), ("2", "2.0"), ("1", "1.0")):
+            await mirror.snapshot("promote", number, "prod")
+            for client in installers.names:
+                ran, found = await installers.install(client, simple, "demo")
+                assert found == [f"demo-{version}"], ran.output
     finally:
         await server.stop()
 
