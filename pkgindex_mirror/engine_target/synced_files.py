@@ -37,24 +37,24 @@ class SyncedFiles:
     def __init__(self, store: _Store, blobs: BlobStore, cache: FileCache, index: IndexName) -> None:
         self._store = store
         self._blobs = blobs
-        self._cache = cache
+        self.cache = cache
         self._index = index
         self._learned: dict[tuple[str, str], Blob] = {}
 
     async def missing(self, files: Sequence[File]) -> Sequence[File]:
         """Those of these files, and of the metadata files beside them, that are not stored."""
-        wanted = [each for file in files for each in (file, _sidecar(file)) if each is not None]
+        wanted = [each for file in files for each in (file, sidecar_of(file)) if each is not None]
         return [file for file in wanted if not await self.is_stored(file)]
 
     async def is_stored(self, file: File) -> bool:
         sha256 = await self._sha256(file)
-        blob = await self._cache.stat(sha256) if sha256 is not None else None
+        blob = await self.cache.stat(sha256) if sha256 is not None else None
         return blob is not None and file.size in {None, blob.size}
 
     async def stored_keys(self, files: Sequence[File]) -> set[Sha256]:
         """The sha256 of those of these files that are stored."""
         keys = {file.sha256 for file in files if file.sha256 is not None}
-        return {key for key in keys if await self._cache.stat(key) is not None}
+        return {key for key in keys if await self.cache.stat(key) is not None}
 
     async def _sha256(self, file: File) -> Sha256 | None:
         if file.sha256 is not None:
@@ -70,7 +70,7 @@ class SyncedFiles:
 
     @asynccontextmanager
     async def sink(self, file: File) -> AsyncIterator[FileSink]:
-        async with opened_sink(file, self._cache, self._blobs, self._kept) as sink:
+        async with opened_sink(file, self.cache, self._blobs, self._kept) as sink:
             yield sink
 
     def _kept(self, file: File, blob: Blob) -> None:
@@ -89,7 +89,7 @@ class SyncedFiles:
 
     async def hold(self, files: Sequence[File]) -> None:
         """Keep files within the bound of the mirrored files, whatever else arrives."""
-        await self._cache.pin_new(file.sha256 for file in files if file.sha256 is not None)
+        await self.cache.pin_new(file.sha256 for file in files if file.sha256 is not None)
 
     async def let_go(self, notes: SyncNotes, project: ProjectName, keys: Collection[Sha256]) -> None:
         """Let go of those of these files that the page of the project lists in no mirror that keeps files, and in no snapshot of one."""
@@ -103,7 +103,7 @@ class SyncedFiles:
             had = {key for page in past for key in file_keys(page)}
             kept |= had
             of_snapshots |= had if index.name == self._index else set()
-        await self._cache.let_go([key for key in keys if key not in kept])
+        await self.cache.let_go([key for key in keys if key not in kept])
         failpoint("index.files_left")
         # When the page of another mirror or its snapshots are all that have a file, that mirror lets go of it.
         await notes.put_kept(project, of_snapshots.intersection(keys))
@@ -136,7 +136,7 @@ def snapshot_serials(index: IndexConfig) -> list[Serial]:
     return [each["at"] for each in found["kept"]] if found else []
 
 
-def _sidecar(file: File) -> File | None:
+def sidecar_of(file: File) -> File | None:
     """The metadata file beside a wheel; None when the upstream gives no digest of one, or a wrong one."""
     if file.metadata_sha256 is None or file.metadata_refuted == file.metadata_sha256 or not file.url:
         return None

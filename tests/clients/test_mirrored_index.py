@@ -35,7 +35,6 @@ class Mirror:
             *words,
         )  # fmt: skip
 
-
     async def snapshot(self, *words: str) -> None:
         ran = await run(executable("pkgindex-mirror"), "snapshot", *words, "--index", INDEX, "--data", self.data)
         assert ran.status == 0, ran.output
