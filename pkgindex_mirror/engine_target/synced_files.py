@@ -18,7 +18,7 @@ from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import File, IndexConfig, Page, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Projects, Trees
-from pkgindex_core.rules.planning.past import SNAPSHOTS
+from pkgindex_core.rules.planning.past import snapshots
 from pkgindex_mirror import urls
 from pkgindex_mirror.caching.file_cache import FileCache
 from pkgindex_mirror.engine_target.sinks import opened_sink
@@ -132,8 +132,7 @@ def file_keys(page: Page | None) -> set[Sha256]:
 
 def snapshot_serials(index: IndexConfig) -> list[Serial]:
     """The commits of the snapshots of an index (`index_snapshots`)."""
-    found = index.options.get(SNAPSHOTS)
-    return [each["at"] for each in found["kept"]] if found else []
+    return [Serial(at) for at in snapshots(index, "at")]
 
 
 def sidecar_of(file: File) -> File | None:

@@ -28,13 +28,15 @@ SNAPSHOTS: Final = "mirror_snapshots"
 
 def keeps_past(config: IndexConfig | None) -> bool:
     """Whether an index keeps the past of its pages."""
-    return config is not None and config.mirrored and bool(_history(config) or _snapshots(config))
+    return config is not None and config.mirrored and bool(_history(config) or snapshots(config, "created"))
 
 
 def kept_since(config: IndexConfig, now: Timestamp) -> Timestamp:
     """The oldest moment as of which pages of an index can be read. `now` is the time of the commit."""
     # Commits of one microsecond are before and after a snapshot that was taken in it.
-    return Timestamp(min([now - _history(config) * 1_000_000, *(created - 1 for created in _snapshots(config))]))
+    return Timestamp(
+        min([now - _history(config) * 1_000_000, *(created - 1 for created in snapshots(config, "created"))])
+    )
 
 
 def _history(config: IndexConfig) -> int:
@@ -42,6 +44,9 @@ def _history(config: IndexConfig) -> int:
     return seconds if isinstance(seconds, int) else 0
 
 
-def _snapshots(config: IndexConfig) -> list[int]:
+def snapshots(config: IndexConfig, key: str) -> list[int]:
+    """The numbers that the snapshots of an index have under a key; an option that cannot be read has none."""
     found = config.options.get(SNAPSHOTS)
-    return [each["created"] for each in found["kept"]] if found else []
+    kept = found.get("kept") if isinstance(found, dict) else None
+    each_kept = [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+    return [each[key] for each in each_kept if isinstance(each.get(key), int)]
