@@ -179,7 +179,7 @@ class IndexTarget:
             former = {file.sha256 for file in held.files if file.sha256 is not None} if held is not None else set()
         leaving = former - {file.sha256 for file in chosen}
         if self.policies.of(name) == "streamed":
-            leaving |= await self.files.stored_keys(chosen)
+            leaving |= await self.files.stored_keys(former - leaving)
         await self.notes.put_left(name, leaving)
         return leaving
 

@@ -166,9 +166,15 @@ class PromotedIndexes:
 
         names: list[tuple[ProjectName, str]] = []
         there = {row.name for row in await self._store.projects(index)} if before is not None else set()
-        async for page in self._pages(snapshot):
-            own = await self._store.page(index, page.project) if page.project in there else None
-            there.discard(page.project)
+        for row in await self._store.projects(self._mirror, at=snapshot.at):
+            names.append((row.name, row.display_name or row.name))
+            is_there = row.name in there
+            there.discard(row.name)
+            if is_there and await self._is_same(index, row.name, snapshot):
+                continue
+            page = await self._store.page(self._mirror, row.name, at=snapshot.at)
+            assert page is not None, "snapshots are not dropped meanwhile"
+            own = await self._store.page(index, row.name) if is_there else None
             for change in _changes(index, page, own):
                 if (
                     change.part not in {"whole", "first"}
@@ -179,7 +185,6 @@ class PromotedIndexes:
                     waiting, size = [], 0
                 waiting.append(change)
                 size += len(change.kept)
-            names.append((page.project, page.head.display_name or page.project))
         if len(waiting) + len(there) > _MOST:
             await commit(waiting)
             waiting = []
@@ -189,11 +194,11 @@ class PromotedIndexes:
         for each in lists[1:]:
             await commit([each])
 
-    async def _pages(self, snapshot: IndexSnapshot) -> AsyncIterator[Page]:
-        for row in await self._store.projects(self._mirror, at=snapshot.at):
-            page = await self._store.page(self._mirror, row.name, at=snapshot.at)
-            if page is not None:
-                yield page
+    async def _is_same(self, index: IndexName, project: ProjectName, snapshot: IndexSnapshot) -> bool:
+        """Whether a page has the content of that of the snapshot, as far as its name tells."""
+        (own,) = await self._store.standings(project, [index])
+        (wanted,) = await self._store.standings(project, [self._mirror], at=snapshot.at)
+        return bool(own.content) and own.content == wanted.content
 
     async def _lists(
         self, index: IndexName, names: Sequence[tuple[ProjectName, str]], *, is_new: bool

@@ -5,7 +5,7 @@ A file whose page gives no sha256 is found by the digest that the stored page ha
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -51,9 +51,8 @@ class SyncedFiles:
         blob = await self.cache.stat(sha256) if sha256 is not None else None
         return blob is not None and file.size in {None, blob.size}
 
-    async def stored_keys(self, files: Sequence[File]) -> set[Sha256]:
-        """The sha256 of those of these files that are stored."""
-        keys = {file.sha256 for file in files if file.sha256 is not None}
+    async def stored_keys(self, keys: Iterable[Sha256]) -> set[Sha256]:
+        """Those of these files that are stored."""
         return {key for key in keys if await self.cache.stat(key) is not None}
 
     async def _sha256(self, file: File) -> Sha256 | None:
