@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ import click
 from pkgindex_core.commands.helping import group
 from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_mirror.commands.mirror_orders import IndexPlace
-from pkgindex_mirror.commands.snapshot_work import taking_place, working
-from pkgindex_mirror.commands.trees_beside import json_option, reporting
+from pkgindex_mirror.commands.snapshot_work import SnapshotWork, Work, taking_place
+from pkgindex_mirror.commands.trees_beside import json_option, reporting, working_on
 
 if TYPE_CHECKING:
-    from pkgindex_mirror.commands.snapshot_work import Head, SnapshotWork
+    from pkgindex_mirror.commands.snapshot_work import Head
     from pkgindex_mirror.snapshots.listings import FileChange
 
 
@@ -38,7 +39,7 @@ def create(
     *, place: Path | IndexPlace, name: str, serial: int | None, if_changed: bool, keep: int | None, as_json: bool
 ) -> None:
     """Take a snapshot of the tree or index as it is now."""
-    with working(place, "take") as worked:
+    with _working(place, "take") as worked:
         before = worked.numbers()[-1:]
         head = worked.take(name, serial=serial)
         if if_changed and before and next(worked.changes(before[0], head.number), None) is None:
@@ -59,7 +60,7 @@ def create(
 @reporting
 def list_snapshots(*, place: Path | IndexPlace, as_json: bool) -> None:
     """List the snapshots, and the names that point at them."""
-    with working(place, "read") as worked:
+    with _working(place, "read") as worked:
         heads, names = worked.heads(), worked.current()
     if as_json:
         print_json([_document(head, names) for head in heads])
@@ -81,7 +82,7 @@ def list_snapshots(*, place: Path | IndexPlace, as_json: bool) -> None:
 @reporting
 def show(*, place: Path | IndexPlace, word: str, files: bool, as_json: bool) -> None:
     """Show SNAPSHOT: a number, `latest`, its name, or a published name."""
-    with working(place, "read") as worked:
+    with _working(place, "read") as worked:
         names = worked.current()
         head = worked.head(worked.number_of(word))
         told = _document(head, names)
@@ -106,7 +107,7 @@ def show(*, place: Path | IndexPlace, word: str, files: bool, as_json: bool) -> 
 @reporting
 def diff(*, place: Path | IndexPlace, old: str, new: str, as_json: bool) -> None:
     """List what is added (+), removed (-) and changed (~) from the snapshot OLD to NEW (default: the newest)."""
-    with working(place, "read") as worked:
+    with _working(place, "read") as worked:
         heads = [worked.head(worked.number_of(word)) for word in (old, new)]
         counts = dict.fromkeys(_SIGNS, 0)
         listed = []
@@ -140,7 +141,7 @@ def drop(*, place: Path | IndexPlace, words: tuple[str, ...], keep: int | None) 
 
     if not words and keep is None:
         raise click.UsageError("name snapshots, or give --keep")
-    with working(place, "drop") as worked:
+    with _working(place, "drop") as worked:
         needed = worked.needed()
         numbers = [worked.number_of(word) for word in words]
         for number in numbers:
@@ -161,7 +162,7 @@ def promote(*, place: Path | IndexPlace, word: str, name: str) -> None:
 
     For a tree NAME is a word, and what is served a directory. For an index NAME is an index, which is made; without a user it is one of the same user.
     """
-    with working(place, "name") as worked:
+    with _working(place, "name") as worked:
         head = worked.head(worked.number_of(word))
         served = worked.promote(head.number, name)
     click.echo(served)
@@ -174,7 +175,7 @@ def promote(*, place: Path | IndexPlace, word: str, name: str) -> None:
 @reporting
 def rollback(*, place: Path | IndexPlace, name: str) -> None:
     """Let NAME point at the snapshot that it had before."""
-    with working(place, "name") as worked:
+    with _working(place, "name") as worked:
         number = worked.roll_back(name)
     click.echo(f"{number}")
     talk(f"{name} is snapshot {number} again")
@@ -186,9 +187,18 @@ def rollback(*, place: Path | IndexPlace, name: str) -> None:
 @reporting
 def withdraw(*, place: Path | IndexPlace, name: str) -> None:
     """Stop serving under NAME. Its snapshots stay."""
-    with working(place, "name") as worked:
+    with _working(place, "name") as worked:
         worked.withdraw(name)
     talk(f"{name} is withdrawn")
+
+
+def _working(place: Path | IndexPlace, work: Work) -> AbstractContextManager[SnapshotWork]:
+    """Work on the snapshots of a tree or of an index, and finish what a command left that died."""
+    if isinstance(place, Path):
+        return working_on(place, tree=work == "take", reading=work == "read")
+    from pkgindex_mirror.commands.indexes_beside import working_on_index
+
+    return working_on_index(place, work)
 
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}

@@ -1,10 +1,9 @@
-"""What a command about snapshots works on: a tree, or an index of a server. Both play one role, so the commands are the same for both."""
+"""The role of a place with snapshots, which a tree and an index of a server play, so that the commands are the same for both."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,8 +13,7 @@ from pkgindex_core.commands.helping import SettingsOption
 from pkgindex_core.commands.stores import blobs_option, data_option, store_option
 from pkgindex_core.commands.telling import fail
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_mirror.commands.mirror_orders import IndexPlace, index_place
-from pkgindex_mirror.commands.trees_beside import working_on
+from pkgindex_mirror.commands.mirror_orders import index_place
 
 if TYPE_CHECKING:
     from pkgindex_core.clock import Timestamp
@@ -78,15 +76,6 @@ class SnapshotWork(Protocol):
     def roll_back(self, name: str) -> int: ...
 
     def withdraw(self, name: str) -> None: ...
-
-
-def working(place: Path | IndexPlace, work: Work) -> AbstractContextManager[SnapshotWork]:
-    """Work on the snapshots of a tree or of an index, and finish what a command left that died."""
-    if isinstance(place, Path):
-        return working_on(place, tree=work == "take", reading=work == "read")
-    from pkgindex_mirror.commands.indexes_beside import working_on_index
-
-    return working_on_index(place, work)
 
 
 def taking_place(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -99,7 +99,7 @@ class IndexSnapshots:
             bytes=sum(state.bytes for state in states),
         )
         await self._put(config, KeptSnapshots(last=taken.number, kept=(*before.kept, taken)))
-        failpoint("index.snapshot_taken")
+        failpoint("index_snapshots.taken")
         return taken
 
     async def drop(self, numbers: Iterable[int]) -> None:
@@ -110,7 +110,7 @@ class IndexSnapshots:
         before, gone = snapshots_of(config), set(numbers)
         kept = tuple(each for each in before.kept if each.number not in gone)
         await self._put(config, replace(before, kept=kept))
-        failpoint("index.snapshot_dropped")
+        failpoint("index_snapshots.dropped")
         await self._files.judge_left(self._notes)
 
     async def number_of(self, word: str, names: Mapping[str, int]) -> int:

@@ -61,7 +61,7 @@ class Shown(Struct, frozen=True):
 
 
 def shown_by(config: IndexConfig) -> Shown | None:
-    """What an index shows; None for an index that shows no snapshots."""
+    """The snapshots that an index shows; None for an index that shows none."""
     found = config.options.get(SHOWS)
     return msgspec.convert(found, Shown) if found else None
 
@@ -147,7 +147,7 @@ class PromotedIndexes:
         config = replace(before or replace(mirror, name=name), options={**kept, **options})
         config = with_options(config, **{SHOWS: msgspec.to_builtins(shown)})
         await self._store.put_note(self._notes, name, b"")
-        failpoint("index.promotion_noted")
+        failpoint("index_snapshots.promotion_noted")
         await self._show(before, config, snapshot)
         await self._store.drop_note(self._notes, name)
 
@@ -162,7 +162,7 @@ class PromotedIndexes:
             self._lease.check()
             await self._store.apply(changes, who=WHO, require=(require,))
             require = IndexIs(config)
-            failpoint("index.promotion_committed")
+            failpoint("index_snapshots.promotion_committed")
 
         names: list[tuple[ProjectName, str]] = []
         there = {row.name for row in await self._store.projects(index)} if before is not None else set()

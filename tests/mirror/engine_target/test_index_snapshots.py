@@ -24,7 +24,12 @@ from .index_commands import MirrorIndex
 from .places import INDEX, downloaded, page_of
 
 PROD, TEST = IndexName("root/prod"), IndexName("root/test")
-STEPS = ("index.snapshot_taken", "index.snapshot_dropped", "index.promotion_noted", "index.promotion_committed")
+STEPS = (
+    "index_snapshots.taken",
+    "index_snapshots.dropped",
+    "index_snapshots.promotion_noted",
+    "index_snapshots.promotion_committed",
+)
 
 
 def wheel(name: str, version: str) -> str:
@@ -175,7 +180,7 @@ async def test_a_killed_command_is_finished_by_the_next_one(step: str, mirror: M
     await done(mirror, "create")
     await done(mirror, "promote", "1", "prod")
     await state(mirror, upstream, 20, alpha="2.0")
-    words = {"taken": ("create",), "dropped": ("drop", "2")}.get(step.partition("_")[2], ("promote", "2", "prod"))
+    words = {"taken": ("create",), "dropped": ("drop", "2")}.get(step.partition(".")[2], ("promote", "2", "prod"))
     if words != ("create",):
         await done(mirror, "create")
     if words == ("drop", "2"):
@@ -209,7 +214,7 @@ async def test_a_promotion_in_several_commits_is_unknown_or_finished(
 
     def stop(point: str) -> None:
         nonlocal commits
-        commits += point == "index.promotion_committed"
+        commits += point == "index_snapshots.promotion_committed"
         if commits == 2:
             raise StopError
 
