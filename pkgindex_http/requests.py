@@ -22,6 +22,7 @@ from pkgindex_http.origin import OriginReader
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.siblings import Siblings
 from pkgindex_http.templates import Templates
 
 SIDECAR: Final = ".metadata"
@@ -38,6 +39,8 @@ class Ask(Struct, kw_only=True):
     remote_users: RemoteUsers
     templates: Templates
     served_files: ServedFiles
+    siblings: Siblings | None
+    """The other processes of this server; None if there are none."""
     readiness: Callable[[], Awaitable[Mapping[str, bool]]]
     """Returns for each part of the server whether it works, and whether the server is `stopping`."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]

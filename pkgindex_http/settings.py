@@ -88,6 +88,25 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         "127.0.0.1"
     )
     port: Annotated[int, option("The TCP port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 3141
+    workers: Annotated[
+        int,
+        option(
+            "Processes that answer requests, over one store and on one port. One that dies is started again.",
+            at_least=1,
+            at_most=256,
+        ),
+    ] = 1
+    tls_certificate: Annotated[
+        str,
+        option(
+            "PEM file with the certificate of this server and those of its issuers. With it the server speaks HTTPS only. A changed file"
+            " is read again within half a minute, and at SIGHUP.",
+            default="none",
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, option("PEM file with the key of the certificate.", default="the file of the certificate")
+    ] = ""
     outside_url: Annotated[
         str,
         option(
@@ -182,7 +201,12 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         """The URL of this server for people, as far as it is known before it listens; no slash at the end."""
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104  # compared with, not listened on
         netloc = f"[{host}]" if ":" in host else host
-        return self.outside_url.rstrip("/") or f"http://{netloc}:{self.port}{self.mount}"
+        return self.outside_url.rstrip("/") or f"{self.scheme}://{netloc}:{self.port}{self.mount}"
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of this server's own URLs."""
+        return "https" if self.tls_certificate else "http"
 
 
 def load_settings(

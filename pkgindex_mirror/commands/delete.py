@@ -57,7 +57,7 @@ async def _delete(order: MirrorOrder, packages: tuple[str, ...], *, dry_run: boo
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror
     from pkgindex_mirror.trees.deleting import delete_projects
 
-    async with opened_mirror(order, Path.cwd(), reading=order.place is not None) as mirror, mirror.target.turn():
+    async with opened_mirror(order, Path.cwd(), "change") as mirror, mirror.target.turn():
         if mirror.has_tree:
             return await delete_projects(mirror.tree, packages, dry_run=dry_run)
         from pkgindex_mirror.engine_target.deleting import delete_from_index

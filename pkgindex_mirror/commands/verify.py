@@ -68,7 +68,7 @@ async def _verify(order: MirrorOrder, *, delete: bool, dry_run: bool, json_updat
     from pkgindex_mirror.trees.verifying import TreeVerifying, VerifyOrder
 
     async with (
-        opened_mirror(order, Path.cwd(), reading=order.place is not None) as mirror,
+        opened_mirror(order, Path.cwd(), "change") as mirror,
         mirror.target.turn(),
         opened_upstream(mirror) as upstream,
     ):
@@ -95,7 +95,7 @@ async def _verify(order: MirrorOrder, *, delete: bool, dry_run: bool, json_updat
 
 
 def _lines(report: TreeReport, *, dry_run: bool) -> Iterator[str]:
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     would = "would be " if dry_run else ""
     for wrong in report.wrong[:_SHOWN]:

@@ -194,7 +194,7 @@ async def test_a_sync_that_fails_is_never_acknowledged(of: str, starter: Starter
     wal = data / "index.sqlite-wal"
     acknowledged: list[BuiltFile] = []
     refused = 0
-    server = ServerProcess(starter, data, PKGINDEX_WORKERS="1")
+    server = ServerProcess(starter, data, PKGINDEX_THREADS="1")
     async with running(server):
         for nth in range(1, 40):
             built = wheel_of(5_000, f"{nth}.0")
