@@ -171,6 +171,10 @@ POINTS: Final[frozenset[str]] = frozenset(
         "index.project_forgotten",
         "index.list_committed",
         "index.finished",
+        "index_snapshots.taken",
+        "index_snapshots.dropped",
+        "index_snapshots.promotion_noted",
+        "index_snapshots.promotion_committed",
         # dumps and imports
         "export.blobs_kept",
         "export.segment_written",

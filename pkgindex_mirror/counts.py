@@ -30,7 +30,7 @@ class IndexCounts:
         self.hit = self.negative = self.miss = self.refreshed = self.absent = self.unknown = 0
         self.stale = dict.fromkeys((*STALE.values(), "failed"), 0)
         self.asked = dict.fromkeys(("new", "unchanged", "absent", "failed"), 0)
-        self.fetched = dict.fromkeys(("stored", "failed", "joined"), 0)
+        self.fetched = dict.fromkeys(("stored", "streamed", "failed", "joined"), 0)
         self.sidecars = dict.fromkeys(("stored", "failed"), 0)
         self.answered: Timestamp | None = None
         """When the upstream last told what it has, or that it has nothing."""

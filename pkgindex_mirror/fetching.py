@@ -11,14 +11,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from pkgindex_core.digests import HEX_LENGTHS, Sha256
 from pkgindex_core.errors import BadUpstream, Missing, PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File
-from pkgindex_core.protocols import Blob, Spool
+from pkgindex_core.protocols import Blob, BlobStore, Spool
 from pkgindex_mirror import urls
-from pkgindex_mirror.caching.file_cache import ArrivingCopy, FileCache
+from pkgindex_mirror.caching.file_cache import FileCache
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.shared_fetches import Turn
@@ -32,8 +33,19 @@ _RESUMES_LIMIT = 50
 _log = logging.getLogger(__name__)
 
 
+class FilePlace(Protocol):
+    """The place to which the bytes of one file go, such as `caching.file_cache.ArrivingCopy`."""
+
+    copies: BlobStore
+    """The store in which the spool of the file is opened."""
+
+    def expect(self, size: int, sha256: str) -> None: ...
+
+    async def keep(self, spool: Spool) -> Blob: ...
+
+
 class Fetch:
-    """One file on its way from one upstream into the blob store and to the readers of `arriving`."""
+    """One file on its way from one upstream to where `arrival` says, and to the readers of `arriving`."""
 
     def __init__(
         self,
@@ -44,6 +56,7 @@ class Fetch:
         site: Site,
         file: File,
         arriving: ArrivingFile,
+        arrival: Callable[[], AbstractAsyncContextManager[FilePlace]],
         turn: Callable[[ArrivingFile], AbstractAsyncContextManager[Turn | Sha256]],
         stored: Callable[[], Awaitable[Blob | None]],
         commit: Callable[[Blob], Awaitable[None]],
@@ -54,6 +67,7 @@ class Fetch:
         self._site = site
         self._file = file
         self._arriving = arriving
+        self._arrival = arrival
         self._turn = turn
         self._ours = Turn()
         self._stored = stored
@@ -102,7 +116,7 @@ class Fetch:
         if blob is None:
             async with (
                 self._client.file_slot(self._file.url),
-                self._cache.arriving() as copy,
+                self._arrival() as copy,
                 copy.copies.spool(*self._digests) as spool,
             ):
                 self._ours = turn
@@ -112,7 +126,7 @@ class Fetch:
         turn.stored(blob.sha256)
         return blob
 
-    async def _into(self, spool: Spool, copy: ArrivingCopy) -> Blob:
+    async def _into(self, spool: Spool, copy: FilePlace) -> Blob:
         failpoint("fetch.requested")
         try:
             async with asyncio.timeout(self._patience(self._size or 0)) as limit:
@@ -136,7 +150,7 @@ class Fetch:
             # The file is kept, and its bytes are right. Without its digest on the page, the next request fetches it again.
             _log.warning("%s is stored, but its page could not be updated: %s", urls.shown(self._file.url), error)
 
-    async def _receive(self, spool: Spool, copy: ArrivingCopy, limit: asyncio.Timeout) -> None:
+    async def _receive(self, spool: Spool, copy: FilePlace, limit: asyncio.Timeout) -> None:
         stuck = 0
         for _ in range(_RESUMES_LIMIT):
             before = self._offset
@@ -151,7 +165,7 @@ class Fetch:
             await self._client.pause(self._file.url, stuck)
         raise self._broken("the transfer broke off too often")
 
-    async def _transfer(self, spool: Spool, copy: ArrivingCopy, limit: asyncio.Timeout) -> Failed | None:
+    async def _transfer(self, spool: Spool, copy: FilePlace, limit: asyncio.Timeout) -> Failed | None:
         """Make one request. None when the body is complete, otherwise why it broke off."""
         resuming = self._offset > 0
         span = (self._offset, None) if resuming else None

@@ -58,7 +58,7 @@ FETCHES: Final = Meter(
     "pkgindex_mirror_file_fetches_total",
     "counter",
     ("index", "result"),
-    "Files that were not stored. `stored`: fetched, or brought by another process. `failed`: not. `joined`: requests that shared the"
+    "Files that were not stored. `stored`: fetched, or brought by another process. `streamed`: passed on and not kept. `failed`: neither. `joined`: requests that shared the"
     " fetch of an earlier one.",
 )
 SIDECARS: Final = Meter(

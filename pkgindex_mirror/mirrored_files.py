@@ -1,6 +1,7 @@
 """The files of mirrors: a stored file is opened, another one is fetched, or the client is sent to the upstream.
 
-All who want a file share one fetch, which a cancelled reader does not end.
+All who want a file share one fetch, which a cancelled reader does not end. A file whose policy is `streamed` is passed on to clients
+(`passed_files`); what the server itself needs, as for a push, is stored.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from msgspec.structs import replace
 from yarl import URL
 
 from pkgindex_core.clock import Clock
+from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig
@@ -26,14 +29,19 @@ from pkgindex_mirror.caching.file_cache import FileCache
 from pkgindex_mirror.cold_files import ArrivingFile
 from pkgindex_mirror.counts import IndexesCounts
 from pkgindex_mirror.fetching import Fetch
+from pkgindex_mirror.file_policies import policies_of
+from pkgindex_mirror.passed_files import PassedFile, PassedReading, passing
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.shared_fetches import SharedFetches
+from pkgindex_mirror.shared_fetches import SharedFetches, Turn
 from pkgindex_mirror.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.sites import Site, usable_site
 from pkgindex_mirror.upstream import UpstreamClient
 
 Amend = Callable[[IndexConfig, ProjectName, Mapping[str, Callable[[File], File]]], Awaitable[None]]
 """Changes stored entries of files: index, project, and by filename the function that makes the new entry (`Refreshing.amend`)."""
+
+_Key = tuple[IndexName, ProjectName, str, str, bool]
+"""Index, project, filename, URL, and whether the file is kept."""
 
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
@@ -70,7 +78,7 @@ class MirroredFiles:
         self._amend = amend
         self._counts = counts
         self._shared = shared
-        self._arriving: dict[tuple[IndexName, ProjectName, str, str], ArrivingFile] = {}
+        self._arriving: dict[_Key, ArrivingFile] = {}
         self._fetched_bytes = 0  # since memory was given back
         self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
 
@@ -80,11 +88,19 @@ class MirroredFiles:
         if blob is not None and file.size in {None, blob.size}:  # a blob of another size is damaged: fetch it again
             return OnDisk(blob)
         url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
-        return Redirect(url) if url is not None else Arriving(await self.fetch(index, project, file))
+        if url is not None:
+            return Redirect(url)
+        return Arriving(await self.fetch(index, project, file, kept=not elsewhere or self.keeps(index, project)))
 
-    async def fetch(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
-        """Fetch a file that is not stored. Returns as soon as its transfer begins."""
-        arriving = self.start(index, project, file)
+    def keeps(self, index: IndexConfig, project: ProjectName) -> bool:
+        """Whether files that clients request are stored."""
+        return policies_of(index).of(project) != "streamed"
+
+    async def fetch(
+        self, index: IndexConfig, project: ProjectName, file: File, *, kept: bool = True
+    ) -> ArrivingFile | PassedReading:
+        """Fetch a file that is not stored. Returns as soon as its transfer begins. `kept`: it is stored then."""
+        arriving = self.start(index, project, file, kept=kept)
         wait = self._settings.file_wait
         begun = self._clock.monotonic()
         try:
@@ -95,16 +111,18 @@ class MirroredFiles:
             raise Unavailable(f"{file.filename} is not stored yet: its upstream has not answered") from error
         return arriving
 
-    def start(self, index: IndexConfig, project: ProjectName, file: File) -> ArrivingFile:
+    def start(
+        self, index: IndexConfig, project: ProjectName, file: File, *, kept: bool = True
+    ) -> ArrivingFile | PassedReading:
         """Fetch a file, or join the fetch that is under way. Does not await, so that a file has one fetch."""
-        key = (index.name, project, file.filename, file.url)
+        key = (index.name, project, file.filename, file.url, kept)
         arriving = self._arriving.get(key)
         until, wrong = self._wrong.get(_identity(index, project, file)) or (0.0, "")
         if self._clock.monotonic() < until:
             raise BadUpstream(wrong, hint="the file was not kept; report it to the operator of the upstream")
         if arriving is None or arriving.failed:
             site = usable_site(index)
-            arriving = ArrivingFile(self._blob_store, self._workers)
+            arriving = (ArrivingFile if kept else PassedFile)(self._blob_store, self._workers)
             started = arriving
 
             async def run() -> None:
@@ -115,11 +133,11 @@ class MirroredFiles:
             task.add_done_callback(lambda ended: self._arrived(key, started, ended))
         else:
             self._counts[index.name].fetched["joined"] += 1
-        return arriving
+        return arriving.reading() if isinstance(arriving, PassedFile) else arriving
 
     async def wheel_here(self, index: IndexConfig, project: ProjectName, file: File) -> ByteSource | None:
         """The wheel, if it is stored, or if all its bytes arrived and are verified; otherwise None."""
-        arriving = self._arriving.get((index.name, project, file.filename, file.url))
+        arriving = self._arriving.get((index.name, project, file.filename, file.url, True))
         if arriving is not None and arriving.is_verified and not arriving.failed:
             return await arrived(arriving)  # verified bytes: readers need not wait until they are durable
         blob = await self._stored_blob(index, project, file)
@@ -127,7 +145,7 @@ class MirroredFiles:
 
     def _arrived(
         self,
-        key: tuple[IndexName, ProjectName, str, str],
+        key: _Key,
         arriving: ArrivingFile,
         ended: asyncio.Task[None],
     ) -> None:
@@ -150,6 +168,7 @@ class MirroredFiles:
             if not file.sha256 or file.size is None:
                 await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob)})
 
+        is_kept = not isinstance(arriving, PassedFile)
         fetch = Fetch(
             self._client,
             self._cache,
@@ -157,12 +176,15 @@ class MirroredFiles:
             site=site,
             file=file,
             arriving=arriving,
-            turn=partial(self._shared.turn, "\n".join(map(str, _identity(index, project, file)))),
+            arrival=self._cache.arriving if is_kept else partial(passing, self._cache),
+            turn=partial(self._shared.turn, "\n".join(map(str, _identity(index, project, file))))
+            if is_kept
+            else _alone,
             stored=lambda: self._stored_blob(index, project, file),
             commit=commit,
         )
         await fetch.run()
-        self._counts[index.name].fetched["failed" if arriving.failed else "stored"] += 1
+        self._counts[index.name].fetched["failed" if arriving.failed else "stored" if is_kept else "streamed"] += 1
         if fetch.wrong:
             # The answers of readers were cut off. Their next request gets this reason.
             until = self._clock.monotonic() + _WRONG_PAUSE
@@ -182,6 +204,11 @@ class MirroredFiles:
         """The URL at which a client may fetch a file itself; None when the mirror must fetch it."""
         allowed = await self._client.leads_out(usable_site(index), file.url)
         return str(URL(file.url, encoded=file.url.isascii())) if allowed else None
+
+
+def _alone(_: ArrivingFile) -> AbstractAsyncContextManager[Turn | Sha256]:
+    """The turn to fetch a file that other processes cannot share, since it is not kept."""
+    return nullcontext(Turn())
 
 
 def _identity(index: IndexConfig, project: ProjectName, file: File) -> tuple[Hashable, ...]:

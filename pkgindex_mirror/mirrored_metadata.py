@@ -136,7 +136,8 @@ class MirroredMetadata:
             if isinstance(remote, AbsentAnswer):
                 return self._judge(remote, file, failures), None
             # The ranges failed, or gave other bytes than the announced ones: fetch and verify the whole wheel.
-            local = await self._read_from(await arrived(self._files.start(index, project, file)), project, file)
+            whole = self._files.start(index, project, file, kept=self._files.keeps(index, project))
+            local = await self._read_from(await arrived(whole), project, file)
         return self._judge(local, file, failures), None
 
     async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:

@@ -49,7 +49,7 @@ _COMMANDS: Final = (
     ),
     ("Mirrors", "config", "Check, explain and migrate the configuration of a mirror."),
     ("Static trees", "publish", "Publish INDEX (user/name) as static files that any web server or bucket serves."),
-    ("Static trees", "snapshot", "Keep states of a tree, compare them, and serve them under names."),
+    ("Static trees", "snapshot", "Keep states of a tree or of an index, compare them, and serve them under names."),
     ("Static trees", "bundle", "Carry a tree over an air gap, in signed bundles of what changed."),
 )
 """Section, word and summary: the first line of the command's own help."""
@@ -146,6 +146,7 @@ def pkgindex_commands() -> Iterable[CommandProvider]:
 def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
     from pkgindex_core.protocols.index_types import IndexOption
     from pkgindex_core.rules.option_values import boolean
+    from pkgindex_mirror.file_policies import OPTION, read_option
     from pkgindex_mirror.notices import index_options
     from pkgindex_mirror.sites import FLAT
     from pkgindex_mirror.synced_indexes import SYNCED
@@ -158,6 +159,9 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         "whether pages come from `pkgindex-mirror mirror --index` alone, so that no request of a client refreshes them"
     )
     yield Provider(name=SYNCED, summary=summary, make=partial(_given, IndexOption(parse=boolean, types=("mirror",))))
+    summary = "which projects have files that are not kept (streamed), or wait for their first request (on-demand)"
+    option = IndexOption(parse=read_option, types=("mirror",), is_list=True)
+    yield Provider(name=OPTION, summary=summary, make=partial(_given, option))
     for name, (summary, option) in index_options().items():
         yield Provider(name=name, summary=summary, make=partial(_given, option))
 

@@ -17,6 +17,7 @@ from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import BlobStore, Span
 from pkgindex_mirror import urls, zip_parts
 from pkgindex_mirror.cold_files import ArrivingFile
+from pkgindex_mirror.passed_files import PassedReading
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import UpstreamClient
 from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Transfer
@@ -100,7 +101,7 @@ class StoredWheel:
 class ArrivedWheel:
     """A wheel whose bytes arrived and are verified, while it is being stored."""
 
-    def __init__(self, arriving: ArrivingFile, size: int) -> None:
+    def __init__(self, arriving: ArrivingFile | PassedReading, size: int) -> None:
         self.size = size
         self._arriving = arriving
 
@@ -110,7 +111,7 @@ class ArrivedWheel:
         return b"".join([data async for data in self._arriving.read(Span(start, stop))])
 
 
-async def arrived(arriving: ArrivingFile) -> ArrivedWheel:
+async def arrived(arriving: ArrivingFile | PassedReading) -> ArrivedWheel:
     """Wait until all bytes of a wheel arrived and are verified."""
     return ArrivedWheel(arriving, await arriving.verified())
 

@@ -16,6 +16,8 @@ from pkgindex_core.protocols import Freshness, ListedNames, Names, Projects
 
 SYNCED: Final = "mirror_synced"
 """The option of such a mirror."""
+SHOWS: Final = "mirror_shows"
+"""The option of a mirror that shows snapshots of another one (`engine_target.promoted_indexes`): `of`, that mirror, and `numbers`."""
 
 
 class _Store(Projects, ListedNames, Protocol): ...
@@ -37,7 +39,9 @@ async def synced_freshness(
     raise Unavailable(
         f"{project} is not in {index.name} yet: its first sync has not ended",
         retry_after=60,
-        hint=f"run `pkgindex-mirror mirror --index {index.name}`; it goes on where it was",
+        hint="promote the snapshot again, which goes on where it was"
+        if SHOWS in index.options
+        else f"run `pkgindex-mirror mirror --index {index.name}`; it goes on where it was",
     )
 
 

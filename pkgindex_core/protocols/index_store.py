@@ -5,8 +5,8 @@ A role is the reads of one noun, or one kind of write. A service names the roles
 Reads see committed data only. `at=` reads as of the end of that commit; None is now. A read that starts after a
 commit was acknowledged sees it, in every process.
 
-Hosted projects keep their whole past. A mirrored project keeps as much of it as its index says (option `mirror_history`, by default
-none): with `at=` before a page was first stored it is absent; later it is what it was then, if that is kept, and otherwise the oldest
+Hosted projects keep their whole past. A mirrored project keeps as much of it as its index says (options `mirror_history` and `mirror_snapshots`, by
+default none): with `at=` before a page was first stored it is absent; later it is what it was then, if that is kept, and otherwise the oldest
 state that is kept, which is the current page where none is. The caller cuts such a page by upload time. A past ends with a later commit in the
 same index (`rules.planning.past`), and with the index. Changes that are not shown (`changes.MirrorPage`) are no states of their own.
 Lists of names keep only their current state.

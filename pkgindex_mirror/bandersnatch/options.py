@@ -176,7 +176,7 @@ MIRROR_OPTIONS: Final = (
         "file-policies",
         FILE_POLICIES,
         "* immediate",
-        "For a mirror in an index (`--index`): which projects have their files fetched by the run, and which `on-demand`, with the first request for a file. The first pattern that matches a name counts.",
+        "For a mirror in an index (`--index`): which projects have their files fetched by the run (`immediate`), which `on-demand`, with the first request for a file, and which `streamed`, passed on and not kept. The first pattern that matches a name counts.",
         known_to_bandersnatch=False,
     ),
 )

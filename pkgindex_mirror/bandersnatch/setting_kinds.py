@@ -6,14 +6,14 @@ Numbers and truth values are read as Python's `configparser` reads them. A refus
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-_FILE_POLICIES: Final = ("immediate", "on-demand")
+from pkgindex_mirror.file_policies import FilePolicies, read_rules
+
 _TRUTHS: Final = {
     "1": True,
     "yes": True,
@@ -117,13 +117,7 @@ def prefix(value: str) -> str:
 
 def file_policies(value: str) -> tuple[str, ...]:
     """Rules, one a line: a pattern of project names, and a policy. Names in the result are normalised."""
-    rules = []
-    for line in filter(None, map(str.strip, value.split("\n"))):
-        pattern, _, policy = line.partition(" ")
-        if policy.strip() not in _FILE_POLICIES:
-            raise ValueError(f"{line!r} is no pattern with one of the policies {' and '.join(_FILE_POLICIES)}")
-        rules.append(f"{re.sub(r'[-_.]+', '-', pattern.lower())} {policy.strip()}")
-    return tuple(rules)
+    return FilePolicies(read_rules(filter(None, map(str.strip, value.split("\n"))))).written
 
 
 def seconds_of_request(value: str) -> float:

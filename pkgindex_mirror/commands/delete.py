@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 import click
 
 from pkgindex_core.commands.helping import command
-from pkgindex_mirror.commands.configurations import taking_configuration
+from pkgindex_mirror.commands.mirror_orders import MirrorOrder, taking_mirror
 from pkgindex_mirror.commands.mirror_runs import begin_logging, debug_option, json_option, run_loop
 
 if TYPE_CHECKING:
-    from pkgindex_mirror.bandersnatch.values import MirrorConfiguration
     from pkgindex_mirror.trees.deleting import DeleteReport
 
 
 @command()
-@taking_configuration
+@taking_mirror
 @click.argument("packages", nargs=-1, required=True, metavar="PACKAGE...")
 @click.option("--dry-run", is_flag=True, help="Change nothing; tell what would be done.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Not needed: for bandersnatch's command lines.")
 @json_option
 @debug_option
 def delete(
-    configuration: MirrorConfiguration,
+    order: MirrorOrder,
     *,
     packages: tuple[str, ...],
     dry_run: bool,
@@ -42,7 +41,7 @@ def delete(
     from pkgindex_core.commands.telling import print_json, talk
 
     begin_logging(debug=debug)
-    report = run_loop(_delete(configuration, packages, dry_run=dry_run))
+    report = run_loop(_delete(order, packages, dry_run=dry_run))
     would = "would be " if dry_run else ""
     for name in report.deleted:
         talk(f"{would}deleted: {name}")
@@ -54,11 +53,13 @@ def delete(
     sys.exit(min(len(report.absent), 100))
 
 
-async def _delete(configuration: MirrorConfiguration, packages: tuple[str, ...], *, dry_run: bool) -> DeleteReport:
-    from pkgindex_mirror.commands.mirror_orders import MirrorOrder
+async def _delete(order: MirrorOrder, packages: tuple[str, ...], *, dry_run: bool) -> DeleteReport:
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror
     from pkgindex_mirror.trees.deleting import delete_projects
 
-    order = MirrorOrder(configuration=configuration)
-    async with opened_mirror(order, Path.cwd(), "change") as mirror, mirror.tree.turn():
-        return await delete_projects(mirror.tree, packages, dry_run=dry_run)
+    async with opened_mirror(order, Path.cwd(), "change") as mirror, mirror.target.turn():
+        if mirror.has_tree:
+            return await delete_projects(mirror.tree, packages, dry_run=dry_run)
+        from pkgindex_mirror.engine_target.deleting import delete_from_index
+
+        return await delete_from_index(mirror.index, packages, dry_run=dry_run)

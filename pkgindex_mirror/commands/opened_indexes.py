@@ -11,7 +11,7 @@ from pkgindex_mirror.bandersnatch.values import MirrorConfiguration
 from pkgindex_mirror.commands.mirror_orders import IndexPlace
 from pkgindex_mirror.engine_target.index_target import IndexTarget
 from pkgindex_mirror.engine_target.opening import index_target
-from pkgindex_mirror.syncing.file_policies import FilePolicies, PolicyRule
+from pkgindex_mirror.file_policies import FilePolicies, read_rules
 from pkgindex_mirror.syncing.targets import Access
 
 _NO_RULES: Final = ("* immediate",)
@@ -34,7 +34,4 @@ def file_policies(configuration: MirrorConfiguration) -> FilePolicies:
     """Which files a run fetches. Without rules `release-files` says whether it fetches any."""
     if configuration.file_policies == _NO_RULES:
         return FilePolicies(otherwise="immediate" if configuration.release_files else "on-demand")
-    rules = (rule.split(" ") for rule in configuration.file_policies)
-    return FilePolicies(
-        tuple(PolicyRule(pattern, "on-demand" if policy == "on-demand" else "immediate") for pattern, policy in rules)
-    )
+    return FilePolicies(read_rules(configuration.file_policies))

@@ -47,6 +47,7 @@ from pkgindex_mirror.upstream import UpstreamClient
 
 if TYPE_CHECKING:
     from pkgindex_mirror.commands.mirror_orders import MirrorOrder
+    from pkgindex_mirror.engine_target.index_target import IndexTarget
     from pkgindex_mirror.syncing.planning import Planning
 
 _WORKERS: Final = 4
@@ -83,6 +84,15 @@ class OpenedMirror(Struct, frozen=True, kw_only=True):
         if isinstance(self.target, MirrorTree):
             return self.target
         raise Refused("the mirror is an index, and no tree", hint="leave --index out")
+
+    @property
+    def index(self) -> IndexTarget:
+        """The index that is the mirror. Raises `Refused` if a tree is."""
+        from pkgindex_mirror.engine_target.index_target import IndexTarget
+
+        if isinstance(self.target, IndexTarget):
+            return self.target
+        raise Refused("the mirror is a tree, and no index", hint="name an index with --index")
 
 
 class OpenedUpstream(Struct, frozen=True, kw_only=True):

@@ -67,6 +67,9 @@ def _lines(made: RunPlan) -> Iterator[str]:
     yield f"fetch      {_amount(made.fetch)}"
     yield f"delete     {_amount(made.delete)}"
     yield f"keep       {_amount(made.keep)} of these projects, {_amount(made.unchanged)} of the others"
+    for word, files in (("on demand", made.on_demand), ("streamed", made.streamed)):
+        if files.files:
+            yield f"{word:<10} {_amount(files)} of these projects"
     if made.vanished:
         shown = ", ".join(made.vanished[:_SHOWN]) + (" …" if len(made.vanished) > _SHOWN else "")
         yield f"gone       {len(made.vanished):,} projects are not listed any more (policy: {made.vanished_policy}): {shown}"

@@ -34,6 +34,8 @@ def report_lines(report: RunReport) -> Iterator[str]:
         f"{report.published:,} projects published, {report.current:,} unchanged, {report.refused:,} refused by filters;"
         f" {report.files_fetched:,} files fetched ({amount(report.bytes_fetched)}) in {duration(report.seconds)}"
     )
+    if report.on_demand or report.streamed:
+        yield f"of the published files {report.on_demand:,} come on demand, and {report.streamed:,} are streamed"
     for note in report.notes[:_SHOWN]:
         yield f"note: {note}"
     yield from remark_lines(report.remarks)

@@ -1,7 +1,9 @@
-"""`pkgindex-mirror snapshot`: states of a tree that stay as they are, their differences, and the names under which they are served."""
+"""`pkgindex-mirror snapshot`: states of a tree or of an index that stay as they are, their differences, and the names under which they are served."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,34 +11,40 @@ import click
 
 from pkgindex_core.commands.helping import group
 from pkgindex_core.commands.telling import print_json, talk
-from pkgindex_mirror.commands.trees_beside import json_option, reporting, root_option, working_on
+from pkgindex_mirror.commands.mirror_orders import IndexPlace
+from pkgindex_mirror.commands.snapshot_work import SnapshotWork, Work, taking_place
+from pkgindex_mirror.commands.trees_beside import json_option, reporting, working_on
 
 if TYPE_CHECKING:
-    from pkgindex_mirror.commands.trees_beside import WorkedOn
-    from pkgindex_mirror.snapshots.listings import FileChange, SnapshotHead
+    from pkgindex_mirror.commands.snapshot_work import Head
+    from pkgindex_mirror.snapshots.listings import FileChange
 
 
 @group()
 def snapshot() -> None:
-    """Keep states of a tree, compare them, and serve them under names."""
+    """Keep states of a tree or of an index, compare them, and serve them under names."""
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.option("--name", default="", help="A name for it, such as before-upgrade.")
-@click.option("--serial", type=int, help="The serial of the mirror.  [default: the one in its file `status`]")
-@click.option("--if-changed", is_flag=True, help="Keep the newest snapshot instead, if the tree is still as it was.")
+@click.option(
+    "--serial", type=int, help="The serial of the mirror.  [default: the one in the file `status` of the tree]"
+)
+@click.option("--if-changed", is_flag=True, help="Keep the newest snapshot instead, if all is still as it was.")
 @click.option("--keep", type=click.IntRange(1), metavar="K", help="Drop the oldest snapshots beyond K afterwards.")
 @json_option
 @reporting
-def create(root: Path, *, name: str, serial: int | None, if_changed: bool, keep: int | None, as_json: bool) -> None:
-    """Take a snapshot of the tree as it is now."""
-    with working_on(root, tree=True) as worked:
-        before = worked.snapshots.places.numbers()[-1:]
-        head = worked.snapshots.take(name, serial=serial)
-        if if_changed and before and next(worked.snapshots.changes(before[0], head.number), None) is None:
-            worked.snapshots.drop(head.number)
-            head = worked.snapshots.head(before[0])
+def create(
+    *, place: Path | IndexPlace, name: str, serial: int | None, if_changed: bool, keep: int | None, as_json: bool
+) -> None:
+    """Take a snapshot of the tree or index as it is now."""
+    with _working(place, "take") as worked:
+        before = worked.numbers()[-1:]
+        head = worked.take(name, serial=serial)
+        if if_changed and before and next(worked.changes(before[0], head.number), None) is None:
+            worked.drop([head.number])
+            head = worked.head(before[0])
         if keep is not None:
             _drop_beyond(worked, keep)
     if as_json:
@@ -47,13 +55,13 @@ def create(root: Path, *, name: str, serial: int | None, if_changed: bool, keep:
 
 
 @snapshot.command("list")
-@root_option
+@taking_place
 @json_option
 @reporting
-def list_snapshots(root: Path, *, as_json: bool) -> None:
+def list_snapshots(*, place: Path | IndexPlace, as_json: bool) -> None:
     """List the snapshots, and the names that point at them."""
-    with working_on(root, reading=True) as worked:
-        heads, names = worked.snapshots.heads(), worked.names.current()
+    with _working(place, "read") as worked:
+        heads, names = worked.heads(), worked.current()
     if as_json:
         print_json([_document(head, names) for head in heads])
         return
@@ -67,16 +75,16 @@ def list_snapshots(root: Path, *, as_json: bool) -> None:
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("word", metavar="SNAPSHOT")
 @click.option("--files", is_flag=True, help="List its files: sha256, size and path a line.")
 @json_option
 @reporting
-def show(root: Path, word: str, *, files: bool, as_json: bool) -> None:
+def show(*, place: Path | IndexPlace, word: str, files: bool, as_json: bool) -> None:
     """Show SNAPSHOT: a number, `latest`, its name, or a published name."""
-    with working_on(root, reading=True) as worked:
-        names = worked.names.current()
-        head = worked.snapshots.find(word, names)
+    with _working(place, "read") as worked:
+        names = worked.current()
+        head = worked.head(worked.number_of(word))
         told = _document(head, names)
         if as_json:
             listed = [
@@ -92,20 +100,19 @@ def show(root: Path, word: str, *, files: bool, as_json: bool) -> None:
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("old")
 @click.argument("new", default="latest")
 @json_option
 @reporting
-def diff(root: Path, old: str, new: str, *, as_json: bool) -> None:
+def diff(*, place: Path | IndexPlace, old: str, new: str, as_json: bool) -> None:
     """List what is added (+), removed (-) and changed (~) from the snapshot OLD to NEW (default: the newest)."""
-    with working_on(root, reading=True) as worked:
-        names = worked.names.current()
-        heads = [worked.snapshots.find(word, names) for word in (old, new)]
+    with _working(place, "read") as worked:
+        heads = [worked.head(worked.number_of(word)) for word in (old, new)]
         counts = dict.fromkeys(_SIGNS, 0)
         listed = []
         size = 0
-        for change in worked.snapshots.changes(heads[0].number, heads[1].number):
+        for change in worked.changes(heads[0].number, heads[1].number):
             word = _kind(change)
             counts[word] += 1
             size += change.new.size if change.new is not None else 0
@@ -121,12 +128,12 @@ def diff(root: Path, old: str, new: str, *, as_json: bool) -> None:
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("words", metavar="SNAPSHOT...", nargs=-1)
 @click.option("--keep", type=click.IntRange(1), metavar="K", help="Drop the oldest beyond K.")
 @reporting
-def drop(root: Path, words: tuple[str, ...], *, keep: int | None) -> None:
-    """Drop snapshots, and the bytes that no other snapshot and no tree has.
+def drop(*, place: Path | IndexPlace, words: tuple[str, ...], keep: int | None) -> None:
+    """Drop snapshots, and the bytes that nothing else has.
 
     Snapshots that a name points at or would go back to, and the one from which the next bundle goes on, are kept.
     """
@@ -134,55 +141,64 @@ def drop(root: Path, words: tuple[str, ...], *, keep: int | None) -> None:
 
     if not words and keep is None:
         raise click.UsageError("name snapshots, or give --keep")
-    with working_on(root) as worked:
-        needed = _needed(worked)
-        names = worked.names.current()
-        numbers = [worked.snapshots.number_of(word, names) for word in words]
+    with _working(place, "drop") as worked:
+        needed = worked.needed()
+        numbers = [worked.number_of(word) for word in words]
         for number in numbers:
             if number in needed:
                 raise Conflict(f"snapshot {number} is needed: {needed[number]}", hint="drop others")
-        for number in dict.fromkeys(numbers):
-            worked.snapshots.drop(number)
-            talk(f"snapshot {number} dropped")
+        _drop(worked, [*dict.fromkeys(numbers)])
         if keep is not None:
             _drop_beyond(worked, keep)
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("word", metavar="SNAPSHOT")
 @click.argument("name")
 @reporting
-def promote(root: Path, word: str, name: str) -> None:
-    """Let NAME (dev, test, prod …) point at SNAPSHOT, which may be another name. Prints the directory to serve."""
-    with working_on(root) as worked:
-        head = worked.snapshots.find(word, worked.names.current())
-        place = worked.names.promote(head.number, name)
-    click.echo(f"{place}")
+def promote(*, place: Path | IndexPlace, word: str, name: str) -> None:
+    """Let NAME (dev, test, prod …) point at SNAPSHOT, which may be another name. Prints what is served.
+
+    For a tree NAME is a word, and what is served a directory. For an index NAME is an index, which is made; without a user it is one of the same user.
+    """
+    with _working(place, "name") as worked:
+        head = worked.head(worked.number_of(word))
+        served = worked.promote(head.number, name)
+    click.echo(served)
     talk(f"{name} is snapshot {head.number}")
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("name")
 @reporting
-def rollback(root: Path, name: str) -> None:
+def rollback(*, place: Path | IndexPlace, name: str) -> None:
     """Let NAME point at the snapshot that it had before."""
-    with working_on(root) as worked:
-        number = worked.names.roll_back(name)
+    with _working(place, "name") as worked:
+        number = worked.roll_back(name)
     click.echo(f"{number}")
     talk(f"{name} is snapshot {number} again")
 
 
 @snapshot.command()
-@root_option
+@taking_place
 @click.argument("name")
 @reporting
-def withdraw(root: Path, name: str) -> None:
+def withdraw(*, place: Path | IndexPlace, name: str) -> None:
     """Stop serving under NAME. Its snapshots stay."""
-    with working_on(root) as worked:
-        worked.names.withdraw(name)
+    with _working(place, "name") as worked:
+        worked.withdraw(name)
     talk(f"{name} is withdrawn")
+
+
+def _working(place: Path | IndexPlace, work: Work) -> AbstractContextManager[SnapshotWork]:
+    """Work on the snapshots of a tree or of an index, and finish what a command left that died."""
+    if isinstance(place, Path):
+        return working_on(place, tree=work == "take", reading=work == "read")
+    from pkgindex_mirror.commands.indexes_beside import working_on_index
+
+    return working_on_index(place, work)
 
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -194,25 +210,23 @@ def _kind(change: FileChange) -> str:
     return "removed" if change.new is None else "changed"
 
 
-def _files(worked: WorkedOn, head: SnapshotHead, wanted: bool) -> Any:
-    return worked.snapshots.files(head.number if wanted else 0)
+def _files(worked: SnapshotWork, head: Head, wanted: bool) -> Any:
+    return worked.files(head.number if wanted else 0)
 
 
-def _needed(worked: WorkedOn) -> dict[int, str]:
-    """The snapshots that are not dropped, each with the reason."""
-    from pkgindex_mirror.bundles.ledger import BundleLedger
-
-    bundled = dict.fromkeys(BundleLedger(worked.snapshots.places).read().needed(), "the next bundle goes on from it")
-    return bundled | dict.fromkeys(worked.names.needed(), "a name points at it, or goes back to it")
+def _drop_beyond(worked: SnapshotWork, keep: int) -> None:
+    """Drop the oldest beyond a number, without those that something needs."""
+    numbers, needed = worked.numbers(), worked.needed()
+    _drop(worked, [number for number in numbers[: max(0, len(numbers) - keep)] if number not in needed])
 
 
-def _drop_beyond(worked: WorkedOn, keep: int) -> None:
-    for number in worked.snapshots.beyond(keep, _needed(worked)):
-        worked.snapshots.drop(number)
+def _drop(worked: SnapshotWork, numbers: Sequence[int]) -> None:
+    worked.drop(numbers)
+    for number in numbers:
         talk(f"snapshot {number} dropped")
 
 
-def _document(head: SnapshotHead, names: dict[str, int] | None = None) -> dict[str, Any]:
+def _document(head: Head, names: dict[str, int] | None = None) -> dict[str, Any]:
     from pkgindex_core.clock import to_rfc3339
 
     return {

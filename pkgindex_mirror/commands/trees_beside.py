@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -15,6 +15,7 @@ from pkgindex_core.errors import Conflict, PkgIndexError, Refused, StorageFull, 
 from pkgindex_core.storage_failures import storage_failure
 
 if TYPE_CHECKING:
+    from pkgindex_mirror.snapshots.listings import FileChange, SnapshotFile, SnapshotHead
     from pkgindex_mirror.snapshots.publishing import PublishedNames
     from pkgindex_mirror.snapshots.taking import Snapshots
 
@@ -35,11 +36,54 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 
 
 class WorkedOn:
-    """A tree on which a command works."""
+    """A tree on which a command works, as `snapshot_work.SnapshotWork` and for bundles."""
 
     def __init__(self, snapshots: Snapshots, names: PublishedNames) -> None:
         self.snapshots = snapshots
         self.names = names
+
+    def current(self) -> dict[str, int]:
+        return self.names.current()
+
+    def numbers(self) -> Sequence[int]:
+        return self.snapshots.places.numbers()
+
+    def heads(self) -> Sequence[SnapshotHead]:
+        return self.snapshots.heads()
+
+    def head(self, number: int) -> SnapshotHead:
+        return self.snapshots.head(number)
+
+    def number_of(self, word: str) -> int:
+        return self.snapshots.number_of(word, self.names.current())
+
+    def files(self, number: int) -> Iterator[SnapshotFile]:
+        return self.snapshots.files(number)
+
+    def changes(self, old: int, new: int) -> Iterator[FileChange]:
+        return self.snapshots.changes(old, new)
+
+    def take(self, name: str, *, serial: int | None) -> SnapshotHead:
+        return self.snapshots.take(name, serial=serial)
+
+    def needed(self) -> dict[int, str]:
+        from pkgindex_mirror.bundles.ledger import BundleLedger
+
+        bundled = dict.fromkeys(BundleLedger(self.snapshots.places).read().needed(), "the next bundle goes on from it")
+        return bundled | dict.fromkeys(self.names.needed(), "a name points at it, or goes back to it")
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.snapshots.drop(number)
+
+    def promote(self, number: int, name: str) -> str:
+        return f"{self.names.promote(number, name)}"
+
+    def roll_back(self, name: str) -> int:
+        return self.names.roll_back(name)
+
+    def withdraw(self, name: str) -> None:
+        self.names.withdraw(name)
 
 
 def reporting(function: Callable[P, T]) -> Callable[P, T]:

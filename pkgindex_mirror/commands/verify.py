@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from pkgindex_core.commands.helping import command
-from pkgindex_mirror.commands.configurations import taking_configuration
+from pkgindex_mirror.commands.mirror_orders import MirrorOrder, taking_mirror
 from pkgindex_mirror.commands.mirror_runs import begin_logging, debug_option, json_option, run_loop
 
 if TYPE_CHECKING:
     from pkgindex_core.models import File
     from pkgindex_core.names import ProjectName
-    from pkgindex_mirror.bandersnatch.values import MirrorConfiguration
     from pkgindex_mirror.trees.verifying import TreeReport
 
 _SHOWN = 50
 
 
 @command()
-@taking_configuration
+@taking_mirror
 @click.option("--delete", is_flag=True, help="Remove files that belong to no project.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; tell what would be done.")
 @click.option(
@@ -33,7 +32,7 @@ _SHOWN = 50
 @json_option
 @debug_option
 def verify(
-    configuration: MirrorConfiguration,
+    order: MirrorOrder,
     *,
     delete: bool,
     dry_run: bool,
@@ -51,7 +50,7 @@ def verify(
     from pkgindex_core.commands.telling import print_json, talk
 
     begin_logging(debug=debug)
-    report, status = run_loop(_verify(configuration, delete=delete, dry_run=dry_run, json_update=json_update))
+    report, status = run_loop(_verify(order, delete=delete, dry_run=dry_run, json_update=json_update))
     for line in _lines(report, dry_run=dry_run):
         talk(line)
     if as_json:
@@ -59,12 +58,9 @@ def verify(
     sys.exit(status or (0 if report.is_clean else 3))
 
 
-async def _verify(
-    configuration: MirrorConfiguration, *, delete: bool, dry_run: bool, json_update: bool
-) -> tuple[TreeReport, int]:
+async def _verify(order: MirrorOrder, *, delete: bool, dry_run: bool, json_update: bool) -> tuple[TreeReport, int]:
     """Verify; return what was found, and the exit status of the run before that."""
     from pkgindex_core.commands.telling import talk
-    from pkgindex_mirror.commands.mirror_orders import MirrorOrder
     from pkgindex_mirror.commands.mirror_runs import write_changes
     from pkgindex_mirror.commands.opened_mirrors import file_queue, mirror_run, opened_mirror, opened_upstream
     from pkgindex_mirror.commands.report_lines import report_lines
@@ -72,8 +68,8 @@ async def _verify(
     from pkgindex_mirror.trees.verifying import TreeVerifying, VerifyOrder
 
     async with (
-        opened_mirror(MirrorOrder(configuration=configuration), Path.cwd(), "change") as mirror,
-        mirror.tree.turn(),
+        opened_mirror(order, Path.cwd(), "change") as mirror,
+        mirror.target.turn(),
         opened_upstream(mirror) as upstream,
     ):
         status = 0
@@ -87,8 +83,12 @@ async def _verify(
         async def fetch(_project: ProjectName, files: Sequence[File]) -> None:
             await queue.bring(files)
 
-        order = VerifyOrder(compare=configuration.compare_method, delete=delete, dry_run=dry_run)
-        report = await TreeVerifying(mirror.tree, order, fetch).run()
+        wanted = VerifyOrder(compare=order.configuration.compare_method, delete=delete, dry_run=dry_run)
+        if not mirror.has_tree:
+            from pkgindex_mirror.engine_target.verifying import IndexVerifying
+
+            return await IndexVerifying(mirror.index, wanted, fetch).run(), status
+        report = await TreeVerifying(mirror.tree, wanted, fetch).run()
         if not dry_run:
             await write_changes(mirror)
         return report, status

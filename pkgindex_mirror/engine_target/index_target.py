@@ -26,8 +26,8 @@ from pkgindex_mirror.engine_target.preparing import Preparing
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes, packed_project
 from pkgindex_mirror.engine_target.synced_files import SyncedFiles, file_keys
 from pkgindex_mirror.engine_target.turns import RunTurn
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.readthrough import ReadThrough
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 from pkgindex_mirror.syncing.targets import FileSink, SyncTarget
 from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 
@@ -51,22 +51,23 @@ class IndexTarget:
     ) -> None:
         """`source`: that of mirrors in the engine. `upstream`: the URL of the simple index, perhaps with `user:password@`. `policies`: which files are stored before they are listed."""
         self.name = name
-        self._store = engine.store
-        self._blobs = engine.blobs
-        self._clock = engine.clock
-        self._workers = engine.workers
+        self.store = engine.store
+        self.blobs = engine.blobs
+        self.clock = engine.clock
+        self.workers = engine.workers
         self.policies = policies
         self._turn = RunTurn(engine.store, name)
-        self._notes = SyncNotes(engine.store, name)
-        self._files = SyncedFiles(engine.store, engine.blobs, source.cache, name)
+        self.notes = SyncNotes(engine.store, name)
+        self.files = SyncedFiles(engine.store, engine.blobs, source.cache, name)
         self._committer = PageCommitter(
-            engine.store, self._notes, check=self._turn.check, clock=engine.clock, workers=engine.workers
+            engine.store, self.notes, check=self._turn.check, clock=engine.clock, workers=engine.workers
         )
         self._preparing = Preparing(
             engine.store,
             engine.index_options,
-            self._notes,
+            self.notes,
             upstream=upstream,
+            policies=policies,
             is_mirror=lambda config: engine.sources.of(config) is source,
             check=self._turn.check,
         )
@@ -78,7 +79,7 @@ class IndexTarget:
     async def turn(self) -> AsyncIterator[None]:
         async with self._turn.held():
             self._committer.index = await self._preparing.prepared(self.name)
-            await self._remove_left()
+            await self.files.judge_left(self.notes)
             try:
                 yield
             finally:
@@ -87,56 +88,56 @@ class IndexTarget:
     # State.
 
     def states(self) -> AsyncIterator[Sequence[ProjectState]]:
-        return self._notes.states()
+        return self.notes.states()
 
     async def state(self, name: ProjectName) -> ProjectState | None:
-        return await self._notes.state(name)
+        return await self.notes.state(name)
 
     async def failing(self) -> Sequence[ProjectState]:
         return [state async for batch in self.states() for state in batch if state.error]
 
     async def put_states(self, states: Iterable[ProjectState]) -> None:
         self._turn.check()
-        await self._notes.put_states(states)
+        await self.notes.put_states(states)
 
     async def facts(self) -> Mapping[str, str]:
-        return await self._notes.facts()
+        return await self.notes.facts()
 
     async def put_facts(self, facts: Mapping[str, str]) -> None:
         self._turn.check()
-        await self._notes.put_facts(facts)
+        await self.notes.put_facts(facts)
 
     # Content.
 
     async def held(self, name: ProjectName) -> UpstreamProject | None:
-        return await self._notes.held(name)
+        return await self.notes.held(name)
 
     async def missing(self, files: Sequence[File]) -> Sequence[File]:
-        return await self._files.missing(files)
+        return await self.files.missing(files)
 
     def sink(self, file: File) -> AbstractAsyncContextManager[FileSink]:
-        return self._files.sink(file)
+        return self.files.sink(file)
 
     async def keep(self, file: File, data: bytes) -> None:
-        async with self._files.sink(file) as sink:
+        async with self.files.sink(file) as sink:
             await sink.write(data)
             await sink.keep()
 
     async def publish(self, project: UpstreamProject, chosen: Sequence[File], state: ProjectState) -> None:
-        """As the role says. Files of a project whose policy is `on-demand` need not be there."""
+        """As the role says. Files of a project whose policy is `on-demand` need not be there, and those of a `streamed` one leave."""
         index = self._committer.index
         assert index is not None, "a run publishes in its turn"
-        chosen = self._files.with_digests(chosen)
+        chosen = self.files.with_digests(chosen)
         if self.policies.is_immediate(project.name):
-            await self._files.hold(chosen)
-            absent = [file.filename for file in chosen if not await self._files.is_stored(file)]
+            await self.files.hold(chosen)
+            absent = [file.filename for file in chosen if not await self.files.is_stored(file)]
             if absent:
                 raise Unavailable(
                     f"{project.name} was not published: {absent[0]} is not stored",
                     hint="files come before pages: fetch what `missing` names",
                 )
-        make = partial(_made, project, chosen, index, self._clock.now())
-        page, held = make() if len(project.files) < _MANY_FILES else await in_worker(self._workers, make)
+        make = partial(_made, project, chosen, index, self.clock.now())
+        page, held = make() if len(project.files) < _MANY_FILES else await in_worker(self.workers, make)
         leaving = await self._leaving(project.name, chosen)
         for alarm in await self._committer.put(ProjectWrite(state=state, page=page, held=held)):
             _log.error("%s: %s", project.name, alarm)
@@ -147,10 +148,10 @@ class IndexTarget:
 
     async def remove(self, name: ProjectName) -> None:
         leaving = await self._leaving(name, ())
-        state = await self._notes.state(name) or ProjectState(name=name)
+        state = await self.notes.state(name) or ProjectState(name=name)
         await self._committer.put(ProjectWrite(state=state))
         await self._let_go(name, leaving)
-        await self._notes.forget(name)
+        await self.notes.forget(name)
         failpoint("index.project_forgotten")
 
     async def finish(self, facts: Mapping[str, str]) -> None:
@@ -158,42 +159,36 @@ class IndexTarget:
         assert index is not None, "a run finishes in its turn"
         mirrored = {
             state.name: state.raw or state.name
-            async for batch in self._notes.states()
+            async for batch in self.notes.states()
             for state in batch
             if state.is_mirrored
         }
-        await write_list(self._store, index, mirrored, check=self._turn.check)
+        await write_list(self.store, index, mirrored, check=self._turn.check)
         await self.put_facts(facts)
         failpoint("index.finished")
 
     async def settle(self) -> None:
-        await self._blobs.settle()
-        await self._store.settle()
+        await self.blobs.settle()
+        await self.store.settle()
 
     async def close(self) -> None:
         await self._committer.close()
 
     async def _leaving(self, name: ProjectName, chosen: Sequence[File]) -> Collection[Sha256]:
         """The files of a project that are not listed any more, noted before they leave."""
-        former = file_keys(await self._store.page(self.name, name))
+        former = file_keys(await self.store.page(self.name, name))
         if not former and not chosen:  # a hidden project
-            held = await self._notes.held(name)
+            held = await self.notes.held(name)
             former = {file.sha256 for file in held.files if file.sha256 is not None} if held is not None else set()
         leaving = former - {file.sha256 for file in chosen}
-        await self._notes.put_left(name, leaving)
+        if self.policies.of(name) == "streamed":
+            leaving |= await self.files.stored_keys(former - leaving)
+        await self.notes.put_left(name, leaving)
         return leaving
 
     async def _let_go(self, name: ProjectName, leaving: Collection[Sha256]) -> None:
         if leaving:
-            await self._files.let_go(name, leaving)
-            failpoint("index.files_left")
-            await self._notes.drop_left(leaving)
-
-    async def _remove_left(self) -> None:
-        """Let go of files whose run died before it did."""
-        async for batch in self._notes.left():
-            for key, name in batch.items():
-                await self._let_go(name, (key,))
+            await self.files.let_go(self.notes, name, leaving)
 
 
 def _made(

@@ -1,13 +1,15 @@
-"""Makes the target of a sync over an open engine."""
+"""Makes the target of a sync, and its snapshots, over an open engine."""
 
 from __future__ import annotations
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName
+from pkgindex_mirror.engine_target.index_snapshots import IndexSnapshots
 from pkgindex_mirror.engine_target.index_target import IndexTarget
+from pkgindex_mirror.engine_target.synced_files import SyncedFiles
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.readthrough import ReadThrough
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 
 
 def index_target(
@@ -21,7 +23,17 @@ def index_target(
 
     `upstream`: the URL of the simple index that is mirrored, perhaps with `user:password@`.
     """
+    return IndexTarget(engine, _read_through(engine), name, upstream=upstream, policies=policies)
+
+
+def index_snapshots(engine: Engine, name: IndexName) -> IndexSnapshots:
+    """The snapshots of an index. The engine must have been opened with `mirrors`."""
+    return IndexSnapshots(engine, SyncedFiles(engine.store, engine.blobs, _read_through(engine).cache, name), name)
+
+
+def _read_through(engine: Engine) -> ReadThrough:
+    """The source of mirrors, whose files are bounded with those of runs."""
     for source in engine.sources.by_type.values():
-        if isinstance(source, ReadThrough):  # its files are bounded with those of the sync
-            return IndexTarget(engine, source, name, upstream=upstream, policies=policies)
+        if isinstance(source, ReadThrough):
+            return source
     raise Refused("the plugin of mirrors is disabled", hint="take `mirror` out of disabled_plugins")

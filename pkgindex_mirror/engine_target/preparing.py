@@ -15,14 +15,16 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols import PARTIAL, Accounts, IndexWriter, Projects, Trees
-from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.index_options import DROP, IndexOptions
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.urls import without_credentials
 from pkgindex_mirror import urls
 from pkgindex_mirror.engine_target.committing import WHO
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes
-from pkgindex_mirror.synced_indexes import SYNCED, is_synced
+from pkgindex_mirror.file_policies import OPTION as POLICIES
+from pkgindex_mirror.file_policies import FilePolicies, policies_of, read_rules
+from pkgindex_mirror.synced_indexes import SHOWS, SYNCED, is_synced
 
 _TYPE: Final = "mirror"
 
@@ -31,7 +33,7 @@ class _Store(Trees, Accounts, Projects, IndexWriter, Protocol): ...
 
 
 class Preparing:
-    """`upstream`: the URL of the simple index, perhaps with `user:password@`. `is_mirror`: whether an index has the source of mirrors."""
+    """`upstream`: the URL of the simple index, perhaps with `user:password@`. `policies`: those that the index is to have. `is_mirror`: whether an index has the source of mirrors."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Preparing:
         notes: SyncNotes,
         *,
         upstream: str,
+        policies: FilePolicies,
         is_mirror: Callable[[IndexConfig], bool],
         check: Callable[[], None],
     ) -> None:
@@ -47,6 +50,7 @@ class Preparing:
         self._options = options
         self._notes = notes
         self._upstream = upstream
+        self._policies = FilePolicies(read_rules(policies.written))
         self._is_mirror = is_mirror
         self._check = check
 
@@ -60,12 +64,16 @@ class Preparing:
         if config is None:
             if await self._store.user(owner(name)) is None:
                 raise Missing("user", owner(name), hint=f"make the user first, or name an index of another one: {name}")
-            given = {"type": _TYPE, "mirror_url": self._upstream, SYNCED: True}
+            given: dict[str, object] = {"type": _TYPE, "mirror_url": self._upstream, SYNCED: True}
+            if self._policies.written:
+                given[POLICIES] = self._policies.written
             return await self._apply(self._options.made(name, given, tree), IndexAbsent(name), forget=True)
         if not self._is_mirror(config):
             raise Refused(
                 f"{name} is an index of type {config.type}", hint="name an index of type mirror, or a new one"
             )
+        if SHOWS in config.options:
+            raise Refused(f"{name} shows snapshots of another index", hint="name that index, or a new one")
         is_other = not same_place(mirror_options(config).url, self._upstream)
         if is_other and await self._store.project_count(name):
             raise Refused(
@@ -74,6 +82,8 @@ class Preparing:
                 hint="correct master, or name another index",
             )
         wanted: dict[str, object] = {} if is_synced(config) else {SYNCED: True}
+        if policies_of(config) != self._policies:
+            wanted[POLICIES] = self._policies.written or DROP
         credentials = without_credentials(self._upstream)[1]
         if is_other or (credentials and credentials != mirror_options(config).credentials):
             wanted["mirror_url"] = self._upstream

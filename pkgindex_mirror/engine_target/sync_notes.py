@@ -4,6 +4,7 @@
     mirror.sync.row/INDEX   PROJECT → `ProjectState`
     mirror.sync.held/INDEX  PROJECT → `UpstreamProject`         zstd of msgpack; all files of the upstream, and its document
     mirror.sync.left/INDEX  SHA256 → PROJECT                    files that leave the store when no page lists them
+    mirror.sync.kept/INDEX  SHA256 → PROJECT                    files that no page lists any more, and that a snapshot of the index has
 
 Rows are written in batches, after the pages that they speak of. A power cut may take the last ones: then their projects are looked at
 again. Notes keep the order in which they were written, so a row never speaks of a held project that is lost.
@@ -41,6 +42,7 @@ class SyncNotes:
         self._rows = f"{FACTS}.row/{index}"
         self._held = f"{FACTS}.held/{index}"
         self._left = f"{FACTS}.left/{index}"
+        self._kept = f"{FACTS}.kept/{index}"
 
     async def facts(self) -> Mapping[str, str]:
         note = await self._notes.note(FACTS, self._index)
@@ -88,9 +90,24 @@ class SyncNotes:
 
     async def put_left(self, name: ProjectName, keys: Iterable[Sha256]) -> None:
         """Note that these files leave when the page of the project does not list them."""
+        await self._put_keys(self._left, name, keys)
+
+    async def put_kept(self, name: ProjectName, keys: Iterable[Sha256]) -> None:
+        """Note that these files stay for a snapshot."""
+        await self._put_keys(self._kept, name, keys)
+
+    async def _put_keys(self, kind: str, name: ProjectName, keys: Iterable[Sha256]) -> None:
         values: dict[str, bytes] = {key: name.encode() for key in keys}
         if values:
-            await self._notes.put_notes(self._left, values)
+            await self._notes.put_notes(kind, values)
+
+    async def judge_kept_again(self) -> None:
+        """Make the files that stay for a snapshot ones that leave, if nothing lists them."""
+        noted = [note async for batch in self._notes.notes(self._kept) for note in batch]
+        for start in range(0, len(noted), _BATCH):
+            batch = noted[start : start + _BATCH]
+            await self._notes.put_notes(self._left, {note.key: note.value for note in batch})
+            await asyncio.gather(*(self._notes.drop_note(self._kept, note.key) for note in batch))
 
     async def left(self) -> AsyncIterator[Mapping[Sha256, ProjectName]]:
         async for batch in self._notes.notes(self._left):

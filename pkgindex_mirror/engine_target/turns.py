@@ -24,10 +24,11 @@ _RENEWED: Final = 20.0
 class RunTurn:
     """The turn of this process. `check` before each write."""
 
-    def __init__(self, notes: Notes, index: IndexName) -> None:
+    def __init__(self, notes: Notes, index: IndexName, *, what: str = "") -> None:
+        """`what`: words before the name of the index, such as `snapshots of `, for a turn that is not the one of its runs."""
         self._notes = notes
-        self._name = f"mirror.sync {index}"
-        self._index = index
+        self._index = f"{what}{index}"
+        self._name = f"mirror.sync {self._index}"
         self._ends = 0.0
 
     def check(self) -> None:

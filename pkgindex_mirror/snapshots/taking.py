@@ -8,7 +8,7 @@ A command that died between these steps is finished, or undone, by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -135,12 +135,6 @@ class Snapshots:
         synchronise([self.places.snapshots])
         failpoint("snapshot.dropping")
         self._finish_dropping(number)
-
-    def beyond(self, keep: int, pinned: Iterable[int]) -> list[int]:
-        """The snapshots that a bound of the number of snapshots removes: the oldest, without those that something needs."""
-        numbers = self.places.numbers()
-        needed = {*pinned}
-        return [number for number in numbers[: max(0, len(numbers) - keep)] if number not in needed]
 
     def _keep_objects(self, digested: Path, walked: Timestamp) -> None:
         """Keep the bytes of all files as they were walked, and note how the files look."""

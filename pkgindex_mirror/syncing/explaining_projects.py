@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.names import ProjectName
+from pkgindex_mirror.file_policies import FilePolicies, FilePolicy
 from pkgindex_mirror.filters.filtering import Chosen
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 from pkgindex_mirror.syncing.judging import judge
 from pkgindex_mirror.syncing.targets import SyncTarget
 from pkgindex_mirror.syncing.values import Listed, ProjectState
 
-Fate = Literal["mirrored", "missing", "on demand", "left out"]
+Fate = Literal["mirrored", "missing", "on demand", "streamed", "left out"]
+
+
+_WITHOUT: Final[Mapping[FilePolicy, Fate]] = {
+    "immediate": "missing",
+    "on-demand": "on demand",
+    "streamed": "streamed",
+}
+"""The fate of a chosen file that is not there."""
 
 
 class ExplainedFile(Struct, frozen=True, kw_only=True):
@@ -23,7 +32,7 @@ class ExplainedFile(Struct, frozen=True, kw_only=True):
     filename: str
     size: int | None
     fate: Fate
-    """`missing`: it is chosen, and not there. `on demand`: it comes with the first request for it."""
+    """`missing`: it is chosen, and not there. `on demand`: it comes with the first request for it. `streamed`: it is passed on and not kept."""
     filter: str = ""
     reason: str = ""
 
@@ -67,7 +76,7 @@ async def explain_project(
         sentences.append(f"it is refused by {judgement.refusal.filter}: {judgement.refusal.reason}")
     kept = {file.filename for file in judgement.chosen}
     absent = {file.filename for file in await target.missing(project.files)}
-    without: Fate = "missing" if policies.is_immediate(name) else "on demand"
+    without = _WITHOUT[policies.of(name)]
     files = []
     for file in project.files:
         why = judgement.refusals.get(file.filename) or judgement.refusal

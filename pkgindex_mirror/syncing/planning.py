@@ -71,6 +71,10 @@ class RunPlan(Struct, kw_only=True):
     """Files of changed projects that are there and not chosen any more."""
     keep: Amount = field(default_factory=Amount)
     """Files of changed projects that are there already."""
+    on_demand: Amount = field(default_factory=Amount)
+    """Files of changed projects that come with their first request, whether they have come or not."""
+    streamed: Amount = field(default_factory=Amount)
+    """Files of changed projects that are passed on to clients and not kept."""
     unchanged: Amount = field(default_factory=Amount)
     """Files of the projects that do not change."""
     vanished: list[str] = field(default_factory=list)
@@ -201,8 +205,11 @@ class Planning:
         plan = self._plan
         fetches = self._settings.fetches_files(listed.name)
         missing = {file.filename for file in await self._target.missing(chosen)} if fetches else set()
+        there = {"immediate": plan.keep, "on-demand": plan.on_demand, "streamed": plan.streamed}[
+            self._settings.policies.of(listed.name)
+        ]
         for file in chosen:
-            (plan.fetch if file.filename in missing else plan.keep).add(file)
+            (plan.fetch if file.filename in missing else there).add(file)
         held = await self._target.held(listed.name)
         kept = {file.filename for file in chosen}
         gone = [file for file in held.files if file.filename not in kept] if held is not None else []

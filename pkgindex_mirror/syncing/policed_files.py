@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pkgindex_core.models import File
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.filters.filtering import Chosen
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 from pkgindex_mirror.syncing.values import Listed, Refusal, UpstreamProject
 
 

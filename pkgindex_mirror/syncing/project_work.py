@@ -45,6 +45,8 @@ class ProjectOutcome(Struct, frozen=True, kw_only=True):
     """How the work on a project ended."""
 
     kind: Kind
+    files: int = 0
+    """Files on its page, for `published`."""
     reason: str = ""
     """For `absent`, `stale` and `failed`."""
     failures: int = 0
@@ -217,7 +219,7 @@ class ProjectWork:
         failpoint("sync.project_published")
         if unfetched:
             return _told_failed(now)
-        return ProjectOutcome(kind="published")
+        return ProjectOutcome(kind="published", files=len(there))
 
     async def _hide(self, state: ProjectState, now: ProjectState) -> ProjectOutcome:
         if not state.published:

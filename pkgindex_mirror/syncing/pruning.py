@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from pkgindex_core.errors import BadUpstream
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.filters.filtering import Chosen
 from pkgindex_mirror.syncing.file_fetching import SIDECAR
-from pkgindex_mirror.syncing.file_policies import FilePolicies
 from pkgindex_mirror.syncing.judging import judge
 from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.targets import FORGOTTEN_LIST, SyncTarget

@@ -95,6 +95,10 @@ class RunReport(Struct, kw_only=True):
     """Gone projects that were removed."""
     unchosen: NameTally = field(default_factory=NameTally)
     """Mirrored projects that the filters refuse now; `prune` removes them."""
+    on_demand: int = 0
+    """Files that the published pages list and that come with their first request."""
+    streamed: int = 0
+    """Files that the published pages list and that are passed on to clients and not kept."""
     files_fetched: int = 0
     files_failed: int = 0
     bytes_fetched: int = 0

@@ -221,6 +221,9 @@ class MirrorRun:
         match outcome.kind:
             case "published":
                 report.published += 1
+                policy = self._settings.policies.of(listed.name)
+                report.on_demand += outcome.files if policy == "on-demand" else 0
+                report.streamed += outcome.files if policy == "streamed" else 0
             case "current":
                 report.current += 1
             case "refused":

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.syncing.file_policies import FilePolicies
+from pkgindex_mirror.file_policies import FilePolicies
 
 Removal = Literal["keep", "hide", "delete"]
 

@@ -16,6 +16,7 @@ from tests.crash import (
     test_kill_verify,
 )
 from tests.mirror.bundles import test_kills as test_kill_bundles
+from tests.mirror.engine_target import test_index_snapshots as test_kill_index_snapshots
 from tests.mirror.engine_target import test_killed_runs as test_kill_synced_indexes
 from tests.mirror.mirror_trees import test_killed_runs as test_kill_trees
 from tests.mirror.snapshots import test_publishing as test_kill_published_snapshots
@@ -42,6 +43,7 @@ KILLED = {
     *test_kill_published_snapshots.STEPS,
     *test_kill_synced_indexes.OF_A_FIRST_RUN,
     *test_kill_synced_indexes.STEPS,
+    *test_kill_index_snapshots.STEPS,
     test_kill_synced_indexes.OF_A_LONG_PAGE,
     *test_kill_trees.STEPS,
 }

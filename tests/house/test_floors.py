@@ -80,7 +80,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     ),
     "pkgindex_mirror": (
         {
-            READERS: "amounts bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
+            READERS: "amounts bodies breaker differences document_kinds file_piles file_policies first_seen html_pages json_pieces markup name_lists notices page_fields"
             " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
         },
         {
@@ -89,12 +89,12 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         },
         {
             "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
-            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
+            " mirrored_files mirrored_metadata noted_checks offline outcomes passed_files refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
         },
         {"source": "readthrough", "sending abroad": "publishing webhooks"},
         {"plugin": "plugin"},
         {
-            "values of a sync": "syncing syncing.file_policies syncing.targets syncing.values",
+            "values of a sync": "syncing syncing.targets syncing.values",
             "headers of objects": "object_headers",
         },
         {

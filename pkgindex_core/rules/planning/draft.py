@@ -19,7 +19,7 @@ from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning.effects import Effects, Emptied, NamesEdit, PageEdit
 from pkgindex_core.rules.planning.facts import Facts, FileKey, ProjectKey, StandingRow, StoredFile
-from pkgindex_core.rules.planning.past import history
+from pkgindex_core.rules.planning.past import keeps_past
 from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
@@ -89,7 +89,7 @@ class Draft:
         """Give a mirrored project a new standing. The one before stays as its past, if the index keeps one."""
         stored = self._facts.standings.get(key)
         if stored is not None and stored.mirrored and stored.since == row.since:
-            if history(self.configs.get(key[0])):
+            if keeps_past(self.configs.get(key[0])):
                 self._superseded.add(key)
             else:
                 self._superseded.discard(key)

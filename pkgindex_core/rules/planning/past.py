@@ -3,6 +3,9 @@
     a change of what is shown   ─► the live row ends and stays as the past, if the index keeps one (`mirror_history`)
     a later commit in the index ─► rows that ended before the retention are dropped; the oldest remaining row answers for their time
 
+Snapshots of an index keep it too: since the oldest one, however long that is. They are in the option `mirror_snapshots`, which programs write
+with `PutIndex`.
+
 Without a past the live row is changed in place, and answers for all time before. An engine finds the rows (`Facts.expired`), and `plan`
 says which of them are dropped.
 """
@@ -19,14 +22,31 @@ SWEPT: Final = 250
 grow faster than it goes."""
 
 
-def history(config: IndexConfig | None) -> int:
-    """The seconds for which an index keeps the past of its pages."""
-    if config is None or not config.mirrored:
-        return 0
-    seconds = config.options.get("mirror_history", 0)
-    return seconds if isinstance(seconds, int) else 0
+SNAPSHOTS: Final = "mirror_snapshots"
+"""The option with the snapshots of a mirror: a mapping, of which `kept` lists them, each with the time `created`."""
+
+
+def keeps_past(config: IndexConfig | None) -> bool:
+    """Whether an index keeps the past of its pages."""
+    return config is not None and config.mirrored and bool(_history(config) or snapshots(config, "created"))
 
 
 def kept_since(config: IndexConfig, now: Timestamp) -> Timestamp:
     """The oldest moment as of which pages of an index can be read. `now` is the time of the commit."""
-    return Timestamp(now - history(config) * 1_000_000)
+    # Commits of one microsecond are before and after a snapshot that was taken in it.
+    return Timestamp(
+        min([now - _history(config) * 1_000_000, *(created - 1 for created in snapshots(config, "created"))])
+    )
+
+
+def _history(config: IndexConfig) -> int:
+    seconds = config.options.get("mirror_history", 0)
+    return seconds if isinstance(seconds, int) else 0
+
+
+def snapshots(config: IndexConfig, key: str) -> list[int]:
+    """The numbers that the snapshots of an index have under a key; an option that cannot be read has none."""
+    found = config.options.get(SNAPSHOTS)
+    kept = found.get("kept") if isinstance(found, dict) else None
+    each_kept = [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+    return [each[key] for each in each_kept if isinstance(each.get(key), int)]

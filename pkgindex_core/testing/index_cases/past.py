@@ -94,6 +94,22 @@ class PageHistoryCases(IndexStoreCases):
         assert await self.store.find_file(MIRROR, STRAY, []) is None
         assert await self.store.project_count(MIRROR) == 1
 
+    async def test_a_snapshot_keeps_the_past_since_it_was_taken(self) -> None:
+        await self.seed()
+        await self.commit(PutIndex(mirror(MIRROR)))
+        await self.commit(whole(mirrored("demo-0.1.tar.gz")))
+        first = await self.commit(whole(mirrored(ONE)))
+        taken = mirror(MIRROR, mirror_snapshots={"kept": [{"created": self.clock.now()}]})
+        await self.commit(PutIndex(taken))
+        second = await self.commit(whole(mirrored(TWO)))
+        self.clock.advance(100 * DAY)
+        await self.commit(DropMirrorPage(MIRROR, DEMO))
+        assert await self.files(MIRROR, DEMO, at=first) == {ONE: mirrored(ONE)}
+        assert await self.files(MIRROR, DEMO, at=second) == {TWO: mirrored(TWO)}
+        await self.commit(PutIndex(mirror(MIRROR)))
+        await self.commit(whole(mirrored(ONE, "other")))
+        assert await self.files(MIRROR, DEMO, at=first) != {ONE: mirrored(ONE)}
+
     async def test_a_long_page_is_read_as_it_was(self) -> None:
         """Its files are stored in segments, of which each change touches a few."""
         await self.keeping(DAY)

@@ -117,8 +117,11 @@ def test_the_cases_are_about_all_keys() -> None:
         ("storage-backend = swift", "'swift' is none of filesystem, s3"),
         ("digest_name = crc", "'crc' is none of sha256, sha512, sha384, sha224, sha1, md5"),
         ("shrink-limit = 101", "101 is not from 0 to 100"),
-        ("file-policies = torch", "'torch' is no pattern with one of the policies immediate and on-demand"),
-        ("file-policies = torch later", "'torch later' is no pattern with one of the policies immediate and on-demand"),
+        ("file-policies = torch", "'torch' is no pattern with one of the policies immediate, on-demand and streamed"),
+        (
+            "file-policies = torch later",
+            "'torch later' is no pattern with one of the policies immediate, on-demand and streamed",
+        ),
         ("log-config = a\n  b", "this is one text, and has several lines"),
         ("log-config = 100%", "a single % is the beginning of a reference such as %(key)s"),
         ("log-config = %(there)s", "%(there)s stands for a key that is not in this section"),

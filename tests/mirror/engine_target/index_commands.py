@@ -23,6 +23,10 @@ class MirrorIndex(MirrorDirectory):
         where = ("--index", INDEX, "--data", str(self.data.directory))
         return await super().run(*words, *where, failpoints=failpoints, before=before, configured=configured)
 
+    async def snapshot(self, *words: str, failpoints: str = "") -> Ended:
+        """Run `pkgindex-mirror snapshot`."""
+        return await self.run("snapshot", *words, failpoints=failpoints, configured=False)
+
     async def plain(self, *words: str) -> Ended:
         """Run a command without the options that name the index."""
         return await super().run(*words)

@@ -19,7 +19,7 @@ from pkgindex_core.services.reading.files import ArrivingContent, StoredContent
 from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_mirror.engine_target.index_target import IndexTarget
 from pkgindex_mirror.engine_target.opening import index_target
-from pkgindex_mirror.syncing.file_policies import FilePolicies
+from pkgindex_mirror.file_policies import FilePolicies
 from pkgindex_mirror.syncing.targets import SyncTarget
 from pkgindex_mirror.trees.opening import opened_tree
 from pkgindex_mirror.trees.options import TreeOptions

@@ -38,6 +38,23 @@ async def test_a_run_with_all_that_tells_of_it(tmp_path: Path, upstream: Scripte
     assert "mirror, " in ended.out
 
 
+async def test_streamed_files_are_told(tmp_path: Path, upstream: ScriptedUpstream):
+    serve(upstream)
+    mirror = MirrorIndex(tmp_path, upstream, more="file-policies =\n  bet* streamed\n  * on-demand")
+    ran = await mirror.run("mirror")
+    assert (ran.status, await mirror.files()) == (0, set())
+    assert "of the published files 2 come on demand, and 2 are streamed" in ran.told
+    assert "streamed  beta-1.0-py3-none-any.whl" in (await mirror.run("explain", "beta")).out
+    assert "2 come on demand, and 2 are streamed" in (await mirror.status()).out
+    for name in ("alpha", "beta"):
+        upstream.add(name, build_wheel(name, "3.0"))
+        upstream.serials[name] += 10
+    planned = await mirror.run("plan")
+    assert "on demand  3 files" in planned.out
+    assert "streamed   3 files" in planned.out
+    assert "fetch      0 files" in planned.out
+
+
 async def test_named_projects_and_pruning(tmp_path: Path, upstream: ScriptedUpstream):
     serve(upstream)
     mirror = MirrorIndex(tmp_path, upstream)
@@ -63,6 +80,9 @@ async def test_a_tree_needs_a_directory_and_has_its_files(tmp_path: Path, upstre
     mirror.configuration.write_text(
         mirror.configuration.read_text() + f"directory = {tmp_path}/tree\nfile-policies =\n  bet* on-demand\n"
     )
+    refused = await mirror.plain("mirror")
+    assert (refused.status, "file-policies" in refused.told) == (1, True)
+    mirror.configuration.write_text(mirror.configuration.read_text().replace("on-demand", "streamed"))
     refused = await mirror.plain("mirror")
     assert (refused.status, "file-policies" in refused.told) == (1, True)
 

@@ -15,9 +15,9 @@ from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools import leases
 from pkgindex_mirror.engine_target import committing, turns
 from pkgindex_mirror.engine_target.opening import index_target
+from pkgindex_mirror.file_policies import OPTION, FilePolicies, PolicyRule
 from pkgindex_mirror.first_seen import FIRST_SEEN
 from pkgindex_mirror.readthrough import ReadThrough
-from pkgindex_mirror.syncing.file_policies import FilePolicies, PolicyRule
 from pkgindex_mirror.syncing.policed_files import PolicedFiles
 from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.pruning import Pruning
@@ -29,6 +29,7 @@ from .places import INDEX, downloaded, page_of, shown_by
 
 ALPHA, ALPHA_1 = "alpha-1.0-py3-none-any.whl", "alpha-1.1-py3-none-any.whl"
 DAY = 86_400.0
+STREAMED = FilePolicies((PolicyRule("al*", "streamed"),))
 ON_DEMAND = FilePolicies((PolicyRule("al*", "on-demand"),))
 
 
@@ -200,6 +201,40 @@ class TestFiles:
         async with runs.place.engine() as server:
             assert await downloaded(server, page[ALPHA]) == first
         assert upstream.count("file") == 1
+
+    async def test_a_streamed_file_is_passed_on_and_not_kept(self, runs: IndexRuns, upstream: ScriptedUpstream):
+        served(runs)
+        await runs.run()
+        runs.place.policies = STREAMED
+        report = await runs.run(PolicedFiles(NamedChosen(), STREAMED), policies=STREAMED)  # type: ignore[arg-type]  # it chooses as that does
+        assert (report.due_again, report.streamed, report.on_demand) == (2, 2, 0)
+        upstream.asked.clear()
+        for _ in range(2):
+            async with runs.place.engine() as server:
+                assert (await config_of(server)).options[OPTION] == ["al* streamed"]
+                page = await page_of(server, "alpha")
+                assert await downloaded(server, page[ALPHA]) == build_wheel("alpha", "1.0").sha256
+                await downloaded(server, (await page_of(server, "beta"))["beta-2.0-py3-none-any.whl"])
+                await server.settle()
+                assert await stored_files(server) == 1  # beta
+        assert upstream.count("file") == 2
+        assert not [path for path in runs.place.directory.rglob("*") if path.is_file() and ALPHA in path.name]
+        runs.place.policies = FilePolicies()
+        assert (await runs.run()).files_fetched == 2
+        async with runs.place.engine() as server:
+            assert OPTION not in (await config_of(server)).options
+
+    async def test_a_streamed_file_stays_if_another_mirror_keeps_it(self, runs: IndexRuns, upstream: ScriptedUpstream):
+        served(runs)
+        await runs.run()
+        async with runs.place.engine() as engine:
+            await put_index(engine, read_through(upstream, IndexName("root/read")))
+            await page_of(engine, "alpha", index=IndexName("root/read"))
+            await engine.settle()
+        runs.place.policies = STREAMED
+        await runs.run(PolicedFiles(NamedChosen(), STREAMED), policies=STREAMED)  # type: ignore[arg-type]  # it chooses as that does
+        async with runs.place.engine() as engine:
+            assert await stored_files(engine) == 3
 
     async def test_another_policy_has_projects_looked_at_again(self, runs: IndexRuns, upstream: ScriptedUpstream):
         served(runs)
