@@ -1,0 +1,257 @@
+"""Group commit, and what is done when another server committed first or an answer was lost.
+
+    apply ─┐                 one statement reads the facts of all      one call of commit_batch writes all, if the head is still
+    apply ─┼─► a group ─►    lists of the group, then each is    ─►    the one that was read, and commits
+    apply ─┘                 planned
+
+Two round trips, and nothing is locked between them. The lists of a group name different rows, so no plan depends on another one of the group; each has
+its own serial. If another server has committed meanwhile, nothing is written, and the group is planned again with the head locked
+(four round trips): so a server that is slower than the others gets its turn.
+
+If an answer is lost, the commit was made or was not, or will be in a moment. The group is sent again with the same random token. It can only
+be written in the place of the lost one: if that place is taken, the token of the commit there says by whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.engines.packing import digests_of, packed, with_kept
+from pkgindex_core.engines.postgresql import mirrored
+from pkgindex_core.engines.postgresql.batches import Batch, records
+from pkgindex_core.engines.postgresql.effects import write
+from pkgindex_core.engines.postgresql.facts import Loaded, Wanted, load
+from pkgindex_core.engines.postgresql.failures import closed
+from pkgindex_core.engines.postgresql.grouping import Footprint, footprint
+from pkgindex_core.engines.postgresql.sessions import Session, Sessions
+from pkgindex_core.errors import PkgIndexError, RequirementFailed, afresh
+from pkgindex_core.models import Serial
+from pkgindex_core.rules import change_rules
+from pkgindex_core.rules.planning import Keys, named_keys, plan
+
+GROUP_LIMIT: Final = 64
+"""Most lists of changes in one group."""
+PATIENCE: Final = 15.0
+"""Seconds for which a group is tried again while the database cannot be reached."""
+_LOCKED: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'; SELECT serial FROM head FOR UPDATE"
+_LOG: Final = (
+    "INSERT INTO commits (serial, at, who, token, packed, by_digest, changes) SELECT serial, at, who, token, packed, by_digest, changes FROM "
+) + records("serial bigint, at bigint, who text, token text, packed boolean, by_digest boolean, changes bytea")
+
+_Outcome = Commit | Exception
+
+
+class Request(Struct, eq=False):
+    """One waiting caller."""
+
+    changes: tuple[Change, ...]
+    who: str
+    require: tuple[Requirement, ...]
+    encoded: bytes
+    """The changes for the log, with digests in the place of pages."""
+    kept: Sequence[bytes]
+    """The pages in one piece of the changes."""
+    keys: Keys
+    future: asyncio.Future[Commit]
+
+
+def request(changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Request:
+    """Make a request. Raises `Refused` for values that could not be read back."""
+    changes, require = tuple(changes), tuple(require)
+    digests = digests_of(changes)
+    encoded = change_rules.encoded_changes(with_kept(changes, digests) if digests else changes)
+    future = asyncio.get_running_loop().create_future()
+    return Request(changes, who, require, encoded, tuple(digests), named_keys(changes, require), future)
+
+
+class Writer:
+    """Takes lists of changes from any number of tasks. Used from one event loop."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        given_time: Callable[[], Timestamp | None],
+        *,
+        made: Callable[[Sequence[Commit]], None],
+    ) -> None:
+        """`made` is called with what was committed, before its callers go on."""
+        self._sessions = sessions
+        self._given_time = given_time
+        self._made = made
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._one_at_a_time = asyncio.Lock()
+
+    async def submit(self, changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Commit:
+        """Commit a list, and wait for the answer. A cancelled caller leaves the queue if its turn has not come."""
+        if self._is_closing:
+            raise closed()
+        one = request(changes, who, require)
+        self._waiting.append(one)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await one.future
+
+    async def replay(self, commits: Sequence[Commit]) -> None:
+        """Make commits that another store made, all or none."""
+        if self._is_closing:
+            raise closed()
+        requests = [request(commit.changes, commit.who, ()) for commit in commits]
+        await asyncio.shield(asyncio.ensure_future(self._replay(commits, requests)))
+
+    async def close(self) -> None:
+        """Refuse further lists, and wait until the waiting ones are answered."""
+        self._is_closing = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        async with self._one_at_a_time:
+            pass
+
+    async def _run(self) -> None:
+        await asyncio.sleep(0)  # callers that are ready come along
+        try:
+            while group := self._next_group():
+                await self._answer(group)
+        finally:
+            self._task = None
+
+    def _next_group(self) -> list[Request]:
+        """The first lists that wait, as far as they can be planned without each other."""
+        group: list[Request] = []
+        taken: set[Footprint] = set()
+        while self._waiting and len(group) < GROUP_LIMIT:
+            one = self._waiting[0]
+            if one.future.cancelled():
+                self._waiting.popleft()
+                continue
+            named = footprint(one.changes, one.require)
+            if group and (named is None or not taken.isdisjoint(named)):
+                break
+            group.append(self._waiting.popleft())
+            if named is None:
+                break
+            taken |= named
+        return group
+
+    async def _answer(self, group: Sequence[Request]) -> None:
+        try:
+            async with self._one_at_a_time:
+                outcomes = await self._commit(group)
+        except PkgIndexError as error:
+            outcomes = [afresh(error) for _ in group]
+        except Exception as error:  # a defect, which every caller gets
+            outcomes = [error] * len(group)
+        for one, outcome in zip(group, outcomes, strict=True):
+            if one.future.done():  # cancelled
+                continue
+            if isinstance(outcome, Commit):
+                one.future.set_result(outcome)
+            else:
+                one.future.set_exception(outcome)
+
+    async def _commit(self, group: Sequence[Request]) -> Sequence[_Outcome]:
+        """Commit the lists of a group that fit, and return what each caller gets."""
+        token, sent, is_locked = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]](), False
+        wanted = Wanted.of((one.keys for one in group), (change for one in group for change in one.changes))
+        attempts = self._sessions.attempts(PATIENCE)
+        while True:
+            async with attempts, self._sessions.session() as session:
+                if sent and (landed := await _landed(session, token, sent)) is not None:
+                    self._tell(sent[landed])
+                    return sent[landed]
+                if is_locked:
+                    await session.run(_LOCKED)
+                loaded = await load(session, wanted, self._given_time())
+                batch, outcomes = _planned(group, loaded, token)
+                commits = [each for each in outcomes if isinstance(each, Commit)]
+                if commits:
+                    sent[Serial(loaded.serial + 1)] = outcomes
+                is_written = not commits or await _write(session, loaded.serial, commits[-1], batch)
+                if is_locked:
+                    await session.run("COMMIT")
+                if is_written:
+                    self._tell(outcomes)
+                    return outcomes
+                is_locked = True
+
+    async def _replay(self, commits: Sequence[Commit], requests: Sequence[Request]) -> None:
+        token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
+        attempts = self._sessions.attempts(PATIENCE)
+        async with self._one_at_a_time:
+            while True:
+                async with attempts, self._sessions.session() as session:
+                    if not sent or await _landed(session, token, sent) is None:
+                        await session.run(_LOCKED)
+                        for commit, one in zip(commits, requests, strict=True):
+                            loaded = await load(session, Wanted.of([one.keys], one.changes), commit.at)
+                            change_rules.successor(loaded.serial, loaded.at, commit)
+                            batch = Batch()
+                            _plan(batch, commit, one, loaded, token)
+                            await _write(session, loaded.serial, commit, batch)
+                        sent[commits[0].serial] = commits
+                        await session.run("COMMIT")
+                    self._tell(commits)
+                    return
+
+    def _tell(self, outcomes: Iterable[_Outcome]) -> None:
+        self._made([each for each in outcomes if isinstance(each, Commit)])
+
+
+def _planned(group: Sequence[Request], loaded: Loaded, token: str) -> tuple[Batch, list[_Outcome]]:
+    """Plan each list of a group. A list that does not fit has its error for an outcome."""
+    batch, outcomes = Batch(), list[_Outcome]()
+    serial, at = loaded.serial, change_rules.commit_time(loaded.now, loaded.at)
+    for one in group:
+        commit = Commit(serial=Serial(serial + 1), at=at, who=one.who, changes=one.changes)
+        try:
+            _plan(batch, commit, one, loaded, token)
+        except Exception as error:  # a refusal or a defect, which only this caller gets
+            outcomes.append(error)
+        else:
+            outcomes.append(commit)
+            serial = commit.serial
+    return batch, outcomes
+
+
+def _plan(batch: Batch, commit: Commit, one: Request, loaded: Loaded, token: str) -> None:
+    """Add the statements of one commit, or raise the refusal and add none."""
+    effects = plan(one.changes, one.require, loaded.facts, commit.serial)
+    if isinstance(effects, RequirementFailed):
+        raise effects
+    mirrored.put_pages(batch, one.kept, logged=True)
+    write(batch, loaded.facts, effects, commit.serial)
+    is_packed, changes = packed(one.encoded)
+    batch.add_one(
+        _LOG,
+        serial=commit.serial,
+        at=commit.at,
+        who=commit.who,
+        token=token,
+        packed=is_packed,
+        by_digest=bool(one.kept),
+        changes=changes,
+    )
+
+
+async def _write(session: Session, expected: Serial, last: Commit, batch: Batch) -> bool:
+    ((is_written,),) = await session.rows(
+        "SELECT commit_batch($1, $2, $3, $4, $5)", expected, last.serial, last.at, batch.statements, batch.arguments
+    )
+    return bool(is_written)
+
+
+async def _landed(session: Session, token: str, sent: dict[Serial, Any]) -> Serial | None:
+    """The first serial of the attempt that was committed although its answer was lost."""
+    rows = await session.rows(
+        "SELECT min(serial) FROM commits WHERE serial = ANY($1::bigint[]) AND token = $2", list(sent), token
+    )
+    return rows[0][0]  # type: ignore[no-any-return]
