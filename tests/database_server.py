@@ -32,14 +32,19 @@ def programs() -> Path | None:
 class DatabaseServer:
     """A server with an empty database `postgres`. Any user may log in as `postgres`, without a password."""
 
-    def __init__(self, bin_directory: Path) -> None:
-        self._bin = bin_directory
+    def __init__(self, bin_directory: Path, *, primary: DatabaseServer | None = None) -> None:
+        """An empty server, or a standby of another one."""
+        self.bin = bin_directory
         self.place = Path(tempfile.mkdtemp(prefix="pkgindex-postgresql-"))
         self.user = _runs_as()
         if self.user:
             shutil.chown(self.place, self.user)
         (self.port,) = free_ports(1)
-        self._run("initdb", "-D", self.place / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        data = self.place / "data"
+        if primary is None:
+            self._run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        else:
+            self._run("pg_basebackup", "-D", data, "-d", primary.url(), "-R", "-c", "fast", "--no-sync")
         settings = (
             f"port = {self.port}",
             "listen_addresses = '127.0.0.1'",
@@ -47,8 +52,9 @@ class DatabaseServer:
             "max_connections = 200",
             "shared_buffers = 64MB",
             "log_min_messages = fatal",
+            "fsync = off",  # no test cuts the power
         )
-        with (self.place / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
+        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\n".join(settings) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,14 +65,22 @@ class DatabaseServer:
     def start(self) -> None:
         with (self.place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.place / "data"], stdout=log, stderr=log, user=self.user, cwd=self.place
+                [self.bin / "postgres", "-D", self.place / "data"], stdout=log, stderr=log, user=self.user, cwd=self.place
             )
         deadline = time.monotonic() + _START_SECONDS
-        ready: Sequence[str | Path] = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready: Sequence[str | Path] = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL does not start:\n" + (self.place / "log").read_text())
             time.sleep(0.05)
+
+    def standby(self) -> DatabaseServer:
+        """A standby that runs, for which each commit waits from now on."""
+        one = DatabaseServer(self.bin, primary=self)
+        one.start()
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.sql("SELECT pg_reload_conf()")
+        return one
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT ends all sessions first, SIGQUIT nothing, as when the machine fails."""
@@ -81,13 +95,13 @@ class DatabaseServer:
 
     def sql(self, text: str, database: str = "postgres") -> list[list[str]]:
         """Run SQL with psql; the rows, as texts."""
-        command = [self._bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\t", "-d", self.url(database), "-c", text]
+        command = [self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\t", "-d", self.url(database), "-c", text]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(
-            [self._bin / program, *arguments], capture_output=True, text=True, check=False, user=self.user, cwd=self.place
+            [self.bin / program, *arguments], capture_output=True, text=True, check=False, user=self.user, cwd=self.place
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")

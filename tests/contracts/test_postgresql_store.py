@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,29 +11,40 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pkgindex_core.engines.behind import IndexBehind
 from pkgindex_core.engines.postgresql.making import open_postgresql
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.testing.index_machine import IndexMachine
 from pkgindex_core.testing.index_store import IndexStoreContract
-from tests.contracts.test_index_stores import LONG, Behind
 from tests.database_server import DatabaseServer
 
 
+TABLES = (
+    "commits, users, tokens, configs, tree_changes, pages, loose_pages, standings, files, tombstones, strays, releases, attachments, listings,"
+    " listed_names, notes, indexes, head, note_versions"
+).split(", ")
+EMPTY = ";".join(
+    [*(f"DELETE FROM {table}" for table in TABLES), "INSERT INTO head VALUES (0, 0)", "INSERT INTO note_versions VALUES (0)"]
+)
+
+
 class Media:
-    """The schemas of one test, by its directories."""
+    """Schemas for the directories of tests. A schema that was emptied is used again, because making one takes longest."""
 
     def __init__(self, server: DatabaseServer) -> None:
         self._server = server
-        self.schemas: set[str] = set()
+        self._empty: list[str] = []
+        self._count = 0
+        self._used: dict[Path, str] = {}
 
     async def url(self, data: Path) -> str:
-        schema = "t" + hashlib.sha256(bytes(data)).hexdigest()[:16]
-        if schema not in self.schemas:
-            self.schemas.add(schema)
-            await self.fetch("CREATE SCHEMA " + schema)
-        return self._server.url(search_path=schema)
+        if data not in self._used:
+            if not self._empty:
+                self._count += 1
+                self._empty.append(f"medium_{self._count}")
+                await self.fetch("CREATE SCHEMA " + self._empty[-1])
+            self._used[data] = self._empty.pop()
+        return self._url(self._used[data])
 
     async def peek(self, data: Path, sql: str) -> list[tuple[Any, ...]]:
         return await self.fetch(sql, await self.url(data))
@@ -45,16 +56,31 @@ class Media:
         finally:
             await connection.close()
 
+    async def clear(self) -> None:
+        for schema in self._used.values():
+            connection = await asyncpg.connect(self._url(schema))
+            await connection.execute(EMPTY)
+            await connection.close()
+            self._empty.append(schema)
+        self._used.clear()
+
+    def _url(self, schema: str) -> str:
+        return self._server.url(search_path=schema)
+
 
 _media: list[Media] = []
 
 
+@pytest.fixture(scope="module")
+def media(database_server: DatabaseServer) -> Media:
+    return Media(database_server)
+
+
 @pytest.fixture(autouse=True)
-def _a_place_on_the_server(database_server: DatabaseServer) -> Iterator[None]:
-    _media[:] = [Media(database_server)]
+def _a_place_on_the_server(media: Media) -> Iterator[None]:
+    _media[:] = [media]
     yield
-    for schema in _media.pop().schemas:
-        database_server.sql(f"SET client_min_messages = error; DROP SCHEMA {schema} CASCADE")
+    asyncio.run(media.clear())
 
 
 class TestPostgresqlIndex(IndexStoreContract):
@@ -79,11 +105,6 @@ class TestPostgresqlIndex(IndexStoreContract):
         return await _media[0].peek(self.context.data, sql)
 
 
-class TestPostgresqlIndexBehind(Behind, TestPostgresqlIndex):
-    async def open_store(self, context: Context) -> IndexStore:
-        return IndexBehind(await super().open_store(context), linger=LONG)
-
-
 class PostgresqlMachine(IndexMachine):
     async def open_store(self, context: Context) -> IndexStore:
         return await open_postgresql(await _media[0].url(context.data), context)
@@ -91,5 +112,5 @@ class PostgresqlMachine(IndexMachine):
 
 TestPostgresqlMachine = PostgresqlMachine.TestCase
 TestPostgresqlMachine.settings = settings(
-    max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=4, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

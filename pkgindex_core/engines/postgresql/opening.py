@@ -36,9 +36,7 @@ async def _require_server(session: Session, name: str) -> None:
             f"the database server of {name} is PostgreSQL {server.major}; at least {OLDEST_SERVER} is needed",
             hint="upgrade the database server",
         )
-    ((encoding, writes),) = await session.rows(
-        "SELECT current_setting('server_encoding'), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"
-    )
+    ((encoding,),) = await session.rows("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise Refused(
             f"the database {name} has the encoding {encoding}",
@@ -47,7 +45,11 @@ async def _require_server(session: Session, name: str) -> None:
 
 
 async def _version(session: Session) -> int:
-    ((exists,),) = await session.rows("SELECT to_regclass('pkgindex_migrations') IS NOT NULL")
+    # Not `to_regclass`: it answers from a cache that may not know yet what another server has committed.
+    exists = await session.rows(
+        "SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE relname = 'pkgindex_migrations' AND nspname = ANY(current_schemas(false))"
+    )
     if not exists:
         return 0
     ((version,),) = await session.rows("SELECT coalesce(max(number), 0) FROM pkgindex_migrations")

@@ -58,6 +58,7 @@ class Sessions:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.is_closed = False
+        self.patience = PATIENCE
         self._turns = asyncio.Semaphore(MOST)
         self._idle: list[Session] = []
 
@@ -79,16 +80,16 @@ class Sessions:
                 else:
                     session.connection.terminate()
 
-    async def tried(self, work: Callable[[Session], Awaitable[_Value]], *, patience: float = PATIENCE) -> _Value:
+    async def tried(self, work: Callable[[Session], Awaitable[_Value]]) -> _Value:
         """Do work that may be done twice, again if the connection is lost. Raises the library's errors."""
-        attempts = self.attempts(patience)
+        attempts = self.attempts()
         while True:
             async with attempts, self.session() as session:
                 return await work(session)
 
-    def attempts(self, patience: float = PATIENCE) -> Attempts:
-        """For `while True: async with attempts: return …`. The first failure after `patience` seconds is raised."""
-        return Attempts(self, patience)
+    def attempts(self, times: int = 1) -> Attempts:
+        """For `while True: async with attempts: return …`. A failure after so many times the patience is raised."""
+        return Attempts(self, self.patience * times)
 
     async def rows(self, sql: str, *values: object) -> Sequence[Any]:
         """Read. No row has a text that PostgreSQL cannot store, so such a value finds none."""

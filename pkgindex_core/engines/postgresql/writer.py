@@ -39,8 +39,8 @@ from pkgindex_core.rules.planning import Keys, named_keys, plan
 
 GROUP_LIMIT: Final = 64
 """Most lists of changes in one group."""
-PATIENCE: Final = 15.0
-"""Seconds for which a group is tried again while the database cannot be reached."""
+PATIENCE: Final = 3
+"""A write is tried again for so many times the patience of a read: an upload that fails has to be sent again."""
 _LOCKED: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'; SELECT serial FROM head FOR UPDATE"
 _LOG: Final = (
     "INSERT INTO commits (serial, at, who, token, packed, by_digest, changes) SELECT serial, at, who, token, packed, by_digest, changes FROM "
