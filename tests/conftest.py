@@ -23,7 +23,7 @@ from hypothesis import settings
 if str(Path(__file__).parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.database_server import DatabaseServer, programs  # noqa: E402 - after the path is set
+from tests.database_server import DatabaseServer, programs
 
 Tally = Callable[[str, int], None]
 

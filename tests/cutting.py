@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Self
 
 
 class Cutting:
@@ -23,7 +24,7 @@ class Cutting:
         self.cut = 0
         """Answers that were cut off."""
 
-    async def __aenter__(self) -> Cutting:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

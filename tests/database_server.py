@@ -65,7 +65,11 @@ class DatabaseServer:
     def start(self) -> None:
         with (self.place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.place / "data"], stdout=log, stderr=log, user=self.user, cwd=self.place
+                [self.bin / "postgres", "-D", self.place / "data"],
+                stdout=log,
+                stderr=log,
+                user=self.user,
+                cwd=self.place,
             )
         deadline = time.monotonic() + _START_SECONDS
         ready: Sequence[str | Path] = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -95,13 +99,32 @@ class DatabaseServer:
 
     def sql(self, text: str, database: str = "postgres") -> list[list[str]]:
         """Run SQL with psql; the rows, as texts."""
-        command = [self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\t", "-d", self.url(database), "-c", text]
+        command = [
+            self.bin / "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-F",
+            "\t",
+            "-d",
+            self.url(database),
+            "-c",
+            text,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(
-            [self.bin / program, *arguments], capture_output=True, text=True, check=False, user=self.user, cwd=self.place
+            [self.bin / program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self.user,
+            cwd=self.place,
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
@@ -122,7 +145,11 @@ class Pooler:
             "ignore_startup_parameters = extra_float_digits\nserver_login_retry = 0.1\n"
         )
         self._process = subprocess.Popen(
-            [program, "-q", settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=server.user, cwd=self._place
+            [program, "-q", settings],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=server.user,
+            cwd=self._place,
         )
 
     def url(self, database: str) -> str:

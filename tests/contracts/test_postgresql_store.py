@@ -18,13 +18,33 @@ from pkgindex_core.testing.index_machine import IndexMachine
 from pkgindex_core.testing.index_store import IndexStoreContract
 from tests.database_server import DatabaseServer
 
-
-TABLES = (
-    "commits, users, tokens, configs, tree_changes, pages, loose_pages, standings, files, tombstones, strays, releases, attachments, listings,"
-    " listed_names, notes, indexes, head, note_versions"
-).split(", ")
+TABLES = [
+    "commits",
+    "users",
+    "tokens",
+    "configs",
+    "tree_changes",
+    "pages",
+    "loose_pages",
+    "standings",
+    "files",
+    "tombstones",
+    "strays",
+    "releases",
+    "attachments",
+    "listings",
+    "listed_names",
+    "notes",
+    "indexes",
+    "head",
+    "note_versions",
+]
 EMPTY = ";".join(
-    [*(f"DELETE FROM {table}" for table in TABLES), "INSERT INTO head VALUES (0, 0)", "INSERT INTO note_versions VALUES (0)"]
+    [
+        *(f"DELETE FROM {table}" for table in TABLES),
+        "INSERT INTO head VALUES (0, 0)",
+        "INSERT INTO note_versions VALUES (0)",
+    ]
 )
 
 

@@ -50,7 +50,7 @@ def _end(table: str, *key: str) -> str:
     """A statement that ends the live rows with a key."""
     columns = ", ".join(f"{each} text" for each in key)
     same = " AND ".join(f"old.{each} = x.{each}" for each in key)
-    return f"UPDATE {table} AS old SET died = x.serial FROM {records(f'serial bigint, {columns}')} WHERE {same} AND old.died = 9223372036854775807"  # noqa: S608 - names are constants of this package
+    return f"UPDATE {table} AS old SET died = x.serial FROM {records(f'serial bigint, {columns}')} WHERE {same} AND old.died = 9223372036854775807"
 
 
 _OF_INDEX: Final = records("serial bigint, index_name text, head bytea")
@@ -59,7 +59,7 @@ _EMPTY_INDEX: Final = (
     _end("releases", "index_name"),
     _end("attachments", "index_name"),
     *(
-        f"DELETE FROM {table} AS old USING {_OF_INDEX} WHERE old.index_name = x.index_name"  # noqa: S608 - constants
+        f"DELETE FROM {table} AS old USING {_OF_INDEX} WHERE old.index_name = x.index_name"
         for table in ("tombstones", "strays", "listed_names", "listings")
     ),
     f"DELETE FROM files AS old USING {_OF_INDEX} WHERE old.index_name = x.index_name AND old.mirrored",

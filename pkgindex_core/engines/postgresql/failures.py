@@ -82,11 +82,11 @@ def translation(error: BaseException, place: str) -> PkgIndexError:
             )
         case OSError() | EOFError() | asyncpg.PostgresConnectionError() | asyncpg.OperatorInterventionError():
             return Unavailable(
-                f"the index database {place} cannot be reached: {error or type(error).__name__}",
+                f"the index database {place} cannot be reached: {str(error) or type(error).__name__}",
                 hint="check that the database server runs and that the host and port of the URL are right",
             )
         case _:
             return Unavailable(
-                f"the index database {place} failed: {error or type(error).__name__}",
+                f"the index database {place} failed: {str(error) or type(error).__name__}",
                 hint="look into the log of the database server",
             )

@@ -54,7 +54,7 @@ def digest(kept: bytes) -> bytes:
 
 def loosen(standings: str) -> str:
     """A statement that notes the pages of standings, a FROM item with the table as `old`, which stop pointing at them next."""
-    return f"INSERT INTO loose_pages SELECT DISTINCT old.page FROM {standings} WHERE old.page IS NOT NULL ON CONFLICT DO NOTHING"  # noqa: S608 - a constant of this package
+    return f"INSERT INTO loose_pages SELECT DISTINCT old.page FROM {standings} WHERE old.page IS NOT NULL ON CONFLICT DO NOTHING"
 
 
 LOOSEN_CHANGED: Final = loosen(

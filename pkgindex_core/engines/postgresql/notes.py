@@ -24,27 +24,27 @@ REMOVED: Final = 1_000
 # $1 is the time of a clock that is not the system's (of a test), else null: the database's own clock, which all servers share.
 _NOW: Final = "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 _END: Final = f"CASE WHEN $2::bigint IS NULL THEN {LIVE} ELSE {_NOW} + $2 END"
-_SWEEP: Final = f"DELETE FROM notes WHERE ctid = ANY(ARRAY(SELECT ctid FROM notes WHERE until <= {_NOW} LIMIT {REMOVED} FOR UPDATE SKIP LOCKED))"  # noqa: S608 - constants
+_SWEEP: Final = f"DELETE FROM notes WHERE ctid = ANY(ARRAY(SELECT ctid FROM notes WHERE until <= {_NOW} LIMIT {REMOVED} FOR UPDATE SKIP LOCKED))"
 # Without an expected version; with the expectation that there is none; with a version.
 _PUT: Final = f"""
 WITH v AS (UPDATE note_versions SET last = last + 1 RETURNING last)
 INSERT INTO notes AS old (kind, key, value, until, token, version) SELECT $3, $4, $5, {_END}, $6, last FROM v
 ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, until = excluded.until, token = excluded.token, version = excluded.version
-"""  # noqa: S608 - constants
+"""
 _PUT_FIRST: Final = f"{_PUT} WHERE old.until <= {_NOW} RETURNING version"
 _PUT_ANY: Final = f"{_PUT} RETURNING version"
 _PUT_OVER: Final = f"""
 WITH v AS (UPDATE note_versions SET last = last + 1 RETURNING last)
 UPDATE notes SET value = $5, until = {_END}, token = $6, version = v.last FROM v
-WHERE kind = $3 AND key = $4 AND notes.version = $7 AND until > {_NOW} RETURNING notes.version"""  # noqa: S608 - constants
+WHERE kind = $3 AND key = $4 AND notes.version = $7 AND until > {_NOW} RETURNING notes.version"""
 _PUT_MANY: Final = f"""
 WITH v AS (UPDATE note_versions SET last = last + cardinality($4::text[]) RETURNING last)
 INSERT INTO notes (kind, key, value, until, token, version)
 SELECT $3, k.key, k.value, {_END}, '', v.last - cardinality($4::text[]) + k.number
 FROM v, unnest($4::text[], $5::bytea[]) WITH ORDINALITY AS k (key, value, number)
-ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, until = excluded.until, token = excluded.token, version = excluded.version"""  # noqa: S608 - constants
+ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, until = excluded.until, token = excluded.token, version = excluded.version"""
 _DROP: Final = f"DELETE FROM notes WHERE kind = $2 AND key = $3 AND until > {_NOW} AND ($4::bigint IS NULL OR version = $4) RETURNING version"
-_READ: Final = f"SELECT key, value, version, until FROM notes WHERE kind = $2 AND until > {_NOW}"  # noqa: S608 - constants
+_READ: Final = f"SELECT key, value, version, until FROM notes WHERE kind = $2 AND until > {_NOW}"
 
 
 class PostgresqlNotes:

@@ -200,18 +200,18 @@ _OF_PROJECT: Final = "WHERE index_name = $1 AND project = $2 AND died > $3 AND b
 
 
 async def releases(sessions: Sessions, index: IndexName, project: ProjectName, at: int) -> Sequence[Release]:
-    rows = await sessions.rows(f"SELECT packed, body FROM releases {_OF_PROJECT}", index, project, at)  # noqa: S608 - a constant
+    rows = await sessions.rows(f"SELECT packed, body FROM releases {_OF_PROJECT}", index, project, at)
     return [release_of(packed, body) for packed, body in rows]
 
 
 async def released(sessions: Sessions, index: IndexName, project: ProjectName, at: int) -> Sequence[str]:
-    rows = await sessions.rows(f"SELECT version FROM releases {_OF_PROJECT}", index, project, at)  # noqa: S608 - a constant
+    rows = await sessions.rows(f"SELECT version FROM releases {_OF_PROJECT}", index, project, at)
     return [version for (version,) in rows]
 
 
 async def release(sessions: Sessions, index: IndexName, project: ProjectName, version: str, at: int) -> Release | None:
     row = await sessions.row(
-        f"SELECT packed, body FROM releases {_OF_PROJECT} AND version = $4",  # noqa: S608 - a constant
+        f"SELECT packed, body FROM releases {_OF_PROJECT} AND version = $4",
         index,
         project,
         at,
@@ -222,7 +222,7 @@ async def release(sessions: Sessions, index: IndexName, project: ProjectName, ve
 
 async def attachments(sessions: Sessions, index: IndexName, project: ProjectName, at: int) -> Sequence[Attachment]:
     rows = await sessions.rows(
-        f"SELECT body FROM attachments {_OF_PROJECT} ORDER BY filename",  # noqa: S608 - a constant
+        f"SELECT body FROM attachments {_OF_PROJECT} ORDER BY filename",
         index,
         project,
         at,
@@ -307,10 +307,10 @@ SELECT index_name, project, filename, sha256, metadata_sha256, NULL::bytea FROM 
     WHERE (index_name, project, filename) > ($1, $2, $3) AND died = 9223372036854775807
 UNION ALL SELECT index_name, project, '{_LAST}' COLLATE "C", NULL, NULL, kept FROM standings JOIN pages ON digest = page
     WHERE (index_name, project) >= ($1, $2) AND (index_name, project, '{_LAST}' COLLATE "C") > ($1, $2, $3) AND died = 9223372036854775807
-ORDER BY 1, 2, 3 LIMIT {PAGES}"""  # noqa: S608 - constants
+ORDER BY 1, 2, 3 LIMIT {PAGES}"""
 _ATTACHED: Final = f"""
 SELECT index_name, project, filename, sha256, NULL::bytea, NULL::bytea FROM attachments
-    WHERE (index_name, project, filename) > ($1, $2, $3) AND died = 9223372036854775807 ORDER BY 1, 2, 3 LIMIT {BATCH}"""  # noqa: S608 - constants
+    WHERE (index_name, project, filename) > ($1, $2, $3) AND died = 9223372036854775807 ORDER BY 1, 2, 3 LIMIT {BATCH}"""
 
 
 async def blobs_in_use(sessions: Sessions) -> AsyncIterator[Sequence[Sha256]]:

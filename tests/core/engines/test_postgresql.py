@@ -144,7 +144,9 @@ async def test_a_lost_answer_of_a_replay_is_found_again(database_server: Databas
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
             commits = [
-                Commit(serial=Serial(number), at=SystemClock().now(), who="other", changes=(PutUser(user(f"u{number}")),))
+                Commit(
+                    serial=Serial(number), at=SystemClock().now(), who="other", changes=(PutUser(user(f"u{number}")),)
+                )
                 for number in (1, 2, 3)
             ]
             line.cut_answer_after = lambda data: b"COMMIT" in data
@@ -239,7 +241,9 @@ async def test_ended_backends_lose_nothing(database_server: DatabaseServer, data
     tally("commits acknowledged while backends ended, none lost or doubled", len(acknowledged))
 
 
-async def test_a_restart_of_the_server_during_writes_loses_nothing(database_server: DatabaseServer, database: str) -> None:
+async def test_a_restart_of_the_server_during_writes_loses_nothing(
+    database_server: DatabaseServer, database: str
+) -> None:
     url = database_server.url(database)
     stopped, acknowledged, failed = asyncio.Event(), list[Commit](), list[PkgIndexError]()
     async with stores(url, url) as both:
@@ -262,7 +266,9 @@ async def test_a_restart_of_the_server_during_writes_loses_nothing(database_serv
         await assert_whole(both[1], acknowledged)
 
 
-async def test_a_database_that_is_down_is_unavailable(database_server: DatabaseServer, database: str, monkeypatch: Any) -> None:
+async def test_a_database_that_is_down_is_unavailable(
+    database_server: DatabaseServer, database: str, monkeypatch: Any
+) -> None:
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres:secret@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
@@ -321,7 +327,9 @@ async def test_servers_behind_a_pooler_are_as_without_one(
             assert list(await store.check()) == []
 
 
-async def test_of_several_hosts_the_one_that_takes_writes_is_used(database_server: DatabaseServer, database: str) -> None:
+async def test_of_several_hosts_the_one_that_takes_writes_is_used(
+    database_server: DatabaseServer, database: str
+) -> None:
     async with stores(f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{database_server.port}/{database}") as (store,):
         assert await store.head() == 0
 
@@ -411,9 +419,7 @@ async def test_a_failing_migration_changes_nothing(database_server: DatabaseServ
     sessions = Sessions(place_of(database_server.url(database)))
     steps = [Migration(1, "one", "CREATE TABLE one (x int)"), Migration(2, "two", "CREATE TABLE nonsense (")]
     with pytest.raises(PkgIndexError):
-        await sessions.tried(
-            lambda session: opening.prepare(session, "x", SystemClock(), steps, may_create=True)
-        )
+        await sessions.tried(lambda session: opening.prepare(session, "x", SystemClock(), steps, may_create=True))
     await sessions.close()
     assert database_server.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database) == [["0"]]
 
@@ -432,12 +438,19 @@ def test_an_url_that_cannot_be_used_is_refused_without_its_secrets(url: str, say
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
-async def test_errors_and_logs_have_no_password(database_server: DatabaseServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_and_logs_have_no_password(
+    database_server: DatabaseServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"postgresql://nobody:hunter2@127.0.0.1:{database_server.port}/missing"
     with pytest.raises(PkgIndexError) as caught:
         await PostgresqlIndex.open(url, SystemClock())
-    told = [caught.value.message, caught.value.hint, str(caught.value.__cause__), *(each.getMessage() for each in caplog.records)]
+    told = [
+        caught.value.message,
+        caught.value.hint,
+        str(caught.value.__cause__),
+        *(each.getMessage() for each in caplog.records),
+    ]
     assert not any("hunter2" in text for text in told)
 
 
