@@ -83,6 +83,10 @@ async def test_one_of_two_uploads_of_a_name_wins(servers: list[ServerProcess], t
             for server in servers:
                 async with client.get(server.url + path) as answer:
                     assert await answer.read() == winner.data
+                async with client.get(f"{server.url}/root/dev/+simple/demo/") as answer:
+                    text = await answer.text()
+                    assert text.count("#sha256=") == turn + 1, "a page shows at once what the other server has taken"
+                    assert winner.sha256 in text
     tally("filenames uploaded to two server processes at once, one winner each", SAME_NAMES)
 
 

@@ -18,7 +18,7 @@ def records(columns: str) -> str:
     return f"jsonb_to_recordset($1) AS x ({columns})"
 
 
-class Batch:
+class Statements:
     """The statements of a group of commits, in order."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from pkgindex_core.engines.packing import packed_release
 from pkgindex_core.engines.postgresql import mirrored
-from pkgindex_core.engines.postgresql.batches import Batch, records
+from pkgindex_core.engines.postgresql.batches import Statements, records
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
@@ -21,7 +21,7 @@ from pkgindex_core.rules.planning.past import history
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def write(batch: Batch, facts: Facts, effects: Effects, serial: Serial) -> None:
+def write(batch: Statements, facts: Facts, effects: Effects, serial: Serial) -> None:
     """Add the statements of all effects. The log is not among them."""
     _write_configs(batch, effects, serial)  # first, because rows of an index refer to its name
     for place in effects.emptied:
@@ -88,7 +88,7 @@ _EMPTY_PROJECT: Final = (
 _EMPTY_RESULTS: Final = _end("attachments", "index_name", "project", "about")
 
 
-def _empty(batch: Batch, place: Emptied, serial: Serial) -> None:
+def _empty(batch: Statements, place: Emptied, serial: Serial) -> None:
     if place.project is None:
         for sql in _EMPTY_INDEX:
             batch.add_one(sql, serial=serial, index_name=place.index, head=_encode(PageHead()))
@@ -106,7 +106,7 @@ _DROP_TOKENS: Final = f"DELETE FROM tokens USING {records('id text')} WHERE toke
 _PUT_TOKENS: Final = f"INSERT INTO tokens (id, owner, created, body) SELECT id, owner, created, body FROM {records('id text, owner text, created bigint, body bytea')}"
 
 
-def _write_identities(batch: Batch, effects: Effects, serial: Serial) -> None:
+def _write_identities(batch: Statements, effects: Effects, serial: Serial) -> None:
     users = effects.users.items()
     batch.add(_END_USERS, ({"serial": serial, "name": name} for name, _ in users))
     batch.add(
@@ -129,7 +129,7 @@ _BEGIN_CONFIGS: Final = (
 )
 
 
-def _write_configs(batch: Batch, effects: Effects, serial: Serial) -> None:
+def _write_configs(batch: Statements, effects: Effects, serial: Serial) -> None:
     batch.add(_PUT_INDEXES, ({"name": name} for name in effects.configs))
     batch.add(_END_CONFIGS, ({"serial": serial, "index_name": name} for name in effects.configs))
     batch.add(
@@ -151,7 +151,7 @@ def _write_configs(batch: Batch, effects: Effects, serial: Serial) -> None:
 _END_FILES: Final = _end("files", "index_name", "filename") + " AND NOT old.mirrored"
 
 
-def _write_files(batch: Batch, effects: Effects, serial: Serial) -> None:
+def _write_files(batch: Statements, effects: Effects, serial: Serial) -> None:
     files = effects.files.items()
     batch.add(_END_FILES, ({"serial": serial, "index_name": key[0], "filename": key[1]} for key, _ in files))
     batch.add(
@@ -174,7 +174,7 @@ _PUT_TOMBSTONES: Final = (
 )
 
 
-def _write_tombstones(batch: Batch, effects: Effects) -> None:
+def _write_tombstones(batch: Statements, effects: Effects) -> None:
     keys = {key: {"index_name": key[0], "filename": key[1]} for key in effects.tombstones}
     batch.add(_DROP_TOMBSTONES, keys.values())
     batch.add(
@@ -201,7 +201,7 @@ _BEGIN_ATTACHMENTS: Final = (
 )
 
 
-def _write_parts(batch: Batch, effects: Effects, serial: Serial) -> None:
+def _write_parts(batch: Statements, effects: Effects, serial: Serial) -> None:
     releases: list[Mapping[str, Any]] = []
     ended = [_part(key, "version", serial) for key in effects.releases]
     for key, release in effects.releases.items():
@@ -258,7 +258,7 @@ _BEGIN_STANDINGS: Final = (
 )
 
 
-def _write_standings(batch: Batch, facts: Facts, effects: Effects, serial: Serial) -> None:
+def _write_standings(batch: Statements, facts: Facts, effects: Effects, serial: Serial) -> None:
     emptied = {place.index for place in effects.emptied if place.project is None}
     changed: list[Mapping[str, Any]] = []
     made: list[Mapping[str, Any]] = []

@@ -44,14 +44,14 @@ class Loaded(Struct, frozen=True):
     facts: Facts
 
 
-class Wanted(Struct):
+class Sought(Struct):
     """The keys of a group, and the mirrored pages whose bytes a plan may read (`Facts.kept_page`)."""
 
     keys: Keys
     pages: set[ProjectKey]
 
     @classmethod
-    def of(cls, several: Iterable[Keys], changes: Iterable[Change]) -> Wanted:
+    def of(cls, several: Iterable[Keys], changes: Iterable[Change]) -> Sought:
         keys = Keys()
         for each in several:
             for field in Keys.__struct_fields__:
@@ -99,13 +99,13 @@ _PARTS: Final = {
 }
 
 
-async def load(session: Session, wanted: Wanted, at: Timestamp | None) -> Loaded:
+async def load(session: Session, sought: Sought, at: Timestamp | None) -> Loaded:
     """Read the facts in one round trip. `at`: the time to take for now; None: the database's."""
     sql, values = [_HEAD], [at]
     for kind in Keys.__struct_fields__:
-        keys: Collection[Any] = getattr(wanted.keys, kind)
+        keys: Collection[Any] = getattr(sought.keys, kind)
         if keys:
-            columns = _columns(kind, keys, wanted.pages)
+            columns = _columns(kind, keys, sought.pages)
             sql.append(_PARTS[kind].format(*(f"${len(values) + number}" for number in range(1, len(columns) + 1))))
             values += columns
     return _loaded(await session.rows(" UNION ALL ".join(sql), *values))

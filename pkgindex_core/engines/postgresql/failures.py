@@ -73,8 +73,11 @@ def translation(error: BaseException, place: str) -> PkgIndexError:
             return Conflict(f"the change contradicts what is stored: {error}")
         case asyncpg.DataError():
             return Refused(f"the change cannot be stored: {error}")
-        case asyncpg.ClientConfigurationError():
-            return Refused(f"the URL of the index database {place} cannot be used: {error}")
+        case asyncpg.ClientConfigurationError() | ValueError():  # its text may have a part of a password
+            return Refused(
+                f"the URL of the index database {place} cannot be used",
+                hint="write postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTIONS, and signs like @ : / # ? of a password as %40 %3A %2F %23 %3F",
+            )
         case TimeoutError():
             return Unavailable(
                 f"the index database {place} does not answer",

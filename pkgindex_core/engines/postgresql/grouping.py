@@ -1,4 +1,4 @@
-"""Which lists of changes can be planned by the same facts: those that name different rows. Pure."""
+"""Tells which lists of changes can be planned by the same facts: those that name different rows. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Footprint: TypeAlias = tuple[str, ...]
 
 
 def footprint(changes: Iterable[Change], require: Iterable[Requirement]) -> set[Footprint] | None:
-    """What a list of changes writes, or looks at and another list of a group may write. None: it is planned alone.
+    """The things that a list of changes writes, or that it looks at and another list of its group may write. None: the list is planned alone.
 
-    Configurations and users are not named, because lists that write them are planned alone.
+    Configurations and users are not among them, because lists that write those are planned alone.
     """
     named: set[Footprint] = set()
     for requirement in require:

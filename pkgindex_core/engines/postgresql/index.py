@@ -1,7 +1,7 @@
 """An index store in a PostgreSQL database: for any number of servers at once.
 
-    apply ─► Writer: group commit, two round trips          reads ─► one statement each
-    seen  ─► Noticing: asks for the newest commit twenty times in a second
+    apply ─► Committer: group commit, two round trips          reads ─► one statement each
+    seen  ─► HeadWatch: asks for the newest commit twenty times in a second
 
 `sql/0001_first.sql` explains the rows.
 """
@@ -18,14 +18,14 @@ from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.migrations import migrations
 from pkgindex_core.engines.postgresql import queries
+from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.failures import closed
 from pkgindex_core.engines.postgresql.notes import PostgresqlNotes
-from pkgindex_core.engines.postgresql.noticing import LAG_SECONDS, Noticing
 from pkgindex_core.engines.postgresql.opening import prepare
-from pkgindex_core.engines.postgresql.places import place_of
 from pkgindex_core.engines.postgresql.queries import NOW, serial_of
 from pkgindex_core.engines.postgresql.sessions import Sessions
-from pkgindex_core.engines.postgresql.writer import Writer
+from pkgindex_core.engines.postgresql.watching import LAG_SECONDS, HeadWatch
+from pkgindex_core.engines.postgresql.writer import Committer
 from pkgindex_core.engines.touches import Touches
 from pkgindex_core.models import (
     Attachment,
@@ -50,20 +50,20 @@ class PostgresqlIndex(PostgresqlNotes):
 
     def __init__(self, sessions: Sessions, clock: Clock, head: Serial) -> None:
         super().__init__(sessions, clock)
-        self._noticing = Noticing(sessions, head)
+        self._watch = HeadWatch(sessions, head)
         self._touches = Touches(partial(queries.touched, sessions))
-        self._writer = Writer(sessions, self.given_time, made=self._note_commits)
+        self._writer = Committer(sessions, self.given_time, made=self._note_commits)
         self._tree: Tree | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, url: str, clock: Clock, *, may_create: bool = True) -> PostgresqlIndex:
         """Open a database; make its schema if `may_create`, and migrate an older one."""
-        sessions = Sessions(place_of(url))
+        sessions = Sessions(database_of(url))
         try:
             await sessions.tried(
                 lambda session: prepare(
-                    session, sessions.place.name, clock, migrations("postgresql"), may_create=may_create
+                    session, sessions.database.name, clock, migrations("postgresql"), may_create=may_create
                 )
             )
             return cls(sessions, clock, await queries.head(sessions))
@@ -74,7 +74,7 @@ class PostgresqlIndex(PostgresqlNotes):
     # Reading.
 
     async def head(self) -> Serial:
-        return await queries.head(self._sessions)
+        return await self._watch.ask()
 
     async def serial_at(self, moment: Timestamp) -> Serial:
         return await queries.serial_at(self._sessions, moment)
@@ -174,7 +174,7 @@ class PostgresqlIndex(PostgresqlNotes):
             await self._writer.replay(commits)
 
     def seen(self) -> Serial:
-        return self._noticing.seen()
+        return self._watch.seen()
 
     async def touched(self, after: Serial) -> Touched | Everything:
         return await self._touches.between(after, self.seen())
@@ -184,8 +184,8 @@ class PostgresqlIndex(PostgresqlNotes):
 
     async def wait(self, after: Serial, *, timeout: float) -> Serial:
         if self._closing is None and await self.head() <= after:
-            await self._noticing.wait(after, timeout)
-        return self._noticing.last if self._closing is not None else await self.head()
+            await self._watch.wait(after, timeout)
+        return self._watch.last if self._closing is not None else await self.head()
 
     async def check(self) -> Sequence[str]:
         return await queries.problems(self._sessions)
@@ -198,12 +198,12 @@ class PostgresqlIndex(PostgresqlNotes):
     async def _release(self) -> None:
         await self._writer.close()
         await self._sessions.close()
-        await self._noticing.close()
+        await self._watch.close()
 
     def _note_commits(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
             self._touches.note(commit)
-            self._noticing.learn(commit.serial)
+            self._watch.learn(commit.serial)
 
 
 if TYPE_CHECKING:

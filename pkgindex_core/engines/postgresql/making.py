@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import IndexStore
+
+if TYPE_CHECKING:
+    from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 
 
-async def open_postgresql(url: str, context: Context) -> IndexStore:
+async def open_postgresql(url: str, context: Context) -> PostgresqlIndex:
     """Open `postgresql://USER@HOST:PORT/DATABASE`; makes or migrates the schema if needed."""
     try:
         from pkgindex_core.engines.postgresql.index import PostgresqlIndex

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pkgindex_core.engines.postgresql.batches import Batch, records
+from pkgindex_core.engines.postgresql.batches import Statements, records
 from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, Serial
@@ -72,13 +72,13 @@ _DROP_LOOSE: Final = (
 )
 
 
-def put_pages(batch: Batch, pages: Iterable[bytes], *, logged: bool) -> None:
+def put_pages(batch: Statements, pages: Iterable[bytes], *, logged: bool) -> None:
     """Store pages in one piece that are not stored yet. Those that the log names are never dropped."""
     found = {digest(kept): kept for kept in pages}
     batch.add(_PUT_PAGES, ({"digest": name, "logged": logged, "kept": kept} for name, kept in found.items()))
 
 
-def drop_loose(batch: Batch) -> None:
+def drop_loose(batch: Statements) -> None:
     for sql in _DROP_LOOSE:
         batch.add_one(sql)
 
@@ -98,7 +98,7 @@ _FORGET: Final = (
 )
 
 
-def forget_past(batch: Batch, forgotten: Mapping[ProjectKey, Serial]) -> None:
+def forget_past(batch: Statements, forgotten: Mapping[ProjectKey, Serial]) -> None:
     """Drop the past of mirrored projects that ended by a serial."""
     rows = [{"index_name": key[0], "project": key[1], "upto": upto} for key, upto in forgotten.items()]
     for sql in _FORGET:
@@ -128,13 +128,15 @@ _PUT_STRAYS: Final = (
 )
 
 
-def edit_pages(batch: Batch, facts: Facts, effects: Effects, serial: Serial) -> None:
+def edit_pages(batch: Statements, facts: Facts, effects: Effects, serial: Serial) -> None:
     """Edit the files of pages. Their standings are written next."""
     for key, edit in effects.pages.items():
         _edit_page(batch, key, edit, serial, is_new=key not in facts.standings, stays=key in effects.superseded)
 
 
-def _edit_page(batch: Batch, key: ProjectKey, edit: PageEdit, serial: Serial, *, is_new: bool, stays: bool) -> None:
+def _edit_page(
+    batch: Statements, key: ProjectKey, edit: PageEdit, serial: Serial, *, is_new: bool, stays: bool
+) -> None:
     of_project = {"serial": serial, "index_name": key[0], "project": key[1]}
     if edit.fresh and not is_new:
         batch.add_one(_FORGET_FILES[stays], **of_project)
@@ -169,7 +171,7 @@ _RENAME: Final = (
 )
 
 
-def edit_names(batch: Batch, index: IndexName, edit: NamesEdit) -> None:
+def edit_names(batch: Statements, index: IndexName, edit: NamesEdit) -> None:
     batch.add_one(_PUT_LISTING, index_name=index, stamp=edit.stamp, validators=_encode(edit.validators))
     batch.add(_DROP_NAMES, ({"index_name": index, "name": name} for name in edit.drop))
     put = [

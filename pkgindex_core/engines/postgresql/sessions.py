@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from pkgindex_core.engines.postgresql.databases import Database
 from pkgindex_core.engines.postgresql.failures import closed, is_transient, translation
-from pkgindex_core.engines.postgresql.places import Place
 
 MOST: Final = 10
 """Most connections of one store."""
@@ -55,8 +55,8 @@ class Session:
 class Sessions:
     """The connections of one store. Used from one event loop."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.is_closed = False
         self.patience = PATIENCE
         self._turns = asyncio.Semaphore(MOST)
@@ -66,7 +66,7 @@ class Sessions:
     async def session(self) -> AsyncIterator[Session]:
         """A connection for some statements. It is kept if they end well, or with an error of a statement outside of a transaction."""
         async with self._turns:
-            session = self._known() or Session(await self.place.connect())
+            session = self._known() or Session(await self.database.connect())
             keep = False
             try:
                 yield session
@@ -146,7 +146,7 @@ class Attempts:
             await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that servers do not collide again
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             return True
-        told = translation(error, self._sessions.place.name)
+        told = translation(error, self._sessions.database.name)
         if told is error:
             return False
         raise told from error

@@ -26,9 +26,9 @@ from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.packing import digests_of, packed, with_kept
 from pkgindex_core.engines.postgresql import mirrored
-from pkgindex_core.engines.postgresql.batches import Batch, records
+from pkgindex_core.engines.postgresql.batches import Statements, records
 from pkgindex_core.engines.postgresql.effects import write
-from pkgindex_core.engines.postgresql.facts import Loaded, Wanted, load
+from pkgindex_core.engines.postgresql.facts import Loaded, Sought, load
 from pkgindex_core.engines.postgresql.failures import closed
 from pkgindex_core.engines.postgresql.grouping import Footprint, footprint
 from pkgindex_core.engines.postgresql.sessions import Session, Sessions
@@ -42,14 +42,18 @@ GROUP_LIMIT: Final = 64
 PATIENCE: Final = 3
 """A write is tried again for so many times the patience of a read: an upload that fails has to be sent again."""
 _LOCKED: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'; SELECT serial FROM head FOR UPDATE"
+_LOG_RECORDS: Final = records(
+    "who text, serial bigint, at bigint, token text, packed boolean, by_digest boolean, changes bytea"
+)
 _LOG: Final = (
-    "INSERT INTO commits (serial, at, who, token, packed, by_digest, changes) SELECT serial, at, who, token, packed, by_digest, changes FROM "
-) + records("serial bigint, at bigint, who text, token text, packed boolean, by_digest boolean, changes bytea")
+    "INSERT INTO commits (serial, at, who, token, packed, by_digest, changes)"
+    f" SELECT serial, at, who, token, packed, by_digest, changes FROM {_LOG_RECORDS}"
+)
 
 _Outcome = Commit | Exception
 
 
-class Request(Struct, eq=False):
+class Submission(Struct, eq=False):
     """One waiting caller."""
 
     changes: tuple[Change, ...]
@@ -63,16 +67,16 @@ class Request(Struct, eq=False):
     future: asyncio.Future[Commit]
 
 
-def request(changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Request:
+def request(changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Submission:
     """Make a request. Raises `Refused` for values that could not be read back."""
     changes, require = tuple(changes), tuple(require)
     digests = digests_of(changes)
     encoded = change_rules.encoded_changes(with_kept(changes, digests) if digests else changes)
     future = asyncio.get_running_loop().create_future()
-    return Request(changes, who, require, encoded, tuple(digests), named_keys(changes, require), future)
+    return Submission(changes, who, require, encoded, tuple(digests), named_keys(changes, require), future)
 
 
-class Writer:
+class Committer:
     """Takes lists of changes from any number of tasks. Used from one event loop."""
 
     def __init__(
@@ -86,7 +90,7 @@ class Writer:
         self._sessions = sessions
         self._given_time = given_time
         self._made = made
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[Submission] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
         self._one_at_a_time = asyncio.Lock()
@@ -124,9 +128,9 @@ class Writer:
         finally:
             self._task = None
 
-    def _next_group(self) -> list[Request]:
+    def _next_group(self) -> list[Submission]:
         """The first lists that wait, as far as they can be planned without each other."""
-        group: list[Request] = []
+        group: list[Submission] = []
         taken: set[Footprint] = set()
         while self._waiting and len(group) < GROUP_LIMIT:
             one = self._waiting[0]
@@ -142,7 +146,7 @@ class Writer:
             taken |= named
         return group
 
-    async def _answer(self, group: Sequence[Request]) -> None:
+    async def _answer(self, group: Sequence[Submission]) -> None:
         try:
             async with self._one_at_a_time:
                 outcomes = await self._commit(group)
@@ -158,10 +162,10 @@ class Writer:
             else:
                 one.future.set_exception(outcome)
 
-    async def _commit(self, group: Sequence[Request]) -> Sequence[_Outcome]:
+    async def _commit(self, group: Sequence[Submission]) -> Sequence[_Outcome]:
         """Commit the lists of a group that fit, and return what each caller gets."""
         token, sent, is_locked = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]](), False
-        wanted = Wanted.of((one.keys for one in group), (change for one in group for change in one.changes))
+        sought = Sought.of((one.keys for one in group), (change for one in group for change in one.changes))
         attempts = self._sessions.attempts(PATIENCE)
         while True:
             async with attempts, self._sessions.session() as session:
@@ -170,7 +174,7 @@ class Writer:
                     return sent[landed]
                 if is_locked:
                     await session.run(_LOCKED)
-                loaded = await load(session, wanted, self._given_time())
+                loaded = await load(session, sought, self._given_time())
                 batch, outcomes = _planned(group, loaded, token)
                 commits = [each for each in outcomes if isinstance(each, Commit)]
                 if commits:
@@ -183,7 +187,7 @@ class Writer:
                     return outcomes
                 is_locked = True
 
-    async def _replay(self, commits: Sequence[Commit], requests: Sequence[Request]) -> None:
+    async def _replay(self, commits: Sequence[Commit], requests: Sequence[Submission]) -> None:
         token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
         attempts = self._sessions.attempts(PATIENCE)
         async with self._one_at_a_time:
@@ -192,9 +196,9 @@ class Writer:
                     if not sent or await _landed(session, token, sent) is None:
                         await session.run(_LOCKED)
                         for commit, one in zip(commits, requests, strict=True):
-                            loaded = await load(session, Wanted.of([one.keys], one.changes), commit.at)
+                            loaded = await load(session, Sought.of([one.keys], one.changes), commit.at)
                             change_rules.successor(loaded.serial, loaded.at, commit)
-                            batch = Batch()
+                            batch = Statements()
                             _plan(batch, commit, one, loaded, token)
                             await _write(session, loaded.serial, commit, batch)
                         sent[commits[0].serial] = commits
@@ -206,9 +210,9 @@ class Writer:
         self._made([each for each in outcomes if isinstance(each, Commit)])
 
 
-def _planned(group: Sequence[Request], loaded: Loaded, token: str) -> tuple[Batch, list[_Outcome]]:
+def _planned(group: Sequence[Submission], loaded: Loaded, token: str) -> tuple[Statements, list[_Outcome]]:
     """Plan each list of a group. A list that does not fit has its error for an outcome."""
-    batch, outcomes = Batch(), list[_Outcome]()
+    batch, outcomes = Statements(), list[_Outcome]()
     serial, at = loaded.serial, change_rules.commit_time(loaded.now, loaded.at)
     for one in group:
         commit = Commit(serial=Serial(serial + 1), at=at, who=one.who, changes=one.changes)
@@ -222,7 +226,7 @@ def _planned(group: Sequence[Request], loaded: Loaded, token: str) -> tuple[Batc
     return batch, outcomes
 
 
-def _plan(batch: Batch, commit: Commit, one: Request, loaded: Loaded, token: str) -> None:
+def _plan(batch: Statements, commit: Commit, one: Submission, loaded: Loaded, token: str) -> None:
     """Add the statements of one commit, or raise the refusal and add none."""
     effects = plan(one.changes, one.require, loaded.facts, commit.serial)
     if isinstance(effects, RequirementFailed):
@@ -242,7 +246,7 @@ def _plan(batch: Batch, commit: Commit, one: Request, loaded: Loaded, token: str
     )
 
 
-async def _write(session: Session, expected: Serial, last: Commit, batch: Batch) -> bool:
+async def _write(session: Session, expected: Serial, last: Commit, batch: Statements) -> bool:
     ((is_written,),) = await session.rows(
         "SELECT commit_batch($1, $2, $3, $4, $5)", expected, last.serial, last.at, batch.statements, batch.arguments
     )
@@ -251,7 +255,7 @@ async def _write(session: Session, expected: Serial, last: Commit, batch: Batch)
 
 async def _landed(session: Session, token: str, sent: dict[Serial, Any]) -> Serial | None:
     """The first serial of the attempt that was committed although its answer was lost."""
-    rows = await session.rows(
+    ((serial,),) = await session.rows(
         "SELECT min(serial) FROM commits WHERE serial = ANY($1::bigint[]) AND token = $2", list(sent), token
     )
-    return rows[0][0]  # type: ignore[no-any-return]
+    return None if serial is None else Serial(serial)

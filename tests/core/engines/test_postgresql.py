@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,14 +18,15 @@ from pkgindex_core.changes import Commit, FileAbsent, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
 from pkgindex_core.engines.postgresql import opening
+from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
-from pkgindex_core.engines.postgresql.places import place_of
 from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
 from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, hosted, mirror, stage, user
 from pkgindex_core.tools import leases
+from pkgindex_core.tools.currency import Currency
 from tests.conftest import Tally
 from tests.cutting import Cutting
 from tests.database_server import DatabaseServer, Pooler, pgbouncer
@@ -75,7 +77,7 @@ async def test_a_commit_takes_two_round_trips(database_server: DatabaseServer, d
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
-            await store._noticing.close()  # it asks on connections of its own
+            await store._watch.close()  # it asks on connections of its own
             await store.apply(SEED, who="ann")
             await upload(store, "demo-0.zip", "x", "ann")
             for number in range(1, 5):
@@ -122,6 +124,25 @@ async def test_one_of_two_servers_gets_a_filename(database_server: DatabaseServe
     tally("filenames uploaded to two servers at once, one winner each", turns)
 
 
+async def test_what_one_server_has_acknowledged_the_other_shows_at_once(
+    database_server: DatabaseServer, database: str
+) -> None:
+    """Also a result that is kept in memory: it is not taken for current before the database was asked."""
+    url = database_server.url(database)
+    async with stores(url, url) as (one, other):
+        await one.apply(SEED, who="ann")
+        currency = Currency(other)
+        await currency.catch_up()
+        for turn in range(50):
+            moment = currency.moment()
+            assert currency.holds(moment, keys=[(DEV, DEMO)])
+            await upload(one, f"demo-{turn}.zip", "x", "ann")
+            assert currency.known() is None
+            await asyncio.gather(*(currency.catch_up() for _ in range(5)))
+            assert not currency.holds(moment, keys=[(DEV, DEMO)])
+            assert other.seen() == await one.head()
+
+
 @pytest.mark.parametrize("what", [b"INSERT INTO commits", b"ARRAY[serial, at, now]"], ids=["commit", "facts"])
 async def test_a_lost_answer_is_no_lost_and_no_second_commit(
     database_server: DatabaseServer, database: str, what: bytes
@@ -155,13 +176,17 @@ async def test_a_lost_answer_of_a_replay_is_found_again(database_server: Databas
             await assert_whole(store, commits)
 
 
+def _has(one: bytes, other: bytes, data: bytes) -> bool:
+    return one in data and other in data
+
+
 async def test_a_lost_answer_about_a_note_is_told_rightly(database_server: DatabaseServer, database: str) -> None:
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
             for sent in (b"DO UPDATE SET value", b"UPDATE notes SET value"):
                 before = await store.note("lease", "work")
-                line.cut_answer_after = lambda data, sent=sent: sent in data and b"lease" in data  # type: ignore[misc]
+                line.cut_answer_after = partial(_has, sent, b"lease")
                 expected = before.version if before is not None else 0
                 version = await store.put_note("lease", "work", b"me", seconds=60, expected=expected)
                 assert version is not None
@@ -169,7 +194,7 @@ async def test_a_lost_answer_about_a_note_is_told_rightly(database_server: Datab
                 note = await store.note("lease", "work")
                 assert note is not None
                 assert note.version == version
-            line.cut_answer_after = lambda data: b"DELETE FROM notes WHERE kind" in data and b"lease" in data
+            line.cut_answer_after = partial(_has, b"DELETE FROM notes WHERE kind", b"lease")
             with pytest.raises(Unavailable, match="not known"):
                 await store.drop_note("lease", "work")
             assert await store.note("lease", "work") is None
@@ -416,7 +441,7 @@ async def test_an_encoding_that_cannot_hold_every_name_is_refused(database_serve
 
 
 async def test_a_failing_migration_changes_nothing(database_server: DatabaseServer, database: str) -> None:
-    sessions = Sessions(place_of(database_server.url(database)))
+    sessions = Sessions(database_of(database_server.url(database)))
     steps = [Migration(1, "one", "CREATE TABLE one (x int)"), Migration(2, "two", "CREATE TABLE nonsense (")]
     with pytest.raises(PkgIndexError):
         await sessions.tried(lambda session: opening.prepare(session, "x", SystemClock(), steps, may_create=True))
@@ -429,20 +454,22 @@ async def test_a_failing_migration_changes_nothing(database_server: DatabaseServ
     [
         ("postgresql://ann:hunter2@db.example.org", "names no database"),
         ("postgresql://db.example.org/x?password=hunter2", "password among its options"),
+        ("postgresql://ann:a/hunter2@db.example.org/", "names no database"),
     ],
-    ids=["no database", "password in options"],
+    ids=["no database", "password in options", "a slash in the password"],
 )
 def test_an_url_that_cannot_be_used_is_refused_without_its_secrets(url: str, says: str) -> None:
     with pytest.raises(Refused, match=says) as caught:
-        place_of(url)
+        database_of(url)
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
+@pytest.mark.parametrize("password", ["hunter2", "a:hunter2", "a/hunter2", "a#hunter2", "a@hunter2"])
 async def test_errors_and_logs_have_no_password(
-    database_server: DatabaseServer, caplog: pytest.LogCaptureFixture
+    database_server: DatabaseServer, caplog: pytest.LogCaptureFixture, password: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    url = f"postgresql://nobody:hunter2@127.0.0.1:{database_server.port}/missing"
+    url = f"postgresql://nobody:{password}@127.0.0.1:{database_server.port}/missing"
     with pytest.raises(PkgIndexError) as caught:
         await PostgresqlIndex.open(url, SystemClock())
     told = [

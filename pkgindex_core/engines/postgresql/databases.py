@@ -2,13 +2,12 @@
 
     postgresql://USER@HOST:PORT,HOST:PORT/DATABASE?sslmode=verify-full&search_path=SCHEMA
 
-asyncpg reads the URL, and the usual variables (PGPASSWORD, PGPASSFILE, PGSSLROOTCERT …). Of several hosts the one that takes writes is used. No
-statement has a name, so a pooler may give each transaction another connection to the server.
+asyncpg reads the URL, and the usual variables (PGPASSWORD, PGPASSFILE, PGSSLROOTCERT …). Of several hosts the one that takes writes is used, unless
+the URL has `target_session_attrs`. No statement has a name, so a pooler may give each transaction another connection to the server.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,7 +23,7 @@ STATEMENT_SECONDS: Final = 30.0
 _SECRETS: Final = ("password", "sslpassword")
 
 
-class Place(Struct, frozen=True):
+class Database(Struct, frozen=True):
     """One database. `name` is its URL without secrets and options, for messages."""
 
     url: str
@@ -37,28 +36,24 @@ class Place(Struct, frozen=True):
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             statement_cache_size=0,
-            target_session_attrs=self._wanted(),
+            target_session_attrs=None if "target_session_attrs" in urlsplit(self.url).query else "read-write",
         )
 
-    def _wanted(self) -> Any:
-        says = "target_session_attrs" in urlsplit(self.url).query or "PGTARGETSESSIONATTRS" in os.environ
-        return None if says else "read-write"
 
-
-def place_of(url: str) -> Place:
+def database_of(url: str) -> Database:
     """Read a URL. Raises `Refused`, without secrets, for one that names no database."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    database = parts.path.strip("/") or options.get("dbname") or options.get("database")
-    if not database:
-        raise Refused(
-            f"{masked(url)!r} names no database",
-            hint="write postgresql://USER@HOST:PORT/DATABASE; the password may stand in PGPASSWORD or in a password file",
-        )
-    if any(secret in options for secret in _SECRETS):
+    hidden = masked(url)  # also where the password has a sign that ends the host in a URL
+    parts = urlsplit(hidden)
+    options = {name for name, _ in parse_qsl(parts.query)}
+    if options.intersection(_SECRETS):
         raise Refused(
             "the URL of the index database has a password among its options",
             hint="write postgresql://USER:PASSWORD@HOST/DATABASE, or set PGPASSWORD or PGPASSFILE",
         )
-    hosts = parts.netloc.rpartition("@")[2] or options.get("host", "")
-    return Place(url=url, name=f"{hosts or 'on this host'}/{database}")
+    name = parts.path.strip("/")
+    if not name:
+        raise Refused(
+            f"{hidden!r} names no database",
+            hint="write postgresql://USER@HOST:PORT/DATABASE; the password may stand in PGPASSWORD or in a password file",
+        )
+    return Database(url=url, name=f"{parts.netloc.rpartition('@')[2] or 'on this host'}/{name}")

@@ -21,7 +21,7 @@ LAG_SECONDS: Final = 1.0
 """Seconds after which an answer is too old to be told."""
 
 
-class Noticing:
+class HeadWatch:
     """Follows the head of one store, in a task of its own."""
 
     def __init__(self, sessions: Sessions, first: Serial) -> None:
@@ -31,6 +31,8 @@ class Noticing:
         self._asked = self._loop.time()
         self._moved = asyncio.Event()
         self._failure: PkgIndexError | None = None
+        self._asking = asyncio.Lock()
+        self._next: asyncio.Task[Serial] | None = None
         self._task = asyncio.create_task(self._follow())
 
     def seen(self) -> Serial:
@@ -39,7 +41,7 @@ class Noticing:
             if self._sessions.is_closed:
                 raise closed()
             raise Unavailable(
-                f"the index database {self._sessions.place.name} does not answer",
+                f"the index database {self._sessions.database.name} does not answer",
                 hint=self._failure.hint if self._failure is not None else "check the database server and the network",
             )
         return self._known
@@ -48,6 +50,21 @@ class Noticing:
     def last(self) -> Serial:
         """The newest commit that is known, however old that is."""
         return self._known
+
+    async def ask(self) -> Serial:
+        """The newest commit now. Callers who come while a question is under way share the next one."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask())
+            # Perhaps every caller is gone when it fails.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._next)
+
+    async def _ask(self) -> Serial:
+        async with self._asking:
+            self._next, asked = None, self._loop.time()
+            self.learn(await queries.head(self._sessions))
+            self._asked = asked
+            return self._known
 
     def learn(self, serial: Serial) -> None:
         """Take note of a commit."""
@@ -68,10 +85,9 @@ class Noticing:
 
     async def _follow(self) -> None:
         while not self._sessions.is_closed:
-            asked = self._loop.time()
             try:
-                self.learn(await queries.head(self._sessions))
-                self._asked, self._failure = asked, None
+                await self.ask()
+                self._failure = None
             except PkgIndexError as error:
                 self._failure = error
             await asyncio.sleep(ASK_SECONDS)
