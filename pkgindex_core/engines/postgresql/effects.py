@@ -42,7 +42,11 @@ def write(batch: Statements, facts: Facts, effects: Effects, serial: Serial) -> 
         mirrored.drop_loose(batch)
 
 
-_COUNT: Final = f"UPDATE indexes SET project_count = project_count + x.more FROM {records('name text, more bigint')} WHERE indexes.name = x.name"
+# Several commits may count in one index.
+_COUNT: Final = (
+    "UPDATE indexes SET project_count = project_count + x.more"
+    f" FROM (SELECT name, sum(more)::bigint AS more FROM {records('name text, more bigint')} GROUP BY name) AS x WHERE indexes.name = x.name"
+)
 _TREE: Final = f"INSERT INTO tree_changes SELECT serial FROM {records('serial bigint')}"
 
 

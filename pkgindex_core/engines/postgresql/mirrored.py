@@ -61,8 +61,10 @@ LOOSEN_CHANGED: Final = loosen(
     f"standings AS old JOIN {records('index_name text, project text, same boolean')}"
     " ON old.index_name = x.index_name AND old.project = x.project AND old.died = 9223372036854775807 AND NOT x.same"
 )
+# Several commits may bring the same page.
 _PUT_PAGES: Final = (
-    f"INSERT INTO pages (digest, logged, kept) SELECT digest, logged, kept FROM {records('digest bytea, logged boolean, kept bytea')}"
+    "INSERT INTO pages (digest, logged, kept) SELECT DISTINCT ON (digest) digest, logged, kept"
+    f" FROM {records('digest bytea, logged boolean, kept bytea')}"
     " ON CONFLICT (digest) DO UPDATE SET logged = true WHERE excluded.logged AND NOT pages.logged"
 )
 _DROP_LOOSE: Final = (

@@ -1,7 +1,7 @@
 """The newest commit of any server: asked for again and again, so that `seen` answers without waiting.
 
 A message of the database (LISTEN, NOTIFY) would come sooner, but never through a pooler, and servers that notify in their commits wait for each
-other. The question is one row by one page, twenty times in a second.
+other. The question is for one row, twenty times in a second.
 """
 
 from __future__ import annotations

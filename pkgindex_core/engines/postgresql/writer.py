@@ -6,7 +6,7 @@
 
 Two round trips, and nothing is locked between them. The lists of a group name different rows, so no plan depends on another one of the group; each has
 its own serial. If another server has committed meanwhile, nothing is written, and the group is planned again with the head locked
-(four round trips): so a server that is slower than the others gets its turn.
+(four round trips), and so are the groups of the next second: a server that is slower than the others gets its turn.
 
 If an answer is lost, the commit was made or was not, or will be in a moment. The group is sent again with the same random token. It can only
 be written in the place of the lost one: if that place is taken, the token of the commit there says by whom.
@@ -26,7 +26,7 @@ from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.packing import digests_of, packed, with_kept
 from pkgindex_core.engines.postgresql import mirrored
-from pkgindex_core.engines.postgresql.batches import Statements, records
+from pkgindex_core.engines.postgresql.batches import Statements, records, together
 from pkgindex_core.engines.postgresql.effects import write
 from pkgindex_core.engines.postgresql.facts import Loaded, Sought, load
 from pkgindex_core.engines.postgresql.failures import closed
@@ -39,6 +39,8 @@ from pkgindex_core.rules.planning import Keys, named_keys, plan
 
 GROUP_LIMIT: Final = 64
 """Most lists of changes in one group."""
+LOCKS_SECONDS: Final = 1.0
+"""Seconds for which the head is locked after another server has committed in between."""
 PATIENCE: Final = 3
 """A write is tried again for so many times the patience of a read: an upload that fails has to be sent again."""
 _LOCKED: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'; SELECT serial FROM head FOR UPDATE"
@@ -93,6 +95,7 @@ class Committer:
         self._waiting: deque[Submission] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._locks_until = 0.0
         self._one_at_a_time = asyncio.Lock()
 
     async def submit(self, changes: Sequence[Change], who: str, require: Iterable[Requirement]) -> Commit:
@@ -164,7 +167,7 @@ class Committer:
 
     async def _commit(self, group: Sequence[Submission]) -> Sequence[_Outcome]:
         """Commit the lists of a group that fit, and return what each caller gets."""
-        token, sent, is_locked = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]](), False
+        token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
         sought = Sought.of((one.keys for one in group), (change for one in group for change in one.changes))
         attempts = self._sessions.attempts(PATIENCE)
         while True:
@@ -172,20 +175,21 @@ class Committer:
                 if sent and (landed := await _landed(session, token, sent)) is not None:
                     self._tell(sent[landed])
                     return sent[landed]
+                is_locked = asyncio.get_running_loop().time() < self._locks_until
                 if is_locked:
                     await session.run(_LOCKED)
                 loaded = await load(session, sought, self._given_time())
-                batch, outcomes = _planned(group, loaded, token)
+                batches, outcomes = _planned(group, loaded, token)
                 commits = [each for each in outcomes if isinstance(each, Commit)]
                 if commits:
                     sent[Serial(loaded.serial + 1)] = outcomes
-                is_written = not commits or await _write(session, loaded.serial, commits[-1], batch)
+                is_written = not commits or await _write(session, loaded.serial, commits[-1], batches)
                 if is_locked:
                     await session.run("COMMIT")
                 if is_written:
                     self._tell(outcomes)
                     return outcomes
-                is_locked = True
+                self._locks_until = asyncio.get_running_loop().time() + LOCKS_SECONDS
 
     async def _replay(self, commits: Sequence[Commit], requests: Sequence[Submission]) -> None:
         token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
@@ -198,9 +202,7 @@ class Committer:
                         for commit, one in zip(commits, requests, strict=True):
                             loaded = await load(session, Sought.of([one.keys], one.changes), commit.at)
                             change_rules.successor(loaded.serial, loaded.at, commit)
-                            batch = Statements()
-                            _plan(batch, commit, one, loaded, token)
-                            await _write(session, loaded.serial, commit, batch)
+                            await _write(session, loaded.serial, commit, [_plan(commit, one, loaded, token)])
                         sent[commits[0].serial] = commits
                         await session.run("COMMIT")
                     self._tell(commits)
@@ -210,27 +212,28 @@ class Committer:
         self._made([each for each in outcomes if isinstance(each, Commit)])
 
 
-def _planned(group: Sequence[Submission], loaded: Loaded, token: str) -> tuple[Statements, list[_Outcome]]:
+def _planned(group: Sequence[Submission], loaded: Loaded, token: str) -> tuple[list[Statements], list[_Outcome]]:
     """Plan each list of a group. A list that does not fit has its error for an outcome."""
-    batch, outcomes = Statements(), list[_Outcome]()
+    batches, outcomes = list[Statements](), list[_Outcome]()
     serial, at = loaded.serial, change_rules.commit_time(loaded.now, loaded.at)
     for one in group:
         commit = Commit(serial=Serial(serial + 1), at=at, who=one.who, changes=one.changes)
         try:
-            _plan(batch, commit, one, loaded, token)
+            batches.append(_plan(commit, one, loaded, token))
         except Exception as error:  # a refusal or a defect, which only this caller gets
             outcomes.append(error)
         else:
             outcomes.append(commit)
             serial = commit.serial
-    return batch, outcomes
+    return batches, outcomes
 
 
-def _plan(batch: Statements, commit: Commit, one: Submission, loaded: Loaded, token: str) -> None:
-    """Add the statements of one commit, or raise the refusal and add none."""
+def _plan(commit: Commit, one: Submission, loaded: Loaded, token: str) -> Statements:
+    """The statements of one commit. Raises the refusal of one that does not fit."""
     effects = plan(one.changes, one.require, loaded.facts, commit.serial)
     if isinstance(effects, RequirementFailed):
         raise effects
+    batch = Statements()
     mirrored.put_pages(batch, one.kept, logged=True)
     write(batch, loaded.facts, effects, commit.serial)
     is_packed, changes = packed(one.encoded)
@@ -244,11 +247,12 @@ def _plan(batch: Statements, commit: Commit, one: Submission, loaded: Loaded, to
         by_digest=bool(one.kept),
         changes=changes,
     )
+    return batch
 
 
-async def _write(session: Session, expected: Serial, last: Commit, batch: Statements) -> bool:
+async def _write(session: Session, expected: Serial, last: Commit, batches: Iterable[Statements]) -> bool:
     ((is_written,),) = await session.rows(
-        "SELECT commit_batch($1, $2, $3, $4, $5)", expected, last.serial, last.at, batch.statements, batch.arguments
+        "SELECT commit_batch($1, $2, $3, $4, $5)", expected, last.serial, last.at, *together(batches)
     )
     return bool(is_written)
 

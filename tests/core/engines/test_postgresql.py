@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import Commit, FileAbsent, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
 from pkgindex_core.engines.postgresql import opening
@@ -22,9 +22,10 @@ from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
+from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
-from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, hosted, mirror, stage, user
+from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, head, hosted, mirror, mirrored, stage, user
 from pkgindex_core.tools import leases
 from pkgindex_core.tools.currency import Currency
 from tests.conftest import Tally
@@ -100,6 +101,21 @@ async def test_lists_that_wait_together_are_one_transaction(database_server: Dat
         )
         assert len({commit.at for commit in commits if commit is not None}) <= 2
         await assert_whole(store, [commit for commit in commits if commit is not None])
+
+
+async def test_lists_of_one_transaction_may_bring_the_same_page(database_server: DatabaseServer, database: str) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        await store.apply(SEED, who="ann")
+        page = keep(DEMO, [mirrored("demo-1.0.tar.gz")]).kept
+        names = [ProjectName(f"p{number}") for number in range(20)]
+        for _ in range(2):  # the second time they are stored already
+            commits = await asyncio.gather(
+                *(store.apply([MirrorPage(MIRROR, name, head(), kept=page)], who="ann") for name in names)
+            )
+            assert len({commit.at for commit in commits if commit is not None}) <= 2
+        assert database_server.sql("SELECT count(*) FROM pages", database) == [["1"]]
+        assert await store.project_count(MIRROR) == 20
+        await assert_whole(store, [])
 
 
 async def test_one_of_two_servers_gets_a_filename(database_server: DatabaseServer, database: str, tally: Tally) -> None:

@@ -193,9 +193,10 @@ CREATE TABLE note_versions (
 INSERT INTO note_versions VALUES (0);
 
 -- Runs the statements of a commit, each with its argument, if the last commit is still the one that the plan was made for. Otherwise does nothing
--- and answers false. A commit is durable when it returns, also where the server's default is to answer earlier.
+-- and answers false. A commit is durable when it returns, also where the server's default is to answer earlier. Every statement looks its rows up by
+-- their keys. The planner does not know how few they are, and would read small tables whole, again and again while they grow.
 CREATE FUNCTION commit_batch(expected bigint, upto bigint, moment bigint, statements text[], arguments jsonb[]) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 BEGIN
     UPDATE head SET serial = upto, at = moment WHERE serial = expected;
     IF NOT FOUND THEN
