@@ -21,6 +21,8 @@ class Cutting:
         """How often the client has spoken after the server."""
         self.cut_answer_after: Callable[[bytes], bool] | None = None
         """If it is true of what the client sends, that is passed on, and the connection is cut instead of the answer. Then it is unset."""
+        self.is_last = False
+        """Whether no connection is taken after that."""
         self.cut = 0
         """Answers that were cut off."""
 
@@ -42,6 +44,9 @@ class Cutting:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_last and self.cut:
+            writer.transport.abort()
+            return
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:

@@ -109,7 +109,7 @@ class Sessions:
         self._idle.clear()
 
     async def close(self) -> None:
-        """Close every connection. Calls that run are cut off."""
+        """Close every idle connection, and the others after the call that uses them."""
         self.is_closed = True
         idle, self._idle = self._idle, []
         for session in idle:

@@ -18,7 +18,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -32,7 +32,7 @@ from pkgindex_core.engines.postgresql.facts import Loaded, Sought, load
 from pkgindex_core.engines.postgresql.failures import closed
 from pkgindex_core.engines.postgresql.grouping import Footprint, footprint
 from pkgindex_core.engines.postgresql.sessions import Session, Sessions
-from pkgindex_core.errors import PkgIndexError, RequirementFailed, afresh
+from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable, afresh
 from pkgindex_core.models import Serial
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import Keys, named_keys, plan
@@ -52,7 +52,8 @@ _LOG: Final = (
     f" SELECT serial, at, who, token, packed, by_digest, changes FROM {_LOG_RECORDS}"
 )
 
-_Outcome = Commit | Exception
+_Outcome: TypeAlias = Commit | Exception
+_Sent: TypeAlias = dict[Serial, Sequence[_Outcome]]
 
 
 class Submission(Struct, eq=False):
@@ -167,7 +168,16 @@ class Committer:
 
     async def _commit(self, group: Sequence[Submission]) -> Sequence[_Outcome]:
         """Commit the lists of a group that fit, and return what each caller gets."""
-        token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
+        sent: _Sent = {}
+        try:
+            return await self._tried(group, uuid.uuid4().hex, sent)
+        except Unavailable as error:
+            if not sent:
+                raise
+            raise _in_doubt(error) from error
+
+    async def _tried(self, group: Sequence[Submission], token: str, sent: _Sent) -> Sequence[_Outcome]:
+        """Commit a group, again until its fate is known. `sent`: the outcomes of each attempt that was sent, by its first serial."""
         sought = Sought.of((one.keys for one in group), (change for one in group for change in one.changes))
         attempts = self._sessions.attempts(PATIENCE)
         while True:
@@ -192,7 +202,7 @@ class Committer:
                 self._locks_until = asyncio.get_running_loop().time() + LOCKS_SECONDS
 
     async def _replay(self, commits: Sequence[Commit], requests: Sequence[Submission]) -> None:
-        token, sent = uuid.uuid4().hex, dict[Serial, Sequence[_Outcome]]()
+        token, sent = uuid.uuid4().hex, _Sent()
         attempts = self._sessions.attempts(PATIENCE)
         async with self._one_at_a_time:
             while True:
@@ -257,7 +267,16 @@ async def _write(session: Session, expected: Serial, last: Commit, batches: Iter
     return bool(is_written)
 
 
-async def _landed(session: Session, token: str, sent: dict[Serial, Any]) -> Serial | None:
+def _in_doubt(error: Unavailable) -> Unavailable:
+    """The error of a write that was sent and of which nothing is known."""
+    return Unavailable(
+        f"{error.message}; it is not known whether the change was stored",
+        retry_after=error.retry_after,
+        hint="the same request can be sent again: a change that was stored is not made twice",
+    )
+
+
+async def _landed(session: Session, token: str, sent: _Sent) -> Serial | None:
     """The first serial of the attempt that was committed although its answer was lost."""
     ((serial,),) = await session.rows(
         "SELECT min(serial) FROM commits WHERE serial = ANY($1::bigint[]) AND token = $2", list(sent), token

@@ -176,6 +176,22 @@ async def test_a_lost_answer_is_no_lost_and_no_second_commit(
             await assert_whole(store, [commit for commit in acknowledged if commit is not None])
 
 
+async def test_a_commit_of_which_nothing_can_be_known_says_so(database_server: DatabaseServer, database: str) -> None:
+    """Its answer is lost, and the database cannot be reached any more."""
+    async with stores(database_server.url(database)) as (other,):
+        await other.apply(SEED, who="ann")
+        async with (
+            Cutting(database_server.port) as line,
+            stores(f"postgresql://postgres@127.0.0.1:{line.port}/{database}") as (store,),
+        ):
+            store._sessions.patience = 0.1
+            line.cut_answer_after, line.is_last = partial(_has, b"INSERT INTO commits", b"demo-1.zip"), True
+            with pytest.raises(Unavailable, match="not known whether the change was stored") as caught:
+                await upload(store, "demo-1.zip", "x", "ann")
+            assert caught.value.retry_after
+        assert await other.file(DEV, DEMO, "demo-1.zip") == hosted("demo-1.zip", "x")
+
+
 async def test_a_lost_answer_of_a_replay_is_found_again(database_server: DatabaseServer, database: str) -> None:
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
@@ -265,7 +281,9 @@ async def test_ended_backends_lose_nothing(database_server: DatabaseServer, data
             for number in range(3)
         ]
         for _ in range(25):
-            await asyncio.sleep(random.uniform(0.0, 0.2))
+            enough = len(acknowledged) + random.randrange(8)
+            while len(acknowledged) < enough:
+                await asyncio.sleep(0.001)
             rows = await asyncio.to_thread(
                 database_server.sql,
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()",
