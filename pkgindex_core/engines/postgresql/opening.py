@@ -36,7 +36,14 @@ async def _require_server(session: Session, name: str) -> None:
             f"the database server of {name} is PostgreSQL {server.major}; at least {OLDEST_SERVER} is needed",
             hint="upgrade the database server",
         )
-    ((encoding,),) = await session.rows("SELECT current_setting('server_encoding')")
+    ((encoding, waits),) = await session.rows(
+        "SELECT current_setting('server_encoding'), current_setting('synchronous_commit') <> 'off'"
+    )
+    if not waits:
+        raise Refused(
+            f"the database {name} acknowledges commits before they are on disk (synchronous_commit is off)",
+            hint="switch it on for this database: ALTER DATABASE NAME SET synchronous_commit = on",
+        )
     if encoding != "UTF8":
         raise Refused(
             f"the database {name} has the encoding {encoding}",

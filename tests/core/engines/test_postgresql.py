@@ -474,6 +474,14 @@ async def test_an_encoding_that_cannot_hold_every_name_is_refused(database_serve
         database_server.sql("DROP DATABASE latin")
 
 
+async def test_a_database_that_does_not_wait_for_its_disk_is_refused(
+    database_server: DatabaseServer, database: str
+) -> None:
+    database_server.sql(f"ALTER DATABASE {database} SET synchronous_commit = off")
+    with pytest.raises(Refused, match="synchronous_commit is off"):
+        await PostgresqlIndex.open(database_server.url(database), SystemClock())
+
+
 async def test_a_failing_migration_changes_nothing(database_server: DatabaseServer, database: str) -> None:
     sessions = Sessions(database_of(database_server.url(database)))
     steps = [Migration(1, "one", "CREATE TABLE one (x int)"), Migration(2, "two", "CREATE TABLE nonsense (")]

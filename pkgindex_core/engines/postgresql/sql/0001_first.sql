@@ -193,8 +193,8 @@ CREATE TABLE note_versions (
 INSERT INTO note_versions VALUES (0);
 
 -- Runs the statements of a commit, each with its argument, if the last commit is still the one that the plan was made for. Otherwise does nothing
--- and answers false. A commit is durable when it returns, also where the server's default is to answer earlier. Every statement looks its rows up by
--- their keys. The planner does not know how few they are, and would read small tables whole, again and again while they grow.
+-- and answers false. Every statement looks its rows up by their keys. The planner does not know how few they are, and would read small tables
+-- whole, again and again while they grow.
 CREATE FUNCTION commit_batch(expected bigint, upto bigint, moment bigint, statements text[], arguments jsonb[]) RETURNS boolean
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 BEGIN
@@ -205,9 +205,6 @@ BEGIN
     FOR number IN 1 .. cardinality(statements) LOOP
         EXECUTE statements[number] USING arguments[number];
     END LOOP;
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
     RETURN true;
 END
 $$;
