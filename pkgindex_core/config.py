@@ -172,7 +172,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "The most API tokens of one user, and the most log-ins. A further log-in ends the oldest one.", at_least=1
         ),
     ] = 1000
-    workers: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
+    threads: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
     page_cache_bytes: Annotated[int, option("Memory for the cache of compressed pages.", unit="bytes", at_least=0)] = (
         128 * _MIB
     )

@@ -90,7 +90,7 @@ class Engine(Services):
         """
         plugins = plugins or load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
         async with AsyncExitStack() as stack:
-            workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="pkgindex")
+            workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="pkgindex")
             stack.callback(workers.shutdown, wait=True, cancel_futures=True)
             passwords = PasswordPool(Argon2Hashing(), workers)
             context = Context(

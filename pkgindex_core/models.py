@@ -154,6 +154,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Hexadecimal digests by algorithm. A hosted file always has sha256; a mirrored one may lack it until first fetched."""
     size: int | None = None
     """Bytes. Mandatory for hosted files (PEP 700)."""
+    stated_size: int | None = None
+    """Mirrored files: bytes according to the head of an answer about the file, while the page tells no size and the file was not fetched."""
     upload_time: Timestamp | None = None
     first_seen: Timestamp | None = None
     """The time at which a mirror first listed the file. Only files without an upload time at the upstream have it, and only if the mirror's
@@ -181,6 +183,11 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     def sha256(self) -> Sha256 | None:
         value = self.digests.get("sha256")
         return Sha256(value) if value else None
+
+    @property
+    def shown_size(self) -> int | None:
+        """The size that pages show, in bytes."""
+        return self.size if self.size is not None else self.stated_size
 
     @property
     def shown_time(self) -> Timestamp | None:

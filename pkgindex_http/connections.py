@@ -17,7 +17,7 @@ could fill the disk with more.
 When the server stops, aiohttp reads no more bytes, so uploads under way cannot finish; it waits twice as long as it is told; and bytes
 that a slow client has not read are lost. Here a stop has one time limit and these steps:
 
-    close idle connections  ->  close each busy one when it becomes idle  ->  keep closed ones until the client has read
+    close idle connections, new ones a second later  ->  close each busy one when it becomes idle  ->  keep closed ones until the client has read
     all bytes that were written  ->  cut the rest
 """
 
@@ -51,6 +51,8 @@ _LOOK_SECONDS = 0.01
 _SWEEP_SECONDS = 5.0
 _SILENT_SECONDS = 2.0
 """Seconds of silence after which a connection may be closed to make room. The head of an honest request takes less."""
+_FRESH_SECONDS = 1.0
+"""At a stop a connection without a request may send its first one for this long."""
 _AT_ONCE = 32
 """At the limit one in 32 connections is closed at once, so that not every new connection sorts all of them."""
 _SPARE_DESCRIPTORS = 64
@@ -147,6 +149,10 @@ class Connection(ReplayingConnection):
         """Whether the connection waits for a request."""
         return self._waiter is not None and not self._messages
 
+    def is_fresh(self, now: float) -> bool:
+        """Whether the connection was made a moment ago, so that its first request may be on its way."""
+        return not self._request_count and now - self._begun < _FRESH_SECONDS
+
     def expendability(self, now: float) -> tuple[int, float] | None:
         """The sort key for closing connections to make room; None if this one must stay."""
         silent = now - self._heard >= _SILENT_SECONDS
@@ -236,8 +242,9 @@ class Connections(web.Server):
         """Wait until requests under way are answered, for at most `seconds`. Called when the server no longer listens."""
         deadline = self._loop.time() + seconds
         while self.connections and self._loop.time() < deadline:
+            now = self._loop.time()
             for connection in self.connections:
-                if isinstance(connection, Connection) and connection.is_idle:
+                if isinstance(connection, Connection) and connection.is_idle and not connection.is_fresh(now):
                     connection.force_close()  # bytes that were written before are still sent
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -19,6 +19,7 @@ from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
 from pkgindex_http import web
 from pkgindex_http.bodies import read_json
+from pkgindex_http.handing_over import HandedOver
 from pkgindex_http.preconditions import Validators
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
@@ -108,11 +109,13 @@ async def _stored(ask: Ask, found: StoredContent, headers: dict[str, str]) -> Re
         span = _span(ask, size)
     if span == "unsatisfiable":
         return _beyond(size)
+    whole = span if isinstance(span, Span) else (Span(0, size) if size else None)
+    if isinstance(found.place, Path) and (url := ask.handover.url(ask.request, found.place, span)):
+        return HandedOver(headers={**headers, "X-Accel-Redirect": url}, length=whole.stop - whole.start if whole else 0)
     status = 200
     if isinstance(span, Span):
         status = 206
         headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-    whole = span if isinstance(span, Span) else (Span(0, size) if size else None)
     reply = Reply(status=status, headers=headers)
     if isinstance(found.place, Path):
         return FileResponse(reply, found.place, whole, ask.engine.workers)

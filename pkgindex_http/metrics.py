@@ -5,16 +5,20 @@ The answer names only indexes that the caller may read, and upstreams of those. 
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
+from pkgindex_core.engine import Engine
 from pkgindex_core.formats.exposition import CONTENT_TYPE, document, exposition
-from pkgindex_core.protocols.measuring import Measured
+from pkgindex_core.names import IndexName
+from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.rules.access import denied
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask, wants_document
+from pkgindex_http.served_files import ServedFiles
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
 
@@ -32,10 +36,21 @@ async def metrics(ask: Ask) -> Reply:
     reader = replace(ask.principal, scope=None)
     tree = await ask.engine.store.tree()
     indexes = [each for each in tree.indexes.values() if permits(reader, Action.READ, index=each).allowed]
-    figures = [*ask.served_files.figures({each.name for each in indexes})]
-    for source in ask.engine.sources.by_type.values():
-        if isinstance(source, Measured):
-            figures += await source.figures([each for each in indexes if ask.engine.sources.of(each) is source])
+    names = {each.name for each in indexes}
+    figures = await counted(ask.engine, ask.served_files, names)
+    if ask.siblings is not None:
+        figures = await ask.siblings.joined(figures, names)
     if wants_document(ask):
         return json_reply(document(figures), headers=_HEADERS)
     return text_reply(exposition(figures), headers={**_HEADERS, "Content-Type": CONTENT_TYPE})
+
+
+async def counted(engine: Engine, served_files: ServedFiles, names: Container[IndexName]) -> Sequence[Figures]:
+    """The counts of this process about the named indexes, and those about no index."""
+    tree = await engine.store.tree()
+    indexes = [each for name, each in tree.indexes.items() if name in names]
+    figures = [*served_files.figures(names)]
+    for source in engine.sources.by_type.values():
+        if isinstance(source, Measured):
+            figures += await source.figures([each for each in indexes if engine.sources.of(each) is source])
+    return figures

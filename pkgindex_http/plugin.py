@@ -17,6 +17,7 @@ _COMMANDS: Final = (
     ("Serve", "run", "run:run", "Start the server: on 127.0.0.1:3141, with the user's data directory and a mirror of PyPI."),
     ("Serve", "index", "indexes:index", "Make, change, list and remove indexes."),
     ("Serve", "explain", "releases:explain", "Show which layers give a project's files, which are left out, and why."),
+    ("Serve", "gen-config", "gen_config:gen_config", "Print or write configuration files that run this server: for nginx, systemd, Docker, Kubernetes."),
     ("Serve", "plugins", "plugins:plugins", "List plugins by hook, built-in ones last, with the distribution and file of each."),
     ("People", "user", "accounts:user", "Make, change, list and remove users."),
     ("People", "token", "accounts:token", "Make, list and revoke API tokens."),

@@ -18,10 +18,13 @@ from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, norm
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http import web
+from pkgindex_http.handing_over import Handover
 from pkgindex_http.origin import OriginReader
+from pkgindex_http.readiness import Report
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.siblings import Siblings
 from pkgindex_http.templates import Templates
 
 SIDECAR: Final = ".metadata"
@@ -38,8 +41,11 @@ class Ask(Struct, kw_only=True):
     remote_users: RemoteUsers
     templates: Templates
     served_files: ServedFiles
-    readiness: Callable[[], Awaitable[Mapping[str, bool]]]
-    """Returns for each part of the server whether it works, and whether the server is `stopping`."""
+    siblings: Siblings | None
+    """The other processes of this server; None if there are none."""
+    handover: Handover
+    readiness: Callable[[], Awaitable[Report]]
+    """Returns which parts of the server work."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]
     """Checks whether a request for another target and method is permitted, and raises the error if not. An empty method means GET,
     or the target's own method if it has no GET."""

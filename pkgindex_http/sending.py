@@ -16,7 +16,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
@@ -43,6 +43,18 @@ Again = Callable[[], Awaitable["Reply | web.StreamResponse"]]
 _log = logging.getLogger("pkgindex.http")
 
 
+class Count(Protocol):
+    """Counts answers with a file, each when it begins: another answer may take its place until then."""
+
+    def begun(self) -> None:
+        """The head is written."""
+        ...
+
+    def sent(self, size: int) -> None:
+        """Bytes of the body are sent."""
+        ...
+
+
 class FileResponse(web.StreamResponse):
     """A span of a local file under prepared headers.
 
@@ -57,8 +69,7 @@ class FileResponse(web.StreamResponse):
         self._mark = mark
         self._span = span
         self._workers = workers
-        self.sent: Callable[[int], None] | None = None
-        """Is told the bytes of the body that were sent."""
+        self.count: Count | None = None
         self.again: Again | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -74,6 +85,8 @@ class FileResponse(web.StreamResponse):
         if request.method == "HEAD" or self._span is None or not length:
             self._eof_sent = True
             transport.write(head)
+            if self.count is not None:
+                self.count.begun()
             return None
         try:
             # A small file is in the page cache or needs one disk read, which costs less than a switch of threads.
@@ -92,6 +105,8 @@ class FileResponse(web.StreamResponse):
             _refuse(self, request, transport, failure)
             return None
         self._eof_sent = True
+        if self.count is not None:
+            self.count.begun()
         if small is not None:
             transport.write(head + small)
         else:
@@ -101,8 +116,8 @@ class FileResponse(web.StreamResponse):
             finally:
                 os.close(descriptor)
         self._body_length = length
-        if self.sent is not None:
-            self.sent(length)
+        if self.count is not None:
+            self.count.sent(length)
         return None
 
     async def _open(self) -> int:
@@ -172,8 +187,7 @@ class StreamedResponse(web.StreamResponse):
             self.content_length = length
         self.reply = reply
         self._source = body
-        self.sent: Callable[[int], None] | None = None
-        """Is told the bytes of each piece that was sent."""
+        self.count: Count | None = None
         self.again: Again | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -185,10 +199,10 @@ class StreamedResponse(web.StreamResponse):
         if self.content_length is None and request.version >= HttpVersion11:
             self.enable_chunked_encoding()
         if request.method == "HEAD":
-            return await super().prepare(request)
+            return await self._begin(request)
         try:
             first = await anext(self._source, b"")
-            writer = await super().prepare(request)
+            writer = await self._begin(request)
             await self._hand_over(request, first)
             async for data in self._source:
                 await self._hand_over(request, data)
@@ -208,6 +222,13 @@ class StreamedResponse(web.StreamResponse):
             await self.drop()
         return writer
 
+    async def _begin(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the head."""
+        writer = await super().prepare(request)
+        if self.count is not None:
+            self.count.begun()
+        return writer
+
     async def drop(self) -> None:
         """Close the source of the body."""
         close = getattr(self._source, "aclose", None)
@@ -219,8 +240,8 @@ class StreamedResponse(web.StreamResponse):
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await self.write(data)
-            if self.sent is not None:
-                self.sent(len(data))
+            if self.count is not None:
+                self.count.sent(len(data))
         except TimeoutError:
             _cut(request)
             raise ConnectionResetError("the client stopped reading") from None

@@ -8,6 +8,7 @@ from typing import Final
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Meter
 from pkgindex_http import web
+from pkgindex_http.handing_over import HandedOver
 from pkgindex_http.replies import Reply
 from pkgindex_http.sending import FileResponse, StreamedResponse
 
@@ -22,39 +23,47 @@ BYTES: Final = Meter(
     "pkgindex_file_bytes_total",
     "counter",
     ("index", "kind", "origin"),
-    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again.",
+    "Bytes of these answers that were sent. Those of kind `file` and origin `store` are saved, for a mirror: its upstream did not send them again."
+    " Of a file that nginx sends (`accel_redirect`) the bytes that the request wants are counted.",
 )
 METERS: Final = (FILES, BYTES)
 
 
-class FileCounts:
-    """The counts of one index and kind. Plain numbers: one thread changes them."""
+class _Sent:
+    """The answers of one origin that began, and the bytes of their bodies. Plain numbers: one thread changes them."""
 
-    __slots__ = ("elsewhere", "store", "store_bytes", "unchanged", "upstream", "upstream_bytes")
+    __slots__ = ("answers", "size")
 
     def __init__(self) -> None:
-        self.store = self.upstream = self.elsewhere = self.unchanged = 0
-        self.store_bytes = self.upstream_bytes = 0
+        self.answers = self.size = 0
+
+    def begun(self) -> None:
+        self.answers += 1
+
+    def sent(self, size: int) -> None:
+        self.size += size
+
+
+class FileCounts:
+    """The counts of one index and kind."""
+
+    __slots__ = ("elsewhere", "store", "unchanged", "upstream")
+
+    def __init__(self) -> None:
+        self.elsewhere = self.unchanged = 0
+        self.store, self.upstream = _Sent(), _Sent()
 
     def answered(self, answer: Reply | web.StreamResponse, *, arriving: bool) -> None:
-        """Count an answer, and its bytes when they are sent."""
+        """Count an answer, one with a file when it begins."""
         if isinstance(answer, FileResponse | StreamedResponse):
-            if arriving:
-                self.upstream += 1
-                answer.sent = self._sent_from_upstream
-            else:
-                self.store += 1
-                answer.sent = self._sent_from_store
+            answer.count = self.upstream if arriving else self.store
+        elif isinstance(answer, HandedOver):
+            self.store.begun()
+            self.store.sent(answer.length)
         elif answer.status == 304:
             self.unchanged += 1
         elif answer.status == 302:
             self.elsewhere += 1
-
-    def _sent_from_store(self, count: int) -> None:
-        self.store_bytes += count
-
-    def _sent_from_upstream(self, count: int) -> None:
-        self.upstream_bytes += count
 
 
 class ServedFiles:
@@ -78,8 +87,8 @@ class ServedFiles:
             if index not in indexes:
                 continue
             kind = "sidecar" if sidecar else "file"
-            for origin in ("store", "upstream", "elsewhere", "unchanged"):
-                files[index, kind, origin] = getattr(counts, origin)
-            for origin, count in (("store", counts.store_bytes), ("upstream", counts.upstream_bytes)):
-                sent[index, kind, origin] = count
+            files[index, kind, "elsewhere"], files[index, kind, "unchanged"] = counts.elsewhere, counts.unchanged
+            for origin, count in (("store", counts.store), ("upstream", counts.upstream)):
+                files[index, kind, origin] = count.answers
+                sent[index, kind, origin] = count.size
         return Figures(FILES, files), Figures(BYTES, sent)

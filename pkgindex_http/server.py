@@ -12,7 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
+import ssl
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -32,16 +35,19 @@ from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
-from pkgindex_http.health import Readiness
+from pkgindex_http.handing_over import Handover
 from pkgindex_http.marks import marks
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.paths import origin_form, split_path
+from pkgindex_http.readiness import Readiness
 from pkgindex_http.remote_user import RemoteUsers
 from pkgindex_http.replays import Replays
 from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.routing import Answer, RoutedAsk
 from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.siblings import Siblings
+from pkgindex_http.sockets import BACKLOG, address_of, bound
 from pkgindex_http.templates import Templates
 from pkgindex_http.troubles import Troubles
 
@@ -56,8 +62,10 @@ _CUT_SECONDS = 0.5
 class Server:
     """Answers requests for one engine."""
 
-    def __init__(self, engine: Engine, settings: ServerSettings) -> None:
+    def __init__(self, engine: Engine, settings: ServerSettings, *, siblings: Siblings | None = None) -> None:
+        """`siblings`: the other processes of this server."""
         self.engine = engine
+        self.siblings = siblings
         self.settings = settings
         self.default_index = parse_index_name(settings.default_index)
         self.origin = OriginReader(
@@ -65,6 +73,7 @@ class Server:
         )
         self._mount = split_path(settings.mount) or ()
         self.remote_users = RemoteUsers(settings, self.origin)
+        self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
         self.served_files = ServedFiles()
@@ -76,7 +85,7 @@ class Server:
             else None
         )
         self._connections: Connections | None = None
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -94,6 +103,12 @@ class Server:
 
     async def start(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Start to listen, and return the addresses. Port 0 picks a free port."""
+        sockets = await self.engine.in_worker(partial(bound, host, port))
+        await self.listen(sockets)
+        return [address_of(each) for each in sockets]
+
+    async def listen(self, sockets: Sequence[socket.socket], *, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections of these sockets, which other processes may share, until `stop`."""
         settings = self.settings
         self._connections = Connections(
             self.handle,
@@ -108,8 +123,8 @@ class Server:
             auto_decompress=False,  # request bodies are bounded by their size on the wire
         )
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connections, host, port, backlog=1024)
-        return [(str(host), int(port)) for host, port, *_ in (each.getsockname() for each in self._listener.sockets)]
+        for each in sockets:
+            self._listeners.append(await loop.create_server(self._connections, sock=each, backlog=BACKLOG, ssl=tls))
 
     @property
     def stopping(self) -> bool:
@@ -124,9 +139,10 @@ class Server:
     async def stop(self) -> None:
         """Stop gracefully: `/+ready` is 503 at once, no new connections are accepted, requests under way finish."""
         self.readiness.stopping = True
-        if self._connections is None or self._listener is None:
+        if self._connections is None:
             return
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
@@ -161,7 +177,9 @@ class Server:
             remote_users=self.remote_users,
             templates=self.templates,
             served_files=self.served_files,
-            readiness=self.readiness.parts,
+            siblings=self.siblings,
+            handover=self.handover,
+            readiness=self.readiness.report,
             judge=self.judge,
             request=request,
             route=route,

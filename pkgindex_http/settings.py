@@ -6,6 +6,7 @@ Both come from the same file, variables and flags. `ServerSettings` is a subclas
 # Annotations are values here and no text (`from __future__ import annotations`), which msgspec would compile at every start.
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
 from pkgindex_http.paths import split_path
+
+_PLAIN = re.compile(r"\A[A-Za-z0-9._~+/-]+\Z")
 
 
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,6 +53,13 @@ def _mount(value: str) -> str:
     if path and split_path(f"/{path}") is None:
         raise Refused("write a path, such as /pypi")
     return f"/{path}" if path else ""
+
+
+def _location(value: str) -> str:
+    """With a slash at both ends; empty for none."""
+    if value and (_mount(value) == "" or not _PLAIN.match(value)):
+        raise Refused("write a path of letters, digits and ._~+-, such as /+blobs/")
+    return f"{_mount(value)}/" if value else ""
 
 
 def _realm(value: str) -> str:
@@ -88,6 +98,25 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         "127.0.0.1"
     )
     port: Annotated[int, option("The TCP port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 3141
+    workers: Annotated[
+        int,
+        option(
+            "Processes that answer requests, over one store and on one port. One that dies is started again.",
+            at_least=1,
+            at_most=256,
+        ),
+    ] = 1
+    tls_certificate: Annotated[
+        str,
+        option(
+            "PEM file with the certificate of this server and those of its issuers. With it the server speaks HTTPS only. A changed file"
+            " is read again within half a minute, and at SIGHUP.",
+            default="none",
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, option("PEM file with the key of the certificate.", default="the file of the certificate")
+    ] = ""
     outside_url: Annotated[
         str,
         option(
@@ -112,6 +141,15 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             check=_networks,
         ),
     ] = ()
+    accel_redirect: Annotated[
+        str,
+        option(
+            "The path of an internal location of nginx for the directory `sha256` of the blob store, such as `/+blobs/`. nginx then sends"
+            " the uploaded files whose requests come through `trusted_proxies`, all of which must be such nginx servers.",
+            default="off",
+            check=_location,
+        ),
+    ] = ""
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
     stall_timeout: Annotated[
         float,
@@ -182,7 +220,12 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         """The URL of this server for people, as far as it is known before it listens; no slash at the end."""
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104  # compared with, not listened on
         netloc = f"[{host}]" if ":" in host else host
-        return self.outside_url.rstrip("/") or f"http://{netloc}:{self.port}{self.mount}"
+        return self.outside_url.rstrip("/") or f"{self.scheme}://{netloc}:{self.port}{self.mount}"
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of this server's own URLs."""
+        return "https" if self.tls_certificate else "http"
 
 
 def load_settings(

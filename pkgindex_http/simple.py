@@ -35,7 +35,7 @@ async def add_slash(ask: Ask) -> Reply:
 
 async def project_page(ask: Ask) -> Reply:
     """A project's page."""
-    return await page_with_links(ask, ask.root, _media_type(ask))
+    return await page_with_links(ask, ask.root, media_type_of(ask))
 
 
 async def page_with_links(ask: Ask, root: str, media_type: str | NotAcceptable) -> Reply:
@@ -43,7 +43,7 @@ async def page_with_links(ask: Ask, root: str, media_type: str | NotAcceptable) 
     if ask.values["project"] != ask.project:
         return redirect(f"../{ask.project}/{ask.query_suffix}")
     if isinstance(media_type, NotAcceptable):
-        return _not_acceptable(ask, media_type)
+        return not_acceptable(ask, media_type)
     serial = ask.engine.store.seen()
     answer, holding = await ask.engine.pages.holding_project(
         PageRequest(
@@ -55,12 +55,12 @@ async def page_with_links(ask: Ask, root: str, media_type: str | NotAcceptable) 
             if_none_match=ask.request.headers.get("If-None-Match"),
         )
     )
-    return _page_reply(answer, serial, holding)
+    return page_reply(answer, serial, holding)
 
 
 async def project_list(ask: Ask) -> Reply:
     """The list of projects; for a browser a page to search it."""
-    return await list_in(ask, _media_type(ask))
+    return await list_in(ask, media_type_of(ask))
 
 
 async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
@@ -70,7 +70,7 @@ async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
         if page is not None:
             return page
     if isinstance(media_type, NotAcceptable):
-        return _not_acceptable(ask, media_type)
+        return not_acceptable(ask, media_type)
     serial = ask.engine.store.seen()
     answer = await ask.engine.listings.projects(
         ask.index,
@@ -79,7 +79,7 @@ async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
         coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
-    return _page_reply(answer, serial)
+    return page_reply(answer, serial)
 
 
 async def list_for_installers(ask: Ask) -> Reply:
@@ -99,7 +99,8 @@ def _for_installers(reply: Reply) -> Reply:
     return replace(reply, headers={**reply.headers, "Vary": f"{vary}, User-Agent", "Cache-Control": caching})
 
 
-def _media_type(ask: Ask) -> str | NotAcceptable:
+def media_type_of(ask: Ask) -> str | NotAcceptable:
+    """The format that the URL, its query or `Accept` asks for."""
     if ask.segments[0] == "simple" and len(ask.segments) > 2:
         fixed = _ENDPOINTS.get(ask.segments[1])
         if fixed is not None:
@@ -110,7 +111,7 @@ def _media_type(ask: Ask) -> str | NotAcceptable:
     return choose_format(ask.request.headers.get("Accept"), named)
 
 
-def _page_reply(answer: PageAnswer, serial: Serial, holding: Holding | None = None) -> Reply:
+def page_reply(answer: PageAnswer, serial: Serial, holding: Holding | None = None) -> Reply:
     """The HTTP answer. `serial` is a commit that the page includes; devpi's users wait for a commit with it."""
     headers = {
         "Content-Type": answer.media_type,
@@ -137,7 +138,8 @@ def _page_reply(answer: PageAnswer, serial: Serial, holding: Holding | None = No
     return Reply(headers=headers, body=answer.body, holding=holding)
 
 
-def _not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:
+def not_acceptable(ask: Ask, news: NotAcceptable) -> Reply:
+    """The answer to a request for a format that there is not."""
     return problem_reply(
         406,
         "Not acceptable",

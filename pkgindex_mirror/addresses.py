@@ -5,6 +5,7 @@ Two rules, checked when the socket is made, so that no spelling of an address an
 
 * A host named by a page, by a redirect, or by the owner of an index other than root: only public addresses and the networks
   that the operator allowed.
+  By a proxy, which resolves names itself, only hosts that are named by an address are checked.
 * The host that the operator configured (the upstream of a mirror below `root`): any address. But a host that first resolved to
   a public address may not resolve to a private one later (DNS rebinding).
 """
@@ -40,6 +41,11 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is named by its address."""
+    return _parse(host) is not None
+
+
 class AddressGuard:
     """Checks the addresses of hosts that a stranger named, at the latest when the socket is made."""
 
@@ -54,6 +60,20 @@ class AddressGuard:
             return True
         plain = _embedded(address) or address
         return any(plain in network or address in network for network in self._allowed)
+
+    def permits_unresolved(self, host: str) -> bool:
+        """Whether a proxy, which resolves names itself, may be asked to connect to a host.
+
+        Names are for the proxy to judge. Addresses are not, in any spelling that a resolver takes for one, such as `0x7f.1`.
+        """
+        if host.rstrip(".").rpartition(".")[2].lower() == "localhost":  # RFC 6761 6.3
+            return self.permits("127.0.0.1")
+        if _parse(host) is not None:
+            return self.permits(host)
+        try:
+            return self.permits(socket.inet_ntoa(socket.inet_aton(host)))
+        except (OSError, UnicodeError):
+            return True
 
     async def permits_host(self, host: str, resolver: AbstractResolver) -> bool:
         """Whether a host leads to permitted addresses only, as far as can be told without connecting."""

@@ -156,11 +156,13 @@ def _merge(known: File, listed: File) -> File:
     refuted = known.metadata_refuted
     if refuted and listed.metadata_sha256 in {None, refuted}:
         listed = replace(listed, metadata_sha256=known.metadata_sha256, metadata_refuted=refuted)
+    size = listed.size if listed.size is not None else known.size
     return replace(
         listed,
         # The digests do not contradict each other here: `digest_alarm` was asked. sha256 comes first, as everywhere.
         digests=_sha256_first({**known.digests, **listed.digests}),
-        size=listed.size if listed.size is not None else known.size,
+        size=size,
+        stated_size=known.stated_size if size is None else None,
         upload_time=listed.upload_time if listed.upload_time is not None else known.upload_time,
         # The earlier of the two times. A listed file has none when the mirror's option does not ask for it.
         first_seen=listed.first_seen and (known.first_seen or listed.first_seen),

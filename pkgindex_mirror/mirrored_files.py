@@ -6,7 +6,7 @@ All who want a file share one fetch, which a cancelled reader does not end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 
@@ -31,8 +31,8 @@ from pkgindex_mirror.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.sites import Site, usable_site
 from pkgindex_mirror.upstream import UpstreamClient
 
-Amend = Callable[[IndexConfig, ProjectName, str, Callable[[File], File]], Awaitable[None]]
-"""Changes the stored entry of a file: index, project, filename, and the function that makes the new entry (`Refreshing.amend`)."""
+Amend = Callable[[IndexConfig, ProjectName, Mapping[str, Callable[[File], File]]], Awaitable[None]]
+"""Changes stored entries of files: index, project, and by filename the function that makes the new entry (`Refreshing.amend`)."""
 
 _WRONG_PAUSE = 10.0
 """Seconds for which a file whose bytes were wrong is not fetched again."""
@@ -140,8 +140,8 @@ class MirroredFiles:
         """Run the fetch, and remember wrong bytes."""
 
         async def commit(blob: Blob) -> None:
-            if not file.sha256:
-                await self._amend(index, project, file.filename, lambda now: _with_sha256(now, file, blob))
+            if not file.sha256 or file.size is None:
+                await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob)})
 
         fetch = Fetch(
             self._client,
@@ -182,8 +182,8 @@ def _identity(index: IndexConfig, project: ProjectName, file: File) -> tuple[Has
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
-def _with_sha256(now: File, fetched: File, blob: Blob) -> File:
-    """Record the sha256 and size of the fetched bytes, if the page still has the same digests."""
-    if now.url != fetched.url or now.sha256:
+def _completed(now: File, fetched: File, blob: Blob) -> File:
+    """Record the sha256 and size of the fetched bytes, if the page has no others."""
+    if now.url != fetched.url or now.sha256 not in {None, blob.sha256}:
         return now
-    return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size)
+    return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size, stated_size=None)

@@ -27,6 +27,7 @@ from pkgindex_mirror.mirrored_files import Amend, MirroredFiles
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.sidecars import ByteSource, arrived
 from pkgindex_mirror.sites import Site, usable_site
+from pkgindex_mirror.stated_sizes import with_stated_size
 from pkgindex_mirror.upstream import UpstreamClient
 from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed
 from pkgindex_mirror.zip_parts import Odd
@@ -96,40 +97,47 @@ class MirroredMetadata:
 
     async def _sidecar(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> Blob:
         try:
-            data = await self._metadata(index, site, project, file)
+            data, size = await self._metadata(index, site, project, file)
             failpoint("sidecar.read")
             blob = await self._blob_store.learn(data)
             failpoint("sidecar.learned")
         except OSError as error:
             raise Unavailable(f"the metadata of {file.filename} could not be stored") from error
-        if blob.sha256 != file.metadata_sha256:
-            if file.metadata_sha256:
-                _log.error("%s.metadata: the page announced a wrong digest; it is corrected", urls.shown(file.url))
-            await self._amend(index, project, file.filename, lambda now: _with_sidecar(now, file, blob))
+        is_new = blob.sha256 != file.metadata_sha256
+        if is_new and file.metadata_sha256:
+            _log.error("%s.metadata: the page announced a wrong digest; it is corrected", urls.shown(file.url))
+
+        def learned(now: File) -> File:
+            return with_stated_size(_with_sidecar(now, file, blob) if is_new else now, file, size)
+
+        if is_new or (size is not None and file.size is None):
+            await self._amend(index, project, {file.filename: learned})
         return blob
 
-    async def _metadata(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> bytes:
-        """The exact bytes, from the first source that has the right ones."""
+    async def _metadata(
+        self, index: IndexConfig, site: Site, project: ProjectName, file: File
+    ) -> tuple[bytes, int | None]:
+        """The exact bytes, from the first source that has the right ones, and the size of the wheel if its upstream stated it."""
         wheel = await self._files.wheel_here(index, project, file)
         local = await self._read_from(wheel, project, file) if wheel is not None else None
         if isinstance(local, bytes) and _is_announced(local, file):
-            return local
+            return local, None
         failures: list[Failed] = []
         if local is None or file.metadata_sha256:
             offered = await self._offered(site, project, file)
             if isinstance(offered, bytes):
-                return offered
+                return offered, None
             if isinstance(offered, Failed):
                 failures.append(offered)
         if local is None:
-            remote = await self._from_ranges(site, project, file)
+            remote, size = await self._from_ranges(site, project, file)
             if isinstance(remote, bytes) and _is_announced(remote, file):
-                return remote
+                return remote, size
             if isinstance(remote, AbsentAnswer):
-                return self._judge(remote, file, failures)
+                return self._judge(remote, file, failures), None
             # The ranges failed, or gave other bytes than the announced ones: fetch and verify the whole wheel.
             local = await self._read_from(await arrived(self._files.start(index, project, file)), project, file)
-        return self._judge(local, file, failures)
+        return self._judge(local, file, failures), None
 
     async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:
         found = await sidecars.metadata_in(wheel, project)
@@ -166,13 +174,16 @@ class MirroredMetadata:
             return AbsentAnswer(404)
         return found
 
-    async def _from_ranges(self, site: Site, project: ProjectName, file: File) -> bytes | AbsentAnswer | Failed | Odd:
+    async def _from_ranges(
+        self, site: Site, project: ProjectName, file: File
+    ) -> tuple[bytes | AbsentAnswer | Failed | Odd, int | None]:
+        """The bytes, and the size of the wheel."""
         remote = await sidecars.open_remote(self._client, site, file.url)
         if isinstance(remote, (AbsentAnswer, Failed)):
-            return remote
+            return remote, None
         if file.size is not None and file.size != remote.size:
-            return Failed(reason=f"the upstream's file has {remote.size} bytes instead of {file.size}")
-        return await sidecars.metadata_in(remote, project)
+            return Failed(reason=f"the upstream's file has {remote.size} bytes instead of {file.size}"), None
+        return await sidecars.metadata_in(remote, project), remote.size
 
 
 def _with_sidecar(now: File, read: File, blob: Blob) -> File:

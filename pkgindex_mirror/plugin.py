@@ -63,13 +63,19 @@ async def make(context: Context) -> ReadThrough:
 
     assert isinstance(context.index_store, LearningIndex)
     assert isinstance(context.blob_store, LearningBlobs)
+    settings = read_settings(context.settings)
+    if settings.proxy:
+        from pkgindex_mirror.socks_proxies import is_socks, require_socks
+
+        if is_socks(settings.proxy):
+            require_socks()
     source = ReadThrough(
         store=context.index_store,
         blob_store=context.blob_store,
         clock=context.clock,
         workers=context.workers,
         data=context.data,
-        settings=read_settings(context.settings),
+        settings=settings,
     )
     source.cache.start()
     return source

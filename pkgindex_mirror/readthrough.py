@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pkgindex_mirror.refreshing import Refreshing
     from pkgindex_mirror.refreshing_names import RefreshingNames
     from pkgindex_mirror.stale_limit import StaleLimit
+    from pkgindex_mirror.stated_sizes import StatedSizes
     from pkgindex_mirror.upstream import UpstreamClient
 
 _EXAMINATION = 5.0
@@ -221,6 +222,7 @@ class ReadThrough:
             checks=self._checks,
             noted=self._noted,
             flat=lambda: self._flat,
+            sizes=lambda: self._sizes,
             counts=self._counts,
         )
 
@@ -244,6 +246,18 @@ class ReadThrough:
         from pkgindex_mirror.flat_pages import FlatPages
 
         return FlatPages(self._client, clock=self._clock, workers=self._workers, tasks=self._tasks)
+
+    @cached_property
+    def _sizes(self) -> StatedSizes:
+        from pkgindex_mirror.stated_sizes import StatedSizes
+
+        return StatedSizes(
+            client=self._client,
+            store=self._store,
+            clock=self._clock,
+            workers=self._workers,
+            amend=self._refreshing.amend,
+        )
 
     @cached_property
     def _files(self) -> MirroredFiles:
@@ -289,6 +303,8 @@ class ReadThrough:
         return Unavailable(f"{self._settings.pending} upstream requests are under way already")
 
     async def close(self) -> None:
+        if "_sizes" in vars(self):
+            await self._sizes.close()
         await self._tasks.close(grace=1.0)
         await self._noted.close()
         await self.cache.close()

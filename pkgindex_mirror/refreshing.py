@@ -37,6 +37,7 @@ from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.noted_checks import Noted, NotedChecks
 from pkgindex_mirror.plain_pages import ReadPage, read_leniently, read_plain
 from pkgindex_mirror.sites import Site
+from pkgindex_mirror.stated_sizes import UNLISTED, StatedSizes, lacks_sizes
 from pkgindex_mirror.upstream import UpstreamClient
 from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
 
@@ -80,6 +81,7 @@ class Refreshing:
         checks: Checks,
         noted: NotedChecks,
         flat: Callable[[], FlatPages],
+        sizes: Callable[[], StatedSizes],
         counts: IndexesCounts,
     ) -> None:
         self._client = client
@@ -89,6 +91,7 @@ class Refreshing:
         self._checks = checks
         self._noted = noted
         self._flat = flat
+        self._sizes = sizes
         self._counts = counts
 
     async def page(
@@ -118,6 +121,8 @@ class Refreshing:
             counts.asked[check.outcome] += 1
         if check.outcome != "failed":
             counts.answered = check.checked
+        if check.outcome == "current" and check.validators.get("sizes") == UNLISTED:
+            self._sizes().ask(index, site, project)
         return check
 
     async def _stored_answer(
@@ -192,6 +197,8 @@ class Refreshing:
     async def _take(self, index: IndexConfig, project: ProjectName, answer: Document) -> Check:
         """Read a page and tell the store what is new in it."""
         url, validators, size = answer.url, answer.validators, len(answer.body)
+        if lacks_sizes(answer):
+            validators["sizes"] = UNLISTED
         page: ReadPage | UnreadablePage | None = await self._compute(
             size, partial(read_plain, answer.body, answer.content_type, url, project), large=_LARGE
         )
@@ -260,20 +267,23 @@ class Refreshing:
         return await until_committed(attempt, _restless(project))
 
     async def amend(
-        self, index: IndexConfig, project: ProjectName, filename: str, change: Callable[[File], File]
+        self, index: IndexConfig, project: ProjectName, changes: Mapping[str, Callable[[File], File]]
     ) -> None:
-        """Tell the store the changed entry of one file. Does nothing if the file is not listed any more."""
+        """Tell the store the changed entries of files, by filename. Files that are not listed any more do not count."""
 
         async def attempt(_: int) -> None:
             standing, page = await self._stored(index, project)
-            file = await self._store.file(index.name, project, filename)
-            if page is None or file is None:
+            if page is None:
                 return
-            changed = change(file)
-            if changed == file:
+            changed = []
+            for filename, change in changes.items():
+                file = await self._store.file(index.name, project, filename)
+                if file is not None and (now := change(file)) != file:
+                    changed.append(now)
+            if not changed:
                 return
             same = await same_upstream(self._store, index)
-            await self._learn(MirrorPage(index.name, project, page.head, (changed,)), same.config, standing)
+            await self._learn(MirrorPage(index.name, project, page.head, tuple(changed)), same.config, standing)
 
         await until_committed(attempt, _restless(project))
 

@@ -9,6 +9,7 @@ import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,7 @@ from pkgindex_mirror.retry import RetryPolicy
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_PROXIES = ("http", "https", "socks4", "socks5")
 _PATIENCE = 2.0
 """Longest `Retry-After` in seconds that the mirror waits itself. Clients are told of a longer one."""
 
@@ -88,6 +90,8 @@ class MirrorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The most bytes of mirrored files that are kept, as a number or a text such as `"20GiB"`. 0: no bound. The files that were used least recently are removed, and are fetched again when a client asks for them. Files that are being read or fetched may exceed the bound. Pages and metadata are not counted."""
     cache_age: float | str = 0.0
     """Seconds, or a text such as `"30d"`, after which a mirrored file is removed if no client has requested it. 0: never."""
+    proxy: str = ""
+    """URL of an http, https, socks4 or socks5 proxy for pages and files of upstreams; SOCKS needs the extra `socks`. It resolves the names of hosts, so `allow_networks` counts for hosts that are named by an address only. Pushes and notices do without it."""
     ca_file: str = ""
     """File with the certificates (PEM) to trust for upstreams and other servers, instead of the system's."""
     verify_tls: bool = True
@@ -125,6 +129,11 @@ def read_settings(table: Mapping[str, Any]) -> MirrorSettings:
         known = ", ".join(MirrorSettings.__struct_fields__)
         raise Refused(f"[plugins.mirror]: {error}", hint=f"known settings: {known}") from error
     parse_networks(settings.allow_networks)
+    if settings.proxy and urlsplit(settings.proxy).scheme not in _PROXIES:
+        raise Refused(
+            "[plugins.mirror]: proxy is no URL of a proxy",
+            hint=f"it begins with one of {', '.join(f'{each}://' for each in _PROXIES)}",
+        )
     _ = settings.cache_bytes, settings.cache_seconds  # refuses amounts that cannot be read
     return settings
 

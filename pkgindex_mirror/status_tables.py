@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pkgindex_mirror.amounts import amount
 from pkgindex_mirror.statuses import Status
 
 
@@ -75,11 +76,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[s
 
 def _or_dash(number: int | None) -> object:
     return "-" if number is None else number
-
-
-def amount(size: int) -> str:
-    """Bytes for people."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= step:
-            return f"{size / step:.1f} {unit}"
-    return f"{size} B"

@@ -6,7 +6,7 @@ A server is asked for `/+metrics`. Its counts begin with its start. A store know
 from __future__ import annotations
 
 import netrc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -153,36 +153,43 @@ def _of_counts(url: str, document: _Document) -> Status:
                 found[word] = found.get(word, 0) + int(each.value)
         return found
 
-    def number(meter: str, **labels: str) -> float | None:
-        return next((each.value for each in document.get(meter, ()) if labels.items() <= each.labels.items()), None)
+    def number(meter: Meter, of_all: Callable[[Iterable[float]], float], **labels: str) -> float | None:
+        """One number from those of all workers."""
+        found = [each.value for each in document.get(meter.name, ()) if labels.items() <= each.labels.items()]
+        return of_all(found) if found else None
 
-    def whole(meter: Meter) -> int | None:
-        found = number(meter.name)
+    def whole(meter: Meter, of_all: Callable[[Iterable[float]], float]) -> int | None:
+        found = number(meter, of_all)
         return None if found is None else int(found)
 
-    upstreams = []
+    latencies: dict[str, list[_Value]] = {}
     for each in document[measuring.LATENCY.name]:
-        upstream = each.labels["upstream"]
+        latencies.setdefault(each.labels["upstream"], []).append(each)
+    upstreams = []
+    for upstream, values in latencies.items():
+        count = sum(each.count for each in values)
         upstreams.append(
             UpstreamStatus(
                 upstream=upstream,
                 requests=by(measuring.REQUESTS.name, "answer", upstream=upstream),
                 errors=by(measuring.ERRORS.name, "kind", upstream=upstream),
-                mean_seconds=each.sum / each.count if each.count else None,
-                bytes=int(number(measuring.RECEIVED.name, upstream=upstream) or 0),
+                mean_seconds=sum(each.sum for each in values) / count if count else None,
+                bytes=int(number(measuring.RECEIVED, sum, upstream=upstream) or 0),
             )
         )
     asked = {each.upstream: sum(each.requests.values()) > 0 for each in upstreams}
     mirrors = []
-    for left_alone in document[measuring.LEFT_ALONE.name]:
-        index, upstream = left_alone.labels["index"], left_alone.labels["upstream"]
-        answered = number(measuring.ANSWERED.name, index=index)
+    for index, upstream in dict.fromkeys(
+        (each.labels["index"], each.labels["upstream"]) for each in document[measuring.LEFT_ALONE.name]
+    ):
+        left_alone = number(measuring.LEFT_ALONE, max, index=index, upstream=upstream)
+        answered = number(measuring.ANSWERED, max, index=index)
         mirrors.append(
             MirrorStatus(
                 index=index,
                 upstream=upstream,
-                state="left alone" if left_alone.value else "answers" if asked.get(upstream) else "not asked",
-                stored_pages=int(number(measuring.STORED.name, index=index) or 0),
+                state="left alone" if left_alone else "answers" if asked.get(upstream) else "not asked",
+                stored_pages=int(number(measuring.STORED, max, index=index) or 0),
                 answered=None if answered is None else to_rfc3339(Timestamp(int(answered * 1_000_000))),
                 pages=by(measuring.PAGES.name, "answer", index=index),
                 stale=by(measuring.STALE_PAGES.name, "reason", index=index),
@@ -197,11 +204,11 @@ def _of_counts(url: str, document: _Document) -> Status:
         server=urls.shown(url),
         mirrors=mirrors,
         upstreams=upstreams,
-        under_way=whole(measuring.UNDER_WAY),
-        waiting=whole(measuring.WAITING),
-        cache_bytes=whole(measuring.CACHE),
-        cache_limit=whole(measuring.CACHE_LIMIT),
-        removed_files=whole(measuring.REMOVED),
+        under_way=whole(measuring.UNDER_WAY, sum),
+        waiting=whole(measuring.WAITING, sum),
+        cache_bytes=whole(measuring.CACHE, max),
+        cache_limit=whole(measuring.CACHE_LIMIT, max),
+        removed_files=whole(measuring.REMOVED, sum),
     )
 
 

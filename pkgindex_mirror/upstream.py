@@ -37,6 +37,7 @@ from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.slots import Slots
+from pkgindex_mirror.socks_proxies import is_socks, socks_connector, socks_errors
 from pkgindex_mirror.upstream_answers import (
     CHUNK,
     AbsentAnswer,
@@ -48,10 +49,12 @@ from pkgindex_mirror.upstream_answers import (
     StreamAnswer,
     Transfer,
     Unchanged,
+    failed_by_proxy,
     failure_of,
     file_answer,
     read_document,
     refused,
+    size_answer,
     stream_answer,
     unusable,
 )
@@ -70,6 +73,9 @@ GLIMPSE = 64 * 1024
 _FIRST_PROBE = 1.0
 _LEAST = 1.0
 """Shortest wait for a host in seconds. Other callers may have waited in vain before, but a fast answer still counts."""
+
+_FILE: Mapping[str, str] = {"Accept": "*/*", "Accept-Encoding": "identity"}
+"""The headers of a request for a file. It is stored as it was hashed: no content coding."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,9 +122,13 @@ class UpstreamClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """`proxy`: the URL of an http proxy for all requests. It resolves the names of hosts, so what they lead to is for it to judge."""
+        """`proxy`: the URL of an http or SOCKS proxy for all requests, instead of the one of the settings.
+
+        It resolves the names of hosts, so what they lead to is for it to judge.
+        """
         self._settings = settings
-        self._proxy = proxy
+        self._proxy = proxy or settings.proxy
+        self._proxy_errors = socks_errors() if is_socks(self._proxy) else ()
         self._guard = AddressGuard(parse_networks(settings.allow_networks))
         self._given_resolver = resolver
         self._own_resolver: AbstractResolver | None = None
@@ -233,8 +243,7 @@ class UpstreamClient:
         The caller reads `chunks` inside the context. If the upstream ignores the range, or if its file does not match `validator`,
         the answer is the whole file, and `Transfer.start` is 0.
         """
-        # A file is stored as it was hashed: no content coding.
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = dict(_FILE)
         if span is not None:
             start, stop = span
             headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -243,6 +252,25 @@ class UpstreamClient:
         answer_of = partial(file_answer, site=site, url=url, silence=self._settings.read_timeout)
         async with self._opened(site, url, headers, self._settings.page_policy(), answer_of) as answer:
             yield answer
+
+    async def size(self, site: Site, url: str) -> int | AbsentAnswer | Failed:
+        """Ask once, with HEAD, how many bytes a file has. `Failed` also if the answer does not tell."""
+
+        async def once(trail: _Trail) -> int | AbsentAnswer | Failed:
+            response = await self._send(site, url, _FILE, trail, method="HEAD")
+            if isinstance(response, Failed):
+                # Some servers fail at HEAD alone. This must not end the requests for pages.
+                return response if response.down else replace(response, healthy=None)
+            answer = size_answer(response, site, url, self._clock.now(), limit=self._settings.file_limit)
+            _let_go(response)
+            return replace(answer, healthy=None) if isinstance(answer, Failed) and not answer.rest else answer
+
+        host = self._host(url)
+        if refusal := self._refused(host, url):
+            return refusal
+        policy = replace(self._settings.page_policy(), attempts=1)
+        async with host.requests:
+            return await self._attempts(url, policy, once, self._counts_of(site, url))
 
     @asynccontextmanager
     async def _opened(
@@ -439,7 +467,7 @@ class UpstreamClient:
         return host
 
     async def _send(
-        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail
+        self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail, *, method: str = "GET"
     ) -> aiohttp.ClientResponse | Failed:
         """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect."""
         seen: set[str] = set()
@@ -455,10 +483,20 @@ class UpstreamClient:
             if at_home and site.authorization:
                 sent["Authorization"] = site.authorization
             counts, begun = trail.counts if at_home else self.counts.others, self._clock.monotonic()
+            if self._proxy and not self._is_home(site, url) and not self._guard.permits_unresolved(urls.host(url)):
+                return unusable(f"{urls.shown(url)} leads to an address that is not public and not in allow_networks")
+            http_proxy = None if is_socks(self._proxy) else self._proxy or None
             try:
-                response = await self._session(site, url).get(
-                    URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False, proxy=self._proxy or None
+                response = await self._session(site, url).request(
+                    method,
+                    URL(url, encoded=url.isascii()),
+                    headers=sent,
+                    allow_redirects=False,
+                    proxy=http_proxy,
                 )
+            except self._proxy_errors:
+                counts.answers["none"] += 1
+                return failed_by_proxy()
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 counts.answers["none"] += 1
                 return failure_of(error)
@@ -486,6 +524,8 @@ class UpstreamClient:
 
     def _session(self, site: Site, url: str) -> aiohttp.ClientSession:
         if self._proxy or self._is_home(site, url):
+            if self._configured is None and is_socks(self._proxy):
+                self._configured = self._new_session(socks_connector(self._proxy, self._tls()))
             if self._configured is None:
                 resolver = PinningResolver(self._resolver(), self._guard)
                 self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))
@@ -505,7 +545,7 @@ class UpstreamClient:
             self._own_resolver = DefaultResolver()
         return self._own_resolver
 
-    def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    def _new_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
         settings = self._settings
         return aiohttp.ClientSession(
             connector=connector,

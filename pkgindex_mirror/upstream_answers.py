@@ -39,10 +39,12 @@ class Document(Struct, kw_only=True):
     """The URL after redirects, to which links are relative."""
     validators: dict[str, str]
     """For the next request: `etag`, `last-modified`, `serial`, and `url`, the only URL for which they are valid. Also `lifetime`: the seconds
-    for which the upstream calls the answer fresh, and `times` (`first_seen`).
+    for which the upstream calls the answer fresh, `times` (`first_seen`), and `sizes` (`stated_sizes`).
     """
     received: int
     """Bytes on the wire."""
+    server: str = ""
+    """The program that answered, as it calls itself."""
 
     def take(self) -> bytes:
         """Hand over the body, so that its memory is free once the caller has read it."""
@@ -241,6 +243,7 @@ async def read_document(
         url=str(response.url),
         validators=_validators(response, asked),
         received=decoder.received,
+        server=response.headers.get("Server", "")[:200],
     )
 
 
@@ -329,6 +332,25 @@ def file_answer(
         return unusable("it answered 206 without a valid Content-Range")
     size = None if match[3] == "*" else int(match[3])
     return Transfer(response, start=int(match[1]), size=size, silence=silence)
+
+
+def failed_by_proxy() -> Failed:
+    """The failure when a SOCKS proxy did not connect. Which of the two is at fault is not known."""
+    reason = "it could not be connected to by the SOCKS proxy"
+    return Failed(reason=reason, kind="connect", again=True, healthy=False, down=True)
+
+
+def size_answer(
+    response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp, *, limit: int
+) -> int | AbsentAnswer | Failed:
+    """The meaning of the answer to a HEAD for a file of at most `limit` bytes: its size."""
+    answer = file_answer(response, site, url, now, silence=0.0)
+    if not isinstance(answer, Transfer):
+        return answer
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if not answer.whole or coding not in {"", "identity"} or not 0 < (answer.size or 0) <= limit:
+        return unusable("it does not state the size of the file")
+    return answer.size or 0
 
 
 def failure_of(error: BaseException) -> Failed:

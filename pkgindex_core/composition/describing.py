@@ -12,6 +12,7 @@ from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.services.reading.overview import Overview
+from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
 from pkgindex_core.services.reading.searching import Searching
 from pkgindex_core.services.reading.versions import Versions
@@ -27,6 +28,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     versions: Versions
     overview: Overview
     explaining: Explaining
+    past: Past
 
 
 def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context) -> Describing:
@@ -55,4 +57,12 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         ),
         overview=Overview(store=store, options=offered.options),
         explaining=Explaining(resolving=resolving, assembling=assembling, clock=clock),
+        past=Past(
+            store=store,
+            resolving=resolving,
+            assembling=assembling,
+            renderers=offered.renderers,
+            workers=workers,
+            clock=clock,
+        ),
     )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
     from pkgindex_core.services.reading.overview import Overview
+    from pkgindex_core.services.reading.past import Past
     from pkgindex_core.services.reading.project_information import ProjectInformation
     from pkgindex_core.services.reading.searching import Searching
     from pkgindex_core.services.reading.versions import Versions
@@ -100,6 +101,10 @@ class Services:
     @property
     def explaining(self) -> Explaining:
         return self._describing.explaining
+
+    @property
+    def past(self) -> Past:
+        return self._describing.past
 
     @property
     def tokens(self) -> Tokens:

@@ -93,8 +93,8 @@ def _public(file: File) -> dict[str, Any]:
     }
     if file.requires_python:
         entry["requires-python"] = file.requires_python
-    if file.size is not None:
-        entry["size"] = file.size
+    if file.shown_size is not None:
+        entry["size"] = file.shown_size
     if file.shown_time is not None:
         entry["upload-time"] = to_rfc3339(file.shown_time)
     if file.yanked:

@@ -162,7 +162,7 @@ def _file(facts: ProjectFacts, entry: PageEntry, file: File) -> dict[str, Any]:
         "packagetype": _PACKAGE_TYPES.get(kind),
         "python_version": _python_version(file.filename, kind),
         "requires_python": file.requires_python or None,
-        "size": file.size,
+        "size": file.shown_size,
         "upload_time": moment[:19] if moment else None,
         "upload_time_iso_8601": moment,
         "url": f"{facts.packages}{packaged}/{quoted(file.filename)}"

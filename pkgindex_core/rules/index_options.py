@@ -121,6 +121,10 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "whether a page with a lower serial than the stored one is taken",
         IndexOption(parse=values.boolean, types=("mirror",)),
     ),
+    "mirror_sizes": (
+        "of how many files of a page without sizes the upstream is asked for the size, the newest first; 0 asks for none",
+        IndexOption(parse=values.sizes, types=("mirror",)),
+    ),
     "absent_statuses": (
         "HTTP statuses of the upstream that mean that it has no such project; the default is 404 and 410",
         IndexOption(parse=values.absent_statuses, types=("mirror",), is_list=True),

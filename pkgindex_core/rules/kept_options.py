@@ -27,6 +27,7 @@ class MirrorOptions(
         "history": "mirror_history",
         "use_external_urls": "mirror_use_external_urls",
         "no_project_list": "mirror_no_project_list",
+        "sizes": "mirror_sizes",
         "ignore_serial_header": "mirror_ignore_serial_header",
         "web_url_fmt": "mirror_web_url_fmt",
     },
@@ -47,6 +48,8 @@ class MirrorOptions(
     """Never ask the upstream for its project list. A project is listed after its page was first asked for."""
     ignore_serial_header: bool = False
     """Take a page whose `X-PyPI-Last-Serial` is lower than that of the stored one (after a change of upstream)."""
+    sizes: int = 20
+    """Of how many files of a page without sizes the upstream is asked for the size, the newest first."""
     absent_statuses: tuple[int, ...] = (404, 410)
     """HTTP statuses of the upstream that mean absent. Every other error status is a failure."""
     upload_time: str = "upstream"

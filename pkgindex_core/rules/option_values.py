@@ -200,6 +200,20 @@ def history(value: Any) -> int:
     return seconds
 
 
+_MOST_SIZES: Final = 1000
+
+
+def sizes(value: Any) -> int:
+    """A number of files, at most 1,000, since each costs a request."""
+    try:
+        number = -1 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if not 0 <= number <= _MOST_SIZES:
+        raise Refused("'mirror_sizes' option must be a number of files", hint=f"it is a number from 0 to {_MOST_SIZES}")
+    return number
+
+
 def mirror_url(value: Any) -> str:
     """Read the URL of a simple index, which may have credentials."""
     url = str(value).strip()

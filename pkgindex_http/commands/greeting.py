@@ -24,7 +24,10 @@ def greet(settings: ServerSettings, address: tuple[str, int], password_file: Pat
     """Print the lines. `password_file` has the password that this start generated."""
     host, port = address
     data = Path(settings.data).absolute()
-    url = settings.outside_url or f"{_url(socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    url = (
+        settings.outside_url
+        or f"{_url(settings, socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    )
     talk(f"pkgindex serves {settings.default_index} at {url}/  (data: {data})")
     place = password_file.absolute() if password_file else data / PASSWORD_FILE
     credentials = "-u root"
@@ -40,7 +43,7 @@ def greet(settings: ServerSettings, address: tuple[str, int], password_file: Pat
     talk("Paste one of these:")
     for line in lines_to_paste(url, credentials=credentials, uploads="routes" not in settings.plugins):
         talk(f"  {line}")
-    if not settings.outside_url and not is_loopback(host):
+    if not settings.outside_url and not settings.tls_certificate and not is_loopback(host):
         talk("Other machines reach this server without TLS: passwords and tokens cross the network unencrypted.")
     if settings.access_log is None and sys.stderr.isatty():
         talk("Requests are not shown here; --access-log shows them.")
@@ -53,7 +56,10 @@ def greet_clients(settings: ServerSettings, address: tuple[str, int]) -> None:
     from pkgindex_http.proxpi.settings import FIRST, read_settings
 
     host, port = address
-    url = settings.outside_url or f"{_url(socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    url = (
+        settings.outside_url
+        or f"{_url(settings, socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    )
     upstreams = [each.shown for each in read_settings(settings.plugins[PROXPI]).upstreams]
     talk(f"pkgindex caches {', '.join(upstreams)} at {url}/  (cache: {Path(settings.data).absolute()})")
     if len(upstreams) > 1 and settings.admission == FIRST:
@@ -73,9 +79,9 @@ def greet_clients(settings: ServerSettings, address: tuple[str, int]) -> None:
 
 def _print_url(settings: ServerSettings, host: str, port: int) -> None:
     """Standard output has only the URL, for programs that start the server."""
-    click.echo(f"{settings.outside_url or f'{_url(host, port)}{settings.mount}'}/")
+    click.echo(f"{settings.outside_url or f'{_url(settings, host, port)}{settings.mount}'}/")
     sys.stdout.flush()
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(settings: ServerSettings, host: str, port: int) -> str:
+    return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"

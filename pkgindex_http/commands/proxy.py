@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pkgindex_core.commands.telling import fail, talk
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.commands.common import config_option
 from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
+from pkgindex_http.settings import ServerSettings
 
 
 @command()
@@ -54,6 +56,12 @@ from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
     help="A status of upstreams that means `no such project`, besides 404 and 410; repeatable.",
 )
 @click.option(
+    "--sizes",
+    metavar="NUMBER",
+    type=click.IntRange(0, 1000),
+    help="Of how many files of a page without sizes upstreams are asked for the size; 0 for none.  [default: 20]",
+)
+@click.option(
     "--allow-network",
     "networks",
     metavar="NETWORK",
@@ -62,6 +70,9 @@ from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
 )
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", "-p", type=int, help="Port to listen on; 0 picks a free one.  [default: 5000]")
+@click.option("--workers", type=int, metavar="N", help="Processes that answer requests.  [default: 1]")
+@click.option("--tls-certificate", metavar="FILE", help="Speak HTTPS with this certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Key of the certificate (PEM).  [default: in the same file]")
 @click.option(
     "--cache",
     "--data",  # the word of other commands, and of hints
@@ -89,6 +100,7 @@ def proxy(
     expiries: tuple[int, ...],
     merge: str | None,
     absent_statuses: tuple[int, ...],
+    sizes: int | None,
     networks: tuple[str, ...],
     cache: str | None,
     cache_size: str | None,
@@ -105,13 +117,18 @@ def proxy(
         expiries=expiries,
         merge=merge,
         absent_statuses=absent_statuses,
+        sizes=sizes,
         networks=networks,
         cache=cache,
         cache_size=cache_size,
         offline=offline,
     )
+
+    def read() -> tuple[ServerSettings, Sequence[str]]:
+        return server_settings(config, options, os.environ, flags)
+
     try:
-        settings, remarks = server_settings(config, options, os.environ, flags)
+        settings, remarks = read()
     except PkgIndexError as error:
         fail(error)
     for line in remarks:
@@ -119,8 +136,8 @@ def proxy(
     # The objects of a start are not garbage; see `run`.
     gc.disable()
     try:
-        from pkgindex_http.commands.serving import run_server
+        from pkgindex_http.commands.starting import Log, run_server
 
-        run_server(settings, new_store=False, log_file=None, quiet=False)
+        run_server(settings, lambda: read()[0], new_store=False, log=Log())
     finally:
         gc.enable()

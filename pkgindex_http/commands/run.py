@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.commands.common import blobs_option, config_option, store_option
 from pkgindex_http.commands.directories import DirectoryOptions, directory_options, remarks, server_settings
 from pkgindex_http.commands.routed import Routed
+from pkgindex_http.settings import ServerSettings
 
 
 @command()
 @click.option("-i", "-H", "--interface", "--host", "host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("-p", "--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3141; with DIR 8080]")
+@click.option("--workers", type=int, metavar="N", help="Processes that answer requests.  [default: 1]")
+@click.option("--tls-certificate", metavar="FILE", help="Speak HTTPS with this certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Key of the certificate (PEM).  [default: in the same file]")
 @click.option("--data", metavar="DIR", help="Data directory.  [default: the user's data directory]")
 @click.option("--upstream", metavar="URL", help="The upstream of root/pypi in a new store.  [default: PyPI]")
 @click.option("--outside-url", metavar="URL", help="URL of this server for its clients, with its path prefix.")
@@ -70,11 +75,15 @@ def run(
     With DIR the files in these directories are the index, with the options of pypiserver. The first directory takes uploads.
     With --routes the file names the source of each project.
     """
-    try:
+
+    def read() -> tuple[ServerSettings, Sequence[str]]:
         routed = _routed(routes, directories)
         settings = server_settings(config, directories, options, defaults=routed.defaults, **flags)
         settings = routed.added_to(settings)
-        said = [*routed.remarks, *remarks(options, settings)]
+        return settings, [*routed.remarks, *remarks(options, settings)]
+
+    try:
+        settings, said = read()
     except PkgIndexError as error:
         fail(error)
     for line in said:
@@ -82,10 +91,10 @@ def run(
     # The modules and objects of a start are not garbage, and collecting would take a tenth of the start.
     gc.disable()
     try:
-        from pkgindex_http.commands.serving import run_server
+        from pkgindex_http.commands.starting import Log, run_server
 
-        log_file = Path(options.log_file) if options.log_file else None
-        run_server(settings, new_store=new_store, log_file=log_file, quiet=options.log_stream == "none")
+        log = Log(Path(options.log_file) if options.log_file else None, quiet=options.log_stream == "none")
+        run_server(settings, lambda: read()[0], new_store=new_store, log=log)
     finally:
         gc.enable()
 

@@ -1,4 +1,4 @@
-"""The work of `pkgindex-serve run`: starts the server, prints its URL, and stops it gracefully."""
+"""One process of a server: opens the store, listens, prints the URL, and stops gracefully."""
 
 from __future__ import annotations
 
@@ -6,99 +6,136 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pkgindex_core.commands.telling import fail, talk
-from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.commands.telling import talk
 from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients
 from pkgindex_http.commands.listening import cannot_listen
-from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.commands.new_store_options import unused_options
-from pkgindex_http.server_half import load_client, load_server
+from pkgindex_http.commands.notifying import notify, notify_reloading, watchdog_seconds
+from pkgindex_http.server_half import load_client
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.sockets import address_of
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
+    from pkgindex_http.certificates import Certificate
+    from pkgindex_http.commands.supervising import WorkerLink
+    from pkgindex_http.server import Server
 
 _log = logging.getLogger(__name__)
 
-_KINDS: Final = (PROXPI, "pypiserver", "routes")
-"""Tables of which each says what the default index is."""
 _FIRST_MOMENTS: Final = 1.0
 """Seconds after a start in which only requests are served."""
 
 
-def run_server(settings: ServerSettings, *, new_store: bool, log_file: Path | None, quiet: bool) -> None:
-    """Serve until a signal. An error that prevents it ends the process with a message. For the log see `configure_logging`.
-
-    The caller disables the garbage collector. It is enabled when the server listens.
-    """
-    load_server()
-    try:
-        _check_kind(settings)
-        configure_logging(settings, file=log_file, quiet=quiet)
-        _run_loop(settings, new_store=new_store)
-    except PkgIndexError as error:
-        fail(error)
-    except OSError as error:
-        fail(cannot_listen(error, settings.host, settings.port))
-
-
-def _run_loop(settings: ServerSettings, *, new_store: bool) -> None:
-    if sys.platform == "win32":
-        asyncio.run(serve(settings, new_store=new_store))
-        return
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, new_store=new_store))
-
-
-async def serve(settings: ServerSettings, *, new_store: bool = False) -> None:
+async def serve(
+    settings: ServerSettings,
+    sockets: Sequence[socket.socket],
+    *,
+    new_store: bool = False,
+    link: WorkerLink | None = None,
+    meeting: Path | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; a second signal stops at once.
 
-    `new_store`: see `Engine.open`.
+    `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
+    from pkgindex_http.metrics import counted
     from pkgindex_http.opening import opened_engine
     from pkgindex_http.server import Server
+    from pkgindex_http.siblings import Siblings
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stopped, number)
-    async with opened_engine(settings, followers=True, new_store=new_store) as engine:
-        server = Server(engine, settings)  # before a store is begun: it raises what is wrong with plugins
+    certificate = _certificate(settings)
+    siblings = Siblings(meeting, link.number) if link is not None and meeting is not None else None
+    async with opened_engine(settings, followers=True, new_store=new_store) as engine, AsyncExitStack() as stack:
+        # The server is made before a store is begun: it raises what is wrong with plugins.
+        server = Server(engine, settings, siblings=siblings)
         password_file = await _prepare(engine, settings)
-        addresses = await server.start(settings.host, settings.port)
+        if siblings is not None:
+            await siblings.listen(partial(counted, engine, server.served_files))
+            stack.callback(siblings.close)
+        try:
+            await server.listen(sockets, tls=certificate.context if certificate else None)
+        except OSError as error:
+            raise cannot_listen(error, *address_of(sockets[0])) from error
         gc.freeze()
         gc.enable()
-        if PROXPI in settings.plugins:
-            greet_clients(settings, addresses[0])
+        if link is None or link.number == 1:
+            await _greet(engine, settings, server, address_of(sockets[0]), password_file)
+        if link is not None:
+            link.tell_ready()
+            loop.add_reader(link.life, stopped.set)
         else:
-            greet(settings, addresses[0], password_file)
-            for line in await unused_options(engine):
-                talk(line)
-        if server.default_index not in (await engine.store.tree()).indexes:
-            talk(
-                f"The default index {server.default_index} does not exist yet. Make it: pkgindex-serve index create {server.default_index}"
-            )
-        examination = loop.create_task(_examine(engine))  # a task, so that no upstream delays the start
+            _be_managed(loop, certificate)
+        tasks = []
+        if link is None or link.number == 1:
+            tasks.append(loop.create_task(_examine(engine)))  # a task, so that no upstream delays the start
+        if certificate is not None:
+            tasks.append(loop.create_task(certificate.watch()))
         await stopped.wait()
-        examination.cancel()
-        talk(_stopping(server.busy))
+        for task in tasks:
+            task.cancel()
+        if link is None:
+            notify("STOPPING=1")
+        if link is None or server.busy:
+            talk(_stopping(server.busy))
         await server.stop()
 
 
-def _check_kind(settings: ServerSettings) -> None:
-    """Refuse tables of which each would make the default index."""
-    kinds = [f"[plugins.{name}]" for name in _KINDS if name in settings.plugins]
-    if len(kinds) > 1:
-        raise Refused(
-            f"{' and '.join(kinds)} exclude each other: a server has one default index",
-            hint="start a server for each; directories, --routes and the command proxy stand for such tables",
+def _certificate(settings: ServerSettings) -> Certificate | None:
+    if not settings.tls_certificate and not settings.tls_key:
+        return None
+    from pkgindex_http.certificates import Certificate
+
+    return Certificate.of(settings)
+
+
+async def _greet(
+    engine: Engine, settings: ServerSettings, server: Server, address: tuple[str, int], password_file: Path | None
+) -> None:
+    """Print where the server is, and what an administrator should know."""
+    if PROXPI in settings.plugins:
+        greet_clients(settings, address)
+    else:
+        greet(settings, address, password_file)
+        for line in await unused_options(engine):
+            talk(line)
+    if server.default_index not in (await engine.store.tree()).indexes:
+        talk(
+            f"The default index {server.default_index} does not exist yet. Make it: pkgindex-serve index create {server.default_index}"
         )
+
+
+def _be_managed(loop: asyncio.AbstractEventLoop, certificate: Certificate | None) -> None:
+    """Tell the service manager that the server runs, go on telling it, and read the certificate again at SIGHUP."""
+
+    def reload() -> None:
+        notify_reloading()
+        if certificate is not None:
+            certificate.renew()
+        notify("READY=1")
+
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGHUP, reload)
+    notify("READY=1")
+    if (pause := watchdog_seconds()) is not None:
+
+        def beat() -> None:
+            notify("WATCHDOG=1")
+            loop.call_later(pause, beat)
+
+        beat()
 
 
 async def _prepare(engine: Engine, settings: ServerSettings) -> Path | None:

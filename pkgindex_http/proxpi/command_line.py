@@ -46,6 +46,7 @@ class CacheOptions(Struct, frozen=True, kw_only=True):
     expiries: Sequence[int] = ()
     merge: str | None = None
     absent_statuses: Sequence[int] = ()
+    sizes: int | None = None
     networks: Sequence[str] = ()
     """Private networks that links may lead to."""
     cache: str | None = None
@@ -128,6 +129,8 @@ def _table(
     table = replace(table, upstreams=_with_expiries((*flat, *table.upstreams), options.expiries))
     if options.absent_statuses:
         table = replace(table, absent_statuses=tuple(dict.fromkeys((*table.absent_statuses, *options.absent_statuses))))
+    if options.sizes is not None:
+        table = replace(table, sizes=options.sizes)
     if variables.cache_size == 0:
         table = replace(table, redirect=True)
         remarks.append("PROXPI_CACHE_SIZE=0: no file is kept; clients are sent to the upstreams for files")

@@ -41,6 +41,7 @@ async def prepare(engine: Engine, settings: ServerSettings, table: ProxySettings
             "mirror_cache_expiry": upstream.expiry,
             "mirror_find_links": upstream.find_links,
             "mirror_use_external_urls": table.redirect,
+            "mirror_sizes": table.sizes,
             "absent_statuses": list(table.absent_statuses),
             "acl_read": _OPEN,
         }

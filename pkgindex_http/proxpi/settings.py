@@ -69,6 +69,8 @@ class ProxySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In the order in which they are preferred."""
     absent_statuses: tuple[int, ...] = (404, 410)
     """The statuses of upstreams that mean "no such project"."""
+    sizes: int = 20
+    """Of how many files of a page without sizes upstreams are asked for the size."""
     redirect: bool = False
     """Send clients to the upstream for files, and keep none."""
 

@@ -1072,7 +1072,7 @@ class StatusReport(NamedTuple):
 
 
 def status(root: Path, places: Sequence[Path], keys: Sequence[bytes]) -> StatusReport:
-    """Tell up to which bundle a tree is, and what is missing. Changes nothing."""
+    """Tell up to which bundle a tree is, and what is missing. Changes nothing. If the directory is not there, that is a problem."""
     state = read_state(root)
     inbox = read_inbox(places, keys)
     waiting: list[str] = []
@@ -1093,7 +1093,10 @@ def status(root: Path, places: Sequence[Path], keys: Sequence[bytes]) -> StatusR
         else:
             waiting.append(f"{bundle.name} can be applied")
             ahead = AppliedState(mirror=header.mirror, bundle=header.bundle, manifest=header.manifest_sha256)
-    return StatusReport(state, waiting, missing, inbox.problems)
+    problems = list(inbox.problems)
+    if not root.is_dir():
+        problems.insert(0, f"the directory {root} is not there; the first bundle that is applied makes it")
+    return StatusReport(state, waiting, missing, problems)
 
 
 def status_lines(report: StatusReport) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pkgindex_mirror.amounts import amount
 from pkgindex_mirror.closing.closure import Closure
-from pkgindex_mirror.status_tables import amount
 
 
 def table(closure: Closure) -> Iterator[str]:

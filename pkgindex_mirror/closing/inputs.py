@@ -67,7 +67,11 @@ def read_constraints(paths: Iterable[Path], targets: TargetSet) -> Constraints:
     """Read files of constraints, as pip's `-c`, without those that hold on some targets only. Raises `Refused`."""
     found: dict[ProjectName, SpecifierSet] = {}
     for path in paths:
-        read = read_requirements(path).wanted
+        try:
+            read = read_requirements(path).wanted
+        except Refused as error:
+            error.hint = error.hint or "-c names a file of constraints, as for pip: lines such as `requests<3`"
+            raise
         if problems := [*map(_too_long, filter(_is_long, read))]:
             raise Refused(problems)
         for each in read:

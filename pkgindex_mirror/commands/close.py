@@ -15,6 +15,7 @@ from pkgindex_core.commands.telling import fail, talk
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Refused, StorageFull, Unavailable
 from pkgindex_mirror.commands.common import library_settings
+from pkgindex_mirror.commands.configurations import configuration_before
 
 if TYPE_CHECKING:
     from pkgindex_mirror.closing.closure import Closure
@@ -42,7 +43,8 @@ _SHOWN = 10
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Leave out versions that FILE, a requirements file, does not permit, of all projects; repeatable.",
+    help="Leave out versions that FILE, a requirements file, does not permit, of all projects; repeatable."
+    " -c is as in pip and uv here, and not the configuration of a mirror, which `close` does not read.",
 )
 @click.option(
     "--python",
@@ -113,6 +115,10 @@ async def close(
     Nothing is downloaded but pages and metadata, and source distributions, which have theirs inside. Exit status 3: something that was
     asked for has no version that fits; 4: the upstream could not be asked; 5: a disk is full; then nothing is written.
     """
+    if configuration_before(click.get_current_context()) is not None:
+        raise click.UsageError(
+            "`close` reads no configuration of a mirror; behind it -c names a file of constraints, as for pip"
+        )
     from pkgindex_core.names import parse_project_name
     from pkgindex_mirror.closing.closure import encode_closure, read_closure, write_closure
     from pkgindex_mirror.closing.explaining import explained as explanation

@@ -59,5 +59,6 @@ async def _delete(configuration: MirrorConfiguration, packages: tuple[str, ...],
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror
     from pkgindex_mirror.trees.deleting import delete_projects
 
-    async with opened_mirror(MirrorOrder(configuration=configuration), Path.cwd()) as mirror, mirror.tree.turn():
+    order = MirrorOrder(configuration=configuration)
+    async with opened_mirror(order, Path.cwd(), "change") as mirror, mirror.tree.turn():
         return await delete_projects(mirror.tree, packages, dry_run=dry_run)

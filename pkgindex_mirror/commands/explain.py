@@ -32,6 +32,8 @@ def explain(order: MirrorOrder, *, project: str, as_json: bool) -> None:
     click.echo(found.project)
     for sentence in found.sentences:
         click.echo(f"  {sentence}")
+    for remark in found.remarks:
+        click.echo(f"  on its page: {remark}")
     for file in found.files:
         why = f": {file.reason} ({file.filter})" if file.reason else ""
         click.echo(f"  {file.fate:<9} {file.filename}{why}")
@@ -42,7 +44,7 @@ async def _explain(order: MirrorOrder, project: str) -> ProjectExplanation:
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror
     from pkgindex_mirror.syncing.explaining_projects import explain_project
 
-    async with opened_mirror(order, Path.cwd(), reading=True) as mirror:
+    async with opened_mirror(order, Path.cwd(), "read") as mirror:
         await mirror.target.open()
         name = parse_project_name(project)
         return await explain_project(mirror.target, mirror.chosen, name, policies=mirror.settings.policies)

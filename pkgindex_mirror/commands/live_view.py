@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
+from pkgindex_mirror.amounts import amount
 from pkgindex_mirror.syncing.progress import Progress, ProgressView
 
 if TYPE_CHECKING:
@@ -70,18 +71,15 @@ def line(view: ProgressView) -> str:
         parts.append(f"{amount(view.bytes_done)} at {amount(view.rate)}/s")
     if view.projects_failed or view.files_failed:
         parts.append(f"failed: {view.projects_failed:,} projects, {view.files_failed:,} files")
+    if view.projects_remarked:
+        parts.append(_remarked(view))
     if view.phase == "projects" and view.remaining is not None:
         parts.append(f"about {duration(view.remaining)} left")
     return ", ".join(parts)
 
 
-def amount(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} TiB"
+def _remarked(view: ProgressView) -> str:
+    return f"entries left out of {view.projects_remarked:,} pages"
 
 
 def duration(seconds: float) -> str:
@@ -115,4 +113,6 @@ def _picture(view: ProgressView) -> RenderableType:
     head = Text(f"{_PHASES[view.phase]}, since {duration(view.seconds)}", style="bold")
     if view.projects_failed or view.files_failed:
         head.append(f"   failed: {view.projects_failed:,} projects, {view.files_failed:,} files", style="red")
+    if view.projects_remarked:
+        head.append(f"   {_remarked(view)}", style="yellow")
     return Group(head, table)

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from pkgindex_core.commands.telling import fail, print_json, talk
-from pkgindex_core.errors import PkgIndexError, StorageFull
+from pkgindex_core.errors import Missing, PkgIndexError, StorageFull
 
 if TYPE_CHECKING:
     from pkgindex_mirror.bandersnatch.values import MirrorConfiguration
@@ -35,12 +35,12 @@ debug_option = click.option("--debug", is_flag=True, help="Log what is done, to 
 
 
 def run_loop(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in the fastest event loop that there is. A `PkgIndexError` becomes two lines, and exit status 1, or 5 for a full disk."""
+    """Run a coroutine in the fastest event loop that there is. A `PkgIndexError` becomes two lines, and exit status 1, 2 for a mirror that is not there, or 5 for a full disk."""
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(work)
     except PkgIndexError as error:
-        fail(error, status=5 if isinstance(error, StorageFull) else 1)
+        fail(error, status=5 if isinstance(error, StorageFull) else 2 if isinstance(error, Missing) else 1)
     except KeyboardInterrupt:
         talk("stopped; the next run goes on")
         sys.exit(130)
@@ -91,7 +91,7 @@ async def _performed(order: MirrorOrder, command: str, work: Callable[[MirrorRun
     from pkgindex_mirror.syncing.run_status import telling_status
 
     report = RunReport(command=command)
-    async with opened_mirror(order, Path.cwd()) as mirror:
+    async with opened_mirror(order, Path.cwd(), "make") as mirror:
         for caution in mirror.cautions:
             talk(f"warning: {caution}")
         async with (

@@ -12,17 +12,19 @@ from pkgindex_mirror.commands.mirror_orders import IndexPlace
 from pkgindex_mirror.engine_target.index_target import IndexTarget
 from pkgindex_mirror.engine_target.opening import index_target
 from pkgindex_mirror.syncing.file_policies import FilePolicies, PolicyRule
+from pkgindex_mirror.syncing.targets import Access
 
 _NO_RULES: Final = ("* immediate",)
 
 
 @asynccontextmanager
 async def opened_index(
-    place: IndexPlace, configuration: MirrorConfiguration, *, reading: bool
+    place: IndexPlace, configuration: MirrorConfiguration, access: Access
 ) -> AsyncIterator[IndexTarget]:
-    """The index as a target of runs. `reading`: a missing store is not made, but raises `Missing`."""
-    async with opened(place.settings, mirrors=True, create=not reading) as engine:
-        place.status_directory.mkdir(parents=True, exist_ok=True)
+    """The index as a target of runs. Raises `Missing` for a store that is not there, unless `access` is `make`."""
+    async with opened(place.settings, mirrors=True, create=access == "make") as engine:
+        if access != "read":
+            place.status_directory.mkdir(parents=True, exist_ok=True)
         yield index_target(
             engine, place.index, upstream=f"{configuration.master}/simple/", policies=file_policies(configuration)
         )

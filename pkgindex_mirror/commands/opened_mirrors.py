@@ -20,7 +20,7 @@ from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import is_public
+from pkgindex_mirror.addresses import is_address, is_public
 from pkgindex_mirror.bandersnatch.values import MirrorConfiguration, S3Settings
 from pkgindex_mirror.commands.common import library_settings
 from pkgindex_mirror.filters.chosen_files import Filters
@@ -37,7 +37,7 @@ from pkgindex_mirror.syncing.project_work import Addresses
 from pkgindex_mirror.syncing.reports import RunReport
 from pkgindex_mirror.syncing.running import MirrorRun, UpstreamPlaces
 from pkgindex_mirror.syncing.settings import RunSettings
-from pkgindex_mirror.syncing.targets import OpenableTarget
+from pkgindex_mirror.syncing.targets import Access, OpenableTarget
 from pkgindex_mirror.syncing.transport import CarefulTransport, Transport
 from pkgindex_mirror.trees.layout import OWN
 from pkgindex_mirror.trees.opening import local_directory, opened_tree
@@ -94,11 +94,11 @@ class OpenedUpstream(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def opened_mirror(order: MirrorOrder, base: Path, *, reading: bool = False) -> AsyncIterator[OpenedMirror]:
-    """Make the parts of a mirror, and its directory or store if it is not there. The target wants its `turn`, or `open` to be read.
+async def opened_mirror(order: MirrorOrder, base: Path, access: Access) -> AsyncIterator[OpenedMirror]:
+    """Make the parts of a mirror, and with the access `make` its directory or store if it is not there. The target wants its `turn`, or `open` to be read.
 
-    `base` is the directory to which paths of filters are relative. `reading`: nothing is written, so a missing store raises `Missing`.
-    Raises `Refused` when a filter has wrong settings, before anything is made.
+    `base` is the directory to which paths of filters are relative. Raises `Missing` for a mirror that is not there, and `Refused`
+    when a filter has wrong settings, before anything is made.
     """
     configuration = order.configuration
     filters = chosen_filters(configuration, base)
@@ -113,14 +113,14 @@ async def opened_mirror(order: MirrorOrder, base: Path, *, reading: bool = False
         progress=Progress(clock),
     )
     if order.place is None:
-        async with _opened_tree(configuration, clock) as tree:
+        async with _opened_tree(configuration, clock, access) as tree:
             directory = local_directory(configuration.url)
             yield mirror(target=tree, status_directory=directory / OWN if directory is not None else None)
         return
     # Runs into a tree do without the engine, and without the time to load it.
     from pkgindex_mirror.commands.opened_indexes import opened_index
 
-    async with opened_index(order.place, configuration, reading=reading) as index:
+    async with opened_index(order.place, configuration, access) as index:
         yield mirror(
             target=index,
             chosen=PolicedFiles(filters, index.policies) if index.policies.fingerprint else filters,
@@ -132,7 +132,7 @@ async def opened_mirror(order: MirrorOrder, base: Path, *, reading: bool = False
 
 
 @asynccontextmanager
-async def _opened_tree(configuration: MirrorConfiguration, clock: Clock) -> AsyncIterator[MirrorTree]:
+async def _opened_tree(configuration: MirrorConfiguration, clock: Clock, access: Access) -> AsyncIterator[MirrorTree]:
     if any(not rule.endswith(" immediate") for rule in configuration.file_policies):
         raise Refused(
             "file-policies: a directory has all files that its pages list",
@@ -146,6 +146,7 @@ async def _opened_tree(configuration: MirrorConfiguration, clock: Clock) -> Asyn
             workers=workers,
             clock=clock,
             storage_options=storage_options(configuration.s3),
+            access=access,
         ) as tree:
             yield tree
     finally:
@@ -294,8 +295,9 @@ async def client_settings(configuration: MirrorConfiguration, base: str) -> Mirr
     """
     whole = configuration.global_timeout or _NO_LIMIT
     given = read_settings(library_settings(None).plugins.get("mirror", {}))
-    # A proxy resolves the names of hosts, and judges where they lead.
-    private = () if configuration.proxy else await _private_addresses(base)
+    # A proxy resolves the names of hosts, and judges where they lead. An address needs no resolver.
+    is_proxied = bool(configuration.proxy or given.proxy)
+    private = () if is_proxied and not is_address(urls.host(base)) else await _private_addresses(base)
     return replace(
         given,
         connect_timeout=configuration.timeout or _NO_LIMIT,
@@ -311,12 +313,7 @@ async def client_settings(configuration: MirrorConfiguration, base: str) -> Mirr
 
 
 def _transport(site: Site, settings: MirrorSettings, clock: Clock, proxy: str) -> Transport:
-    scheme = urlsplit(proxy).scheme.lower()
-    if proxy and scheme not in {"http", "https"}:
-        raise Refused(
-            f"the proxy is one of {scheme or 'no scheme'}, and only http and https proxies can be used",
-            hint="name an http proxy, such as one in front of the SOCKS proxy",
-        )
+    proxy = proxy or settings.proxy
     client = UpstreamClient(settings, clock, proxy=proxy)
     return CarefulTransport(client, site) if proxy else LeanTransport(client, site, settings)
 

@@ -48,7 +48,7 @@ async def _plan(order: MirrorOrder) -> RunPlan:
     from pkgindex_mirror.commands.opened_mirrors import opened_mirror, opened_upstream, planning
 
     async with (
-        opened_mirror(order, Path.cwd(), reading=True) as mirror,
+        opened_mirror(order, Path.cwd(), "read") as mirror,
         opened_upstream(mirror) as upstream,
         watching(mirror.progress),
     ):
@@ -57,6 +57,8 @@ async def _plan(order: MirrorOrder) -> RunPlan:
 
 
 def _lines(made: RunPlan) -> Iterator[str]:
+    from pkgindex_mirror.commands.report_lines import remark_lines
+
     yield (
         f"projects   {made.listed:,} listed, {made.chosen:,} chosen: {made.new:,} new, {made.changed:,} changed,"
         f" {made.due_again:,} due again, {made.resting:,} left alone after failures"
@@ -74,6 +76,8 @@ def _lines(made: RunPlan) -> Iterator[str]:
         yield f"filter     {word}: leaves out {left.projects:,} projects, {left.files:,} files ({_bytes(left.bytes)})"
     for warning in made.warnings:
         yield f"warning    {warning}"
+    for line in remark_lines(made.remarks):
+        yield line.replace("note: ", "note       ", 1)
     for failure in made.failures[:_SHOWN]:
         yield f"failed     {failure}"
 
@@ -84,6 +88,6 @@ def _amount(amount: Amount) -> str:
 
 
 def _bytes(count: int) -> str:
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     return amount(count)

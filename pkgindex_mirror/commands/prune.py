@@ -28,7 +28,7 @@ def prune(order: MirrorOrder, *, dry_run: bool, as_json: bool, debug: bool) -> N
     import msgspec
 
     from pkgindex_core.commands.telling import print_json, talk
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     begin_logging(debug=debug)
     report = run_loop(_prune(order, dry_run=dry_run))
@@ -51,7 +51,7 @@ async def _prune(order: MirrorOrder, *, dry_run: bool) -> PruneReport:
     from pkgindex_mirror.syncing.pruning import Pruning
 
     async with (
-        opened_mirror(order, Path.cwd()) as mirror,
+        opened_mirror(order, Path.cwd(), "change") as mirror,
         mirror.target.turn(),
         watching(mirror.progress),
     ):

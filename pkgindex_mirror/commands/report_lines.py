@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pkgindex_mirror.commands.live_view import amount, duration
-from pkgindex_mirror.syncing.reports import NameTally, RunReport
+from pkgindex_mirror.amounts import amount
+from pkgindex_mirror.commands.live_view import duration
+from pkgindex_mirror.syncing.reports import FailedProject, NameTally, PageRemarks, RunReport
 
 _SHOWN: Final = 20
 """Names and failures that are shown of each kind."""
@@ -18,8 +19,7 @@ def report_lines(report: RunReport) -> Iterator[str]:
         yield f"error: {report.message}"
     if report.list_unchanged:
         yield f"nothing new since the last run ({duration(report.seconds)})"
-        if report.resting:
-            yield f"{report.resting:,} projects failed before, and are left alone for now"
+        yield from _resting(report)
         return
     if report.ending == "upstream-down":
         yield "hint: nothing was changed; run again when the upstream answers"
@@ -36,6 +36,7 @@ def report_lines(report: RunReport) -> Iterator[str]:
     )
     for note in report.notes[:_SHOWN]:
         yield f"note: {note}"
+    yield from remark_lines(report.remarks)
     yield from _names(report.removed, "removed, since the upstream removed them")
     yield from _names(report.hidden, "hidden: quarantined or gone")
     yield from _names(report.absent, "listed by the upstream, but without a page")
@@ -45,13 +46,39 @@ def report_lines(report: RunReport) -> Iterator[str]:
     yield from _names(
         report.gone, "GONE from the upstream and still mirrored (removed = hide or delete in [mirror] follows)"
     )
+    yield from _resting(report)
     for failure in report.failures[:_SHOWN]:
-        again = f" ({failure.failures} times in a row, next try after {failure.next_try})" if failure.next_try else ""
-        yield f"failed: {failure.project}: {failure.reason}{again}"
+        yield f"failed: {_told(failure)}"
     if report.failed > _SHOWN:
         yield f"failed: and {report.failed - _SHOWN:,} more projects"
     if report.failed:
         yield f"error: {report.failed:,} projects failed; the others are mirrored"
+
+
+def _resting(report: RunReport) -> Iterator[str]:
+    for failure in report.resting_projects[:_SHOWN]:
+        yield f"resting: {_told(failure)}"
+    if report.resting:
+        yield (
+            f"error: {report.resting:,} projects failed before and are left alone for now;"
+            " `pkgindex-mirror sync PROJECT` tries one at once"
+        )
+
+
+def _told(failure: FailedProject) -> str:
+    again = f" ({failure.failures} times in a row, next try after {failure.next_try})" if failure.next_try else ""
+    return f"{failure.project}: {failure.reason}{again}"
+
+
+def remark_lines(remarks: PageRemarks) -> Iterator[str]:
+    """Tell of entries that pages of the upstream have and that cannot be mirrored."""
+    if remarks.projects:
+        for sentence in remarks.sentences[:_SHOWN]:
+            yield f"note: on the page of {sentence}"
+        yield (
+            f"note: the pages of {remarks.projects:,} projects have entries that cannot be mirrored;"
+            " `pkgindex-mirror explain PROJECT` tells all of a project"
+        )
 
 
 def _names(tally: NameTally, what: str) -> Iterator[str]:

@@ -10,8 +10,9 @@ import click
 
 from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.stores import asynchronous, opened, taking_settings
-from pkgindex_core.commands.telling import print_json, talk
+from pkgindex_core.commands.telling import fail, print_json, talk
 from pkgindex_core.config import Settings
+from pkgindex_core.errors import Missing
 from pkgindex_core.names import parse_index_name
 from pkgindex_mirror.commands.common import library_settings
 from pkgindex_mirror.commands.configurations import configuration_before, examined_or_exit
@@ -46,7 +47,11 @@ async def status(settings: Settings, *, url: str, as_json: bool, mirror_configur
         _tell_run(place.status_directory, as_json=as_json)
         return
     if mirror_configuration is not None:
-        _tell_run(_tree_directory(mirror_configuration), as_json=as_json)
+        try:
+            directory = _tree_directory(mirror_configuration)
+        except Missing as error:
+            fail(error, status=2)
+        _tell_run(directory, as_json=as_json)
         return
     from pkgindex_core.urls import without_credentials
     from pkgindex_mirror import statuses
@@ -65,12 +70,17 @@ async def status(settings: Settings, *, url: str, as_json: bool, mirror_configur
 
 
 def _tree_directory(path: Path) -> Path | None:
-    """The directory of the status of a tree; None for a tree elsewhere."""
+    """The directory of the status of a tree; None for a tree elsewhere. Raises `Missing` for one that is not there."""
     from pkgindex_mirror.trees.layout import OWN
+    from pkgindex_mirror.trees.local_storage import missing_directory
     from pkgindex_mirror.trees.opening import local_directory
 
     directory = local_directory(examined_or_exit(path).configuration.url)
-    return directory / OWN if directory is not None else None
+    if directory is None:
+        return None
+    if not directory.is_dir():
+        raise missing_directory(directory)
+    return directory / OWN
 
 
 def _tell_run(directory: Path | None, *, as_json: bool) -> None:

@@ -72,7 +72,7 @@ async def _verify(
     from pkgindex_mirror.trees.verifying import TreeVerifying, VerifyOrder
 
     async with (
-        opened_mirror(MirrorOrder(configuration=configuration), Path.cwd()) as mirror,
+        opened_mirror(MirrorOrder(configuration=configuration), Path.cwd(), "change") as mirror,
         mirror.tree.turn(),
         opened_upstream(mirror) as upstream,
     ):
@@ -95,7 +95,7 @@ async def _verify(
 
 
 def _lines(report: TreeReport, *, dry_run: bool) -> Iterator[str]:
-    from pkgindex_mirror.commands.live_view import amount
+    from pkgindex_mirror.amounts import amount
 
     would = "would be " if dry_run else ""
     for wrong in report.wrong[:_SHOWN]:

@@ -92,6 +92,9 @@ class IndexTarget:
     async def state(self, name: ProjectName) -> ProjectState | None:
         return await self._notes.state(name)
 
+    async def failing(self) -> Sequence[ProjectState]:
+        return [state async for batch in self.states() for state in batch if state.error]
+
     async def put_states(self, states: Iterable[ProjectState]) -> None:
         self._turn.check()
         await self._notes.put_states(states)

@@ -157,7 +157,7 @@ async def publish_list(order: Order, packages: PackageList, settings: Settings, 
     from pkgindex_mirror.static.contents import ListContent
 
     plugins = load_plugins(disabled=settings.disabled_plugins, settings=settings.plugins)
-    with ThreadPoolExecutor(settings.workers) as workers:
+    with ThreadPoolExecutor(settings.threads) as workers:
         context = Context(data=settings.data, clock=SystemClock(), workers=workers)
         async with _target(order, settings, workers=workers, blobs=None) as target:
             content = ListContent(packages, order.packages_url)

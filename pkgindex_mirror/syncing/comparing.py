@@ -31,6 +31,9 @@ class Comparison(Struct, kw_only=True):
     changed: int = 0
     due_again: int = 0
     resting: int = 0
+    """Projects that failed and rest. Those that have no page rest too, and are not counted."""
+    rests: list[ProjectState] = []
+    """The first thousand of them."""
     next_due: Timestamp | None = None
     """The earliest time at which a project that rests is due."""
     least_serial: int | None = None
@@ -48,14 +51,14 @@ class Comparing:
         chosen_by: str,
         now: Timestamp,
         everything: bool,
-        unchosen_limit: int = 1000,
+        names_limit: int = 1000,
     ) -> None:
         """`everything`: all projects are to be worked on, whatever their rows say."""
         self._permits = permits
         self._chosen_by = chosen_by
         self._now = now
         self._everything = everything
-        self._unchosen_limit = unchosen_limit
+        self._names_limit = names_limit
         self.unchosen = 0
         self.result = Comparison(work=ListedPile(), vanished=ListedPile())
 
@@ -90,7 +93,7 @@ class Comparing:
         if not self._permits(Listed(*entry)):
             if state.is_mirrored:
                 self.unchosen += 1
-                if len(result.unchosen) < self._unchosen_limit:
+                if len(result.unchosen) < self._names_limit:
                     result.unchosen.append(state.name)
             return
         result.chosen += 1
@@ -99,8 +102,10 @@ class Comparing:
         if self._everything:
             result.changed += is_behind
             result.due_again += not is_behind
-        elif state.next_try is not None and state.next_try > self._now:
-            result.resting += 1
+        elif state.next_try is not None and state.rests(self._now):
+            result.resting += not state.absent
+            if not state.absent and len(result.rests) < self._names_limit:
+                result.rests.append(state)
             result.next_due = min(result.next_due or state.next_try, state.next_try)
             if serial is not None:
                 result.least_serial = min(serial, serial if result.least_serial is None else result.least_serial)

@@ -34,6 +34,8 @@ class ProjectExplanation(Struct, frozen=True, kw_only=True):
     project: str
     sentences: tuple[str, ...]
     files: tuple[ExplainedFile, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Sentences about entries of its page that cannot be mirrored, whatever the filters say."""
 
 
 async def explain_project(
@@ -79,7 +81,7 @@ async def explain_project(
                 reason=why.reason if why is not None and fate == "left out" else "",
             )
         )
-    return ProjectExplanation(project=name, sentences=tuple(sentences), files=tuple(files))
+    return ProjectExplanation(project=name, sentences=tuple(sentences), files=tuple(files), remarks=project.remarks)
 
 
 def _sentences(state: ProjectState) -> list[str]:

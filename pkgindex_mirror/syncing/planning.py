@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import BadUpstream
@@ -21,6 +22,7 @@ from pkgindex_mirror.syncing.judging import judge
 from pkgindex_mirror.syncing.listing import NoList, ReadList, read_list
 from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.project_reading import read_project
+from pkgindex_mirror.syncing.reports import PageRemarks
 from pkgindex_mirror.syncing.running import UpstreamPlaces
 from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import SyncTarget
@@ -75,6 +77,7 @@ class RunPlan(Struct, kw_only=True):
     """Mirrored projects that the list does not have any more."""
     vanished_policy: str = ""
     unchosen: int = 0
+    remarks: PageRemarks = field(default_factory=PageRemarks)
     filters: dict[str, LeftOut] = field(default_factory=dict)
     """By the word of the filter."""
     failures: list[str] = field(default_factory=list)
@@ -179,6 +182,7 @@ class Planning:
         project = await self._read(listed, state)
         if isinstance(project, str):
             return project
+        plan.remarks.add(listed.name, project.remarks)
         judgement = judge(self._chosen, project)
         if judgement.refusal is not None:
             self._left_out(judgement.refusal).projects += 1
@@ -235,9 +239,7 @@ class Planning:
             )
             if not isinstance(document, Document):
                 return "its JSON document could not be read"
-            project = UpstreamProject(
-                name=project.name, raw=project.raw, head=project.head, files=project.files, document=document.body
-            )
+            project = replace(project, document=document.body)
         return project
 
     def _left_out(self, refusal: Refusal) -> LeftOut:

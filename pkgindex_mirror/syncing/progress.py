@@ -22,6 +22,8 @@ class ProgressView(Struct, frozen=True, kw_only=True):
     """Projects that are to be worked on."""
     projects_done: int
     projects_failed: int
+    projects_remarked: int = 0
+    """Projects whose pages have entries that cannot be mirrored."""
     files: int
     """Files that are to be fetched, as far as pages were read."""
     files_done: int
@@ -48,6 +50,7 @@ class Progress:
         self.projects = 0
         self.projects_done = 0
         self.projects_failed = 0
+        self.projects_remarked = 0
         self.files = 0
         self.files_done = 0
         self.files_failed = 0
@@ -71,9 +74,10 @@ class Progress:
     def file_failed(self) -> None:
         self.files_failed += 1
 
-    def project_ended(self, *, failed: bool) -> None:
+    def project_ended(self, *, failed: bool, remarked: bool = False) -> None:
         self.projects_done += 1
         self.projects_failed += failed
+        self.projects_remarked += remarked
 
     def view(self) -> ProgressView:
         """Read the numbers. Rates are those since the views of the last ten seconds."""
@@ -91,6 +95,7 @@ class Progress:
             projects=self.projects,
             projects_done=self.projects_done,
             projects_failed=self.projects_failed,
+            projects_remarked=self.projects_remarked,
             files=self.files,
             files_done=self.files_done,
             files_failed=self.files_failed,

@@ -55,7 +55,11 @@ def read_project(answer: Document, listed: Listed, now: Timestamp) -> tuple[Upst
         fetched=now,
     )
     return UpstreamProject(
-        name=listed.name, raw=listed.raw or listing.display_name, head=head, files=tuple(listing.files)
+        name=listed.name,
+        raw=listed.raw or listing.display_name,
+        head=head,
+        files=tuple(listing.files),
+        remarks=listing.notes,
     ), listing.doubt or ("" if listing.files else _other_name(answer, listed))
 
 

@@ -52,6 +52,8 @@ class ProjectOutcome(Struct, frozen=True, kw_only=True):
     next_try: Timestamp | None = None
     is_down: bool = False
     """Whether the upstream could not be asked at all."""
+    remarks: tuple[str, ...] = ()
+    """As `UpstreamProject.remarks`."""
 
 
 class Addresses(Struct, frozen=True):
@@ -101,7 +103,7 @@ class ProjectWork:
                 if isinstance(found, ProjectOutcome):
                     return found
                 project = found
-            return await self._publish(listed, state, project)
+            return replace(await self._publish(listed, state, project), remarks=project.remarks)
         except StorageFull:
             raise
         except PkgIndexError as error:
@@ -177,7 +179,7 @@ class ProjectWork:
         if _is_older(known, listed):
             return await self._stale(listed, state, known, attempt)
         now = replace(state, serial=_highest(listed.serial, state.serial), error="", failures=0, next_try=None)
-        now = replace(now, gone_since=None)
+        now = replace(now, gone_since=None, absent=False)
         if now != state:
             await self._target.put_states([now])
         return ProjectOutcome(kind="refused" if state.refused and not state.published else "current")
@@ -192,6 +194,7 @@ class ProjectWork:
             error="",
             failures=0,
             next_try=None,
+            absent=False,
             gone_since=None,
             refused="",
         )
@@ -239,7 +242,7 @@ class ProjectWork:
 
     async def _absent(self, state: ProjectState, status: int) -> ProjectOutcome:
         reason = f"the upstream lists it, and answers {status} for its page"
-        now = self._resting(state, state, reason)
+        now = replace(self._resting(state, state, reason), absent=True)
         await self._target.put_states([now])
         return ProjectOutcome(kind="absent", reason=reason, failures=now.failures, next_try=now.next_try)
 
@@ -266,7 +269,7 @@ class ProjectWork:
             longest=settings.longest_rest,
         )
         moment = Timestamp(self._clock.now() + int(wait * _MICROSECONDS))
-        return replace(now, error=reason, failures=before.failures + 1, next_try=moment)
+        return replace(now, error=reason, failures=before.failures + 1, next_try=moment, absent=False)
 
 
 def _told_failed(state: ProjectState) -> ProjectOutcome:

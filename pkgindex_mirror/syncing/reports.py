@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -40,6 +41,19 @@ class NameTally(Struct):
             self.names.append(name)
 
 
+class PageRemarks(Struct):
+    """Entries of the upstream's pages that cannot be mirrored, as those with a bad filename or URL."""
+
+    projects: int = 0
+    """Projects with such entries. All are counted, some are told of."""
+    sentences: list[str] = []
+
+    def add(self, project: str, remarks: Sequence[str]) -> None:
+        self.projects += bool(remarks)
+        room = _NAMES_LIMIT - len(self.sentences)
+        self.sentences.extend(f"{project}: {remark}" for remark in remarks[:room])
+
+
 class RunReport(Struct, kw_only=True):
     """One run. Written as JSON for programs, and told in sentences."""
 
@@ -64,7 +78,7 @@ class RunReport(Struct, kw_only=True):
     due_again: int = 0
     """Projects that failed before, or that other filters chose."""
     resting: int = 0
-    """Projects that failed before and are left alone for now."""
+    """Projects that failed before and are left alone for now: the mirror is not complete."""
     published: int = 0
     """Projects whose pages were written."""
     current: int = 0
@@ -86,7 +100,17 @@ class RunReport(Struct, kw_only=True):
     bytes_fetched: int = 0
     failed: int = 0
     failures: list[FailedProject] = field(default_factory=list)
+    resting_projects: list[FailedProject] = field(default_factory=list)
+    """The first of those that are left alone."""
+    remarks: PageRemarks = field(default_factory=PageRemarks)
+    """Entries that were left out of the pages that this run read. They are no failure: no other run would mirror them."""
     notes: list[str] = field(default_factory=list)
+
+    def rest(self, failure: FailedProject) -> None:
+        """Count a project that is left alone, and list it while there are few."""
+        self.resting += 1
+        if len(self.resting_projects) < _NAMES_LIMIT:
+            self.resting_projects.append(failure)
 
     def fail(self, failure: FailedProject) -> None:
         """Count a failed project, and list it while there are few."""

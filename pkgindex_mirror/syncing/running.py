@@ -30,7 +30,7 @@ from pkgindex_mirror.syncing.reports import FailedProject, RunReport
 from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import FORGOTTEN_LIST, SyncTarget
 from pkgindex_mirror.syncing.transport import Transport
-from pkgindex_mirror.syncing.values import Listed
+from pkgindex_mirror.syncing.values import Listed, ProjectState
 from pkgindex_mirror.upstream_answers import Unchanged
 
 SERIAL: Final = "serial"
@@ -43,7 +43,7 @@ REMOVED: Final = "removed"
 NEXT_DUE: Final = "next-due"
 """The time at which the first project that rests is due."""
 RESTING: Final = "resting"
-"""The number of projects that failed and rest."""
+"""The number of projects that failed and rest, as it was after the last run."""
 UNFINISHED: Final = "unfinished"
 """Set while a run changes the mirror: what describes the mirror as a whole has to be written."""
 SYNCED: Final = "synced"
@@ -126,7 +126,7 @@ class MirrorRun:
             report.bytes_fetched = self._progress.bytes_done
             report.seconds = round(self._clock.monotonic() - began, 3)
             report.ended = to_rfc3339(self._clock.now())
-        if report.ending == "clean" and (report.failed or report.message):
+        if report.ending == "clean" and (report.failed or report.resting or report.message):
             report.ending = "partial"
 
     async def _mirror(self, *, force: bool) -> None:
@@ -140,11 +140,19 @@ class MirrorRun:
         if isinstance(found, Unchanged):
             report.list_unchanged = True
             report.serial = _number(facts.get(SERIAL))
-            report.resting = _number(facts.get(RESTING)) or 0
+            if _number(facts.get(RESTING)):
+                await self._tell_resting()
             await self._target.put_facts({SYNCED: str(self._clock.now())})
             return
         failpoint("sync.list_read")
         await self._bring_up_to_date(found, force=force)
+
+    async def _tell_resting(self) -> None:
+        """Tell of the projects that are left alone, without the list."""
+        for state in await self._target.failing():
+            is_wanted = self._chosen.name(Listed(state.name, state.raw)) is None
+            if is_wanted and not state.absent and state.gone_since is None and state.rests(self._clock.now()):
+                self.report.rest(_resting(state))
 
     async def _bring_up_to_date(self, found: ReadList, *, force: bool) -> None:
         report, listing = self.report, found.projects
@@ -175,11 +183,8 @@ class MirrorRun:
         comparison = await comparing.run(found.projects.pile.entries(), self._target.states())
         report = self.report
         report.chosen, report.new = comparison.chosen, comparison.new
-        report.changed, report.due_again, report.resting = (
-            comparison.changed,
-            comparison.due_again,
-            comparison.resting,
-        )
+        report.changed, report.due_again = comparison.changed, comparison.due_again
+        report.resting, report.resting_projects = comparison.resting, [*map(_resting, comparison.rests)]
         report.unchosen.count, report.unchosen.names = comparing.unchosen, comparison.unchosen
         self._validators = found.validators
         self._next_due = comparison.next_due
@@ -232,7 +237,8 @@ class MirrorRun:
                 self._next_due = min(self._next_due or outcome.next_try, outcome.next_try)
             if listed.serial is not None:
                 self._failed_serial = min(listed.serial, self._failed_serial or listed.serial)
-        self._progress.project_ended(failed=outcome.kind == "failed")
+        report.remarks.add(listed.name, outcome.remarks)
+        self._progress.project_ended(failed=outcome.kind == "failed", remarked=bool(outcome.remarks))
 
     async def _follow(self, comparison: Comparison) -> None:
         """Follow the departures."""
@@ -264,7 +270,7 @@ class MirrorRun:
             CHOSEN_BY: self._chosen.fingerprint,
             REMOVED: self._policy,
             NEXT_DUE: "" if self._next_due is None else str(self._next_due),
-            RESTING: str(report.resting + report.failed + report.absent.count),
+            RESTING: str(report.resting + report.failed),
             SYNCED: str(self._clock.now()),
             UNFINISHED: "",
         }
@@ -301,9 +307,12 @@ class MirrorRun:
 
     async def _remember_due(self) -> None:
         """Have the next run look at what failed now, also if the list is the same then."""
-        before = _number((await self._target.facts()).get(NEXT_DUE))
+        known = await self._target.facts()
+        before = _number(known.get(NEXT_DUE))
         if self._next_due is not None and (before is None or self._next_due < before):
             await self._target.put_facts({NEXT_DUE: str(self._next_due)})
+        if self.report.failed:
+            await self._target.put_facts({RESTING: str((_number(known.get(RESTING)) or 0) + self.report.failed)})
 
     def _known_list(self, facts: Mapping[str, str]) -> Mapping[str, str] | None:
         """The validators of the list, if news of it are all that this run needs."""
@@ -327,6 +336,15 @@ def _failure(listed: Listed, outcome: ProjectOutcome) -> FailedProject:
         reason=outcome.reason,
         failures=outcome.failures,
         next_try="" if outcome.next_try is None else to_rfc3339(outcome.next_try),
+    )
+
+
+def _resting(state: ProjectState) -> FailedProject:
+    return FailedProject(
+        project=state.name,
+        reason=state.error,
+        failures=state.failures,
+        next_try="" if state.next_try is None else to_rfc3339(state.next_try),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
@@ -13,6 +13,8 @@ from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 
 FORGOTTEN_LIST: Final[Mapping[str, str]] = MappingProxyType({"list-etag": "", "list-last-modified": ""})
 """Facts after which the next run reads the list of its upstream, also if that is the same as before."""
+Access = Literal["read", "change", "make"]
+"""The use of a target: `read` writes nothing, `change` wants it to be there, and `make` makes it if it is not there."""
 
 
 class FileSink(Protocol):
@@ -51,6 +53,10 @@ class SyncTarget(Protocol):
         ...
 
     async def state(self, name: ProjectName) -> ProjectState | None: ...
+
+    async def failing(self) -> Sequence[ProjectState]:
+        """The rows of all projects whose last try failed."""
+        ...
 
     async def put_states(self, states: Iterable[ProjectState]) -> None: ...
 

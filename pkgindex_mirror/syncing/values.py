@@ -29,6 +29,8 @@ class UpstreamProject(Struct, frozen=True, kw_only=True):
     files: tuple[File, ...] = ()
     document: bytes = b""
     """Its JSON document (`/pypi/NAME/json`) as the upstream sent it. Empty unless it was asked for."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about entries of its page that cannot be read (`PageListing.notes`): 20 at most, and the number of the others."""
 
     @property
     def serial(self) -> int | None:
@@ -60,6 +62,8 @@ class ProjectState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why the last try failed; empty when it did not."""
     failures: int = 0
     """Failed tries in a row."""
+    absent: bool = False
+    """Whether the last try failed since the upstream lists the project and has no page of it. No mirror can have it then."""
     next_try: Timestamp | None = None
     """The time before which a failing project is not tried again."""
     gone_since: Timestamp | None = None
@@ -73,6 +77,10 @@ class ProjectState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the mirror has something of it. False: it was tried or refused, and never published."""
     hidden: bool = False
     """Whether its page is taken away while its files stay."""
+
+    def rests(self, now: Timestamp) -> bool:
+        """Whether it failed and is left alone for now."""
+        return self.next_try is not None and self.next_try > now
 
     @property
     def is_mirrored(self) -> bool:

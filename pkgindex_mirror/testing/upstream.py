@@ -29,7 +29,8 @@ from msgspec import Struct
 
 from pkgindex_core.testing.wheels import BuiltFile
 
-Place = Literal["names", "page", "file", "sidecar", "document"]
+Place = Literal["names", "page", "file", "sidecar", "head", "document"]
+"""The kind of a request; `head` is a HEAD for a file or sidecar."""
 
 
 class Answer(Struct, kw_only=True):
@@ -123,7 +124,7 @@ class ScriptedUpstream:
         self.projects.setdefault(project, []).extend(Hosted(built=built, says=dict(extra)) for built in files)
 
     def script(self, place: str, behaviour: Behaviour, *, times: int | None = None) -> None:
-        """Misbehave at a place (`page`, `file`, `sidecar`, `names`, or one exact path), for `times` requests or always."""
+        """Misbehave at a place (`page`, `file`, `sidecar`, `head`, `names`, or one exact path), for `times` requests or always."""
         self._scripts[place] = (behaviour, times)
 
     def behave(self, place: str | None = None) -> None:
@@ -167,7 +168,9 @@ class ScriptedUpstream:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path
-        asked = Asked(place=_place(path), method=request.method, path=path, headers=dict(request.headers))
+        asked = Asked(
+            place=_place(request.method, path), method=request.method, path=path, headers=dict(request.headers)
+        )
         self.asked.append(asked)
         answer: Answer | Raw = self._answer(asked)
         for place in (path, asked.place):
@@ -182,7 +185,7 @@ class ScriptedUpstream:
                 answer = behaviour(asked, answer)
                 break
         if isinstance(answer, Raw):
-            return await self._write(request, answer)
+            return await self._write(request, _head_of(answer) if request.method == "HEAD" else answer)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _write(self, request: web.BaseRequest, raw: Raw) -> web.StreamResponse:
@@ -286,14 +289,30 @@ class ScriptedUpstream:
         return Answer(headers=headers, body=body)
 
 
-def _place(path: str) -> Place | Literal["other"]:
+def _place(method: str, path: str) -> Place | Literal["other"]:
     if path.startswith("/files/"):
+        if method == "HEAD":
+            return "head"
         return "sidecar" if path.partition("?")[0].endswith(".metadata") else "file"
     if path == "/simple/":
         return "names"
     if path.startswith("/pypi/"):
         return "document"
     return "page" if path.startswith("/simple/") else "other"
+
+
+def _head_of(raw: Raw) -> Raw:
+    """The part of an answer that is sent to HEAD. Nothing comes after the head."""
+    pieces: list[bytes | float] = []
+    sent = b""
+    for piece in raw.pieces:
+        pieces.append(piece)
+        if isinstance(piece, bytes):
+            sent += piece
+            beyond = len(sent.partition(b"\r\n\r\n")[2])
+            if b"\r\n\r\n" in sent:
+                return Raw(pieces=[*pieces[:-1], piece[: len(piece) - beyond]])
+    return raw
 
 
 def _ranged(asked: Asked, headers: dict[str, str], body: bytes) -> Answer:

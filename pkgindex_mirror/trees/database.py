@@ -43,8 +43,10 @@ _AGAIN: Final = "move .pkgindex/mirror.db away: the tree is then taken over agai
 class MirrorDatabase:
     """The file. Construct, then `open`. All methods but the asynchronous ones are called inside `do` or `transact`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        """`reading`: without a file there are no rows, and none is made."""
         self._path = path
+        self._reading = reading
         self._thread: ThreadPoolExecutor | None = None
         self._connection: apsw.Connection | None = None
 
@@ -114,7 +116,8 @@ class MirrorDatabase:
         return self._connection
 
     def _open(self) -> None:
-        connection = apsw.Connection(str(self._path))
+        is_imagined = self._reading and not self._path.exists()
+        connection = apsw.Connection(":memory:" if is_imagined else str(self._path))
         self._connection = connection
         connection.set_busy_timeout(_PATIENCE_MS)
         found = (connection.pragma("application_id"), connection.pragma("user_version"))

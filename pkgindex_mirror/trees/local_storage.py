@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
-from pkgindex_core.errors import Conflict, Refused
+from pkgindex_core.errors import Conflict, Missing, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.emptied_directories import remove_emptied
-from pkgindex_mirror.syncing.targets import FileSink
+from pkgindex_mirror.syncing.targets import Access, FileSink
 from pkgindex_mirror.trees.layout import DATABASE, DOCUMENT_COPIES, DOCUMENTS, LOCK, OWN, PACKAGES, SIMPLE, WEB
 from pkgindex_mirror.trees.local_writing import LocalWriting, staged
 from pkgindex_mirror.trees.records import RecordedFile
@@ -63,12 +63,16 @@ class LocalStorage:
         self._unsettled: set[str] = set()
         self._base = str(root)
 
-    async def open(self) -> None:
-        """Make the directory. `Refused` when it cannot be one."""
+    async def open(self, access: Access = "make") -> None:
+        """Make what is not there, as far as `access` permits. `Refused` when the directory cannot be one, `Missing` when it is not there."""
 
         def make() -> None:
             if self._root.exists() and not self._root.is_dir():
                 raise Refused(f"{self._root} is no directory", hint="name a directory for the mirror")
+            if access != "make" and not self._root.exists():
+                raise missing_directory(self._root)
+            if access == "read":
+                return
             for directory in (self._new, self._arriving):
                 directory.mkdir(parents=True, exist_ok=True)
             for path in (WEB, SIMPLE, PACKAGES):
@@ -282,6 +286,16 @@ class LocalStorage:
 
     async def _do(self, doing: str, function: Callable[[], Result]) -> Result:
         return await in_worker(self._workers, doing, function, place=_PLACE)
+
+
+def missing_directory(directory: Path) -> Missing:
+    """The error for a mirror that is not there, which may be a slip of the pen."""
+    return Missing(
+        "directory",
+        str(directory),
+        message=f"the directory {directory} of the mirror is not there",
+        hint="correct `directory` in the configuration; for a new mirror make the directory, or begin with `pkgindex-mirror mirror`",
+    )
 
 
 def _stored(status: os.stat_result) -> StoredObject:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pkgindex_core.clock import Clock
+from pkgindex_mirror.syncing.targets import Access
 from pkgindex_mirror.trees.local_storage import LocalStorage
 from pkgindex_mirror.trees.options import TreeOptions
 from pkgindex_mirror.trees.storage import TreeStorage
@@ -25,14 +26,18 @@ async def opened_tree(
     workers: Executor,
     clock: Clock,
     storage_options: Mapping[str, Any] | None = None,
+    access: Access = "make",
 ) -> AsyncIterator[MirrorTree]:
-    """Open the tree at a directory, which is made if it is not there, or at a URL of fsspec. Reading needs `open`, and writing the `turn`."""
+    """Open the tree at a directory or at a URL of fsspec. Reading needs `open`, and writing the `turn`.
+
+    Raises `Missing` for a directory that is not there, unless `access` is `make`.
+    """
     async with AsyncExitStack() as stack:
         directory = local_directory(place)
         storage: TreeStorage
         if directory is not None:
             local = LocalStorage(directory, workers=workers, clock=clock, manage_permissions=options.manage_permissions)
-            await local.open()
+            await local.open(access)
             storage = local
         else:
             from pkgindex_core.engines.fsspec.media import connect
@@ -42,7 +47,7 @@ async def opened_tree(
             medium, root = await connect(place, workers=workers, storage_options=storage_options or {})
             scheme = place.partition("://")[0]
             storage = ObjectStorage(medium, root, scheme=scheme, scratch=Path(scratch), workers=workers, clock=clock)
-        tree = MirrorTree(storage, options, workers=workers, clock=clock)
+        tree = MirrorTree(storage, options, workers=workers, clock=clock, reading=access == "read")
         stack.push_async_callback(tree.close)
         yield tree
 

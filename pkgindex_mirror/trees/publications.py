@@ -30,7 +30,9 @@ from pkgindex_mirror.trees.records import PageWrite, PublishedPage, RecordedFile
 from pkgindex_mirror.trees.storage import PageBatch
 
 _NOT_IN_SAFE_NAMES = re.compile(r"[^A-Za-z0-9.]+")
-_VERSION = re.compile(r"index_(?P<serial>[0-9]{1,20})_(?P<moment>[0-9TZ]+)\.(?P<kind>html|v1_html|v1_json)")
+# bandersnatch writes moments as 2026-11-30T163127.794474Z.
+_VERSION = re.compile(r"index_(?P<serial>[0-9]{1,20})_(?P<moment>[0-9TZ.-]+)\.(?P<kind>html|v1_html|v1_json)")
+_NO_DIGITS = re.compile("[^0-9]+")
 
 
 class PublicationDraft(Struct, frozen=True, kw_only=True):
@@ -45,7 +47,9 @@ class PublicationDraft(Struct, frozen=True, kw_only=True):
     serial: int
     moment: Timestamp
     older: Sequence[str] = ()
-    """The names in its directory of older pages."""
+    """The names in its directory of older pages. They are known if some are kept, or with `afresh`."""
+    older_elsewhere: Sequence[str] = ()
+    """Those of the directory that it would have with the other `hash_index`. They are known with `afresh`."""
     arrived: frozenset[str] = frozenset()
     """The paths of its files that this run has fetched."""
     is_whole: bool = True
@@ -67,7 +71,9 @@ def publication(outline: PublicationDraft, layout: TreeLayout, options: TreeOpti
         doomed += [document_copy(name), document(name)]
     former = set(paths_of(outline.former, options)) - outline.records.keys() if outline.former is not None else set()
     if outline.afresh:
-        doomed += [f"{layout.other_page_directory(name)}/{page}" for page in PAGES]
+        elsewhere = layout.other_page_directory(name)
+        doomed += [f"{elsewhere}/{page}" for page in PAGES]
+        doomed += [f"{elsewhere}/versions/{page}" for page in outline.older_elsewhere if _VERSION.fullmatch(page)]
     if options.cleanup:
         doomed += [f"{layout.raw_directory(raw)}/{page}" for raw in _former_names(project) for page in PAGES]
     page_paths = [*objects.written, *objects.copies, *objects.links]
@@ -140,7 +146,7 @@ def _objects(
             batch.copies[f"{directory}/{VERSIONED_HTML}"] = f"{directory}/{HTML}"
         if pages.json:
             batch.written[f"{directory}/{VERSIONED_JSON}"] = pages.json
-        return batch, doomed
+        return batch, [*doomed, *(f"{directory}/versions/{each}" for each in outline.older if _VERSION.fullmatch(each))]
     moment = datetime.fromtimestamp(outline.moment // 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
     for page, data in wanted.items():
         if data:
@@ -156,5 +162,5 @@ def _superfluous(older: Sequence[str], kind: str, newest: str, options: TreeOpti
     """The older pages of one kind that are too many."""
     found = [found for name in older if (found := _VERSION.fullmatch(name)) and found["kind"] == kind]
     others = [each for each in found if not newest.endswith(f"/{each[0]}")]
-    others.sort(key=lambda each: (each["moment"], int(each["serial"])), reverse=True)
+    others.sort(key=lambda each: (_NO_DIGITS.sub("", each["moment"]), int(each["serial"])), reverse=True)
     return [each[0] for each in others[options.keep_index_versions - 1 :]]

@@ -35,12 +35,12 @@ _BATCH: Final = 2000
 class MirrorRows:
     """The rows of one mirror. Construct, then `open`."""
 
-    def __init__(self, path: Path) -> None:
-        self._database = MirrorDatabase(path)
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        self._database = MirrorDatabase(path, reading=reading)
         self.pages = PageRows(self._database)
 
     async def open(self) -> None:
-        """Open the file, or make it. `Corrupt` when it is damaged or not of a mirror."""
+        """Open the file, or make it unless it is only read. `Corrupt` when it is damaged or not of a mirror."""
         await self._database.open()
 
     async def close(self) -> None:

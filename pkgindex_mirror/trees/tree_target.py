@@ -39,14 +39,16 @@ _MANY_FILES: Final = 40
 
 
 class MirrorTree:
-    """A `SyncTarget`. Construct, then `open`; writing needs the `turn`."""
+    """A `SyncTarget`. Construct, then `open`; writing needs the `turn`, and a tree that is not `reading`."""
 
-    def __init__(self, storage: TreeStorage, options: TreeOptions, *, workers: Executor, clock: Clock) -> None:
+    def __init__(
+        self, storage: TreeStorage, options: TreeOptions, *, workers: Executor, clock: Clock, reading: bool = False
+    ) -> None:
         require_usable(options)
         self.storage = storage
         self.options = options
         self.layout = TreeLayout(options)
-        self.rows = MirrorRows(storage.database)
+        self.rows = MirrorRows(storage.database, reading=reading)
         self.parts = TreeParts(storage, self.rows, options, workers)
         self._committer = GroupCommitter(storage, self.rows)
         self.files = ProjectFiles(storage, self.rows, self._committer, options)
@@ -92,6 +94,10 @@ class MirrorTree:
         if pending is not None:
             return state_after(pending)
         return await self.rows.state(name)
+
+    async def failing(self) -> Sequence[ProjectState]:
+        await self._committer.flush()
+        return await self.rows.failing()
 
     async def put_states(self, states: Iterable[ProjectState]) -> None:
         rows = list(states)
@@ -224,8 +230,11 @@ class MirrorTree:
         afresh: bool = False,
     ) -> None:
         older: Sequence[str] = ()
-        if self.options.keep_index_versions:
+        elsewhere: Sequence[str] = ()
+        if self.options.keep_index_versions or afresh:
             older = await self.storage.names(f"{self.layout.page_directory(project.name)}/versions")
+        if afresh:
+            elsewhere = await self.storage.names(f"{self.layout.other_page_directory(project.name)}/versions")
         arrived = frozenset(path for path in records if path in self._arrived)
         outline = PublicationDraft(
             project=project,
@@ -236,6 +245,7 @@ class MirrorTree:
             serial=await self._serial(project, chosen, former),
             moment=self._clock.now(),
             older=older,
+            older_elsewhere=elsewhere,
             arrived=arrived,
             is_whole=is_whole,
             afresh=afresh,

@@ -34,7 +34,8 @@ OLD_PIP = "23.0.1"
 class ServerProcess:
     """`pkgindex-serve` as a user starts it."""
 
-    def __init__(self, data: Path, upstream: str, *words: str, **env: str) -> None:
+    def __init__(self, data: Path, upstream: str, *words: str, scheme: str = "http", **env: str) -> None:
+        self._scheme = scheme
         self.data = data
         self.url = ""
         self._words = words
@@ -57,7 +58,7 @@ class ServerProcess:
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), 30)
         self.url = line.decode().strip().rstrip("/")
-        assert self.url.startswith("http://127.0.0.1:"), self.log
+        assert self.url.startswith(f"{self._scheme}://127.0.0.1:"), self.log
         self._port = self.url.rpartition(":")[2]
 
     async def kill(self) -> None:

@@ -18,15 +18,15 @@ class OwnSettings(Settings, frozen=True, kw_only=True):
 
 
 def test_what_only_a_server_has_is_no_option_of_the_library(tmp_path: Path) -> None:
-    assert load_settings(Settings, environ={}, flags={"data": str(tmp_path)}).workers == 8
+    assert load_settings(Settings, environ={}, flags={"data": str(tmp_path)}).threads == 8
     with pytest.raises(Refused, match="unknown variable PKGINDEX_REALM"):
         load_settings(Settings, environ={"PKGINDEX_REALM": "here"})
 
 
 async def test_a_program_adds_its_options_and_opens_an_engine_with_all_of_them(tmp_path: Path) -> None:
-    environ = {"PKGINDEX_GREETING": "hush", "PKGINDEX_STORE": "memory://", "PKGINDEX_WORKERS": "1"}
+    environ = {"PKGINDEX_GREETING": "hush", "PKGINDEX_STORE": "memory://", "PKGINDEX_THREADS": "1"}
     settings = load_settings(OwnSettings, environ=environ, flags={"data": str(tmp_path)})
-    assert (settings.greeting, settings.workers) == ("hush", 1)
+    assert (settings.greeting, settings.threads) == ("hush", 1)
     assert {one.key for one in options_of(OwnSettings)} - {one.key for one in options_of(Settings)} == {"greeting"}
     assert "OwnSettings(" in repr(settings)
     assert "hush" not in repr(settings)

@@ -7,6 +7,7 @@ finds no room: the archive, its metadata, the log of the database. The same with
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -119,12 +120,18 @@ async def test_readiness_sees_a_full_disk(serve: Serve, mount: Mount) -> None:
     async with serve(data=disk / "data", store="", blobs="") as served:
         assert (await ask(served.address, "/+ready")).status == 200
         fill(disk, left=0)
-        served.server.readiness._probed = float("-inf")  # what was seen is believed for a few seconds
+        served.server.readiness.forget()  # what was seen is believed for a few seconds
         assert (await ask(served.address, "/+ready")).status == 503
+        assert (await ask(served.address, "/+ready?for=write")).status == 503
+        reading = await ask(served.address, "/+ready?for=read")
+        assert reading.status == 200
+        report = json.loads(reading.body)
+        assert (report["ready"], report["read"], report["write"]) == (True, True, False)
+        assert report["blob_store"] == {"read": True, "write": False}
         (disk / "ballast").unlink()
         # A disk in trouble is not written to for everybody who asks: what came of the last probe is believed as long.
         assert (await ask(served.address, "/+ready")).status == 503
-        served.server.readiness._probed = float("-inf")
+        served.server.readiness.forget()
         assert (await ask(served.address, "/+ready")).status == 200
 
 
@@ -194,7 +201,7 @@ async def test_a_sync_that_fails_is_never_acknowledged(of: str, starter: Starter
     wal = data / "index.sqlite-wal"
     acknowledged: list[BuiltFile] = []
     refused = 0
-    server = ServerProcess(starter, data, PKGINDEX_WORKERS="1")
+    server = ServerProcess(starter, data, PKGINDEX_THREADS="1")
     async with running(server):
         for nth in range(1, 40):
             built = wheel_of(5_000, f"{nth}.0")

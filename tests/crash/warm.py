@@ -26,7 +26,7 @@ MODULES = (
     "pkgindex_core.engines.sqlite.index",
     "pkgindex_http.cli",
     "pkgindex_http.commands.run",
-    "pkgindex_http.commands.serving",
+    "pkgindex_http.commands.starting",
     "pkgindex_http.routes",
     "pkgindex_http.server",
     "pkgindex_mirror.mirrored_metadata",

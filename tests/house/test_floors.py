@@ -60,12 +60,12 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log bodies connections content_types credentials errors multipart origin"
-            " marks pasting paths preconditions push_method ranges remote_user replaying replays replies sandbox sending served_files server_half settings templates troubles unasked web"
+            "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
+            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "native handlers": "authcheck documentation explanations files findlinks health metrics project_json pypi_layout"
+            "native handlers": "authcheck documentation explanations files findlinks health metrics past project_json pypi_layout"
             " simple uploads welcome",
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
@@ -75,21 +75,21 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
-        {"server": "assembling opening plugin routes server"},
+        {"server": "assembling certificates opening plugin routes server", "what runs the server": "deploying.*"},
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
     "pkgindex_mirror": (
         {
-            READERS: "bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
+            READERS: "amounts bodies breaker differences document_kinds file_piles first_seen html_pages json_pieces markup name_lists notices page_fields"
             " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
         },
         {
-            "client": "addresses sites slots strangers upstream upstream_answers",
+            "client": "addresses sites slots socks_proxies strangers upstream upstream_answers",
             "configurations of mirrors": "bandersnatch.*",
         },
         {
             "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
-            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit synced_indexes"
+            " mirrored_files mirrored_metadata noted_checks offline outcomes refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
         },
         {"source": "readthrough", "sending abroad": "publishing webhooks"},
         {"plugin": "plugin"},
@@ -154,6 +154,7 @@ THIRD_PARTY = {
     "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
     "asyncpg": ("pkgindex_core.engines.postgresql.*",),
+    "aiohttp_socks": ("pkgindex_mirror.socks_proxies",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.engines.argon2",),
     "passlib": ("pkgindex_core.engines.htpasswd.hashes",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -211,6 +212,22 @@ class TestContinuousIntegration:
         done = self.run(project)
         assert done.returncode != 0
         assert done.stdout.splitlines()[-1] == last
+
+    @pytest.mark.parametrize(("failed", "again"), [(1, True), (5, True), (6, False)])
+    @pytest.mark.parametrize("passes_alone", [True, False])
+    def test_runs_a_few_failed_tests_once_more_alone(self, project: Path, failed: int, again: bool, passes_alone: bool):
+        cache = ".pytest_cache/v/cache"
+        kept = json.dumps({f"tests/test_it.py::test_{number}": True for number in range(failed)})
+        (project / "tools/pytest").write_text(
+            f"#!/bin/sh\necho \"pytest $*\"\nmkdir -p {cache}\necho '{kept}' > {cache}/lastfailed\n"
+            + ('case "$1" in --last-failed) exit 0;; esac\n' if passes_alone else "")
+            + "exit 1\n"
+        )
+        done = self.run(project)
+        said = done.stdout.splitlines()
+        assert ("pytest --last-failed --last-failed-no-failures none" in said) == again
+        assert (kept in said) == again, "the tests are named"
+        assert done.returncode == (0 if again and passes_alone else 1)
 
     def test_works_in_a_copy_and_leaves_the_tree_alone(self, project: Path):
         before = sorted(project.rglob("*"))

@@ -123,6 +123,10 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "POST /pypi[/]":                                           ("anything", 200),
     "POST /RPC2":                                              ("anything", 200),
     # an index by its name
+    "GET /+at/{at}/{user}/{index}/+simple":                     ("slash", 301),
+    "GET /+at/{at}/{user}/{index}/+simple/":                    ("list", 200),
+    "GET /+at/{at}/{user}/{index}/+simple/{project}":           ("slash", 301),
+    "GET /+at/{at}/{user}/{index}/+simple/{project}/":          ("read", 200),
     "GET /{user}/{index}/+simple":                             ("slash", 301),
     "GET /{user}/{index}/+simple/":                            ("list", 200),
     "GET /{user}/{index}/+simple/{project}":                   ("slash", 301),

@@ -654,6 +654,11 @@ async def test_a_file_that_another_server_removes_while_it_is_asked_for_is_opene
             opened = 10
             answer, body = await here.get()  # over the same connection
             assert (answer.status, body) == (200, here.built.data)
+        # An answer counts once, however often the file was opened for it, and a refusal does not count.
+        answers, sent = here.served.server.served_files.figures([HOSTED])
+        whole = len(here.built.data)
+        assert answers.values[HOSTED, "file", "store"] == (4 if losses < 3 else 2)
+        assert sent.values[HOSTED, "file", "store"] == 2 * whole + (whole + 7 if losses < 3 else 0)
 
 
 async def test_a_file_of_no_bytes(serve: Serve, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ async def _fill(served: Served, index: IndexName) -> None:
 
 def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> str:
     values = {
+        "{at}": str(scene.served.engine.store.seen()),
         "{user}": "newcomer" if (route.method, route.path) == ("PUT", "/{user}[/]") else "anna",
         "{index}": "fresh" if route.method == "PUT" else index.partition("/")[2],
         "{project}": project,

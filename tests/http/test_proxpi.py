@@ -15,6 +15,7 @@ import pytest
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.plugins import load_plugins
+from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, TEXT_HTML
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_http import plugin
@@ -347,6 +348,22 @@ class TestTwoUpstreams:
             assert (await cache.page("other"))[0] == 502
         async with open_cache(first.url, second.url, absent_statuses=[403]) as cache:
             assert (await cache.page("other"))[0] == 200
+
+    async def test_sizes_that_no_page_tells_are_asked_for_unless_told_otherwise(
+        self, open_cache: OpenCache, first: ScriptedUpstream
+    ) -> None:
+        first.speaks = "html"
+        async with open_cache(first.url, sizes=0) as cache:
+            assert (await cache.page("demo"))[0] == 200
+            sizes = [mirror_options(each).sizes for each in (await cache.server.engine.store.tree()).indexes.values()]
+            assert 0 in sizes
+        assert first.count("head") == 0
+        async with open_cache(first.url) as cache:
+            await cache.page("demo")
+            first.add("late", build_wheel("late", "1.0"))
+            await cache.page("late")
+            while not first.count("head"):
+                await asyncio.sleep(0.01)
 
     async def test_a_page_of_links_and_an_index_at_another_path(
         self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import parse_index_name
-from pkgindex_http.commands import serving
+from pkgindex_http.commands import starting
 from pkgindex_http.commands.proxy import proxy
 from pkgindex_http.proxpi.credentials import KnownCredentials, variable_of
 from pkgindex_http.proxpi.settings import ProxySettings, UpstreamSettings, read_settings
@@ -60,10 +60,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def typed(*words: str, **variables: str) -> Started:
         started = Started()
 
-        def keep(settings: ServerSettings, **_: object) -> None:
+        def keep(settings: ServerSettings, *_: object, **__: object) -> None:
             started.settings = settings
 
-        monkeypatch.setattr(serving, "run_server", keep)
+        monkeypatch.setattr(starting, "run_server", keep)
         started.result = CliRunner().invoke(proxy, [*words], env={"HOME": str(tmp_path), **variables})
         return started
 

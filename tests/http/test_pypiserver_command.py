@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pkgindex_core.errors import Refused
 from pkgindex_http.cli import main
-from pkgindex_http.commands import serving
+from pkgindex_http.commands import starting
 from pkgindex_http.commands.directories import DirectoryOptions, remarks
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.pypiserver.settings import PypiserverSettings, place_of_data, read_settings
@@ -43,10 +43,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def typed(*words: str) -> Started:
         started = Started()
 
-        def keep(settings: ServerSettings, **_: object) -> None:
+        def keep(settings: ServerSettings, *_: object, **__: object) -> None:
             started.settings = settings
 
-        monkeypatch.setattr(serving, "run_server", keep)
+        monkeypatch.setattr(starting, "run_server", keep)
         started.result = CliRunner().invoke(main, [*words])
         return started
 

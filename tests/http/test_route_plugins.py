@@ -127,7 +127,7 @@ async def test_a_start_that_a_wrong_route_ends_begins_no_store(tmp_path: Path, m
     monkeypatch.setattr(opening, "load_plugins", lambda **_: wrong)
     settings = ServerSettings(data=tmp_path, port=0)
     with pytest.raises(Refused, match="is not a Route"):
-        await run_server(settings)
+        await run_server(settings, [])
     async with Engine.open(settings) as engine:
         assert await engine.store.head() == 0
     assert not (tmp_path / PASSWORD_FILE).exists()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from pkgindex_core.errors import Refused
 from pkgindex_http.cli import main
-from pkgindex_http.commands import serving
+from pkgindex_http.commands import starting
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.simpleindex.routes_file import RoutesFile, read_routes_file
 from pkgindex_http.simpleindex.settings import index_of, mirror_of, read_settings
@@ -194,10 +194,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (tmp_path / "index.toml").write_text(text)
         started = Started()
 
-        def keep(settings: ServerSettings, **_: object) -> None:
+        def keep(settings: ServerSettings, *_: object, **__: object) -> None:
             started.settings = settings
 
-        monkeypatch.setattr(serving, "run_server", keep)
+        monkeypatch.setattr(starting, "run_server", keep)
         result = CliRunner().invoke(main, ["run", "--routes", "index.toml", *words])
         started.output, started.code = result.output, result.exit_code
         return started

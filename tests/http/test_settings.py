@@ -35,7 +35,7 @@ def problems(file: Path | None = None, environ: dict[str, str] | None = None, **
 
 
 class TestPrecedence:
-    FILE = "port = 1\nworkers = 1\nhost = 'file'\n[mirror]\nexpiry = 1\n"
+    FILE = "port = 1\nthreads = 1\nhost = 'file'\n[mirror]\nexpiry = 1\n"
 
     def test_defaults_stand_where_nothing_is_said(self):
         settings = load_settings(environ={})
@@ -45,18 +45,18 @@ class TestPrecedence:
 
     def test_the_file_beats_defaults(self, written):
         settings = load_settings(file=written(self.FILE), environ={})
-        assert (settings.port, settings.workers, settings.host, settings.mirror.expiry) == (1, 1, "file", 1)
+        assert (settings.port, settings.threads, settings.host, settings.mirror.expiry) == (1, 1, "file", 1)
 
     def test_variables_beat_the_file(self, written):
         environ = {"PKGINDEX_PORT": "2", "PKGINDEX_MIRROR_EXPIRY": "2"}
         settings = load_settings(file=written(self.FILE), environ=environ)
-        assert (settings.port, settings.workers, settings.mirror.expiry) == (2, 1, 2)
+        assert (settings.port, settings.threads, settings.mirror.expiry) == (2, 1, 2)
 
     def test_flags_beat_variables(self, written):
-        environ = {"PKGINDEX_PORT": "2", "PKGINDEX_WORKERS": "2"}
-        flags = {"port": "3", "mirror.expiry": 3, "workers": None}
+        environ = {"PKGINDEX_PORT": "2", "PKGINDEX_THREADS": "2"}
+        flags = {"port": "3", "mirror.expiry": 3, "threads": None}
         settings = load_settings(file=written(self.FILE), environ=environ, flags=flags)
-        assert (settings.port, settings.workers, settings.mirror.expiry) == (3, 2, 3)
+        assert (settings.port, settings.threads, settings.mirror.expiry) == (3, 2, 3)
 
     def test_a_variable_names_the_file(self, written):
         assert load_settings(environ={"PKGINDEX_CONFIG": str(written(self.FILE))}).host == "file"
@@ -93,7 +93,8 @@ class TestPrecedence:
             "open_registration": "true",
             "open_metrics": "true",
             "port": "80",
-            "workers": "3",
+            "threads": "3",
+            "workers": "4",
         }
         text = texts.get(key, "8192" if isinstance(OPTIONS[key].default, (int, float)) else "some")
         literal = (
@@ -155,8 +156,8 @@ class TestWhatIsWrong:
         ]
 
     def test_everything_of_all_sources_is_told_at_once(self, written):
-        found = problems(written("prot = 1"), {"PKGINDEX_WORKERS": "many"}, port="none")
-        assert [problem.partition(":")[0] for problem in found] == ["unknown option 'prot'; did you mean 'port'?", "PKGINDEX_WORKERS", "--port"]  # fmt: skip
+        found = problems(written("prot = 1"), {"PKGINDEX_THREADS": "many"}, port="none")
+        assert [problem.partition(":")[0] for problem in found] == ["unknown option 'prot'; did you mean 'port'?", "PKGINDEX_THREADS", "--port"]  # fmt: skip
 
     def test_a_secret_is_not_repeated(self, written):
         for text in ("store = ['hush']", "upstream = 'https://u:hush@h:port/'", "[plugins]\nldap = 'hush'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ DEMO = ProjectName("demo")
 LONG = 60.0
 """Seconds for which nothing that was learned is stored by itself: a test says when."""
 # Fast enough for a test, slow enough for a machine that is busy with others.
+SIZES = {"mirror_sizes": 20}
+"""The option of an index that asks for sizes, as by default."""
 QUICK: dict[str, Any] = {
     "wait": 5.0,
     "file_wait": 5.0,
@@ -68,6 +71,11 @@ class Mirror:
         """Wait until everything that was learned is stored."""
         await self.store.settle()
         await self.behind.settle()
+
+    async def sized(self) -> None:
+        """Wait until the files without a size were asked about."""
+        await asyncio.gather(*self.readthrough._sizes._tasks._running)
+        await self.settle()
 
     async def standing(self, project: ProjectName = DEMO) -> Standing:
         (standing,) = await self.store.standings(project, [self.index.name])
@@ -147,7 +155,8 @@ async def make_mirror(clock: ManualClock, workers: ThreadPoolExecutor, tmp_path:
             if of
             else BlobsBehind(MemoryBlobs(clock=clock, spools=tmp_path / "staging"), clock=clock, linger=LONG)
         )
-        index = mirror_config(**{"name": INDEX, "url": url, **(config or {})})
+        # Questions in the background would make the order of requests and commits depend on chance.
+        index = mirror_config(**{"name": INDEX, "url": url, "mirror_sizes": 0, **(config or {})})
         await store.apply([PutUser(User(name=owner(index.name))), PutIndex(index)], who="test")
         decoded = MirrorSettings(**{**QUICK, **settings})
         readthrough = ReadThrough(

@@ -25,7 +25,7 @@ from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.testing import ScriptedUpstream
 
-from .conftest import MakeMirror, Mirror
+from .conftest import SIZES, MakeMirror, Mirror
 from .mutations import Mutated
 
 ANSWERS = int(os.environ.get("PKGINDEX_TEST_MUTATIONS", "400"))
@@ -69,12 +69,13 @@ async def try_one(dice: random.Random, make_mirror: MakeMirror, name: str) -> tu
         upstream.has_sidecars = upstream.announces_sidecars
         upstream.add("demo", built)
         mutated = Mutated(dice, SWAPPED)
-        places = dice.choice([("page",), ("file",), ("file",), ("sidecar",), ("sidecar", "file")])
+        places = dice.choice([("page",), ("file",), ("file",), ("sidecar",), ("sidecar", "file"), ("head", "file")])
         for place in places:
             upstream.script(place, mutated)
-        mirror = await make_mirror(upstream.url, **SETTINGS)
+        mirror = await make_mirror(upstream.url, config=SIZES, **SETTINGS)
         with suppress(Unavailable):
             await mirror.refresh()
+        await mirror.sized()
         shown = await mirror.files()
         if "page" in places:
             said_so(shown, mutated, name)
@@ -94,6 +95,7 @@ async def try_one(dice: random.Random, make_mirror: MakeMirror, name: str) -> tu
             mirror.clock.advance(11)
             await mirror.refresh()
             assert await mirror.download(built.filename) == built.data, name
+            assert (await mirror.file(built.filename)).shown_size == built.size, name
             assert await mirror.sidecar(built.filename) == built.metadata, name
         return len(mutated.done), complete
 

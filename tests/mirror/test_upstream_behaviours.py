@@ -1,12 +1,13 @@
 """Every way an upstream is known to misbehave, and what we answer for a page, a file and a sidecar.
 
-One table; each row is asked five questions, each with an upstream and stores of its own:
+One table; each row is asked six questions, each with an upstream and stores of its own:
 
 page      nothing is stored        fresh | absent | unknown (Unavailable) | unusable (BadUpstream)
 again     a page is stored         fresh | stale
 file      a cold wheel             bytes | missing | unavailable | unusable
 sidecar   only sidecars misbehave  bytes | missing | unavailable | unusable
 neither   the wheel does too       bytes | missing | unavailable | unusable
+size      the page has no sizes    right | none | wrong: what the next page shows, until the file is fetched
 
 A failure that may pass is unknown or unavailable: clients come back in a moment. What somebody has to mend is unusable.
 
@@ -28,7 +29,7 @@ from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
-from .conftest import MakeMirror, Mirror
+from .conftest import SIZES, MakeMirror, Mirror
 
 WHEEL = build_wheel("demo", "1.0", description="word " * 300, stored=True)
 SETTINGS: dict[str, Any] = {
@@ -50,25 +51,26 @@ class Row(NamedTuple):
     file: str
     sidecar: str
     neither: str
+    size: str
 
 
-def broken(name: str, behaviour: Behaviour) -> Row:
+def broken(name: str, behaviour: Behaviour, *, size: str = "none") -> Row:
     """No answer at all can be had now."""
-    return Row(name, behaviour, "unknown", "stale", "unavailable", "bytes", "unavailable")
+    return Row(name, behaviour, "unknown", "stale", "unavailable", "bytes", "unavailable", size)
 
 
-def wrong(name: str, behaviour: Behaviour, *, page: str = "unusable") -> Row:
+def wrong(name: str, behaviour: Behaviour, *, page: str = "unusable", size: str = "none") -> Row:
     """No waiting helps."""
-    return Row(name, behaviour, page, "stale", "unusable", "bytes", "unusable")
+    return Row(name, behaviour, page, "stale", "unusable", "bytes", "unusable", size)
 
 
-def resumed(name: str, behaviour: Behaviour) -> Row:
+def resumed(name: str, behaviour: Behaviour, *, size: str = "right") -> Row:
     """A page cannot be had, a file bit by bit."""
-    return Row(name, behaviour, "unknown", "stale", "bytes", "bytes", "bytes")
+    return Row(name, behaviour, "unknown", "stale", "bytes", "bytes", "bytes", size)
 
 
-def harmless(name: str, behaviour: Behaviour) -> Row:
-    return Row(name, behaviour, "fresh", "fresh", "bytes", "bytes", "bytes")
+def harmless(name: str, behaviour: Behaviour, *, size: str = "right") -> Row:
+    return Row(name, behaviour, "fresh", "fresh", "bytes", "bytes", "bytes", size)
 
 
 def page_only(name: str, page: str, change: Callable[[dict[str, Any]], Any]) -> Row:
@@ -82,7 +84,11 @@ def page_only(name: str, page: str, change: Callable[[dict[str, Any]], Any]) -> 
         return changed if isinstance(changed, bytes) else json.dumps(changed or document).encode()
 
     return Row(
-        name, behaviours.with_body(body), page, "fresh" if page == "fresh" else "stale", "bytes", "bytes", "bytes"
+        name,
+        behaviours.with_body(body),
+        page,
+        "fresh" if page == "fresh" else "stale",
+        *("bytes", "bytes", "bytes", "right"),
     )
 
 
@@ -100,56 +106,56 @@ TABLE = [
     Row(
         "429 with Retry-After",
         behaviours.status(429, headers={"Retry-After": "120"}),
-        *("unknown", "stale", "unavailable", "unavailable", "unavailable"),
+        *("unknown", "stale", "unavailable", "unavailable", "unavailable", "none"),
     ),
     wrong(
         "401 with a challenge",
         behaviours.status(401, headers={"WWW-Authenticate": 'Basic realm="elsewhere"'}, body=b"log in"),
     ),
-    Row("404", behaviours.status(404), "absent", "stale", "missing", "bytes", "missing"),
-    Row("410", behaviours.status(410), "absent", "stale", "missing", "bytes", "missing"),
-    Row("304 to everything", behaviours.status(304), "unknown", "fresh", "unusable", "bytes", "unusable"),
+    Row("404", behaviours.status(404), "absent", "stale", "missing", "bytes", "missing", "none"),
+    Row("410", behaviours.status(410), "absent", "stale", "missing", "bytes", "missing", "none"),
+    Row("304 to everything", behaviours.status(304), "unknown", "fresh", "unusable", "bytes", "unusable", "none"),
     wrong("206 without a range", behaviours.status(206, body=b"{}")),
     wrong("200 with an error page", behaviours.says("text/html", b"<html><body>Internal error</body></html>")),
-    wrong("an error page that is called JSON", behaviours.says("application/json", b"<html>nope</html>")),
+    wrong(
+        "an error page that is called JSON",
+        behaviours.says("application/json", b"<html>nope</html>"),
+        size="wrong",
+    ),
     wrong("a captive portal", behaviours.redirect("/portal")),
     wrong("an empty 200", behaviours.with_body(lambda _: b""), page="unknown"),
-    wrong("blanks only", behaviours.with_body(lambda _: b" \n "), page="unknown"),
+    wrong("blanks only", behaviours.with_body(lambda _: b" \n "), page="unknown", size="wrong"),
     resumed("cut off, with length", behaviours.truncated(0.5)),
     Row(
         "cut off, without length",
         behaviours.truncated(0.5, length=False),
-        "unusable",
-        "stale",
-        "bytes",
-        "bytes",
-        "bytes",
+        *("unusable", "stale", "bytes", "bytes", "bytes", "none"),
     ),
-    resumed("cut off inside a chunk", behaviours.cut_chunked(0.5)),
+    resumed("cut off inside a chunk", behaviours.cut_chunked(0.5), size="none"),
     resumed("reset inside the body", behaviours.reset(0.5)),
     resumed("falls silent inside the body", behaviours.silent_after(0.9)),
     broken("reset before an answer", behaviours.reset(0)),
-    wrong("a promised length that is too large", behaviours.length_off_by(10), page="unknown"),
-    broken("a promised length that is too small", behaviours.length_off_by(-10)),
-    wrong("other bytes of the same length", behaviours.with_body(lambda body: b"x" * len(body))),
+    wrong("a promised length that is too large", behaviours.length_off_by(10), page="unknown", size="wrong"),
+    broken("a promised length that is too small", behaviours.length_off_by(-10), size="wrong"),
+    wrong("other bytes of the same length", behaviours.with_body(lambda body: b"x" * len(body)), size="right"),
     broken("never answers", behaviours.silent()),
     broken("drips its head", behaviours.dripping_head(0.05)),
     harmless("drips its body, but gets there", behaviours.dripping_body(0.001, size=400)),
     broken("no HTTP", behaviours.garbage()),
-    harmless("a body that ends by closing", behaviours.until_close()),
+    harmless("a body that ends by closing", behaviours.until_close(), size="none"),
     broken("a header that never ends", behaviours.with_headers(X_Long="x" * 20_000)),
     wrong(
         "a gzip bomb",
         behaviours.says("application/json", gzip.compress(b"[" * 20_000_000, 9), headers={"Content-Encoding": "gzip"}),
     ),
-    Row("gzip", behaviours.gzipped(), "fresh", "fresh", "unusable", "bytes", "unusable"),
+    Row("gzip", behaviours.gzipped(), "fresh", "fresh", "unusable", "bytes", "unusable", "none"),
     wrong("called gzip, but is not", behaviours.with_headers(Content_Encoding="gzip")),
     wrong("an encoding nobody asked for", behaviours.with_headers(Content_Encoding="br")),
     harmless("an unknown charset", behaviours.with_headers(Content_Type="text/plain; charset=klingon")),
     Row(
         "JSON that is called HTML",
         behaviours.with_headers(Content_Type="text/html; charset=latin-1"),
-        *("fresh", "fresh", "unusable", "bytes", "unusable"),
+        *("fresh", "fresh", "unusable", "bytes", "unusable", "none"),
     ),
     harmless("no media type worth the name", behaviours.with_headers(Content_Type="application/octet-stream")),
     wrong("redirects in a circle", behaviours.redirect_to_itself()),
@@ -177,7 +183,7 @@ TABLE = [
     page_only("bytes that are no UTF-8", "unusable", lambda _: b'{"files": "\xff\xfe"}'),
     page_only("a byte order mark", "fresh", lambda page: b"\xef\xbb\xbf" + json.dumps(page).encode()),
 ]
-QUESTIONS = ("page", "again", "file", "sidecar", "neither")
+QUESTIONS = ("page", "again", "file", "sidecar", "neither", "size")
 
 
 def test_the_table_is_large_enough() -> None:
@@ -194,9 +200,11 @@ async def test_what_we_answer(row: Row, make_mirror: MakeMirror, tally) -> None:
 
 async def ask(row: Row, question: str, make_mirror: MakeMirror) -> str:
     async with ScriptedUpstream() as upstream:
-        upstream.add("demo", WHEEL)
+        upstream.add("demo", WHEEL, **({"size": None} if question == "size" else {}))
         upstream.script("/portal", behaviours.says("text/html", LOGIN))
-        mirror = await make_mirror(upstream.url, **SETTINGS)
+        mirror = await make_mirror(upstream.url, config=SIZES if question == "size" else None, **SETTINGS)
+        if question == "size":
+            return await ask_size(row, upstream, mirror)
         if question != "page":
             await mirror.refresh()
             mirror.clock.advance(10_000)
@@ -232,6 +240,20 @@ async def ask_page(mirror: Mirror) -> str:
     if freshness.state == "absent":
         assert not await mirror.files()
     return freshness.state
+
+
+async def ask_size(row: Row, upstream: ScriptedUpstream, mirror: Mirror) -> str:
+    upstream.script("head", row.behaviour)
+    await mirror.refresh()
+    await mirror.sized()
+    shown = (await mirror.file(WHEEL.filename)).shown_size
+    assert upstream.count("head")
+    # The fetched file has its size, whatever was stated.
+    mirror.clock.advance(500)
+    assert await mirror.download(WHEEL.filename) == WHEEL.data
+    file = await mirror.file(WHEEL.filename)
+    assert (file.size, file.stated_size) == (WHEEL.size, None)
+    return "none" if shown is None else "right" if shown == WHEEL.size else "wrong"
 
 
 async def ask_file(mirror: Mirror, question: str) -> str:

@@ -41,6 +41,7 @@ FILES = st.builds(
     | st.builds(lambda sha256: {"sha256": sha256}, _SHA256)
     | st.builds(lambda sha256: {"sha256": sha256, "md5": "0" * 32}, _SHA256),
     size=st.sampled_from([None, 0, 2**62]),
+    stated_size=st.sampled_from([None, 1, 2**62]),
     upload_time=st.none() | st.integers(0, 4_000_000_000_000_000).map(Timestamp) | st.just(Timestamp(10**15)),
     requires_python=_TEXTS,
     yanked=st.booleans() | _TEXTS.filter(bool),

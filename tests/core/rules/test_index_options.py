@@ -265,6 +265,15 @@ class TestMirrors:
     def test_a_history_that_is_no_length_of_time_is_refused(self, value: Any):
         assert "mirror_history" in str(refusal(lambda: mirror(mirror_history=value)))
 
+    def test_sizes_are_a_number_of_files(self):
+        assert mirror_options(mirror()).sizes == 20
+        assert mirror_options(mirror(mirror_sizes="0")).sizes == 0
+        assert BUILTIN.document(mirror(mirror_sizes=1000))["mirror_sizes"] == 1000
+
+    @pytest.mark.parametrize("value", ["-1", "1001", "all", True, [1]])
+    def test_sizes_that_are_no_number_of_files_are_refused(self, value: Any):
+        assert "mirror_sizes" in str(refusal(lambda: mirror(mirror_sizes=value)))
+
     def test_which_statuses_mean_absent_is_a_list_that_commands_change(self):
         assert mirror_options(mirror()).absent_statuses == (404, 410)
         assert BUILTIN.document(mirror(upload_time="First-Seen"))["upload_time"] == "first-seen"

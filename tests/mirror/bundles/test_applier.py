@@ -54,6 +54,9 @@ def test_it_does_all_alone(near: NearSide, tmp_path: Path, python: str) -> None:
         "bundle 1 of mirror pypi can be applied",
         "bundle 2 of mirror pypi can be applied",
     ]
+    assert (shown.returncode, f"the directory {far} is not there" in shown.stderr) == (1, True)
+    assert run("bundle", "status", "--root", far, "--key", near.public).exit_code == 1
+    assert not far.exists()
     done = plain(python, applier, "apply", "--root", far, "--key", near.public, near.out)
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(far) == near.states[2]

@@ -46,6 +46,24 @@ def close(running: ScriptedUpstream, tmp_path: Path):
     return run
 
 
+def test_its_c_is_that_of_pip_and_not_a_configuration(close, tmp_path: Path) -> None:
+    constraints, configuration = tmp_path / "constraints.txt", tmp_path / "mirror.conf"
+    constraints.write_text("base<1.5\n")
+    configuration.write_text("[mirror]\ndirectory = /srv/mirror\n")
+    for option in ("-c", "--constraint"):
+        assert [line.split()[:2] for line in close("demo", option, str(constraints)).stdout.splitlines()][1] == [
+            "base",
+            "1",
+        ]
+    told = close("demo", "-c", str(configuration))
+    assert told.exit_code == 1
+    assert "hint: -c names a file of constraints, as for pip" in told.output
+    told = CliRunner().invoke(main, ["-c", str(configuration), "close", "demo"])
+    assert told.exit_code == 2
+    assert "`close` reads no configuration of a mirror" in told.output
+    assert "not the configuration of a mirror" in " ".join(CliRunner().invoke(main, ["close", "--help"]).output.split())
+
+
 def test_a_table_for_people(close) -> None:
     told = close("demo")
     assert told.exit_code == 0, told.output

@@ -21,8 +21,10 @@ def serve(upstream: ScriptedUpstream) -> None:
 async def test_a_run_with_all_that_tells_of_it(tmp_path: Path, upstream: ScriptedUpstream):
     serve(upstream)
     mirror = MirrorIndex(tmp_path, upstream, more="file-policies =\n  bet* on-demand")
-    refused = await mirror.run("plan")
-    assert (refused.status, "there is no store" in refused.told) == (1, True)
+    for words in (("plan",), ("explain", "beta"), ("prune",)):
+        refused = await mirror.run(*words)
+        assert (refused.status, "there is no store" in refused.told) == (2, True)
+        assert not mirror.data.directory.exists()
     ran = await mirror.run("mirror", "--json")
     assert ran.status == 0, ran.told
     assert json.loads(ran.out)["published"] == 2

@@ -77,6 +77,9 @@ class MemoryTarget:
     async def state(self, name: ProjectName) -> ProjectState | None:
         return self.rows.get(name)
 
+    async def failing(self) -> Sequence[ProjectState]:
+        return [state for state in self.rows.values() if state.error]
+
     async def put_states(self, states: Iterable[ProjectState]) -> None:
         for state in states:
             self.rows[state.name] = state

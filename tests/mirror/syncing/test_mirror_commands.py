@@ -30,6 +30,7 @@ def mirror(tmp_path: Path, upstream: ScriptedUpstream) -> MirrorDirectory:
 
 
 async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirectory, upstream: ScriptedUpstream):
+    mirror.tree.mkdir()
     planned = await mirror.run("plan", "--json", before=True)
     plan = json.loads(planned.out)
     assert planned.status == 0
@@ -37,7 +38,7 @@ async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirecto
     assert plan["filters"]["prerelease_release"]["files"] == 1
     assert plan["filters"]["allowlist_project"]["projects"] == 1
     assert upstream.count("file") == 0
-    assert not mirror.content()
+    assert not [*mirror.tree.iterdir()]
 
     made = await mirror.run("mirror", "--json", before=True)
     assert made.status == 0, made.told
@@ -54,6 +55,21 @@ async def test_a_mirror_is_planned_made_explained_and_told(mirror: MirrorDirecto
     told = json.loads(status.out)
     assert (told["is_running"], told["report"]["ending"]) == (False, "clean")
     assert "clean" in (await mirror.run("status", before=True)).out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("plan",), ("explain", "alpha"), ("status",), ("prune",), ("verify",), ("delete", "alpha")],
+    ids=lambda words: words[0],
+)
+async def test_a_directory_that_is_not_there_is_an_error_and_is_not_made(
+    mirror: MirrorDirectory, upstream: ScriptedUpstream, words: tuple[str, ...]
+):
+    ended = await mirror.run(*words)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"error: the directory {mirror.tree} of the mirror is not there\nhint: " in ended.told
+    assert not mirror.tree.exists()
+    assert upstream.asked == []
 
 
 async def test_a_mirror_keeps_to_a_closure(tmp_path: Path, upstream: ScriptedUpstream):
@@ -125,6 +141,42 @@ async def test_sync_does_not_mind_filters_of_names(mirror: MirrorDirectory):
     assert "web/simple/gamma/index.html" in content
     assert "web/simple/index.html" not in content
     assert not (mirror.tree / "status").exists()
+
+
+async def test_entries_that_cannot_be_mirrored_are_told_and_are_no_failure(tmp_path: Path, upstream: ScriptedUpstream):
+    wheel, stray = build_wheel("alpha", "1.0"), build_wheel("alpha", "2.0")
+    upstream.add("alpha", wheel)
+    upstream.add("alpha", stray, url="ftp://files.example/alpha-2.0-py3-none-any.whl")
+    for number in range(30):
+        upstream.add("alpha", stray, filename=f"../{number}")
+    upstream.add("beta", build_wheel("beta", "1.0"))
+    mirror = MirrorDirectory(tmp_path, upstream)
+    mirror.tree.mkdir()
+    said = "'alpha-2.0-py3-none-any.whl' was left out: its URL is no http(s) URL, but ftp:"
+    summary = "the pages of 1 projects have entries that cannot be mirrored"
+
+    planned = await mirror.run("plan")
+    assert f"alpha: {said}" in planned.out
+    assert summary in planned.out
+
+    made = await mirror.run("mirror", "--json")
+    assert made.status == 0, made.told
+    report = json.loads(made.out)
+    assert (report["published"], report["failed"], report["ending"]) == (2, 0, "clean")
+    assert report["remarks"]["projects"] == 1
+    assert report["remarks"]["sentences"][0] == f"alpha: {said}"
+    assert report["remarks"]["sentences"][-1] == "alpha: and 11 more"
+    assert len(report["remarks"]["sentences"]) == 21
+    assert f"note: on the page of alpha: {said}" in made.told
+    assert f"note: {summary}" in made.told
+
+    assert summary in (await mirror.run("status")).out
+    assert json.loads((await mirror.run("status", "--json")).out)["progress"]["projects_remarked"] == 1
+    explained = await mirror.run("explain", "alpha")
+    assert f"on its page: {said}" in explained.out
+    assert "mirrored  alpha-1.0-py3-none-any.whl" in explained.out
+    assert json.loads((await mirror.run("explain", "--json", "alpha")).out)["remarks"][0] == said
+    assert "on its page" not in (await mirror.run("explain", "beta")).out
 
 
 async def test_exit_statuses_tell_what_happened(mirror: MirrorDirectory, upstream: ScriptedUpstream):

@@ -90,16 +90,63 @@ async def test_a_poison_project_holds_nobody_back(mirroring: Mirroring, upstream
     mirroring.serve("delta", "1.0", serial=20)
     report = await mirroring.run()
     assert upstream.count("/simple/alpha/") == 0
-    assert (report.resting, report.published, report.ending) == (1, 1, "clean")
-    # A run without news tells of it too.
+    assert (report.resting, report.published, report.exit_status) == (1, 1, 3)
+    # A run without news tells of it too: the mirror is not complete.
     report = await mirroring.run()
-    assert (report.list_unchanged, report.resting) == (True, 1)
-    assert "1 projects failed before, and are left alone for now" in [*report_lines(report)]
+    assert (report.list_unchanged, report.resting, report.exit_status) == (True, 1, 3)
+    told = [*report_lines(report)]
+    assert [line for line in told if line.startswith("resting: alpha: ") and "500" in line]
+    assert [line for line in told if line.startswith("error: 1 projects failed before")]
     # Its time comes although the list is the same.
     upstream.behave()
     mirroring.clock.advance(DAY)
     report = await mirroring.run()
     assert (report.due_again, report.published, mirroring.target.known["serial"]) == (1, 1, "20")
+    assert ((await mirroring.run()).list_unchanged, report.exit_status) == (True, 0)
+
+
+async def test_a_project_that_sync_mended_is_not_incomplete_any_more(mirroring: Mirroring, upstream: ScriptedUpstream):
+    served(mirroring)
+    upstream.script("/simple/alpha/", behaviours.status(500))
+    await mirroring.run()
+    assert (await mirroring.run()).exit_status == 3
+    upstream.behave()
+    assert (await mirroring.sync("alpha")).exit_status == 0
+    report = await mirroring.run()
+    assert (report.list_unchanged, report.resting, report.exit_status) == (True, 0, 0)
+
+
+async def test_a_project_that_sync_could_not_bring_leaves_the_mirror_incomplete(
+    mirroring: Mirroring, upstream: ScriptedUpstream
+):
+    served(mirroring)
+    assert (await mirroring.run()).exit_status == 0
+    upstream.script("/simple/alpha/", behaviours.status(500))
+    assert (await mirroring.sync("alpha")).exit_status == 3
+    upstream.behave()
+    report = await mirroring.run()
+    assert (report.list_unchanged, report.resting, report.exit_status) == (True, 1, 3)
+
+
+async def test_a_project_without_a_page_is_no_failure_in_any_run(mirroring: Mirroring, upstream: ScriptedUpstream):
+    served(mirroring)
+    upstream.script("/simple/alpha/", behaviours.status(404))
+    report = await mirroring.run()
+    assert (report.absent.names, report.exit_status) == (["alpha"], 0)
+    mirroring.serve("delta", "1.0", serial=20)
+    for is_unchanged in (False, True):
+        report = await mirroring.run()
+        assert (report.list_unchanged, report.resting, report.exit_status) == (is_unchanged, 0, 0)
+
+
+async def test_a_project_that_is_not_wanted_any_more_is_not_missed(mirroring: Mirroring, upstream: ScriptedUpstream):
+    served(mirroring)
+    upstream.script("/simple/alpha/", behaviours.status(500))
+    assert (await mirroring.run()).exit_status == 3
+    others = NamedChosen(only=("beta", "gamma"))
+    for is_unchanged in (False, True):
+        report = await mirroring.run(others)
+        assert (report.list_unchanged, report.exit_status) == (is_unchanged, 0)
 
 
 async def test_a_file_with_wrong_bytes_is_left_out_and_told(mirroring: Mirroring, upstream: ScriptedUpstream):

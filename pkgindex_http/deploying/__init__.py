@@ -1,0 +1,1 @@
+"""Configuration files for the programs that run a server: nginx, systemd, containers, Kubernetes."""
