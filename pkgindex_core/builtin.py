@@ -38,6 +38,12 @@ def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
         summary="one SQLite file on a local disk",
         make=_lazy(f"{engines}.sqlite.index:open_sqlite"),
     )
+    for scheme in ("postgresql", "postgres"):
+        yield Provider(
+            name=scheme,
+            summary="a PostgreSQL database, for any number of servers at once",
+            make=_lazy(f"{engines}.postgresql.making:open_postgresql"),
+        )
     yield Provider(
         name="memory",
         summary="in memory, lost when the process ends",

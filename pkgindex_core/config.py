@@ -66,7 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     store: Annotated[
         str,
         option(
-            "URL of the index store. Its scheme selects a plugin.",
+            "URL of the index store. Its scheme selects a plugin: `sqlite:///srv/index.sqlite`, `postgresql://USER@HOST/DATABASE`.",
             default="`sqlite://` and `index.sqlite` in the data directory",
             secret=True,
         ),

@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-Tally = Callable[[str, int], None]
-
 # `benchmarks` is run from the source tree, never installed.
 if str(Path(__file__).parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.database_server import DatabaseServer, programs
+
+Tally = Callable[[str, int], None]
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout bounds the whole test.
 settings.register_profile("pkgindex", deadline=None)
@@ -49,6 +51,20 @@ def tally(request: pytest.FixtureRequest) -> Tally:
         request.node.user_properties.append(("tally", (label, count)))
 
     return add
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[DatabaseServer]:
+    """A PostgreSQL server that runs. A test takes a schema or a database of its own, and leaves the server running."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    server = DatabaseServer(found)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 class _Tallies:

@@ -222,7 +222,7 @@ class ChangeLog(Protocol):
     """
 
     async def head(self) -> Serial:
-        """The serial of the last commit."""
+        """The serial of the last commit of any process. Afterwards `seen` is at least this."""
         ...
 
     async def serial_at(self, moment: Timestamp) -> Serial:

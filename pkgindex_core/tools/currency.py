@@ -58,16 +58,20 @@ class Currency:
         return self._now
 
     async def catch_up(self) -> None:
-        """Learn of every commit that the store sees now. Does not wait if there are none.
+        """Learn of every commit that was acknowledged before, by any process. Does not wait if there are none and the store is never behind.
 
         Concurrent callers share one read of the store. Raises the errors of the store; then nothing was learned.
         """
+        if self._store.lag:
+            await self._store.head()
         seen = self._store.seen()
         while self._upto < seen:  # a read that was under way may have begun before the commit that this caller knows
             await self._hearing.get(None, self._hear)
 
     def known(self) -> Serial | None:
-        """The newest commit that the store sees; None if `catch_up` would have to learn of it first. Raises the errors of the store."""
+        """The newest commit that the store sees; None if only `catch_up` can tell it. Raises the errors of the store."""
+        if self._store.lag:
+            return None
         seen = self._store.seen()
         return seen if self._upto >= seen else None
 

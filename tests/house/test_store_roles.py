@@ -22,6 +22,7 @@ WHOLE = {
     "pkgindex_core.composition.*": "opens the store, and hands it to each service",
     "pkgindex_core.engines.memory.index": "is a whole store",
     "pkgindex_core.engines.sqlite.index": "is a whole store",
+    "pkgindex_core.engines.postgresql.index": "is a whole store",
     "pkgindex_core.engines.behind.*": "stands around a whole store",
     "pkgindex_core.testing.*": "proves whole stores",
 }

@@ -7,11 +7,11 @@ Runs in the writer thread, inside a transaction that the caller rolls back when 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.engines.sqlite import pages, segments
+from pkgindex_core.engines.packing import digests_of, packed, with_kept
+from pkgindex_core.engines.sqlite import pages
 from pkgindex_core.engines.sqlite.effects import write
 from pkgindex_core.engines.sqlite.facts import load
 from pkgindex_core.engines.sqlite.tables import Tables
@@ -19,9 +19,6 @@ from pkgindex_core.errors import RequirementFailed
 from pkgindex_core.models import Serial
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import named_keys, plan
-
-PACK_FROM: Final = 512
-"""Bytes of encoded changes from which the log compresses them."""
 
 
 class Applying:
@@ -47,8 +44,8 @@ class Applying:
         return commits[-1]
 
     def _make(self, commit: Commit, require: Sequence[Requirement]) -> None:
-        digests = pages.digests_of(commit.changes)
-        logged = pages.with_kept(commit.changes, digests) if digests else commit.changes
+        digests = digests_of(commit.changes)
+        logged = with_kept(commit.changes, digests) if digests else commit.changes
         encoded = change_rules.encoded_changes(logged)
         facts = load(self._tables, named_keys(commit.changes, require), commit.at)
         effects = plan(commit.changes, require, facts, commit.serial)
@@ -57,15 +54,15 @@ class Applying:
         self._tables.serial = commit.serial
         pages.log(self._tables, digests)
         write(self._tables, facts, effects)
-        packed = len(encoded) >= PACK_FROM
+        is_packed, data = packed(encoded)
         self._tables.run(
             "INSERT INTO commits (serial, at, who, packed, changes, by_digest) VALUES (?, ?, ?, ?, ?, ?)",
             (
                 commit.serial,
                 commit.at,
                 commit.who,
-                int(packed),
-                segments.compress(encoded) if packed else encoded,
+                int(is_packed),
+                data,
                 int(bool(digests)),
             ),
         )

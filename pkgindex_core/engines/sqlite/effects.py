@@ -5,9 +5,8 @@ Rows with a past get the serial at which they died, others are replaced. `mirror
 
 from __future__ import annotations
 
-from typing import Final
-
-from pkgindex_core.engines.sqlite import pages, segments
+from pkgindex_core.engines.packing import packed_release
+from pkgindex_core.engines.sqlite import pages
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.engines.sqlite.mirrored import edit_names, edit_page, forget_past
 from pkgindex_core.engines.sqlite.tables import Tables, encode
@@ -15,9 +14,6 @@ from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import PageHead
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, PageEdit, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
-
-PACK_FROM: Final = 512
-"""Size in bytes from which an encoded release is compressed."""
 
 
 def write(tables: Tables, facts: Facts, effects: Effects) -> None:
@@ -165,11 +161,10 @@ def _write_releases(tables: Tables, effects: Effects) -> None:
         tables.end("releases", "index_id = ? AND project = ? AND version = ?", key)
         if release is None:
             continue
-        body = encode(release)
-        packed = len(body) >= PACK_FROM
+        is_packed, body = packed_release(release)
         tables.run(
             "INSERT INTO releases (index_id, project, version, born, died, packed, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, tables.serial, LIVE, int(packed), segments.compress(body) if packed else body),
+            (*key, tables.serial, LIVE, int(is_packed), body),
         )
 
 

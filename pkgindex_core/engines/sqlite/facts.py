@@ -9,12 +9,12 @@ import msgspec
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.sqlite import segments
+from pkgindex_core.engines.packing import release_of
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.engines.sqlite.tables import Tables
 from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.models import Attachment, IndexConfig, PageHead, Release, Serial, Token, User, decode_file
+from pkgindex_core.models import Attachment, IndexConfig, PageHead, Serial, Token, User, decode_file
 from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules.planning import Facts, Keys, StandingRow, StoredFile
@@ -28,7 +28,6 @@ _Row = TypeVar("_Row")
 _user_decoder: Final = msgspec.msgpack.Decoder(User)
 _token_decoder: Final = msgspec.msgpack.Decoder(Token)
 _head_decoder: Final = msgspec.msgpack.Decoder(PageHead)
-_release_decoder: Final = msgspec.msgpack.Decoder(Release)
 _attachment_decoder: Final = msgspec.msgpack.Decoder(Attachment)
 
 
@@ -64,7 +63,7 @@ def load(tables: Tables, keys: Keys, now: Timestamp) -> Facts:
             tables,
             "SELECT packed, body FROM releases WHERE index_id = ? AND project = ? AND version = ? AND died = ?",
             keys.releases,
-            lambda packed, body: _release_decoder.decode(segments.decompress(body) if packed else body),
+            release_of,
         ),
         attachments=_found(
             tables,

@@ -25,8 +25,8 @@ from pkgindex_core.engines.sqlite.database import NOW, closed, prepare, renew, r
 from pkgindex_core.engines.sqlite.notes import SqliteNotes
 from pkgindex_core.engines.sqlite.queries import serial_of
 from pkgindex_core.engines.sqlite.readers import Readers
-from pkgindex_core.engines.sqlite.touches import Touches
 from pkgindex_core.engines.sqlite.writer import Writer
+from pkgindex_core.engines.touches import Touches
 from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import (
@@ -63,7 +63,7 @@ class SqliteIndex(SqliteNotes):
         prepare(path, clock)
         self._moved = _Moved()
         readers = Readers(path)
-        self._touches = Touches(readers)
+        self._touches = Touches(lambda serials: readers.in_thread(partial(queries.touched, serials=serials)))
         try:
             writer = Writer(path, clock, made=self._touches.note, committed=self._moved.tell)
         except BaseException:

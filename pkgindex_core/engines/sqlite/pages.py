@@ -8,32 +8,13 @@ So the first page of a project is written once. A page that a difference has mad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 import apsw
-from msgspec.structs import replace
 
-from pkgindex_core.changes import Change, MirrorPage
 from pkgindex_core.engines.sqlite.database import LIVE
 from pkgindex_core.engines.sqlite.tables import Tables
-
-
-def digests_of(changes: Iterable[Change]) -> dict[bytes, bytes]:
-    """The digests of the pages in one piece of a list of changes, by their bytes."""
-    return {kept: sha256(kept).digest() for kept in kept_of(changes)}
-
-
-def kept_of(changes: Iterable[Change]) -> list[bytes]:
-    """The pages in one piece of a list of changes; of changes from the log, their digests."""
-    return [each.kept for each in changes if isinstance(each, MirrorPage) and each.kept]
-
-
-def with_kept(changes: Iterable[Change], kept: Mapping[bytes, bytes]) -> tuple[Change, ...]:
-    """The changes with their pages replaced by digests, or their digests by pages, as `kept` says."""
-    return tuple(
-        replace(each, kept=kept[each.kept]) if isinstance(each, MirrorPage) and each.kept else each for each in changes
-    )
 
 
 def log(tables: Tables, digests: Mapping[bytes, bytes]) -> None:

@@ -14,12 +14,13 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from pkgindex_core.changes import Change, Commit, decode_changes
+from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.packing import changes_of, kept_of, release_of, with_kept
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
-from pkgindex_core.engines.sqlite.pages import kept_of, with_kept
+from pkgindex_core.engines.touches import LOG_BYTES
 from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.kept_pages import KeptRows, rows_of
 from pkgindex_core.formats.versions import canonical_version
@@ -39,7 +40,8 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Listing, Taken, Touched
+from pkgindex_core.rules.touching import together, touched_by
 from pkgindex_core.stored_configs import decode_config
 
 BATCH: Final = 5_000
@@ -48,7 +50,6 @@ BATCH: Final = 5_000
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
-_release_decoder = msgspec.msgpack.Decoder(Release)
 _attachment_decoder = msgspec.msgpack.Decoder(Attachment)
 _validators_decoder = msgspec.msgpack.Decoder(dict[str, str])
 
@@ -293,7 +294,7 @@ def releases(reader: Reader, index: IndexName, project: ProjectName, at: int) ->
         "SELECT packed, body FROM releases WHERE index_id = ? AND project = ? AND died > ? AND born <= ?",
         (reader.index_id(index), project, at, at),
     )
-    return [_release_decoder.decode(segments.decompress(body) if packed else body) for packed, body in found]
+    return [release_of(packed, body) for packed, body in found]
 
 
 def released(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[str]:
@@ -310,10 +311,7 @@ def release(reader: Reader, index: IndexName, project: ProjectName, version: str
         " WHERE index_id = ? AND project = ? AND version = ? AND died > ? AND born <= ?",
         (reader.index_id(index), project, canonical_version(version), at, at),
     )
-    if row is None:
-        return None
-    packed, body = row
-    return _release_decoder.decode(segments.decompress(body) if packed else body)
+    return release_of(*row) if row is not None else None
 
 
 def attachments(reader: Reader, index: IndexName, project: ProjectName, at: int) -> Sequence[Attachment]:
@@ -444,9 +442,18 @@ def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
     return commits
 
 
-def changes_of(packed: int, data: bytes) -> tuple[Change, ...]:
-    """The changes of a row of the log, with digests in the place of pages."""
-    return decode_changes(segments.decompress(data) if packed else data)
+def touched(reader: Reader, serials: Sequence[Serial]) -> Touched | Everything:
+    """The things that commits touched, unless they are too long to look through."""
+    left = LOG_BYTES
+    found = []
+    for serial in serials:
+        # SQLite knows the length without reading the value.
+        size = reader.row("SELECT length(changes) FROM commits WHERE serial = ?", (serial,))
+        if size is None or (left := left - size[0]) < 0:
+            return EVERYTHING
+        for packed, data in reader.rows("SELECT packed, changes FROM commits WHERE serial = ?", (serial,)):
+            found.append(touched_by(changes_of(packed, data), serial))
+    return together(found, serials[-1])
 
 
 def _logged(reader: Reader, digest: bytes) -> bytes:

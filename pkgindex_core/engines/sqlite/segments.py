@@ -10,7 +10,6 @@ Segments are split upwards and never merged, so an iteration by (project, low) m
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -18,32 +17,17 @@ from typing import Final
 import msgspec
 
 from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.packing import compress, decompress
 from pkgindex_core.models import PageRow
 from pkgindex_core.rules import merging
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 ROWS_AT_FIRST: Final = 128
 ROWS_AT_MOST: Final = 256
-_LEVEL: Final = 3
 LONG: Final = merging.LONG
 """Number of rows from which a page stays packed in memory."""
 
-_compressor: Final = zstd.ZstdCompressor(_LEVEL)
-"""One for all threads, which use it in turn. Making one takes three times as long as compressing the metadata of a release."""
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[PageRow])
-
-
-def compress(data: bytes) -> bytes:
-    return _compressor.compress(data, _compressor.FLUSH_FRAME)
-
-
-def decompress(data: bytes) -> bytes:
-    return zstd.decompress(data)
 
 
 def pack(rows: Sequence[PageRow]) -> bytes:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines import packing
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, PageRow
@@ -28,7 +29,7 @@ def test_packing_is_reversible(some: list[PageRow]) -> None:
 def test_threads_may_compress_at_once() -> None:
     texts = [b"%d" % number * (number * 97 % 5000) for number in range(400)]
     with ThreadPoolExecutor(4) as threads:
-        assert [segments.decompress(packed) for packed in threads.map(segments.compress, texts)] == texts
+        assert [packing.decompress(packed) for packed in threads.map(packing.compress, texts)] == texts
 
 
 @given(st.lists(rows), st.lists(rows), st.lists(names))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile, PutIndex, PutUser
-from pkgindex_core.engines.sqlite import touches
+from pkgindex_core.engines import touches
+from pkgindex_core.engines.sqlite import queries
 from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.models import PageHead, Serial, User
@@ -84,10 +85,10 @@ async def test_others_long_commits_are_not_decoded(
     ours: SqliteIndex, theirs: SqliteIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after = ours.seen()
-    monkeypatch.setattr(touches, "LOG_BYTES", 2000)
+    monkeypatch.setattr(queries, "LOG_BYTES", 2000)
     await theirs.apply([PutFile(DEV, DEMO, hosted("demo-1.zip"))], who="[test]")
     assert await ours.touched(after) == Touched(upto=Serial(after + 1), projects=OF_DEMO)
-    monkeypatch.setattr(touches, "changes_of", None)  # nothing is decoded from here on
+    monkeypatch.setattr(queries, "changes_of", None)  # nothing is decoded from here on
     files = tuple(mirrored(f"demo-{number}.zip") for number in range(100))
     await theirs.apply([MirrorPage(MIRROR, DEMO, PageHead(), put=files)], who="[test]")
     assert await ours.touched(Serial(after + 1)) == EVERYTHING

@@ -1,18 +1,15 @@
 """The things that recent commits touched: from memory for this process, from the log for others.
 
-The writer's thread records a commit after it is durable. A commit that is not in memory (of another process, or forgotten) is read
+The writer records a commit after it is durable. A commit that is not in memory (of another process, or forgotten) is read
 from the log and decoded. If that is too long, the answer is `Everything`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from pkgindex_core.changes import Commit
-from pkgindex_core.engines.sqlite.queries import Reader, changes_of
-from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Touched
 from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
@@ -24,16 +21,17 @@ KEYS_KEPT: Final = 20_000
 
 
 class Touches:
-    """Answers for one `SqliteIndex`."""
+    """Answers for one store."""
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
-        # By serial, oldest first. Only the writer's thread changes it; the event loop's thread reads single values.
+    def __init__(self, read: Callable[[Sequence[Serial]], Awaitable[Touched | Everything]]) -> None:
+        """`read` looks into the log, at commits in order. It decodes at most `LOG_BYTES`."""
+        self._read = read
+        # By serial, oldest first. Only the writer changes it, in SQLite its thread; the event loop's thread reads single values.
         self._own: dict[Serial, Touched] = {}
         self._keys = 0
 
     def note(self, commit: Commit) -> None:
-        """Keep what a commit of this process touched. Called in the writer's thread."""
+        """Keep what a commit of this process touched. Called by the writer."""
         touched = touched_by(commit.changes, commit.serial)
         self._own[commit.serial] = touched
         self._keys += _size(touched)
@@ -53,7 +51,7 @@ class Touches:
             else:
                 unknown.append(serial)
         if unknown:
-            read = await self._readers.in_thread(partial(_read, serials=unknown))
+            read = await self._read(unknown)
             if not isinstance(read, Touched):
                 return EVERYTHING
             found.append(read)
@@ -62,16 +60,3 @@ class Touches:
 
 def _size(touched: Touched) -> int:
     return len(touched.projects)
-
-
-def _read(reader: Reader, serials: Sequence[Serial]) -> Touched | Everything:
-    left = LOG_BYTES
-    found = []
-    for serial in serials:
-        # SQLite knows the length without reading the value.
-        size = reader.row("SELECT length(changes) FROM commits WHERE serial = ?", (serial,))
-        if size is None or (left := left - size[0]) < 0:
-            return EVERYTHING
-        for packed, data in reader.rows("SELECT packed, changes FROM commits WHERE serial = ?", (serial,)):
-            found.append(touched_by(changes_of(packed, data), serial))
-    return together(found, serials[-1])
