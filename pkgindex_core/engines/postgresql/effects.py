@@ -16,7 +16,7 @@ from pkgindex_core.engines.postgresql.batches import Statements, records
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
-from pkgindex_core.rules.planning.past import history
+from pkgindex_core.rules.planning.past import retention
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -128,8 +128,8 @@ def _write_identities(batch: Statements, effects: Effects, serial: Serial) -> No
 _PUT_INDEXES: Final = f"INSERT INTO indexes (name) SELECT name FROM {records('name text')} ON CONFLICT DO NOTHING"
 _END_CONFIGS: Final = _end("configs", "index_name")
 _BEGIN_CONFIGS: Final = (
-    "INSERT INTO configs (index_name, died, born, mirrored, history, body) SELECT index_name, 9223372036854775807, serial, mirrored, history, body"
-    f" FROM {records('serial bigint, index_name text, mirrored boolean, history bigint, body bytea')}"
+    "INSERT INTO configs (index_name, died, born, mirrored, history, kept_since, body) SELECT index_name, 9223372036854775807, serial, mirrored, history, kept_since, body"
+    f" FROM {records('serial bigint, index_name text, mirrored boolean, history bigint, kept_since bigint, body bytea')}"
 )
 
 
@@ -143,7 +143,8 @@ def _write_configs(batch: Statements, effects: Effects, serial: Serial) -> None:
                 "serial": serial,
                 "index_name": name,
                 "mirrored": config.mirrored,
-                "history": history(config),
+                "history": retention(config)[0],
+                "kept_since": retention(config)[1],
                 "body": _encode(config),
             }
             for name, config in effects.configs.items()

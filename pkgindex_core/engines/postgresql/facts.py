@@ -76,7 +76,7 @@ _PARTS: Final = {
     " WHERE index_name = ANY({0}::text[]) AND died = 9223372036854775807"
     " UNION ALL SELECT 'expired', c.index_name, ended.project, '', ARRAY[upto.serial], NULL::bytea, NULL::bytea"
     " FROM configs AS c CROSS JOIN h CROSS JOIN LATERAL"
-    " (SELECT serial FROM commits WHERE at <= h.now - c.history * 1000000 ORDER BY at DESC, serial DESC LIMIT 1) AS upto"
+    " (SELECT serial FROM commits WHERE at <= least(h.now - c.history * 1000000, c.kept_since) ORDER BY at DESC, serial DESC LIMIT 1) AS upto"
     " CROSS JOIN LATERAL (SELECT project FROM standings WHERE index_name = c.index_name AND mirrored AND died < 9223372036854775807"
     f" AND died <= upto.serial ORDER BY died, project LIMIT {SWEPT}) AS ended"
     " WHERE c.index_name = ANY({0}::text[]) AND c.died = 9223372036854775807 AND c.mirrored",

@@ -26,6 +26,9 @@ SNAPSHOTS: Final = "mirror_snapshots"
 """The option with the snapshots of a mirror: a mapping, of which `kept` lists them, each with the time `created`."""
 
 
+NO_SNAPSHOT: Final = 2**63 - 1
+
+
 def keeps_past(config: IndexConfig | None) -> bool:
     """Whether an index keeps the past of its pages."""
     return config is not None and config.mirrored and bool(_history(config) or snapshots(config, "created"))
@@ -33,10 +36,14 @@ def keeps_past(config: IndexConfig | None) -> bool:
 
 def kept_since(config: IndexConfig, now: Timestamp) -> Timestamp:
     """The oldest moment as of which pages of an index can be read. `now` is the time of the commit."""
+    seconds, oldest = retention(config)
+    return Timestamp(min(now - seconds * 1_000_000, oldest))
+
+
+def retention(config: IndexConfig) -> tuple[int, int]:
+    """The seconds for which the past of pages is kept, and the moment since which it is kept for snapshots; `NO_SNAPSHOT` without one."""
     # Commits of one microsecond are before and after a snapshot that was taken in it.
-    return Timestamp(
-        min([now - _history(config) * 1_000_000, *(created - 1 for created in snapshots(config, "created"))])
-    )
+    return _history(config), min((created - 1 for created in snapshots(config, "created")), default=NO_SNAPSHOT)
 
 
 def _history(config: IndexConfig) -> int:

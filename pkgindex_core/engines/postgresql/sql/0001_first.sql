@@ -46,13 +46,14 @@ CREATE TABLE indexes (
     project_count bigint NOT NULL DEFAULT 0
 );
 
--- `history`: the seconds for which a mirror keeps the past of its pages.
+-- `history`: the seconds for which a mirror keeps the past of its pages. `kept_since`: the moment since which it keeps it for snapshots.
 CREATE TABLE configs (
     index_name text COLLATE "C" NOT NULL REFERENCES indexes (name),
     died       bigint NOT NULL,
     born       bigint NOT NULL,
     mirrored   boolean NOT NULL,
     history    bigint NOT NULL,
+    kept_since bigint NOT NULL,
     body       bytea NOT NULL,
     PRIMARY KEY (index_name, died)
 );
