@@ -99,9 +99,9 @@ class BlobsBehind:
     async def put(self, data: bytes) -> Blob:
         return await self.inner.put(data)
 
-    async def drop(self, key: Sha256) -> bool:
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         await self.stored([key])
-        return await (self._all or self.inner).drop(key)
+        return await (self._all or self.inner).drop(key, modified=modified)
 
     async def set_aside(self, key: Sha256) -> bool:
         await self.stored([key])
