@@ -56,7 +56,7 @@ class IndexBehind(PassingIndex):
     def __init__(
         self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT, linger: float = LINGER
     ) -> None:
-        """`blobs`: its pending blobs are stored before an upload that names them is committed."""
+        """`blobs`: its pending blobs are stored before an upload that names them is committed, and its kept blobs are not removed before."""
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
@@ -259,7 +259,14 @@ class IndexBehind(PassingIndex):
             await self._blobs.stored(uploaded(changes))
         if self._concerned(changes, require):
             await self.settle()
-        commit = await self.inner.apply(changes, who=who, require=require)
+        if self._blobs is None:
+            commit = await self.inner.apply(changes, who=who, require=require)
+        else:
+            commit = await self._blobs.kept.committed(
+                self.inner,
+                [*uploaded(changes)],
+                lambda unchanged: self.inner.apply(changes, who=who, require=(*require, *unchanged)),
+            )
         if commit is not None:
             for page in self._concerned(changes):
                 # Learned during this commit, from the state before it. A page with a later stamp is dropped when it is read or stored.
