@@ -274,7 +274,8 @@ class IndexIs(Struct, frozen=True, tag=True):
 
 class NoteIs(Struct, frozen=True, tag=True):
     """A note (`protocols.notes`) still has this version; 0: there is no such note. Guards a write against work of another process that is
-    announced by the note."""
+    announced by the note.
+    """
 
     kind: str
     key: str

@@ -1,4 +1,4 @@
-"""The services that verify and repair the store."""
+"""The services that verify, repair and clear the store."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from msgspec import Struct
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.administering.clearing import Clearing
 from pkgindex_core.services.administering.repairing import Repairing
 from pkgindex_core.services.administering.verifying import Verifying
 
 
 class Mending(Struct, frozen=True, kw_only=True):
-    """The services that verify files and repair damaged ones."""
+    """The services that verify files, repair damaged ones, and remove unused ones."""
 
     verifying: Verifying
     repairing: Repairing
+    clearing: Clearing
 
 
 def make_mending(stores: Stores, shared: Shared, context: Context) -> Mending:
@@ -25,4 +27,5 @@ def make_mending(stores: Stores, shared: Shared, context: Context) -> Mending:
     return Mending(
         verifying=verifying,
         repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, workers=workers),
+        clearing=Clearing(store=store, blobs=blobs, clock=clock),
     )

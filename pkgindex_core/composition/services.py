@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
     from pkgindex_core.services.administering.indexes import Indexes
     from pkgindex_core.services.administering.project_options import ProjectOptions
@@ -168,6 +169,10 @@ class Services:
     @property
     def repairing(self) -> Repairing:
         return self._mending.repairing
+
+    @property
+    def clearing(self) -> Clearing:
+        return self._mending.clearing
 
     @cached_property
     def documentation(self) -> Documentation:

@@ -31,7 +31,7 @@ _KIND: Final = "clearing"
 _KEY: Final = "announced"
 
 
-class _Value(Struct, frozen=True, array_like=True):
+class _AnnouncedNote(Struct, frozen=True, array_like=True):
     holder: str
     keys: tuple[bytes, ...]
 
@@ -55,7 +55,7 @@ async def announced(notes: Notes) -> Announcement:
     note = await notes.note(_KIND, _KEY)
     if note is None:
         return Announcement()
-    value = msgspec.msgpack.decode(note.value, type=_Value)
+    value = msgspec.msgpack.decode(note.value, type=_AnnouncedNote)
     keys = frozenset(Sha256(key.hex()) for key in value.keys)
     return Announcement(version=note.version, holder=value.holder, keys=keys)
 
@@ -68,7 +68,7 @@ async def is_under_way(notes: Notes, announcement: Announcement) -> bool:
 
 async def announce(notes: Notes, before: Announcement, holder: str, keys: Collection[Sha256]) -> Announcement:
     """Replace an announcement. Raises `Conflict` if another clearing did."""
-    value = _Value(holder, tuple(bytes.fromhex(key) for key in keys))
+    value = _AnnouncedNote(holder, tuple(bytes.fromhex(key) for key in keys))
     version = await notes.put_note(_KIND, _KEY, msgspec.msgpack.encode(value), expected=before.version)
     if version is None:
         raise Conflict("another gc of this store has begun", hint="wait until it has ended")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from pkgindex_core.changes import Change, Commit, MirrorPage, ProjectAt, Requirement
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind.blobs import BlobsBehind
-from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
+from pkgindex_core.engines.behind.concerns import concerned, unchanged
 from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
 from pkgindex_core.errors import PkgIndexError, Unavailable
@@ -34,6 +34,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules import change_rules
+from pkgindex_core.rules.named_blobs import uploaded
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.storing import LINGER, Storing
 

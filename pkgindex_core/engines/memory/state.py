@@ -87,9 +87,7 @@ _NO_INDEX = IndexState()
 _NO_PROJECT = StoredProject(standing=_NEVER_HELD)
 
 
-def facts(
-    state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial], notes: Mapping[NoteKey, int]
-) -> Facts:
+def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial], notes: Mapping[NoteKey, int]) -> Facts:
     """The rows that `keys` names. `ended`: the serial up to which the past of an index is over. `notes`: the versions of those in `keys`."""
     configs = {name: config for name in keys.indexes if (config := state.index(name).config) is not None}
     return Facts(
