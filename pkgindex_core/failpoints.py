@@ -181,6 +181,8 @@ POINTS: Final[frozenset[str]] = frozenset(
         "export.segment_written",
         "restore.blobs_kept",
         "restore.replayed",
+        "migrate.blobs_kept",
+        "migrate.replayed",
         "import.settled",
         "import.files_kept",
         "import.releases_kept",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.dumps.exporting import Exporting
     from pkgindex_core.services.moving.dumps.restoring import Restoring
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
+    from pkgindex_core.services.moving.migrating import Migrating
     from pkgindex_core.services.moving.pushing import Pushing
     from pkgindex_core.services.moving.remote_pushing import RemotePushing
     from pkgindex_core.services.moving.static_projects import StaticProjects
@@ -157,6 +158,10 @@ class Services:
     @property
     def restoring(self) -> Restoring:
         return self._moving.restoring
+
+    @property
+    def migrating(self) -> Migrating:
+        return self._moving.migrating
 
     @property
     def devpi_import(self) -> DevpiImport:

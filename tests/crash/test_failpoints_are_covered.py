@@ -35,6 +35,7 @@ KILLED = {
     *test_kill_verify.STEPS,
     *test_kill_moving.EXPORT_STEPS,
     *test_kill_moving.RESTORE_STEPS,
+    *test_kill_moving.MIGRATE_STEPS,
     *test_kill_moving.IMPORT_STEPS,
     *test_kill_publish.STEPS,
     *test_kill_bundles.CREATING,
