@@ -29,6 +29,7 @@ LEASE: Final = "clearing"
 """The name of the lease."""
 _KIND: Final = "clearing"
 _KEY: Final = "announced"
+_SHARED: Final = "shared"
 
 
 class _AnnouncedNote(Struct, frozen=True, array_like=True):
@@ -73,3 +74,18 @@ async def announce(notes: Notes, before: Announcement, holder: str, keys: Collec
     if version is None:
         raise Conflict("another gc of this store has begun", hint="wait until it has ended")
     return Announcement(version=version, holder=holder, keys=frozenset(keys))
+
+
+async def share(notes: Notes) -> None:
+    """Note that another index store names the same blobs, so that none may be cleared by the rows of this one."""
+    await notes.put_note(_KIND, _SHARED, b"")
+
+
+async def is_shared(notes: Notes) -> bool:
+    """Whether another index store names the same blobs."""
+    return await notes.note(_KIND, _SHARED) is not None
+
+
+async def unshare(notes: Notes) -> None:
+    """Note that no other index store names the blobs any more."""
+    await notes.drop_note(_KIND, _SHARED)

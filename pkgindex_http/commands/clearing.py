@@ -39,16 +39,23 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     callback=_seconds,
     help="Time between finding a file unused and removing it, such as 7d.",
 )
+@click.option(
+    "--only-index",
+    is_flag=True,
+    help="The copy of the index that `migrate` has made over the same files is not used any more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
-async def gc(dry_run: bool, grace: float, as_json: bool, settings: Settings) -> None:
+async def gc(dry_run: bool, grace: float, only_index: bool, as_json: bool, settings: Settings) -> None:
     """Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed.
 
     The first run finds and notes them, and a run after the grace removes them. Servers may run meanwhile. Run it once a day.
     """
     async with opened(settings, mirrors=False) as engine:
         with progress_bar("Clearing") as progress:
-            done = await engine.clearing.clear(grace=grace, dry_run=dry_run, progress=progress)
+            done = await engine.clearing.clear(
+                grace=grace, dry_run=dry_run, progress=progress, is_only_index=only_index
+            )
     _tell(done, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **msgspec.to_builtins(done)})

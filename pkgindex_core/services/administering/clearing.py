@@ -31,7 +31,7 @@ from pkgindex_core.protocols.notes import Notes
 from pkgindex_core.rules.named_blobs import named
 from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools import leases
-from pkgindex_core.tools.clearing import LEASE, announce, announced
+from pkgindex_core.tools.clearing import LEASE, announce, announced, is_shared, unshare
 from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
@@ -91,12 +91,16 @@ class Clearing:
         self._blobs = blobs
         self._clock = clock
 
-    async def clear(self, *, grace: float, dry_run: bool, progress: Progress) -> Cleared:
+    async def clear(self, *, grace: float, dry_run: bool, progress: Progress, is_only_index: bool = False) -> Cleared:
         """Condemn unused blobs, and remove those that were condemned `grace` seconds ago. Changes nothing if `dry_run`.
+
+        `is_only_index`: the copy of this index that used the same blobs is not used any more (`tools.clearing.share`).
 
         Raises `Conflict` while another clearing runs, and `Refused` if the blobs do not belong to this store alone.
         """
-        await self._require_ownership()
+        if is_only_index and not dry_run:
+            await unshare(self._store)
+        await self._require_ownership(is_only_index)
         found: list[Cleared] = []
         run = _ClearingRun(self._store, self._blobs, self._clock, grace, progress)
         if dry_run:
@@ -110,13 +114,18 @@ class Clearing:
             raise Unavailable("the lease of the gc was not renewed in time", hint="run it again: it goes on")
         return found[0]
 
-    async def _require_ownership(self) -> None:
+    async def _require_ownership(self, is_only_index: bool = False) -> None:
         """Refuse blobs of another index: its rows are not in this database."""
         owner, mine = await self._blobs.owner(), await identity_of(self._store)
         if owner != mine:
             raise Refused(
                 "the files belong to another index too" if owner else "the files have no mark of this index",
                 hint="start the server of this index once; it marks its files, or refuses those of another index",
+            )
+        if not is_only_index and await is_shared(self._store):
+            raise Refused(
+                "the files are shared with a copy of this index, which `pkgindex-serve migrate` has made",
+                hint="if the other copy is not used any more: pkgindex-serve gc --only-index",
             )
 
 

@@ -4,11 +4,13 @@
     blobs      all that live rows name, and the copies of mirrors. Unused ones are left behind
 
 Each blob is compared with its digest. A stopped migration goes on where it was, and the same call later adds what is new: so the servers
-have to stop only for the last one, which is short. A half that both stores share is not copied.
+have to stop only for the last one, which is short. A half that both stores share is not copied. Shared blobs are not cleared by either
+index until one of them is given up (`tools.clearing.share`).
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -22,8 +24,10 @@ from pkgindex_core.formats.store_dump import blobs_named
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import BlobStore, ChangeLog, Keeping, Projects, ReleaseRecords, Replaying, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
+from pkgindex_core.protocols.notes import Notes
 from pkgindex_core.services.administering.blob_owners import is_named, owners_of
 from pkgindex_core.services.moving.dumps.copying import copy_blob
+from pkgindex_core.tools.clearing import share
 from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
@@ -45,10 +49,10 @@ class Migrated(Struct, kw_only=True):
     """Files that an index lists and whose bytes are missing or damaged in both stores."""
 
 
-class _Store(Trees, Projects, ReleaseRecords, ChangeLog, Keeping, Protocol): ...
+class _Store(Trees, Projects, ReleaseRecords, ChangeLog, Keeping, Notes, Protocol): ...
 
 
-class _Target(ChangeLog, Replaying, Protocol): ...
+class _Target(ChangeLog, Replaying, Notes, Protocol): ...
 
 
 class Migrating:
@@ -64,6 +68,9 @@ class Migrating:
         """Bring another store up to the head of this one. `identity` is that of both. Without `cached`, copies of mirrors are left out."""
         if await blobs.claim(identity) != identity:
             raise Conflict("the blob store belongs to another index", hint="give --to-blobs a new place")
+        if await self._are_shared(blobs):
+            await share(self._store)
+            await share(store)
         head = await self._store.head()
         serial = await self._agreed(store, head)
         done = Migrated(head=head)
@@ -86,6 +93,14 @@ class Migrating:
             await self._copy_copies(blobs, done, progress)
         done.lost = await self._lost(blobs)
         return done
+
+    async def _are_shared(self, blobs: LearningBlobs) -> bool:
+        """Whether both are the same place, however it is written: a blob of the one is in the other."""
+        probe = await blobs.own().put(secrets.token_bytes(16))
+        try:
+            return await self._blobs.own().stat(probe.sha256) is not None
+        finally:
+            await blobs.own().drop(probe.sha256)
 
     async def _agreed(self, store: _Target, head: Serial) -> Serial:
         """The head of the other store, after checking that its commits are those of this one."""

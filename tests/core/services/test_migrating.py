@@ -144,3 +144,29 @@ async def test_another_index_is_not_overwritten(opened: Opened) -> None:
         for store, blobs in (("b", "b"), ("new", "b"), ("b", "new")):
             with pytest.raises((Conflict, Refused)):
                 await migrate(source, opened, store, blobs=blobs)
+
+
+async def test_shared_files_are_not_cleared_by_either_index(opened: Opened) -> None:
+    """Each of them would miss the rows of the other."""
+    async with opened("a") as source:
+        await fill(source)
+        await migrate(source, opened, "b", blobs="a/")
+        async with opened("b", blobs="a") as target:
+            await put(target, 9)
+            for engine in (source, target):
+                for dry_run in (True, False):
+                    with pytest.raises(Refused, match="shared with a copy of this index"):
+                        await engine.clearing.clear(grace=0, dry_run=dry_run, progress=silent)
+            told = await target.clearing.clear(grace=0, dry_run=False, progress=silent, is_only_index=True)
+            assert told.unused == 0
+            assert (await target.clearing.clear(grace=0, dry_run=False, progress=silent)).unused == 0
+        with pytest.raises(Refused, match="shared"):
+            await source.clearing.clear(grace=0, dry_run=False, progress=silent)
+
+
+async def test_files_of_their_own_are_cleared(opened: Opened) -> None:
+    async with opened("a") as source:
+        await fill(source)
+    async with opened("a") as source:  # its blobs are marked now
+        await migrate(source, opened, "a", blobs="b")
+        assert (await source.clearing.clear(grace=0, dry_run=False, progress=silent)).unused == 0
