@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.tokens import Tokens
     from pkgindex_core.services.administering.users import Users
     from pkgindex_core.services.administering.verifying import Verifying
+    from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
     from pkgindex_core.services.moving.dumps.exporting import Exporting
     from pkgindex_core.services.moving.dumps.restoring import Restoring
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
@@ -174,6 +175,10 @@ class Services:
     @property
     def repairing(self) -> Repairing:
         return self._mending.repairing
+
+    @property
+    def wheel_metadata(self) -> WheelMetadata:
+        return self._mending.wheels
 
     @property
     def clearing(self) -> Clearing:
