@@ -22,6 +22,7 @@ from pkgindex_core.protocols import Blob, BlobStore, Spool
 from pkgindex_core.protocols.notes import Notes
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.clearing import Announcement, announced, is_under_way
+from pkgindex_core.tools.side_by_side import side_by_side
 
 Outcome = TypeVar("Outcome")
 
@@ -75,14 +76,18 @@ class KeptBlobs:
         known = self._known
         if anew or any(self._kept.get(key) != known.version or key in known.keys for key in keys):
             known = self._known = await self._settled(notes, keys)
-            for key in keys:
+            version = known.version
+
+            async def look_for(key: Sha256) -> None:
                 if await self._blobs.stat(key) is None:
                     raise Unavailable(
                         "the bytes were removed as unused while they were being stored",
                         retry_after=1,
                         hint="send them again",
                     )
-                self._kept.put(key, known.version)
+                self._kept.put(key, version)
+
+            await side_by_side(keys, look_for)
         return known
 
     async def _settled(self, notes: Notes, keys: Collection[Sha256]) -> Announcement:

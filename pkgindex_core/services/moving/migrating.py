@@ -52,7 +52,7 @@ class Migrated(Struct, kw_only=True):
 class _Store(Trees, Projects, ReleaseRecords, ChangeLog, Keeping, Notes, Protocol): ...
 
 
-class _Target(ChangeLog, Replaying, Notes, Protocol): ...
+class _MigrationTarget(ChangeLog, Replaying, Notes, Protocol): ...
 
 
 class Migrating:
@@ -63,7 +63,7 @@ class Migrating:
         self._blobs = blobs
 
     async def migrate(
-        self, store: _Target, blobs: LearningBlobs, *, identity: str, cached: bool, progress: Progress
+        self, store: _MigrationTarget, blobs: LearningBlobs, *, identity: str, cached: bool, progress: Progress
     ) -> Migrated:
         """Bring another store up to the head of this one. `identity` is that of both. Without `cached`, copies of mirrors are left out."""
         if await blobs.claim(identity) != identity:
@@ -102,7 +102,7 @@ class Migrating:
         finally:
             await blobs.own().drop(probe.sha256)
 
-    async def _agreed(self, store: _Target, head: Serial) -> Serial:
+    async def _agreed(self, store: _MigrationTarget, head: Serial) -> Serial:
         """The head of the other store, after checking that its commits are those of this one."""
         there = await store.head()
         if there:
