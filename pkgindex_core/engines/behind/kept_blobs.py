@@ -28,6 +28,8 @@ Outcome = TypeVar("Outcome")
 
 _REMEMBERED: Final = 16_384
 """Blobs that are remembered: many more than any writer keeps before it commits."""
+_NEVER_READ: Final = -1
+"""No version."""
 _TURNS: Final = 100
 """The number of announcements that may overtake one commit."""
 _LOOKS: Final = 600
@@ -41,7 +43,7 @@ class KeptBlobs:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self._kept: BoundedCache[Sha256, int] = BoundedCache(_REMEMBERED)
-        self._known = Announcement(version=-1)
+        self._known = Announcement(version=_NEVER_READ)
 
     @property
     def version(self) -> int:
@@ -74,6 +76,7 @@ class KeptBlobs:
     async def _announcement(self, notes: Notes, keys: Collection[Sha256], *, anew: bool) -> Announcement:
         """An announcement during which all blobs were seen, and which does not remove them."""
         known = self._known
+        anew = anew or known.version == _NEVER_READ
         if anew or any(self._kept.get(key) != known.version or key in known.keys for key in keys):
             known = self._known = await self._settled(notes, keys)
             version = known.version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,21 @@ async def test_an_upload_of_the_same_bytes_revives_them(server: Engine, other: E
     assert (told.condemned, told.revived, told.removed) == (1, 1, 0), "it was stored again, and may get a row yet"
     clock.move(DAY)
     assert (await clear(other)).removed == 1
+
+
+async def test_without_a_clearing_each_upload_is_one_commit(server: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    store: Any = server.store
+    apply = store.inner.apply
+
+    async def counted(changes: Sequence[Change], **options: Any) -> Any:
+        asked.append(changes)
+        return await apply(changes, **options)
+
+    monkeypatch.setattr(store.inner, "apply", counted)
+    for data in (b"one", b"two", b"three"):
+        await upload(server, data)
+    assert len(asked) == 3
 
 
 async def test_a_row_that_is_committed_in_time_keeps_its_blob(server: Engine, other: Engine) -> None:
