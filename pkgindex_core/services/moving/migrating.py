@@ -91,7 +91,7 @@ class Migrating:
             progress("files", done.blobs, 0)
         if cached:
             await self._copy_copies(blobs, done, progress)
-        done.lost = await self._lost(blobs)
+        done.lost = await self._lost(blobs, copying)
         return done
 
     async def _are_shared(self, blobs: LearningBlobs) -> bool:
@@ -124,9 +124,11 @@ class Migrating:
             await copying.copy([blob.sha256])
             progress("files", done.blobs, 0)
 
-    async def _lost(self, blobs: LearningBlobs) -> list[str]:
+    async def _lost(self, blobs: LearningBlobs, copying: _BlobCopying) -> list[str]:
+        """Describe the rows whose blob neither store has whole."""
         lost: list[str] = []
         async for owners in owners_of(self._store):
+            await copying.copy({owner.key for owner in owners if not owner.elsewhere})  # of rows that came meanwhile
             lost += [
                 owner.told()
                 for owner in owners
