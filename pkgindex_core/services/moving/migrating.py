@@ -10,14 +10,13 @@ index until one of them is given up (`tools.clearing.share`).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from pkgindex_core.changes import Commit
-from pkgindex_core.digests import Sha256
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.store_dump import blobs_named
@@ -32,6 +31,7 @@ from pkgindex_core.tools.side_by_side import side_by_side
 
 Progress = Callable[[str, int, int], None]
 
+_PROBE: Final = b"pkgindex migration probe\n"
 _BATCH: Final = 32
 """The number of commits to read at once. One commit may hold a page of thousands of files."""
 
@@ -96,11 +96,13 @@ class Migrating:
 
     async def _are_shared(self, blobs: LearningBlobs) -> bool:
         """Whether both are the same place, however it is written: a blob of the one is in the other."""
-        probe = await blobs.own().put(secrets.token_bytes(16))
+        ours, theirs, key = self._blobs.own(), blobs.own(), sha256_of(_PROBE)
+        await ours.drop(key)  # a killed migration has left it
+        await theirs.put(_PROBE)
         try:
-            return await self._blobs.own().stat(probe.sha256) is not None
+            return await ours.stat(key) is not None
         finally:
-            await blobs.own().drop(probe.sha256)
+            await theirs.drop(key)
 
     async def _agreed(self, store: _MigrationTarget, head: Serial) -> Serial:
         """The head of the other store, after checking that its commits are those of this one."""
