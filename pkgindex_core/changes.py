@@ -272,7 +272,19 @@ class IndexIs(Struct, frozen=True, tag=True):
     config: IndexConfig
 
 
-Requirement = FileAbsent | AttachmentAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs
+class NoteIs(Struct, frozen=True, tag=True):
+    """A note (`protocols.notes`) still has this version; 0: there is no such note. Guards a write against work of another process that is
+    announced by the note.
+    """
+
+    kind: str
+    key: str
+    version: int
+
+
+Requirement = (
+    FileAbsent | AttachmentAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs | NoteIs
+)
 """A precondition, checked in the transaction of the write. If it does not hold, the write raises `RequirementFailed`."""
 
 

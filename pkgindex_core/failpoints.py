@@ -57,6 +57,11 @@ POINTS: Final[frozenset[str]] = frozenset(
         "aside.kept",
         "repair.set_aside",
         "repair.made",
+        # unused blobs: condemned, removed
+        "gc.condemned",
+        "gc.announced",
+        "gc.removed",
+        "gc.batch_removed",
         # a commit in SQLite
         "commit.begun",
         "commit.written",
@@ -180,6 +185,8 @@ POINTS: Final[frozenset[str]] = frozenset(
         "export.segment_written",
         "restore.blobs_kept",
         "restore.replayed",
+        "migrate.blobs_kept",
+        "migrate.replayed",
         "import.settled",
         "import.files_kept",
         "import.releases_kept",

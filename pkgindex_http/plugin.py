@@ -30,7 +30,9 @@ _COMMANDS: Final = (
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
     ("Moving", "import", "moving:import_", "Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."),
     ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
+    ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
+    ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),
 )  # fmt: skip
 """Section, word, place and summary of each command. The summary is the first paragraph of the command's own help."""
 

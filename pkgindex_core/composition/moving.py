@@ -12,18 +12,20 @@ from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.moving.dumps.exporting import Exporting
 from pkgindex_core.services.moving.dumps.restoring import Restoring
 from pkgindex_core.services.moving.importing.devpi import DevpiImport
+from pkgindex_core.services.moving.migrating import Migrating
 from pkgindex_core.services.moving.pushable_releases import PushableReleases
 from pkgindex_core.services.moving.pushing import Pushing
 from pkgindex_core.services.moving.remote_pushing import RemotePushing
 
 
 class Moving(Struct, frozen=True, kw_only=True):
-    """The services that push, export and import."""
+    """The services that push, export, import and migrate."""
 
     pushing: Pushing
     remote_pushing: RemotePushing
     exporting: Exporting
     restoring: Restoring
+    migrating: Migrating
     devpi_import: DevpiImport
 
 
@@ -51,6 +53,7 @@ def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Conte
         remote_pushing=RemotePushing(releases=releases, publishers=offered.publishers),
         exporting=Exporting(store=store, blobs=blobs, workers=workers),
         restoring=Restoring(store=store, blobs=blobs, workers=workers),
+        migrating=Migrating(store=store, blobs=blobs),
         devpi_import=DevpiImport(
             store=store, blobs=blobs, options=offered.options, passwords=passwords, workers=workers, clock=clock
         ),

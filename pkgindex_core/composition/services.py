@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
     from pkgindex_core.services.administering.indexes import Indexes
     from pkgindex_core.services.administering.project_options import ProjectOptions
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.tokens import Tokens
     from pkgindex_core.services.administering.users import Users
     from pkgindex_core.services.administering.verifying import Verifying
+    from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
     from pkgindex_core.services.moving.dumps.exporting import Exporting
     from pkgindex_core.services.moving.dumps.restoring import Restoring
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
+    from pkgindex_core.services.moving.migrating import Migrating
     from pkgindex_core.services.moving.pushing import Pushing
     from pkgindex_core.services.moving.remote_pushing import RemotePushing
     from pkgindex_core.services.moving.static_projects import StaticProjects
@@ -163,6 +166,10 @@ class Services:
         return self._moving.restoring
 
     @property
+    def migrating(self) -> Migrating:
+        return self._moving.migrating
+
+    @property
     def devpi_import(self) -> DevpiImport:
         return self._moving.devpi_import
 
@@ -173,6 +180,14 @@ class Services:
     @property
     def repairing(self) -> Repairing:
         return self._mending.repairing
+
+    @property
+    def wheel_metadata(self) -> WheelMetadata:
+        return self._mending.wheels
+
+    @property
+    def clearing(self) -> Clearing:
+        return self._mending.clearing
 
     @cached_property
     def documentation(self) -> Documentation:

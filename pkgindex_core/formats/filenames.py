@@ -221,7 +221,7 @@ def leads_to(filename: str, project: ProjectName) -> bool:
     separators = _separators(stem, kind)
     if len(separators) >= CANDIDATE_LIMIT:
         return project in candidate_projects(filename)
-    # What stands before any of so few separators is a candidate, and so is the whole.
+    # The part before each of so few separators is a candidate, and so is the whole.
     return any(normalized_or_none(stem[:end]) == project for end in (*separators, len(stem)))
 
 

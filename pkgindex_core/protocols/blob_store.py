@@ -103,8 +103,12 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def drop(self, key: Sha256) -> bool:
-        """Remove a blob, durably; False when it was not there."""
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
+        """Remove a blob, durably; False when it was not there.
+
+        With `modified`, remove it only if that is still its time (`Blob.modified`): a blob that was stored again meanwhile stays, if the
+        medium can tell.
+        """
         ...
 
     async def set_aside(self, key: Sha256) -> bool:

@@ -92,6 +92,10 @@ class LearningBlobs(BlobStore, Protocol):
         """
         ...
 
+    def own(self) -> BlobStore:
+        """The store's own blobs alone, without copies, and without what is not stored yet."""
+        ...
+
     async def owns(self, key: Sha256) -> bool:
         """Whether a blob is among the store's own, so that a hosted index may name it."""
         ...

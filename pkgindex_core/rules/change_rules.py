@@ -18,6 +18,7 @@ from pkgindex_core.changes import (
     IndexIs,
     IndexPresent,
     MirrorPage,
+    NoteIs,
     ProjectAt,
     Requirement,
     UserAbsent,
@@ -174,4 +175,6 @@ def failed(requirement: Requirement) -> RequirementFailed:
             text = f"user {requirement.user.name!r} has changed meanwhile"
         case IndexIs():
             text = f"index {requirement.config.name!r} has changed meanwhile"
+        case NoteIs():
+            text = f"the note {requirement.key!r} has changed meanwhile"
     return RequirementFailed(text, requirement)

@@ -469,6 +469,18 @@ class BlobStoreContract:
         blob = await store.put(b"twice")
         assert [await store.drop(blob.sha256), await store.drop(blob.sha256)] == [True, False]
 
+    async def test_a_blob_with_another_time_is_not_dropped(self, store: BlobStore) -> None:
+        """It was stored again after its time was read."""
+        blob = await store.put(b"drop me if I am old")
+        if self.tells_modified:
+            assert await store.drop(blob.sha256, modified=blob.modified - 1) is False
+            assert self.peek(blob.sha256) == b"drop me if I am old"
+        there = await store.stat(blob.sha256)
+        assert there is not None
+        assert await store.drop(blob.sha256, modified=there.modified) is True
+        assert self.peek(blob.sha256) is None
+        assert await store.drop(blob.sha256, modified=there.modified) is False
+
     async def test_dropped_bytes_may_come_back(self, store: BlobStore) -> None:
         for _ in range(3):
             blob = await store.put(b"to and fro")

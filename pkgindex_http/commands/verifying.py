@@ -37,6 +37,11 @@ _MIB = 1 << 20
     metavar="MIB",
     help="MiB to read a second; 0 for no limit.",
 )
+@click.option(
+    "--metadata",
+    is_flag=True,
+    help="Also compare the metadata of each uploaded wheel with that in the wheel.",
+)
 @click.option("--anew", is_flag=True, help="Begin again instead of continuing an earlier verification.")
 @click.option(
     "--renew-checksums",
@@ -46,7 +51,9 @@ _MIB = 1 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON document.")
 @asynchronous
-async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_json: bool, settings: Settings) -> None:
+async def verify(
+    repair: bool, rate: int, metadata: bool, anew: bool, renew_checksums: bool, as_json: bool, settings: Settings
+) -> None:
     """Read all files of the store and compare them with their digests; check the database.
 
     A server may run meanwhile. Damaged files are never deleted: `--repair` moves them to `damaged` in the blob store, fetches
@@ -57,6 +64,9 @@ async def verify(repair: bool, rate: int, anew: bool, renew_checksums: bool, as_
             if len(record):
                 talk(f"continuing: an earlier verification found {len(record)} files whole")
             found = await engine.verifying.verify(record, rate=rate * _MIB, pause=asyncio.sleep, progress=progress)
+            if metadata:
+                throttle = engine.verifying.throttle(rate * _MIB, asyncio.sleep)
+                await engine.wheel_metadata.compare(found, throttle=throttle, progress=progress)
             if repair:
                 await engine.repairing.repair(found, progress=progress)
             record.end()
@@ -72,11 +82,15 @@ def _tell(found: Verified) -> None:
         talk(f"{trouble.state}{outcome}: {_owners(trouble)} (sha256 {trouble.sha256})")
         if trouble.reason and trouble.outcome != "repaired":
             talk(f"  {trouble.reason}")
+    for owner in found.differing:
+        talk(f"differs from the metadata in its wheel: {owner.told()} (sha256 {owner.key})")
     left = sum(trouble.outcome != "repaired" for trouble in found.troubles)
     talk(
         f"{found.blobs} files ({found.bytes} bytes) were read, {len(found.troubles)} are damaged or lost, {left} of them still;"
         f" {found.unused} files ({found.unused_bytes} bytes) belong to no index"
     )
+    if found.unused:
+        talk("hint: pkgindex-serve gc removes files that belong to no index")
     if any(not trouble.outcome for trouble in found.troubles):
         talk("hint: pkgindex-serve verify --repair fetches or rebuilds the files that can be")
 
@@ -93,6 +107,10 @@ def _document(found: Verified) -> dict[str, Any]:
         "bytes": found.bytes,
         "skipped": found.skipped,
         "unused": {"files": found.unused, "bytes": found.unused_bytes},
+        "differing": [
+            {"index": owner.index, "project": owner.project, "filename": owner.file.filename, "told": owner.told()}
+            for owner in found.differing
+        ],
         "troubles": [
             {
                 "sha256": trouble.sha256,

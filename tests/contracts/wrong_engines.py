@@ -848,7 +848,7 @@ class TestBlobsThatDropNothing(blob_stores.TestMemoryBlobs):
 
     async def open_store(self, context):
         class Keeps(MemoryBlobs):
-            async def drop(self, key):
+            async def drop(self, key, *, modified=None):
                 return key in self.blobs
 
         self.memory = Keeps(clock=context.clock, spools=context.data / "memory-staging")

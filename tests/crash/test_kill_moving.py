@@ -22,6 +22,7 @@ def steps(group: str) -> list[str]:
 
 
 EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export."), steps("restore."), steps("import.")
+MIGRATE_STEPS = steps("migrate.")
 
 
 async def commits_of(data: Path) -> object:
@@ -48,6 +49,26 @@ async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point:
     assert await command("import", dump, "--data", again, failpoints=f"{point}=kill") == -9
     assert await command("import", dump, "--data", again) == 0
     assert await commits_of(again) == await commits_of(data)
+
+
+@pytest.mark.parametrize("point", [*MIGRATE_STEPS, "blob.renamed", "commit.written"])
+async def test_a_killed_migration_goes_on(command: Command, tmp_path: Path, point: str) -> None:
+    data, again = tmp_path / "data", tmp_path / "again"
+    await prepare_data(data)
+    words = (
+        "migrate",
+        "--data",
+        data,
+        "--to-store",
+        f"sqlite://{again}/index.sqlite",
+        "--to-blobs",
+        f"file://{again}/blobs",
+    )
+    again.mkdir()
+    assert await command(*words, failpoints=f"{point}=kill") == -9
+    assert await command(*words) == 0
+    assert await commits_of(again) == await commits_of(data)
+    assert await command("verify", "--data", again) == 0
 
 
 @pytest.mark.parametrize("point", [*IMPORT_STEPS, "blob.renamed", "commit.written"])

@@ -47,7 +47,7 @@ class Rows:
         return self.lines[-1][1] if self.lines else Timestamp(0)
 
     def facts(self, keys: Keys, at: Timestamp) -> Facts:  # nothing mirrored expires here
-        return facts(self.state, keys, lambda _config: Serial(0))
+        return facts(self.state, keys, lambda _config: Serial(0), {})
 
     def write(self, effects: Effects, serial: Serial) -> None:
         self.state = written(self.state, effects, serial)

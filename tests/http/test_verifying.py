@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from pkgindex_core.changes import PutFile
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Unavailable
@@ -110,6 +112,33 @@ async def test_a_flipped_bit_is_found_and_told_with_its_upload(serve: Serve, blo
         assert (await upload(served.address, MINE)).status == 200  # type: ignore[union-attr]  # as above
         assert (await verified(served)).whole
         assert (await ask(served.address, file_path(MINE))).body == MINE.data
+
+
+@pytest.mark.parametrize("blobs", ["", "memory://"])
+async def test_metadata_that_is_not_that_of_its_wheel_is_told(serve: Serve, blobs: str) -> None:
+    async def compared(served: Served) -> list[str]:
+        engine, found = served.engine, await verified(served)
+
+        async def pause(_: float) -> None: ...
+
+        throttle = engine.verifying.throttle(0, pause)
+        await engine.wheel_metadata.compare(found, throttle=throttle, progress=lambda *_: None)
+        assert found.whole is not bool(found.differing or found.troubles)
+        return [owner.file.filename for owner in found.differing]
+
+    async with serve(store="", blobs=blobs) as served:
+        await served.put(MINE)
+        assert await compared(served) == []
+        other = await served.engine.blobs.put(b"Metadata-Version: 2.1\nName: mine\nVersion: 9\n")
+        project = parse_project_name("mine")
+        file = await served.engine.store.file(HOSTED, project, MINE.filename)
+        assert file is not None
+        changed = PutFile(HOSTED, project, replace(file, metadata_sha256=other.sha256), "mine")
+        await served.engine.store.apply([changed], who="[test]")
+        assert await compared(served) == [MINE.filename]
+        if not blobs:
+            flip(served, MINE.data)
+            assert await compared(served) == [], "the damaged wheel is told"
 
 
 async def test_metadata_is_made_anew_from_its_wheel(serve: Serve) -> None:

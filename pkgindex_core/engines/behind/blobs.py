@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.engines.behind.copies import OwnAndCopies
+from pkgindex_core.engines.behind.kept_blobs import KeptBlobs, KeptSpool
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Spool
 from pkgindex_core.protocols.learning import LearningBlobs
@@ -41,6 +42,8 @@ class BlobsBehind:
         """`open_copies` opens the store of the copies; None: they are among the other blobs."""
         self.inner = inner
         self._all = OwnAndCopies(inner, open_copies) if open_copies is not None else None
+        self.kept = KeptBlobs(inner)
+        """The blobs that were kept through this store."""
         self._users: list[Callable[[Sha256], bool]] = []
         self._clock = clock
         self._pending: dict[Sha256, tuple[bytes, Blob]] = {}
@@ -94,14 +97,17 @@ class BlobsBehind:
     # Writing.
 
     def spool(self, *algorithms: str) -> AbstractAsyncContextManager[Spool]:
-        return self.inner.spool(*algorithms)
+        return KeptSpool(self.inner.spool(*algorithms), self.kept)
 
     async def put(self, data: bytes) -> Blob:
-        return await self.inner.put(data)
+        version = self.kept.version
+        blob = await self.inner.put(data)
+        self.kept.kept(blob.sha256, version)
+        return blob
 
-    async def drop(self, key: Sha256) -> bool:
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         await self.stored([key])
-        return await (self._all or self.inner).drop(key)
+        return await (self._all or self.inner).drop(key, modified=modified)
 
     async def set_aside(self, key: Sha256) -> bool:
         await self.stored([key])
@@ -132,8 +138,13 @@ class BlobsBehind:
 
     async def make_own(self, key: Sha256) -> None:
         await self.stored([key])
+        version = self.kept.version
         if self._all is not None:
             await self._all.make_own(key)
+            self.kept.kept(key, version)
+
+    def own(self) -> BlobStore:
+        return self.inner
 
     async def owns(self, key: Sha256) -> bool:
         return key in self._pending or await self.inner.stat(key) is not None

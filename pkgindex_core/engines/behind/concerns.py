@@ -1,8 +1,8 @@
-"""The pending pages and blobs that a write concerns, and the requirements of a commit of pending pages. Pure."""
+"""The pending pages that a write concerns, and the requirements of a commit of pending pages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pkgindex_core.changes import (
     Change,
@@ -11,12 +11,9 @@ from pkgindex_core.changes import (
     IndexIs,
     MirrorPage,
     ProjectAt,
-    PutAttachment,
-    PutFile,
     PutIndex,
     Requirement,
 )
-from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind.learned import Key, LearnedPage
 from pkgindex_core.names import IndexName
 
@@ -36,18 +33,6 @@ def concerned(changes: Sequence[Change], require: Sequence[Requirement]) -> tupl
             case _:
                 pass
     return pages, indexes
-
-
-def uploaded(changes: Sequence[Change]) -> Iterable[Sha256]:
-    """The blobs that uploads name."""
-    for change in changes:
-        match change:
-            case PutFile(file=file):
-                yield from (digest for digest in (file.sha256, file.metadata_sha256) if digest)
-            case PutAttachment(attachment=attachment):
-                yield attachment.sha256
-            case _:
-                pass
 
 
 def unchanged(pages: Sequence[LearnedPage]) -> Sequence[Requirement]:

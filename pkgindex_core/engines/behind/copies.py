@@ -119,9 +119,9 @@ class OwnAndCopies:
             if await self._own.stat(blob.sha256) is None:
                 yield blob
 
-    async def drop(self, key: Sha256) -> bool:
-        own = await self._own.drop(key)
-        return await (await self.copies()).drop(key) or own
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
+        own = await self._own.drop(key, modified=modified)
+        return await (await self.copies()).drop(key, modified=modified) or own
 
     async def set_aside(self, key: Sha256) -> bool:
         own = await self._own.set_aside(key)

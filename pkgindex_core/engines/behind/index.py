@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from pkgindex_core.changes import Change, Commit, MirrorPage, ProjectAt, Requirement
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind.blobs import BlobsBehind
-from pkgindex_core.engines.behind.concerns import concerned, unchanged, uploaded
+from pkgindex_core.engines.behind.concerns import concerned, unchanged
 from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_after, in_a_row, weighed
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
 from pkgindex_core.errors import PkgIndexError, Unavailable
@@ -34,6 +34,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules import change_rules
+from pkgindex_core.rules.named_blobs import uploaded
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.storing import LINGER, Storing
 
@@ -56,7 +57,7 @@ class IndexBehind(PassingIndex):
     def __init__(
         self, inner: IndexStore, *, blobs: BlobsBehind | None = None, limit: int = LIMIT, linger: float = LINGER
     ) -> None:
-        """`blobs`: its pending blobs are stored before an upload that names them is committed."""
+        """`blobs`: its pending blobs are stored before an upload that names them is committed, and its kept blobs are not removed before."""
         super().__init__(inner)
         self._blobs = blobs
         self._pending: dict[Key, LearnedPage] = {}
@@ -259,7 +260,14 @@ class IndexBehind(PassingIndex):
             await self._blobs.stored(uploaded(changes))
         if self._concerned(changes, require):
             await self.settle()
-        commit = await self.inner.apply(changes, who=who, require=require)
+        if self._blobs is None:
+            commit = await self.inner.apply(changes, who=who, require=require)
+        else:
+            commit = await self._blobs.kept.committed(
+                self.inner,
+                [*uploaded(changes)],
+                lambda unchanged: self.inner.apply(changes, who=who, require=(*require, *unchanged)),
+            )
         if commit is not None:
             for page in self._concerned(changes):
                 # Learned during this commit, from the state before it. A page with a later stamp is dropped when it is read or stored.

@@ -115,9 +115,10 @@ class FsspecBlobs:
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
         """Return None: not all media have paths or signed URLs."""
 
-    async def drop(self, key: Sha256) -> bool:
-        # Object stores report success for removing a missing object.
-        if await self.stat(key) is None:
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
+        # Object stores report success for removing a missing object, and few can remove one only if it is still the same.
+        there = await self.stat(key)
+        if there is None or modified not in {None, there.modified}:
             return False
         try:
             await self._medium.ask("rm_file", self._path(key))

@@ -98,11 +98,13 @@ class BlobTree:
             spool.moved(self.path(blob.sha256))
         return blob
 
-    def drop(self, key: Sha256) -> bool:
-        """Remove a blob, durably; False when there was none."""
+    def drop(self, key: Sha256, modified: float | None = None) -> bool:
+        """Remove a blob, durably; False when there was none, or when it has another time than `modified`."""
         try:
             with self._locked(key) as directory:
                 status = self._operations.status(key, directory)
+                if status is not None and modified not in {None, status.st_mtime}:
+                    return False
                 if status is not None:
                     self._operations.unlink(key, directory)
                 # Also when it was not there: the process that removed it may have died before the sync.

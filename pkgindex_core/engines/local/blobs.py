@@ -111,8 +111,8 @@ class LocalBlobs:
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:  # noqa: ARG002 - a path needs neither
         return None if await self.stat(key) is None else self._tree.path(key)
 
-    async def drop(self, key: Sha256) -> bool:
-        return await in_worker(self._workers, "removing a blob", self._tree.drop, key)
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
+        return await in_worker(self._workers, "removing a blob", self._tree.drop, key, modified)
 
     async def walk(self) -> AsyncIterator[Blob]:
         for shard in await in_worker(self._workers, "listing blobs", self._tree.shards):

@@ -66,7 +66,9 @@ class MemoryBlobs:
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
         """None: memory has neither a path nor a URL."""
 
-    async def drop(self, key: Sha256) -> bool:
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
+        if modified is not None and key in self.blobs and self.blobs[key][1] != modified:
+            return False
         return self.blobs.pop(key, None) is not None
 
     async def set_aside(self, key: Sha256) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pkgindex_core.changes import Change, Commit, DropIndex, Requirement
@@ -38,6 +38,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import named_keys, plan
+from pkgindex_core.rules.planning.facts import NoteKey
 from pkgindex_core.rules.planning.past import kept_since
 from pkgindex_core.rules.touching import MOST_COMMITS, together, touched_by
 
@@ -226,7 +227,10 @@ class MemoryIndex(MemoryNotes):
         serial = Serial(self.now.serial + 1)
         at = change_rules.commit_time(self._clock.now(), self._last_moment)
         commit = Commit(serial=serial, at=at, who=who, changes=tuple(changes))
-        state = _next(self.now, commit, require, self._commits)
+        require = tuple(require)
+        keys = named_keys((), require).notes
+        notes = {key: note.version for key in keys if (note := self._notes.get(key)) is not None and self._lasts(note)}
+        state = _next(self.now, commit, require, self._commits, notes)
         self._states.append(state)
         self._commits.append(commit)
         self._wake()
@@ -240,7 +244,7 @@ class MemoryIndex(MemoryNotes):
         for done, commit in enumerate(commits):
             change_rules.successor(last.serial, moment, commit)
             change_rules.encoded_changes(commit.changes)
-            last, moment = _next(last, commit, (), [*self._commits, *commits[:done]]), commit.at
+            last, moment = _next(last, commit, (), [*self._commits, *commits[:done]], {}), commit.at
             states.append(last)
         self._states += states
         self._commits += commits
@@ -302,13 +306,19 @@ def _serial_at(commits: Sequence[Commit], moment: Timestamp) -> Serial:
     return Serial(bisect_right(commits, moment, key=lambda commit: commit.at))
 
 
-def _next(state: StoreState, commit: Commit, require: Iterable[Requirement], before: Sequence[Commit]) -> StoreState:
-    """The state after a commit; `before` are all commits before it."""
-    require = tuple(require)
+def _next(
+    state: StoreState,
+    commit: Commit,
+    require: Sequence[Requirement],
+    before: Sequence[Commit],
+    notes: Mapping[NoteKey, int],
+) -> StoreState:
+    """The state after a commit; `before` are all commits before it, and `notes` the versions of those that `require` names."""
     known = facts(
         state,
         named_keys(commit.changes, require),
         lambda config: _serial_at(before, kept_since(config, commit.at)),
+        notes,
     )
     effects = plan(commit.changes, require, known, commit.serial)
     if isinstance(effects, RequirementFailed):

@@ -20,7 +20,7 @@ from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols.index_store import Listing, Taken
 from pkgindex_core.rules.change_rules import hosted_digest
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, Keys, NamesEdit, PageEdit, StandingRow, StoredFile
-from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.rules.planning.facts import NoteKey, ProjectKey
 from pkgindex_core.rules.planning.past import SWEPT
 from pkgindex_core.rules.stamping import stamp_after
 
@@ -87,8 +87,8 @@ _NO_INDEX = IndexState()
 _NO_PROJECT = StoredProject(standing=_NEVER_HELD)
 
 
-def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial]) -> Facts:
-    """The rows that `keys` names. `ended`: the serial up to which the past of an index is over."""
+def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial], notes: Mapping[NoteKey, int]) -> Facts:
+    """The rows that `keys` names. `ended`: the serial up to which the past of an index is over. `notes`: the versions of those in `keys`."""
     configs = {name: config for name in keys.indexes if (config := state.index(name).config) is not None}
     return Facts(
         users=_named(state.users, keys.users),
@@ -127,6 +127,7 @@ def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial])
             if config.mirrored
             for key, upto in _expired(state.index(config.name), config.name, ended(config))
         },
+        notes=notes,
         kept_page=lambda key: _kept_page(state, key),
     )
 

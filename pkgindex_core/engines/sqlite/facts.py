@@ -18,7 +18,7 @@ from pkgindex_core.models import Attachment, IndexConfig, PageHead, Serial, Toke
 from pkgindex_core.names import IndexName, owner
 from pkgindex_core.protocols.index_store import Taken
 from pkgindex_core.rules.planning import Facts, Keys, StandingRow, StoredFile
-from pkgindex_core.rules.planning.facts import ProjectKey
+from pkgindex_core.rules.planning.facts import NoteKey, ProjectKey
 from pkgindex_core.rules.planning.past import SWEPT, kept_since
 from pkgindex_core.stored_configs import decode_config
 
@@ -73,6 +73,7 @@ def load(tables: Tables, keys: Keys, now: Timestamp) -> Facts:
         ),
         listings=_listings(tables, keys.listings) if keys.listings else {},
         expired=_expired(tables, configs, now),
+        notes=_notes(tables, keys.notes, now) if keys.notes else {},
         kept_page=lambda key: _kept_page(tables, key),
     )
 
@@ -142,6 +143,12 @@ def _listings(tables: Tables, names: Iterable[IndexName]) -> dict[IndexName, Ser
     known = [name for name in names if name in tables.ids]
     found = ((name, tables.row("SELECT stamp FROM listings WHERE index_id = ?", (tables.ids[name],))) for name in known)
     return {name: Serial(row[0]) for name, row in found if row is not None}
+
+
+def _notes(tables: Tables, keys: Iterable[NoteKey], now: Timestamp) -> dict[NoteKey, int]:
+    sql = "SELECT version FROM notes WHERE kind = ? AND key = ? AND until > ?"
+    found = ((key, tables.row(sql, (*key, now))) for key in keys)
+    return {key: row[0] for key, row in found if row is not None}
 
 
 def _expired(tables: Tables, configs: Mapping[IndexName, IndexConfig], now: Timestamp) -> dict[ProjectKey, Serial]:

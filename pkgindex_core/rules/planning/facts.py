@@ -30,6 +30,7 @@ from pkgindex_core.changes import (
     IndexPresent,
     MirrorNames,
     MirrorPage,
+    NoteIs,
     ProjectAt,
     PutAttachment,
     PutFile,
@@ -54,6 +55,9 @@ FileKey: TypeAlias = tuple[IndexName, str]
 """An index and a filename, which is unique in a hosted index."""
 PartKey: TypeAlias = tuple[IndexName, ProjectName, str]
 """An index, a project, and the canonical version of a release or the filename of an attachment."""
+
+NoteKey: TypeAlias = tuple[str, str]
+"""The kind and the key of a note."""
 
 
 class StandingRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -101,6 +105,7 @@ class Keys(Struct):
     releases: set[PartKey] = field(default_factory=set)
     attachments: set[PartKey] = field(default_factory=set)
     listings: set[IndexName] = field(default_factory=set)
+    notes: set[NoteKey] = field(default_factory=set)
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -130,6 +135,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Mirrored projects whose past is longer than their index keeps it, and the serial up to which it is over. For each mirrored index of
     `Keys.indexes`: the serial is the last one at or before `past.kept_since`; the projects are those of the first `past.SWEPT` rows that
     ended by then, ordered by end and project."""
+    notes: Mapping[NoteKey, int] = {}
+    """The versions of the notes in `Keys.notes` that have not ended."""
     kept_page: Callable[[ProjectKey], KeptRows]
     """Reads a mirrored page in one piece (`StandingRow.kept`). A function, because few pages need to be read."""
 
@@ -163,6 +170,8 @@ def _name_required(keys: Keys, requirement: Requirement) -> None:
             keys.indexes.add(index)
         case IndexIs(config):
             keys.indexes.add(config.name)
+        case NoteIs(kind, key):
+            keys.notes.add((kind, key))
         case _:
             assert_never(requirement)
 

@@ -27,6 +27,7 @@ from pkgindex_core.changes import (
     IndexPresent,
     MirrorNames,
     MirrorPage,
+    NoteIs,
     ProjectAt,
     PutAttachment,
     PutFile,
@@ -89,6 +90,8 @@ def _holds(facts: Facts, requirement: Requirement) -> bool:
             return index in facts.configs
         case IndexIs(config):
             return facts.configs.get(config.name) == config
+        case NoteIs(kind, key, version):
+            return facts.notes.get((kind, key), 0) == version
         case _:
             assert_never(requirement)
 

@@ -61,7 +61,7 @@ class Ownership:
     """Compares a blob store with an index store, and marks it. `place` names both in messages."""
 
     def __init__(self, blobs: BlobStore, *, place: str, insist: bool = False, restoring: str = "") -> None:
-        """`restoring` is the identity of a dump that is being restored."""
+        """`restoring` is the identity of a dump that is being restored, or of a store that is copied here."""
         self._blobs = blobs
         self._place = place
         self._insist = insist
@@ -122,7 +122,7 @@ class Ownership:
 
     async def _require_files(self, store: _Store) -> None:
         """Refuse a blob store without a mark and without any of the index's files: probably the wrong disk is mounted."""
-        if self._insist:
+        if self._insist or self._restoring:
             return
         looked_for = 0
         async for digest in _uploaded(store):

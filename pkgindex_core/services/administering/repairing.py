@@ -10,24 +10,19 @@ again: a blob that was set aside is then lost, and lost blobs are repaired in th
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-from pkgindex_core.digests import Sha256
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import OnDisk, Redirect, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.administering.blob_owners import Owner
 from pkgindex_core.services.administering.verifying import BlobTrouble, Progress, Verified, Verifying
+from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
 from pkgindex_core.tools.sources import Sources
-from pkgindex_core.tools.workers import in_worker
 
-_METADATA_LIMIT: Final = 16 << 20
 _AGAIN: Final = "restore the blob from a backup, or send the same file again"
 
 
@@ -41,13 +36,13 @@ class Repairing:
         blobs: LearningBlobs,
         sources: Sources,
         verifying: Verifying,
-        workers: Executor,
+        wheels: WheelMetadata,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._sources = sources
         self._verifying = verifying
-        self._workers = workers
+        self._wheels = wheels
 
     async def repair(self, found: Verified, *, progress: Progress) -> None:
         """Repair what is possible, and record the outcomes in `found`."""
@@ -123,26 +118,6 @@ class Repairing:
         assert wheel is not None, "a hosted file has a sha256"
         if not await self._verifying.is_whole(wheel):
             raise Missing("wheel", owner.file.filename, message=f"its wheel is lost or damaged too: {_AGAIN}")
-        async with self._blobs.spool() as spool:
-            async for chunk in self._blobs.read(wheel):
-                await spool.write(chunk)
-            await spool.flush()
-            path, wanted = spool.path, owner.key
-            for data in await in_worker(self._workers, _reading(path)):
-                async with self._blobs.spool() as metadata:
-                    await metadata.write(data)
-                    if metadata.hexdigest() == wanted:
-                        await metadata.keep()
-
-
-def _reading(path: Path) -> Callable[[], list[bytes]]:
-    def read() -> list[bytes]:
-        """The members that may be the metadata of the wheel; the caller compares digests."""
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [one for one in archive.infolist() if one.filename.endswith(".dist-info/METADATA")]
-                return [archive.read(one) for one in members if one.file_size <= _METADATA_LIMIT]
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
-            return []
-
-    return read
+        for data in await self._wheels.inside(wheel):
+            if sha256_of(data) == owner.key:
+                await self._blobs.put(data)

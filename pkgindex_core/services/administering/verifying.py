@@ -4,7 +4,7 @@
     blobs      every blob is read and hashed, no faster than `rate`; damaged ones are reported with the rows that name them
     rows       every hosted file, sidecar and attachment needs a blob of its size, otherwise the blob is lost. Files of mirrors
                need none: they are fetched when clients ask for them
-    unused     blobs that no live row names, from deleted files and refused uploads. They are counted and left alone
+    unused     blobs that no live row names, from deleted files and refused uploads. They are counted and left alone (`clearing`)
 
 A server may run meanwhile. A blob that was stored or dropped meanwhile is checked again before it is reported.
 """
@@ -59,11 +59,15 @@ class Verified(Struct, kw_only=True):
     unused: int = 0
     unused_bytes: int = 0
     troubles: list[BlobTrouble] = []
+    differing: list[Owner] = []
+    """Metadata of wheels that is not the metadata inside (`wheel_metadata`)."""
 
     @property
     def whole(self) -> bool:
         """Whether there are no problems, or all were repaired."""
-        return not self.database and all(trouble.outcome == "repaired" for trouble in self.troubles)
+        return (
+            not self.database and not self.differing and all(trouble.outcome == "repaired" for trouble in self.troubles)
+        )
 
 
 class _Store(Trees, Projects, ReleaseRecords, Keeping, Protocol): ...
@@ -77,6 +81,10 @@ class Verifying:
         self._blobs = blobs
         self._clock = clock
 
+    def throttle(self, rate: int, pause: Pause) -> Throttle:
+        """Limit reading to `rate` bytes a second from now on (0: no limit)."""
+        return Throttle(self._clock, rate, pause)
+
     async def verify(self, record: VerifiedRecord, *, rate: int, pause: Pause, progress: Progress) -> Verified:
         """Verify everything, reading at most `rate` bytes a second (0: no limit)."""
         done = Verified()
@@ -89,7 +97,7 @@ class Verifying:
         async for blob in self._blobs.walk():
             stored[bytes.fromhex(blob.sha256)] = blob.size
             total += blob.size
-        states = await self._hash_all(record, done, total, _Throttle(self._clock, rate, pause), progress)
+        states = await self._hash_all(record, done, total, self.throttle(rate, pause), progress)
         named: dict[Sha256, list[Owner]] = {}
         try:
             async for owners in owners_of(self._store):
@@ -118,7 +126,7 @@ class Verifying:
         return await self._digest(key) == key
 
     async def _hash_all(
-        self, record: VerifiedRecord, done: Verified, total: int, throttle: _Throttle, progress: Progress
+        self, record: VerifiedRecord, done: Verified, total: int, throttle: Throttle, progress: Progress
     ) -> dict[Sha256, Damage]:
         states: dict[Sha256, Damage] = {}
 
@@ -177,7 +185,7 @@ class Verifying:
             done.database.append(f"the row of {owner.told()} says {owner.size} bytes, its blob has {blob.size}")
 
 
-class _Throttle:
+class Throttle:
     """Limits the rate of reading by pauses between blobs."""
 
     def __init__(self, clock: Clock, rate: int, pause: Pause) -> None:

@@ -26,6 +26,7 @@ from pkgindex_core.changes import (
     IndexPresent,
     MirrorNames,
     MirrorPage,
+    NoteIs,
     ProjectAt,
     PutAttachment,
     PutFile,
@@ -233,6 +234,7 @@ class RequirementCases(IndexStoreCases):
         UserAbsent("bob"),
         IndexAbsent(NOWHERE),
         IndexPresent(DEV),
+        NoteIs("clearing", "never", 0),
     )
     """All but `UserIs` and `IndexIs`, which need a value that was read."""
     FAIL: tuple[Requirement, ...] = (
@@ -246,6 +248,7 @@ class RequirementCases(IndexStoreCases):
         UserAbsent("ann"),
         IndexAbsent(DEV),
         IndexPresent(NOWHERE),
+        NoteIs("clearing", "never", 1),
     )
 
     async def prepared(self) -> None:
@@ -257,6 +260,21 @@ class RequirementCases(IndexStoreCases):
             DropFile(DEV, OTHER, "buried-1.zip"),
             MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)),
         )
+
+    async def test_a_note_that_was_written_again_prevents_the_commit(self) -> None:
+        await self.prepared()
+        first = await self.store.put_note("clearing", "now", b"one")
+        assert first is not None
+        assert await self.commit(PutUser(user("bob")), require=[NoteIs("clearing", "now", first)]) == 3
+        second = await self.store.put_note("clearing", "now", b"two")
+        for version in (0, first):
+            with pytest.raises(RequirementFailed) as caught:
+                await self.commit(PutUser(user("carl")), require=[NoteIs("clearing", "now", version)])
+            assert caught.value.requirement == NoteIs("clearing", "now", version)
+        assert second is not None
+        assert await self.commit(PutUser(user("carl")), require=[NoteIs("clearing", "now", second)]) == 4
+        await self.store.drop_note("clearing", "now")
+        assert await self.commit(PutUser(user("dan")), require=[NoteIs("clearing", "now", 0)]) == 5
 
     async def test_what_was_read_is_written_back_only_if_nobody_else_did(self) -> None:
         await self.prepared()

@@ -105,6 +105,8 @@ class PlainStore:
                 return self.index(name).config is not None
             case c.IndexIs(config):
                 return self.index(config.name).config == config
+            case c.NoteIs(_, _, version):
+                return version == 0
 
     def make(self, change: c.Change) -> None:
         match change:

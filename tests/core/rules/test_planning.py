@@ -22,6 +22,7 @@ from pkgindex_core.changes import (
     IndexIs,
     MirrorNames,
     MirrorPage,
+    NoteIs,
     PutAttachment,
     PutFile,
     PutIndex,
@@ -76,6 +77,7 @@ _guards: st.SearchStrategy[Requirement] = (
     requirements
     | st.builds(UserIs, st.builds(user, st.sampled_from(USERS), email=st.sampled_from(["", "a@example.org"])))
     | st.builds(IndexIs, st.builds(IndexConfig, name=st.sampled_from(INDEXES)))
+    | st.builds(NoteIs, st.just("kind"), st.just("key"), st.sampled_from([0, 1]))
 )
 _lists = st.lists(hosted_changes | release_changes | mirrored_changes, min_size=1, max_size=5) | st.lists(
     changes, min_size=1, max_size=3
@@ -137,7 +139,7 @@ def ended(state: StoreState, config: IndexConfig) -> Serial:
 def after(state: StoreState, listed: Sequence[Change], require: Sequence[Requirement]) -> StoreState:
     """What facts, a plan and its effects make of a list. The facts hold what the list names and nothing else."""
     serial = Serial(state.serial + 1)
-    effects = plan(listed, require, facts(state, named_keys(listed, require), partial(ended, state)), serial)
+    effects = plan(listed, require, facts(state, named_keys(listed, require), partial(ended, state), {}), serial)
     if isinstance(effects, RequirementFailed):
         raise effects
     return written(state, effects, serial)

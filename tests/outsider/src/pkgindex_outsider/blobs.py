@@ -81,20 +81,22 @@ class FlatBlobs:
     async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:
         return self._path(key) if await self.stat(key) else None
 
-    async def drop(self, key: Sha256) -> bool:
+    async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         path = self._path(key)
         if path is None:
             return False
 
-        def unlink() -> None:
+        def unlink() -> bool:
+            if modified not in {None, path.stat().st_mtime}:
+                return False
             path.unlink()
             _sync_directory(self.directory)
+            return True
 
         try:
-            await self.in_worker(unlink)
+            return await self.in_worker(unlink)
         except Missing:
             return False
-        return True
 
     async def set_aside(self, key: Sha256) -> bool:
         path = self._path(key)
