@@ -36,7 +36,7 @@ from pkgindex_mirror.trees.local_writing import LocalWriting, staged
 from pkgindex_mirror.trees.records import RecordedFile
 from pkgindex_mirror.trees.sinks import SinkPlaces, opened_sink
 from pkgindex_mirror.trees.small_files import READABLE, SmallFiles
-from pkgindex_mirror.trees.storage import Kept, PageBatch, StoredObject, TreeStorage, digest_of
+from pkgindex_mirror.trees.storage import Asked, Kept, PageBatch, StoredObject, TreeStorage, content_of, digest_of
 from pkgindex_mirror.trees.syncing_disk import sync_places, syncs_all
 
 Result = TypeVar("Result")
@@ -103,7 +103,7 @@ class LocalStorage:
     async def read_many(self, paths: Sequence[str]) -> Sequence[bytes | None]:
         def read(path: str) -> bytes | None:
             with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                return (self._root / path).read_bytes()
+                return content_of(f"{self._base}/{path}")
             return None
 
         return await self._do("reading the tree", lambda: [read(path) for path in paths])
@@ -114,13 +114,13 @@ class LocalStorage:
     async def stat(self, paths: Sequence[str]) -> Sequence[StoredObject | None]:
         return await self._do("reading the tree", lambda: [self._stat(path) for path in paths])
 
-    async def digest(self, path: str, algorithm: str = "sha256") -> str | None:
-        def digest() -> str | None:
-            with suppress(FileNotFoundError), (self._root / path).open("rb") as file:
-                return digest_of(file, algorithm)
+    async def digests(self, asked: Sequence[Asked]) -> Sequence[str | None]:
+        def digest(path: str, algorithm: str) -> str | None:
+            with suppress(FileNotFoundError):
+                return digest_of(f"{self._base}/{path}", algorithm)
             return None
 
-        return await self._do("reading the tree", digest)
+        return await self._do("reading the tree", lambda: [digest(*each) for each in asked])
 
     async def place(self, path: str, data: bytes, modified: Timestamp) -> StoredObject | None:
         doing = "writing a file"

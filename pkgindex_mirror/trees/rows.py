@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.syncing.values import ProjectState
 from pkgindex_mirror.trees.database import MirrorDatabase
@@ -84,16 +86,14 @@ class MirrorRows:
 
     async def records(self, paths: Sequence[str]) -> Mapping[str, RecordedFile]:
         """The records of those of these paths that have one."""
-
-        def read() -> dict[str, RecordedFile]:
-            found = {}
-            for path in paths:
-                row = self._database.one("SELECT size, modified, sha256 FROM files WHERE path = ? LIMIT 1", (path,))
-                if row is not None:
-                    found[path] = RecordedFile(row[0], row[1], row[2].hex())
-            return found
-
-        return await self._database.do(read)
+        # One query, since each locks the file and unlocks it. It gives a path once for each project that has it.
+        query = (
+            "SELECT files.path, size, modified, sha256 FROM json_each(?) AS wanted CROSS JOIN files"
+            " ON files.path = wanted.value"
+        )
+        asked = msgspec.json.encode(paths).decode()
+        found = await self._database.do(lambda: self._database.all(query, (asked,)))
+        return {path: RecordedFile(size, modified, sha256.hex()) for path, size, modified, sha256 in found}
 
     async def put_files(self, files: Mapping[ProjectName, Mapping[str, RecordedFile]]) -> None:
         """Renew the records of files of projects."""
