@@ -18,19 +18,15 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import DefaultResolver
 from msgspec.structs import replace
-from yarl import URL
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.installed import installed_version
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import AddressGuard, PinningResolver
+from pkgindex_mirror.addresses import AddressGuard, PinningResolver, Resolver
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.retry import RetryPolicy
@@ -48,6 +44,7 @@ from pkgindex_mirror.upstream_answers import (
     StreamAnswer,
     Transfer,
     Unchanged,
+    connection_errors,
     failure_of,
     file_answer,
     read_document,
@@ -56,6 +53,10 @@ from pkgindex_mirror.upstream_answers import (
     unusable,
 )
 from pkgindex_mirror.upstream_counts import UpstreamCounts, UpstreamsCounts
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 """JSON is preferred, since HTML has no sizes, upload times and versions. Equal to what uv sends, so indexes know it."""
@@ -212,7 +213,7 @@ class UpstreamClient:
                     decoder.feed(data)
             except BodyRefusedError as error:
                 return unusable(str(error))
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except connection_errors() as error:
                 return failure_of(error)
             finally:
                 response.close()
@@ -442,6 +443,8 @@ class UpstreamClient:
         self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail
     ) -> aiohttp.ClientResponse | Failed:
         """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect."""
+        from yarl import URL  # see `_new_session`
+
         seen: set[str] = set()
         asked = urls.origin(url)
         at_home = True
@@ -459,7 +462,7 @@ class UpstreamClient:
                 response = await self._session(site, url).get(
                     URL(url, encoded=url.isascii()), headers=sent, allow_redirects=False, proxy=self._proxy or None
                 )
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except connection_errors(ValueError) as error:
                 counts.answers["none"] += 1
                 return failure_of(error)
             except asyncio.CancelledError:  # no whole answer in time
@@ -487,28 +490,33 @@ class UpstreamClient:
     def _session(self, site: Site, url: str) -> aiohttp.ClientSession:
         if self._proxy or self._is_home(site, url):
             if self._configured is None:
-                resolver = PinningResolver(self._resolver(), self._guard)
-                self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))
+                self._configured = self._new_session(PinningResolver(self._resolver(), self._guard))
             return self._configured
         if self._strangers is None:
-            self._strangers = self._new_session(
-                aiohttp.TCPConnector(
-                    limit=0, ssl=self._tls(), resolver=self._resolver(), socket_factory=self._guard.open_socket
-                )
-            )
+            self._strangers = self._new_session(self._resolver(), self._guard)
         return self._strangers
 
     def _resolver(self) -> AbstractResolver:
         if self._given_resolver is not None:
             return self._given_resolver
         if self._own_resolver is None:
+            from aiohttp.resolver import DefaultResolver
+
             self._own_resolver = DefaultResolver()
         return self._own_resolver
 
-    def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    def _new_session(self, resolver: Resolver, guard: AddressGuard | None = None) -> aiohttp.ClientSession:
+        """Make the connections of a pool. `guard` checks each address right before it is connected to."""
+        import aiohttp  # at the first request, since it takes as long to load as the rest of the program
+
         settings = self._settings
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=self._tls(),
+                resolver=cast("AbstractResolver", resolver),
+                socket_factory=None if guard is None else guard.open_socket,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": settings.user_agent or user_agent()},
             timeout=aiohttp.ClientTimeout(
