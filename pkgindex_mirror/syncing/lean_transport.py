@@ -46,6 +46,7 @@ class LeanTransport:
         self._client = client
         self._careful = CarefulTransport(client, site)
         self._site = site
+        self._home = urls.origin(site.base)
         self._settings = settings
         self._guard = AddressGuard(parse_networks(settings.allow_networks))
         self._resolver = SystemResolver()
@@ -56,7 +57,7 @@ class LeanTransport:
     async def page(
         self, url: str, *, validators: Mapping[str, str] | None = None, accept: str = ACCEPT, past_caches: bool = False
     ) -> PageAnswer:
-        if not past_caches and self._is_usable(url):
+        if not past_caches:
             headers, is_conditional = _question(url, accept, validators)
             try:
                 reply = await self._ask(url, headers, SMALL_PAGE)
@@ -70,7 +71,7 @@ class LeanTransport:
     @asynccontextmanager
     async def listing(self, url: str, *, validators: Mapping[str, str] | None = None) -> AsyncIterator[ListAnswer]:
         async with AsyncExitStack() as opened:
-            answer = await self._listing(url, validators, opened) if self._is_usable(url) else None
+            answer = await self._listing(url, validators, opened)
             if answer is None:
                 await opened.aclose()
                 answer = await opened.enter_async_context(self._careful.listing(url, validators=validators))
@@ -82,11 +83,11 @@ class LeanTransport:
         """The answer, or None if the careful transport is to ask."""
         headers, is_conditional = _question(url, ACCEPT, validators)
         try:
-            pool = self._pool(url)
+            pool, request = self._asked(url, headers)
             stream = await opened.enter_async_context(
                 opened_stream(
                     pool,
-                    self._request(url, headers),
+                    request,
                     limit=LIST_LIMIT,
                     silence=self._settings.read_timeout,
                     connect_timeout=self._settings.connect_timeout,
@@ -101,7 +102,7 @@ class LeanTransport:
         return ArrivingList(stream, _validators(url, stream.headers)) if stream.status == _OK else None
 
     async def small_file(self, url: str, size: int | None) -> bytes | AbsentAnswer | Failed | None:
-        if (size or 0) > SMALL_FILE or not self._is_usable(url):
+        if (size or 0) > SMALL_FILE:
             return None
         try:
             reply = await self._ask(url, "Accept: */*\r\nAccept-Encoding: identity\r\n", SMALL_FILE)
@@ -128,32 +129,29 @@ class LeanTransport:
         await self._resolver.close()
         await self._careful.close()
 
-    def _is_usable(self, url: str) -> bool:
-        """Whether to ask by these connections: a URL of plain form, whose host is not left alone just now."""
-        return url.isascii() and not self._settings.offline and not self._client.is_left_alone(urls.origin(url))
-
     async def _ask(self, url: str, headers: str, limit: int) -> LeanReply:
-        return await self._pool(url).ask(
-            self._request(url, headers),
+        pool, request = self._asked(url, headers)
+        return await pool.ask(
+            request,
             limit=limit,
             silence=self._settings.read_timeout,
             connect_timeout=self._settings.connect_timeout,
         )
 
-    def _request(self, url: str, headers: str) -> bytes:
-        _, _, place, path = url.split("/", 3)
-        if self._site.authorization and urls.origin(url) == urls.origin(self._site.base):
-            headers += f"Authorization: {self._site.authorization}\r\n"
-        return f"GET /{path} HTTP/1.1\r\nHost: {place}\r\n{self._fixed}{headers}\r\n".encode("ascii")
-
-    def _pool(self, url: str) -> ConnectionPool:
+    def _asked(self, url: str, headers: str) -> tuple[ConnectionPool, bytes]:
+        """The connections and the request for a URL. Raises `NotPlainError` for one of unusual form, or of a host that is left alone just now."""
         origin = urls.origin(url)
+        if not url.isascii() or self._settings.offline or self._client.is_left_alone(origin):
+            raise NotPlainError("it is not asked by these connections")
         pool = self._pools.get(origin)
         if pool is None:
             if len(self._pools) >= _HOSTS_LIMIT:
                 raise NotPlainError("too many hosts")
             pool = self._pools[origin] = self._new_pool(url)
-        return pool
+        _, _, place, path = url.split("/", 3)
+        if self._site.authorization and origin == self._home:
+            headers += f"Authorization: {self._site.authorization}\r\n"
+        return pool, f"GET /{path} HTTP/1.1\r\nHost: {place}\r\n{self._fixed}{headers}\r\n".encode("ascii")
 
     def _new_pool(self, url: str) -> ConnectionPool:
         parts = urlsplit(url)

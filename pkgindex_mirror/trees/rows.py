@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.syncing.values import ProjectState
 from pkgindex_mirror.trees.database import MirrorDatabase
@@ -86,13 +84,14 @@ class MirrorRows:
 
     async def records(self, paths: Sequence[str]) -> Mapping[str, RecordedFile]:
         """The records of those of these paths that have one."""
+        if not paths:  # no thread has to be asked
+            return {}
         # One query, since each locks the file and unlocks it. It gives a path once for each project that has it.
         query = (
-            "SELECT files.path, size, modified, sha256 FROM json_each(?) AS wanted CROSS JOIN files"
+            "SELECT files.path, size, modified, sha256 FROM json_each(?1) AS wanted CROSS JOIN files"
             " ON files.path = wanted.value"
         )
-        asked = msgspec.json.encode(paths).decode()
-        found = await self._database.do(lambda: self._database.all(query, (asked,)))
+        found = await self._database.do(lambda: self._database.each(query, paths))
         return {path: RecordedFile(size, modified, sha256.hex()) for path, size, modified, sha256 in found}
 
     async def put_files(self, files: Mapping[ProjectName, Mapping[str, RecordedFile]]) -> None:
