@@ -16,6 +16,7 @@ from pkgindex_mirror.filters.bandersnatch.sections import Settings, lines_of
 from pkgindex_mirror.filters.releases import parsed_version
 from pkgindex_mirror.prefetching.requirement_files import decoded_requirements, read_requirements
 
+_ANY = SpecifierSet()
 _HINT = "write one project a line, such as numpy or numpy>=2"
 
 
@@ -69,6 +70,9 @@ def _packages(lines: Iterable[str], where: str) -> list[RequirementLine]:
         text = line.split("#", maxsplit=1)[0].strip()
         if not text:
             continue
+        if (name := normalized_or_none(text)) is not None:  # a bare name, as most are
+            packages.append(RequirementLine(name, _ANY, bare=True))
+            continue
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -78,7 +82,7 @@ def _packages(lines: Iterable[str], where: str) -> list[RequirementLine]:
         if project is None:
             problems.append(f"{where}: {requirement.name!r} is no project name")
         else:
-            packages.append(RequirementLine(project, requirement.specifier, requirement.name == text))
+            packages.append(RequirementLine(project, requirement.specifier, bare=requirement.name == text))
     if problems:
         raise Refused(problems, hint=_HINT)
     return packages
