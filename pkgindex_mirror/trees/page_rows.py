@@ -91,7 +91,7 @@ class PageRows:
         """Remember that pages appear of projects that have none now. If `put` does not follow, they are to be removed."""
         database = self._database
 
-        paths = {write.page.project.name: write.page_paths for write in writes}
+        paths: dict[str, Sequence[str]] = {write.page.project.name: write.page_paths for write in writes}
 
         def begin() -> None:
             _doom(database, [path for name in _without_page(database, list(paths)) for path in paths[name]])

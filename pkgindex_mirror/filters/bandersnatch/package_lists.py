@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from pkgindex_core.errors import Refused
@@ -14,7 +13,6 @@ from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror.filters.bandersnatch.compatibility import REQUIREMENT_FILES
 from pkgindex_mirror.filters.bandersnatch.sections import Settings, lines_of
 from pkgindex_mirror.filters.releases import parsed_version
-from pkgindex_mirror.prefetching.requirement_files import decoded_requirements, read_requirements
 
 _ANY = SpecifierSet()
 _HINT = "write one project a line, such as numpy or numpy>=2"
@@ -73,6 +71,8 @@ def _packages(lines: Iterable[str], where: str) -> list[RequirementLine]:
         if (name := normalized_or_none(text)) is not None:  # a bare name, as most are
             packages.append(RequirementLine(name, _ANY, bare=True))
             continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -99,6 +99,8 @@ def _requirement_paths(sections: Settings, base: Path) -> Iterator[Path]:
 
 
 def _as_pip(path: Path) -> list[RequirementLine]:
+    from pkgindex_mirror.prefetching.requirement_files import read_requirements
+
     try:
         wanted = read_requirements(path).wanted
     except Refused as error:
@@ -107,6 +109,8 @@ def _as_pip(path: Path) -> list[RequirementLine]:
 
 
 def _as_bandersnatch(path: Path) -> list[RequirementLine]:
+    from pkgindex_mirror.prefetching.requirement_files import decoded_requirements
+
     try:
         text = decoded_requirements(path.read_bytes())
     except (OSError, UnicodeDecodeError, LookupError) as error:
