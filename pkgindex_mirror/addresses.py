@@ -33,7 +33,7 @@ class AddressRefusedError(OSError):
 
 
 class Resolver(Protocol):
-    """What aiohttp has as `AbstractResolver`, which this module does not load: a run without news does without aiohttp."""
+    """Resolves hosts, as `AbstractResolver` of aiohttp does. This module does not load aiohttp, which a run without news does not need."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -36,7 +36,7 @@ def decode_entries(items: bytes) -> list[Any] | None:
         return None
 
 
-class ListEntries:
+class EntryTaking:
     """Puts entries into a pile. Those without a valid name are noted, and left out."""
 
     def __init__(self, pile: ListedPile, notes: ReadingRemarks) -> None:

@@ -23,7 +23,7 @@ from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.name_lists import read_names
 from pkgindex_mirror.page_fields import ReadingRemarks
 from pkgindex_mirror.pages import check_version
-from pkgindex_mirror.syncing.list_entries import ListEntries, decode_entries, parse_serial
+from pkgindex_mirror.syncing.list_entries import EntryTaking, decode_entries, parse_serial
 from pkgindex_mirror.syncing.listed_piles import ListedPile
 from pkgindex_mirror.syncing.plain_anchors import PlainAnchors
 
@@ -70,7 +70,7 @@ class ListReader:
         self._limit = limit
         self._pile = ListedPile()
         self._notes = ReadingRemarks()
-        self._entries = ListEntries(self._pile, self._notes)
+        self._taking = EntryTaking(self._pile, self._notes)
         self._is_json: bool | None = None
         self._buffer = bytearray()
         self._anchors = PlainAnchors()
@@ -151,7 +151,7 @@ class ListReader:
                 del self._buffer[:position]
                 self._take_one_by_one(until_end=False)
                 return
-            self._entries.add(entries)
+            self._taking.add(entries)
             position = cut.end()
         del self._buffer[:position]
         self._check_size(self._buffer, _PIECE + ITEM_LIMIT)
@@ -176,7 +176,7 @@ class ListReader:
             if entries is None:
                 self._problem = _NO_LIST
                 return
-            self._entries.add(entries)
+            self._taking.add(entries)
             done = position = mark.end()
             if mark[1] == "]":
                 self._end_array(mark.start(1) + 1)
@@ -207,11 +207,11 @@ class ListReader:
         refused = check_version(meta.get("api-version"), self._notes)
         if refused:
             return refused
-        highest = self._entries.highest
+        highest = self._taking.highest
         return UpstreamList(
             pile=self._pile,
             serial=max(parse_serial(meta.get("_last-serial")) or -1, highest) if highest >= 0 else None,
-            has_serials=self._entries.without_serial == 0 and self._pile.count > 0,
+            has_serials=self._taking.without_serial == 0 and self._pile.count > 0,
             notes=self._notes.lines(),
         )
 

@@ -40,7 +40,7 @@ class SmallFiles:
         os.umask(mask)
         self._sets_modes = manage_permissions and bool(mask & _ENTERABLE)
         self._there: set[str] = set()
-        """Directories that were there a moment ago, so that most calls that would fail are not made."""
+        """Directories that were there a moment ago. Others are made first: most files are alone in theirs, or with their metadata file."""
 
     @property
     def is_quick(self) -> bool:
@@ -63,18 +63,11 @@ class SmallFiles:
 
     def make_directory(self, directory: str) -> None:
         """Make a directory and those above it, which a web server may enter whatever the umask is."""
-        above = directory.rpartition("/")[0]
-        if above in self._there:
-            with suppress(FileNotFoundError):  # it was removed meanwhile
-                self._make_one(directory)
-                return
-            self._there.discard(above)
         try:
             self._make_one(directory)
         except FileNotFoundError:
-            self.make_directory(above)
+            self.make_directory(directory.rpartition("/")[0])
             self._make_one(directory)
-            self._remember(above)
 
     def _make_one(self, directory: str) -> None:
         try:
@@ -83,11 +76,6 @@ class SmallFiles:
             return
         if self._sets_modes:
             Path(directory).chmod(_ENTERABLE)
-
-    def _remember(self, directory: str) -> None:
-        if len(self._there) >= _REMEMBERED:
-            self._there.clear()
-        self._there.add(directory)
 
     def _place(self, target: str, data: bytes | bytearray, modified: Timestamp) -> os.stat_result | None:
         try:
@@ -124,5 +112,7 @@ class SmallFiles:
             with suppress(FileNotFoundError):  # it was removed meanwhile
                 return os.open(directory, flags, READABLE)
         self.make_directory(directory)
-        self._remember(directory)
+        if len(self._there) >= _REMEMBERED:
+            self._there.clear()
+        self._there.add(directory)
         return os.open(directory, flags, READABLE)
