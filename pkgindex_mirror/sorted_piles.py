@@ -5,10 +5,12 @@ add ─► buffer ─ full ─► sorted, and encoded in blocks ─► runs ─ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
+
+import msgspec
 
 _BUFFER: Final = 16_384
 """Values that are sorted together."""
@@ -16,19 +18,19 @@ _BLOCK: Final = 512
 """Values that are encoded and decoded together."""
 
 Named = TypeVar("Named", bound=tuple[Any, ...])
+_encode: Final = msgspec.msgpack.Encoder().encode
 _name_of = itemgetter(0)
 
 
 class SortedPile(Generic[Named]):
-    """Tuples in the order of their first item, a text. Filled with `add`, then iterated any number of times.
+    """Tuples in the order of their first item, a text. Filled with `add` and `extend`, then iterated any number of times.
 
-    Values with one name keep the order in which they were added. A name and the other items may not contain a line feed.
+    Values with one name keep the order in which they were added.
     """
 
-    def __init__(self, write: Callable[[Named], str], read: Callable[[str], Named]) -> None:
-        """`write` makes one line of a value, and `read` the value of a line."""
-        self._write = write
-        self._read = read
+    def __init__(self, kind: Any) -> None:
+        """`kind`: the type of the tuples, as msgspec decodes it."""
+        self._decode = msgspec.msgpack.Decoder(list[kind]).decode
         self._runs: list[list[bytes]] = []
         self._last = ""
         self._buffer: list[Named] = []
@@ -38,6 +40,11 @@ class SortedPile(Generic[Named]):
 
     def add(self, value: Named) -> None:
         self._buffer.append(value)
+        if len(self._buffer) >= _BUFFER:
+            self._flush()
+
+    def extend(self, values: Iterable[Named]) -> None:
+        self._buffer.extend(values)
         if len(self._buffer) >= _BUFFER:
             self._flush()
 
@@ -61,9 +68,9 @@ class SortedPile(Generic[Named]):
             self._runs.append([])
         self._last = self._buffer[-1][0]
         for start in range(0, len(self._buffer), _BLOCK):
-            self._runs[-1].append("\n".join(map(self._write, self._buffer[start : start + _BLOCK])).encode())
+            self._runs[-1].append(_encode(self._buffer[start : start + _BLOCK]))
         self._buffer.clear()
 
     def _values(self, run: list[bytes]) -> Iterator[Named]:
         for block in run:
-            yield from map(self._read, block.decode().split("\n"))
+            yield from self._decode(block)

@@ -18,19 +18,15 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import DefaultResolver
 from msgspec.structs import replace
-from yarl import URL
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.installed import installed_version
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import AddressGuard, PinningResolver
+from pkgindex_mirror.addresses import AddressGuard, PinningResolver, Resolver
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
 from pkgindex_mirror.breaker import CircuitBreaker
 from pkgindex_mirror.retry import RetryPolicy
@@ -49,6 +45,7 @@ from pkgindex_mirror.upstream_answers import (
     StreamAnswer,
     Transfer,
     Unchanged,
+    connection_errors,
     failed_by_proxy,
     failure_of,
     file_answer,
@@ -59,6 +56,10 @@ from pkgindex_mirror.upstream_answers import (
     unusable,
 )
 from pkgindex_mirror.upstream_counts import UpstreamCounts, UpstreamsCounts
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 """JSON is preferred, since HTML has no sizes, upload times and versions. Equal to what uv sends, so indexes know it."""
@@ -222,7 +223,7 @@ class UpstreamClient:
                     decoder.feed(data)
             except BodyRefusedError as error:
                 return unusable(str(error))
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except connection_errors() as error:
                 return failure_of(error)
             finally:
                 response.close()
@@ -470,6 +471,8 @@ class UpstreamClient:
         self, site: Site, url: str, headers: Mapping[str, str], trail: _Trail, *, method: str = "GET"
     ) -> aiohttp.ClientResponse | Failed:
         """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect."""
+        from yarl import URL  # see `_connector`
+
         seen: set[str] = set()
         asked = urls.origin(url)
         at_home = True
@@ -497,7 +500,7 @@ class UpstreamClient:
             except self._proxy_errors:
                 counts.answers["none"] += 1
                 return failed_by_proxy()
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except connection_errors(ValueError) as error:
                 counts.answers["none"] += 1
                 return failure_of(error)
             except asyncio.CancelledError:  # no whole answer in time
@@ -527,25 +530,35 @@ class UpstreamClient:
             if self._configured is None and is_socks(self._proxy):
                 self._configured = self._new_session(socks_connector(self._proxy, self._tls()))
             if self._configured is None:
-                resolver = PinningResolver(self._resolver(), self._guard)
-                self._configured = self._new_session(aiohttp.TCPConnector(limit=0, ssl=self._tls(), resolver=resolver))
+                self._configured = self._new_session(self._connector(PinningResolver(self._resolver(), self._guard)))
             return self._configured
         if self._strangers is None:
-            self._strangers = self._new_session(
-                aiohttp.TCPConnector(
-                    limit=0, ssl=self._tls(), resolver=self._resolver(), socket_factory=self._guard.open_socket
-                )
-            )
+            self._strangers = self._new_session(self._connector(self._resolver(), self._guard))
         return self._strangers
 
     def _resolver(self) -> AbstractResolver:
         if self._given_resolver is not None:
             return self._given_resolver
         if self._own_resolver is None:
+            from aiohttp.resolver import DefaultResolver
+
             self._own_resolver = DefaultResolver()
         return self._own_resolver
 
+    def _connector(self, resolver: Resolver, guard: AddressGuard | None = None) -> aiohttp.BaseConnector:
+        """Make the connections of a pool. `guard` checks each address right before it is connected to."""
+        import aiohttp  # at the first request, since it takes as long to load as the rest of the program
+
+        return aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._tls(),
+            resolver=cast("AbstractResolver", resolver),
+            socket_factory=None if guard is None else guard.open_socket,
+        )
+
     def _new_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        import aiohttp
+
         settings = self._settings
         return aiohttp.ClientSession(
             connector=connector,

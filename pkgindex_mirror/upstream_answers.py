@@ -9,9 +9,8 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import aiohttp
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
@@ -22,6 +21,9 @@ from pkgindex_mirror.addresses import AddressRefusedError
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError, PieceDecoder, too_large
 from pkgindex_mirror.document_kinds import is_empty, is_json, says_its_end
 from pkgindex_mirror.sites import Site
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CHUNK: Final = 256 * 1024
 """Bytes of a body that are read at a time."""
@@ -120,7 +122,7 @@ class Transfer:
             while data := await _next_piece(self._response, self._silence):
                 self.received += len(data)
                 yield data
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except connection_errors() as error:
             self.broke = failure_of(error)
             yield self.broke
 
@@ -157,7 +159,7 @@ class DocumentStream:
         except BodyRefusedError as error:
             self.broke = unusable(str(error))
             yield self.broke
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except connection_errors() as error:
             self.broke = failure_of(error)
             yield self.broke
 
@@ -229,7 +231,7 @@ async def read_document(
     except BodyRefusedError as error:
         response.close()
         return unusable(str(error))
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except connection_errors() as error:
         return failure_of(error)
     if is_empty(body):
         return unusable("it answered with an empty page", again=True)
@@ -353,8 +355,17 @@ def size_answer(
     return answer.size or 0
 
 
+def connection_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """The exceptions of a question that fails on its way, which `failure_of` translates. aiohttp is loaded for them."""
+    import aiohttp
+
+    return aiohttp.ClientError, OSError, TimeoutError, *more
+
+
 def failure_of(error: BaseException) -> Failed:
     """Translate errors of aiohttp and of the network, without their texts, which may quote the request."""
+    import aiohttp
+
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
         return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)", kind="forbidden")
     if isinstance(error, TimeoutError):

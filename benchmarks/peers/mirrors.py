@@ -45,7 +45,10 @@ class Mirror(ABC):
 
     def __init__(self, place: Path, registry: MadeRegistry) -> None:
         self.place = place
+        """Where it mirrors to now."""
         self.registry = registry
+        self._whole = place
+        self._begun = 0
 
     def missing(self) -> str:
         """Why it cannot run here and what to do about it; empty when it can."""
@@ -55,8 +58,14 @@ class Mirror(ABC):
         return environments.version(self.name)
 
     def start_empty(self) -> None:
-        """Have nothing mirrored, and the configuration written."""
-        self.remove()
+        """Have nothing mirrored, and the configuration written.
+
+        What was mirrored before stays until the end. For minutes after a removal ext4 avoids the inodes that are free again, and a new
+        file takes several times as long.
+        """
+        self.stop()
+        self._begun += 1
+        self.place = self._whole / str(self._begun)
         self.place.mkdir(parents=True)
 
     @abstractmethod
@@ -76,7 +85,7 @@ class Mirror(ABC):
     def remove(self) -> None:
         """Leave nothing behind."""
         self.stop()
-        shutil.rmtree(self.place, ignore_errors=True)
+        shutil.rmtree(self._whole, ignore_errors=True)
 
 
 class _Tree(Mirror):
@@ -156,6 +165,7 @@ class PypIron(Mirror):
 
     def start_empty(self) -> None:
         super().start_empty()
+        self._server = _PypIronServer(self.place / "server")
         (self.place / "names").write_text("".join(f"{name}\n" for name in sorted(self.registry.projects)))
         self._server.start()
 

@@ -7,7 +7,6 @@ not keep a page fresh for ever. Only `Retry-After` dates need the wall clock.
 from __future__ import annotations
 
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from pkgindex_core.clock import Timestamp
 
@@ -53,6 +52,8 @@ def parse_retry_after(text: str | None, now: Timestamp) -> int | None:
     value = text.strip()
     if value.isascii() and value.isdigit():
         return min(int(value), LONGEST_RETRY_AFTER)
+    from email.utils import parsedate_to_datetime  # ten modules, for a form that few servers send
+
     try:
         moment = parsedate_to_datetime(value)
         if moment.tzinfo is None:  # "-0000": a date without a zone; HTTP dates are always in GMT

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Final
 
 from msgspec import Struct
 
+from pkgindex_core.installed import entry_points
 from pkgindex_core.spelling import suggestion
 from pkgindex_mirror.bandersnatch.entries import read_entries
 from pkgindex_mirror.bandersnatch.legacy import OLD_PLUGINS
@@ -35,10 +35,10 @@ class InstalledPlugins(Struct, frozen=True):
 def installed_plugins() -> InstalledPlugins:
     """Look for filters that others wrote. None is loaded."""
     found = {
-        entry.name: entry.dist.name if entry.dist else ""
+        entry.name: entry.distribution
         for group in _GROUPS
-        for entry in entry_points(group=group)
-        if not entry.module.startswith("bandersnatch_filter_plugins.")
+        for entry in entry_points(group)
+        if not entry.value.startswith("bandersnatch_filter_plugins.")
     }
     return InstalledPlugins(dict(sorted(found.items())), find_spec(BANDERSNATCH) is not None)
 

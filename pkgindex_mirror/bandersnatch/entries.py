@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
-from packaging.requirements import InvalidRequirement, Requirement
 
+from pkgindex_core.names import normalized_or_none
 from pkgindex_mirror.bandersnatch.plugins import Content
 
 _BETWEEN = re.compile(r"[\s,]+")
@@ -94,6 +94,10 @@ def _with_versions(parts: list[str]) -> Iterator[str]:
 
 def is_requirement(line: str) -> bool:
     """Whether a line is a requirement as PEP 508 has it."""
+    if normalized_or_none(line) is not None:  # a bare name, as most are
+        return True
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         Requirement(line)
     except InvalidRequirement:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_GARBAGE: Final = 50_000
+"""New objects after which a run looks for garbage among them."""
+
 report_option = click.option(
     "--report",
     "report_file",
@@ -37,13 +42,24 @@ debug_option = click.option("--debug", is_flag=True, help="Log what is done, to 
 def run_loop(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in the fastest event loop that there is. A `PkgIndexError` becomes two lines, and exit status 1, 2 for a mirror that is not there, or 5 for a full disk."""
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with garbage_seldom_sought(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(work)
     except PkgIndexError as error:
         fail(error, status=5 if isinstance(error, StorageFull) else 2 if isinstance(error, Missing) else 1)
     except KeyboardInterrupt:
         talk("stopped; the next run goes on")
         sys.exit(130)
+
+
+@contextmanager
+def garbage_seldom_sought() -> Iterator[None]:
+    """Look for garbage seldom. A run makes very many objects, and hardly any that refer to themselves."""
+    before = gc.get_threshold()
+    gc.set_threshold(_GARBAGE, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def perform(

@@ -29,11 +29,8 @@ class Filters:
         self.counting = tuple(counting)
         self.cautions = tuple(cautions)
         """Sentences about filters that are enabled and do nothing."""
+        self._all = self.filters + self.counting
         self.needs_document = any(each.needs_document for each in self._all)
-
-    @property
-    def _all(self) -> tuple[MirrorFilter, ...]:
-        return self.filters + self.counting
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from msgspec import Struct
 
-_HEAD_LIMIT: Final = 32 * 1024
+Connection = TypeVar("Connection")
+
+HEAD_LIMIT: Final = 32 * 1024
 _CHUNK_LINE_LIMIT: Final = 256
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: |\r\n|\Z)")
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _NO_BODY: Final = frozenset({204, 304})
 
 
@@ -120,24 +124,14 @@ class LeanConnection(asyncio.Protocol):
     def _take_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
-            if len(self._buffer) > _HEAD_LIMIT:
+            if len(self._buffer) > HEAD_LIMIT:
                 raise NotPlainError("its head is too long")
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
-        self._status, self._headers = _read_head(head)
-        headers = self._headers
-        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-        if self._status in _NO_BODY:
-            self._left = 0
-        elif coding is not None:
-            if coding.lower() != "chunked" or length is not None:
-                raise NotPlainError("its body has an unusual form")
-            self._left, self._chunks = -2, []
-        elif length is None or not length.isascii() or not length.isdigit() or len(length) > 15:
-            raise NotPlainError("its body has no length")
-        else:
-            self._left = int(length)
+        self._status, self._headers = read_head(head)
+        length = body_length(self._status, self._headers)
+        self._left, self._chunks = -2 if length is None else length, []
         if self._left > self._limit:
             raise NotPlainError("its body is too long")
         return True
@@ -145,7 +139,7 @@ class LeanConnection(asyncio.Protocol):
     def _take_chunks(self) -> None:
         position, buffer = 0, bytes(self._buffer)
         while True:
-            match = _CHUNK_SIZE.match(buffer, position)
+            match = CHUNK_SIZE.match(buffer, position)
             if match is None:
                 if len(buffer) - position > _CHUNK_LINE_LIMIT:
                     raise NotPlainError("its chunks cannot be read")
@@ -166,7 +160,7 @@ class LeanConnection(asyncio.Protocol):
         del self._buffer[:position]
 
 
-def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
+def read_head(head: bytes) -> tuple[int, dict[str, str]]:
     match = _STATUS.match(head)
     if match is None:
         raise NotPlainError("its answer is no plain HTTP")
@@ -178,6 +172,20 @@ def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return int(match[1]), headers
+
+
+def body_length(status: int, headers: Mapping[str, str]) -> int | None:
+    """The bytes of a body; None when it comes in chunks. Raises `NotPlainError` when neither is told."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if status in _NO_BODY:
+        return 0
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise NotPlainError("its body has an unusual form")
+        return None
+    if length is None or not length.isascii() or not length.isdigit() or len(length) > 15:
+        raise NotPlainError("its body has no length")
+    return int(length)
 
 
 class ConnectionPool:
@@ -193,7 +201,7 @@ class ConnectionPool:
 
     async def ask(self, request: bytes, *, limit: int, silence: float, connect_timeout: float) -> LeanReply:
         """Send a request by a connection that idles, or by a new one. Raises `NotPlainError`."""
-        connection = self._idling() or await self._connect(connect_timeout)
+        connection = self._idling() or await self._new_connection(connect_timeout)
         try:
             reply = await connection.ask(request, limit=limit, silence=silence)
         except BaseException:
@@ -215,22 +223,23 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def _connect(self, connect_timeout: float) -> LeanConnection:
-        loop = asyncio.get_running_loop()
+    async def connected(self, connect: Callable[..., Awaitable[Connection]], *, timeout: float) -> Connection:
+        """Connect to the first address that can be connected to. `connect` takes the arguments of `asyncio.open_connection`.
+
+        Raises `NotPlainError` when there is none within `timeout` seconds.
+        """
         try:
-            async with asyncio.timeout(connect_timeout):
+            async with asyncio.timeout(timeout):
                 for address in await self._addresses():
-                    try:
-                        _, connection = await loop.create_connection(
-                            lambda: LeanConnection(loop),
-                            address,
-                            self._port,
-                            ssl=self._tls,
-                            server_hostname=self._host if self._tls else None,
-                        )
-                    except OSError:
-                        continue
-                    return connection
+                    with suppress(OSError):
+                        name = self._host if self._tls else None
+                        return await connect(address, self._port, ssl=self._tls, server_hostname=name)
         except (OSError, TimeoutError) as error:
             raise NotPlainError("it could not be connected to") from error
         raise NotPlainError("it could not be connected to")
+
+    async def _new_connection(self, connect_timeout: float) -> LeanConnection:
+        loop = asyncio.get_running_loop()
+        connect = partial(loop.create_connection, lambda: LeanConnection(loop))
+        _, made = await self.connected(connect, timeout=connect_timeout)
+        return cast("LeanConnection", made)

@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import ThreadedResolver
-
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import AddressGuard, PinningResolver
+from pkgindex_mirror.addresses import AddressGuard, PinningResolver, Resolver, SystemResolver
 from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
 from pkgindex_mirror.document_kinds import is_empty
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.lean_connections import ConnectionPool, LeanReply, NotPlainError
-from pkgindex_mirror.syncing.transport import CarefulTransport, PageAnswer
+from pkgindex_mirror.syncing.lean_streams import LeanStream, opened_stream
+from pkgindex_mirror.syncing.transport import LIST_LIMIT, CarefulTransport, ListAnswer, PageAnswer
 from pkgindex_mirror.upstream import ACCEPT, UpstreamClient, user_agent
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, StreamAnswer, Unchanged
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
 
 SMALL_FILE: Final = 1024 * 1024
 """Largest file in bytes that is fetched in one piece."""
@@ -48,9 +46,10 @@ class LeanTransport:
         self._client = client
         self._careful = CarefulTransport(client, site)
         self._site = site
+        self._home = urls.origin(site.base)
         self._settings = settings
         self._guard = AddressGuard(parse_networks(settings.allow_networks))
-        self._resolver = ThreadedResolver()
+        self._resolver = SystemResolver()
         self._pinning = PinningResolver(self._resolver, self._guard)
         self._pools: dict[str, ConnectionPool] = {}
         self._fixed = f"User-Agent: {settings.user_agent or user_agent()}\r\n"
@@ -58,29 +57,52 @@ class LeanTransport:
     async def page(
         self, url: str, *, validators: Mapping[str, str] | None = None, accept: str = ACCEPT, past_caches: bool = False
     ) -> PageAnswer:
-        if not past_caches and self._is_usable(url):
-            headers = f"Accept: {accept}\r\nAccept-Encoding: gzip\r\n"
-            known = validators if validators and validators.get("url") == url else {}
-            if known.get("etag"):
-                headers += f"If-None-Match: {known['etag']}\r\n"
-            elif known.get("last-modified"):
-                headers += f"If-Modified-Since: {known['last-modified']}\r\n"
+        if not past_caches:
+            headers, is_conditional = _question(url, accept, validators)
             try:
                 reply = await self._ask(url, headers, SMALL_PAGE)
-                answer = self._page_answer(url, reply, conditional=len(known) > 0)
+                answer = self._page_answer(url, reply, conditional=is_conditional)
             except (NotPlainError, BodyRefusedError):
                 answer = None
             if answer is not None:
                 return answer
         return await self._careful.page(url, validators=validators, accept=accept, past_caches=past_caches)
 
-    def listing(
-        self, url: str, *, validators: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[StreamAnswer]:
-        return self._careful.listing(url, validators=validators)
+    @asynccontextmanager
+    async def listing(self, url: str, *, validators: Mapping[str, str] | None = None) -> AsyncIterator[ListAnswer]:
+        async with AsyncExitStack() as opened:
+            answer = await self._listing(url, validators, opened)
+            if answer is None:
+                await opened.aclose()
+                answer = await opened.enter_async_context(self._careful.listing(url, validators=validators))
+            yield answer
+
+    async def _listing(
+        self, url: str, validators: Mapping[str, str] | None, opened: AsyncExitStack
+    ) -> ListAnswer | None:
+        """The answer, or None if the careful transport is to ask."""
+        headers, is_conditional = _question(url, ACCEPT, validators)
+        try:
+            pool, request = self._asked(url, headers)
+            stream = await opened.enter_async_context(
+                opened_stream(
+                    pool,
+                    request,
+                    limit=LIST_LIMIT,
+                    silence=self._settings.read_timeout,
+                    connect_timeout=self._settings.connect_timeout,
+                )
+            )
+        except NotPlainError:
+            return None
+        if stream.status in self._site.absent:
+            return AbsentAnswer(stream.status)
+        if stream.status == _NOT_MODIFIED and is_conditional:
+            return Unchanged()
+        return ArrivingList(stream, _validators(url, stream.headers)) if stream.status == _OK else None
 
     async def small_file(self, url: str, size: int | None) -> bytes | AbsentAnswer | Failed | None:
-        if (size or 0) > SMALL_FILE or not self._is_usable(url):
+        if (size or 0) > SMALL_FILE:
             return None
         try:
             reply = await self._ask(url, "Accept: */*\r\nAccept-Encoding: identity\r\n", SMALL_FILE)
@@ -107,33 +129,35 @@ class LeanTransport:
         await self._resolver.close()
         await self._careful.close()
 
-    def _is_usable(self, url: str) -> bool:
-        """Whether to ask by these connections: a URL of plain form, whose host is not left alone just now."""
-        return url.isascii() and not self._settings.offline and not self._client.is_left_alone(urls.origin(url))
-
     async def _ask(self, url: str, headers: str, limit: int) -> LeanReply:
+        pool, request = self._asked(url, headers)
+        return await pool.ask(
+            request,
+            limit=limit,
+            silence=self._settings.read_timeout,
+            connect_timeout=self._settings.connect_timeout,
+        )
+
+    def _asked(self, url: str, headers: str) -> tuple[ConnectionPool, bytes]:
+        """The connections and the request for a URL. Raises `NotPlainError` for one of unusual form, or of a host that is left alone just now."""
         origin = urls.origin(url)
+        if not url.isascii() or self._settings.offline or self._client.is_left_alone(origin):
+            raise NotPlainError("it is not asked by these connections")
         pool = self._pools.get(origin)
         if pool is None:
             if len(self._pools) >= _HOSTS_LIMIT:
                 raise NotPlainError("too many hosts")
             pool = self._pools[origin] = self._new_pool(url)
         _, _, place, path = url.split("/", 3)
-        if self._site.authorization and origin == urls.origin(self._site.base):
+        if self._site.authorization and origin == self._home:
             headers += f"Authorization: {self._site.authorization}\r\n"
-        request = f"GET /{path} HTTP/1.1\r\nHost: {place}\r\n{self._fixed}{headers}\r\n"
-        return await pool.ask(
-            request.encode("ascii"),
-            limit=limit,
-            silence=self._settings.read_timeout,
-            connect_timeout=self._settings.connect_timeout,
-        )
+        return pool, f"GET /{path} HTTP/1.1\r\nHost: {place}\r\n{self._fixed}{headers}\r\n".encode("ascii")
 
     def _new_pool(self, url: str) -> ConnectionPool:
         parts = urlsplit(url)
         host, secure = urls.host(url), parts.scheme == "https"
         is_home = self._site.trusted and host == urls.host(self._site.base)
-        resolver: AbstractResolver = self._pinning if is_home else self._resolver
+        resolver: Resolver = self._pinning if is_home else self._resolver
 
         async def addresses() -> Sequence[str]:
             found = [each["host"] for each in await resolver.resolve(host, 0, socket.AF_UNSPEC)]
@@ -169,6 +193,28 @@ class LeanTransport:
             validators=_validators(url, reply.headers),
             received=len(reply.body),
         )
+
+
+class ArrivingList:
+    """The list of an answer of these connections, as `DocumentStream` has it."""
+
+    is_delimited: Final = True
+
+    def __init__(self, stream: LeanStream, validators: Mapping[str, str]) -> None:
+        self.content_type = stream.headers.get("content-type", "")[:200]
+        self.validators = validators
+        self.chunks = stream.chunks
+
+
+def _question(url: str, accept: str, validators: Mapping[str, str] | None) -> tuple[str, bool]:
+    """The headers of a question, and whether they make it conditional."""
+    headers = f"Accept: {accept}\r\nAccept-Encoding: gzip\r\n"
+    known = validators if validators and validators.get("url") == url else {}
+    if known.get("etag"):
+        headers += f"If-None-Match: {known['etag']}\r\n"
+    elif known.get("last-modified"):
+        headers += f"If-Modified-Since: {known['last-modified']}\r\n"
+    return headers, len(known) > 0
 
 
 def _validators(url: str, headers: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,8 @@
     chunks ─► text before the projects │ entries, decoded in pieces ─► pile │ text behind them
 
 The texts around the array are joined at the end, with an empty array between them. Only if that is a JSON document with an empty
-list of projects was the list whole, and the array the right one. An HTML list is read at its end (`name_lists`). Pure.
+list of projects was the list whole, and the array the right one. Of an HTML list, links in plain form are read while they arrive
+(`plain_anchors`), and all else at its end (`name_lists`). Pure.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from pkgindex_core.names import normalized_or_none
 from pkgindex_mirror.document_kinds import is_empty, is_json, says_its_end
 from pkgindex_mirror.json_pieces import ITEM_LIMIT
 from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.name_lists import read_names
 from pkgindex_mirror.page_fields import ReadingRemarks
 from pkgindex_mirror.pages import check_version
+from pkgindex_mirror.syncing.list_entries import EntryTaking, decode_entries, parse_serial
 from pkgindex_mirror.syncing.listed_piles import ListedPile
+from pkgindex_mirror.syncing.plain_anchors import PlainAnchors
 
 _PIECE: Final = 256 * 1024
 """Bytes of entries that are decoded together."""
 _AROUND_LIMIT: Final = 1024 * 1024
 """Most bytes of the document before and behind its projects."""
 _BEGIN: Final = 64
-_SERIAL_LIMIT: Final = 10**18
 _PROJECTS = re.compile(rb'(?<!\\)"projects"\s*:\s*\[\s*')
 _BETWEEN_OBJECTS = re.compile(rb"}\s*,\s*(?={)")
 _AFTER_ITEM = re.compile(r"\s*([],])\s*", re.ASCII)
@@ -48,23 +49,17 @@ class UpstreamList(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class _ListEntry(Struct, gc=False):
-    name: Any = None
-    serial: Any = msgspec.field(name="_last-serial", default=None)
-
-
 class _ListAround(Struct):
     projects: list[Any]
     meta: Any = None
 
 
-_entries_decoder = msgspec.json.Decoder(list[_ListEntry])
 _around_decoder = msgspec.json.Decoder(_ListAround)
 _items = json.JSONDecoder()
 
 
 class ListReader:
-    """Takes the chunks of one list. `limit`: bytes of an HTML list, which is read as a whole.
+    """Takes the chunks of one list. `limit`: bytes of an HTML list that are not links in plain form.
 
     `is_delimited`: whether the transport notices that it was cut off. JSON shows that itself.
     """
@@ -75,13 +70,13 @@ class ListReader:
         self._limit = limit
         self._pile = ListedPile()
         self._notes = ReadingRemarks()
+        self._taking = EntryTaking(self._pile, self._notes)
         self._is_json: bool | None = None
         self._buffer = bytearray()
+        self._anchors = PlainAnchors()
         self._before: bytes | None = None
         self._behind: bytearray | None = None
         self._problem = ""
-        self._highest = -1
-        self._without = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, decompressed. Trouble is told by `finish`."""
@@ -91,14 +86,18 @@ class ListReader:
             self._behind += data
             self._check_size(self._behind, _AROUND_LIMIT)
             return
+        if self._is_json is False:
+            self._feed_html(data)
+            return
         self._buffer += data
         if self._is_json is None and len(self._buffer) >= _BEGIN:
             self._is_json = is_json(self._buffer, self._content_type)
-        if self._is_json is None:
-            return
+            if not self._is_json:
+                beginning, self._buffer = self._buffer, bytearray()
+                self._feed_html(beginning)
         if not self._is_json:
-            self._check_size(self._buffer, self._limit)
-        elif self._before is None:
+            return
+        if self._before is None:
             self._find_projects()
         if self._before is not None and len(self._buffer) >= _PIECE:
             self._take_pieces()
@@ -107,12 +106,21 @@ class ListReader:
         """The list, if it was whole."""
         if self._problem:
             return UnreadablePage(self._problem)
+        if self._is_json is False:
+            return self._html_list(self._anchors.rest)
         if self._before is None and is_empty(self._buffer):
             return UnreadablePage("the project list is empty")
-        if not (is_json(self._buffer, self._content_type) if self._is_json is None else self._is_json):
-            return self._html_list()
+        if self._is_json is None and not is_json(self._buffer, self._content_type):
+            return self._html_list(self._buffer)
         problem = self._end_json()
         return UnreadablePage(problem) if problem else self._json_list()
+
+    def _feed_html(self, data: bytes | bytearray) -> None:
+        found = self._anchors.feed(data)
+        if found is not None:
+            self._pile.extend(*found, [None] * len(found[0]))
+        if self._anchors.size > self._limit:
+            self._problem = f"the project list cannot be read: a part of it has more than {self._limit} bytes"
 
     def _end_json(self) -> str:
         """Take what has arrived as all there is, and return what is wrong with it."""
@@ -138,12 +146,12 @@ class ListReader:
             cut = _BETWEEN_OBJECTS.search(view, position + _PIECE // 2)
             if cut is None:
                 break
-            entries = _decoded(view[position : cut.start() + 1])
+            entries = decode_entries(view[position : cut.start() + 1])
             if entries is None:  # the array ends before the cut, or the cut is inside an item
                 del self._buffer[:position]
                 self._take_one_by_one(until_end=False)
                 return
-            self._add(entries)
+            self._taking.add(entries)
             position = cut.end()
         del self._buffer[:position]
         self._check_size(self._buffer, _PIECE + ITEM_LIMIT)
@@ -164,11 +172,11 @@ class ListReader:
             mark = _AFTER_ITEM.match(text, end)
             if mark is None:
                 break
-            entries = _decoded(bytes(self._buffer[position:end]))
+            entries = decode_entries(bytes(self._buffer[position:end]))
             if entries is None:
                 self._problem = _NO_LIST
                 return
-            self._add(entries)
+            self._taking.add(entries)
             done = position = mark.end()
             if mark[1] == "]":
                 self._end_array(mark.start(1) + 1)
@@ -187,21 +195,6 @@ class ListReader:
         if len(text) > limit:
             self._problem = f"the project list cannot be read: a part of it has more than {limit} bytes"
 
-    def _add(self, entries: list[Any]) -> None:
-        pile, notes = self._pile, self._notes
-        for entry in entries:
-            spelled = entry.name if isinstance(entry, _ListEntry) else None
-            name = normalized_or_none(spelled) if isinstance(spelled, str) else None
-            if name is None or spelled is None:
-                notes.add(f"the project name {str(spelled)[:80]!r} was left out")
-                continue
-            serial = _serial(entry.serial)
-            if serial is None:
-                self._without += 1
-            elif serial > self._highest:
-                self._highest = serial
-            pile.add(name, spelled, serial)
-
     def _json_list(self) -> UpstreamList | UnreadablePage:
         document = (self._before or b"") + b"]" + (self._behind or b"")
         try:
@@ -214,40 +207,20 @@ class ListReader:
         refused = check_version(meta.get("api-version"), self._notes)
         if refused:
             return refused
+        highest = self._taking.highest
         return UpstreamList(
             pile=self._pile,
-            serial=max(_serial(meta.get("_last-serial")) or -1, self._highest) if self._highest >= 0 else None,
-            has_serials=self._without == 0 and self._pile.count > 0,
+            serial=max(parse_serial(meta.get("_last-serial")) or -1, highest) if highest >= 0 else None,
+            has_serials=self._taking.without_serial == 0 and self._pile.count > 0,
             notes=self._notes.lines(),
         )
 
-    def _html_list(self) -> UpstreamList | UnreadablePage:
-        if not self._is_delimited and not says_its_end(self._buffer):
+    def _html_list(self, document: bytearray) -> UpstreamList | UnreadablePage:
+        if not self._is_delimited and not says_its_end(document):
             return UnreadablePage("the project list may be cut off: it has no length, and its HTML does not end")
-        listing = read_names(self._buffer, self._content_type)
-        self._buffer = bytearray()
+        listing = read_names(document, self._content_type, is_listing=self._pile.count > 0)
         if isinstance(listing, UnreadablePage):
             return listing
         for name, display in listing.names:
             self._pile.add(name, display, None)
         return UpstreamList(pile=self._pile, serial=None, has_serials=False, notes=listing.notes)
-
-
-def _decoded(items: bytes) -> list[Any] | None:
-    text = b"[" + items + b"]"
-    try:
-        return _entries_decoder.decode(text)
-    except msgspec.ValidationError:  # something in it is no object
-        found: list[Any] = msgspec.json.decode(text)
-        return [
-            _ListEntry(item.get("name"), item.get("_last-serial")) if isinstance(item, dict) else None for item in found
-        ]
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _serial(value: Any) -> int | None:
-    """A serial; bandersnatch writes it as a text."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(_SERIAL_LIMIT)):
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _SERIAL_LIMIT else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror.sorted_piles import SortedPile
@@ -13,17 +13,23 @@ Entry = tuple[ProjectName, str, int | None]
 
 
 class ListedPile:
-    """Filled with `add`, then read any number of times: each project once, in the order of names."""
+    """Filled with `add` and `extend`, then read any number of times: each project once, in the order of names."""
 
     def __init__(self) -> None:
-        self._entries: SortedPile[Entry] = SortedPile(_line, _entry)
+        self._entries: SortedPile[Entry] = SortedPile(Entry)  # an empty spelling is that of the name
         self.count = 0
-        """The number of `add`s."""
+        """The number of projects that were added."""
 
     def add(self, name: ProjectName, raw: str, serial: int | None) -> None:
-        """Add a project. Name and spelling are valid names, so neither contains a blank."""
-        self._entries.add((name, raw, serial))
+        """Add a project."""
+        self._entries.add((name, "" if raw == name else raw, serial))
         self.count += 1
+
+    def extend(self, names: list[ProjectName], raws: list[str], serials: Iterable[int | None]) -> None:
+        """Add projects: the items at one place belong together."""
+        spelled = ["" if raw == name else raw for name, raw in zip(names, raws, strict=True)]
+        self._entries.extend(zip(names, spelled, serials, strict=True))
+        self.count += len(names)
 
     def clear(self) -> None:
         """Forget the projects, but not their number."""
@@ -34,29 +40,14 @@ class ListedPile:
 
     def entries(self) -> Iterator[Entry]:
         """All projects in order. Of a project that was added twice: its first spelling, and its highest serial."""
-        return _once(iter(self._entries))
-
-
-def _line(entry: Entry) -> str:
-    name, raw, serial = entry
-    return f"{name} {'' if serial is None else serial} {'' if raw == name else raw}"
-
-
-def _entry(line: str) -> Entry:
-    name, serial, raw = line.split(" ")
-    return ProjectName(name), raw or name, int(serial) if serial else None
-
-
-def _once(entries: Iterator[Entry]) -> Iterator[Entry]:
-    last: Entry | None = None
-    for entry in entries:
+        entries = iter(self._entries)
+        last = next(entries, None)
         if last is None:
-            last = entry
-        elif entry[0] == last[0]:
-            if (entry[2] or -1) > (last[2] or -1):
+            return
+        for entry in entries:
+            if entry[0] != last[0]:
+                yield (last if last[1] else (last[0], last[0], last[2]))
+                last = entry
+            elif (entry[2] or -1) > (last[2] or -1):
                 last = (last[0], last[1], entry[2])
-        else:
-            yield last
-            last = entry
-    if last is not None:
-        yield last
+        yield (last if last[1] else (last[0], last[0], last[2]))

@@ -13,7 +13,7 @@ from pkgindex_mirror.syncing.transport import Transport
 from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Unchanged
 
 HTML_LIMIT = 128 * 1024 * 1024
-"""Most bytes of a list in HTML, which is in memory as a whole while it is read."""
+"""Most bytes of a list in HTML that are in memory together: those of links in plain form are not."""
 
 
 class ReadList(Struct, frozen=True, kw_only=True):

@@ -5,19 +5,37 @@ Failures are values (`upstream_answers.Failed`); no method raises for what an up
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from pkgindex_mirror.sites import Site
 from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, StreamAnswer, Unchanged
+from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
 
 ACCEPT_DOCUMENT: Final = "application/json"
 LIST_LIMIT: Final = 1024 * 1024 * 1024
 """Most bytes of a list of projects, decompressed. It is never in memory as a whole."""
 
 PageAnswer = Document | Unchanged | AbsentAnswer | Failed
+
+
+class ListStream(Protocol):
+    """A list that has begun to arrive (`upstream_answers.DocumentStream`)."""
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def validators(self) -> Mapping[str, str]: ...
+
+    @property
+    def is_delimited(self) -> bool: ...
+
+    def chunks(self) -> AsyncIterator[bytes | Failed]: ...
+
+
+ListAnswer = ListStream | Unchanged | AbsentAnswer | Failed
 
 
 class Transport(Protocol):
@@ -31,7 +49,7 @@ class Transport(Protocol):
 
     def listing(
         self, url: str, *, validators: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[StreamAnswer]:
+    ) -> AbstractAsyncContextManager[ListAnswer]:
         """Ask for the list of projects, which is read while it arrives."""
         ...
 
@@ -68,7 +86,7 @@ class CarefulTransport:
 
     def listing(
         self, url: str, *, validators: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[StreamAnswer]:
+    ) -> AbstractAsyncContextManager[ListAnswer]:
         return self._client.stream(self._site, url, validators=validators, limit=LIST_LIMIT)
 
     async def small_file(self, url: str, size: int | None) -> bytes | AbsentAnswer | Failed | None:  # noqa: ARG002 - the role's signature

@@ -6,7 +6,7 @@ without such a record is always read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -24,7 +24,10 @@ from pkgindex_mirror.trees.storage import StoredObject, TreeStorage
 Problem = Literal["missing", "wrong size", "wrong bytes"]
 
 _AT_ONCE: Final = 8
-"""Files that are read at the same time."""
+"""Bundles of files that are read at the same time."""
+_BUNDLE: Final = 512
+_BUNDLE_BYTES: Final = 4 * 1024 * 1024
+"""Most files of a bundle, which one worker reads, and bytes after which it takes no more."""
 
 
 class CheckedFiles(Struct):
@@ -76,19 +79,33 @@ class FileChecks:
                 one.right[path] = record
             else:
                 to_be_read.append(_Question(files=one, path=path, file=file, record=record, there=there))
-        await side_by_side(to_be_read, self._read, at_once=_AT_ONCE)
+        await side_by_side(_bundles(to_be_read), self._read, at_once=_AT_ONCE)
         return [checked.get(page.project.name) or CheckedFiles(page.project.name) for page in pages]
 
     def _is_as_recorded(self, file: File, record: RecordedFile, there: StoredObject) -> bool:
         return self._compare == "stat" and fits(file, record) and there == StoredObject(record.size, record.modified)
 
-    async def _read(self, question: _Question) -> None:
-        files, path, record = question.files, question.path, question.record
-        sha256 = await self._files.same_by_digest(question.file, path, record)
-        if sha256 is None:
-            files.wrong[path] = (question.file, "wrong bytes")
-            return
-        now = RecordedFile(question.there.size, question.there.modified, sha256)
-        files.right[path] = now
-        if now != record:
-            files.renewed[path] = now
+    async def _read(self, questions: Sequence[_Question]) -> None:
+        found = await self._files.same_by_digest([(each.file, each.path, each.record) for each in questions])
+        for question, sha256 in zip(questions, found, strict=True):
+            files, path = question.files, question.path
+            if sha256 is None:
+                files.wrong[path] = (question.file, "wrong bytes")
+                continue
+            now = RecordedFile(question.there.size, question.there.modified, sha256)
+            files.right[path] = now
+            if now != question.record:
+                files.renewed[path] = now
+
+
+def _bundles(questions: Sequence[_Question]) -> Iterator[Sequence[_Question]]:
+    bundle: list[_Question] = []
+    size = 0
+    for question in questions:
+        bundle.append(question)
+        size += question.there.size
+        if len(bundle) >= _BUNDLE or size >= _BUNDLE_BYTES:
+            yield bundle
+            bundle, size = [], 0
+    if bundle:
+        yield bundle

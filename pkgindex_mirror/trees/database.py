@@ -109,6 +109,10 @@ class MirrorDatabase:
         if rows:
             self._opened.executemany(query, rows)
 
+    def each(self, query: str, items: Sequence[Any], *more: Any) -> list[Any]:
+        """Run one query for all items, which it has from `json_each(?1)`. That is faster than `many`: other threads go on once, not for each row."""
+        return self.all(query, (msgspec.json.encode(items).decode(), *more)) if items else []
+
     @property
     def _opened(self) -> apsw.Connection:
         if self._connection is None:

@@ -35,8 +35,9 @@ from pkgindex_mirror.trees.layout import DATABASE, OWN, PACKAGES, SIDECAR
 from pkgindex_mirror.trees.object_lease import ObjectLease
 from pkgindex_mirror.trees.records import RecordedFile
 from pkgindex_mirror.trees.sinks import SinkPlaces, opened_sink
-from pkgindex_mirror.trees.storage import Kept, PageBatch, StoredObject, TreeStorage, digest_of
+from pkgindex_mirror.trees.storage import Asked, Kept, PageBatch, StoredObject, TreeStorage, digest_of
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AT_ONCE: Final = 24
@@ -102,8 +103,12 @@ class ObjectStorage:
 
         return await self._each(paths, one)
 
-    async def digest(self, path: str, algorithm: str = "sha256") -> str | None:
+    async def digests(self, asked: Sequence[Asked]) -> Sequence[str | None]:
+        return await self._each(asked, self._digest)
+
+    async def _digest(self, asked: Asked) -> str | None:
         """The digest that was stored with the object, or that of its bytes, which are fetched for it."""
+        path, algorithm = asked
         try:
             if algorithm == "sha256" and self._scheme in {"s3", "s3a", "gs", "gcs"}:
                 known = (await self._medium.said(self._path(path))).get("sha256")
@@ -112,7 +117,7 @@ class ObjectStorage:
             local = self._scratch / secrets.token_hex(8)
             try:
                 await self._medium.transfer(self._path(path), "get_file", self._path(path), str(local))
-                return await in_worker(self._workers, _digest, local, algorithm)
+                return await in_worker(self._workers, digest_of, str(local), algorithm)
             finally:
                 local.unlink(missing_ok=True)
         except FileNotFoundError:
@@ -193,14 +198,14 @@ class ObjectStorage:
         unsure = f"{self._path(OWN)}/new/{secrets.token_hex(8)}"
         await self._medium.put(data, unsure, self._path(path), as_options(_headers(path), self._scheme, own))
 
-    async def _each(self, paths: Sequence[str], one: Callable[[str], Awaitable[Result]]) -> Sequence[Result]:
+    async def _each(self, items: Sequence[Item], one: Callable[[Item], Awaitable[Result]]) -> Sequence[Result]:
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def within(path: str) -> Result:
+        async def within(item: Item) -> Result:
             async with turns:
-                return await one(path)
+                return await one(item)
 
-        return await asyncio.gather(*map(within, paths))
+        return await asyncio.gather(*map(within, items))
 
     def _signature(self) -> tuple[int, int] | None:
         """A value that differs when the file of the rows was written meanwhile."""
@@ -212,11 +217,6 @@ class ObjectStorage:
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"
-
-
-def _digest(local: Path, algorithm: str) -> str:
-    with local.open("rb") as file:
-        return digest_of(file, algorithm)
 
 
 def _headers(path: str) -> ObjectHeaders:

@@ -91,37 +91,36 @@ class PageRows:
         """Remember that pages appear of projects that have none now. If `put` does not follow, they are to be removed."""
         database = self._database
 
+        paths: dict[str, Sequence[str]] = {write.page.project.name: write.page_paths for write in writes}
+
         def begin() -> None:
-            for write in writes:
-                name = write.page.project.name
-                if database.one("SELECT 1 FROM listed WHERE name = ? AND NOT hidden", (name,)) is None:
-                    _doom(database, write.page_paths)
+            _doom(database, [path for name in _without_page(database, list(paths)) for path in paths[name]])
 
         await database.transact(begin)
 
     async def without_page(self, names: Sequence[str]) -> Sequence[str]:
         """Those of these names that are not those of projects whose pages are shown."""
-        query = "SELECT 1 FROM listed WHERE name = ? AND NOT hidden"
-        return await self._database.do(lambda: [name for name in names if self._database.one(query, (name,)) is None])
+        return await self._database.do(lambda: _without_page(self._database, names))
 
     async def put(self, writes: Sequence[PageWrite]) -> None:
         """Store projects that were published, in one transaction."""
         rows = [(write, page_row(write.page)) for write in writes]
+        pages = [write.page for write in writes]
+        lines = [(page.project.name, page.project.raw or page.project.name, page.stamp) for page in pages]
         database = self._database
 
         def put() -> None:
-            for write, row in rows:
+            database.many("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)", [row for _, row in rows])
+            database.many("INSERT OR REPLACE INTO listed(name, raw, stamp, hidden) VALUES (?, ?, ?, 0)", lines)
+            put_states(database, [state_row(write.state) for write in writes])
+            for write in writes:
                 name = write.page.project.name
-                database.run("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)", row)
-                line = (name, write.page.project.raw or name, write.page.stamp)
-                database.run("INSERT OR REPLACE INTO listed(name, raw, stamp, hidden) VALUES (?, ?, ?, 0)", line)
                 _drop_files(database, name, write.former_paths)
                 put_files(database, name, write.files)
-                put_states(database, [state_row(write.state)])
-                _forget_unreadable(database, name)
                 _doom(database, write.doomed)
-                spare(database, write.page_paths)
                 note_changed(database, write.changed)
+            _forget_unreadable(database, [write.page.project.name for write in writes])
+            spare(database, [path for write in writes for path in write.page_paths])
             put_facts(database, {LIST_STALE: "yes"})
 
         await database.transact(put)
@@ -147,7 +146,7 @@ class PageRows:
             database.run("DELETE FROM states WHERE name = ?", (name,))
             database.run("DELETE FROM listed WHERE name = ?", (name,))
             _drop_files(database, name, files)
-            _forget_unreadable(database, name)
+            _forget_unreadable(database, [name])
             _doom(database, doomed)
             put_facts(database, {LIST_STALE: "yes"})
 
@@ -163,23 +162,32 @@ def put_states(database: MirrorDatabase, rows: Sequence[StateRow]) -> None:
 
 
 def put_files(database: MirrorDatabase, name: ProjectName, files: Mapping[str, RecordedFile]) -> None:
-    database.many(
-        "INSERT OR REPLACE INTO files(path, project, size, modified, sha256) VALUES (?, ?, ?, ?, ?)",
-        [(path, name, record.size, record.modified, bytes.fromhex(record.sha256)) for path, record in files.items()],
+    rows = [(path, record.size, record.modified, record.sha256) for path, record in files.items()]
+    database.each(
+        "INSERT OR REPLACE INTO files(path, project, size, modified, sha256)"
+        " SELECT value ->> 0, ?2, value ->> 1, value ->> 2, unhex(value ->> 3) FROM json_each(?1)",
+        rows,
+        name,
     )
 
 
 def note_changed(database: MirrorDatabase, paths: Iterable[str]) -> None:
-    database.many("INSERT OR REPLACE INTO changed(path) VALUES (?)", [(path,) for path in paths])
+    database.each("INSERT OR REPLACE INTO changed(path) SELECT value FROM json_each(?1)", list(paths))
 
 
 def spare(database: MirrorDatabase, paths: Iterable[str]) -> None:
     """Do not remove these paths, or any more."""
-    database.many("DELETE FROM doomed WHERE path = ?", [(path,) for path in paths])
+    database.each("DELETE FROM doomed WHERE path IN (SELECT value FROM json_each(?1))", list(paths))
 
 
-def _forget_unreadable(database: MirrorDatabase, name: ProjectName) -> None:
-    database.run("DELETE FROM facts WHERE name = ?", (f"{_UNREADABLE}{name}",))
+def _without_page(database: MirrorDatabase, names: Sequence[str]) -> list[str]:
+    query = "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM listed WHERE name = value AND NOT hidden)"
+    return [name for (name,) in database.each(query, names)]
+
+
+def _forget_unreadable(database: MirrorDatabase, names: Sequence[ProjectName]) -> None:
+    facts = [f"{_UNREADABLE}{name}" for name in names]
+    database.each("DELETE FROM facts WHERE name IN (SELECT value FROM json_each(?1))", facts)
 
 
 def _drop_files(database: MirrorDatabase, name: ProjectName, paths: Iterable[str]) -> None:
@@ -187,4 +195,4 @@ def _drop_files(database: MirrorDatabase, name: ProjectName, paths: Iterable[str
 
 
 def _doom(database: MirrorDatabase, paths: Iterable[str]) -> None:
-    database.many("INSERT OR IGNORE INTO doomed(path) VALUES (?)", [(path,) for path in paths])
+    database.each("INSERT OR IGNORE INTO doomed(path) SELECT value FROM json_each(?1)", list(paths))

@@ -22,6 +22,9 @@ from pkgindex_mirror.trees.storage import StoredObject, TreeStorage
 _ALGORITHMS: Final = ("sha256", "blake2b_256", "sha512", "md5")
 """The digests by which files are compared, the first one that the page has."""
 
+Compared = tuple[File, str, RecordedFile | None]
+"""A file as the page has it, its path, and its record."""
+
 
 class ProjectFiles:
     """Compares the files that pages list with those that are there."""
@@ -78,7 +81,7 @@ class ProjectFiles:
             and there == StoredObject(file.size, uploaded)
         )
         if not is_same:
-            sha256 = await self.same_by_digest(file, path, known)
+            (sha256,) = await self.same_by_digest([(file, path, known)])
         if sha256 is None:
             return False
         if there.modified != uploaded:
@@ -97,26 +100,36 @@ class ProjectFiles:
         await self._rows.put_files({name: kept})
         self._committer.forget_kept(kept)
 
-    async def same_by_digest(self, file: File, path: str, record: RecordedFile | None) -> str | None:
-        """Read a file: its sha256 if it has the bytes of the page's; None when it has not, or is gone.
+    async def same_by_digest(self, compared: Sequence[Compared]) -> Sequence[str | None]:
+        """Read files: the sha256 of each that has the bytes of the page's; None for one that has not, or is gone.
 
         Without a digest in the page, the bytes are those of the record, if there is one.
         """
-        expected = {name: file.digests[name] for name in _ALGORITHMS if name in file.digests}
-        if not expected and record is not None:
-            expected = {"sha256": record.sha256}
-        for algorithm, digest in expected.items():
-            found = await self._storage.digest(path, algorithm)
-            if found != digest:
-                return None
-            if algorithm == "sha256":
-                return found
-            break
-        return await self._storage.digest(path)
+        expected = [_expected(file, record) for file, _, record in compared]
+        paths = [path for _, path, _ in compared]
+        asked = list(zip(paths, [algorithm for algorithm, _ in expected], strict=True))
+        found = [
+            digest if wanted in {"", digest} else None
+            for digest, (_, wanted) in zip(await self._storage.digests(asked), expected, strict=True)
+        ]
+        others = [at for at, digest in enumerate(found) if digest is not None and expected[at][0] != "sha256"]
+        if others:
+            again = await self._storage.digests([(paths[at], "sha256") for at in others])
+            for at, digest in zip(others, again, strict=True):
+                found[at] = digest
+        return found
 
     async def _known(self, paths: Sequence[str]) -> Mapping[str, RecordedFile]:
         kept = {path: record for path in paths if (record := self._committer.kept_record(path)) is not None}
         return {**await self._rows.records([path for path in paths if path not in kept]), **kept}
+
+
+def _expected(file: File, record: RecordedFile | None) -> tuple[str, str]:
+    """The algorithm by which a file is compared, and the digest that it should have; an empty one if nothing tells it."""
+    for name in _ALGORITHMS:
+        if name in file.digests:
+            return name, file.digests[name]
+    return "sha256", record.sha256 if record is not None else ""
 
 
 def named_files(page: PublishedPage) -> Iterator[tuple[str, File]]:

@@ -84,16 +84,15 @@ class MirrorRows:
 
     async def records(self, paths: Sequence[str]) -> Mapping[str, RecordedFile]:
         """The records of those of these paths that have one."""
-
-        def read() -> dict[str, RecordedFile]:
-            found = {}
-            for path in paths:
-                row = self._database.one("SELECT size, modified, sha256 FROM files WHERE path = ? LIMIT 1", (path,))
-                if row is not None:
-                    found[path] = RecordedFile(row[0], row[1], row[2].hex())
-            return found
-
-        return await self._database.do(read)
+        if not paths:  # no thread has to be asked
+            return {}
+        # One query, since each locks the file and unlocks it. It gives a path once for each project that has it.
+        query = (
+            "SELECT files.path, size, modified, sha256 FROM json_each(?1) AS wanted CROSS JOIN files"
+            " ON files.path = wanted.value"
+        )
+        found = await self._database.do(lambda: self._database.each(query, paths))
+        return {path: RecordedFile(size, modified, sha256.hex()) for path, size, modified, sha256 in found}
 
     async def put_files(self, files: Mapping[ProjectName, Mapping[str, RecordedFile]]) -> None:
         """Renew the records of files of projects."""

@@ -23,6 +23,8 @@ _IMPOSSIBLE: Final = frozenset(
 )
 _SLOW: Final = 0.002
 """Seconds that a file takes on a disk for which the event loop does not wait."""
+_REMEMBERED: Final = 16_384
+"""Directories."""
 _WEIGHT: Final = 0.1
 """Of the last file in the average."""
 
@@ -37,6 +39,8 @@ class SmallFiles:
         mask = os.umask(0)
         os.umask(mask)
         self._sets_modes = manage_permissions and bool(mask & _ENTERABLE)
+        self._there: set[str] = set()
+        """Directories that were there a moment ago. Others are made first: most files are alone in theirs, or with their metadata file."""
 
     @property
     def is_quick(self) -> bool:
@@ -51,18 +55,25 @@ class SmallFiles:
         try:
             return self._place(f"{self._root}/{path}", data, modified)
         finally:
-            self._average += (time.perf_counter() - begun - self._average) * _WEIGHT
+            self.took(time.perf_counter() - begun)
+
+    def took(self, seconds: float) -> None:
+        """Take the time into account that the disk took for a file."""
+        self._average += (seconds - self._average) * _WEIGHT
 
     def make_directory(self, directory: str) -> None:
         """Make a directory and those above it, which a web server may enter whatever the umask is."""
         try:
+            self._make_one(directory)
+        except FileNotFoundError:
+            self.make_directory(directory.rpartition("/")[0])
+            self._make_one(directory)
+
+    def _make_one(self, directory: str) -> None:
+        try:
             os.mkdir(directory, _ENTERABLE)  # noqa: PTH102 - a `Path` costs more than the call
         except FileExistsError:
             return
-        except FileNotFoundError:
-            self.make_directory(directory.rpartition("/")[0])
-            with suppress(FileExistsError):
-                os.mkdir(directory, _ENTERABLE)  # noqa: PTH102 - see above
         if self._sets_modes:
             Path(directory).chmod(_ENTERABLE)
 
@@ -97,8 +108,11 @@ class SmallFiles:
 
     def _open(self, directory: str) -> int:
         flags = _NAMELESS | os.O_WRONLY | os.O_CLOEXEC
-        try:
-            return os.open(directory, flags, READABLE)
-        except FileNotFoundError:
-            self.make_directory(directory)
-            return os.open(directory, flags, READABLE)
+        if directory in self._there:
+            with suppress(FileNotFoundError):  # it was removed meanwhile
+                return os.open(directory, flags, READABLE)
+        self.make_directory(directory)
+        if len(self._there) >= _REMEMBERED:
+            self._there.clear()
+        self._there.add(directory)
+        return os.open(directory, flags, READABLE)

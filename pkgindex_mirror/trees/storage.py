@@ -6,12 +6,11 @@ Paths are relative to the directory of the mirror, with `/` between segments.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
-from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -19,6 +18,10 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import File
 from pkgindex_mirror.syncing.targets import FileSink
 from pkgindex_mirror.trees.records import RecordedFile
+
+_FIRST_PIECE: Final = 64 * 1024
+"""Bytes that are read at first: most files have less, and room for a large piece costs more than to read such a file."""
+_PIECE: Final = 1024 * 1024
 
 
 class StoredObject(Struct, frozen=True, gc=False):
@@ -38,6 +41,8 @@ class PageBatch(Struct, kw_only=True):
     """Paths that lead to another path of `written`. A storage without symbolic links copies."""
 
 
+Asked = tuple[str, str]
+"""A path, and the algorithm of a digest: a name of `hashlib`, or `blake2b_256`."""
 Kept = Callable[[str, RecordedFile], None]
 """Is told, in the event loop, that a file was kept at a path."""
 
@@ -69,8 +74,8 @@ class TreeStorage(Protocol):
         """Size and time of each path; None for one that is not there."""
         ...
 
-    async def digest(self, path: str, algorithm: str = "sha256") -> str | None:
-        """Compute the digest of an object; None when it is not there."""
+    async def digests(self, asked: Sequence[Asked]) -> Sequence[str | None]:
+        """Read objects, and compute a digest of each; None for one that is not there."""
         ...
 
     async def place(self, path: str, data: bytes, modified: Timestamp) -> StoredObject | None:
@@ -114,8 +119,27 @@ class TreeStorage(Protocol):
     async def close(self) -> None: ...
 
 
-def digest_of(file: BufferedReader, algorithm: str) -> str:
-    """The digest of a file. Other threads run meanwhile."""
-    if algorithm == "blake2b_256":
-        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=32)).hexdigest()
-    return hashlib.file_digest(file, algorithm).hexdigest()
+def digest_of(place: str, algorithm: str) -> str:
+    """The digest of a local file. Other threads run while a large one is read."""
+    hasher = hashlib.blake2b(digest_size=32) if algorithm == "blake2b_256" else hashlib.new(algorithm)
+    for piece in _pieces(place):
+        hasher.update(piece)
+    return hasher.hexdigest()
+
+
+def content_of(place: str) -> bytes:
+    """The bytes of a local file."""
+    return b"".join(_pieces(place))
+
+
+def _pieces(place: str) -> Iterator[bytes]:
+    """The bytes of a file, by no more calls of the system than they need."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = _FIRST_PIECE
+        while piece := os.read(descriptor, size):
+            yield piece
+            if len(piece) == size:
+                size = _PIECE
+    finally:
+        os.close(descriptor)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.names import PROJECT_NAME_LIMIT, normalized_or_none, parse_project_name
+from pkgindex_core.names import PROJECT_NAME_LIMIT, normalized_or_none, normalized_or_unknown, parse_project_name
 
 # The name-normalisation specification, word for word, but anchored with \Z.
 LEGAL = re.compile(r"\A([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z", re.IGNORECASE | re.ASCII)
@@ -64,3 +64,15 @@ def test_si_01_is_the_specification(raw: str) -> None:
 def test_normalising_twice_changes_nothing(raw: str) -> None:
     once = normalized_or_none(raw)
     assert once is None or normalized_or_none(once) == once
+
+
+@given(st.lists(st.text("aZ0.-_\n? é", max_size=5), max_size=4))
+def test_many_names_together_are_normalised_as_each_of_them(raws: list[str]) -> None:
+    together = normalized_or_unknown(raws)
+    each = [normalized_or_none(raw) for raw in raws]
+    assert together == (None if None in each or not raws else each)
+
+
+def test_a_name_that_is_too_long_is_not_normalised_with_others() -> None:
+    assert normalized_or_unknown(["a" * PROJECT_NAME_LIMIT]) is not None
+    assert normalized_or_unknown(["demo", "a" * (PROJECT_NAME_LIMIT + 1)]) is None

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal, get_args
 
 from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.installed import EntryPoint, entry_points
 from pkgindex_core.models import File
 from pkgindex_mirror.filters.bandersnatch.release_judges import Releases, Verdicts
 from pkgindex_mirror.filters.bandersnatch.sections import Settings
@@ -154,12 +154,8 @@ def foreign_plugins(
 
 def _entry_points(stage: Stage) -> list[EntryPoint]:
     """Those of other distributions than bandersnatch: its own plugins are built in here."""
-    points = entry_points(group=_GROUP + stage)
-    return sorted((each for each in points if _distribution(each)[0] != "bandersnatch"), key=lambda each: each.name)
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name.lower(), point.dist.version) if point.dist is not None else ("", "")
+    points = entry_points(_GROUP + stage)
+    return sorted((each for each in points if each.distribution.lower() != "bandersnatch"), key=lambda each: each.name)
 
 
 def _configure(sections: Settings, enabled: Sequence[str], points: Iterable[str]) -> None:
@@ -183,7 +179,8 @@ def _configure(sections: Settings, enabled: Sequence[str], points: Iterable[str]
 
 def _loaded(point: EntryPoint) -> Any:
     try:
-        return point.load()()
+        plugin: Any = point.load()
+        return plugin()
     except Exception as error:
         raise Refused(
             f"the filter plugin {point.name} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
@@ -194,5 +191,9 @@ def _loaded(point: EntryPoint) -> Any:
 def _fingerprint(point: EntryPoint, sections: Settings) -> str:
     return fingerprint_of(
         point.name,
-        [point.value, _distribution(point), {section: dict(keys) for section, keys in sections.items()}],
+        [
+            point.value,
+            (point.distribution.lower(), point.version),
+            {section: dict(keys) for section, keys in sections.items()},
+        ],
     )

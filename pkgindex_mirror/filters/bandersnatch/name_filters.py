@@ -16,12 +16,11 @@ class AllowedNames(QuietFilter):
     def __init__(self, word: str, names: Collection[ProjectName], place: str) -> None:
         super().__init__(word, sorted(names))
         self._names = frozenset(names)
-        self._place = place
+        # One for all names: a list has a million of them.
+        self._refusal = self.refusal(f"it is not in {place}")
 
     def refuses_name(self, listed: Listed) -> Refusal | None:
-        if not self._names or listed.name in self._names:
-            return None
-        return self.refusal(f"it is not in {self._place}")
+        return None if not self._names or listed.name in self._names else self._refusal
 
 
 class BlockedNames(QuietFilter):

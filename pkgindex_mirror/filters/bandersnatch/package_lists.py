@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from pkgindex_core.errors import Refused
@@ -14,8 +13,8 @@ from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror.filters.bandersnatch.compatibility import REQUIREMENT_FILES
 from pkgindex_mirror.filters.bandersnatch.sections import Settings, lines_of
 from pkgindex_mirror.filters.releases import parsed_version
-from pkgindex_mirror.prefetching.requirement_files import decoded_requirements, read_requirements
 
+_ANY = SpecifierSet()
 _HINT = "write one project a line, such as numpy or numpy>=2"
 
 
@@ -69,6 +68,11 @@ def _packages(lines: Iterable[str], where: str) -> list[RequirementLine]:
         text = line.split("#", maxsplit=1)[0].strip()
         if not text:
             continue
+        if (name := normalized_or_none(text)) is not None:  # a bare name, as most are
+            packages.append(RequirementLine(name, _ANY, bare=True))
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -78,7 +82,7 @@ def _packages(lines: Iterable[str], where: str) -> list[RequirementLine]:
         if project is None:
             problems.append(f"{where}: {requirement.name!r} is no project name")
         else:
-            packages.append(RequirementLine(project, requirement.specifier, requirement.name == text))
+            packages.append(RequirementLine(project, requirement.specifier, bare=requirement.name == text))
     if problems:
         raise Refused(problems, hint=_HINT)
     return packages
@@ -95,6 +99,8 @@ def _requirement_paths(sections: Settings, base: Path) -> Iterator[Path]:
 
 
 def _as_pip(path: Path) -> list[RequirementLine]:
+    from pkgindex_mirror.prefetching.requirement_files import read_requirements
+
     try:
         wanted = read_requirements(path).wanted
     except Refused as error:
@@ -103,6 +109,8 @@ def _as_pip(path: Path) -> list[RequirementLine]:
 
 
 def _as_bandersnatch(path: Path) -> list[RequirementLine]:
+    from pkgindex_mirror.prefetching.requirement_files import decoded_requirements
+
     try:
         text = decoded_requirements(path.read_bytes())
     except (OSError, UnicodeDecodeError, LookupError) as error:
