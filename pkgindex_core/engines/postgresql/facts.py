@@ -96,6 +96,8 @@ _PARTS: Final = {
     " FROM unnest({0}::text[], {1}::text[], {2}::text[]) AS k (a, b, c)"
     " JOIN attachments ON index_name = a AND project = b AND filename = c WHERE died = 9223372036854775807",
     "listings": "SELECT 'listings', index_name, '', '', ARRAY[stamp], NULL::bytea, NULL::bytea FROM listings WHERE index_name = ANY({0}::text[])",
+    "notes": "SELECT 'notes', kind, key, '', ARRAY[version], NULL::bytea, NULL::bytea"
+    " FROM unnest({0}::text[], {1}::text[]) AS k (a, b) JOIN notes ON kind = a AND key = b CROSS JOIN h WHERE until > h.now",
 }
 
 
@@ -146,6 +148,7 @@ def _loaded(rows: Sequence[Any]) -> Loaded:
         attachments=made("attachments", _triple, _decoded(_attachment_decoder)),
         listings=made("listings", _first, _number),
         expired=made("expired", _pair, _number),
+        notes=made("notes", _pair, _number),
         kept_page=kept_page,
     )
     return Loaded(Serial(serial), Timestamp(at), Timestamp(now), facts)

@@ -20,9 +20,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
-from pkgindex_core.changes import Change, Commit, Requirement
+from pkgindex_core.changes import Change, Commit, NoteIs, Requirement
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.engines.packing import digests_of, packed, with_kept
 from pkgindex_core.engines.postgresql import mirrored
@@ -193,7 +194,8 @@ class Committer:
                 commits = [each for each in outcomes if isinstance(each, Commit)]
                 if commits:
                     sent[Serial(loaded.serial + 1)] = outcomes
-                is_written = not commits or await _write(session, loaded.serial, commits[-1], batches)
+                guards = _guards(group, outcomes, loaded.now)
+                is_written = not commits or await _write(session, loaded.serial, commits[-1], batches, guards)
                 if is_locked:
                     await session.run("COMMIT")
                 if is_written:
@@ -260,10 +262,23 @@ def _plan(commit: Commit, one: Submission, loaded: Loaded, token: str) -> Statem
     return batch
 
 
-async def _write(session: Session, expected: Serial, last: Commit, batches: Iterable[Statements]) -> bool:
-    ((is_written,),) = await session.rows(
-        "SELECT commit_batch($1, $2, $3, $4, $5)", expected, last.serial, last.at, *together(batches)
-    )
+def _guards(group: Sequence[Submission], outcomes: Sequence[_Outcome], now: Timestamp) -> str:
+    """The notes that the commits of a group require, for `commit_batch`: another process may write one after it was read."""
+    looked_at = [
+        {"kind": each.kind, "key": each.key, "version": each.version, "now": now}
+        for one, outcome in zip(group, outcomes, strict=True)
+        if isinstance(outcome, Commit)
+        for each in one.require
+        if isinstance(each, NoteIs)
+    ]
+    return msgspec.json.encode(looked_at).decode()
+
+
+async def _write(
+    session: Session, expected: Serial, last: Commit, batches: Iterable[Statements], guards: str = "[]"
+) -> bool:
+    sql = "SELECT commit_batch($1, $2, $3, $4::jsonb, $5, $6)"
+    ((is_written,),) = await session.rows(sql, expected, last.serial, last.at, guards, *together(batches))
     return bool(is_written)
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
-from pkgindex_core.engines.postgresql import opening
+from pkgindex_core.engines.postgresql import opening, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
@@ -231,6 +231,34 @@ async def test_a_lost_answer_about_a_note_is_told_rightly(database_server: Datab
                 await store.drop_note("lease", "work")
             assert await store.note("lease", "work") is None
             assert line.cut == 3
+
+
+@pytest.mark.parametrize("there_is_one", [False, True])
+async def test_a_note_that_is_written_after_it_was_read_stops_a_commit(
+    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch, there_is_one: bool
+) -> None:
+    """The facts of a commit are read before its transaction, so the transaction looks again."""
+    url = database_server.url(database)
+    async with stores(url, url) as (store, other):
+        await store.apply(SEED, who="ann")
+        version = await other.put_note("clearing", "now", b"1") if there_is_one else 0
+        assert version is not None
+        load, loaded = writer.load, list[int]()
+
+        async def load_and_announce(*args: Any) -> Any:
+            found = await load(*args)
+            if not loaded:
+                await other.put_note("clearing", "now", b"2")
+            loaded.append(1)
+            return found
+
+        monkeypatch.setattr(writer, "load", load_and_announce)
+        with pytest.raises(RequirementFailed):
+            await store.apply(
+                [PutFile(DEV, DEMO, hosted("demo-1.zip", "1"))], who="ann", require=[NoteIs("clearing", "now", version)]
+            )
+        assert len(loaded) == 2, "planned again, and refused by what is there"
+        assert await store.file(DEV, DEMO, "demo-1.zip") is None
 
 
 async def test_leases_end_by_the_clock_of_the_database(database_server: DatabaseServer, database: str) -> None:

@@ -193,16 +193,30 @@ CREATE TABLE note_versions (
 );
 INSERT INTO note_versions VALUES (0);
 
--- Runs the statements of a commit, each with its argument, if the last commit is still the one that the plan was made for. Otherwise does nothing
--- and answers false. Every statement looks its rows up by their keys. The planner does not know how few they are, and would read small tables
--- whole, again and again while they grow.
-CREATE FUNCTION commit_batch(expected bigint, upto bigint, moment bigint, statements text[], arguments jsonb[]) RETURNS boolean
+-- Runs the statements of a commit, each with its argument, if the last commit is still the one that the plan was made for, and the notes that the
+-- plan looked at (`guards`) still have their versions. Otherwise does nothing and answers false. No note is written between this look and the end of the
+-- transaction: each write takes its version from `note_versions`, and a removal waits for the row.
+-- Every statement looks its rows up by their keys. The planner does not know how few they are, and would read small tables whole, again and
+-- again while they grow.
+CREATE FUNCTION commit_batch(expected bigint, upto bigint, moment bigint, guards jsonb, statements text[], arguments jsonb[]) RETURNS boolean
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 BEGIN
-    UPDATE head SET serial = upto, at = moment WHERE serial = expected;
+    PERFORM FROM head WHERE serial = expected FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    IF guards <> '[]' THEN
+        PERFORM FROM note_versions FOR SHARE;
+        PERFORM FROM jsonb_to_recordset(guards) AS g (kind text, key text) JOIN notes AS n USING (kind, key) FOR SHARE OF n;
+        IF EXISTS (
+            SELECT FROM jsonb_to_recordset(guards) AS g (kind text, key text, version bigint, now bigint)
+            LEFT JOIN notes AS n ON n.kind = g.kind AND n.key = g.key AND n.until > g.now
+            WHERE coalesce(n.version, 0) <> g.version
+        ) THEN
+            RETURN false;
+        END IF;
+    END IF;
+    UPDATE head SET serial = upto, at = moment;
     FOR number IN 1 .. cardinality(statements) LOOP
         EXECUTE statements[number] USING arguments[number];
     END LOOP;
