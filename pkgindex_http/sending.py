@@ -200,7 +200,10 @@ class StreamedResponse(web.StreamResponse):
         if self.content_length is None and request.version >= HttpVersion11:
             self.enable_chunked_encoding()
         if request.method == "HEAD":
-            return await self._begin(request)
+            if self.content_length is None or self.content_length > ONE_WRITE:
+                return await self._begin(request)
+            await self._write_once(request, b"", length=self.content_length)
+            return None
         try:
             first = await anext(self._source, b"")
             writer = None
@@ -240,12 +243,12 @@ class StreamedResponse(web.StreamResponse):
         if close is not None:
             await close()
 
-    async def _write_once(self, request: web.BaseRequest, body: bytes) -> None:
-        """Write head and body together, and wait until the client has room for the next answer."""
+    async def _write_once(self, request: web.BaseRequest, body: bytes, *, length: int | None = None) -> None:
+        """Write head and body together, and wait until the client has room for the next answer. `length`: see `head_bytes`."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
-        _write(self, request, transport, replace(self.reply, body=body))
+        _write(self, request, transport, replace(self.reply, body=body), length=length)
         if self.count is not None:
             self.count.begun()
             self.count.sent(len(body))
@@ -291,13 +294,15 @@ def _refuse(response: web.StreamResponse, request: web.BaseRequest, transport: A
     _write(response, request, transport, error_reply(error, request.headers.get("Accept", "")))
 
 
-def _write(response: web.StreamResponse, request: web.BaseRequest, transport: Any, reply: Reply) -> None:
-    """Write a reply in the place of a response."""
+def _write(
+    response: web.StreamResponse, request: web.BaseRequest, transport: Any, reply: Reply, *, length: int | None = None
+) -> None:
+    """Write a reply in the place of a response. `length`: see `head_bytes`."""
     response._req = request
     response._keep_alive = request.keep_alive and response.keep_alive is not False
     response.set_status(reply.status)
     response._eof_sent = True
-    head = head_bytes(reply, keep_alive=bool(response._keep_alive), version=request.version)
+    head = head_bytes(reply, keep_alive=bool(response._keep_alive), version=request.version, length=length)
     transport.write(head + reply.body)
     response._body_length = len(reply.body)
 

@@ -32,6 +32,7 @@ TABLE: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "mirror_url": (("https://example.org/simple/", "http://ann:pw@example.org"), ("ftp://x", "https://x/?a", 5)),
     "mirror_cache_expiry": ((0, "60"), (-1, "soon", True, 10**400, float("inf"))),
     "mirror_history": ((0, "60", "30d", "12 h"), (-1, "soon", "d", True, 10**400, float("inf"))),
+    "mirror_sizes": ((0, "20", 1000), (-1, "few", True, 1001, 10**400)),
     "mirror_use_external_urls": BOOLEANS,
     "mirror_no_project_list": BOOLEANS,
     "mirror_ignore_serial_header": BOOLEANS,

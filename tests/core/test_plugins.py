@@ -113,6 +113,8 @@ class TestBuiltIn:
         assert {(one.hook, one.name) for one in loaded} == {
             ("pkgindex_index_stores", "sqlite"),
             ("pkgindex_index_stores", "memory"),
+            ("pkgindex_index_stores", "postgres"),
+            ("pkgindex_index_stores", "postgresql"),
             ("pkgindex_blob_stores", "file"),
             ("pkgindex_blob_stores", "memory"),
             ("pkgindex_blob_stores", "fsspec"),
@@ -167,7 +169,11 @@ class TestStores:
         ("url", "problem", "hint"),
         [
             ("sqlit://x", "no index store for the scheme 'sqlit'", "did you mean 'sqlite'?"),
-            ("mongodb://u:hush@h/d", "no index store for the scheme 'mongodb'", "known are memory, sqlite"),
+            (
+                "mongodb://u:hush@h/d",
+                "no index store for the scheme 'mongodb'",
+                "known are memory, postgres, postgresql, sqlite",
+            ),
             ("/srv/hush", "the value for the index store is not a URL", "write it like sqlite:///srv/index.sqlite"),
             ("://hush", "the value for the index store is not a URL", "write it like sqlite:///srv/index.sqlite"),
         ],

@@ -117,8 +117,8 @@ async def test_real_clients_publish_and_install_through_it(
             await works(*words, "--index-url", f"{front.url}/simple/", "--target", target, "demo", "large", front=front)
             assert (target / "large.bin").read_bytes() == random.Random(1).randbytes(300_000)
         counted = served.server.served_files.of(HOSTED, sidecar=False)
-        assert counted.store == 4
-        assert counted.store_bytes == 2 * (len(one.data) + len(other.data))
+        assert counted.store.answers == 4
+        assert counted.store.size == 2 * (len(one.data) + len(other.data))
 
 
 async def test_it_speaks_http2_and_plain_http_leads_to_it(serve: Serve, tmp_path: Path) -> None:

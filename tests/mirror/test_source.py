@@ -45,7 +45,7 @@ class Mirrored(SourceCases):
             clock=self.clock,
             workers=context.workers,
             data=context.data,
-            settings=MirrorSettings(**QUICK, allow_networks=("127.0.0.0/8",)),
+            settings=MirrorSettings(**QUICK | {"page_deadline": 30.0}, allow_networks=("127.0.0.0/8",)),
         )
 
     async def publish(self, project: ProjectName, *built: BuiltFile) -> None:

@@ -120,7 +120,7 @@ def test_what_explain_tells_is_what_the_page_shows(world: dict[str, Any], tmp_pa
 
 async def _compare(world: dict[str, Any], directory: Any) -> None:
     plugins = load_plugins(extra=[Plugin(world["moods"], filters=world["filters"])], disabled=["pkgindex"])
-    given = Settings(data=directory, store="memory://", blobs="memory://", admission=world["admission"], workers=1)
+    given = Settings(data=directory, store="memory://", blobs="memory://", admission=world["admission"], threads=1)
     async with Engine.open(given, plugins=plugins) as engine:
         await engine.store.apply(world["changes"], who="[test]")
         story = await engine.explaining.explain(START, DEMO, principal=world["principal"])
