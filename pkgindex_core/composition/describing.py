@@ -61,6 +61,7 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
             store=store,
             resolving=resolving,
             assembling=assembling,
+            filters=filters,
             renderers=offered.renderers,
             workers=workers,
             clock=clock,

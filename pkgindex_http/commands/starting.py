@@ -71,8 +71,7 @@ def _supervise(
     """Serve with several processes; the exit status."""
     if not hasattr(os, "fork"):
         raise Refused("this system has no fork, so there is one worker", hint="leave out --workers")
-    if settings.store.startswith("memory:"):
-        raise Refused("each worker would have a store of its own in memory", hint="use another --store, or one worker")
+    _require_shared(settings)
     import shutil
     import tempfile
 
@@ -83,6 +82,7 @@ def _supervise(
     def work(settings: ServerSettings, link: WorkerLink) -> None:
         try:
             _check_kind(settings)
+            _require_shared(settings)
             configure_logging(settings, file=log.file, quiet=log.quiet)
             _run_loop(serve(settings, sockets, new_store=new_store and link.number == 1, link=link, meeting=meeting))
         except PkgIndexError as error:
@@ -102,6 +102,14 @@ def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serving)
+
+
+def _require_shared(settings: ServerSettings) -> None:
+    """Refuse stores that each worker would have for itself."""
+    if any(each.startswith("memory:") for each in (settings.store, settings.blobs, settings.mirrored_blobs)):
+        raise Refused(
+            "each worker would have a store of its own in memory", hint="use another --store or --blobs, or one worker"
+        )
 
 
 def _check_kind(settings: ServerSettings) -> None:

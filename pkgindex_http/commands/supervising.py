@@ -87,7 +87,7 @@ class Supervisor:
         self._numbers = 0
         self._failures = 0
         self._resume_at = 0.0
-        """No worker is started before this time (`time.monotonic`)."""
+        """No worker is started before this time (`time.monotonic`); 0: at once."""
         self._began = self._stopping = self._reloading = False
         self._status = 0
         self._pending: list[int] = []
@@ -113,6 +113,7 @@ class Supervisor:
                 self._heed(self._pending.pop(0))
             self._reap()
             if self._began and not self._stopping and time.monotonic() >= self._resume_at:
+                self._resume_at = 0.0
                 self._start_missing()
                 self._replace_next()
         return self._status
@@ -121,9 +122,10 @@ class Supervisor:
         self._pending.append(number)
 
     def _wait(self, watchdog: float | None) -> None:
-        pause = self._resume_at - time.monotonic()
-        limits = [each for each in (pause, watchdog) if each is not None and each > 0]
-        for key, _ in self._selector.select(min(limits) if limits else None):
+        limits = [watchdog] if watchdog else []
+        if self._resume_at:
+            limits.append(max(0.0, self._resume_at - time.monotonic()))
+        for key, _ in self._selector.select(min(limits, default=None)):
             if key.fd == self._wake[0]:
                 with suppress(BlockingIOError):
                     while os.read(key.fd, 512):
@@ -136,6 +138,7 @@ class Supervisor:
             case signal.SIGTERM | signal.SIGINT:
                 if not self._stopping:
                     self._stopping = True
+                    self._resume_at = 0.0
                     notify("STOPPING=1")
                     talk("stopping")
                 for worker in self._workers:

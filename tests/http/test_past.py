@@ -197,6 +197,20 @@ async def test_before_the_index_there_was_none(serve: Serve, at: str) -> None:
         status, text = await page(served, at)
         assert status == 404
         assert "it was not there at that moment" in text
+        async with served.get(f"/+at/{at}/{HOSTED}/+simple/", headers={"Accept": JSON_V1}) as answer:
+            assert answer.status == 404
+            assert "it was not there at that moment" in await answer.text()
+
+
+async def test_a_list_has_no_names_that_filters_withhold(serve: Serve) -> None:
+    async with serve() as served:
+        await served.put(build_wheel("demo", "1.0"))
+        await served.put(build_wheel("other", "1.0"))
+        await served.index("root/approved", type="constrained", bases=(HOSTED,), constraints=["demo", "*"])
+        for at in ("+simple/", f"{await now(served)}"):
+            path = f"/root/approved/{at}" if at == "+simple/" else f"/+at/{at}/root/approved/+simple/"
+            async with served.get(path, headers={"Accept": JSON_V1}) as answer:
+                assert [each["name"] for each in json.loads(await answer.read())["projects"]] == ["demo"], path
 
 
 async def test_an_unchanged_past_is_304(serve: Serve) -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +23,8 @@ import pytest
 import trustme
 
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http.commands.supervising import Supervisor
+from pkgindex_http.settings import ServerSettings
 from pkgindex_mirror.statuses import ask_server
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 
@@ -224,6 +227,7 @@ class TestWorkers:
         ("words", "problem"),
         [
             (("--store", "memory://"), "each worker would have a store of its own in memory"),
+            (("--blobs", "memory://"), "each worker would have a store of its own in memory"),
             (("--tls-key", "/key.pem"), "tls_key is set without tls_certificate"),
             (("--tls-certificate", "/nowhere.pem"), "/nowhere.pem cannot be read"),
             (("--host", "no.such.host.invalid"), "the host name 'no.such.host.invalid' is not known here"),
@@ -233,6 +237,15 @@ class TestWorkers:
         async with running(tmp_path, "--workers", "2", *words, started=False) as server:
             assert await server.ended() == 1
             assert server.log.count(problem) == 1, server.log
+
+    def test_a_pause_that_is_over_is_not_waited_for(self):
+        """It may end between the look at the clock and the wait, which would else last until the next event."""
+        supervisor = Supervisor(ServerSettings(data=Path("unused")), lambda *_: None, ServerSettings)
+        supervisor._resume_at = time.monotonic() - 1.0
+        waiting = threading.Thread(target=supervisor._wait, args=(None,), daemon=True)
+        waiting.start()
+        waiting.join(PATIENCE_SECONDS)
+        assert not waiting.is_alive()
 
 
 class TestTls:

@@ -24,9 +24,10 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.compression import compress
 from pkgindex_core.errors import Missing, Refused, Unavailable
-from pkgindex_core.models import Page, PageRow, ProjectRow, Serial, Standing, Tree, decode_file
+from pkgindex_core.models import Page, PageRow, ProjectRow, Serial, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import ChangeLog, Principal, ProjectList, Projects, Renderer, Trees
+from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, ProjectList, Projects, Renderer, Trees
+from pkgindex_core.rules.filtering import applying, withheld
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.moments import NamedMoment
 from pkgindex_core.rules.resolution import Layer, Resolution, chain
@@ -70,6 +71,7 @@ class Past:
         store: _Store,
         resolving: Resolving,
         assembling: Assembling,
+        filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         workers: Executor,
         clock: Clock,
@@ -77,6 +79,7 @@ class Past:
         self._store = store
         self._resolving = resolving
         self._assembling = assembling
+        self._filters = filters
         self._renderers = renderers
         self._workers = workers
         self._clock = clock
@@ -90,7 +93,7 @@ class Past:
         then = await self._passed(request.moment)
         # Mirrors are asked by the rules of now: a name that is private by now is not told to an upstream.
         now = await self._resolving.resolve(request.view.start, project, request.principal)
-        tree = await self._tree(then, now.tree)
+        tree = await self._tree(then, now.tree, now.start)
         resolution = await self._resolution(then, tree, now, request.principal)
         parts = await self._parts(then, resolution)
         if not parts:
@@ -111,13 +114,16 @@ class Past:
         """The names of the projects. Mirrors, whose lists have no past, give those of which a page is stored."""
         then = await self._passed(request.moment)
         now = await self._resolving.chain(request.view.start, request.principal)
-        tree = await self._tree(then, now.tree)
+        tree = await self._tree(then, now.tree, now.start)
         seen = chain(tree, now.start, lineage(tree, now.start), request.principal, None)
+        filters = applying(self._filters, now.tree, now.start)
         names: dict[ProjectName, ProjectRow] = {}
         for layer in seen.layers:
+            is_withheld = withheld(filters, now.tree, now.start, layer.name)
             rows = await self._store.projects(layer.name, at=None if layer.mirrored else then.serial)
             kept = {row.name for row in await self._store.projects(layer.name)}
-            names = {row.name: row for row in rows if row.name in kept} | names
+            shown = [row for row in rows if row.name in kept and not (is_withheld and is_withheld(row.name))]
+            names = {row.name: row for row in shown} | names
         renderer = self._renderers[request.media_type]
 
         def write() -> bytes:
@@ -143,26 +149,24 @@ class Past:
             raise Refused("this moment has not passed", hint="a day has passed when it is over in UTC")
         return _Then(await self._store.serial_at(moment.time), moment.time)
 
-    async def _tree(self, then: _Then, now: Tree) -> Tree:
-        """The indexes of then that still exist, with the readers of now."""
+    async def _tree(self, then: _Then, now: Tree, start: IndexName) -> Tree:
+        """The indexes of then that still exist, with the readers of now. Raises `Missing` if `start` is none of them."""
         old = await self._store.tree(at=then.serial)
-        return Tree(
-            serial=old.serial,
-            indexes={
-                name: replace(config, acl_read=now.indexes[name].acl_read)
-                for name, config in old.indexes.items()
-                if name in now.indexes and now.indexes[name].mirrored == config.mirrored
-            },
-        )
+        indexes = {
+            name: replace(config, acl_read=now.indexes[name].acl_read)
+            for name, config in old.indexes.items()
+            if name in now.indexes and now.indexes[name].mirrored == config.mirrored
+        }
+        if start not in indexes:
+            raise Missing("index", start, hint="it was not there at that moment")
+        return Tree(serial=old.serial, indexes=indexes)
 
     async def _resolution(self, then: _Then, tree: Tree, now: Resolution, principal: Principal) -> Resolution:
-        if now.start not in tree.indexes:
-            raise Missing("index", now.start, hint="it was not there at that moment")
         seen = chain(tree, now.start, lineage(tree, now.start), principal, now.project)
         known = await self._store.standings(now.project, seen.order)
         past = await self._store.standings(now.project, seen.order, at=then.serial)
         standings = [
-            present if tree.indexes[name].mirrored else _with_status(standing, present.status)
+            present if tree.indexes[name].mirrored else replace(standing, status=present.status)
             for name, present, standing in zip(seen.order, known, past, strict=True)
         ]
         resolution = self._resolving.admitted(seen, now.project, standings)
@@ -224,10 +228,6 @@ class Past:
             stale=stale,
             partial=partial_lists,
         )
-
-
-def _with_status(standing: Standing, status: str) -> Standing:
-    return replace(standing, status=status)
 
 
 def _cut(page: Page, last: Timestamp) -> Page:
