@@ -128,7 +128,7 @@ def page_reply(answer: PageAnswer, serial: Serial, holding: Holding | None = Non
     headers |= unasked_headers(answer.stale, answer.unknown)
     if answer.partial:
         headers["X-PkgIndex-Partial"] = "; ".join(
-            f"{index}: only projects that were requested before (mirror_no_project_list)" for index in answer.partial
+            f"{index}: only projects that were requested before" for index in answer.partial
         )[:1000]
     if answer.body is None:
         del headers["Content-Type"]
