@@ -8,6 +8,7 @@ A body that ends too early is one whose length nginx does not know (`ssi`) and m
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ _CONFIGURATION = (
         add_header X-PyPI-Last-Serial $serial;
         add_header Cache-Control "max-age=600, public";
         add_header Vary Accept;
+        location = /+settled {{ access_log off; return 204; }}
         rewrite ^/simple$ /simple/ permanent;
         rewrite ^/simple/([^/]+)$ /simple/$1/ permanent;
         location = /simple/ {{
@@ -114,6 +116,9 @@ class NginxRegistry(Nginx):
 
     def requests(self) -> list[str]:
         """The requests since the last time: status, method, URL, and range."""
+        # A client has its answer before the line of the request is written. The one worker takes up a request after the lines of the earlier ones.
+        with urllib.request.urlopen(f"{self.url}/+settled"):
+            pass
         log = self.place / "requests.log"
         lines = log.read_text().splitlines()
         log.write_text("")  # nginx appends
