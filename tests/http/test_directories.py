@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
+from pkgindex_core.engines.directory import local_root
+from pkgindex_core.engines.directory.local_moves import LocalMove, hide_file
 from pkgindex_core.engines.directory.source import DirectorySource
 from pkgindex_core.engines.late_source import LateSource
 from pkgindex_core.errors import Refused
@@ -427,3 +430,29 @@ async def test_two_servers_on_one_directory(serve: Serve, tmp_path: Path) -> Non
         for there in (one, two):
             for built in wheels:
                 assert await there.fetch((await there.page())[built.filename]) == (200, built.data)
+
+
+@pytest.mark.parametrize("left", [[], ["2.0"]], ids=["the last file", "one of two"])
+async def test_another_server_finds_a_file_gone_before_its_deletion_is_committed(
+    left: list[str], serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = {"data": tmp_path / "data", "store": "", "blobs": "", "index": {"volatile": True}}
+    async with directory(serve, tmp_path / "packages", **stores) as one, directory(serve, one.root, **stores) as two:
+
+        async def found_gone(workers: Executor, target: Path) -> LocalMove:
+            moved = await hide_file(workers, target)
+            assert target.name not in await two.page()
+            return moved
+
+        for path in ("root/wheels/demo/1.0", ""):
+            kept = [build_wheel("demo", version) for version in left]
+            built = build_wheel("demo", "1.0")
+            for each in (built, *kept):
+                one.drop(each)
+            url = (await one.page())[built.filename]["url"].removeprefix("../../../../")
+            with monkeypatch.context() as patched:
+                patched.setattr(local_root, "hide_file", found_gone)
+                assert await one.delete(f"/{path or url}") in {200, 201}
+            for there in (one, two):
+                assert list(await there.page()) == [each.filename for each in kept]
+            assert one.lying == [each.filename for each in kept]

@@ -73,11 +73,14 @@ class Placing:
         return commit
 
     async def _is_found(self, change: Change) -> bool:
-        """Whether another server has found the file meanwhile and lists it. Such a file stays."""
-        if not isinstance(change, PutFile):
-            return False
-        stored = await self._store.file(change.index, change.project, change.file.filename)
-        return stored is not None and stored.sha256 == change.file.sha256
+        """Whether another server has found in the root what was done there, and has committed it. Then it stays done."""
+        match change:
+            case PutFile(index, project, file):
+                stored = await self._store.file(index, project, file.filename)
+                return stored is not None and stored.sha256 == file.sha256
+            case DropFile(index, project, filename):
+                return await self._store.file(index, project, filename) is None
+        return False
 
     async def _move(
         self,

@@ -9,7 +9,7 @@ In a mirror only the stored page can be deleted. The upstream is asked again at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -71,7 +71,7 @@ class Releases:
     ) -> None:
         """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version."""
 
-        async def attempt(_turn: int) -> None:
+        async def attempt() -> None:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             row = next((row for row in page.rows if row.filename == filename), None)
@@ -85,21 +85,23 @@ class Releases:
                 raise Missing("file", filename, hint=f"see the project's page in {index}")
             await self._commit(changes, config, page, principal)
 
-        await until_committed(attempt, _restless(project), hint="try again")
+        await self._until_deleted(index, project, attempt)
 
     async def delete_release(
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal, force: bool = False
     ) -> tuple[str, ...]:
         """Remove everything of one version (by PEP 440 equality) in one commit; return the names of its files."""
         wanted = canonical_version(version)
+        names: tuple[str, ...] = ()
 
-        async def attempt(_turn: int) -> tuple[str, ...]:
+        async def attempt() -> None:
+            nonlocal names
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
-            names = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
-            changes: list[Change] = [DropMirrorPage(index, project)] if names and config.mirrored else []
+            found = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
+            changes: list[Change] = [DropMirrorPage(index, project)] if found and config.mirrored else []
             if not config.mirrored:
-                changes += [DropFile(index, project, name) for name in names]
+                changes += [DropFile(index, project, name) for name in found]
                 changes += await self._metadata(page, version, await self._store.attachments(index, project))
             if not changes:
                 raise Missing(
@@ -108,10 +110,11 @@ class Releases:
                     message=f"version {version!r} of project {str(project)!r} not found on stage {str(index)!r}",
                     hint=f"see the project's page in {index}",
                 )
+            names = found
             await self._commit(changes, config, page, principal)
-            return names
 
-        return await until_committed(attempt, _restless(project), hint="try again")
+        await self._until_deleted(index, project, attempt)
+        return names
 
     async def delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
@@ -132,6 +135,30 @@ class Releases:
         if not config.volatile and not force:
             raise Denied(f"project {str(project)!r} is on non-volatile index {index}", anonymous=False, hint=_FORCE)
         return config
+
+    async def _until_deleted(
+        self, index: IndexName, project: ProjectName, attempt: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Repeat an attempt until it is committed.
+
+        A file that an attempt takes out of a directory may be found missing by another server, which then commits that first. So what is missing
+        at the next attempt is deleted.
+        """
+
+        async def turn_of(turn: int) -> None:
+            config = (await self._store.tree()).indexes.get(index)
+            in_place = turn > 0 and config is not None and config.files_elsewhere
+            if in_place:
+                assert config is not None
+                (standing,) = await self._store.standings(project, [index])
+                await self._sources.of(config).refresh(config, project, standing, again=True)
+            try:
+                await attempt()
+            except Missing:
+                if not in_place:
+                    raise
+
+        await until_committed(turn_of, _restless(project), hint="try again")
 
     async def _page(self, config: IndexConfig, project: ProjectName) -> Page:
         page = await self._store.page(config.name, project)
