@@ -27,9 +27,10 @@ from pkgindex_core.changes import (
     Requirement,
     YankFile,
 )
-from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Denied, Gone, Missing
 from pkgindex_core.formats.filenames import canonical_version
-from pkgindex_core.models import Attachment, IndexConfig, Page
+from pkgindex_core.models import Attachment, IndexConfig, Page, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
@@ -51,11 +52,33 @@ class Releases:
         self._sources = sources
 
     async def yank(
-        self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
+        self,
+        index: IndexName,
+        project: ProjectName,
+        filename: str,
+        yanked: bool | str,
+        *,
+        principal: Principal,
+        sha256: Sha256 | None = None,
     ) -> None:
-        """Mark a file as yanked, perhaps with a reason, or lift the mark (PEP 592)."""
-        hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
-        await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+        """Mark a file as yanked, perhaps with a reason, or lift the mark (PEP 592).
+
+        With `sha256` only these bytes: raises `Gone` if the file was replaced.
+        """
+
+        async def attempt(_turn: int) -> None:
+            hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
+            guards: list[Requirement] = []
+            if sha256 is not None:
+                (standing,) = await self._store.standings(project, [index])
+                file = await self._store.file(index, project, filename)
+                if file is None or file.sha256 != sha256:
+                    raise Gone("file", filename, project)
+                guards.append(ProjectAt(index, project, standing.stamp))
+            change = YankFile(index, project, filename, yanked or False)
+            await self._store.apply([change], who=principal.label, require=guards)
+
+        await until_committed(attempt, _restless(project), hint="try again")
 
     async def may_delete(
         self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
@@ -67,14 +90,26 @@ class Releases:
         return config
 
     async def delete_file(
-        self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
+        self,
+        index: IndexName,
+        project: ProjectName,
+        filename: str,
+        *,
+        principal: Principal,
+        force: bool = False,
+        sha256: Sha256 | None = None,
     ) -> None:
-        """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version."""
+        """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version.
+
+        With `sha256` only these bytes: raises `Gone` if a file of a hosted index was replaced.
+        """
 
         async def attempt() -> None:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             row = next((row for row in page.rows if row.filename == filename), None)
+            if sha256 and row is not None and not config.mirrored and decode_file(row.body).sha256 != sha256:
+                raise Gone("file", filename, project)
             changes: list[Change]
             if config.mirrored and row is not None:
                 changes = [DropMirrorPage(index, project)]

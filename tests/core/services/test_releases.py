@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Conflict, Denied, Missing, Refused, TooLarge
+from pkgindex_core.errors import Conflict, Denied, Gone, Missing, Refused, TooLarge
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
@@ -123,6 +123,41 @@ async def test_a_release_is_deleted_whole_by_any_spelling_of_its_version(open_wo
         assert await world.engine.store.head() == head + 1
         with pytest.raises(Missing):
             await world.engine.releases.delete_release(DEV, DEMO, "1.0", principal=ROOT, force=True)
+
+
+@pytest.mark.parametrize("what", ["yank", "delete"])
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_what_is_asked_of_some_bytes_is_not_done_to_those_that_replace_them(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, what: str, when: str
+) -> None:
+    """The volatile index gets other bytes before the request, or after it has read what is there."""
+    async with open_world() as world:
+        first, second = build_wheel("demo", "1.0"), build_wheel("demo", "1.0", description="changed")
+        volatile = await world.index("root/scratch", acl_upload=("root",))
+        await publish(world, first, index=volatile)
+        read = "file" if what == "yank" else "page"
+        real = getattr(world.engine.store, read)
+
+        async def replaced(*arguments: object) -> object:
+            monkeypatch.undo()
+            found = await real(*arguments)
+            await publish(world, second, index=volatile)
+            return found
+
+        if when == "before":
+            await publish(world, second, index=volatile)
+        else:
+            monkeypatch.setattr(world.engine.store, read, replaced)
+        releases, only = world.engine.releases, {"principal": ROOT, "sha256": first.sha256}
+        with pytest.raises(Gone):
+            await (
+                releases.yank(volatile, DEMO, first.filename, True, **only)
+                if what == "yank"
+                else releases.delete_file(volatile, DEMO, first.filename, **only)
+            )
+        file = await only_file(world, first.filename, volatile)
+        assert file is not None
+        assert (file.sha256, file.yanked) == (second.sha256, False)
 
 
 async def test_yank_and_unyank(open_world: Open) -> None:
