@@ -52,6 +52,12 @@ _LOG: Final = (
     "INSERT INTO commits (serial, at, who, token, packed, by_digest, changes)"
     f" SELECT serial, at, who, token, packed, by_digest, changes FROM {_LOG_RECORDS}"
 )
+# A backend that was ended while it waited for a standby has left its commit on the primary alone. The lock is written to the log of the database after
+# that commit, so this statement ends when the standby has both.
+_LANDED: Final = (
+    "WITH h AS MATERIALIZED (SELECT FROM head FOR UPDATE)"
+    " SELECT min(serial) FROM commits, h WHERE serial = ANY($1::bigint[]) AND token = $2"
+)
 
 _Outcome: TypeAlias = Commit | Exception
 _Sent: TypeAlias = dict[Serial, Sequence[_Outcome]]
@@ -293,7 +299,5 @@ def _in_doubt(error: Unavailable) -> Unavailable:
 
 async def _landed(session: Session, token: str, sent: _Sent) -> Serial | None:
     """The first serial of the attempt that was committed although its answer was lost."""
-    ((serial,),) = await session.rows(
-        "SELECT min(serial) FROM commits WHERE serial = ANY($1::bigint[]) AND token = $2", list(sent), token
-    )
+    ((serial,),) = await session.rows(_LANDED, list(sent), token)
     return None if serial is None else Serial(serial)

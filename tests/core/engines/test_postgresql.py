@@ -455,6 +455,37 @@ async def test_a_promoted_standby_goes_on(database_server: DatabaseServer, tally
             standby.remove()
 
 
+async def test_a_commit_whose_answer_was_lost_is_not_told_before_the_standby_has_it(
+    database_server: DatabaseServer,
+) -> None:
+    """A backend that is ended while it waits for the standby leaves its commit on the primary alone."""
+    primary = await asyncio.to_thread(DatabaseServer, database_server.bin)
+    standby: DatabaseServer | None = None
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    try:
+        await asyncio.to_thread(primary.start)
+        await asyncio.to_thread(primary.sql, "CREATE DATABASE x")
+        standby = await asyncio.to_thread(primary.standby)
+        async with stores(primary.url("x")) as (store,):
+            await store.apply(SEED, who="ann")
+            await asyncio.to_thread(standby.stop, signal.SIGQUIT)
+            uploading = asyncio.create_task(upload(store, "demo-1.zip", "x", "ann"))
+            while not (pids := await asyncio.to_thread(primary.sql, waiting)):
+                await asyncio.sleep(0.01)
+            ended = f"SELECT pg_terminate_backend({pids[0][0]})"
+            await asyncio.to_thread(primary.sql, ended)
+            while await asyncio.to_thread(primary.sql, waiting) in ([], pids):
+                assert not uploading.done(), "a failover would lose it"
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(standby.start)
+            commit = await uploading
+            assert await asyncio.to_thread(standby.sql, "SELECT max(serial) FROM commits", "x") == [[f"{commit.serial}"]]
+    finally:
+        primary.remove()
+        if standby is not None:
+            standby.remove()
+
+
 # Opening.
 
 
