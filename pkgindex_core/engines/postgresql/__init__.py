@@ -8,6 +8,8 @@ failures   the library's errors for those of the server
 index      the store itself, made of the parts below
 queries    reads; each is one statement
 writer     group commit, and what is done when another server committed first or an answer was lost
+planned    waiting lists of changes, and the statements of those that fit
+sending    those statements on their way, and the search for a commit whose answer was lost
 facts      the one statement that reads the facts of a group
 batches    many statements in one round trip
 effects    the statements of a plan; `mirrored` has those of pages and lists of names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -90,6 +91,27 @@ async def test_a_commit_takes_two_round_trips(database_server: DatabaseServer, d
             before = line.turns
             assert await store.page(DEV, DEMO) is not None
             assert line.turns - before == 1
+
+
+async def test_a_commit_beside_another_server_takes_three_round_trips(
+    database_server: DatabaseServer, database: str
+) -> None:
+    """After another server has committed in between, the head is locked."""
+    async with Cutting(database_server.port) as line:
+        url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
+        async with stores(url) as (store,):
+            await store._watch.close()
+            await store.apply(SEED, who="ann")
+            await upload(store, "demo-0.zip", "x", "ann")
+            store._writer._locks_until = math.inf
+            commits = []
+            for number in range(1, 5):
+                before = line.turns
+                commits.append(await upload(store, f"demo-{number}.zip", "it's \\ $$ ü", "ann"))
+                assert line.turns - before == 3
+            with pytest.raises(RequirementFailed):
+                await upload(store, "demo-1.zip", "y", "ben")
+            await assert_whole(store, commits)
 
 
 async def test_lists_that_wait_together_are_one_transaction(database_server: DatabaseServer, database: str) -> None:
@@ -233,9 +255,14 @@ async def test_a_lost_answer_about_a_note_is_told_rightly(database_server: Datab
             assert line.cut == 3
 
 
+@pytest.mark.parametrize("locks_head", [False, True])
 @pytest.mark.parametrize("there_is_one", [False, True])
 async def test_a_note_that_is_written_after_it_was_read_stops_a_commit(
-    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch, there_is_one: bool
+    database_server: DatabaseServer,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    there_is_one: bool,
+    locks_head: bool,
 ) -> None:
     """The facts of a commit are read before its transaction, so the transaction looks again."""
     url = database_server.url(database)
@@ -243,6 +270,7 @@ async def test_a_note_that_is_written_after_it_was_read_stops_a_commit(
         await store.apply(SEED, who="ann")
         version = await other.put_note("clearing", "now", b"1") if there_is_one else 0
         assert version is not None
+        store._writer._locks_until = math.inf if locks_head else 0.0
         load, loaded = writer.load, list[int]()
 
         async def load_and_announce(*args: Any) -> Any:
@@ -479,7 +507,9 @@ async def test_a_commit_whose_answer_was_lost_is_not_told_before_the_standby_has
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(standby.start)
             commit = await uploading
-            assert await asyncio.to_thread(standby.sql, "SELECT max(serial) FROM commits", "x") == [[f"{commit.serial}"]]
+            assert await asyncio.to_thread(standby.sql, "SELECT max(serial) FROM commits", "x") == [
+                [f"{commit.serial}"]
+            ]
     finally:
         primary.remove()
         if standby is not None:
