@@ -52,10 +52,8 @@ class Recorder:
     def without(self, server: ServerProcess) -> Iterator[None]:
         """Send no more requests to a server: it is killed, and another program may get its port."""
         self._up.remove(server)
-        try:
-            yield
-        finally:
-            self._up.append(server)
+        yield
+        self._up.append(server)
 
     async def work(self, client: str, project: str, requests: int) -> None:
         """Send requests to a project, one after the other, each to any server."""

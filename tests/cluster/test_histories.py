@@ -62,13 +62,13 @@ async def _check(
 ) -> None:
     """Record, make trouble meanwhile, and check each project."""
     recorder = Recorder(servers, dice)
-    pauses = asyncio.Event()
+    is_over = asyncio.Event()
 
     async def trouble() -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(pauses.wait(), dice.uniform(0.3, 1.5))
-            if pauses.is_set():
+                await asyncio.wait_for(is_over.wait(), dice.uniform(0.3, 1.5))
+            if is_over.is_set():
                 return
             tally(f"{await dice.choice(troubles)(recorder)} during recorded requests ({place})", 1)
 
@@ -79,12 +79,10 @@ async def _check(
             await asyncio.gather(*(recorder.work(f"c{client}", project, LENGTH) for client in range(CLIENTS)))
             number += 1
 
-    troubling = asyncio.create_task(trouble())
-    try:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(trouble())
         await asyncio.gather(*(projects(row) for row in range(PROJECTS_AT_ONCE)))
-    finally:
-        pauses.set()
-        await troubling
+        is_over.set()
     for project in tuple(recorder.histories):
         await recorder.look_everywhere(project)
     for project, history in recorder.histories.items():
@@ -113,10 +111,11 @@ async def test_workers_and_servers_over_one_directory(starter: Starter, tmp_path
     one, two = ServerProcess(starter, data, "--workers", "2"), ServerProcess(starter, data)
 
     async def kill_server(recorder: Recorder) -> str:
-        await _killed(two, recorder)
+        await _killed(dice.choice([one, two]), recorder)
         return "kills of servers"
 
     async def kill_worker(recorder: Recorder) -> str:
+        """The pauses before a worker is started again grow, until the server is killed."""
         if children := _children(one):
             with suppress(ProcessLookupError):
                 os.kill(dice.choice(children), signal.SIGKILL)
