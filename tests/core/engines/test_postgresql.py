@@ -181,14 +181,25 @@ async def test_what_one_server_has_acknowledged_the_other_shows_at_once(
             assert other.seen() == await one.head()
 
 
-@pytest.mark.parametrize("what", [b"INSERT INTO commits", b"ARRAY[serial, at, now]"], ids=["commit", "facts"])
+@pytest.mark.parametrize(
+    ("what", "locks_head"),
+    [
+        (b"INSERT INTO commits", False),
+        (b"ARRAY[serial, at, now]", False),
+        (b"FOR UPDATE", True),
+        (b"ARRAY[serial, at, now]", True),
+        (b"commit_locked", True),
+    ],
+    ids=["commit", "facts", "lock", "facts of the locked head", "commit to the locked head"],
+)
 async def test_a_lost_answer_is_no_lost_and_no_second_commit(
-    database_server: DatabaseServer, database: str, what: bytes
+    database_server: DatabaseServer, database: str, what: bytes, locks_head: bool
 ) -> None:
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
             acknowledged = [await store.apply(SEED, who="ann")]
+            store._writer._locks_until = math.inf if locks_head else 0.0
             for number in range(5):
                 line.cut_answer_after = lambda data: what in data
                 acknowledged.append(await upload(store, f"demo-{number}.zip", "x", f"w{number}"))
