@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
-from pkgindex_mirror.sites import Site
-from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import ACCEPT, UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
 
 ACCEPT_DOCUMENT: Final = "application/json"
 LIST_LIMIT: Final = 1024 * 1024 * 1024

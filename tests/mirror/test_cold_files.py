@@ -14,7 +14,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import BuiltFile
-from pkgindex_mirror.cold_files import WINDOW
+from pkgindex_mirror.readthrough.files.cold_files import WINDOW
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, MakeMirror, Mirror

@@ -12,7 +12,7 @@ from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_mirror import refreshing_names
+from pkgindex_mirror.readthrough.pages import refreshing_names
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror

@@ -16,10 +16,10 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
-from pkgindex_mirror.sidecars import describes, metadata_in
+from pkgindex_mirror.documents.zip_parts import Odd
+from pkgindex_mirror.readthrough.files.sidecars import describes, metadata_in
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream_answers import Failed
-from pkgindex_mirror.zip_parts import Odd
+from pkgindex_mirror.upstreams.upstream_answers import Failed
 
 from .conftest import DEMO, MakeMirror
 

@@ -10,9 +10,9 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.slots import Slots
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.slots import Slots
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 from tests.mirror.conftest import MakeMirror
 
 SLOW, OTHER = "https://slow.example.org/files/a.whl", "https://other.example.org/files/b.whl"
