@@ -108,7 +108,7 @@ class UpstreamMetadata:
             except Unavailable:
                 if attempt >= _ATTEMPTS:
                     raise
-            await self._client.pause(file.url, attempt)
+            await self._client.hosts.pause(file.url, attempt)
             attempt += 1
 
     async def _read(self, project: ProjectName, answer: Document) -> Sequence[File]:
@@ -173,7 +173,7 @@ class UpstreamMetadata:
         if (file.size or 0) > FILE_LIMIT:
             return f"its file is larger than {FILE_LIMIT} bytes"
         digest = hashlib.sha256()
-        async with self._client.file_slot(file.url), self._client.file(self._site, file.url) as answer:
+        async with self._client.hosts.file_slot(file.url), self._client.file(self._site, file.url) as answer:
             if isinstance(answer, AbsentAnswer):
                 return "the upstream does not have its file"
             if isinstance(answer, Failed):

@@ -153,11 +153,11 @@ async def figures(
         _of_index(values, mirror.name, counts[mirror.name])
         if (site := site_of(mirror)) is not None:
             origin = urls.origin(site.base)
-            values[LEFT_ALONE][mirror.name, origin] = int(client is not None and client.is_left_alone(origin))
+            values[LEFT_ALONE][mirror.name, origin] = int(client is not None and client.hosts.is_left_alone(origin))
             _of_upstream(values, origin, upstreams.of(origin))
     _of_upstream(values, OTHERS, upstreams.others)
     values[TASKS][()] = under_way
-    values[UNDER_WAY][()], values[WAITING][()] = client.load() if client is not None else (0, 0)
+    values[UNDER_WAY][()], values[WAITING][()] = client.hosts.load() if client is not None else (0, 0)
     if cache.is_bounded:
         values[CACHE][()] = await cache.kept_bytes()
         values[REMOVED][()], values[REMOVED_BYTES][()] = cache.removed

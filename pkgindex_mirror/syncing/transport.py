@@ -98,7 +98,7 @@ class CarefulTransport:
         return self._client.file(self._site, url, span=span, validator=validator)
 
     async def pause(self, url: str, attempt: int) -> None:
-        await self._client.pause(url, attempt)
+        await self._client.hosts.pause(url, attempt)
 
     async def close(self) -> None:
         await self._client.close()

@@ -12,7 +12,7 @@ import aiohttp
 
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.upstreams.addresses import AddressGuard
-from pkgindex_mirror.upstreams.upstream import user_agent
+from pkgindex_mirror.upstreams.connections import user_agent
 
 
 def guarded_session(settings: MirrorSettings) -> aiohttp.ClientSession:

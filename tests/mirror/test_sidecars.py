@@ -206,7 +206,7 @@ async def test_a_sidecar_that_was_waited_for_in_vain_counts_against_its_host(
     upstream.script("sidecar" if announced else "file", behaviours.silent())
     with pytest.raises(Unavailable, match="not arrived yet"):
         await mirror.sidecar(WHEEL.filename)
-    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
+    assert mirror.readthrough._client.hosts.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
 
 
 async def test_a_slow_sidecar_is_not_waited_for_for_ever(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:

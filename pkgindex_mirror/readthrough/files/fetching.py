@@ -115,7 +115,7 @@ class Fetch:
         blob = await self._stored()
         if blob is None:
             async with (
-                self._client.file_slot(self._file.url),
+                self._client.hosts.file_slot(self._file.url),
                 self._arrival() as copy,
                 copy.copies.spool(*self._digests) as spool,
             ):
@@ -162,7 +162,7 @@ class Fetch:
             if stuck >= self._settings.attempts or not (broke.again and resumable):
                 raise broke.error(f"{self._file.filename} could not be fetched")
             _log.info("%s broke off at %d bytes: %s", urls.shown(self._file.url), self._offset, broke.reason)
-            await self._client.pause(self._file.url, stuck)
+            await self._client.hosts.pause(self._file.url, stuck)
         raise self._broken("the transfer broke off too often")
 
     async def _transfer(self, spool: Spool, copy: FilePlace, limit: asyncio.Timeout) -> Failed | None:

@@ -104,10 +104,10 @@ class MirroredFiles:
         wait = self._settings.file_wait
         begun = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._client.patience(file.url, wait)):
+            async with asyncio.timeout(self._client.hosts.patience(file.url, wait)):
                 await arriving.headers()
         except TimeoutError as error:
-            self._client.waited_in_vain(file.url, wait, begun)
+            self._client.hosts.waited_in_vain(file.url, wait, begun)
             raise Unavailable(f"{file.filename} is not stored yet: its upstream has not answered") from error
         return arriving
 
@@ -202,7 +202,7 @@ class MirroredFiles:
 
     async def _external_url(self, index: IndexConfig, file: File) -> str | None:
         """The URL at which a client may fetch a file itself; None when the mirror must fetch it."""
-        allowed = await self._client.leads_out(usable_site(index), file.url)
+        allowed = await self._client.connections.leads_out(usable_site(index), file.url)
         return str(URL(file.url, encoded=file.url.isascii())) if allowed else None
 
 

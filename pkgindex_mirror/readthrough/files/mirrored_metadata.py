@@ -79,10 +79,10 @@ class MirroredMetadata:
         )
         wait = self._settings.file_wait
         begun = self._clock.monotonic()
-        blob = await flight.wait(self._client.patience(file.url, wait))
+        blob = await flight.wait(self._client.hosts.patience(file.url, wait))
         if blob is None:
             for url in (urls.with_suffix(file.url, ".metadata"), file.url):
-                self._client.waited_in_vain(url, wait, begun)
+                self._client.hosts.waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} has not arrived yet")
         return blob
 

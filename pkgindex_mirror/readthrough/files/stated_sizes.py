@@ -95,7 +95,7 @@ class StatedSizes:
 
     async def _size(self, site: Site, url: str) -> int | None:
         host = urls.origin(url)
-        if self._client.is_left_alone(host) or self._rests(host) or self._rests(url):
+        if self._client.hosts.is_left_alone(host) or self._rests(host) or self._rests(url):
             return None
         answer = await self._client.size(site, url)
         if isinstance(answer, int):

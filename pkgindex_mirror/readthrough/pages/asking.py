@@ -166,7 +166,7 @@ class Asking:
         """Begin or join a flight and wait for it, only briefly if `holds`. Raises `Unavailable` if it cannot begin, unless `holds`."""
         seconds = min(wait, self._settings.stale_wait) if holds else wait
         begun = self._clock.monotonic()
-        patience = self._client().patience
+        patience = self._client().hosts.patience
         try:
             flight = begin()
             check = await flight.wait(patience(url, seconds, least=_STALE_LEAST) if holds else patience(url, seconds))
@@ -176,7 +176,7 @@ class Asking:
                 raise
             return self._unanswered(index, error.message)
         if check is None:
-            self._client().waited_in_vain(url, seconds, begun)
+            self._client().hosts.waited_in_vain(url, seconds, begun)
             return self._unanswered(index, UNANSWERED)
         return check
 
