@@ -75,7 +75,7 @@ NOT_FOR_AN_ANSWER = {
     "pkgindex_core.services.reading.searching",
     "pkgindex_core.services.reading.versions",
     "pkgindex_core.services.writing.file_uploads",
-    "pkgindex_http.multipart",
+    "pkgindex_http.wire.multipart",
     "pkgindex_http.proxpi.routes",
     "pkgindex_http.pypiserver.routes",
     "pkgindex_http.simpleindex.routes",

@@ -13,7 +13,7 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_http.replies import SERVER
+from pkgindex_http.wire.replies import SERVER
 from pkgindex_mirror.documents import plain_pages
 from pkgindex_mirror.readthrough.files.stated_sizes import lacks_sizes, with_stated_size
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours

@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from pkgindex_http import web
+from pkgindex_http.wire import web
 
 PUSH: Final = "PUSH"
 _WORD: Final = b"PUSH "

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from pkgindex_core.errors import Refused
-from pkgindex_http import web
+from pkgindex_http.wire import web
 
 _HOST = re.compile(r"\A[A-Za-z0-9.-]{1,253}(?::\d{1,5})?\Z|\A\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?\Z")
 _PREFIX = re.compile(r"\A(?:/[A-Za-z0-9._~@:+-]+)*/?\Z")

@@ -14,10 +14,10 @@ from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, cho
 from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from pkgindex_core.tools.currency import Holding
 from pkgindex_http.errors import problem_reply
-from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.handlers.welcome import is_browser, search_page
 from pkgindex_http.requests import Ask
-from pkgindex_http.unasked import unasked_headers
-from pkgindex_http.welcome import is_browser, search_page
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.wire.unasked import unasked_headers
 
 _ENDPOINTS = {"v1+json": JSON_V1, "v1+html": HTML_V1}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import to_builtins
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply, json_reply, text_reply
 
 
 async def live(ask: Ask) -> Reply:  # noqa: ARG001 - handlers have one signature

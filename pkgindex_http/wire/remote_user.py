@@ -20,12 +20,12 @@ from pkgindex_core.rules.permissions import ROOT
 from pkgindex_http.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from pkgindex_http import web
-    from pkgindex_http.origin import OriginReader
+    from pkgindex_http.wire import web
+    from pkgindex_http.wire.origin import OriginReader
 
 logger = logging.getLogger("pkgindex.http")
 
-_DOCUMENT: Final = Path(__file__).with_name("PROXIES.md")  # a file of the installed package
+_DOCUMENT: Final = Path(__file__).parents[2] / "pkgindex_http/PROXIES.md"  # a file of the installed package
 _NAME: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9-]*\Z")
 _TAKEN: Final = frozenset({"authorization", "cookie", "host", "x-devpi-auth", "x-forwarded-for", "x-forwarded-host"})
 _SECRET_LENGTH: Final = 16

@@ -14,15 +14,15 @@ from urllib.parse import parse_qsl
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.services.writing.outcomes import DocumentationTaken, Published, UploadOutcome
-from pkgindex_http.bodies import chunks, read_bytes
 from pkgindex_http.errors import BodyStalled, error_reply
-from pkgindex_http.marks import marks
-from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import chunks, read_bytes
+from pkgindex_http.wire.marks import marks
+from pkgindex_http.wire.replies import Reply, json_reply, text_reply
 
 if TYPE_CHECKING:
     from pkgindex_core.services.writing.receiving import Upload, UploadLimits
-    from pkgindex_http.multipart import PartHead
+    from pkgindex_http.wire.multipart import PartHead
 
 _QUERY_FIELDS = (":action", "protocol_version")
 _FIELDS_ONLY = "application/x-www-form-urlencoded"
@@ -109,7 +109,7 @@ async def _receive(ask: Ask, incoming: Upload[UploadOutcome]) -> None:
         else:
             raise Refused(f"{part.name[:80]}: Should not be a tuple", hint="send this field as text, not as a file")
 
-    from pkgindex_http.multipart import FormReader  # no start needs it
+    from pkgindex_http.wire.multipart import FormReader  # no start needs it
 
     reader = FormReader(
         request.headers.get("Content-Type", ""), chunks(request), field_bytes=incoming.limits.field_bytes

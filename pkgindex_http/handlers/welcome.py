@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.pasting import lines_to_paste
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply
 
 _SHOWN = 500
 """The most names of each kind on one page, and the most indexes on the start page."""

@@ -34,11 +34,11 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 from msgspec import Struct
 
-from pkgindex_http import web
 from pkgindex_http.errors import BodyStalled
-from pkgindex_http.replaying import ReplayingConnection
-from pkgindex_http.replays import Replays
-from pkgindex_http.replies import WholeResponse, text_reply
+from pkgindex_http.listening.replaying import ReplayingConnection
+from pkgindex_http.listening.replays import Replays
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import WholeResponse, text_reply
 
 if sys.platform != "win32":
     import resource

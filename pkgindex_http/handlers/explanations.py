@@ -8,8 +8,8 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName, ProjectName, parse_index_name, parse_project_name
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http.replies import Reply, json_reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply, json_reply
 
 
 async def may_explain(ask: Ask) -> None:

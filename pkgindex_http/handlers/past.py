@@ -9,9 +9,9 @@ from pkgindex_core.rules.moments import named_moment
 from pkgindex_core.rules.negotiation import NotAcceptable, choose_coding
 from pkgindex_core.services.reading.pages import View
 from pkgindex_core.services.reading.past import PastRequest
-from pkgindex_http.replies import Reply, redirect
+from pkgindex_http.handlers.simple import media_type_of, not_acceptable, page_reply
 from pkgindex_http.requests import Ask
-from pkgindex_http.simple import media_type_of, not_acceptable, page_reply
+from pkgindex_http.wire.replies import Reply, redirect
 
 
 async def past_page(ask: Ask) -> Reply:

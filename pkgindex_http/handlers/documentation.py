@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from pkgindex_core.rules.stamping import matches
-from pkgindex_http import web
-from pkgindex_http.content_types import content_type
-from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
 from pkgindex_http.sandbox import REVISION, policy, with_storage
-from pkgindex_http.sending import ONE_WRITE, StreamedResponse
+from pkgindex_http.wire import web
+from pkgindex_http.wire.content_types import content_type
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.wire.sending import ONE_WRITE, StreamedResponse
 
 if TYPE_CHECKING:
     from pkgindex_core.services.reading.documentation import DocumentationPage

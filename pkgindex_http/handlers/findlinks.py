@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pkgindex_http import web
-from pkgindex_http.replies import HTML, SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
-from pkgindex_http.sending import StreamedResponse
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, Reply
+from pkgindex_http.wire.sending import StreamedResponse
 
 
 async def page(ask: Ask) -> Reply | web.StreamResponse:

@@ -27,9 +27,9 @@ from pkgindex_core.protocols import Span
 from pkgindex_core.protocols.sources import mark_of
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.reading_locks import mark_as_read
-from pkgindex_http import web
 from pkgindex_http.errors import error_reply
-from pkgindex_http.replies import SERVER, Reply, head_bytes
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import SERVER, Reply, head_bytes
 
 ONE_WRITE: Final = 64 * 1024
 """Bytes up to which a body is read as a whole and written at once."""

@@ -16,9 +16,9 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.rules.access import denied
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_http.replies import Reply, json_reply, text_reply
 from pkgindex_http.requests import Ask, wants_document
-from pkgindex_http.served_files import ServedFiles
+from pkgindex_http.wire.replies import Reply, json_reply, text_reply
+from pkgindex_http.wire.served_files import ServedFiles
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
 

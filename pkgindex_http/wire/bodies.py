@@ -9,9 +9,9 @@ import msgspec
 from aiohttp.http import HttpVersion11
 
 from pkgindex_core.errors import Refused, TooLarge
-from pkgindex_http import web
-from pkgindex_http.connections import Connection
 from pkgindex_http.errors import UnknownCoding, UnknownTransferCoding
+from pkgindex_http.listening.connections import Connection
+from pkgindex_http.wire import web
 
 JSON_LIMIT = 1024 * 1024
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
 from pkgindex_http.errors import MethodNotAllowed
-from pkgindex_http.paths import origin_form, split_path
-from pkgindex_http.replies import Reply, text_reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.paths import origin_form, split_path
+from pkgindex_http.wire.replies import Reply, text_reply
 
 
 async def authcheck(ask: Ask) -> Reply:

@@ -17,14 +17,14 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Place, SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
-from pkgindex_http import web
-from pkgindex_http.bodies import read_json
-from pkgindex_http.handing_over import HandedOver
-from pkgindex_http.preconditions import Validators
-from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
-from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.requests import SIDECAR, Ask
-from pkgindex_http.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire import web
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.handing_over import HandedOver
+from pkgindex_http.wire.preconditions import Validators
+from pkgindex_http.wire.ranges import parse_range, range_applies, unchanged_since
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
+from pkgindex_http.wire.sending import FileResponse, StreamedResponse
 
 IMMUTABLE: Final = "max-age=365000000, immutable"
 _TRIES: Final = 3

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.protocols import Span
-from pkgindex_http.replies import Reply
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.wire.replies import Reply
 
 if TYPE_CHECKING:
-    from pkgindex_http import web
-    from pkgindex_http.origin import OriginReader
+    from pkgindex_http.wire import web
+    from pkgindex_http.wire.origin import OriginReader
 
 logger = logging.getLogger("pkgindex.http")
 
@@ -74,4 +74,4 @@ class Handover:
     def _warn(self, path: Path) -> None:
         if not self._warned and path.exists():
             self._warned = True
-            logger.warning("the proxy cannot read %s, so files are sent from here: see DEPLOYING.md", path)
+            logger.warning("the proxy cannot read %s, so files are sent from here: see pkgindex_http/DEPLOYING.md", path)

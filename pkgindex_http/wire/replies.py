@@ -18,7 +18,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from msgspec import Struct
 
 from pkgindex_core.tools.currency import Holding
-from pkgindex_http import web
+from pkgindex_http.wire import web
 
 SERVER: Final = "pkgindex"
 JSON: Final = "application/json"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from pkgindex_core.rules.stamping import matches
-from pkgindex_http.ranges import unix_seconds
+from pkgindex_http.wire.ranges import unix_seconds
 
 _TAG = re.compile(r'[ \t,]*(W/)?("[^"]*")[ \t]*(?:,|\Z)')
 _CONDITIONS = ("If-Match", "If-Unmodified-Since", "If-None-Match")

@@ -38,9 +38,9 @@ from msgspec.structs import replace
 from pkgindex_core.models import Serial
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Holding, Holds, Moment
-from pkgindex_http import web
 from pkgindex_http.access_log import CLIENT, AccessLine, line_of
-from pkgindex_http.replies import Reply, head_bytes
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import Reply, head_bytes
 
 REQUEST_LIMIT: Final = 4096
 """The most bytes of a kept request. Clients send some hundred."""

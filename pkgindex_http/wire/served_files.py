@@ -7,10 +7,10 @@ from typing import Final
 
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Meter
-from pkgindex_http import web
-from pkgindex_http.handing_over import HandedOver
-from pkgindex_http.replies import Reply
-from pkgindex_http.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire import web
+from pkgindex_http.wire.handing_over import HandedOver
+from pkgindex_http.wire.replies import Reply
+from pkgindex_http.wire.sending import FileResponse, StreamedResponse
 
 FILES: Final = Meter(
     "pkgindex_files_total",

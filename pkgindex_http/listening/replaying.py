@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pkgindex_http import web
 from pkgindex_http.access_log import AccessLogger
-from pkgindex_http.push_method import PushingConnection
-from pkgindex_http.replays import KeptAnswer, Replays, may_be_whole
-from pkgindex_http.replies import write_whole
+from pkgindex_http.listening.replays import KeptAnswer, Replays, may_be_whole
+from pkgindex_http.wire import web
+from pkgindex_http.wire.push_method import PushingConnection
+from pkgindex_http.wire.replies import write_whole
 
 
 class ReplayingConnection(PushingConnection):

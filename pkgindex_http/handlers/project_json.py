@@ -7,9 +7,9 @@ The two differ in the URLs of files. At PyPI's URL they have the paths of `forma
 from __future__ import annotations
 
 from pkgindex_core.rules.stamping import matches
-from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.requests import Ask
-from pkgindex_http.unasked import unasked_headers
+from pkgindex_http.wire.replies import JSON, SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.wire.unasked import unasked_headers
 
 
 async def document(ask: Ask) -> Reply:
