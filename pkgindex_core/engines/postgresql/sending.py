@@ -1,4 +1,4 @@
-"""The statements of a group on their way: written at once if nobody was faster, or with the head locked, and looked for after a lost answer."""
+"""Sends the statements of a group: in one call if the head has not moved, or with the head locked. Finds a commit whose answer was lost."""
 
 from __future__ import annotations
 
