@@ -141,8 +141,6 @@ class Recorder:
                 return "stored"
             case Upload(), 400 | 409 if "already exists" in told or "previously used" in told:
                 return "taken"
-            case Upload(), 409 if "upload it again" in told:
-                return None
             case Push(), 200:
                 return "pushed"
             case Push(), 409 if "nothing is missing" in told:

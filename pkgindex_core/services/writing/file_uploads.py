@@ -18,11 +18,11 @@ import msgspec
 from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Conflict, Corrupt, Missing
+from pkgindex_core.errors import Conflict, Corrupt, Missing, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
-from pkgindex_core.models import Event, IndexConfig, Serial
+from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     Blob,
     BlobStore,
@@ -115,14 +115,14 @@ class _FileUpload:
         if is_same(taken, sha256) and not self._keeps:
             await self._look(again=True)  # the file may just have been removed from its place
             taken = await self._check_filename(sha256)
-        if is_same(taken, sha256):
-            return await self._renewed(spool)
+        if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
+            return renewed
         arrival = await self._inspecting.inspect(
             spool, self._form, self._name, index=self._config.name, rules=self._rules
         )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
-        await self._check_release()
+        await check_release(self._store, self._config.name, self._name)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
         keeping = [*sidecar, *([spool.keep()] if self._keeps else [])]
@@ -158,8 +158,10 @@ class _FileUpload:
                 await self._look()
             taken = await self._check_filename(sha256)
             if is_same(taken, sha256):
-                return await self._unchanged()
-            stamp = await self._check_release()
+                if (unchanged := await self._unchanged()) is not None:
+                    return unchanged
+                raise RequirementFailed(f"{self._name.filename} was deleted meanwhile", None)
+            stamp = await check_release(self._store, index, self._name)
             guards: list[Requirement] = [IndexIs(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
@@ -213,12 +215,11 @@ class _FileUpload:
     async def _check_filename(self, sha256: Sha256) -> Taken | None:
         return await check_filename(self._store, self._config, self._name, sha256)
 
-    async def _check_release(self) -> Serial:
-        return await check_release(self._store, self._config.name, self._name)
-
-    async def _renewed(self, spool: Spool) -> Published:
-        """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired."""
+    async def _renewed(self, spool: Spool) -> Published | None:
+        """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired. None: they were deleted meanwhile."""
         published = await self._unchanged()
+        if published is None:
+            return None
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
             inside = await self._inspecting.metadata(spool, self._name, rules=self._rules)
@@ -235,10 +236,10 @@ class _FileUpload:
             return False
         return sha256_of(data) == key
 
-    async def _unchanged(self) -> Published:
+    async def _unchanged(self) -> Published | None:
         file = await self._store.file(self._config.name, self._name.project, self._name.filename)
         if file is None:
-            raise Conflict(f"{self._name.filename} was deleted while it was being uploaded", hint="upload it again")
+            return None
         return Published(index=self._config.name, project=self._name.project, file=file, created=False)
 
 

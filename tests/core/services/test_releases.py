@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,32 @@ async def test_what_is_asked_of_some_bytes_is_not_done_to_those_that_replace_the
         file = await only_file(world, first.filename, volatile)
         assert file is not None
         assert (file.sha256, file.yanked) == (second.sha256, False)
+
+
+@pytest.mark.parametrize("volatile", [True, False])
+async def test_the_same_again_while_it_is_deleted_is_as_after_the_deletion(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, volatile: bool
+) -> None:
+    """The file is there when the upload looks for its name, and deleted before the upload is answered."""
+    async with open_world() as world:
+        built = build_wheel("demo", "1.0")
+        index = await world.index("root/scratch", acl_upload=("root",)) if volatile else DEV
+        await publish(world, built, index=index)
+        real = world.engine.store.file
+
+        async def deleted(*arguments: Any) -> File | None:
+            monkeypatch.undo()
+            await world.engine.releases.delete_file(index, DEMO, built.filename, principal=ROOT, force=True)
+            return await real(*arguments)
+
+        monkeypatch.setattr(world.engine.store, "file", deleted)
+        if volatile:
+            assert (await publish(world, built, index=index)).created
+            assert await only_file(world, built.filename, index) is not None
+        else:
+            with pytest.raises(Conflict, match="previously used"):
+                await publish(world, built, index=index)
+            assert await only_file(world, built.filename, index) is None
 
 
 async def test_yank_and_unyank(open_world: Open) -> None:
