@@ -125,8 +125,8 @@ class _FileUpload:
         await check_release(self._store, self._config.name, self._name)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
-        keeping = [*sidecar, *([spool.keep()] if self._keeps else [])]
-        blobs = _all_or_raise(await asyncio.gather(*keeping, return_exceptions=True))
+        kept = [spool.keep()] if self._keeps else []
+        blobs = _all_or_raise(await asyncio.gather(*sidecar, *kept, return_exceptions=True))
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
         digests, metadata = {"sha256": sha256}, blobs[0].sha256 if sidecar else None
@@ -143,11 +143,11 @@ class _FileUpload:
         release, the overwritten file, stored metadata of the version). After a concurrent change the checks are repeated, and may
         refuse the file.
         """
-        index = self._config.name
+        index, project = self._config.name, self._name.project
 
         async def attempt(turn: int) -> Published:
             self._config = publishing_index(
-                await self._store.tree(), index, self._principal, Action.UPLOAD, project=self._name.project
+                await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
             if RULES[self._config.upload_rules] is not self._rules or self._config.needs_blobs is not self._keeps:
                 raise Conflict(
@@ -166,23 +166,22 @@ class _FileUpload:
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
             file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
-            changes: list[Change] = [PutFile(index, self._name.project, file, arrival.display_name)]
-            known = await self._store.release(index, self._name.project, arrival.metadata.version)
+            changes: list[Change] = [PutFile(index, project, file, arrival.display_name)]
+            known = await self._store.release(index, project, arrival.metadata.version)
             release = arrival.release(self._form, known)
             # The stored metadata may be dropped with its version meanwhile, so the commit relies on it. Only on the first turn: otherwise
             # many wheels at once would wait for each other again and again.
             relies = release == known and not turn
             if not relies:
-                changes.append(PutRelease(index, self._name.project, release))
+                changes.append(PutRelease(index, project, release))
             if self._name.kind == "sdist" or taken is not None or relies:
-                guards.append(ProjectAt(index, self._name.project, stamp))
+                guards.append(ProjectAt(index, project, stamp))
             put = self._sources.of(self._config).put
             await put(self._config, changes, who=self._principal.label, require=guards, spooled=spooled)
-            project, warnings = self._name.project, arrival.warnings
-            return Published(index=index, project=project, file=file, created=True, warnings=warnings)
+            return Published(index=index, project=project, file=file, created=True, warnings=arrival.warnings)
 
         return await until_committed(
-            attempt, f"{self._name.project} changes faster than it can be written", hint="upload it again"
+            attempt, f"{project} changes faster than it can be written", hint="upload it again"
         )
 
     async def _look(self, *, again: bool = False) -> None:
