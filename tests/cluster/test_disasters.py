@@ -1,7 +1,7 @@
 """Clients upload and install through nginx while servers die, connections to the database end, the object store restarts, and the database fails over.
 
 No upload that was acknowledged is lost, and nobody ever gets other bytes. twine and uv are the real ones; other clients send the same requests
-faster. `PKGINDEX_TEST_DISASTERS=30` says how many rounds of disasters there are (see tests/README.md).
+faster. `PKGINDEX_TEST_DISASTERS=10` says how many rounds of disasters there are (see tests/README.md).
 """
 
 from __future__ import annotations
