@@ -14,7 +14,7 @@ from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.progress import progress_bar
 from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
-from pkgindex_core.options import quantity
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
