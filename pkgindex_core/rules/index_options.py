@@ -89,6 +89,18 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "lenient takes what PyPI refuses unless it is dangerous, with a warning; pypi refuses it",
         IndexOption(parse=values.upload_rules),
     ),
+    "max_file_bytes": (
+        "the most bytes of a file that is uploaded, such as 200MiB; 0 sets no bound of this index",
+        IndexOption(parse=values.amount),
+    ),
+    "max_project_bytes": (
+        "the most bytes of all files of a project; uploads and pushes beyond it are refused",
+        IndexOption(parse=values.amount),
+    ),
+    "max_index_bytes": (
+        "the most bytes of all files of the index; uploads and pushes beyond it are refused",
+        IndexOption(parse=values.amount),
+    ),
     "mirror_whitelist": (
         "projects that may come from a mirror although a hosted index has them; * for all",
         IndexOption(parse=values.project_names, default=lambda _: (), is_list=True),

@@ -58,10 +58,28 @@ class MirrorOptions(
     """The URL of a web page about a project at the upstream; `{name}` stands for the project."""
 
 
+class Quotas(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"file": "max_file_bytes", "project": "max_project_bytes", "index": "max_index_bytes"},
+):
+    """The most bytes that uploads and pushes may bring an index to. 0: no bound."""
+
+    file: int = 0
+    project: int = 0
+    index: int = 0
+
+    @property
+    def bounds(self) -> bool:
+        return bool(self.file or self.project or self.index)
+
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "mirror_whitelist": [],
     "mirror_whitelist_inheritance": "intersection",
     **{field.encode_name: plain(field.default) for field in fields(MirrorOptions)},
+    **{field.encode_name: field.default for field in fields(Quotas)},
 }
 """The defaults of these options."""
 
@@ -69,6 +87,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 def mirror_options(config: IndexConfig) -> MirrorOptions:
     """Read the options of a mirror. Takes half a microsecond, so callers need not cache it."""
     return msgspec.convert(config.options, MirrorOptions)
+
+
+def quotas(config: IndexConfig) -> Quotas:
+    """Read the quotas of an index."""
+    return msgspec.convert(config.options, Quotas)
 
 
 def whitelist(config: IndexConfig) -> Sequence[str]:

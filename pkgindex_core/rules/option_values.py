@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
 from pkgindex_core.names import IndexName, parse_index_name, parse_project_name, parse_user_name
@@ -198,6 +199,21 @@ def history(value: Any) -> int:
             hint="it is a number of seconds, or a number with s, m, h, d or w, such as 30d; 0 keeps no past",
         )
     return seconds
+
+
+_MOST_BYTES: Final = 2**60
+
+
+def amount(value: Any) -> int:
+    """Bytes, 0 or more; a word may have a unit, as `20GiB`."""
+    read = quantity(value, "bytes") if isinstance(value, str) and len(value) < _SHOWN else value
+    number = read if isinstance(read, int) and not isinstance(read, bool) else -1
+    if not 0 <= number <= _MOST_BYTES:
+        raise Refused(
+            "the option must be an amount of bytes",
+            hint="it is a number, or one with a unit, such as 20GiB; 0 is no bound",
+        )
+    return number
 
 
 _MOST_SIZES: Final = 1000
