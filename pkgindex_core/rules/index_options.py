@@ -101,6 +101,22 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
         "the most bytes of all files of the index; uploads and pushes beyond it are refused",
         IndexOption(parse=values.amount),
     ),
+    "retain_releases": (
+        "how many of the newest final releases of each project are kept; `pkgindex-serve retain` tells what goes",
+        IndexOption(parse=values.releases),
+    ),
+    "retain_prereleases": (
+        "how many of the newest pre-releases of each project are kept",
+        IndexOption(parse=values.releases),
+    ),
+    "retain_age": (
+        "seconds for which releases are kept after their upload, or a number with s, m, h, d or w",
+        IndexOption(parse=values.age),
+    ),
+    "retain_always": (
+        "projects, and releases as PROJECT==VERSION, that no retention rule removes",
+        IndexOption(parse=values.pins, is_list=True),
+    ),
     "mirror_whitelist": (
         "projects that may come from a mirror although a hosted index has them; * for all",
         IndexOption(parse=values.project_names, default=lambda _: (), is_list=True),

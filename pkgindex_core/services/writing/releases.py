@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from pkgindex_core.changes import (
     Change,
     DropAttachment,
     DropFile,
     DropMirrorPage,
     DropProject,
-    DropRelease,
     IndexIs,
     ProjectAt,
     PutProject,
@@ -34,6 +31,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.removing import drop_files, drop_metadata
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
 
@@ -101,7 +99,7 @@ class Releases:
             found = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
             changes: list[Change] = [DropMirrorPage(index, project)] if found and config.mirrored else []
             if not config.mirrored:
-                changes += [DropFile(index, project, name) for name in found]
+                changes += drop_files(page, {wanted})
                 changes += await self._metadata(page, version, await self._store.attachments(index, project))
             if not changes:
                 raise Missing(
@@ -199,19 +197,8 @@ class Releases:
         self, page: Page, version: str, attachments: Sequence[Attachment], *, documented: bool = False
     ) -> list[Change]:
         """The changes that remove a version's documentation, metadata and entry on the page. Test results are removed with their files."""
-        index, project, wanted = page.index, page.project, canonical_version(version)
-        changes: list[Change] = [
-            DropAttachment(index, project, each.filename)
-            for each in attachments
-            if not each.about and canonical_version(each.version) == wanted
-        ]
-        documented = documented or bool(changes)
-        if await self._store.release(index, project, version) is not None:
-            changes.append(DropRelease(index, project, version))
-        kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
-        if kept != page.head.versions or documented:
-            changes.append(PutProject(index, project, replace(page.head, versions=kept)))
-        return changes
+        released = [version] if await self._store.release(page.index, page.project, version) is not None else []
+        return drop_metadata(page, {canonical_version(version)}, attachments, released, documented=documented)
 
     async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
         """Commit, and require that the data read is unchanged."""
