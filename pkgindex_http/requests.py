@@ -7,7 +7,7 @@ Handlers use an `Ask` and the services of the engine, and aiohttp's request for 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 from yarl import URL
@@ -15,9 +15,10 @@ from yarl import URL
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http import web
+from pkgindex_http.attempts import Attempts
 from pkgindex_http.handing_over import Handover
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.readiness import Report
@@ -26,6 +27,8 @@ from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.siblings import Siblings
 from pkgindex_http.templates import Templates
+
+Outcome = TypeVar("Outcome")
 
 SIDECAR: Final = ".metadata"
 """The suffix of a file's URL that leads to its sidecar (PEP 658)."""
@@ -39,6 +42,7 @@ class Ask(Struct, kw_only=True):
     default_index: IndexName
     origin: OriginReader
     remote_users: RemoteUsers
+    attempts: Attempts
     templates: Templates
     served_files: ServedFiles
     siblings: Siblings | None
@@ -69,6 +73,11 @@ class Ask(Struct, kw_only=True):
     def url(self) -> str:
         """The URL of the server's root as the client reaches it, without a slash at the end."""
         return self.origin.url(self.request)
+
+    async def judged(self, credentials: Credentials | None, judge: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """What `judge` makes of credentials, unless too many from this client have failed: `TooManyAttempts`."""
+        client = self.origin.client(self.request)
+        return await self.attempts.judged(client, credentials, self.engine.identity.recalled, judge)
 
     @property
     def vouched(self) -> Principal | None:

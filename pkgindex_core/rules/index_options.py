@@ -28,7 +28,9 @@ DROP: Final = object()
 """As a value: drop the option. null means the same for a known option."""
 LEGACY: Final = frozenset({"bases", "acl_upload", "mirror_whitelist", "pypi_whitelist"})
 """Options of old devpi versions. They are accepted and ignored for types that do not have them."""
-_NOT_OPTIONS: Final = frozenset({"type", "projects"})
+STORED_BYTES: Final = "stored_bytes"
+"""The key of the bytes of all files, in the document of an index."""
+_NOT_OPTIONS: Final = frozenset({"type", "projects", STORED_BYTES})
 """Keys of a document that are accepted, but cannot be changed as options."""
 _BEQUEATHED: Final = frozenset(
     {

@@ -22,7 +22,7 @@ from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
-from pkgindex_core.models import Event, IndexConfig, Serial
+from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     Blob,
     BlobStore,
@@ -123,7 +123,7 @@ class _FileUpload:
         )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
-        await self._check_release()
+        await check_release(self._store, self._config.name, self._name)
         await check_quotas(self._store, self._config, self._name, spool.size)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
@@ -161,7 +161,7 @@ class _FileUpload:
             taken = await self._check_filename(sha256)
             if is_same(taken, sha256):
                 return await self._unchanged()
-            stamp = await self._check_release()
+            stamp = await check_release(self._store, index, self._name)
             guards: list[Requirement] = [IndexIs(self._config), *within_quotas(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
@@ -214,9 +214,6 @@ class _FileUpload:
 
     async def _check_filename(self, sha256: Sha256) -> Taken | None:
         return await check_filename(self._store, self._config, self._name, sha256)
-
-    async def _check_release(self) -> Serial:
-        return await check_release(self._store, self._config.name, self._name)
 
     async def _renewed(self, spool: Spool) -> Published:
         """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired."""
