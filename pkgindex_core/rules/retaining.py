@@ -94,9 +94,9 @@ def _kept(version: str, files: Collection[File], place: int, rule: RetentionRule
     if not is_pep440(version):
         return "its version is not one of PEP 440, so it cannot be compared"
     if not count and not rule.age:
-        return f"there is no rule for {_kind(version)}"
+        return f"there is no rule for {_kind(version)}s"
     if place < count:
-        return f"it is one of the {count} newest {_kind(version)}"
+        return f"it is {_among(count, version)}"
     if rule.age and _age(files, now) < rule.age * 1_000_000:
         return f"it was uploaded {_days(files, now)} days ago"
     return ""
@@ -126,13 +126,17 @@ def _shield(
 
 def _reason(version: str, files: Collection[File], rule: RetentionRule, now: Timestamp) -> str:
     count = _count(version, rule)
-    parts = [f"it is not one of the {count} newest {_kind(version)}"] if count else []
+    parts = [f"it is not {_among(count, version)}"] if count else []
     parts += [f"it was uploaded {_days(files, now)} days ago"] if rule.age else []
     return " and ".join(parts)
 
 
 def _kind(version: str) -> str:
-    return "releases" if is_stable(version) else "pre-releases"
+    return "release" if is_stable(version) else "pre-release"
+
+
+def _among(count: int, version: str) -> str:
+    return f"the newest {_kind(version)}" if count == 1 else f"one of the {count} newest {_kind(version)}s"
 
 
 def _age(files: Collection[File], now: Timestamp) -> int:

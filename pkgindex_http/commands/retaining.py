@@ -62,7 +62,7 @@ def _tell(judged: Sequence[Judged], *, dry_run: bool, as_json: bool) -> None:
     else:
         for project, verdict in verdicts:
             what = ("would go" if dry_run else "removed") if verdict.goes else "protected"
-            counted = f"{len(verdict.files)} files\t{verdict.bytes} bytes"
+            counted = f"{len(verdict.files)} file{'s' * (len(verdict.files) != 1)}\t{verdict.bytes} bytes"
             click.echo(f"{what}\t{project}\t{verdict.version}\t{counted}\t{verdict.reason}")
     going = [verdict for _, verdict in verdicts if verdict.goes]
     would_be = "would be" if dry_run else "were"
