@@ -54,7 +54,7 @@ class _Failures(Struct):
     """The monotonic time until which no further password is judged, while the address is slowed."""
 
 
-class Attempts:
+class LoginAttempts:
     """The log-ins of all addresses."""
 
     def __init__(

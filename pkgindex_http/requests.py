@@ -18,7 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, norm
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http import web
-from pkgindex_http.attempts import Attempts
+from pkgindex_http.attempts import LoginAttempts
 from pkgindex_http.handing_over import Handover
 from pkgindex_http.origin import OriginReader
 from pkgindex_http.readiness import Report
@@ -42,7 +42,7 @@ class Ask(Struct, kw_only=True):
     default_index: IndexName
     origin: OriginReader
     remote_users: RemoteUsers
-    attempts: Attempts
+    attempts: LoginAttempts
     templates: Templates
     served_files: ServedFiles
     siblings: Siblings | None
@@ -75,7 +75,7 @@ class Ask(Struct, kw_only=True):
         return self.origin.url(self.request)
 
     async def judged(self, credentials: Credentials | None, judge: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """What `judge` makes of credentials, unless too many from this client have failed: `TooManyAttempts`."""
+        """The outcome of `judge`, which raises `Denied` for wrong credentials. Raises `TooManyAttempts` if too many of this client were wrong."""
         client = self.origin.client(self.request)
         return await self.attempts.judged(client, credentials, self.engine.identity.recalled, judge)
 

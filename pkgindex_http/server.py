@@ -30,7 +30,7 @@ from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
-from pkgindex_http.attempts import Attempts
+from pkgindex_http.attempts import LoginAttempts
 from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.connections import Connection, Connections, Patience
@@ -74,7 +74,7 @@ class Server:
         )
         self._mount = split_path(settings.mount) or ()
         self.remote_users = RemoteUsers(settings, self.origin)
-        self._attempts = Attempts(settings.failed_logins, engine.clock)
+        self._attempts = LoginAttempts(settings.failed_logins, engine.clock)
         self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)

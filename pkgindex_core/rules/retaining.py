@@ -1,4 +1,4 @@
-"""Which releases of a project the retention rule of an index removes, and why. Pure.
+"""The retention rule of an index: the releases of a project that it removes, and the reasons. Pure.
 
     final releases    the newest `retain_releases` stay, and those that were uploaded within `retain_age`
     pre-releases      the newest `retain_prereleases` stay, and those that were uploaded within `retain_age`
@@ -10,7 +10,7 @@ These always stay:
 * versions that `retain_always` names
 * releases of which another index of the store has a file with the same bytes: they were pushed, perhaps from here
 * releases that were brought back by hand (`RESTORED`)
-* versions that PEP 440 does not define, since nobody knows which of them is newer
+* versions that PEP 440 does not define, since their order is not certain
 
 A release of which all files are yanked is not counted among the newest, since installers pass it over, and goes at its place like others.
 The age of a release is that of its newest file.
@@ -36,8 +36,8 @@ _DAY: Final = 86_400 * 1_000_000
 _NOWHERE: Final[Mapping[str, IndexName]] = {}
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
-    """What the rule says about one release."""
+class ReleaseVerdict(Struct, frozen=True, kw_only=True):
+    """The decision of the rule about one release, with the reason."""
 
     version: str
     goes: bool
@@ -55,7 +55,7 @@ def judge(
     now: Timestamp,
     *,
     elsewhere: Mapping[str, IndexName] = _NOWHERE,
-) -> Sequence[Verdict]:
+) -> Sequence[ReleaseVerdict]:
     """A verdict for each release, newest first. `elsewhere`: releases that another index has too, by canonical version."""
     by_version: dict[str, list[File]] = defaultdict(list)
     for file in files:
@@ -72,7 +72,7 @@ def judge(
         newer[stable] += counted[newer[True] + newer[False] :][:1] == [version]
         shields = "" if keeps else _shield(project, version, released, newest, rule, elsewhere)
         verdicts.append(
-            Verdict(
+            ReleaseVerdict(
                 version=canonical_version(released[0].version, strip_zeros=False),
                 goes=not keeps and not shields,
                 reason=keeps or shields or _reason(version, released, rule, now),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pkgindex_core.services.writing.bringing_back import BroughtBack
-    from pkgindex_core.services.writing.retaining import Judged
+    from pkgindex_core.services.writing.retaining import JudgedProject
 
 
 @command()
@@ -54,7 +54,7 @@ async def retain(index_name: str, dry_run: bool, undo: bool, within: float, as_j
     _tell(judged, dry_run=dry_run, as_json=as_json)
 
 
-def _tell(judged: Sequence[Judged], *, dry_run: bool, as_json: bool) -> None:
+def _tell(judged: Sequence[JudgedProject], *, dry_run: bool, as_json: bool) -> None:
     verdicts = [(each.project, verdict) for each in judged for verdict in each.verdicts]
     if as_json:
         projects = {each.project: msgspec.to_builtins(each.verdicts) for each in judged}

@@ -14,7 +14,7 @@ from pkgindex_core.errors import Denied
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.tokens import new_token
-from pkgindex_http.attempts import FORGOTTEN_SECONDS, LONGEST_PAUSE, Attempts
+from pkgindex_http.attempts import FORGOTTEN_SECONDS, LONGEST_PAUSE, LoginAttempts
 from pkgindex_http.errors import TooManyAttempts
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
@@ -23,7 +23,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 class World:
-    """Attempts with a clock of the test, whose pauses end at once, and an authenticator that knows one password."""
+    """LoginAttempts with a clock of the test, whose pauses end at once, and an authenticator that knows one password."""
 
     def __init__(self, allowed: int = ALLOWED) -> None:
         self.clock = ManualClock()
@@ -32,7 +32,7 @@ class World:
         self.verdicts: dict[Credentials, bool] = {}
         self.gate: asyncio.Event | None = None
         self.waits: asyncio.Event | None = None
-        self.attempts = Attempts(allowed, self.clock, sleep=self._sleep)
+        self.attempts = LoginAttempts(allowed, self.clock, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -272,11 +272,11 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def no_pause(_seconds: float) -> None: ...
 
-    made: Any = Attempts.__init__
+    made: Any = LoginAttempts.__init__
 
     def without(
-        self: Attempts, allowed: int, clock: Any, *, sleep: Callable[[float], Awaitable[None]] = no_pause
+        self: LoginAttempts, allowed: int, clock: Any, *, sleep: Callable[[float], Awaitable[None]] = no_pause
     ) -> None:
         made(self, allowed, clock, sleep=sleep)
 
-    monkeypatch.setattr(Attempts, "__init__", without)
+    monkeypatch.setattr(LoginAttempts, "__init__", without)

@@ -26,7 +26,7 @@ from pkgindex_core.protocols import ChangeLog, IndexWriter, Notes, Projects, Rel
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.kept_options import retention_rule
 from pkgindex_core.rules.removing import drop_files, drop_metadata
-from pkgindex_core.rules.retaining import Verdict, judge
+from pkgindex_core.rules.retaining import ReleaseVerdict, judge
 from pkgindex_core.services.writing.bringing_back import BringingBack, BroughtBack
 from pkgindex_core.tools.committing import until_committed
 
@@ -37,26 +37,27 @@ _COMMITS: Final = 100
 Progress = Callable[[str, int, int], None]
 
 
-class Judged(Struct, frozen=True, kw_only=True):
+class JudgedProject(Struct, frozen=True, kw_only=True):
     """A project of which releases go, or would go if they were not protected."""
 
     project: ProjectName
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ReleaseVerdict]
 
 
-class Store(Trees, Projects, ReleaseRecords, ChangeLog, IndexWriter, Notes, Protocol):
-    """What a retention needs of a store."""
+class _Store(Trees, Projects, ReleaseRecords, ChangeLog, IndexWriter, Notes, Protocol): ...
 
 
 class Retaining:
     """Applies the retention rules of indexes."""
 
-    def __init__(self, *, store: Store, blobs: LearningBlobs, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, blobs: LearningBlobs, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._bringing_back = BringingBack(store=store, blobs=blobs, clock=clock)
 
-    async def retain(self, index: IndexName, *, dry_run: bool, progress: Progress | None = None) -> Sequence[Judged]:
+    async def retain(
+        self, index: IndexName, *, dry_run: bool, progress: Progress | None = None
+    ) -> Sequence[JudgedProject]:
         """Remove what the rule of an index does not keep, one project after the other, or only tell it if `dry_run`.
 
         Raises `Refused` for an index without a rule.
@@ -72,7 +73,7 @@ class Retaining:
         for count, row in enumerate(rows, 1):
             verdicts = await self._retain_project(index, row.name, dry_run=dry_run)
             if verdicts:
-                found.append(Judged(project=row.name, verdicts=verdicts))
+                found.append(JudgedProject(project=row.name, verdicts=verdicts))
             if progress is not None:
                 progress(row.name, count, len(rows))
         return found
@@ -95,8 +96,10 @@ class Retaining:
             after = commits[-1].serial
         return found
 
-    async def _retain_project(self, index: IndexName, project: ProjectName, *, dry_run: bool) -> Sequence[Verdict]:
-        async def attempt(_turn: int) -> Sequence[Verdict]:
+    async def _retain_project(
+        self, index: IndexName, project: ProjectName, *, dry_run: bool
+    ) -> Sequence[ReleaseVerdict]:
+        async def attempt(_turn: int) -> Sequence[ReleaseVerdict]:
             tree = await self._store.tree()
             config = retained_index(tree, index)
             rule = retention_rule(config)

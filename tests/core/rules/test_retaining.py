@@ -10,7 +10,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Event, File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.kept_options import RetentionRule
-from pkgindex_core.rules.retaining import RESTORED, Verdict, judge
+from pkgindex_core.rules.retaining import RESTORED, ReleaseVerdict, judge
 
 DEMO = ProjectName("demo")
 DAY = 86_400
@@ -22,7 +22,7 @@ def file(version: str, *, days: float = 0, **fields: Any) -> File:
     return File(filename=f"demo-{version}.tar.gz", version=version, **given)
 
 
-def judged(*files: File, elsewhere: dict[str, IndexName] | None = None, **rule: Any) -> dict[str, Verdict]:
+def judged(*files: File, elsewhere: dict[str, IndexName] | None = None, **rule: Any) -> dict[str, ReleaseVerdict]:
     verdicts = judge(DEMO, files, RetentionRule(**rule), NOW, elsewhere=elsewhere or {})
     return {each.version: each for each in verdicts}
 
