@@ -14,8 +14,8 @@ from pkgindex_core.errors import Denied
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.tokens import new_token
-from pkgindex_http.attempts import FORGOTTEN_SECONDS, LONGEST_PAUSE, LoginAttempts
 from pkgindex_http.errors import TooManyAttempts
+from pkgindex_http.wire.attempts import FORGOTTEN_SECONDS, LONGEST_PAUSE, LoginAttempts
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
 ALLOWED = 3

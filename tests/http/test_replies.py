@@ -14,7 +14,7 @@ from pkgindex_core import errors
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import error_reply, problem_reply, status_of
-from pkgindex_http.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
+from pkgindex_http.wire.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
 
 _NASTY = st.text(max_size=60) | st.sampled_from(
     [
@@ -103,6 +103,7 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.ReadOnly("root/dev", "odd"), 405),
     (errors.Refused("bad"), 400),
     (errors.TooLarge("the file", 10), 413),
+    (errors.QuotaExceeded("demo in root/dev", 12, 10, option="max_project_bytes"), 413),
     (errors.RetiredAction("remove_pkg", hint="delete it"), 410),
     (errors.Denied("who?", anonymous=True), 401),
     (errors.Denied("no", anonymous=False), 403),
