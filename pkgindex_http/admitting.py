@@ -84,7 +84,7 @@ async def _identify(ask: RoutedAsk) -> Principal:
     vouched = ask.vouched
     if vouched is None or presents_token(headers):
         credentials = read_credentials(headers)
-        principal = await ask.engine.identity.identify(credentials)
+        principal = await ask.judged(credentials, partial(ask.engine.identity.identify, credentials))
         if vouched is not None or not ask.remote_users.is_named(
             ask.request
         ):  # a name without the secret is logged each time

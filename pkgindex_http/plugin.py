@@ -28,6 +28,7 @@ _COMMANDS: Final = (
     ("Packages", "project", "projects:project", "Delete projects, and free their names."),
     ("Packages", "mark", "releases:mark", "Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."),
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
+    ("Packages", "retain", "retaining:retain", "Remove the releases that the retention rule of an index does not keep, or bring them back."),
     ("Moving", "import", "moving:import_", "Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."),
     ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),

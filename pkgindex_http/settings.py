@@ -151,6 +151,14 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = ""
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
+    failed_logins: Annotated[
+        int,
+        option(
+            "Failed log-ins with passwords from one address, within a quarter of an hour, after which further ones from it are slowed down:"
+            " one at a time, and 429 instead of 401. 0: never.",
+            at_least=0,
+        ),
+    ] = 10
     stall_timeout: Annotated[
         float,
         option(

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.writing.registering import Registering
     from pkgindex_core.services.writing.releases import Releases
     from pkgindex_core.services.writing.results import Results
+    from pkgindex_core.services.writing.retaining import Retaining
     from pkgindex_core.services.writing.uploads import Uploads
 
 
@@ -148,6 +149,10 @@ class Services:
     @property
     def results(self) -> Results:
         return self._writing.results
+
+    @property
+    def retaining(self) -> Retaining:
+        return self._writing.retaining
 
     @property
     def pushing(self) -> Pushing:

@@ -47,6 +47,8 @@ async def serve(
 
     `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
+    from pkgindex_core.services.moving.following import following
+    from pkgindex_core.services.writing.retention_runs import RetentionRuns
     from pkgindex_http.handlers.metrics import counted
     from pkgindex_http.listening.siblings import Siblings
     from pkgindex_http.opening import opened_engine
@@ -62,6 +64,7 @@ async def serve(
         # The server is made before a store is begun: it raises what is wrong with plugins.
         server = Server(engine, settings, siblings=siblings)
         password_file = await _prepare(engine, settings)
+        await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:
             await siblings.listen(partial(counted, engine, server.served_files))
             stack.callback(siblings.close)

@@ -103,6 +103,7 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.ReadOnly("root/dev", "odd"), 405),
     (errors.Refused("bad"), 400),
     (errors.TooLarge("the file", 10), 413),
+    (errors.QuotaExceeded("demo in root/dev", 12, 10, option="max_project_bytes"), 413),
     (errors.RetiredAction("remove_pkg", hint="delete it"), 410),
     (errors.Denied("who?", anonymous=True), 401),
     (errors.Denied("no", anonymous=False), 403),

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Commit, DropFile, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
-from pkgindex_core.engines.postgresql import opening, writer
+from pkgindex_core.engines.postgresql import index, opening, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
@@ -563,7 +563,30 @@ async def test_servers_that_start_at_once_make_one_schema(database_server: Datab
     opened = await asyncio.gather(*(PostgresqlIndex.open(url, SystemClock()) for _ in range(6)))
     for store in opened:
         await store.close()
-    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [["1", "first"]]
+    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [
+        ["1", "first"],
+        ["2", "sizes"],
+    ]
+
+
+async def test_bytes_are_counted_for_what_was_there_and_beside_an_earlier_server(
+    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of schema 1 nothing counted them. A server that knows that schema alone goes on to write."""
+    url = database_server.url(database)
+    known = index.migrations("postgresql")
+    monkeypatch.setattr(index, "migrations", lambda _: known[:1])
+    async with stores(url) as (earlier,):
+        await earlier.apply(SEED, who="ann")
+        await earlier.apply([PutFile(DEV, DEMO, hosted(f"demo-{number}.zip")) for number in range(3)], who="ann")
+        await earlier.apply([DropFile(DEV, DEMO, "demo-0.zip")], who="ann")
+        monkeypatch.undo()
+        async with stores(url) as (store,):
+            assert [await store.stored_bytes(DEV), await store.stored_bytes(DEV, DEMO)] == [2, 2]
+            await earlier.apply([PutFile(DEV, DEMO, hosted("demo-9.zip"))], who="ann")
+            await earlier.apply([DropFile(DEV, DEMO, "demo-1.zip"), DropFile(DEV, DEMO, "demo-2.zip")], who="ann")
+            assert await store.stored_bytes(DEV) == 1
+            assert await store.check() == []
 
 
 async def test_a_newer_schema_is_refused(database_server: DatabaseServer, database: str) -> None:

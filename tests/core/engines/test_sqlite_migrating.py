@@ -76,6 +76,7 @@ async def test_everything_of_schema_1_is_there(path: Path) -> None:
             "demo-1.0-py3-none-any.whl": (">=3.8", False, ()),
             "demo-1.0.tar.gz": ("", "broken", ()),
         }
+        assert await store.stored_bytes(DEV, DEMO) == sum(file.size or 0 for file in files.values()) > 0
         past = await store.page(DEV, DEMO, at=Serial(7))
         assert past is not None
         assert {row.filename for row in past.rows} == {*files, "demo-2.0.tar.gz"}
