@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -106,8 +107,8 @@ class Clearing:
         if dry_run:
             return await run.told()
 
-        async def work() -> None:
-            found.append(await run.done(self._require_ownership))
+        async def work(holding: leases.Holding) -> None:
+            found.append(await run.done(self._require_ownership, holding))
 
         await leases.while_held(self._store, LEASE, run.holder, work, seconds=LEASE_SECONDS, pause=_refuse)
         if not found:
@@ -150,8 +151,8 @@ class _ClearingRun:
             self._told.removed_bytes += sum(blob.size for blob in judged.due)
         return self._told
 
-    async def done(self, require_ownership: Callable[[], Awaitable[None]]) -> Cleared:
-        """Condemn and remove."""
+    async def done(self, require_ownership: Callable[[], Awaitable[None]], holding: leases.Holding) -> Cleared:
+        """Condemn and remove, while the lease is held."""
         unused = await self._unused()
         known = await announced(self._store)
         async for judged in self._judged(unused):
@@ -163,7 +164,7 @@ class _ClearingRun:
                 known = await announce(self._store, known, self.holder, [blob.sha256 for blob in some])
                 failpoint("gc.announced")
                 await self._read_commits()
-                await side_by_side(some, self._remove)
+                await side_by_side(some, partial(self._remove, holding))
                 await self._forget(blob.sha256 for blob in some)
                 failpoint("gc.batch_removed")
                 self._progress("unused files", self._told.removed, self._told.unused)
@@ -221,7 +222,8 @@ class _ClearingRun:
             self._named.update(key for commit in commits for key in named(commit.changes))
             self._head = commits[-1].serial
 
-    async def _remove(self, blob: Blob) -> None:
+    async def _remove(self, holding: leases.Holding, blob: Blob) -> None:
+        holding.check()  # after a long pause an upload may rely on the blob: its announcement counts only while the lease is held
         if blob.sha256 in self._named or not await self._own.drop(blob.sha256, modified=blob.modified):
             self._told.revived += 1
             return
