@@ -57,6 +57,9 @@ POINTS: Final[frozenset[str]] = frozenset(
         "aside.kept",
         "repair.set_aside",
         "repair.made",
+        # a scrub, which sets damaged blobs aside and repairs them
+        "scrub.noted",
+        "scrub.set_aside",
         # unused blobs: condemned, removed
         "gc.condemned",
         "gc.announced",

@@ -91,6 +91,23 @@ class RemoteUser(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class Scrub(Struct, frozen=True, kw_only=True):
+    rate: Annotated[
+        int,
+        option(
+            "Bytes a second that the scrub reads: all stored files, one after the other, to find damage before a client does. 0: no scrub.",
+            unit="bytes",
+            at_least=0,
+        ),
+    ] = 1024 * 1024
+    every: Annotated[
+        float,
+        option(
+            "How often the scrub reads each file. It may take longer at this `scrub.rate`.", unit="seconds", at_least=1
+        ),
+    ] = 30.0 * 86400
+
+
 class ServerSettings(config.Settings, frozen=True, kw_only=True):
     """The settings of a server. `load_settings` reads them; tests and embedding programs may construct one."""
 
@@ -214,6 +231,7 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = False
     remote_user: RemoteUser = RemoteUser()
+    scrub: Scrub = Scrub()
 
     @property
     def public_url(self) -> str:

@@ -83,6 +83,8 @@ async def serve(
             tasks.append(loop.create_task(_examine(engine)))  # a task, so that no upstream delays the start
         if certificate is not None:
             tasks.append(loop.create_task(certificate.watch()))
+        if settings.scrub.rate:
+            tasks.append(loop.create_task(_scrub(engine, settings)))
         await stopped.wait()
         for task in tasks:
             task.cancel()
@@ -169,6 +171,12 @@ async def _examine(engine: Engine) -> None:
         await engine.in_worker(load_client)
     for name, problem in (await engine.examining.all()).items():
         _log.warning("%s: %s", name, problem)
+
+
+async def _scrub(engine: Engine, settings: ServerSettings) -> None:
+    """Scrub the store. Its modules are loaded behind the first moments."""
+    await asyncio.sleep(_FIRST_MOMENTS)
+    await engine.scrubbing.keep_on(rate=settings.scrub.rate, every=settings.scrub.every)
 
 
 def _stopping(busy: int) -> str:

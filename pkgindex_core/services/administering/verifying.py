@@ -104,7 +104,7 @@ class Verifying:
                 await side_by_side(owners, lambda owner: self._look_for(owner, states, done))
                 for owner in owners:
                     stored.pop(bytes.fromhex(owner.key), None)
-            named = await self._owners_of(states) if states else {}
+            named = await self.owners(states) if states else {}
             done.unused, done.unused_bytes = len(stored), sum(stored.values())
         except Corrupt as error:  # the rows cannot be read, but the blobs were
             done.database += [] if error.message in done.database else [error.message]
@@ -113,7 +113,8 @@ class Verifying:
         ]
         return done
 
-    async def _owners_of(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
+    async def owners(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
+        """The live rows that name each of these blobs. Reads all rows; blobs that no row names are left out."""
         named: dict[Sha256, list[Owner]] = {}
         async for owners in owners_of(self._store):
             for owner in owners:
