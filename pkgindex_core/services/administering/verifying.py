@@ -11,7 +11,7 @@ A server may run meanwhile. A blob that was stored or dropped meanwhile is check
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import sha256
 from typing import Final, Literal, Protocol
 
@@ -34,17 +34,30 @@ _MOST_UNREADABLE: Final = 100
 """After so many unreadable blobs the verification stops: the medium itself has failed."""
 
 
-class BlobTrouble(Struct, kw_only=True):
+class Trouble(Struct, kw_only=True):
+    """Something that is wrong, and that a repair may mend."""
+
+    outcome: Literal["", "repaired", "set aside", "left"] = ""
+    """The outcome of a repair; empty without one."""
+    reason: str = ""
+    """Why it could not be repaired."""
+    plan: str = ""
+    """What a repair would do (`Repairing.foresee`)."""
+
+
+class BlobTrouble(Trouble, kw_only=True):
     """A damaged, unreadable or lost blob."""
 
     sha256: Sha256
     state: Damage
     owners: list[Owner] = []
     """Empty: no live row names the blob."""
-    outcome: Literal["", "repaired", "set aside", "left"] = ""
-    """The outcome of a repair; empty without one."""
-    reason: str = ""
-    """Why it could not be repaired."""
+
+
+class Difference(Trouble, kw_only=True):
+    """Metadata of a wheel that is not the metadata inside (`wheel_metadata`)."""
+
+    owner: Owner
 
 
 class Verified(Struct, kw_only=True):
@@ -59,15 +72,17 @@ class Verified(Struct, kw_only=True):
     unused: int = 0
     unused_bytes: int = 0
     troubles: list[BlobTrouble] = []
-    differing: list[Owner] = []
-    """Metadata of wheels that is not the metadata inside (`wheel_metadata`)."""
+    differing: list[Difference] = []
 
     @property
     def whole(self) -> bool:
         """Whether there are no problems, or all were repaired."""
-        return (
-            not self.database and not self.differing and all(trouble.outcome == "repaired" for trouble in self.troubles)
-        )
+        return not self.database and all(each.outcome == "repaired" for each in self.wrong)
+
+    @property
+    def wrong(self) -> Sequence[Trouble]:
+        """All that a repair may mend."""
+        return [*self.troubles, *self.differing]
 
 
 class _Store(Trees, Projects, ReleaseRecords, Keeping, Protocol): ...
