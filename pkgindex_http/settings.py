@@ -101,11 +101,11 @@ class Scrub(Struct, frozen=True, kw_only=True):
         ),
     ] = 1024 * 1024
     every: Annotated[
-        float,
+        int,
         option(
             "How often the scrub reads each file. It may take longer at this `scrub.rate`.", unit="seconds", at_least=1
         ),
-    ] = 30.0 * 86400
+    ] = 30 * 86400
 
 
 class ServerSettings(config.Settings, frozen=True, kw_only=True):

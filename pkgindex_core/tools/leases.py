@@ -6,10 +6,10 @@
 The lease of a dead holder ends by time. A holder that was suspended (SIGSTOP, a machine that slept) goes on after its lease has ended, and
 another one works already. So each write of the work has a guard, which the store checks together with the write:
 
-    commit       `Holding.guarded`: the commit requires the note of the lease as this holder last wrote it
+    commit       `HeldLease.guarded`: the commit requires the note of the lease as this holder last wrote it
     note         `put_note(expected=…)`, with the version that this holder has read or written since it began
-    elsewhere    `Holding.token`, for a receiver that refuses smaller tokens than the last one; or a write that changes nothing when it
-                 is repeated. `Holding.check` before it makes the window small, and is no guard
+    elsewhere    `HeldLease.token`, for a receiver that refuses smaller tokens than the last one; or a write that changes nothing when it
+                 is repeated. `HeldLease.check` before it makes the window small, and is no guard
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def release(notes: Notes, lease: Lease) -> bool:
     return await notes.drop_note(KIND, lease.name, expected=lease.version)
 
 
-class Holding:
+class HeldLease:
     """A lease that is held now, for the work that is done under it. Made by `while_held`, or of a lease that was just acquired."""
 
     def __init__(self, notes: Notes, lease: Lease, *, seconds: float, asked: float) -> None:
@@ -138,7 +138,7 @@ async def while_held(
     notes: Notes,
     name: str,
     holder: str,
-    work: Callable[[Holding], Awaitable[None]],
+    work: Callable[[HeldLease], Awaitable[None]],
     *,
     seconds: float,
     pause: Callable[[], Awaitable[None]],
@@ -152,7 +152,7 @@ async def while_held(
     while (lease := await acquire(notes, name, holder, seconds=seconds)) is None:
         await pause()
         asked = loop.time()
-    holding = Holding(notes, lease, seconds=seconds, asked=asked)
+    holding = HeldLease(notes, lease, seconds=seconds, asked=asked)
     working = asyncio.ensure_future(work(holding))
     try:
         while not (await asyncio.wait({working}, timeout=min(seconds / _RENEWALS, holding.end - loop.time())))[0]:

@@ -23,7 +23,7 @@ from pkgindex_http.commands.common import asynchronous, opened, settings_options
 from pkgindex_http.commands.moving import end
 
 if TYPE_CHECKING:
-    from pkgindex_core.services.administering.verifying import BlobTrouble, Trouble, Verified
+    from pkgindex_core.services.administering.verifying import BlobTrouble, Repairable, Verified
 
 _MIB = 1 << 20
 
@@ -128,7 +128,7 @@ def _tell(found: Verified) -> None:
         talk("hint: pkgindex-serve verify --repair fetches or rebuilds the files that can be")
 
 
-def _tell_more(trouble: Trouble) -> None:
+def _tell_more(trouble: Repairable) -> None:
     if trouble.plan:
         talk(f"  a repair would do this: {trouble.plan}")
     if trouble.reason and trouble.outcome != "repaired":

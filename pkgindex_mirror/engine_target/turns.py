@@ -33,7 +33,7 @@ class RunTurn:
         self._store = store
         self._index = f"{what}{index}"
         self._name = f"mirror.sync {self._index}"
-        self._holding: leases.Holding | None = None
+        self._holding: leases.HeldLease | None = None
 
     def check(self) -> None:
         """Raise `Unavailable` if the turn was lost, as after the machine was suspended."""
@@ -48,7 +48,7 @@ class RunTurn:
             self.check()
             raise
 
-    def _held(self) -> leases.Holding:
+    def _held(self) -> leases.HeldLease:
         if self._holding is None or self._holding.is_over:
             raise Unavailable(
                 f"the run lost its turn to write {self._index}", hint="run the command again; it goes on where it was"
@@ -69,7 +69,7 @@ class RunTurn:
                 f"another run is writing {self._index}{who}",
                 hint=f"wait until it has ended; the turn of a run that died is free after {SECONDS:.0f} seconds",
             )
-        self._holding = holding = leases.Holding(self._store, lease, seconds=SECONDS, asked=asked)
+        self._holding = holding = leases.HeldLease(self._store, lease, seconds=SECONDS, asked=asked)
         renewing = asyncio.create_task(_renew(holding), name=f"renew the turn of {self._index}")
         try:
             yield
@@ -106,7 +106,7 @@ def _lives(process: int) -> bool:
     return True
 
 
-async def _renew(holding: leases.Holding) -> None:
+async def _renew(holding: leases.HeldLease) -> None:
     while True:
         await asyncio.sleep(_RENEWED)
         with suppress(PkgIndexError):  # perhaps the next one succeeds in time

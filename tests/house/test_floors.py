@@ -61,7 +61,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
             "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
-            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
+            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox scrub_figures sending served_files server_half settings siblings sockets templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {

@@ -145,7 +145,7 @@ class FsspecBlobs:
                     yield blob
 
     async def set_aside(self, key: Sha256) -> bool:
-        # No medium moves an object conditionally: one that is replaced between the read and the removal is removed too.
+        # No medium moves an object conditionally: one that is replaced between the last look and the removal is removed too.
         if parse_sha256(key) != key or (blob := await self.stat(key)) is None:
             return False
         async with self.spool() as spool:
@@ -157,7 +157,7 @@ class FsspecBlobs:
             aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
             await self._medium.place(spool, self._unsure(), aside)
             failpoint("aside.moved")
-            return await self.drop(key)
+            return await self.drop(key, modified=blob.modified)
 
     async def owner(self) -> str:
         try:

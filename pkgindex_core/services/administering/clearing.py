@@ -107,7 +107,7 @@ class Clearing:
         if dry_run:
             return await run.told()
 
-        async def work(holding: leases.Holding) -> None:
+        async def work(holding: leases.HeldLease) -> None:
             found.append(await run.done(self._require_ownership, holding))
 
         await leases.while_held(self._store, LEASE, run.holder, work, seconds=LEASE_SECONDS, pause=_refuse)
@@ -151,7 +151,7 @@ class _ClearingRun:
             self._told.removed_bytes += sum(blob.size for blob in judged.due)
         return self._told
 
-    async def done(self, require_ownership: Callable[[], Awaitable[None]], holding: leases.Holding) -> Cleared:
+    async def done(self, require_ownership: Callable[[], Awaitable[None]], holding: leases.HeldLease) -> Cleared:
         """Condemn and remove, while the lease is held."""
         unused = await self._unused()
         known = await announced(self._store)
@@ -222,7 +222,7 @@ class _ClearingRun:
             self._named.update(key for commit in commits for key in named(commit.changes))
             self._head = commits[-1].serial
 
-    async def _remove(self, holding: leases.Holding, blob: Blob) -> None:
+    async def _remove(self, holding: leases.HeldLease, blob: Blob) -> None:
         holding.check()  # after a long pause an upload may rely on the blob: its announcement counts only while the lease is held
         if blob.sha256 in self._named or not await self._own.drop(blob.sha256, modified=blob.modified):
             self._told.revived += 1

@@ -24,7 +24,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, Notes
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.administering.repairing import Repairing
-from pkgindex_core.services.administering.scrub_state import Found, ScrubNote, ScrubState
+from pkgindex_core.services.administering.scrub_state import KnownDamage, ScrubNote, ScrubState
 from pkgindex_core.services.administering.verifying import BlobTrouble, Damage, Pause, Progress, Verified, Verifying
 from pkgindex_core.tools.workers import in_worker
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class ScrubParts(Struct, frozen=True, kw_only=True):
-    """What every round of one store needs."""
+    """The parts of a store that every round uses."""
 
     notes: Notes
     blobs: LearningBlobs
@@ -214,8 +214,8 @@ class ScrubRound:
         if len(damaged) > _MOST_DAMAGED:
             raise Unavailable(f"{len(damaged)} files are damaged", hint="replace the disk, and restore a backup")
 
-    def _found(self, state: Damage) -> Found:
-        return Found(state=state, at=self._clock.now())
+    def _found(self, state: Damage) -> KnownDamage:
+        return KnownDamage(state=state, at=self._clock.now())
 
     async def _keep(self) -> None:
         await self._note.write(self._state)

@@ -21,7 +21,7 @@ _KIND: Final = "scrub"
 _KEY: Final = "state"
 
 
-class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class KnownDamage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A blob that was found damaged, and is not whole yet."""
 
     state: Damage
@@ -49,7 +49,7 @@ class ScrubState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes: int = 0
     repaired: int = 0
     """Blobs that this round found damaged, and repaired."""
-    damaged: dict[Sha256, Found] = {}
+    damaged: dict[Sha256, KnownDamage] = {}
     """Damage of this round and earlier ones that is there still."""
 
     @property

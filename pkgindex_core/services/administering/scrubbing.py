@@ -74,7 +74,7 @@ class Scrubbing:
         """Make what is due while the lease is held. None: it was lost."""
         ended: ScrubState | None = None
 
-        async def work(_: leases.Holding) -> None:  # the note is the guard of each write
+        async def work(_: leases.HeldLease) -> None:  # the note is the guard of each write
             nonlocal ended
             ended = await ScrubRound(self._parts, Pace(self._parts.clock, rate, pause), progress).run(
                 every=every, anew=anew

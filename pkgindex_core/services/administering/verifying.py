@@ -34,7 +34,7 @@ _MOST_UNREADABLE: Final = 100
 """After so many unreadable blobs the verification stops: the medium itself has failed."""
 
 
-class Trouble(Struct, kw_only=True):
+class Repairable(Struct, kw_only=True):
     """Something that is wrong, and that a repair may mend."""
 
     outcome: Literal["", "repaired", "set aside", "left"] = ""
@@ -42,10 +42,10 @@ class Trouble(Struct, kw_only=True):
     reason: str = ""
     """Why it could not be repaired."""
     plan: str = ""
-    """What a repair would do (`Repairing.foresee`)."""
+    """A description of the repair that would be made (`Repairing.foresee`)."""
 
 
-class BlobTrouble(Trouble, kw_only=True):
+class BlobTrouble(Repairable, kw_only=True):
     """A damaged, unreadable or lost blob."""
 
     sha256: Sha256
@@ -54,7 +54,7 @@ class BlobTrouble(Trouble, kw_only=True):
     """Empty: no live row names the blob."""
 
 
-class Difference(Trouble, kw_only=True):
+class Difference(Repairable, kw_only=True):
     """Metadata of a wheel that is not the metadata inside (`wheel_metadata`)."""
 
     owner: Owner
@@ -80,7 +80,7 @@ class Verified(Struct, kw_only=True):
         return not self.database and all(each.outcome == "repaired" for each in self.wrong)
 
     @property
-    def wrong(self) -> Sequence[Trouble]:
+    def wrong(self) -> Sequence[Repairable]:
         """All that a repair may mend."""
         return [*self.troubles, *self.differing]
 

@@ -76,7 +76,7 @@ class WheelMetadata:
             await side_by_side([each for each in sidecars if each.file.filename.endswith(".whl")], look_at)
 
     async def plan(self, difference: Difference) -> str:
-        """What `correct` would do."""
+        """Describe the change that `correct` would make."""
         inside = await self._inside_of(difference)
         return f"left: {_AMBIGUOUS}" if len(inside) != 1 else "the metadata in the wheel takes its place"
 
@@ -125,7 +125,7 @@ class WheelMetadata:
 
 
 def _pair(wheel: Sha256, metadata: Sha256) -> Sha256:
-    """What the record has for a wheel with equal metadata."""
+    """The entry of the record for a wheel and the metadata that is equal to its own."""
     return sha256_of(f"{wheel} {metadata}".encode())
 
 

@@ -286,13 +286,13 @@ class NotesCases(IndexStoreCases):
 
     # Fencing: commits of a holder.
 
-    async def holding(self, holder: str) -> leases.Holding:
+    async def holding(self, holder: str) -> leases.HeldLease:
         """The lease as a process that was stopped knows it: its own clock does not tell that the time is over."""
         lease = await leases.acquire(self.store, "work", holder, seconds=10)
         assert lease is not None
-        return leases.Holding(self.store, lease, seconds=10, asked=asyncio.get_running_loop().time() + 3600)
+        return leases.HeldLease(self.store, lease, seconds=10, asked=asyncio.get_running_loop().time() + 3600)
 
-    async def commit_held(self, holding: leases.Holding, name: str) -> Serial:
+    async def commit_held(self, holding: leases.HeldLease, name: str) -> Serial:
         return await holding.guarded(lambda held: self.commit(PutUser(user(name)), require=[UserAbsent(name), held]))
 
     async def test_a_holder_commits_and_renews_at_the_same_time(self) -> None:

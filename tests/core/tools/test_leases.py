@@ -146,7 +146,7 @@ async def test_a_lease_counts_from_before_it_was_asked_for(world: World, monkeyp
 
 
 async def test_what_the_work_raises_is_raised_and_the_lease_is_free(world: World) -> None:
-    async def work(_: leases.Holding) -> None:
+    async def work(_: leases.HeldLease) -> None:
         raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
