@@ -91,7 +91,21 @@ class RemoteUser(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
-class Scrub(Struct, frozen=True, kw_only=True):
+class ClearingSettings(Struct, frozen=True, kw_only=True):
+    every: Annotated[
+        int,
+        option(
+            "How often one of the servers over the store removes unused files, as `pkgindex-serve gc` does. 0: none does.",
+            unit="seconds",
+            at_least=0,
+        ),
+    ] = 0
+    grace: Annotated[
+        int, option("Time between finding a file unused and removing it.", unit="seconds", at_least=3600)
+    ] = 86400
+
+
+class ScrubSettings(Struct, frozen=True, kw_only=True):
     rate: Annotated[
         int,
         option(
@@ -231,7 +245,8 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = False
     remote_user: RemoteUser = RemoteUser()
-    scrub: Scrub = Scrub()
+    scrub: ScrubSettings = ScrubSettings()
+    gc: ClearingSettings = ClearingSettings()
 
     @property
     def public_url(self) -> str:

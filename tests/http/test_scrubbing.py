@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -25,6 +26,7 @@ from tests.crash.clients import ask
 from tests.crash.oracle import HOSTED, MIRROR, ROOT, file_path, upload
 from tests.http.conftest import Serve, Served, make_store
 from tests.http.test_verifying import MINE, WHEEL, blob_at, fetch, flip
+from tests.steps import steps
 
 ADMIN = Principal(name="root")
 
@@ -276,51 +278,24 @@ async def test_a_damaged_file_that_cannot_be_moved_away_is_told_and_tried_again(
         assert told(await scrubbed(served)) == [("lost", MINE.filename)]
 
 
-class Server:
-    """The background work of a server, by the steps of its pauses."""
-
-    def __init__(self, served: Served, *, every: float) -> None:
-        self._waiting: asyncio.Queue[asyncio.Event] = asyncio.Queue()
-        self._task = asyncio.create_task(served.engine.scrubbing.keep_on(rate=0, every=every, pause=self._pause))
-        self.looks = 0
-
-    async def _pause(self, _: float) -> None:
-        step = asyncio.Event()
-        self._waiting.put_nowait(step)
-        await step.wait()
-
-    async def look(self) -> None:
-        """Let it look once whether there is something to do, and do it."""
-        if not self.looks:
-            self._next = await self._waiting.get()
-        self.looks += 1
-        self._next.set()
-        self._next = await asyncio.wait_for(self._waiting.get(), 30)
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
+def background(served: Served, *, every: float) -> Any:
+    """The background work of a server, by its looks."""
+    return steps(lambda pause: served.engine.scrubbing.keep_on(rate=0, every=every, pause=pause))
 
 
 async def test_a_server_reads_each_file_as_often_as_the_setting_says(serve: Serve) -> None:
     async with serve(store="", blobs="") as served:
         await served.put(MINE)
-        server = Server(served, every=1_000_000)
-        try:
-            await server.look()
+        async with background(served, every=1_000_000) as look:
+            await look()
             first = await served.engine.scrubbing.state()
             assert (first.is_whole, first.blobs) == (True, 2)
-            await server.look()
+            await look()
             assert await served.engine.scrubbing.state() == first
-        finally:
-            await server.stop()
-        server = Server(served, every=0.000_001)
-        try:
-            await server.look()
+        async with background(served, every=0.000_001) as look:
+            await look()
             second = await served.engine.scrubbing.state()
             assert (second.begun > first.begun, second.blobs) == (True, 2)
-        finally:
-            await server.stop()
 
 
 async def test_a_server_goes_on_when_the_holder_of_the_lease_is_gone_and_after_troubles(
@@ -330,9 +305,8 @@ async def test_a_server_goes_on_when_the_holder_of_the_lease_is_gone_and_after_t
         await served.put(MINE)
         lease = await leases.acquire(served.engine.store, LEASE, "another server", seconds=LEASE_SECONDS)
         assert lease is not None
-        server = Server(served, every=60)
-        try:
-            await server.look()
+        async with background(served, every=60) as look:
+            await look()
             assert not (await served.engine.scrubbing.state()).begun
             await leases.release(served.engine.store, lease)
             for error, text in ((Unavailable("the disk is gone"), "is interrupted: the disk"), (OSError(), "failed")):
@@ -341,13 +315,12 @@ async def test_a_server_goes_on_when_the_holder_of_the_lease_is_gone_and_after_t
                     raise error
 
                 monkeypatch.setattr("pkgindex_core.services.administering.scrub_round.ScrubRound._read_some", refuse)
-                await server.look()
-                assert f"the scrub {text}" in caplog.text
+                for _ in range(3):
+                    await look()
+                assert caplog.text.count(f"the scrub {text}") == 1
             monkeypatch.undo()
-            await server.look()
+            await look()
             assert (await served.engine.scrubbing.state()).is_whole
-        finally:
-            await server.stop()
 
 
 def test_the_command_says_what_is_damaged_and_exits_accordingly(tmp_path: Path) -> None:

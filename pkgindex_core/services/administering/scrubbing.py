@@ -6,30 +6,21 @@ and one listing of a 256th of the keys in memory. A row whose blob is missing is
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import socket
 from typing import Final
 
-from pkgindex_core.errors import Conflict, PkgIndexError, Unavailable
+from pkgindex_core.errors import Conflict, Unavailable
 from pkgindex_core.services.administering.scrub_round import Pace, ScrubParts, ScrubRound
 from pkgindex_core.services.administering.scrub_state import ScrubNote, ScrubState
 from pkgindex_core.services.administering.verifying import Pause, Progress
 from pkgindex_core.tools import leases
+from pkgindex_core.tools.regularly import regularly
 
 LEASE: Final = "scrub"
 LEASE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 30.0
-"""Seconds between two looks whether a round is due, and whether the holder of the lease is gone."""
 _AGAIN_SECONDS: Final = 3600.0
 """Seconds between two looks at known damage, outside of rounds."""
-
-_log = logging.getLogger(__name__)
-
-
-class _Busy(Conflict):
-    """Another process holds the lease."""
 
 
 class Scrubbing:
@@ -42,24 +33,20 @@ class Scrubbing:
         """The state of the scrub, by whatever process."""
         return await ScrubNote(self._parts.notes).read()
 
-    async def keep_on(self, *, rate: int, every: float, pause: Pause = asyncio.sleep) -> None:
+    async def keep_on(self, *, rate: int, every: float, pause: Pause) -> None:
         """Scrub until cancelled: every blob once in `every` seconds, reading at most `rate` bytes a second (0: no limit)."""
         clock = self._parts.clock
         looked = clock.monotonic()
-        while True:
-            await pause(min(_LOOK_SECONDS, every / 4))
-            try:
-                state = await self.state()
-                is_late = bool(state.damaged) and clock.monotonic() - looked >= min(_AGAIN_SECONDS, every)
-                if is_late or state.is_due(clock.now(), every):
-                    await self._hold(rate=rate, every=every, pause=pause, progress=_no_progress)
-                    looked = clock.monotonic()
-            except _Busy:
-                continue
-            except PkgIndexError as error:
-                _log.warning("the scrub is interrupted: %s", error)
-            except Exception:
-                _log.exception("the scrub failed; it goes on later")
+
+        async def look() -> None:
+            nonlocal looked
+            state = await self.state()
+            is_late = bool(state.damaged) and clock.monotonic() - looked >= min(_AGAIN_SECONDS, every)
+            if is_late or state.is_due(clock.now(), every):
+                await self._hold(rate=rate, every=every, pause=pause, progress=_no_progress)
+                looked = clock.monotonic()
+
+        await regularly("the scrub", look, every=every, pause=pause)
 
     async def scrub(self, *, rate: int, anew: bool, pause: Pause, progress: Progress) -> ScrubState:
         """Make one round, or go on with one; with `anew` from the beginning. Raises `Conflict` while another process scrubs."""
@@ -86,7 +73,7 @@ class Scrubbing:
 
 
 async def _refuse() -> None:
-    raise _Busy(
+    raise Conflict(
         "another process is scrubbing this store",
         hint=f"wait until its round has ended; one that was killed is over {LEASE_SECONDS:.0f} seconds later",
     )
