@@ -92,6 +92,7 @@ async def serve(
         if link is None or server.busy:
             talk(_stopping(server.busy))
         await server.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
 
 
 def _certificate(settings: ServerSettings) -> Certificate | None:

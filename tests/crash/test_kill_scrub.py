@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.crash.conftest import Command
 from tests.crash.oracle import BEFORE, HOSTED, file_path, prepare_data, upload
 from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
 from tests.database_server import DatabaseServer
+from tests.object_stores import seaweedfs
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -160,3 +162,46 @@ async def test_of_several_servers_one_reads_and_the_next_one_takes_over(
         assert len(state.damaged) == rounds
         assert len(aside(store.data)) == rounds, "each file was set aside once"
     tally("damaged files found by servers that were killed", rounds)
+
+
+async def test_a_server_that_is_stopped_in_a_round_ends_its_lease(data: Path, starter: Starter) -> None:
+    """And notes what it found: another server goes on at once."""
+    server = ServerProcess(starter, data, PKGINDEX_SCRUB_EVERY="1s", PKGINDEX_SCRUB_RATE="1")
+    async with running(server), Engine.open(Settings(data=data), mirrors=False) as engine:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await engine.store.note(leases.KIND, LEASE) is None:
+                await asyncio.sleep(0.02)
+        assert await server.stop() == 0
+        assert await engine.store.note(leases.KIND, LEASE) is None
+        assert not (await engine.scrubbing.state()).is_whole
+
+
+async def test_damage_in_an_object_store_is_found_and_set_aside(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await asyncio.to_thread(seaweedfs, tmp_path / "store")
+    if store is None:
+        pytest.skip("the server is not installed")
+    try:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        data, blobs = tmp_path / "data", f"{store.url}/scrubbed"
+        words = ("--data", data, "--blobs", blobs)
+        await prepare_data(data, blobs=blobs)
+        assert await command("scrub", *words) == 0
+        key = sha256_of(BEFORE.data)
+        async with Engine.open(Settings(data=data, blobs=blobs), mirrors=False) as engine:
+            medium: Any = engine.blobs.own()
+            await medium._medium.call("pipe_file", medium._path(key), b"x" * len(BEFORE.data))
+        assert await command("scrub", *words) == 3
+        assert await command("scrub", "--show", *words) == 3
+        async with Engine.open(Settings(data=data, blobs=blobs), mirrors=False) as engine:
+            assert await engine.blobs.stat(key) is None
+            assert {key: found.state for key, found in (await engine.scrubbing.state()).damaged.items()} == {
+                key: "lost"
+            }
+            await engine.blobs.put(BEFORE.data)
+        assert await command("scrub", *words) == 0
+        assert await command("verify", *words) == 0
+    finally:
+        store.kill()
