@@ -57,6 +57,12 @@ POINTS: Final[frozenset[str]] = frozenset(
         "aside.kept",
         "repair.set_aside",
         "repair.made",
+        # metadata that differs from its wheel
+        "correct.stored",
+        "correct.committed",
+        # a scrub, which sets damaged blobs aside and repairs them
+        "scrub.noted",
+        "scrub.set_aside",
         # unused blobs: condemned, removed
         "gc.condemned",
         "gc.announced",

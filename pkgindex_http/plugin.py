@@ -33,6 +33,7 @@ _COMMANDS: Final = (
     ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
+    ("Maintenance", "scrub", "scrubbing:scrub", "Read all files of the store, and repair damaged ones, as servers do in the background; or tell what they found."),
     ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),
 )  # fmt: skip
 """Section, word, place and summary of each command. The summary is the first paragraph of the command's own help."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.project_options import ProjectOptions
     from pkgindex_core.services.administering.project_statuses import ProjectStatuses
     from pkgindex_core.services.administering.repairing import Repairing
+    from pkgindex_core.services.administering.scrubbing import Scrubbing
     from pkgindex_core.services.administering.tokens import Tokens
     from pkgindex_core.services.administering.users import Users
     from pkgindex_core.services.administering.verifying import Verifying
@@ -193,6 +194,10 @@ class Services:
     @property
     def clearing(self) -> Clearing:
         return self._mending.clearing
+
+    @property
+    def scrubbing(self) -> Scrubbing:
+        return self._mending.scrubbing
 
     @cached_property
     def documentation(self) -> Documentation:

@@ -18,7 +18,7 @@ from pkgindex_core.formats.quantities import quantity
 from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
-    from pkgindex_core.services.administering.clearing import Cleared
+    from pkgindex_core.services.administering.clearing_run import Cleared
 
 
 def seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:

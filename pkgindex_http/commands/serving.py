@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,7 @@ async def serve(
             tasks.append(loop.create_task(_examine(engine)))  # a task, so that no upstream delays the start
         if certificate is not None:
             tasks.append(loop.create_task(certificate.watch()))
+        tasks += [loop.create_task(work) for work in _background(engine, settings)]
         await stopped.wait()
         for task in tasks:
             task.cancel()
@@ -94,6 +95,7 @@ async def serve(
         if link is None or server.busy:
             talk(_stopping(server.busy))
         await server.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
 
 
 def _certificate(settings: ServerSettings) -> Certificate | None:
@@ -172,6 +174,26 @@ async def _examine(engine: Engine) -> None:
         await engine.in_worker(load_client)
     for name, problem in (await engine.examining.all()).items():
         _log.warning("%s: %s", name, problem)
+
+
+def _background(engine: Engine, settings: ServerSettings) -> Iterator[Coroutine[None, None, None]]:
+    """The work that one of the servers over the store does."""
+    if settings.scrub.rate:
+        yield _scrub(engine, settings)
+    if settings.gc.every:
+        yield _clear(engine, settings)
+
+
+async def _scrub(engine: Engine, settings: ServerSettings) -> None:
+    """Scrub the store. Its modules are loaded behind the first moments."""
+    await asyncio.sleep(_FIRST_MOMENTS)
+    await engine.scrubbing.keep_on(rate=settings.scrub.rate, every=settings.scrub.every, pause=asyncio.sleep)
+
+
+async def _clear(engine: Engine, settings: ServerSettings) -> None:
+    """Remove unused files; see `_scrub`."""
+    await asyncio.sleep(_FIRST_MOMENTS)
+    await engine.clearing.keep_on(every=settings.gc.every, grace=settings.gc.grace, pause=asyncio.sleep)
 
 
 def _stopping(busy: int) -> str:

@@ -215,13 +215,22 @@ async def test_an_upstream_does_not_answer(follower: Follower) -> None:
 async def test_a_file_is_damaged(follower: Follower) -> None:
     await follower.server.stop()  # a mirrored file is stored after the answer
     await follower.server.start()
-    for built in (ONE, MIRRORED):
-        path = blob(follower, built)
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    await follower._run("pkgindex-serve export /srv/backup", "", 0)
+
+    def damage(*files: BuiltFile) -> None:
+        for built in files:
+            path = blob(follower, built)
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    damage(ONE, MIRRORED)
     title = "A file is damaged"
-    assert ONE.filename in await follower.follow(title, number=0, status=3)
+    assert "set aside, then fetched again" in await follower.follow(title, number=0, status=3)
+    assert ONE.filename in await follower.follow(title, number=1, status=3)
     assert await follower.installs(MIRRORED)
-    await follower.follow(title, number=1, file=f"/srv/{ONE.filename}")
+    await follower.follow(title, number=3, file=f"/srv/{ONE.filename}")
+    assert await follower.installs(ONE)
+    damage(ONE)
+    await follower.follow(title, number=2)
     assert await follower.installs(ONE)
 
 

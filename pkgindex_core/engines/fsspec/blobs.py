@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pkgindex_core.clock import Clock, from_rfc3339
 from pkgindex_core.digests import Sha256, parse_sha256
 from pkgindex_core.engines.fsspec.media import Medium, connect
+from pkgindex_core.engines.local.blob_tree import SHARD_DIGITS
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
@@ -126,16 +127,25 @@ class FsspecBlobs:
             return False
         return True
 
-    async def walk(self) -> AsyncIterator[Blob]:
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         # A shard at a time: one listing of everything would hold every name in memory.
-        for shard in sorted({_name(info) for info in await self._list(f"{self._root}/sha256")}):
+        one_shard = len(prefix) >= SHARD_DIGITS
+        listed = [] if one_shard else await self._list(f"{self._root}/sha256")
+        for shard in [prefix[:SHARD_DIGITS]] if one_shard else sorted({_name(info) for info in listed}):
+            if not shard.startswith(prefix[:SHARD_DIGITS]):
+                continue
             for info in await self._list(f"{self._root}/sha256/{shard}"):
                 key = parse_sha256(_name(info))
-                if key == _name(info) and key.startswith(shard) and (blob := _blob(key, info)):
+                if (
+                    key == _name(info)
+                    and key[:SHARD_DIGITS] == shard
+                    and key.startswith(prefix)
+                    and (blob := _blob(key, info))
+                ):
                     yield blob
 
     async def set_aside(self, key: Sha256) -> bool:
-        # No medium moves an object conditionally: one that is replaced between the read and the removal is removed too.
+        # No medium moves an object conditionally: one that is replaced between the last look and the removal is removed too.
         if parse_sha256(key) != key or (blob := await self.stat(key)) is None:
             return False
         async with self.spool() as spool:
@@ -147,7 +157,7 @@ class FsspecBlobs:
             aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
             await self._medium.place(spool, self._unsure(), aside)
             failpoint("aside.moved")
-            return await self.drop(key)
+            return await self.drop(key, modified=blob.modified)
 
     async def owner(self) -> str:
         try:
@@ -227,7 +237,7 @@ class FsspecBlobs:
 
 def blob_path(root: str, key: Sha256) -> str:
     """The path of a blob on its medium."""
-    return f"{root}/sha256/{key[:2]}/{key}"
+    return f"{root}/sha256/{key[:SHARD_DIGITS]}/{key}"
 
 
 def _is_beyond_the_end(error: BaseException | None) -> bool:

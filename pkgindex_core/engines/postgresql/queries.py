@@ -380,7 +380,17 @@ UNION ALL SELECT DISTINCT 'the page of ' || project || ' in ' || index_name || '
     WHERE page IS NOT NULL AND NOT EXISTS (SELECT FROM pages WHERE digest = page)
 UNION ALL SELECT 'page ' || encode(digest, 'hex') || ' is stored but nothing has it' FROM pages
     WHERE NOT logged AND NOT EXISTS (SELECT FROM standings WHERE page = digest)
-UNION ALL SELECT count(*) || ' pages were not cleared away' FROM loose_pages HAVING count(*) > 0"""
+UNION ALL SELECT count(*) || ' pages were not cleared away' FROM loose_pages HAVING count(*) > 0
+UNION ALL SELECT 'index ' || index_name || ' has the file ' || filename || ', and says that it was deleted' FROM tombstones
+    JOIN files USING (index_name, filename) WHERE died = 9223372036854775807 AND NOT mirrored
+UNION ALL SELECT 'index ' || f.index_name || ' has the file ' || filename || ' of ' || f.project || ', but not the project' FROM files AS f
+    WHERE f.died = 9223372036854775807 AND NOT EXISTS (SELECT FROM standings AS s WHERE s.index_name = f.index_name AND s.project = f.project
+    AND s.died = f.died AND holds AND s.mirrored = f.mirrored)
+UNION ALL SELECT project || ' in ' || index_name || ' counts ' || file_count || ' files but has ' || count FROM (SELECT index_name, project,
+    file_count, (SELECT count(*) FROM files AS f WHERE f.index_name = s.index_name AND f.project = s.project AND f.died = s.died AND NOT mirrored)
+    FROM standings AS s WHERE died = 9223372036854775807 AND NOT mirrored) AS counted WHERE file_count <> count
+UNION ALL SELECT 'index ' || index_name || ' has a project with the invalid name ' || project FROM standings
+    WHERE died = 9223372036854775807 AND project !~ '^[a-z0-9]+(-[a-z0-9]+)*$'"""
 
 
 async def problems(sessions: Sessions) -> Sequence[str]:

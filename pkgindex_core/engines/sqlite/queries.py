@@ -514,7 +514,22 @@ def problems(reader: Reader) -> Sequence[str]:
         " WHERE pages.uses != coalesce(counted.uses, 0)"
     )
     found += [f"page {page} counts {counted} uses but has {used}" for page, counted, used in uses]
-    return found
+    return found + [text for (text,) in reader.rows(_MISFITS, (LIVE,))]
+
+
+_MISFITS: Final = """
+SELECT 'index ' || name || ' has the file ' || filename || ', and says that it was deleted' FROM tombstones
+    JOIN files USING (index_id, filename) JOIN index_names ON index_names.id = index_id WHERE died = ?1
+UNION ALL SELECT 'index ' || name || ' has the file ' || filename || ' of ' || project || ', but not the project' FROM files
+    JOIN index_names ON index_names.id = index_id WHERE died = ?1 AND NOT EXISTS (SELECT 1 FROM standings
+    WHERE standings.index_id = files.index_id AND standings.project = files.project AND standings.died = ?1 AND holds AND NOT mirrored)
+UNION ALL SELECT project || ' in ' || name || ' counts ' || file_count || ' files but has ' || files FROM (SELECT name, project, file_count,
+    (SELECT count(*) FROM files WHERE files.index_id = standings.index_id AND files.project = standings.project AND files.died = ?1) AS files
+    FROM standings JOIN index_names ON index_names.id = index_id WHERE standings.died = ?1 AND NOT mirrored) WHERE file_count != files
+UNION ALL SELECT 'index ' || name || ' has a project with the invalid name ' || project FROM standings
+    JOIN index_names ON index_names.id = index_id WHERE died = ?1 AND (project = '' OR project GLOB '*[^a-z0-9-]*' OR project GLOB '-*'
+    OR project GLOB '*-' OR project GLOB '*--*')"""
+"""Rows of hosted projects that do not fit each other, tombstones, and names that no client can ask for, as sentences."""
 
 
 def serial_of(at: Serial | None) -> int:

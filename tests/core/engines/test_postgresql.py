@@ -472,6 +472,29 @@ async def test_servers_behind_a_pooler_are_as_without_one(
             assert list(await store.check()) == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        ("DELETE FROM files", "demo in ann/dev counts 1 files but has 0"),
+        ("UPDATE files SET project = 'other'", "ann/dev has the file demo-1.zip of other, but not the project"),
+        ("UPDATE standings SET project = 'De--mo'", "ann/dev has a project with the invalid name De--mo"),
+        (
+            "INSERT INTO tombstones SELECT index_name, filename, project, sha256 FROM files",
+            "ann/dev has the file demo-1.zip, and says that it was deleted",
+        ),
+    ],
+)
+async def test_rows_that_do_not_fit_each_other_are_said(
+    database_server: DatabaseServer, database: str, damage: str, finding: str
+) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        await store.apply(SEED, who="ann")
+        await upload(store, "demo-1.zip", "x", "ann")
+        assert list(await store.check()) == []
+        database_server.sql(damage, database)
+        assert any(finding in problem for problem in await store.check())
+
+
 async def test_of_several_hosts_the_one_that_takes_writes_is_used(
     database_server: DatabaseServer, database: str
 ) -> None:
