@@ -13,16 +13,17 @@ from uuid import uuid4
 import gcsfs.core
 import pytest
 import s3fs
+from fsspec import get_filesystem_class
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.fsspec.blobs import open_fsspec
-from pkgindex_core.engines.fsspec.media import _session
+from pkgindex_core.engines.fsspec.connecting import _session
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.testing.blob_store import UNKNOWN, BlobStoreContract
 from tests.contracts.test_blob_stores import _abandon, _names
-from tests.object_stores import ObjectStore, fake_gcs_server, seaweedfs
+from tests.object_stores import ObjectStore, azurite, fake_gcs_server, seaweedfs
 
 T = TypeVar("T")
 
@@ -40,10 +41,15 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield from _running(fake_gcs_server, tmp_path_factory.mktemp("gcs") / "store")
 
 
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    yield from _running(azurite, tmp_path_factory.mktemp("azure") / "store")
+
+
 def _running(start: Callable[[Path], ObjectStore | None], place: Path) -> Iterator[Running]:
     store = start(place)
     if store is None:
-        pytest.skip("the server is not installed")
+        pytest.skip(f"{start.__name__} is not installed, and cannot be (azurite needs npm, node and the azure extra)")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store.environment.items():
             patch.setenv(name, value)
@@ -114,7 +120,8 @@ class BackDoor:
         self._loop.close()
 
     async def _connect(self, server: ObjectStore) -> tuple[Any, Any]:
-        kind = s3fs.S3FileSystem if server.url.startswith("s3:") else gcsfs.core.GCSFileSystem
+        scheme = server.url.partition(":")[0]
+        kind = {"s3": s3fs.S3FileSystem, "gs": gcsfs.core.GCSFileSystem}.get(scheme) or get_filesystem_class(scheme)
         options = tomllib.loads(f"x = {server.options}")["x"]
         files = kind(asynchronous=True, skip_instance_cache=True, use_listings_cache=False, **options)
         return files, await _session(files)
@@ -152,4 +159,15 @@ class TestFakeGcsServer(OnAnObjectStore):
     @pytest.fixture(autouse=True)
     def _server(self, gcs: Running) -> None:
         self.server, self.back_door = gcs
+        self.prefix = uuid4().hex
+
+
+# So does the client library of Azure.
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+class TestAzurite(OnAnObjectStore):
+    __test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _server(self, azure: Running) -> None:
+        self.server, self.back_door = azure
         self.prefix = uuid4().hex

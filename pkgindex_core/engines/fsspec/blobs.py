@@ -16,7 +16,6 @@ fsync (`engines.local` does). Bytes are collected in a local spool file first, s
 
 from __future__ import annotations
 
-import errno
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
@@ -28,7 +27,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkgindex_core.clock import Clock, from_rfc3339
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.engines.fsspec.media import Medium, connect
+from pkgindex_core.engines.fsspec.connecting import connect
+from pkgindex_core.engines.fsspec.failures import is_beyond_the_end
+from pkgindex_core.engines.fsspec.media import Medium
+from pkgindex_core.engines.fsspec.reading import WINDOW, read_ahead
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
@@ -36,9 +38,6 @@ from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Blob, BlobStore, Span
-
-WINDOW: Final = 4 << 20
-"""The bytes of one ranged read. Not every medium has streams in fsspec."""
 
 RENEW_AFTER: Final = 3600.0
 """Seconds after which stored equal bytes are written again. Garbage is collected by age, and few media can change the age of an
@@ -94,13 +93,10 @@ class FsspecBlobs:
             blob = await self.stat(key)
             if blob is None:
                 raise Missing("blob", key)
+            if not blob.size:
+                return
             span = Span(0, blob.size)
-        offset = span.start
-        while offset < span.stop:
-            chunk = await self._window(key, offset, min(offset + WINDOW, span.stop))
-            if not chunk:
-                raise Corrupt(f"blob {key} ended at {offset} bytes, {span.stop} were expected", hint="send it again")
-            offset += len(chunk)
+        async for chunk in read_ahead(partial(self._window, key), span, what=f"blob {key}"):
             yield chunk
 
     async def stat(self, key: Sha256) -> Blob | None:
@@ -156,14 +152,18 @@ class FsspecBlobs:
             return ""
 
     async def claim(self, identity: str, *, instead: bool = False) -> str:
-        # Few media can write only if the name is free, so the mark is read again: the last of several writers wins.
         there = await self.owner()
         if there and (there == identity or not instead):
             return there
-        async with self.spool() as spool:
-            await spool.write(f"{identity}\n".encode())
-            await self._medium.place(spool, self._unsure(), f"{self._root}/{OWNER}")
+        mark, path = f"{identity}\n".encode(), f"{self._root}/{OWNER}"
+        if there or not self._medium.is_object_store:
+            async with self.spool() as spool:
+                await spool.write(mark)
+                await self._medium.place(spool, self._unsure(), path)
+        elif not await self._medium.create(path, mark) and instead:
+            return await self.claim(identity, instead=True)
         failpoint("owner.kept")
+        # Not every medium can write only if the name is free, so the mark is read again: there the last of several writers wins.
         return await self.owner()
 
     async def sweep(self, *, older_than: float) -> int:
@@ -187,26 +187,39 @@ class FsspecBlobs:
         key = await in_worker(self._workers, "spooling new bytes", _seal, spool)
         there = await self.stat(key)
         if there is None or there.size != spool.size or self._clock.now() / 1e6 - there.modified > RENEW_AFTER:
-            await self._medium.place(spool, self._unsure(), self._path(key))
-            there = await self.stat(key)
+            there = await self._placed(key, spool, there)
         if there is None or there.size != spool.size:
             raise Unavailable("the blob store took new bytes but does not show them", hint="send them again")
         return there
 
-    async def _window(self, key: Sha256, start: int, stop: int) -> bytes:
+    async def _placed(self, key: Sha256, spool: LocalSpool, before: Blob | None) -> Blob | None:
+        try:
+            await self._medium.place(spool, self._unsure(), self._path(key))
+        except Unavailable as error:
+            # The bytes may be there although the answer was lost. Then the medium shows another object than before.
+            try:
+                there = await self.stat(key)
+            except Unavailable:
+                raise error from error.__cause__
+            if there is None or there == before or there.size != spool.size:
+                raise
+            return there
+        return await self.stat(key)
+
+    async def _window(self, key: Sha256, span: Span) -> bytes:
         try:
             # By name: the second parameter of s3fs's method is the version of the object.
             chunk: bytes = await self._medium.transfer(
-                self._path(key), "cat_file", self._path(key), start=start, end=stop
+                self._path(key), "cat_file", self._path(key), start=span.start, end=span.stop
             )
         except FileNotFoundError:
             raise Missing("blob", key) from None
         except Unavailable as error:
             # Some media raise an error for a span beyond the end of an object; the size tells whether that is the cause.
-            if not _is_beyond_the_end(error.__cause__):
+            if not is_beyond_the_end(error):
                 raise
             blob = await self.stat(key)
-            if blob is None or blob.size >= stop:
+            if blob is None or blob.size >= span.stop:
                 raise
             return b""
         return chunk
@@ -228,11 +241,6 @@ class FsspecBlobs:
 def blob_path(root: str, key: Sha256) -> str:
     """The path of a blob on its medium."""
     return f"{root}/sha256/{key[:2]}/{key}"
-
-
-def _is_beyond_the_end(error: BaseException | None) -> bool:
-    """Whether an error means HTTP 416: EINVAL in s3fs, an error with that code in gcsfs."""
-    return (isinstance(error, OSError) and error.errno == errno.EINVAL) or getattr(error, "code", None) == 416
 
 
 def _seal(spool: LocalSpool) -> Sha256:
