@@ -19,6 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
 from pkgindex_http.paths import split_path
+from pkgindex_http.redirecting import ObjectDownloads
 
 _PLAIN = re.compile(r"\A[A-Za-z0-9._~+/-]+\Z")
 
@@ -150,6 +151,13 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             check=_location,
         ),
     ] = ""
+    object_downloads: Annotated[
+        ObjectDownloads,
+        option(
+            "How clients get files of an object store. `redirect`: by a signed URL of the store, when it can be signed. `stream`: through this"
+            " server. `auto`: by a signed URL if the client keeps files by their names (uv), otherwise through this server."
+        ),
+    ] = "auto"
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
     stall_timeout: Annotated[
         float,

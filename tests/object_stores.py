@@ -38,6 +38,8 @@ class ObjectStore:
         scheme: str,
         environment: dict[str, str],
         options: str,
+        *,
+        endpoint: str,
         own_environment: dict[str, str] | None = None,
     ) -> None:
         self.url = f"{scheme}://{BUCKET}"
@@ -45,6 +47,8 @@ class ObjectStore:
         """Variables by which the client libraries find it."""
         self.options = options
         """`storage_options` of the engine, as a TOML value."""
+        self.endpoint = endpoint
+        """The URL of the server."""
         self._command = command
         self._environment = {**os.environ, **(own_environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,7 +112,7 @@ def seaweedfs(place: Path, *, public: bool = False) -> ObjectStore | None:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
     }
-    store = ObjectStore(command, "s3", environment, "{}")
+    store = ObjectStore(command, "s3", environment, "{}", endpoint=environment["AWS_ENDPOINT_URL"])
     store.start()
     try:
         asyncio.run(_until_written(environment))
@@ -131,7 +135,8 @@ def fake_gcs_server(place: Path) -> ObjectStore | None:
         program, "-backend", "filesystem", "-filesystem-root", place, "-scheme", "http", "-host", "127.0.0.1",
         "-port", str(port), "-external-url", url, "-public-host", f"127.0.0.1:{port}",
     ]  # fmt: skip
-    store = ObjectStore(command, "gs", {"STORAGE_EMULATOR_HOST": url}, '{token = "anon", project = "test"}')
+    options = '{token = "anon", project = "test"}'
+    store = ObjectStore(command, "gs", {"STORAGE_EMULATOR_HOST": url}, options, endpoint=url)
     store.start()
     _until_answered(f"{url}/storage/v1/b")
     return store
@@ -156,6 +161,7 @@ def azurite(place: Path) -> ObjectStore | None:
         "az",
         {"AZURE_STORAGE_CONNECTION_STRING": connection},
         "{}",
+        endpoint=f"http://127.0.0.1:{port}",
         own_environment={"AZURITE_ACCOUNTS": f"{_ACCOUNT}:{key}"},
     )
     store.start()

@@ -17,7 +17,7 @@ from fsspec import get_filesystem_class
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.fsspec.blobs import open_fsspec
+from pkgindex_core.engines.fsspec.opening import open_fsspec
 from pkgindex_core.engines.fsspec.connecting import _session
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import BlobStore
@@ -73,7 +73,10 @@ class OnAnObjectStore(BlobStoreContract):
     prefix: str
 
     async def open_store(self, context: Context) -> BlobStore:
-        options = {"storage_options": tomllib.loads(f"x = {self.server.options}")["x"]}
+        options = {
+            "storage_options": tomllib.loads(f"x = {self.server.options}")["x"],
+            "public_endpoint": self.server.endpoint,
+        }
         return await open_fsspec(f"{self.server.url}/{self.prefix}", replace(context, settings=options))
 
     def peek(self, key: Sha256) -> bytes | None:

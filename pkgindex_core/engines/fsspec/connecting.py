@@ -6,7 +6,7 @@ import importlib
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fsspec
 
@@ -24,7 +24,23 @@ _S3_CONFIGURATION: Final[Mapping[str, Any]] = {
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
 
+class Connection(NamedTuple):
+    """A file system of fsspec, with what must be closed after it."""
+
+    scheme: str
+    files: Any
+    session: Any
+    root: str
+    """The path of the URL on the file system, without a slash at its end."""
+
+
 async def connect(url: str, *, workers: Executor, storage_options: Mapping[str, Any]) -> tuple[Medium, str]:
+    """Open the medium of a URL; return it with the path of the URL on it."""
+    opened = await open_files(url, storage_options)
+    return Medium(opened.files, workers, opened.session), opened.root
+
+
+async def open_files(url: str, storage_options: Mapping[str, Any]) -> Connection:
     scheme = url.partition("://")[0]
     if "::" in url or scheme in {url, "file", "local"}:
         raise Refused(
@@ -57,7 +73,7 @@ async def connect(url: str, *, workers: Executor, storage_options: Mapping[str, 
         session = await _session(files) if kind.async_impl else None
     except Exception as error:
         raise failure(error) from error
-    return Medium(files, workers, session), str(kind._strip_protocol(url)).rstrip("/")
+    return Connection(scheme, files, session, str(kind._strip_protocol(url)).rstrip("/"))
 
 
 async def _session(files: Any) -> Any:

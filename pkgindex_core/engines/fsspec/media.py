@@ -190,11 +190,8 @@ class Medium:
         return await abort_old_uploads(partial(self.ask, "call_s3"), self._split(below), horizon)
 
     async def close(self) -> None:
-        closing = getattr(self._session, "close", None)
-        self._session = None
-        result = closing() if closing is not None else None
-        if inspect.isawaitable(result):
-            await result
+        session, self._session = self._session, None
+        await close_session(session)
 
     def _place_and_move(self, spool: LocalSpool, unsure: str, path: str) -> None:
         with spool.lock:  # the file must stay until this is over, also when the caller was cancelled
@@ -246,3 +243,11 @@ async def _translated(answer: Awaitable[Any]) -> Any:
         raise
     except Exception as error:
         raise failure(error) from error
+
+
+async def close_session(session: Any) -> None:
+    """Close the connections of a file system; None has none."""
+    closing = getattr(session, "close", None)
+    result = closing() if closing is not None else None
+    if inspect.isawaitable(result):
+        await result
