@@ -21,8 +21,8 @@ from pkgindex_http import web
 from pkgindex_http.bodies import read_json
 from pkgindex_http.handing_over import HandedOver
 from pkgindex_http.preconditions import Validators
-from pkgindex_http.redirecting import may_redirect
 from pkgindex_http.ranges import parse_range, range_applies, unchanged_since
+from pkgindex_http.redirecting import may_redirect
 from pkgindex_http.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.sending import FileResponse, StreamedResponse
@@ -110,9 +110,7 @@ async def _stored(ask: Ask, found: StoredContent, headers: dict[str, str]) -> Re
         return Reply(status=304, headers=headers)
     if isinstance(found.place, SignedUrl):
         # Not to be cached: the URL works for minutes, and for everybody who has it.
-        return Reply(
-            status=302, headers={"Location": found.place.url, "Cache-Control": "no-store", **SECURITY_HEADERS}
-        )
+        return Reply(status=302, headers={"Location": found.place.url, "Cache-Control": "no-store", **SECURITY_HEADERS})
     span: Span | str | None = None
     if range_applies(asked.get("If-Range"), etag=etag, modified=found.blob.modified):
         span = _span(ask, size)

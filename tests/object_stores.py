@@ -19,7 +19,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from copy import copy
 from pathlib import Path
+from urllib.parse import urlsplit
 
 BUCKET = "blobs"
 _KEY, _SECRET = "testkey1", "testsecret1"
@@ -52,6 +54,14 @@ class ObjectStore:
         self._command = command
         self._environment = {**os.environ, **(own_environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def reached_through(self, port: int) -> ObjectStore:
+        """The same store for clients that connect to another port, which passes bytes on."""
+        own = f":{urlsplit(self.endpoint).port}"
+        other = copy(self)
+        other.environment = {name: value.replace(own, f":{port}") for name, value in self.environment.items()}
+        other.endpoint = self.endpoint.replace(own, f":{port}")
+        return other
 
     def start(self) -> None:
         self._process = subprocess.Popen(

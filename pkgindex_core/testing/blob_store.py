@@ -414,7 +414,7 @@ class BlobStoreContract:
                 assert place.read_bytes() == b"here"
             case "url":
                 assert isinstance(place, SignedUrl)
-                assert not set(place.url) & set("\r\n \"")
+                assert not set(place.url) & set('\r\n "')
                 assert blob.sha256 in place.url
 
     async def test_locate_knows_no_unknown_key(self, store: BlobStore) -> None:

@@ -566,7 +566,9 @@ async def test_a_store_that_signs_urls_is_redirected_to(serve: Serve) -> None:
             assert answer.headers["Location"] == "https://bucket.example.com/x?sig=1"
             assert answer.headers["Cache-Control"] == "no-store"
         async with served.request("HEAD", path, headers=UV) as answer:
-            assert (answer.status, answer.headers["ETag"]) == (200, f'"{sha256}"'), "a URL for GET does not work for HEAD"
+            assert (answer.status, answer.headers["ETag"]) == (200, f'"{sha256}"'), (
+                "a URL for GET does not work for HEAD"
+            )
         async with served.get(path, headers={"If-None-Match": f'"{sha256}"'}) as answer:
             assert answer.status == 304
 

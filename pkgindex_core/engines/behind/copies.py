@@ -90,9 +90,7 @@ class OwnAndCopies:
         self._seen.drop(key)
         return await self._own.stat(key)
 
-    async def locate(
-        self, key: Sha256, *, filename: str, expires: int, may_redirect: bool
-    ) -> Path | SignedUrl | None:
+    async def locate(self, key: Sha256, *, filename: str, expires: int, may_redirect: bool) -> Path | SignedUrl | None:
         """Look the blob up before: what is not known as a copy is taken for an own blob, whose URL does not tell that there is none."""
         is_copy = self._seen.get(key) is not None
         for turn in (is_copy, not is_copy):

@@ -47,7 +47,6 @@ _DOUBTED: Final = 10_000
 """Number of blobs that are remembered as doubted."""
 
 
-
 class FsspecBlobs:
     """A `BlobStore` below `root` of a medium. Construct, then `open`."""
 

@@ -16,6 +16,8 @@ from pkgindex_core.errors import Refused
 
 _S3: Final = {"s3", "s3a"}
 _S3_CONFIGURATION: Final[Mapping[str, Any]] = {
+    # URLs would be signed in the older way, which newer regions and other servers refuse.
+    "signature_version": "s3v4",
     # `Medium` sends requests again, and knows when to stop.
     "retries": {"total_max_attempts": 1},
     # The default of 10 would let ten slow downloads hold up every other request.

@@ -45,7 +45,9 @@ async def open_fsspec(url: str, context: Context) -> FsspecBlobs:
 
 
 def _endpoint(value: object) -> str:
-    if value == "" or (isinstance(value, str) and urlsplit(value).scheme in {"http", "https"} and urlsplit(value).netloc):
+    if value == "" or (
+        isinstance(value, str) and urlsplit(value).scheme in {"http", "https"} and urlsplit(value).netloc
+    ):
         return str(value)
     raise Refused(
         "[plugins.fsspec]: public_endpoint is no URL of a server", hint="write one such as https://s3.example.com"

@@ -102,9 +102,7 @@ def _s3(files: Any, path: str, expires: int, disposition: str) -> Any:
 
 
 def _google(files: Any, path: str, expires: int, disposition: str) -> Any:
-    return files.sign(
-        path, expiration=expires, version="v4", response_type=_TYPE, response_disposition=disposition
-    )
+    return files.sign(path, expiration=expires, version="v4", response_type=_TYPE, response_disposition=disposition)
 
 
 def _azure(files: Any, path: str, expires: int, disposition: str) -> Any:

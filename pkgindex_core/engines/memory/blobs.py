@@ -63,9 +63,7 @@ class MemoryBlobs:
         data, modified = self.blobs[key]
         return Blob(key, len(data), modified)
 
-    async def locate(
-        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
-    ) -> None:
+    async def locate(self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False) -> None:
         """None: memory has neither a path nor a URL."""
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
