@@ -92,9 +92,8 @@ class OwnAndCopies:
 
     async def locate(self, key: Sha256, *, filename: str, expires: int, may_redirect: bool) -> Path | SignedUrl | None:
         """Look the blob up before: what is not known as a copy is taken for an own blob, whose URL does not tell that there is none."""
-        is_copy = self._seen.get(key) is not None
-        for turn in (is_copy, not is_copy):
-            store = await self.copies() if turn else self._own
+        stores = [self._own] if self._opened is None else [self._own, self._opened]
+        for store in reversed(stores) if self._seen.get(key) is not None else stores:
             place = await store.locate(key, filename=filename, expires=expires, may_redirect=may_redirect)
             if place is not None:
                 return place

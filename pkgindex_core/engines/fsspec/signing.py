@@ -63,12 +63,14 @@ class Signer:
             async with asyncio.timeout(ANSWER_SECONDS):
                 url = await self._signed(scheme, path, expires, disposition)
         except Exception as error:  # each client library has its own
-            return self._failed(type(error).__name__)
+            self._failed(type(error).__name__)
+            return None
         if self._public:
             return _moved(url, self._public) if scheme in _AZURE else url
         if (urlsplit(url).hostname or "").endswith(_PUBLIC):
             return url
-        return self._failed("public_endpoint is not set")
+        self._failed("public_endpoint is not set")
+        return None
 
     async def close(self) -> None:
         if self._own is not None:
