@@ -61,7 +61,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
             "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
-            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
+            " marks pasting paths preconditions push_method ranges readiness redirecting remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
@@ -151,7 +151,7 @@ THIRD_PARTY = {
         "pkgindex_mirror.commands.*",
     ),
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
-    "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
+    "fsspec": ("pkgindex_core.engines.fsspec.connecting", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
     "asyncpg": ("pkgindex_core.engines.postgresql.*",),
     "aiohttp_socks": ("pkgindex_mirror.socks_proxies",),
@@ -311,7 +311,11 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 4 up to floor 6"),
         ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
-        ("pkgindex_core.engines.local.blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec.media"),
+        (
+            "pkgindex_core.engines.local.blobs",
+            "import fsspec",
+            "which belongs to pkgindex_core.engines.fsspec.connecting",
+        ),
         ("pkgindex_core.engines.memory.index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
         ("pkgindex_core.engine", "import pluggy", "which belongs to pkgindex_core.hookspecs, pkgindex_core.plugins"),
         ("pkgindex_http.x", "import requests", "say in"),

@@ -82,7 +82,7 @@ class BlobsBehind:
         return None if pending is None else pending[1]
 
     async def _stat(self, key: Sha256, promised: int | None) -> Blob | None:
-        # What a row promises is among the own blobs: copies may be removed at any moment.
+        # Rows promise own blobs only: copies may be removed at any moment.
         if promised is not None and (own := await self.inner.stat(key, promised=promised)) is not None:
             return own
         return await (self._all or self.inner).stat(key)

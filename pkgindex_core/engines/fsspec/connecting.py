@@ -26,7 +26,7 @@ _S3_CONFIGURATION: Final[Mapping[str, Any]] = {
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
 
-class Connection(NamedTuple):
+class OpenedFiles(NamedTuple):
     """A file system of fsspec, with what must be closed after it."""
 
     scheme: str
@@ -42,7 +42,7 @@ async def connect(url: str, *, workers: Executor, storage_options: Mapping[str, 
     return Medium(opened.files, workers, opened.session), opened.root
 
 
-async def open_files(url: str, storage_options: Mapping[str, Any]) -> Connection:
+async def open_files(url: str, storage_options: Mapping[str, Any]) -> OpenedFiles:
     scheme = url.partition("://")[0]
     if "::" in url or scheme in {url, "file", "local"}:
         raise Refused(
@@ -75,7 +75,7 @@ async def open_files(url: str, storage_options: Mapping[str, Any]) -> Connection
         session = await _session(files) if kind.async_impl else None
     except Exception as error:
         raise failure(error) from error
-    return Connection(scheme, files, session, str(kind._strip_protocol(url)).rstrip("/"))
+    return OpenedFiles(scheme, files, session, str(kind._strip_protocol(url)).rstrip("/"))
 
 
 async def _session(files: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the errors of fsspec's file systems mean. Each client library has errors of its own, and some say less than the store did.
+"""The meaning of errors of fsspec's file systems. Each client library has errors of its own, and some say less than the store did.
 
 s3fs gives one number, EINVAL, to a range that is beyond the end, to a name that is taken and to a malformed request. The code that the
 store sent is in the chain of causes.

@@ -1,4 +1,4 @@
-"""What the file systems of fsspec tell about an object, each under names of its own, and where a blob is among the objects."""
+"""Reads the facts about an object, which each file system of fsspec tells under names of its own, and makes the paths of blobs."""
 
 from __future__ import annotations
 

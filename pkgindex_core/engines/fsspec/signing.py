@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from pkgindex_core.engines.fsspec.connecting import Connection, open_files
+from pkgindex_core.engines.fsspec.connecting import OpenedFiles, open_files
 from pkgindex_core.engines.fsspec.media import ANSWER_SECONDS, close_session
 
 _PUBLIC: Final = (".amazonaws.com", ".amazonaws.com.cn", "storage.googleapis.com", ".blob.core.windows.net")
@@ -36,7 +36,7 @@ class Signer:
     def __init__(
         self,
         url: str,
-        connection: Connection,
+        connection: OpenedFiles,
         *,
         workers: Executor,
         storage_options: Mapping[str, Any],
@@ -47,7 +47,7 @@ class Signer:
         self._workers = workers
         self._options = storage_options
         self._public = public_endpoint.rstrip("/")
-        self._own: Connection | None = None
+        self._own: OpenedFiles | None = None
         self._opening = asyncio.Lock()
         self._warned = False
         self._paused_until = 0.0
@@ -83,7 +83,7 @@ class Signer:
             return str(await asyncio.get_running_loop().run_in_executor(self._workers, sign))
         return str(await sign())
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> OpenedFiles:
         """The connection with the host that clients use. S3 and Google Cloud Storage sign the name of the host too."""
         if not self._public or self._connection.scheme in _AZURE:
             return self._connection

@@ -113,8 +113,8 @@ class LocalBlobs:
         key: Sha256,
         *,
         filename: str,  # noqa: ARG002 - a path needs nothing but the key
-        expires: int = 300,  # noqa: ARG002
-        may_redirect: bool = False,  # noqa: ARG002
+        expires: int = 300,  # noqa: ARG002 - nor this
+        may_redirect: bool = False,  # noqa: ARG002 - nor this
     ) -> Path | None:
         return None if await self.stat(key) is None else self._tree.path(key)
 
