@@ -71,6 +71,11 @@ class ObjectStore:
             env=self._environment,
         )
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9, in the middle of whatever it does. What it has acknowledged stays on its disk."""
         if self._process is not None:
