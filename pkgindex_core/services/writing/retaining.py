@@ -11,11 +11,12 @@ Only indexes whose files are in the blob store have a retention: what is removed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
 
-from pkgindex_core.changes import Change, Commit, DropFile, IndexIs, ProjectAt
+from pkgindex_core.changes import Change, Commit, DropFile, IndexIs, ProjectAt, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Missing, Refused
@@ -29,6 +30,7 @@ from pkgindex_core.rules.removing import drop_files, drop_metadata
 from pkgindex_core.rules.retaining import ReleaseVerdict, judge
 from pkgindex_core.services.writing.bringing_back import BringingBack, BroughtBack
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.leases import HeldLease
 
 WHO: Final = "[retention]"
 """The author of the commits."""
@@ -56,11 +58,11 @@ class Retaining:
         self._bringing_back = BringingBack(store=store, blobs=blobs, clock=clock)
 
     async def retain(
-        self, index: IndexName, *, dry_run: bool, progress: Progress | None = None
+        self, index: IndexName, *, dry_run: bool, progress: Progress | None = None, held: HeldLease | None = None
     ) -> Sequence[JudgedProject]:
         """Remove what the rule of an index does not keep, one project after the other, or only tell it if `dry_run`.
 
-        Raises `Refused` for an index without a rule.
+        Raises `Refused` for an index without a rule. `held`: the lease that the commits require.
         """
         config = retained_index(await self._store.tree(), index)
         if not retention_rule(config).removes:
@@ -71,7 +73,7 @@ class Retaining:
         found = []
         rows = await self._store.projects(index)
         for count, row in enumerate(rows, 1):
-            verdicts = await self._retain_project(index, row.name, dry_run=dry_run)
+            verdicts = await self._retain_project(index, row.name, dry_run=dry_run, held=held)
             if verdicts:
                 found.append(JudgedProject(project=row.name, verdicts=verdicts))
             if progress is not None:
@@ -97,7 +99,7 @@ class Retaining:
         return found
 
     async def _retain_project(
-        self, index: IndexName, project: ProjectName, *, dry_run: bool
+        self, index: IndexName, project: ProjectName, *, dry_run: bool, held: HeldLease | None
     ) -> Sequence[ReleaseVerdict]:
         async def attempt(_turn: int) -> Sequence[ReleaseVerdict]:
             tree = await self._store.tree()
@@ -114,14 +116,15 @@ class Retaining:
                 verdicts = judge(project, files, rule, now, elsewhere=elsewhere)
             going = {canonical_version(each.version) for each in verdicts if each.goes}
             if going and not dry_run:
-                await self._store.apply(
-                    await self._removal(page, going),
-                    who=WHO,
-                    require=[IndexIs(config), ProjectAt(index, project, page.stamp, page.content)],
-                )
+                guards: list[Requirement] = [IndexIs(config), ProjectAt(index, project, page.stamp, page.content)]
+                commit = partial(self._remove, await self._removal(page, going), guards)
+                await (held.guarded(commit) if held is not None else commit())
             return [each for each in verdicts if each.goes or each.protected]
 
         return await until_committed(attempt, f"{project} changes faster than it can be written", hint="try again")
+
+    async def _remove(self, changes: Sequence[Change], guards: Sequence[Requirement], *more: Requirement) -> None:
+        await self._store.apply(changes, who=WHO, require=[*guards, *more])
 
     async def _removal(self, page: Page, versions: set[str]) -> list[Change]:
         attachments = await self._store.attachments(page.index, page.project)

@@ -72,16 +72,16 @@ class RetentionRuns:
             each.name for each in configs if each.needs_blobs and not each.read_only and retention_rule(each).removes
         ]
 
-    async def _run_all(self) -> None:
+    async def _run_all(self, held: leases.HeldLease) -> None:
         """Apply all rules, again and again until no index has one."""
         while indexes := await self._ruled():
             for index in indexes:
-                await self._run(index)
+                await self._run(index, held)
             await self._sleep(PAUSE_SECONDS)
 
-    async def _run(self, index: IndexName) -> None:
+    async def _run(self, index: IndexName, held: leases.HeldLease) -> None:
         try:
-            judged = await self._retaining().retain(index, dry_run=False)
+            judged = await self._retaining().retain(index, dry_run=False, held=held)
         except PkgIndexError as error:
             _log.warning("the retention of %s is put off: %s", index, error)
             return

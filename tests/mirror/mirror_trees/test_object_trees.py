@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pkgindex_core.engines.fsspec.media import Medium, connect
+from pkgindex_core.engines.fsspec.connecting import connect
+from pkgindex_core.engines.fsspec.media import Medium
 from pkgindex_core.errors import BadUpstream, Conflict
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import ManualClock
