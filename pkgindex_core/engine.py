@@ -28,7 +28,6 @@ from pkgindex_core.engines.argon2 import Argon2Hashing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Serial
 from pkgindex_core.plugins import Plugins, load_plugins
-from pkgindex_core.protocols import BlobStore
 from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.passwords import PasswordPool
 from pkgindex_core.tools.workers import in_worker
@@ -81,7 +80,7 @@ class Engine(Services):
 
         create           whether to make a missing store. If False, a store that is missing or has no commit raises `Missing`
         new_store        whether a new store may use the blobs of another one (`services.administering.ownership`)
-        restoring        the identity of a dump that will fill an empty store
+        restoring        the identity of a backup that will fill an empty store
         renew_checksums  whether the index store first writes new checksums
         mirrors          whether upstreams are asked. If False, mirrors show their stored content
         followers        whether plugins follow the commits, as in a server
@@ -138,15 +137,6 @@ class Engine(Services):
         """The identity of the store: the same for all servers over it, and for copies of its commits. All zeros without a commit."""
         self._uuid = self._uuid or await identity_of(self.store)
         return self._uuid or UUID(int=0).hex
-
-    @asynccontextmanager
-    async def other_blobs(self, url: str) -> AsyncIterator[BlobStore]:
-        """Open a blob store besides the engine's own, such as that of a dump."""
-        blobs: BlobStore = await self.plugins.blob_store(url).make(url, self.context)
-        try:
-            yield blobs
-        finally:
-            await blobs.close()
 
     async def settle(self) -> None:
         """Wait until all that was learned from upstreams so far is stored. Closing the engine does so too."""

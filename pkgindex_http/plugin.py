@@ -28,9 +28,10 @@ _COMMANDS: Final = (
     ("Packages", "project", "projects:project", "Delete projects, and free their names."),
     ("Packages", "mark", "releases:mark", "Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."),
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
-    ("Moving", "import", "moving:import_", "Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."),
-    ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
+    ("Moving", "import", "moving:import_", "Import a whole store of another program: `import devpi DIR` a directory of devpi-export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
+    ("Maintenance", "backup", "backups:backup", "Back up the whole store: `backup URL` copies what is new; `backup list URL` and `backup verify URL` read backups."),
+    ("Maintenance", "restore", "backups:restore", "Restore a backup into an empty data directory or into empty stores, or continue a restore."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
     ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),
 )  # fmt: skip

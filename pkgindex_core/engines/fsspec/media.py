@@ -143,6 +143,8 @@ class Medium:
 
     async def create(self, path: str, data: bytes) -> bool:
         """Write a new small object; False when there is one. Object stores see to it themselves, and of two writers one wins."""
+        if not self._files.async_impl:  # object stores have no directories
+            await self.ask("makedirs", path.rpartition("/")[0], exist_ok=True)
         try:
             await self.ask("pipe_file", path, data, mode="create")
         except Unavailable as error:
