@@ -148,7 +148,9 @@ class Medium:
         try:
             await self.ask("pipe_file", path, data, mode="create")
         except Unavailable as error:
-            if isinstance(error.__cause__, FileExistsError):
+            cause = error.__cause__
+            refusal = getattr(getattr(cause, "__cause__", None), "response", {})  # of botocore; s3fs makes EINVAL of it
+            if isinstance(cause, FileExistsError) or refusal.get("Error", {}).get("Code") == "PreconditionFailed":
                 return False
             raise
         return True
