@@ -279,10 +279,13 @@ async def test_the_password_of_root_is_lost(follower: Follower) -> None:
 async def test_a_backup_is_restored(follower: Follower) -> None:
     title = "Restore a backup"
     await follower.follow(title, number=0)
+    (taken,) = (follower.place / "srv" / "backup" / "backups").glob("*.json")
+    assert taken.stem in await follower.follow(title, number=1)
     database = follower.server.data / "index.sqlite"
-    await follower.follow(title, number=1)
+    await follower.follow(title, number=2)
     assert not database.exists()
-    said = await follower.follow(title, number=2)
+    said = await follower.follow(title, number=3)
+    assert f"restoring the backup {taken.stem}" in said
     assert '"ready": true' in said
     for built in (ONE, TWO, MIRRORED):
         assert await follower.installs(built)

@@ -55,12 +55,12 @@ class Owner(Struct, frozen=True, kw_only=True):
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
 
 
-async def owners_of(store: _Store) -> AsyncIterator[list[Owner]]:
-    """Every live row that names a blob, a project at a time."""
+async def owners_of(store: _Store, *, only_here: bool = False) -> AsyncIterator[list[Owner]]:
+    """Every live row that names a blob, a project at a time. With `only_here`, no rows whose source has the bytes too."""
     for name, config in sorted((await store.tree()).indexes.items()):
-        for row in await store.projects(name):
+        for row in [] if only_here and config.mirrored else await store.projects(name):
             project = ProjectName(row.name)
-            page = await store.page(name, project)
+            page = None if only_here and not config.needs_blobs else await store.page(name, project)
             files = [decode_file(each.body) for each in page.rows] if page is not None else []
             attachments = [] if config.mirrored else await store.attachments(name, project)
             yield [*_named_by(name, project, files, attachments, elsewhere=not config.needs_blobs)]

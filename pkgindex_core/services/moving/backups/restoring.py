@@ -118,9 +118,9 @@ class Restoring:
         """Describe the rows whose blob is not here."""
         return [
             owner.told()
-            async for owners in owners_of(self._store)
+            async for owners in owners_of(self._store, only_here=True)
             for owner in owners
-            if not owner.elsewhere and not await self._blobs.owns(owner.key)
+            if not await self._blobs.owns(owner.key)
         ]
 
 

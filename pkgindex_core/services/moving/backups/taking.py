@@ -173,7 +173,7 @@ class _TakingRun:
 
     async def copy_rows(self) -> None:
         self._read = await self._store.head()
-        async for owners in owners_of(self._store):
+        async for owners in owners_of(self._store, only_here=True):
             await self._copy_owned(owners)
 
     async def append_commits(self, serial: Serial, clock: Clock) -> tuple[Serial, Timestamp]:
