@@ -72,9 +72,9 @@ def test_the_command_exists(line: str) -> None:
     command = PROGRAMS[program]
     context = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
-        word = words.pop(0)
-        assert word in command.commands, f"no such command: {word}"
-        command = command.commands[word]
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
         context = click.Context(command, parent=context, **command.context_settings)
     command.make_parser(context).parse_args(words)
     needed = sum(one.required for one in command.params if isinstance(one, click.Argument))

@@ -24,7 +24,7 @@ from pkgindex_core.failpoints import POINTS
 from pkgindex_core.models import File, IndexConfig, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.services.moving.backups.checking import check
-from pkgindex_core.services.moving.backups.taking import Taken
+from pkgindex_core.services.moving.backups.taking import TakenBackup
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools.side_by_side import side_by_side
 from tests.crash.conftest import Command
@@ -86,7 +86,7 @@ async def end_lease(url: str) -> None:
             await place._files.remove(f"lease/{name}")
 
 
-async def back_up(data: Path, url: str, **options: Any) -> Taken:
+async def back_up(data: Path, url: str, **options: Any) -> TakenBackup:
     settings = Settings(data=data)
     async with Engine.open(settings, mirrors=False) as engine, opened_backups(url, settings) as place:
         identity = await engine.uuid()

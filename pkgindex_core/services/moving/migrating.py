@@ -26,8 +26,8 @@ from pkgindex_core.protocols.notes import Notes
 from pkgindex_core.rules.named_blobs import uploaded
 from pkgindex_core.services.administering.blob_owners import is_named, owners_of
 from pkgindex_core.services.moving.backups.copying import copy_blob
-from pkgindex_core.services.moving.progress import Progress
 from pkgindex_core.tools.clearing import share
+from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
 
 _PROBE: Final = b"pkgindex migration probe\n"

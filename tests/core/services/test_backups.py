@@ -23,11 +23,11 @@ from pkgindex_core.errors import Conflict, Corrupt, Missing, Refused, StorageFul
 from pkgindex_core.models import Attachment, Event, File, IndexConfig, PageHead, Release, Serial, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.services.moving.backups import checking, restoring, taking
-from pkgindex_core.services.moving.backups.checking import Checked
+from pkgindex_core.services.moving.backups import checking, gathering, restoring
+from pkgindex_core.services.moving.backups.checking import CheckedBackups
 from pkgindex_core.services.moving.backups.place import BackupPlace
 from pkgindex_core.services.moving.backups.restoring import Restored
-from pkgindex_core.services.moving.backups.taking import Taken
+from pkgindex_core.services.moving.backups.taking import TakenBackup
 from pkgindex_core.testing.configs import mirror_config
 
 DEV, PYPI, DEMO = IndexName("anna/dev"), IndexName("root/pypi"), ProjectName("demo")
@@ -56,8 +56,8 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Several segments and batches from a few commits."""
-    monkeypatch.setattr(taking, "_BATCH", 2)
-    monkeypatch.setattr(taking, "_SEGMENT_COMMITS", 3)
+    monkeypatch.setattr(gathering, "_BATCH", 2)
+    monkeypatch.setattr(gathering, "_SEGMENT_COMMITS", 3)
     monkeypatch.setattr(restoring, "_BATCH_COMMITS", 2)
     yield
     failpoints.disarm()
@@ -111,7 +111,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         MemoryFileSystem().rm_file(path)
 
 
-async def back_up(engine: Engine, place: Place, **options: Any) -> Taken:
+async def back_up(engine: Engine, place: Place, **options: Any) -> TakenBackup:
     async with opened_backups(place.url, SETTINGS) as there:
         return await engine.taking_backups.take(there, identity=await engine.uuid(), progress=silent, **options)
 
@@ -123,7 +123,7 @@ async def restore(store: Store, name: str, place: Place, at: str = "") -> Restor
             return await engine.restoring.restore(there, backup, progress=silent)
 
 
-async def check(place: Place) -> Checked:
+async def check(place: Place) -> CheckedBackups:
     async with opened_backups(place.url, SETTINGS) as there:
         return await checking.check(there, progress=silent)
 
@@ -401,7 +401,7 @@ async def test_a_blob_that_is_cleared_away_while_it_is_copied_is_not_needed(
     """The backup is of a later moment then. What is uploaded meanwhile is in it."""
     async with store("a") as ours:
         await fill(ours)
-        copy = taking.copy_blob
+        copy = gathering.copy_blob
         gone: list[int] = []
 
         async def slowly(source: Any, target: Any, key: Sha256) -> int:
@@ -413,7 +413,7 @@ async def test_a_blob_that_is_cleared_away_while_it_is_copied_is_not_needed(
                 await put(ours, 8)
             return await copy(source, target, key)
 
-        monkeypatch.setattr(taking, "copy_blob", slowly)
+        monkeypatch.setattr(gathering, "copy_blob", slowly)
         done = await back_up(ours, place)
         assert done.lost == []
         assert done.serial == await ours.store.head() == 13

@@ -16,12 +16,12 @@ from pkgindex_core.errors import Corrupt, Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.services.moving.backups.place import BackupPlace
-from pkgindex_core.services.moving.progress import Progress
+from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.workers import in_worker
 
 
-class Checked(Struct, kw_only=True):
+class CheckedBackups(Struct, kw_only=True):
     """The result of a verification."""
 
     backups: int = 0
@@ -29,13 +29,13 @@ class Checked(Struct, kw_only=True):
     blobs: int = 0
     bytes: int = 0
     problems: list[str] = []
-    """What is missing or damaged, with the backups that need it."""
+    """Missing and damaged things, each with the backups that need it."""
 
 
-async def check(place: BackupPlace, *, progress: Progress) -> Checked:
+async def check(place: BackupPlace, *, progress: Progress) -> CheckedBackups:
     """Verify all complete backups of a place. Raises `Missing` if there are none, and `Conflict` while one is taken there."""
     await place.identity()
-    done = Checked()
+    done = CheckedBackups()
     needed: dict[bytes, list[str]] = defaultdict(list)
     again: set[bytes] = set()
     async with place.turn(), place.blobs() as target:
@@ -67,7 +67,7 @@ async def check(place: BackupPlace, *, progress: Progress) -> Checked:
     return done
 
 
-async def _check_commits(place: BackupPlace, newest: Serial, done: Checked, progress: Progress) -> None:
+async def _check_commits(place: BackupPlace, newest: Serial, done: CheckedBackups, progress: Progress) -> None:
     try:
         segments = await place.segments()
     except Corrupt as error:
@@ -85,8 +85,8 @@ async def _check_commits(place: BackupPlace, newest: Serial, done: Checked, prog
         done.problems.append(f"the commits {last + 1} to {newest} are missing")
 
 
-async def _state(target: BlobStore, digest: Sha256, workers: Executor, done: Checked) -> str:
-    """What is wrong with a blob; empty if it is whole. A damaged one is set aside."""
+async def _state(target: BlobStore, digest: Sha256, workers: Executor, done: CheckedBackups) -> str:
+    """The state of a blob that is not whole; empty for a whole one. Damaged bytes are set aside."""
     computed = hashlib.sha256()
     try:
         async for chunk in target.read(digest):

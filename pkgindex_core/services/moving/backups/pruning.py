@@ -21,7 +21,7 @@ from pkgindex_core.tools.side_by_side import side_by_side
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """What was removed."""
+    """The result of pruning."""
 
     backups: list[str]
     blobs: int

@@ -29,7 +29,7 @@ from pkgindex_core.services.administering.blob_owners import owners_of
 from pkgindex_core.services.administering.ownership import RESTORING
 from pkgindex_core.services.moving.backups.copying import copy_blob
 from pkgindex_core.services.moving.backups.place import BackupPlace
-from pkgindex_core.services.moving.progress import Progress
+from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
 
 _BATCH_COMMITS: Final = 200

@@ -42,8 +42,8 @@ from pkgindex_core.services.moving.importing.report import ImportReport
 from pkgindex_core.services.moving.importing.run import WORDS, Run
 from pkgindex_core.services.moving.importing.settlement import Settlement, Settling
 from pkgindex_core.services.moving.importing.versions import bring_versions
-from pkgindex_core.services.moving.progress import Progress
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.progress import Progress
 
 _COLLISIONS_SHOWN: Final = 20
 
