@@ -14,8 +14,9 @@ import msgspec
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.commands.helping import Group, command, group
 from pkgindex_core.commands.progress import progress_bar
-from pkgindex_core.commands.telling import print_json, talk
+from pkgindex_core.commands.telling import talk, tell
 from pkgindex_core.config import Settings
+from pkgindex_core.errors import Corrupt
 from pkgindex_http.commands.common import asynchronous, opened, settings_options
 from pkgindex_http.commands.moving import end
 
@@ -86,7 +87,13 @@ async def list_backups(url: str, as_json: bool, settings: Settings) -> None:
 
     async with opened_backups(url, settings) as place:
         await place.identity()
-        found = [await place.backup(name) for name in await place.names()]
+        found, is_whole = [], True
+        for name in await place.names():
+            try:
+                found.append(await place.backup(name))
+            except Corrupt as error:
+                tell(error)
+                is_whole = False
     rows: list[dict[str, Any]] = [
         {
             "name": each.name,
@@ -97,11 +104,9 @@ async def list_backups(url: str, as_json: bool, settings: Settings) -> None:
         }
         for each in found
     ]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
+    for row in [] if as_json else rows:
         click.echo(f"{row['name']}\t{row['serial']}\t{row['at']}\t{row['blobs']}\t{len(row['lost'])}")
+    end(rows, as_json=as_json, whole=is_whole)
 
 
 @backup.command("verify")
@@ -124,7 +129,7 @@ async def verify_backups(url: str, as_json: bool, settings: Settings) -> None:
     for problem in done.problems:
         talk(f"  {problem}")
     if done.problems:
-        talk(f"hint: take a new backup, which copies what the store still has: pkgindex-serve backup {url}")
+        talk(f"hint: take a new backup, which copies what the store still has: pkgindex-serve backup {place.url}")
     end(msgspec.to_builtins(done), as_json=as_json, whole=not done.problems)
 
 

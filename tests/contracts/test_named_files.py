@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from pkgindex_core.engines.local.named_files import LocalNamedFiles
 from pkgindex_core.errors import StorageFull
 from pkgindex_core.protocols.named_files import NamedFiles
 from pkgindex_core.testing.named_files import NamedFilesContract
-from tests.object_stores import ObjectStore, seaweedfs
+from tests.object_stores import ObjectStore, fake_gcs_server, seaweedfs
 
 
 class _Threads:
@@ -91,7 +92,15 @@ class TestNamedFilesInMemory(_Threads, NamedFilesContract):
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    store = seaweedfs(tmp_path_factory.mktemp("s3") / "store")
+    yield from _running(seaweedfs(tmp_path_factory.mktemp("s3") / "store"))
+
+
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    yield from _running(fake_gcs_server(tmp_path_factory.mktemp("gcs") / "store"))
+
+
+def _running(store: ObjectStore | None) -> Iterator[ObjectStore]:
     if store is None:
         pytest.skip("the server is not installed")
     with pytest.MonkeyPatch.context() as patch:
@@ -110,4 +119,16 @@ class TestNamedFilesInS3(_Threads, NamedFilesContract):
 
     async def open_files(self) -> NamedFiles:
         medium, root = await connect(self.url, workers=self.workers, storage_options={})
+        return FsspecNamedFiles(medium, root, subject="this test", clock=SystemClock())
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+class TestNamedFilesInGoogleCloudStorage(_Threads, NamedFilesContract):
+    @pytest.fixture(autouse=True)
+    def _place(self, gcs: ObjectStore) -> None:
+        self.url = f"{gcs.url}/{uuid4().hex}"
+        self.options = tomllib.loads(f"x = {gcs.options}")["x"]
+
+    async def open_files(self) -> NamedFiles:
+        medium, root = await connect(self.url, workers=self.workers, storage_options=self.options)
         return FsspecNamedFiles(medium, root, subject="this test", clock=SystemClock())

@@ -105,6 +105,12 @@ def test_a_damaged_backup_is_told(tmp_path: Path, dump: DevpiDumpBuilder) -> Non
     assert "hint: take a new backup" in said.stderr
     assert serve("backup", backup, "--data", data).exit_code == 0
     assert serve("backup", "verify", backup).exit_code == 0
+    first, second = sorted((backup / "backups").glob("*.json"))
+    first.write_text("{}")
+    said = serve("backup", "list", backup)
+    assert said.exit_code == 3
+    assert said.stdout.startswith(second.stem)
+    assert f"error: the backup {first.stem} cannot be read" in said.stderr
 
 
 def test_what_cannot_be_done_says_what_to_do(tmp_path: Path, dump: DevpiDumpBuilder) -> None:

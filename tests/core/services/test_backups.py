@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -358,6 +359,16 @@ async def test_a_restore_that_stops_anywhere_serves_nothing_and_goes_on(
         await restore(store, "b", place)
     else:
         assert turn == 4
+    assert await state(store, "b") == await state(store, "a")
+
+
+async def test_of_two_restores_at_once_one_is_refused_and_the_store_is_whole(store: Store, place: Place) -> None:
+    async with store("a") as ours:
+        await fill(ours)
+        await back_up(ours, place)
+    told = await asyncio.gather(*(restore(store, "b", place) for _ in range(2)), return_exceptions=True)
+    assert sum(isinstance(each, Restored) for each in told) == 1, told
+    assert sum(isinstance(each, Conflict | Refused) for each in told) == 1, told
     assert await state(store, "b") == await state(store, "a")
 
 

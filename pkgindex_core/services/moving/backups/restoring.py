@@ -5,7 +5,8 @@
     commits   in order, after all blobs that they name
 
 The store has a note from the first step to the last. With it no server opens the store (`services.administering.ownership`), and a killed
-restore of the same backup goes on. Two restores at once do no harm: a commit follows the head or is refused.
+restore of the same backup goes on. Of two that begin at once one is refused. If both run nevertheless, they do no harm: a commit follows the
+head or is refused.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Restoring:
 
         Raises `Refused` for any other store, and `Corrupt`, before anything is changed, if the log or the list is damaged.
         """
-        await self._require_empty(backup)
+        version = await self._require_empty(backup)
         segments = [segment for segment in await place.segments() if segment.first <= backup.serial]
         if not segments or segments[-1].last < backup.serial:
             raise Corrupt(f"{place.url} does not have the commits of {backup.name}", hint="copy the whole backup again")
@@ -73,7 +74,8 @@ class Restoring:
             await place.commits(segment)
             progress("checking", number + 1, len(segments))
         blobs = await place.blobs_of(backup)
-        await self._store.put_note(*RESTORING, backup.name.encode())
+        if await self._store.put_note(*RESTORING, backup.name.encode(), expected=version) is None:
+            raise Conflict("another restore into this store has just begun", hint="wait until it has ended")
         identity = await place.identity()
         if await self._blobs.claim(identity) != identity:
             raise Conflict(
@@ -100,7 +102,8 @@ class Restoring:
         await self._store.drop_note(*RESTORING)
         return copying.done
 
-    async def _require_empty(self, backup: Backup) -> None:
+    async def _require_empty(self, backup: Backup) -> int:
+        """Refuse a store that is neither empty nor half of this backup; return the version of its note."""
         note = await self._store.note(*RESTORING)
         head = await self._store.head()
         if note is None and head:
@@ -113,6 +116,7 @@ class Restoring:
                 f"the store has an unfinished restore of another backup, {note.value.decode()}",
                 hint=f"finish it with --at {note.value.decode()}, or give --data a new directory",
             )
+        return note.version if note is not None else 0
 
     async def _lost(self) -> list[str]:
         """Describe the rows whose blob is not here."""
