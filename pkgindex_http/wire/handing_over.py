@@ -74,4 +74,6 @@ class Handover:
     def _warn(self, path: Path) -> None:
         if not self._warned and path.exists():
             self._warned = True
-            logger.warning("the proxy cannot read %s, so files are sent from here: see pkgindex_http/DEPLOYING.md", path)
+            logger.warning(
+                "the proxy cannot read %s, so files are sent from here: see pkgindex_http/DEPLOYING.md", path
+            )
