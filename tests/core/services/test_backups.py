@@ -556,6 +556,41 @@ async def test_stores_that_have_parted_are_told_apart(store: Store, place: Place
             await back_up(theirs, place)
 
 
+@pytest.mark.parametrize("complete", [0, 1])
+async def test_commits_of_a_run_that_did_not_end_may_be_lost_with_the_store(
+    store: Store, place: Place, complete: int
+) -> None:
+    """The store died during a backup, and was restored from the one before, perhaps of another place. It has another log since."""
+    async with store("a") as ours:
+        await fill(ours)
+        if complete:
+            await back_up(ours, place)
+        before = await ours.store.commits(Serial(0))
+        await put(ours, 6)
+        await put(ours, 7)
+        failpoints.arm("backup.listed=raise:ENOSPC")
+        with pytest.raises(OSError, match="space"):
+            await back_up(ours, place)
+        failpoints.disarm()
+    if complete:
+        await restore(store, "b", place)
+    async with store("b", restoring="x") as theirs:
+        if not complete:
+            await theirs.store.replay(before)
+            for number in range(1, 6):
+                await theirs.blobs.put(f"file {number}".encode())
+                await theirs.blobs.put(f"metadata {number}".encode())
+            await theirs.blobs.put(b"docs")
+        await put(theirs, 8)
+        assert (await back_up(theirs, place)).serial == 10
+    assert (await check(place)).problems == []
+    assert not keys_of(7) & place.blobs(), "what that run left is removed"
+    await restore(store, "c", place)
+    async with store("b") as theirs, store("c") as again:
+        assert await again.store.commits(Serial(0)) == await theirs.store.commits(Serial(0))
+        assert await again.store.page(DEV, DEMO) == await theirs.store.page(DEV, DEMO)
+
+
 async def test_one_run_at_a_time(store: Store, place: Place) -> None:
     async with store("a") as ours, opened_backups(place.url, SETTINGS) as there:
         await fill(ours)

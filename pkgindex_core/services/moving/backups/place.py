@@ -188,6 +188,12 @@ class BackupPlace:
         segment = Segment(commits[0].serial, commits[-1].serial)
         await self._files.write(f"{_COMMITS}/{segment.filename}", encode_segment(commits))
 
+    async def cut_log(self, serial: Serial) -> None:
+        """Remove the segments after a serial, the last one first."""
+        for segment in reversed(await self.segments()):
+            if segment.first > serial:
+                await self._files.remove(f"{_COMMITS}/{segment.filename}")
+
     async def last_commit(self) -> Commit | None:
         """The newest commit of the log; None if there is none."""
         segments = await self.segments()

@@ -13,11 +13,10 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Conflict, Corrupt
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.backups import NO_BLOBS, BlobList
+from pkgindex_core.formats.backups import NO_BLOBS, BlobList, parse_name
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import ChangeLog, Projects, ReleaseRecords, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
@@ -75,15 +74,14 @@ class TakingBackups:
         async with place.writing(identity) as is_left, place.blobs() as target:
             failpoint("backup.begun")
             await target.sweep(older_than=_ABANDONED_SECONDS)
-            known, is_damaged = await self._known(place)
+            names = await place.names()
+            known, is_damaged = await self._known(place, names)
+            logged = await self._agreed(place, names)
             has_more = is_left or is_damaged
             run = BackupGathering(self._store, self._blobs, place, target, known, ask_first=has_more, progress=progress)
-            last = await place.last_commit()
-            if last is not None:
-                await self._require_same_history(place, last)
             await run.copy_rows()
             failpoint("backup.blobs_kept")
-            serial, at = await run.append_commits(last.serial if last else Serial(0), self._clock)
+            serial, at = await run.append_commits(logged, self._clock)
             if cached:
                 await run.copy_copies()
             lost = [owners[0].told() for owners in run.missing.values()]
@@ -106,9 +104,8 @@ class TakingBackups:
             lost=lost,
         )
 
-    async def _known(self, place: BackupPlace) -> tuple[BlobList, bool]:
+    async def _known(self, place: BackupPlace, names: list[str]) -> tuple[BlobList, bool]:
         """The blobs that the place has by the list of its newest backup, and whether that is damaged."""
-        names = await place.names()
         if not names:
             return NO_BLOBS, False
         try:
@@ -118,11 +115,20 @@ class TakingBackups:
         again = await place.again()
         return BlobList(known.needed - again, known.copies - again), False
 
-    async def _require_same_history(self, place: BackupPlace, last: Commit) -> None:
-        """Refuse a place whose newest commit is not the store's commit of that serial."""
-        ours = await self._store.commits(Serial(last.serial - 1), limit=1)
-        if not ours or ours[0] != last:
-            raise Conflict(
-                f"commit {last.serial} in {place.url} is not that of the store",
-                hint="the store was restored from an older backup since: name a new place, and keep this one as it is",
-            )
+    async def _agreed(self, place: BackupPlace, names: list[str]) -> Serial:
+        """The serial up to which the place has the log of the store. Raises `Conflict` if a backup has another log.
+
+        Commits after the newest backup are of a run that did not end. The store may have lost them since, and have others.
+        """
+        newest = max((serial for serial, _ in filter(None, map(parse_name, names))), default=Serial(0))
+        while (last := await place.last_commit()) is not None:
+            ours = await self._store.commits(Serial(last.serial - 1), limit=1)
+            if ours and ours[0] == last:
+                return last.serial
+            if last.serial <= newest:
+                raise Conflict(
+                    f"commit {last.serial} in {place.url} is not that of the store",
+                    hint="the store was restored from an older backup since: name a new place, and keep this one as it is",
+                )
+            await place.cut_log(newest)
+        return Serial(0)
