@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.users import Users
     from pkgindex_core.services.administering.verifying import Verifying
     from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
-    from pkgindex_core.services.moving.dumps.exporting import Exporting
-    from pkgindex_core.services.moving.dumps.restoring import Restoring
+    from pkgindex_core.services.moving.backups.restoring import Restoring
+    from pkgindex_core.services.moving.backups.taking import TakingBackups
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
     from pkgindex_core.services.moving.migrating import Migrating
     from pkgindex_core.services.moving.pushing import Pushing
@@ -164,8 +164,8 @@ class Services:
         return self._moving.remote_pushing
 
     @property
-    def exporting(self) -> Exporting:
-        return self._moving.exporting
+    def taking_backups(self) -> TakingBackups:
+        return self._moving.taking_backups
 
     @property
     def restoring(self) -> Restoring:

@@ -72,9 +72,9 @@ def test_the_command_exists(line: str) -> None:
     command = PROGRAMS[program]
     context = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
-        word = words.pop(0)
-        assert word in command.commands, f"no such command: {word}"
-        command = command.commands[word]
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
         context = click.Context(command, parent=context, **command.context_settings)
     command.make_parser(context).parse_args(words)
     needed = sum(one.required for one in command.params if isinstance(one, click.Argument))
@@ -288,10 +288,13 @@ async def test_the_password_of_root_is_lost(follower: Follower) -> None:
 async def test_a_backup_is_restored(follower: Follower) -> None:
     title = "Restore a backup"
     await follower.follow(title, number=0)
+    (taken,) = (follower.place / "srv" / "backup" / "backups").glob("*.json")
+    assert taken.stem in await follower.follow(title, number=1)
     database = follower.server.data / "index.sqlite"
-    await follower.follow(title, number=1)
+    await follower.follow(title, number=2)
     assert not database.exists()
-    said = await follower.follow(title, number=2)
+    said = await follower.follow(title, number=3)
+    assert f"restoring the backup {taken.stem}" in said
     assert '"ready": true' in said
     for built in (ONE, TWO, MIRRORED):
         assert await follower.installs(built)

@@ -36,7 +36,7 @@ KILLED = {
     *test_kill_scrub.STEPS,
     *test_kill_start.STEPS,
     *test_kill_verify.STEPS,
-    *test_kill_moving.EXPORT_STEPS,
+    *test_kill_moving.BACKUP_STEPS,
     *test_kill_moving.RESTORE_STEPS,
     *test_kill_moving.MIGRATE_STEPS,
     *test_kill_moving.IMPORT_STEPS,
