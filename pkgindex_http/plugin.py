@@ -31,6 +31,7 @@ _COMMANDS: Final = (
     ("Moving", "import", "moving:import_", "Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."),
     ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
+    ("Moving", "promote", "promote:promote", "Make a replica the primary: its store takes uploads from the next start on."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
     ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Final
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import (
     authcheck,
+    changes,
     documentation,
     explanations,
     files,
@@ -52,6 +53,8 @@ _REDIRECT = OnIndex(Action.READ, about="anything")
 _UPLOAD = Checked(Action.UPLOAD, uploads.may_upload, unread=True)
 _PUSH = OnIndex(Action.PUSH, about="anything")
 _DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
+_FOLLOW = Checked(Action.FOLLOW, changes.may_follow)
+_COPY = Checked(Action.FOLLOW, changes.may_copy, unread=True)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _NO_XMLRPC = Public("the answer is constant")
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
@@ -100,6 +103,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
     _devpi("GET", "/+status", Glanced("the answer has versions and serials; paths for root only", discovery.may_ask), discovery.status,
         "the state of the server, as a document of devpi"),
+    Route("GET", "/+changes", _FOLLOW, changes.changes,
+        "the commits for a replica: ?after=SERIAL&at=TIME&store=UUID&wait=SECONDS&without=USER/INDEX,…"),
+    Route("GET", "/+changes/{user}/{index}/{project}", _COPY, changes.refreshed,
+        "bring a mirrored project up to date, for a replica"),
+    Route("GET", "/+changes/{user}/{index}/{project}/{digest}/{filename}", _COPY, changes.copied_file,
+        "a file for a replica, by its sha256: ?kind=file, sidecar or attachment; 410 if the index does not list it"),
     Route("GET", "/simple", _REDIRECT, simple.add_slash, "redirect to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
     Route("GET", "/simple/{project}", _REDIRECT, simple.add_slash, "redirect to the project's page"),

@@ -16,6 +16,7 @@ from pkgindex_core.installed import installed_version
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.devpi.envelope import document
+from pkgindex_http.replicas import status_of
 from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 
@@ -71,8 +72,8 @@ async def status(ask: Ask) -> Reply:
         "event-serial-timestamp": seconds,
         "event-serial-in-sync-at": seconds,
         "metrics": [],
-        "role": "MASTER",
         "polling_replicas": {},
+        **await status_of(engine, runs=runs),
     }
     return document(answer, "status")
 
