@@ -11,7 +11,6 @@ import click
 from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.telling import fail
 from pkgindex_core.errors import PkgIndexError, Refused
-from pkgindex_core.urls import without_credentials
 from pkgindex_http.commands.common import blobs_option, config_option, settings_from, store_option
 from pkgindex_http.settings import ServerSettings
 
@@ -50,11 +49,6 @@ def follow(url: str | None, token_file: Path | None, config: Path | None, **flag
         settings = settings_from(config, follow=url, follow_token=token, **flags)
         if not settings.follow:
             raise Refused("there is no server to follow", hint="pkgindex-mirror follow https://packages.example.org/")
-        if not settings.follow_token and not without_credentials(settings.follow)[1]:
-            raise Refused(
-                "a replica needs a token of the server that it follows",
-                hint="put it into PKGINDEX_FOLLOW_TOKEN, or into a file and name that with --token-file",
-            )
         return settings
 
     try:

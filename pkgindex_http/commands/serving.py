@@ -97,11 +97,17 @@ async def serve(
 
 def _check_replica(engine: Engine, settings: ServerSettings) -> None:
     """Refuse to run a replica that would stay as it is."""
-    if engine.replica is not None and not settings.follow:
+    if engine.replica is None or engine.replica.credentials:
+        return
+    if settings.follow:
         raise Refused(
-            f"the store is a replica of {engine.replica.primary}",
-            hint="serve it with `pkgindex-mirror follow`, or make it the primary with `pkgindex-serve promote`",
+            "a replica needs a token of the server that it follows",
+            hint="put it into PKGINDEX_FOLLOW_TOKEN, or into a file that --token-file names",
         )
+    raise Refused(
+        f"the store is a replica of {engine.replica.primary}",
+        hint="serve it with `pkgindex-mirror follow`, or make it the primary with `pkgindex-serve promote`",
+    )
 
 
 def _certificate(settings: ServerSettings) -> Certificate | None:
