@@ -85,10 +85,11 @@ class Replica:
                 pause = _FIRST_PAUSE
 
     async def copy_next(self) -> None:
-        """Copy the next commits, after waiting for some seconds if there is none. Raises the errors of `Primary`, and of the stores."""
+        """Copy the next commits. If there is none, waits for some seconds, unless the primary was not asked yet. Raises the errors of `Primary`, and of the stores."""
         here = await self._store.head()
         place = await self._place(here)
-        head, commits = await self._primary.changes(place)
+        # The first answer is not waited for, so that it is known soon whether the primary is there.
+        head, commits = await self._primary.changes(place, wait=self._state.follows)
         failpoint("replica.commits_read")
         note, gone = await self._agreed(head, here)
         if note is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from pkgindex_core.changes import Commit
 from pkgindex_core.config import Settings
+from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.formats.devpi.translating import IMPORTER
@@ -25,7 +28,8 @@ EXPORT_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("export."), steps("restore."),
 MIGRATE_STEPS = steps("migrate.")
 
 
-async def commits_of(data: Path) -> object:
+async def content_of(data: Path) -> tuple[Sequence[Commit], set[Sha256]]:
+    """The commits of a store, and its blobs."""
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         return await engine.store.commits(Serial(0)), {blob.sha256 async for blob in engine.blobs.walk()}
 
@@ -37,7 +41,7 @@ async def test_a_killed_export_goes_on(command: Command, tmp_path: Path, point: 
     assert await command("export", dump, "--data", data, failpoints=f"{point}=kill") == -9
     assert await command("export", dump, "--data", data) == 0
     assert await command("import", dump, "--data", again) == 0
-    assert await commits_of(again) == await commits_of(data)
+    assert await content_of(again) == await content_of(data)
     assert not [*(dump / "commits").glob(".*")]
 
 
@@ -48,7 +52,7 @@ async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point:
     assert await command("export", dump, "--data", data) == 0
     assert await command("import", dump, "--data", again, failpoints=f"{point}=kill") == -9
     assert await command("import", dump, "--data", again) == 0
-    assert await commits_of(again) == await commits_of(data)
+    assert await content_of(again) == await content_of(data)
 
 
 @pytest.mark.parametrize("point", [*MIGRATE_STEPS, "blob.renamed", "commit.written"])
@@ -67,7 +71,7 @@ async def test_a_killed_migration_goes_on(command: Command, tmp_path: Path, poin
     again.mkdir()
     assert await command(*words, failpoints=f"{point}=kill") == -9
     assert await command(*words) == 0
-    assert await commits_of(again) == await commits_of(data)
+    assert await content_of(again) == await content_of(data)
     assert await command("verify", "--data", again) == 0
 
 
