@@ -22,7 +22,7 @@ async def ready(ask: Ask) -> Reply:
     """
     wanted = ask.query("for") or ("write" if ask.engine.replica is None else "read")
     if wanted not in {"read", "write", "follow"}:
-        raise Refused("for: write read, write or follow", hint="/+ready?for=read")
+        raise Refused("for: write read or write; of a replica also follow", hint="/+ready?for=read")
     report = await ask.readiness()
     good = {"read": report.read, "write": report.write, "follow": report.read and report.follows}[wanted]
     document = {"ready": good, "read": report.read, "write": report.write, **to_builtins(report)}
