@@ -33,6 +33,7 @@ from pkgindex_core.protocols import ChangeLog, Follower, Notes, Replaying, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.replicas import ReplicaNote, ReplicaState
 from pkgindex_core.services.administering.ownership import identity_of
+from pkgindex_core.tools.clearing import Announcement, announced, is_under_way
 from pkgindex_core.tools.replica_notes import keep_note
 from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_mirror.replicas.primary import Place, Primary
@@ -43,6 +44,7 @@ _AT_ONCE: Final = 8
 """Files that are fetched at once."""
 _REPLAYED: Final = 200
 """The number of commits of one transaction. Readers wait for none of it, but the writer of the database does."""
+_CLEARING_SECONDS: Final = 0.1
 _BEGIN_ANEW: Final = "begin anew in an empty data directory"
 
 _log = logging.getLogger(__name__)
@@ -100,6 +102,7 @@ class Replica:
         if commits and gone:
             dropped = tuple(DropIndex(name) for name in gone)
             commits = [replace(commits[0], changes=(*dropped, *commits[0].changes)), *commits[1:]]
+        before = await announced(self._store)
         at_once = _REPLAYED
         if await self._keep_files(commits):
             # Asked after the refusal: what is not listed any more is dropped by one of the commits up to this head.
@@ -117,6 +120,7 @@ class Replica:
             self._state.reached(some[-1].serial)
         if here == 0 and commits:
             await self._claim()
+        await self._look_again(before, commits)
 
     async def close(self) -> None:
         await self._primary.close()
@@ -194,6 +198,14 @@ class Replica:
 
         await side_by_side(named, keep, at_once=_AT_ONCE)
         return bool(lacking)
+
+    async def _look_again(self, before: Announcement, commits: Sequence[Commit]) -> None:
+        """Fetch files anew that a clearing (`pkgindex-serve gc`) has removed as unused, after they were found and before their commit was here."""
+        while (found := await announced(self._store)) != before or found.keys:
+            if not await is_under_way(self._store, found):
+                await self._keep_files(commits)
+                return
+            await self._sleep(_CLEARING_SECONDS)
 
     async def _fetch(self, one: NamedBlob) -> None:
         async with self._blobs.spool() as spool:

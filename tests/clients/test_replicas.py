@@ -137,18 +137,18 @@ async def test_installing_from_replicas_while_the_primary_is_dead(
                 await replica.start()
                 await replica.until(follows=True)
             one, two = replicas
-            # What the mirror of the primary has not is asked there.
-            for replica in replicas:
-                ran, found = await installers.install(
-                    "uv", f"{named(replica.url, 'ben:secret-of-ben')}/{PRIVATE}/+simple/", "acme-secret"
-                )
-                assert [each.replace("_", "-") for each in found] == ["acme-secret-1.0", "six-1.17.0"], ran.output
             await two.end(signal.SIGKILL)
             assert (await upload(tmp_path, primary.url, "2.0")).status == 0
             serial = await serial_of(primary.url)
             await one.until(follows=True, serials=serial)
             await two.start()
             await two.until(follows=True, serials=serial)
+            # What the mirror of the primary has not is asked there.
+            for replica in replicas:
+                ran, found = await installers.install(
+                    "uv", f"{named(replica.url, 'ben:secret-of-ben')}/{PRIVATE}/+simple/", "acme-secret"
+                )
+                assert [each.replace("_", "-") for each in found] == ["acme-secret-2.0", "six-1.17.0"], ran.output
             await primary.kill()
             for replica in replicas:
                 await replica.until(follows=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pkgindex_core.changes import DropFile, DropIndex, DropToken, PutFile, PutIndex, PutUser, YankFile
+from pkgindex_core.changes import Commit, DropFile, DropIndex, DropToken, PutFile, PutIndex, PutUser, YankFile
 from pkgindex_core.formats.feed import decode_commits, decode_head
 from pkgindex_core.models import File, Serial, User
 from pkgindex_core.names import IndexName, ProjectName
@@ -21,6 +21,7 @@ from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.testing.configs import changed_config, index_config
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.tools.clearing import announce, announced
 from pkgindex_core.tools.replica_notes import read_note
 from pkgindex_http.opening import opened_engine
 from pkgindex_http.routes import ROUTES
@@ -495,3 +496,33 @@ async def test_its_figures(serve: Serve, tmp_path: Path) -> None:
         assert "pkgindex_replica_follows 1" in told
         async with primary.get("/+metrics", headers=basic("root")) as answer:
             assert "pkgindex_replica" not in await answer.text()
+
+
+async def test_a_clearing_of_the_copy_takes_nothing_that_is_copied(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that lies here without a commit, and that `gc` removes between being found and being named, is fetched again."""
+    async with serve() as primary:
+        await with_anna(primary)
+        async with replica_of(primary.url, ROOT, tmp_path / "copy") as replica:
+            await replica.engine.blobs.put(TWO.data)
+            store, blobs = replica.engine.store, replica.engine.blobs
+            replay = store.replay
+
+            async def cleared_before(commits: Sequence[Commit]) -> None:
+                if any(isinstance(change, PutFile) for commit in commits for change in commit.changes):
+                    held = await announce(store, await announced(store), "", [TWO.sha256])
+                    await replay(commits)
+                    assert await blobs.drop(TWO.sha256)
+                    await announce(store, held, "", [])
+                    return
+                await replay(commits)
+
+            monkeypatch.setattr(store, "replay", cleared_before)
+            await primary.put(TWO, index=PRIVATE)
+            await same(replica, primary)
+
+            async def is_there() -> bool:
+                return await blobs.owns(TWO.sha256)
+
+            await until(is_there)
