@@ -1,4 +1,4 @@
-"""What a replica tells of itself: in `/+ready`, `/+status` and `/+metrics`. `admitting` refuses what a replica does not answer."""
+"""The state of a replica in `/+ready`, `/+status` and `/+metrics`. `admitting` refuses the requests that a replica does not answer."""
 
 from __future__ import annotations
 

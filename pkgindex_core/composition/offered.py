@@ -61,7 +61,7 @@ async def made_offers(
         sources: dict[str, Source] = {}
         wanted = plugins.sources() if mirrors else {}
         if context.replica is not None and FOLLOWING in wanted:
-            # What the primary has from other places, the replica has from the primary.
+            # A replica has everything from its primary, also what that has from upstreams and directories.
             sources = dict.fromkeys(wanted, await wanted[FOLLOWING].make(context))
             stack.push_async_callback(sources[FOLLOWING].close)
             wanted = {}

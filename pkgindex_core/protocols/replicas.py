@@ -1,4 +1,4 @@
-"""What a replica knows of itself: the primary, how far the copy is, and what is wrong.
+"""The state of a replica: its primary, how far the copy is, and what is wrong.
 
 `ReplicaNote` is kept in the store (`tools.replica_notes`). `ReplicaState` is that of one running program: its follower writes it, the server shows it.
 """

@@ -33,7 +33,7 @@ _TEXT_LIMIT: Final = 16 * 1024
 _DENIED: Final = "give the replica a token of root for everything, or a token with `follow` on the indexes to copy"
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class LogPlace(Struct, frozen=True, kw_only=True):
     """Where a replica is in the log."""
 
     after: Serial
@@ -57,7 +57,7 @@ class Primary:
     def __repr__(self) -> str:
         return f"Primary({self.url})"
 
-    async def changes(self, place: Place, *, wait: bool = True) -> tuple[FeedHead, Sequence[Commit]]:
+    async def changes(self, place: LogPlace, *, wait: bool = True) -> tuple[FeedHead, Sequence[Commit]]:
         """The next commits; waits for the first one for some seconds.
 
         Raises `Conflict` if the primary is not the one that was copied or went back, `Denied` if the credentials do not suffice, `Refused` if

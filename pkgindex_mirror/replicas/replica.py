@@ -36,7 +36,7 @@ from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.clearing import Announcement, announced, is_under_way
 from pkgindex_core.tools.replica_notes import keep_note
 from pkgindex_core.tools.side_by_side import side_by_side
-from pkgindex_mirror.replicas.primary import Place, Primary
+from pkgindex_mirror.replicas.primary import LogPlace, Primary
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
@@ -125,10 +125,10 @@ class Replica:
     async def close(self) -> None:
         await self._primary.close()
 
-    async def _place(self, here: Serial) -> Place:
+    async def _place(self, here: Serial) -> LogPlace:
         note = self._state.note
         (commit,) = await self._store.commits(Serial(here - 1), limit=1) if here else (None,)
-        return Place(
+        return LogPlace(
             after=here,
             at=commit.at if commit is not None else Timestamp(0),
             store=note.store if note is not None else await identity_of(self._store),

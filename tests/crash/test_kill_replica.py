@@ -8,14 +8,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pkgindex_core.failpoints import POINTS
 from pkgindex_core.testing.wheels import build_wheel
 from tests.crash.conftest import Command
 from tests.crash.oracle import BEFORE, JSON, prepare_data, upload
 from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
-from tests.crash.test_kill_moving import content_of, steps
+from tests.crash.test_kill_moving import content_of
 from tests.http.conftest import PASSWORD
 
-STEPS = steps("replica.")
+STEPS = sorted(point for point in POINTS if point.startswith("replica."))
 REPEATED = ["replica.commits_read", "replica.file_fetched", "replica.files_kept", "replica.replayed"]
 
 

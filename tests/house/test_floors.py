@@ -61,11 +61,11 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
             "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
-            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
+            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replicas replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "native handlers": "authcheck documentation explanations files findlinks health metrics past project_json pypi_layout"
+            "native handlers": "authcheck changes documentation explanations files findlinks health metrics past project_json pypi_layout"
             " simple uploads welcome",
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
@@ -91,7 +91,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
             " mirrored_files mirrored_metadata noted_checks offline outcomes passed_files refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
         },
-        {"source": "readthrough", "sending abroad": "publishing webhooks"},
+        {"source": "readthrough", "sending abroad": "publishing webhooks", "replicas": "replicas.*"},
         {"plugin": "plugin"},
         {
             "values of a sync": "syncing syncing.targets syncing.values",
