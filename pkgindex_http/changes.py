@@ -82,7 +82,7 @@ async def copied_file(ask: Ask) -> Reply | web.StreamResponse:
 
 async def refreshed(ask: Ask) -> Reply:
     """Bring a mirrored project up to date, and tell its state and the commit that has its page."""
-    state = await ask.engine.feeding.refresh(ask.index, ask.project)
+    state = await ask.engine.feeding.refresh(ask.index, ask.project, again=bool(_number(ask, "again")))
     return json_reply(to_builtins(state), headers={"Cache-Control": "no-store"})
 
 

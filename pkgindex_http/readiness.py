@@ -107,6 +107,8 @@ class Readiness:
 
     async def _write_blob(self) -> None:
         blobs = self._engine.blobs
+        if not await self._engine.store.head():
+            return  # a replica before its first commit: a blob beside an empty database looks as if the database were lost
         async with blobs.spool() as spool:  # new bytes need room; the small blob below is stored already
             await spool.write(bytes(_PROBE_BYTES))
             await spool.flush()

@@ -107,7 +107,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/+changes", _FOLLOW, changes.changes,
         "the commits for a replica: ?after=SERIAL&at=TIME&store=UUID&wait=SECONDS&without=USER/INDEX,…"),
     Route("GET", "/+changes/{user}/{index}/{project}", _COPY, changes.refreshed,
-        "bring a mirrored project up to date, for a replica"),
+        "bring a mirrored project up to date, for a replica: ?again=1 although its page is fresh"),
     Route("GET", "/+changes/{user}/{index}/{project}/{digest}/{filename}", _COPY, changes.copied_file,
         "a file for a replica, by its sha256: ?kind=file, sidecar or attachment; 410 if the index does not list it"),
     Route("GET", "/simple", _REDIRECT, simple.add_slash, "redirect to the list of projects"),

@@ -32,8 +32,10 @@ async def may_locate(ask: Ask) -> None:
 async def api(ask: Ask) -> Reply:
     """The URLs that the client needs, and whether the credentials are valid."""
     url, principal = ask.url, ask.principal
+    replica = ask.engine.replica
     answer: dict[str, Any] = {
-        "login": f"{url}/+login",
+        # A log-in is a new token, which only the primary of a replica can make.
+        "login": f"{replica.primary if replica else url}/+login",
         "authstatus": ["noauth", "", []] if principal.name is None else ["ok", principal.name, list(principal.groups)],
         "features": list(FEATURES),
     }

@@ -87,7 +87,7 @@ class FollowedSource:
         wait = self._settings.stale_wait if standing.holds else self._settings.wait
         try:
             async with asyncio.timeout(wait):
-                news = await self._told(index.name, project)
+                news = await self._told(index.name, project, again=again)
         except TimeoutError:
             return self._stale(index, project, standing, f"{self._primary.url} did not answer in time")
         except PkgIndexError as error:
@@ -161,10 +161,12 @@ class FollowedSource:
     async def close(self) -> None:
         await self._primary.close()
 
-    async def _told(self, index: IndexName, project: ProjectName) -> Refreshed:
+    async def _told(self, index: IndexName, project: ProjectName, *, again: bool) -> Refreshed:
         """The state of a project at the primary, after its page has arrived here."""
         self._require_primary(f"news of {project} in {index}")
-        news = await self._news.get((index, project), lambda: self._primary.refreshed(index, project))
+        news = await self._news.get(
+            (index, project, again), lambda: self._primary.refreshed(index, project, again=again)
+        )
         here = await self._store.head()
         while here < news.head:
             here = await self._store.wait(here, timeout=self._settings.wait)

@@ -80,9 +80,9 @@ class Primary:
             async for chunk in response.content.iter_chunked(256 * 1024):
                 yield chunk
 
-    async def refreshed(self, index: IndexName, project: ProjectName) -> Refreshed:
-        """Let the primary bring a mirrored project up to date. Raises `Unavailable` if nothing is known of it."""
-        async with self._asked(f"/+changes/{index}/{project}", {}) as response:
+    async def refreshed(self, index: IndexName, project: ProjectName, *, again: bool) -> Refreshed:
+        """Let the primary bring a mirrored project up to date; with `again` although its page is fresh. Raises `Unavailable` if nothing is known of it."""
+        async with self._asked(f"/+changes/{index}/{project}", {"again": str(int(again))}) as response:
             return msgspec.json.decode(await response.read(), type=Refreshed)
 
     async def close(self) -> None:

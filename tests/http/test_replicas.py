@@ -28,6 +28,7 @@ from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import OnIndex, Public
 from pkgindex_http.server import Server
 from pkgindex_http.settings import ServerSettings
+from tests.database_server import DatabaseServer
 from tests.http.conftest import HOSTED, PASSWORD, MirroredStart, Serve, Served, basic, hash_of, loaded_plugins
 
 PATIENCE = 60.0
@@ -143,6 +144,14 @@ async def test_everything_is_copied(serve: Serve, tmp_path: Path) -> None:
             assert await listed(replica, page, basic("ben")) == [ONE.filename, TWO.filename]
             assert await status(replica, page, basic("__token__", token)) == 401
             assert (await shown_status(replica))["role"] == "REPLICA"
+            # devpi's client logs in where the replica says, and has a token for the replica.
+            async with replica.get(f"/{PRIVATE}/+api") as answer:
+                login = json.loads(await answer.read())["result"]["login"]
+            assert login == f"{primary.url}/+login"
+            async with primary.client.post(login, json={"user": "ben", "password": PASSWORD}) as answer:
+                token = json.loads(await answer.read())["result"]["password"]
+            await same(replica, primary)
+            assert await listed(replica, page, basic("ben", token)) == [ONE.filename, TWO.filename]
 
 
 async def test_what_writes_is_refused_and_the_primary_is_named(serve: Serve, tmp_path: Path) -> None:
@@ -404,6 +413,8 @@ async def test_before_the_first_copy_nothing_is_absent(serve: Serve, tmp_path: P
         assert await status(replica, "/+live") == 200
         assert await status(replica, "/+ready") == 503
         assert await status(replica, "/+status") == 200
+    async with replica_of(url, ROOT, tmp_path / "copy", copied=False) as again:
+        assert await status(again, "/simple/") == 503
 
 
 async def test_mirrors_of_the_primary(mirrored: MirroredStart, tmp_path: Path) -> None:
@@ -423,6 +434,10 @@ async def test_mirrors_of_the_primary(mirrored: MirroredStart, tmp_path: Path) -
                 assert answer.status == 200
                 assert b"Name: demo" in await answer.read()
             assert await status(replica, "/root/dev/+simple/nothing/") == 404
+            asked = world.upstream.count("page")
+            async with replica.request("POST", "/root/pypi/+simple/demo/refresh") as answer:
+                assert answer.status == 302
+            assert world.upstream.count("page") == asked + 1
             await primary.server.stop()
             await until(lambda: stopped_following(replica))
             assert await status(replica, "/root/dev/+simple/unknown/") == 503
@@ -485,6 +500,25 @@ async def test_two_replicas_and_a_replica_of_a_replica(serve: Serve, tmp_path: P
             for each in (one, two, three):
                 await same(each, primary)
                 assert await listed(each, f"/{PRIVATE}/+simple/demo/", basic("ben")) == [ONE.filename, TWO.filename]
+
+
+async def test_a_replica_in_postgresql(serve: Serve, tmp_path: Path, database_server: DatabaseServer) -> None:
+    """Also one of some indexes, whose log has commits without changes."""
+    async with serve() as primary:
+        await with_anna(primary)
+        token, _ = await primary.engine.tokens.make("ben", who="[test]", actions=("follow",), indexes=("anna/*",))
+        for name, credentials in (("everything", ROOT), ("part", f"__token__:{token}")):
+            database_server.sql(f"CREATE DATABASE {name}")
+            store = database_server.url(name)
+            for wheel in (TWO, build_wheel("other", name.replace("everything", "1.0").replace("part", "2.0"))):
+                await primary.put(wheel, index=PRIVATE)
+                async with replica_of(primary.url, credentials, tmp_path / name, store=store) as replica:
+                    await same(replica, primary)
+                    page = await replica.engine.store.page(PRIVATE, DEMO)
+                    assert page is not None
+                    assert [row.filename for row in page.rows] == [ONE.filename, TWO.filename]
+                    assert await replica.engine.blobs.owns(wheel.sha256)
+            database_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_its_figures(serve: Serve, tmp_path: Path) -> None:

@@ -147,11 +147,11 @@ class Feeding:
             return OnDisk(await source.metadata(config, project, file))
         return await source.open(config, project, file, elsewhere=False)
 
-    async def refresh(self, index: IndexName, project: ProjectName) -> Refreshed:
-        """Ask the upstream of a mirror for a project, unless its page is fresh. Raises `Unavailable` if nothing is known of it."""
+    async def refresh(self, index: IndexName, project: ProjectName, *, again: bool) -> Refreshed:
+        """Ask the upstream of a mirror for a project, unless its page is fresh; with `again` in any case. Raises `Unavailable` if nothing is known of it."""
         config = await self._config(index)
         (standing,) = await self._store.standings(project, [index])
-        freshness = await self._sources.of(config).refresh(config, project, standing)
+        freshness = await self._sources.of(config).refresh(config, project, standing, again=again)
         await self._store.settle()  # the page is a commit now
         return Refreshed(state=freshness.state, reason=freshness.reason, head=await self._store.head())
 
