@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.clock import SystemClock, to_rfc3339
-from pkgindex_http import web
+from pkgindex_http.wire import web
 
 logger = logging.getLogger("pkgindex.access")
 _encoder = msgspec.json.Encoder()

@@ -16,9 +16,9 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.tools.currency import Holds
 from pkgindex_http.access_log import WHO
-from pkgindex_http.credentials import presents_token, read_credentials
 from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public, RoutedAsk
+from pkgindex_http.wire.credentials import presents_token, read_credentials
 
 _OF_THE_SERVER = frozenset({"/+status", "/+metrics", "/+authcheck"})
 """Answered while the copy of a replica is not whole."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pkgindex_http.errors import PreconditionFailed
-from pkgindex_http.preconditions import Validators, failed_change, failed_read, is_conditional
-from pkgindex_http.ranges import unix_seconds
-from pkgindex_http.replies import Reply
 from pkgindex_http.routing import RoutedAsk
-from pkgindex_http.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire.preconditions import Validators, failed_change, failed_read, is_conditional
+from pkgindex_http.wire.ranges import unix_seconds
+from pkgindex_http.wire.replies import Reply
+from pkgindex_http.wire.sending import FileResponse, StreamedResponse
 
 if TYPE_CHECKING:
-    from pkgindex_http import web
+    from pkgindex_http.wire import web
 
 _READS = frozenset({"GET", "HEAD"})
 

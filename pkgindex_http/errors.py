@@ -30,7 +30,7 @@ from pkgindex_core.errors import (
     TooLarge,
     Unavailable,
 )
-from pkgindex_http.replies import HTML, SECURITY_HEADERS, TEXT, Reply
+from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, TEXT, Reply
 
 REALM: Final = "pkgindex"
 

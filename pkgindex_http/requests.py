@@ -17,15 +17,15 @@ from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.identity import NOBODY
-from pkgindex_http import web
-from pkgindex_http.handing_over import Handover
-from pkgindex_http.origin import OriginReader
+from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.readiness import Report
-from pkgindex_http.remote_user import RemoteUsers
-from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
-from pkgindex_http.siblings import Siblings
 from pkgindex_http.templates import Templates
+from pkgindex_http.wire import web
+from pkgindex_http.wire.handing_over import Handover
+from pkgindex_http.wire.origin import OriginReader
+from pkgindex_http.wire.remote_user import RemoteUsers
+from pkgindex_http.wire.served_files import ServedFiles
 
 SIDECAR: Final = ".metadata"
 """The suffix of a file's URL that leads to its sidecar (PEP 658)."""

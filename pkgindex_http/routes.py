@@ -13,7 +13,20 @@ from functools import partial
 from typing import Final
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import (
+from pkgindex_http.devpi import (
+    accounts,
+    discovery,
+    file_documents,
+    indexes,
+    installers,
+    login,
+    projects,
+    pushing,
+    refreshing,
+    releases,
+    tokens,
+)
+from pkgindex_http.handlers import (
     authcheck,
     changes,
     documentation,
@@ -28,19 +41,6 @@ from pkgindex_http import (
     simple,
     uploads,
     welcome,
-)
-from pkgindex_http.devpi import (
-    accounts,
-    discovery,
-    file_documents,
-    indexes,
-    installers,
-    login,
-    projects,
-    pushing,
-    refreshing,
-    releases,
-    tokens,
 )
 from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.currency import Holding
-from pkgindex_http import web
-from pkgindex_http.preconditions import Validators
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire import web
+from pkgindex_http.wire.preconditions import Validators
+from pkgindex_http.wire.replies import Reply
 
 Answer: TypeAlias = Reply | web.StreamResponse
 Handler: TypeAlias = Callable[[Ask], Awaitable[Answer]]

@@ -25,31 +25,31 @@ from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refuse
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.currency import Moment
-from pkgindex_http import web
 from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
-from pkgindex_http.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.conditions import check_change, check_read
-from pkgindex_http.connections import Connection, Connections, Patience
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
-from pkgindex_http.handing_over import Handover
-from pkgindex_http.marks import marks
-from pkgindex_http.origin import OriginReader
-from pkgindex_http.paths import origin_form, split_path
+from pkgindex_http.listening.connections import Connection, Connections, Patience
+from pkgindex_http.listening.replays import Replays
+from pkgindex_http.listening.siblings import Siblings
+from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
 from pkgindex_http.readiness import Readiness
-from pkgindex_http.remote_user import RemoteUsers
-from pkgindex_http.replays import Replays
-from pkgindex_http.replies import Reply, WholeResponse
 from pkgindex_http.routing import Answer, RoutedAsk
-from pkgindex_http.served_files import ServedFiles
 from pkgindex_http.settings import ServerSettings
-from pkgindex_http.siblings import Siblings
-from pkgindex_http.sockets import BACKLOG, address_of, bound
 from pkgindex_http.templates import Templates
 from pkgindex_http.troubles import Troubles
+from pkgindex_http.wire import web
+from pkgindex_http.wire.bodies import check_framing, is_awaiting, is_misframed
+from pkgindex_http.wire.handing_over import Handover
+from pkgindex_http.wire.marks import marks
+from pkgindex_http.wire.origin import OriginReader
+from pkgindex_http.wire.paths import origin_form, split_path
+from pkgindex_http.wire.remote_user import RemoteUsers
+from pkgindex_http.wire.replies import Reply, WholeResponse
+from pkgindex_http.wire.served_files import ServedFiles
 
 logger = logging.getLogger("pkgindex.http")
 

@@ -18,7 +18,7 @@ from pkgindex_core import config
 from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
-from pkgindex_http.paths import split_path
+from pkgindex_http.wire.paths import split_path
 
 _PLAIN = re.compile(r"\A[A-Za-z0-9._~+/-]+\Z")
 

@@ -15,7 +15,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.plugins import Plugins
 from pkgindex_core.tools.workers import in_worker
-from pkgindex_http.replies import HTML, SECURITY_HEADERS, Reply
+from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, Reply
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

@@ -15,7 +15,7 @@ from pkgindex_core.hookspecs import CommandProvider, Context, Provider, hookimpl
 if TYPE_CHECKING:
     from pkgindex_core.protocols import Follower, PageFilter, Publisher, Source
     from pkgindex_core.protocols.index_types import IndexOption
-    from pkgindex_mirror.publishing import HttpPublisher
+    from pkgindex_mirror.sending.publishing import HttpPublisher
 
 _COMMANDS: Final = (
     ("Upstreams", "probe", "Ask the simple index at URL what it offers, with PROJECT (default: pip) as the example."),
@@ -60,14 +60,14 @@ async def make(context: Context) -> Source:
 
         return making.make_source(context)
     from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
-    from pkgindex_mirror.readthrough import ReadThrough
+    from pkgindex_mirror.readthrough.source import ReadThrough
     from pkgindex_mirror.settings import read_settings
 
     assert isinstance(context.index_store, LearningIndex)
     assert isinstance(context.blob_store, LearningBlobs)
     settings = read_settings(context.settings)
     if settings.proxy:
-        from pkgindex_mirror.socks_proxies import is_socks, require_socks
+        from pkgindex_mirror.upstreams.socks_proxies import is_socks, require_socks
 
         if is_socks(settings.proxy):
             require_socks()
@@ -96,7 +96,7 @@ async def make_filter(context: Context) -> PageFilter | None:
 
 async def make_publisher(context: Context) -> HttpPublisher:
     """Make the publisher, with the settings of the source."""
-    from pkgindex_mirror.publishing import HttpPublisher
+    from pkgindex_mirror.sending.publishing import HttpPublisher
     from pkgindex_mirror.settings import read_settings
 
     assert context.blob_store is not None
@@ -111,8 +111,8 @@ async def make_follower(context: Context) -> Follower | None:
         from pkgindex_mirror.replicas import making
 
         return making.make_follower(context) if context.replica.credentials else None
+    from pkgindex_mirror.sending.webhooks import Webhooks
     from pkgindex_mirror.settings import read_settings
-    from pkgindex_mirror.webhooks import Webhooks
 
     assert context.index_store is not None
     return Webhooks(
@@ -156,9 +156,9 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
     from pkgindex_core.protocols.index_types import IndexOption
     from pkgindex_core.rules.option_values import boolean
     from pkgindex_mirror.file_policies import OPTION, read_option
-    from pkgindex_mirror.notices import index_options
-    from pkgindex_mirror.sites import FLAT
+    from pkgindex_mirror.sending.notices import index_options
     from pkgindex_mirror.synced_indexes import SYNCED
+    from pkgindex_mirror.upstreams.sites import FLAT
 
     summary = (
         "the upstream is one page with links to files of any projects, as for pip's --find-links, and no simple index"

@@ -16,14 +16,15 @@ from msgspec.structs import asdict, replace
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror import sidecars, urls
-from pkgindex_mirror.document_kinds import is_json
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.pages import PageListing, api_version, read_page
+from pkgindex_mirror import urls
+from pkgindex_mirror.documents.document_kinds import is_json
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.pages import PageListing, api_version, read_page
+from pkgindex_mirror.readthrough.files import sidecars
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sites import Site
-from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Transfer, Unchanged
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import ACCEPT, UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, Transfer, Unchanged
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = "application/vnd.pypi.simple.v1+html, text/html;q=0.5"

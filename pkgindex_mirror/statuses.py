@@ -21,8 +21,9 @@ from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.protocols import BlobStore
 from pkgindex_core.protocols.measuring import Meter
 from pkgindex_core.rules.kept_options import mirror_options
-from pkgindex_mirror import measuring, urls
-from pkgindex_mirror.noted_checks import KIND, Noted
+from pkgindex_mirror import urls
+from pkgindex_mirror.readthrough import measuring
+from pkgindex_mirror.readthrough.noted_checks import KIND, Noted
 
 _SECONDS: Final = 10.0
 _HINT: Final = "give the URL of a running pkgindex-serve, or leave it out to see what the store has"

@@ -129,7 +129,7 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class StatefulAtOnce(Protocol):
-    """Beside `Stateful`: it can often tell its state without waiting. Without this no answer for its users is given twice (`pkgindex_http.replays`)."""
+    """Beside `Stateful`: it can often tell its state without waiting. Without this no answer for its users is given twice (`pkgindex_http.listening.replays`)."""
 
     def state_at_once(self) -> Hashable | None:
         """The value that `state` would return now; None if it would wait."""

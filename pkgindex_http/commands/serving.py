@@ -20,14 +20,14 @@ from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients, greet_
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
 from pkgindex_http.commands.notifying import notify, notify_reloading, watchdog_seconds
-from pkgindex_http.server_half import load_client
+from pkgindex_http.listening.server_half import load_client
+from pkgindex_http.listening.sockets import address_of
 from pkgindex_http.settings import ServerSettings
-from pkgindex_http.sockets import address_of
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-    from pkgindex_http.certificates import Certificate
     from pkgindex_http.commands.supervising import WorkerLink
+    from pkgindex_http.listening.certificates import Certificate
     from pkgindex_http.server import Server
 
 _log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ async def serve(
 
     `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
-    from pkgindex_http.metrics import counted
+    from pkgindex_http.handlers.metrics import counted
+    from pkgindex_http.listening.siblings import Siblings
     from pkgindex_http.opening import opened_engine
     from pkgindex_http.server import Server
-    from pkgindex_http.siblings import Siblings
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -113,7 +113,7 @@ def _check_replica(engine: Engine, settings: ServerSettings) -> None:
 def _certificate(settings: ServerSettings) -> Certificate | None:
     if not settings.tls_certificate and not settings.tls_key:
         return None
-    from pkgindex_http.certificates import Certificate
+    from pkgindex_http.listening.certificates import Certificate
 
     return Certificate.of(settings)
 

@@ -17,9 +17,9 @@ from pkgindex_http.commands.greeting import PROXPI
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.commands.serving import serve
-from pkgindex_http.server_half import load_server
+from pkgindex_http.listening.server_half import load_server
+from pkgindex_http.listening.sockets import bound, handed_over
 from pkgindex_http.settings import ServerSettings
-from pkgindex_http.sockets import bound, handed_over
 
 _KINDS: Final = (PROXPI, "pypiserver", "routes")
 """Tables of which each says what the default index is."""

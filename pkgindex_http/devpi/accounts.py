@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pkgindex_core.errors import Denied, Refused
-from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, said
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.replies import Reply
 
 _TEXTS: Final = ("email", "title", "description")
 _CHANGEABLE: Final = frozenset({*_TEXTS, "custom_data", "password"})

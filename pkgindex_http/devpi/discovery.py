@@ -17,8 +17,8 @@ from pkgindex_core.models import IndexConfig
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.devpi.envelope import document
 from pkgindex_http.replicas import status_of
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply
 
 FEATURES: Final = ("push-no-docs", "push-only-docs", "push-register-project", "server-keyvalue-parsing")
 """devpi's names of features that the client may use. With `server-keyvalue-parsing` it sends `key+=value` unparsed."""

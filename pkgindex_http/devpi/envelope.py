@@ -17,12 +17,12 @@ import msgspec
 
 from pkgindex_core.errors import Denied, Missing, PkgIndexError
 from pkgindex_core.rules.access import NEEDS_CREDENTIALS
-from pkgindex_http import web
-from pkgindex_http.bodies import read_json
 from pkgindex_http.errors import challenge, retry_headers, status_of
-from pkgindex_http.marks import marks
-from pkgindex_http.replies import JSON, SECURITY_HEADERS, Reply, json_reply
-from pkgindex_http.sending import StreamedResponse
+from pkgindex_http.wire import web
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.marks import marks
+from pkgindex_http.wire.replies import JSON, SECURITY_HEADERS, Reply, json_reply
+from pkgindex_http.wire.sending import StreamedResponse
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine

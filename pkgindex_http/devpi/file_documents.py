@@ -9,10 +9,10 @@ from pkgindex_core.errors import Gone, Missing
 from pkgindex_core.formats.project_outlines import hash_spec, shown_digests
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.admitting import file_project
-from pkgindex_http.bodies import chunks
 from pkgindex_http.devpi.envelope import document, said
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import SIDECAR, Ask
+from pkgindex_http.wire.bodies import chunks
+from pkgindex_http.wire.replies import Reply
 
 
 async def describe(ask: Ask) -> Reply:

@@ -19,14 +19,14 @@ import msgspec
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
-from pkgindex_http import web
 from pkgindex_http.devpi.envelope import CLIENT, beginning, document, options_given, said, streamed
 from pkgindex_http.devpi.installers import VARY, wants_simple_pages
 from pkgindex_http.devpi.result_versions import of_devpi_7
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import About
-from pkgindex_http.unasked import unasked_headers, unknown_message
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import Reply
+from pkgindex_http.wire.unasked import unasked_headers, unknown_message
 
 _log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import msgspec
 
 from pkgindex_core.errors import Denied, Refused
 from pkgindex_core.tokens import LOGIN_SECONDS
-from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure, said
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.replies import Reply
 
 
 class _Login(msgspec.Struct):

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from pkgindex_http import web
 from pkgindex_http.devpi.envelope import document, options_given, spliced
 from pkgindex_http.devpi.installers import VARY
 from pkgindex_http.devpi.result_versions import of_devpi_7
-from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
-from pkgindex_http.unasked import unasked_headers, unknown_message
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import Reply, redirect
+from pkgindex_http.wire.unasked import unasked_headers, unknown_message
 
 if TYPE_CHECKING:
     from pkgindex_core.services.reading.versions import VersionsDocument

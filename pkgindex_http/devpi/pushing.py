@@ -23,10 +23,10 @@ from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, norm
 from pkgindex_core.protocols import PushAnswer, PushDestination
 from pkgindex_core.rules.pushing import PushedItem
 from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
-from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, failure
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.replies import Reply
 
 
 class PushRequest(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ devpi empties the stored page first, and loses it when the upstream is down. Her
 
 from __future__ import annotations
 
-from pkgindex_http.replies import Reply, redirect
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply, redirect
 
 
 async def refresh(ask: Ask) -> Reply:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pkgindex_http.devpi.envelope import said
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply
 
 
 async def may_delete_project(ask: Ask) -> None:

@@ -14,10 +14,10 @@ from pkgindex_core.formats.token_restrictions import read_restrictions, write_re
 from pkgindex_core.rules.access import require_user_right
 from pkgindex_core.rules.permissions import ROOT, Action
 from pkgindex_core.tokens import parse_token
-from pkgindex_http.bodies import read_json
 from pkgindex_http.devpi.envelope import document, said
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import read_json
+from pkgindex_http.wire.replies import Reply
 
 
 async def may_manage(ask: Ask) -> None:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from pkgindex_core.errors import ReadOnly
 from pkgindex_http.pasting import installing_lines
 from pkgindex_http.proxpi.settings import FIRST, ProxySettings
-from pkgindex_http.replies import Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply
 
 _SCRIPT: Final = Path(__file__).with_suffix(".js")
 _POLICY: Final = "Content-Security-Policy"

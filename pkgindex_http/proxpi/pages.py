@@ -12,9 +12,9 @@ from pkgindex_core.protocols.sources import Doubting
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.negotiation import SIMPLE_FORMATS, NotAcceptable, choose_format
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import files, simple
-from pkgindex_http.replies import Reply, json_reply
+from pkgindex_http.handlers import files, simple
 from pkgindex_http.requests import SIDECAR, Ask
+from pkgindex_http.wire.replies import Reply, json_reply
 
 _SUCCESS = {"status": "success", "data": None}
 _REVALIDATED = "no-cache"

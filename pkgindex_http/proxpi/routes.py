@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pkgindex_core.hookspecs import Context
-from pkgindex_http import files, simple
+from pkgindex_http.handlers import files, simple
 from pkgindex_http.proxpi import front, pages
 from pkgindex_http.proxpi.settings import read_settings
 from pkgindex_http.routing import Glanced, Public, Route

@@ -12,9 +12,9 @@ from pkgindex_core.names import normalized_or_none
 from pkgindex_core.protocols import Principal, UploadForm
 from pkgindex_core.services.writing.outcomes import UploadOutcome
 from pkgindex_core.services.writing.receiving import Upload
-from pkgindex_http import uploads
-from pkgindex_http.replies import Reply, text_reply
+from pkgindex_http.handlers import uploads
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply, text_reply
 
 _OPEN: Final = Principal(name="pypiserver")
 """Anonymous clients where updates need no log-in: a deletion needs a name."""

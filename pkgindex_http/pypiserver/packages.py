@@ -10,11 +10,12 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.tools.side_by_side import side_by_side
-from pkgindex_http import findlinks, web
-from pkgindex_http.files import download_by_name
-from pkgindex_http.pypi_layout import PINNED, may_locate, package
-from pkgindex_http.replies import Reply
+from pkgindex_http.handlers import findlinks
+from pkgindex_http.handlers.files import download_by_name
+from pkgindex_http.handlers.pypi_layout import PINNED, may_locate, package
 from pkgindex_http.requests import SIDECAR, Ask
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import Reply
 
 
 class Packages:

@@ -11,9 +11,9 @@ from typing import Final
 
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.names import normalized_or_none
-from pkgindex_http import project_json, simple
-from pkgindex_http.replies import HTML, SECURITY_HEADERS, Reply, redirect, text_reply
+from pkgindex_http.handlers import project_json, simple
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, Reply, redirect, text_reply
 
 _FIELD: Final = re.compile(r"\{\{\s*(!?)\s*(URL|VERSION|NUMPKGS|PACKAGES|SIMPLE)\s*\}\}")
 

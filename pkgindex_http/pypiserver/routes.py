@@ -11,8 +11,8 @@ from typing import Final
 
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http import simple, uploads, welcome
 from pkgindex_http.devpi import accounts, discovery
+from pkgindex_http.handlers import simple, uploads, welcome
 from pkgindex_http.pypiserver import pages, searching
 from pkgindex_http.pypiserver.forms import Forms
 from pkgindex_http.pypiserver.packages import Packages

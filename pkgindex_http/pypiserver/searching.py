@@ -15,9 +15,9 @@ import msgspec
 
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.names import normalized_or_none
-from pkgindex_http.bodies import read_bytes
-from pkgindex_http.replies import SECURITY_HEADERS, Reply
 from pkgindex_http.requests import Ask
+from pkgindex_http.wire.bodies import read_bytes
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
 
 _BYTES: Final = 64 * 1024
 _TEXT_LIMIT: Final = 100

@@ -24,13 +24,13 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.route_patterns import Template, parse_pattern, parse_template
 from pkgindex_core.rules.routing import FirstMatch
-from pkgindex_http import simple
-from pkgindex_http.files import download_by_name
-from pkgindex_http.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.handlers import simple
+from pkgindex_http.handlers.files import download_by_name
 from pkgindex_http.requests import SIDECAR, Ask, wants_document
 from pkgindex_http.simpleindex import verbatim
 from pkgindex_http.simpleindex.providers import Provided, load_provider
 from pkgindex_http.simpleindex.settings import RouteSettings, RoutesSettings, index_of
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
 
 _REVALIDATED: Final = "max-age=0, must-revalidate"
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\Z")

@@ -19,8 +19,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from pkgindex_core.errors import PkgIndexError, Refused, Unavailable
-from pkgindex_http.replies import SECURITY_HEADERS, Reply
-from pkgindex_http.sending import StreamedResponse
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
+from pkgindex_http.wire.sending import StreamedResponse
 
 GROUP: Final = "simpleindex.routes"
 _OURS: Final = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})

@@ -20,10 +20,10 @@ from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Span
 from pkgindex_core.protocols.sources import mark_of
-from pkgindex_http.ranges import parse_range
-from pkgindex_http.replies import HTML, SECURITY_HEADERS, Reply, text_reply
 from pkgindex_http.requests import Ask
-from pkgindex_http.sending import FileResponse
+from pkgindex_http.wire.ranges import parse_range
+from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, Reply, text_reply
+from pkgindex_http.wire.sending import FileResponse
 
 _LARGEST_PAGE: Final = 64 * 1024 * 1024
 """Bytes."""

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, Self, cast
 from msgspec import Struct
 
 from pkgindex_core.formats.filenames import sdist_ending
-from pkgindex_mirror import zip_parts
+from pkgindex_mirror.documents import zip_parts
 
 _MEMBER_LIMIT: Final = 1024 * 1024
 """Bytes of one member that is read."""

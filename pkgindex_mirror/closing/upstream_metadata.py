@@ -21,18 +21,19 @@ from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.urls import without_credentials
-from pkgindex_mirror import sidecars, urls
+from pkgindex_mirror import urls
 from pkgindex_mirror.closing.metadata_cache import MetadataCache
 from pkgindex_mirror.closing.metadata_source import MetadataSource
 from pkgindex_mirror.closing.sdist_reading import OddSdistError, read_sdist
 from pkgindex_mirror.closing.version_facts import VersionFacts, facts_of_sdist, facts_of_wheel
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.pages import read_page
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.pages import read_page
+from pkgindex_mirror.documents.zip_parts import Odd
+from pkgindex_mirror.readthrough.files import sidecars
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sites import Site
-from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Transfer, Unchanged
-from pkgindex_mirror.zip_parts import Odd
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, Transfer, Unchanged
 
 FILE_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of the largest file that is fetched to read its metadata."""
@@ -107,7 +108,7 @@ class UpstreamMetadata:
             except Unavailable:
                 if attempt >= _ATTEMPTS:
                     raise
-            await self._client.pause(file.url, attempt)
+            await self._client.hosts.pause(file.url, attempt)
             attempt += 1
 
     async def _read(self, project: ProjectName, answer: Document) -> Sequence[File]:
@@ -172,7 +173,7 @@ class UpstreamMetadata:
         if (file.size or 0) > FILE_LIMIT:
             return f"its file is larger than {FILE_LIMIT} bytes"
         digest = hashlib.sha256()
-        async with self._client.file_slot(file.url), self._client.file(self._site, file.url) as answer:
+        async with self._client.hosts.file_slot(file.url), self._client.file(self._site, file.url) as answer:
             if isinstance(answer, AbsentAnswer):
                 return "the upstream does not have its file"
             if isinstance(answer, Failed):

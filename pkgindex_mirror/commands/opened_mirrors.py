@@ -20,14 +20,12 @@ from pkgindex_core.clock import Clock, SystemClock
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import ProjectName
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import is_address, is_public
 from pkgindex_mirror.bandersnatch.values import MirrorConfiguration, S3Settings
 from pkgindex_mirror.commands.common import library_settings
 from pkgindex_mirror.filters.chosen_files import Filters
 from pkgindex_mirror.filters.filtering import Chosen
 from pkgindex_mirror.filters.making import filters_of, own_filters
 from pkgindex_mirror.settings import MirrorSettings, read_settings
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.file_fetching import FileFetching, FileSource
 from pkgindex_mirror.syncing.file_queue import FileQueue
 from pkgindex_mirror.syncing.lean_transport import LeanTransport
@@ -43,7 +41,9 @@ from pkgindex_mirror.trees.layout import OWN
 from pkgindex_mirror.trees.opening import local_directory, opened_tree
 from pkgindex_mirror.trees.options import TreeOptions
 from pkgindex_mirror.trees.tree_target import MirrorTree
-from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.addresses import is_address, is_public
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
 if TYPE_CHECKING:
     from pkgindex_mirror.commands.mirror_orders import MirrorOrder

@@ -27,10 +27,10 @@ from pkgindex_core.protocols import IndexWriter, ListedNames, Projects, Trees
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
-from pkgindex_mirror.differences import PART, PageDifference
+from pkgindex_mirror.documents.differences import PART, PageDifference
+from pkgindex_mirror.documents.pages import PageListing
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes
-from pkgindex_mirror.pages import PageListing
-from pkgindex_mirror.refreshing import same_upstream
+from pkgindex_mirror.readthrough.pages.refreshing import same_upstream
 from pkgindex_mirror.syncing.values import ProjectState
 
 WHO: Final = "[sync]"

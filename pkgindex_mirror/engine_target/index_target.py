@@ -27,7 +27,7 @@ from pkgindex_mirror.engine_target.sync_notes import SyncNotes, packed_project
 from pkgindex_mirror.engine_target.synced_files import SyncedFiles, file_keys
 from pkgindex_mirror.engine_target.turns import RunTurn
 from pkgindex_mirror.file_policies import FilePolicies
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.syncing.targets import FileSink, SyncTarget
 from pkgindex_mirror.syncing.values import ProjectState, UpstreamProject
 

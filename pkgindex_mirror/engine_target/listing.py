@@ -13,9 +13,9 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexWriter, ListedNames, Projects, Trees
-from pkgindex_mirror.differences import NamesMerge, NamesPart
+from pkgindex_mirror.documents.differences import NamesMerge, NamesPart
 from pkgindex_mirror.engine_target.committing import WHO
-from pkgindex_mirror.refreshing import same_upstream
+from pkgindex_mirror.readthrough.pages.refreshing import same_upstream
 
 _PART: Final = 10_000
 _PAGES: Final = 500

@@ -14,11 +14,11 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.rules.kept_options import mirror_options
-from pkgindex_mirror.differences import versions_without_files
+from pkgindex_mirror.documents.differences import versions_without_files
+from pkgindex_mirror.documents.file_piles import FilePile
+from pkgindex_mirror.documents.first_seen import FIRST_SEEN
+from pkgindex_mirror.documents.pages import PageListing
 from pkgindex_mirror.engine_target.committing import NewPage
-from pkgindex_mirror.file_piles import FilePile
-from pkgindex_mirror.first_seen import FIRST_SEEN
-from pkgindex_mirror.pages import PageListing
 from pkgindex_mirror.syncing.values import UpstreamProject
 
 

@@ -9,7 +9,7 @@ from pkgindex_mirror.engine_target.index_snapshots import IndexSnapshots
 from pkgindex_mirror.engine_target.index_target import IndexTarget
 from pkgindex_mirror.engine_target.synced_files import SyncedFiles
 from pkgindex_mirror.file_policies import FilePolicies
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 
 
 def index_target(

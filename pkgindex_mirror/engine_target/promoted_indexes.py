@@ -36,7 +36,7 @@ from pkgindex_core.protocols import PARTIAL
 from pkgindex_core.rules.change_rules import looks_the_same
 from pkgindex_core.rules.kept_options import with_options
 from pkgindex_core.rules.planning.past import SNAPSHOTS
-from pkgindex_mirror.differences import PART
+from pkgindex_mirror.documents.differences import PART
 from pkgindex_mirror.engine_target.committing import WHO
 from pkgindex_mirror.engine_target.index_snapshots import IndexSnapshot, IndexSnapshots
 from pkgindex_mirror.engine_target.turns import RunTurn

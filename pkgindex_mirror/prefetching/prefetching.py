@@ -26,7 +26,7 @@ from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile,
 from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_mirror.prefetching.choosing import ChoosableFile, TargetPython, choose
 from pkgindex_mirror.prefetching.wanted import Wanted, wanted_by
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 
 AT_ONCE: Final = 8
 """Projects that are worked on at the same time."""

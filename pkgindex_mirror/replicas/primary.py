@@ -25,7 +25,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror import urls
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.upstream import user_agent
+from pkgindex_mirror.upstreams.connections import user_agent
 
 _WAIT_SECONDS: Final = 20
 """How long the primary waits for a commit before it answers that there is none."""
@@ -92,7 +92,7 @@ class Primary:
 
     @asynccontextmanager
     async def _asked(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        from pkgindex_mirror.upstream_answers import failure_of  # no start needs it
+        from pkgindex_mirror.upstreams.upstream_answers import failure_of  # no start needs it
 
         url = URL(f"{self.url}{path}", encoded=True).with_query(query)
         try:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import QUARANTINED
-from pkgindex_mirror.markup import UnreadablePage
+from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.syncing.comparing import Comparison
 from pkgindex_mirror.syncing.project_reading import read_project
 from pkgindex_mirror.syncing.project_work import Addresses
@@ -23,7 +23,7 @@ from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import SyncTarget
 from pkgindex_mirror.syncing.transport import Transport
 from pkgindex_mirror.syncing.values import Listed, ProjectState
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed
 
 _MICROSECONDS: Final = 1_000_000
 

@@ -20,7 +20,7 @@ from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import FileSink, SyncTarget
 from pkgindex_mirror.syncing.transport import Transport
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Transfer
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Failed, Transfer
 
 SIDECAR: Final = ".metadata"
 _RESUMES_LIMIT: Final = 50

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from pkgindex_mirror.bodies import BodyRefusedError, PieceDecoder
 from pkgindex_mirror.syncing.lean_connections import (
     CHUNK_SIZE,
     HEAD_LIMIT,
@@ -21,7 +20,8 @@ from pkgindex_mirror.syncing.lean_connections import (
     body_length,
     read_head,
 )
-from pkgindex_mirror.upstream_answers import CHUNK, Failed, unusable
+from pkgindex_mirror.upstreams.bodies import BodyRefusedError, PieceDecoder
+from pkgindex_mirror.upstreams.upstream_answers import CHUNK, Failed, unusable
 
 _END: Final = b"\r\n\r\n"
 

@@ -17,16 +17,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pkgindex_mirror import urls
-from pkgindex_mirror.addresses import AddressGuard, PinningResolver, Resolver, SystemResolver
-from pkgindex_mirror.bodies import BodyDecoder, BodyRefusedError
-from pkgindex_mirror.document_kinds import is_empty
+from pkgindex_mirror.documents.document_kinds import is_empty
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.lean_connections import ConnectionPool, LeanReply, NotPlainError
 from pkgindex_mirror.syncing.lean_streams import LeanStream, opened_stream
 from pkgindex_mirror.syncing.transport import LIST_LIMIT, CarefulTransport, ListAnswer, PageAnswer
-from pkgindex_mirror.upstream import ACCEPT, UpstreamClient, user_agent
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
+from pkgindex_mirror.upstreams.addresses import AddressGuard, PinningResolver, Resolver, SystemResolver
+from pkgindex_mirror.upstreams.bodies import BodyDecoder, BodyRefusedError
+from pkgindex_mirror.upstreams.connections import user_agent
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import ACCEPT, UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
 
 SMALL_FILE: Final = 1024 * 1024
 """Largest file in bytes that is fetched in one piece."""
@@ -141,7 +142,7 @@ class LeanTransport:
     def _asked(self, url: str, headers: str) -> tuple[ConnectionPool, bytes]:
         """The connections and the request for a URL. Raises `NotPlainError` for one of unusual form, or of a host that is left alone just now."""
         origin = urls.origin(url)
-        if not url.isascii() or self._settings.offline or self._client.is_left_alone(origin):
+        if not url.isascii() or self._settings.offline or self._client.hosts.is_left_alone(origin):
             raise NotPlainError("it is not asked by these connections")
         pool = self._pools.get(origin)
         if pool is None:

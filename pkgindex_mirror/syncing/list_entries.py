@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.names import normalized_or_none, normalized_or_unknown
-from pkgindex_mirror.page_fields import ReadingRemarks
+from pkgindex_mirror.documents.page_fields import ReadingRemarks
 from pkgindex_mirror.syncing.listed_piles import ListedPile
 
 _SERIAL_LIMIT: Final = 10**18

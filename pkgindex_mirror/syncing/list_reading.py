@@ -17,12 +17,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from pkgindex_mirror.document_kinds import is_empty, is_json, says_its_end
-from pkgindex_mirror.json_pieces import ITEM_LIMIT
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.name_lists import read_names
-from pkgindex_mirror.page_fields import ReadingRemarks
-from pkgindex_mirror.pages import check_version
+from pkgindex_mirror.documents.document_kinds import is_empty, is_json, says_its_end
+from pkgindex_mirror.documents.json_pieces import ITEM_LIMIT
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.name_lists import read_names
+from pkgindex_mirror.documents.page_fields import ReadingRemarks
+from pkgindex_mirror.documents.pages import check_version
 from pkgindex_mirror.syncing.list_entries import EntryTaking, decode_entries, parse_serial
 from pkgindex_mirror.syncing.listed_piles import ListedPile
 from pkgindex_mirror.syncing.plain_anchors import PlainAnchors

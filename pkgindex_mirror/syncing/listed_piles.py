@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.sorted_piles import SortedPile
+from pkgindex_mirror.documents.sorted_piles import SortedPile
 from pkgindex_mirror.syncing.values import Listed
 
 Entry = tuple[ProjectName, str, int | None]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from pkgindex_mirror.markup import UnreadablePage
+from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.syncing.list_reading import ListReader, UpstreamList
 from pkgindex_mirror.syncing.transport import Transport
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Failed, Unchanged
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Failed, Unchanged
 
 HTML_LIMIT = 128 * 1024 * 1024
 """Most bytes of a list in HTML that are in memory together: those of links in plain form are not."""

@@ -14,8 +14,8 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import BadUpstream
 from pkgindex_core.models import QUARANTINED, File
 from pkgindex_core.tools.side_by_side import side_by_side
+from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.filters.filtering import Chosen
-from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.syncing.comparing import Comparing, Comparison
 from pkgindex_mirror.syncing.departures import shrank
 from pkgindex_mirror.syncing.judging import judge
@@ -28,7 +28,7 @@ from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import SyncTarget
 from pkgindex_mirror.syncing.transport import ACCEPT_DOCUMENT, Transport
 from pkgindex_mirror.syncing.values import Listed, ProjectState, Refusal, UpstreamProject
-from pkgindex_mirror.upstream_answers import Document, Failed, Unchanged
+from pkgindex_mirror.upstreams.upstream_answers import Document, Failed, Unchanged
 
 _NAMES_LIMIT = 1000
 

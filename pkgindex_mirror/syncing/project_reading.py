@@ -11,11 +11,11 @@ from msgspec import Struct
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import PageHead
 from pkgindex_core.names import normalized_or_none
-from pkgindex_mirror.document_kinds import is_json
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.pages import read_page
+from pkgindex_mirror.documents.document_kinds import is_json
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.pages import read_page
 from pkgindex_mirror.syncing.values import Listed, UpstreamProject
-from pkgindex_mirror.upstream_answers import Document
+from pkgindex_mirror.upstreams.upstream_answers import Document
 
 _SERIAL = re.compile(r"[0-9]{1,18}")
 _SERIAL_COMMENT = re.compile(rb"<!--SERIAL ([0-9]{1,18})-->\s*\Z")

@@ -23,8 +23,8 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import QUARANTINED, File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.rules.freshness import backoff
+from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.filters.filtering import Chosen
-from pkgindex_mirror.markup import UnreadablePage
 from pkgindex_mirror.syncing.file_queue import FileQueue, UnfetchedFile
 from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.project_reading import is_document, read_project
@@ -32,7 +32,7 @@ from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import SyncTarget
 from pkgindex_mirror.syncing.transport import ACCEPT_DOCUMENT, Transport
 from pkgindex_mirror.syncing.values import Listed, ProjectState, UpstreamProject
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
 
 _log = logging.getLogger(__name__)
 

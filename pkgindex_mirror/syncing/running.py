@@ -31,7 +31,7 @@ from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.targets import FORGOTTEN_LIST, SyncTarget
 from pkgindex_mirror.syncing.transport import Transport
 from pkgindex_mirror.syncing.values import Listed, ProjectState
-from pkgindex_mirror.upstream_answers import Unchanged
+from pkgindex_mirror.upstreams.upstream_answers import Unchanged
 
 SERIAL: Final = "serial"
 LIST_URL: Final = "list-url"

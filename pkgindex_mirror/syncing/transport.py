@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
-from pkgindex_mirror.sites import Site
-from pkgindex_mirror.upstream import ACCEPT, UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import ACCEPT, UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged
 
 ACCEPT_DOCUMENT: Final = "application/json"
 LIST_LIMIT: Final = 1024 * 1024 * 1024
@@ -98,7 +98,7 @@ class CarefulTransport:
         return self._client.file(self._site, url, span=span, validator=validator)
 
     async def pause(self, url: str, attempt: int) -> None:
-        await self._client.pause(url, attempt)
+        await self._client.hosts.pause(url, attempt)
 
     async def close(self) -> None:
         await self._client.close()

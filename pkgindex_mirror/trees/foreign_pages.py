@@ -16,8 +16,8 @@ from pkgindex_core.digests import clean_digests
 from pkgindex_core.formats.filenames import version_in
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.page_fields import filename_problem, size, text, upload_time
-from pkgindex_mirror.pages import PageListing, read_page
+from pkgindex_mirror.documents.page_fields import filename_problem, size, text, upload_time
+from pkgindex_mirror.documents.pages import PageListing, read_page
 from pkgindex_mirror.syncing.values import UpstreamProject
 from pkgindex_mirror.trees.layout import local_path
 

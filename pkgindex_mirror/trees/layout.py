@@ -26,7 +26,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.static_tree import is_segment
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_mirror.page_fields import filename_problem
+from pkgindex_mirror.documents.page_fields import filename_problem
 from pkgindex_mirror.trees.options import TreeOptions
 
 WEB: Final = "web"

@@ -10,7 +10,7 @@ from pkgindex_core.protocols import IndexOption, IndexType
 from pkgindex_core.rules.constraining import CONSTRAINED_TYPE, CONSTRAINTS_OPTION, OPTION
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 from pkgindex_core.testing.index_options import IndexOptionContract, IndexTypeContract
-from pkgindex_mirror.notices import index_options
+from pkgindex_mirror.sending.notices import index_options
 
 UPSTREAM = {"mirror_url": "https://example.org/simple/"}
 

@@ -41,8 +41,8 @@ from pkgindex_core.testing.source_cases.base import some_turns
 from pkgindex_core.testing.upload_checks import UploadCheckContract
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools.passwords import PasswordPool
-from pkgindex_mirror.publishing import HttpPublisher
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
+from pkgindex_mirror.sending.publishing import HttpPublisher
 from tests.contracts import test_blob_stores as blob_stores
 from tests.contracts import test_identity as identity
 from tests.contracts import test_index_stores as index_stores

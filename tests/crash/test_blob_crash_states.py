@@ -30,7 +30,7 @@ from pkgindex_core.protocols import Arriving
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.faults import FaultyFileOperations, Killed, UnsyncedFileOperations
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.crash.crash_states import CrashState, Event, RecordingFileOperations, crash_states
 

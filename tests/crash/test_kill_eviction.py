@@ -25,7 +25,7 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_mirror.caching.account import HELD_SECONDS
 from pkgindex_mirror.caching.notes import FILE, CacheNotes
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.crash.clients import ask
 from tests.crash.oracle import MIRROR, ROOT, age_spools, examine_files, file_path, prepare_data, wait_until_ready

@@ -25,7 +25,8 @@ from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools import leases
-from pkgindex_mirror import noted_checks, webhooks
+from pkgindex_mirror.readthrough import noted_checks
+from pkgindex_mirror.sending import webhooks
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.crash.clients import ask
 from tests.crash.oracle import HOSTED, MIRROR, prepare_data, upload

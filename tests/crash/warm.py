@@ -29,9 +29,9 @@ MODULES = (
     "pkgindex_http.commands.starting",
     "pkgindex_http.routes",
     "pkgindex_http.server",
-    "pkgindex_mirror.mirrored_metadata",
-    "pkgindex_mirror.readthrough",
-    "pkgindex_mirror.refreshing_names",
+    "pkgindex_mirror.readthrough.files.mirrored_metadata",
+    "pkgindex_mirror.readthrough.source",
+    "pkgindex_mirror.readthrough.pages.refreshing_names",
     "uvloop",
 )
 

@@ -122,7 +122,7 @@ def test_what_a_walk_names_is_passed(walk: str, passed: dict[str, set[str]]) -> 
 
 
 def test_a_module_that_is_not_passed_is_noticed(passed: dict[str, set[str]]) -> None:
-    assert "pkgindex_mirror.refreshing" not in passed["Answering a page"]
+    assert "pkgindex_mirror.readthrough.pages.refreshing" not in passed["Answering a page"]
     assert "pkgindex_core.rules.merging" not in passed["Opening a store"]
 
 

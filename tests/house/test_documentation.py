@@ -35,9 +35,10 @@ from pkgindex_core.rules.planning import Effects, Emptied, Facts, NamesEdit, Pag
 from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_core.testing.source_cases.base import SourceCases
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_http import replicas, served_files
+from pkgindex_http import replicas
 from pkgindex_http.settings import ServerSettings
-from pkgindex_mirror import measuring
+from pkgindex_http.wire import served_files
+from pkgindex_mirror.readthrough import measuring
 from pkgindex_mirror.settings import MirrorSettings
 
 ROOT = Path(__file__).parents[2]

@@ -60,13 +60,11 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log bodies connections content_types credentials errors handing_over multipart origin"
-            " marks pasting paths preconditions push_method ranges readiness remote_user replaying replays replicas replies sandbox sending served_files server_half settings siblings sockets templates troubles unasked web"
+            "values and wire formats": "access_log errors listening.* pasting readiness replicas sandbox settings templates troubles wire.*"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
-            "native handlers": "authcheck changes documentation explanations files findlinks health metrics past project_json pypi_layout"
-            " simple uploads welcome",
+            "native handlers": "handlers.*",
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
         },
@@ -75,23 +73,17 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
-        {"server": "assembling certificates opening plugin routes server", "what runs the server": "deploying.*"},
+        {"server": "assembling opening plugin routes server", "what runs the server": "deploying.*"},
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
     "pkgindex_mirror": (
+        {READERS: "amounts documents.* file_policies retry settings urls"},
+        {"client": "upstreams.*", "configurations of mirrors": "bandersnatch.*"},
         {
-            READERS: "amounts bodies breaker differences document_kinds file_piles file_policies first_seen html_pages json_pieces markup name_lists notices page_fields"
-            " pages plain_pages retry settings sorted_piles upload_forms upstream_counts urls zip_parts"
+            "refreshing": "caching.* offline readthrough readthrough.checks readthrough.counts readthrough.files.* readthrough.measuring"
+            " readthrough.noted_checks readthrough.outcomes readthrough.pages.* readthrough.stale_limit synced_indexes"
         },
-        {
-            "client": "addresses sites slots socks_proxies strangers upstream upstream_answers",
-            "configurations of mirrors": "bandersnatch.*",
-        },
-        {
-            "refreshing": "asking base_urls caching.* checks cold_files counts doubts fetching flat_pages measuring"
-            " mirrored_files mirrored_metadata noted_checks offline outcomes passed_files refreshing refreshing_names shared_fetches sidecars stale_limit stated_sizes synced_indexes"
-        },
-        {"source": "readthrough", "sending abroad": "publishing webhooks", "replicas": "replicas.*"},
+        {"source": "readthrough.source", "sending abroad": "sending.*", "replicas": "replicas.*"},
         {"plugin": "plugin"},
         {
             "values of a sync": "syncing syncing.targets syncing.values",
@@ -154,7 +146,7 @@ THIRD_PARTY = {
     "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
     "asyncpg": ("pkgindex_core.engines.postgresql.*",),
-    "aiohttp_socks": ("pkgindex_mirror.socks_proxies",),
+    "aiohttp_socks": ("pkgindex_mirror.upstreams.socks_proxies",),
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.engines.argon2",),
     "passlib": ("pkgindex_core.engines.htpasswd.hashes",),
@@ -305,7 +297,7 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.rules.lineage", "def f():\n  from pkgindex_core import plugins", "from floor 2 up to floor 5"),
         ("pkgindex_core.engines.x", "from pkgindex_core.services.reading.pages import P", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_core.engines.memory import index", "do not know each other"),
-        ("pkgindex_http.x", "from pkgindex_mirror.upstream import U", "do not know each other"),
+        ("pkgindex_http.x", "from pkgindex_mirror.upstreams.upstream import U", "do not know each other"),
         ("pkgindex_mirror.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_http.x", "import pkgindex_core.testing.wheels", "from floor 6 up to floor 7"),
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
@@ -319,35 +311,43 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.formats.x", "async def f(): ...", "the ground never waits"),
         ("pkgindex_core.brand_new", "", "has no floor"),
         (
-            "pkgindex_http.replies",
+            "pkgindex_http.wire.replies",
             "import pkgindex_http.requests",
             "from values and wire formats up to request and rout",
         ),
-        ("pkgindex_http.requests", "import pkgindex_http.simple", "from request and routing up to native handlers"),
+        (
+            "pkgindex_http.requests",
+            "import pkgindex_http.handlers.simple",
+            "from request and routing up to native handlers",
+        ),
         ("pkgindex_http.devpi.x", "from pkgindex_http.server import S", "from devpi's handlers up to server"),
         (
-            "pkgindex_http.files",
+            "pkgindex_http.handlers.files",
             "import pkgindex_http.devpi.x",
             "native handlers and devpi's handlers do not know each",
         ),
         (
             "pkgindex_http.devpi.x",
-            "import pkgindex_http.simple",
+            "import pkgindex_http.handlers.simple",
             "devpi's handlers and native handlers do not know each",
         ),
         ("pkgindex_http.server", "from pkgindex_http.commands import x", "from server up to commands"),
         (
-            "pkgindex_mirror.pages",
-            "import pkgindex_mirror.upstream",
+            "pkgindex_mirror.documents.pages",
+            "import pkgindex_mirror.upstreams.upstream",
             "from readers of what strangers sent up to client",
         ),
-        ("pkgindex_mirror.refreshing", "import pkgindex_mirror.readthrough", "from refreshing up to source"),
         (
-            "pkgindex_mirror.webhooks",
-            "import pkgindex_mirror.readthrough",
+            "pkgindex_mirror.readthrough.pages.refreshing",
+            "import pkgindex_mirror.readthrough.source",
+            "from refreshing up to source",
+        ),
+        (
+            "pkgindex_mirror.sending.webhooks",
+            "import pkgindex_mirror.readthrough.source",
             "sending abroad and source do not know each",
         ),
-        ("pkgindex_mirror.pages", "import aiohttp", "the ground does no I/O"),
+        ("pkgindex_mirror.documents.pages", "import aiohttp", "the ground does no I/O"),
         ("pkgindex_mirror.urls", "async def f(): ...", "the ground never waits"),
         ("pkgindex_core.names", "import pkgindex_core.no_such_module", "nowhere in the table"),
     ],
@@ -366,10 +366,13 @@ def test_a_wrong_import_is_noticed(module: str, source: str, complaint: str):
         ("pkgindex_core.rules.x", "from pkgindex_core.protocols.policies import Verdict"),
         ("pkgindex_core.rules.x", "from pkgindex_core.formats.versions import ranks"),
         ("pkgindex_core.engines.sqlite.x", "import apsw\nimport sqlite3"),
-        ("pkgindex_mirror.testing.x", "import pkgindex_core.testing.wheels\nimport pkgindex_mirror.upstream"),
+        ("pkgindex_mirror.testing.x", "import pkgindex_core.testing.wheels\nimport pkgindex_mirror.upstreams.upstream"),
         ("pkgindex_mirror.x", "import aiohttp\nfrom pkgindex_core.engine import Engine"),
-        ("pkgindex_mirror.plugin", "import pkgindex_mirror.readthrough\nimport pkgindex_mirror.webhooks"),
-        ("pkgindex_http.devpi.x", "import pkgindex_http.devpi.y\nimport pkgindex_http.replies"),
+        (
+            "pkgindex_mirror.plugin",
+            "import pkgindex_mirror.readthrough.source\nimport pkgindex_mirror.sending.webhooks",
+        ),
+        ("pkgindex_http.devpi.x", "import pkgindex_http.devpi.y\nimport pkgindex_http.wire.replies"),
     ],
 )
 def test_a_right_import_is_let_pass(module: str, source: str):

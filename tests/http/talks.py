@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from pkgindex_http.connections import Connection
+from pkgindex_http.listening.connections import Connection
 from pkgindex_http.server import Server
 
 _TURNS = 8

@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_http.bodies import chunks
-from pkgindex_http.connections import UNREAD_SECONDS, Connections, Patience, _connections_for
 from pkgindex_http.errors import BodyStalled
-from pkgindex_http.replies import Reply, WholeResponse
+from pkgindex_http.listening.connections import UNREAD_SECONDS, Connections, Patience, _connections_for
+from pkgindex_http.wire.bodies import chunks
+from pkgindex_http.wire.replies import Reply, WholeResponse
 from tests.conftest import Tally
 from tests.http.conftest import HOSTED, Serve, basic
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
@@ -254,7 +254,7 @@ async def test_an_answer_that_is_not_read_is_given_up() -> None:
 
 async def test_the_most_silent_connections_make_room(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
     """At the limit idle connections go first, then those whose body does not come, and never one that is being answered."""
-    monkeypatch.setattr("pkgindex_http.connections._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("pkgindex_http.listening.connections._SILENT_SECONDS", 0.0)
     async with listening(Patience(connections=6)) as server, AsyncExitStack() as stack:
 
         async def come(sent: bytes, seen: int = 1) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.errors import Denied
 from pkgindex_core.protocols import Credentials
-from pkgindex_http.credentials import read_credentials
+from pkgindex_http.wire.credentials import read_credentials
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 

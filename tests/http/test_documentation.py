@@ -16,7 +16,7 @@ from pkgindex_core.models import Attachment, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import zip_of
-from pkgindex_http.content_types import OTHER, TYPES, content_type
+from pkgindex_http.wire.content_types import OTHER, TYPES, content_type
 from tests.corpora.zip_parts import Entry, assemble
 from tests.http.conftest import HOSTED, Serve, Served
 

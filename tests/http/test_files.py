@@ -27,8 +27,8 @@ from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import SignedUrl
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
-from pkgindex_http.replies import Reply
-from pkgindex_http.sending import ONE_WRITE, StreamedResponse
+from pkgindex_http.wire.replies import Reply
+from pkgindex_http.wire.sending import ONE_WRITE, StreamedResponse
 from tests.http.conftest import HOSTED, Serve, Served
 from tests.http.wire import ask_raw, connected, read_answer
 

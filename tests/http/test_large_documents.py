@@ -15,7 +15,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import File, Release
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_http import sending
+from pkgindex_http.wire import sending
 from tests.http.conftest import HOSTED, Serve, Served
 
 JSON = {"Accept": "application/json", "User-Agent": "devpi-client/7.3.0 (py3.11.7; linux)"}

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from pkgindex_core.errors import Refused
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.cli import main
-from pkgindex_http.handing_over import FAILED
 from pkgindex_http.settings import load_settings
+from pkgindex_http.wire.handing_over import FAILED
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.clients.running import executable, run
 from tests.directory import free_port
@@ -165,7 +165,7 @@ REQUESTS: Mapping[str, tuple[str, dict[str, str], int, bool]] = {
 @pytest.fixture
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The URLs with which the server handed files over."""
-    from pkgindex_http.handing_over import Handover
+    from pkgindex_http.wire.handing_over import Handover
 
     urls: list[str] = []
     original = Handover.url

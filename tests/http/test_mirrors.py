@@ -16,7 +16,7 @@ from pkgindex_core.changes import PutIndex
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror import checks
+from pkgindex_mirror.readthrough import checks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from tests.clients.running import clean_environment, executable
 from tests.http.conftest import MIRRORED_WHEEL as WHEEL

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused, TooLarge
-from pkgindex_http.multipart import FormReader, PartHead, _parse_head
+from pkgindex_http.wire.multipart import FormReader, PartHead, _parse_head
 from tests.conftest import Tally
 from tests.http.forms import BOUNDARY, CONTENT_TYPE, FIELD_BYTES, MALFORMED, Part, encode_form
 

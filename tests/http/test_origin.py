@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.origin import OriginReader
+from pkgindex_http.wire.origin import OriginReader
 from tests.http.conftest import PASSWORD, Serve, basic
 
 _LINES = Sequence[tuple[str, str]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkgindex_http.paths import PATH_LIMIT, origin_form, split_path
+from pkgindex_http.wire.paths import PATH_LIMIT, origin_form, split_path
 from tests.corpora.path_tricks import PATH_TRICKS
 
 _SEGMENT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(

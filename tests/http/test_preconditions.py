@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pkgindex_core.testing.wheels import BuiltFile
-from pkgindex_http.preconditions import Validators, failed_change, failed_read
+from pkgindex_http.wire.preconditions import Validators, failed_change, failed_read
 from tests.http.conftest import Serve, basic
 
 _TAG = '"abc"'

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.protocols import Span
-from pkgindex_http.ranges import parse_range, range_applies
+from pkgindex_http.wire.ranges import parse_range, range_applies
 
 _TAG = '"0123abc"'
 _NUMBER = st.integers(min_value=0, max_value=300)

@@ -531,7 +531,7 @@ async def test_the_date_is_that_of_the_answer(serve: Serve, monkeypatch: pytest.
         pair = Pair(served.server)
         await pair.kept(get())
         for date in (b"Thu, 01 Jan 1970 00:00:00 GMT", b"Fri, 02 Jan 1970 00:00:00 GMT"):
-            for module in ("replays", "replies"):
+            for module in ("listening.replays", "wire.replies"):
                 monkeypatch.setattr(f"pkgindex_http.{module}.rfc822_formatted_time", date.decode)
             said, repeated = await pair.asked(get())
             assert repeated

@@ -14,7 +14,7 @@ from pkgindex_core import errors
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import error_reply, problem_reply, status_of
-from pkgindex_http.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
+from pkgindex_http.wire.replies import Reply, clean_header, head_bytes, json_reply, redirect, text_reply
 
 _NASTY = st.text(max_size=60) | st.sampled_from(
     [

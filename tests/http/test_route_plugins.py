@@ -15,10 +15,10 @@ from pkgindex_core.plugins import load_plugins
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http import opening, plugin
 from pkgindex_http.commands.serving import serve as run_server
-from pkgindex_http.replies import Reply, json_reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import Checked, OnIndex, Public, Route, RouteTable, Variant
 from pkgindex_http.settings import ServerSettings
+from pkgindex_http.wire.replies import Reply, json_reply
 from tests.http.conftest import PASSWORD, Serve, basic
 
 READ = OnIndex(Action.READ, about="index")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pkgindex_core.rules.permissions import ABOUT_A_USER, Action
-from pkgindex_http.paths import split_path
-from pkgindex_http.replies import Reply
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, RouteTable
+from pkgindex_http.wire.paths import split_path
+from pkgindex_http.wire.replies import Reply
 from tests.http.conftest import Serve, basic
 
 

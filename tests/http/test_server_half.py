@@ -22,7 +22,7 @@ def told(program: str, *, first_on_path: Path | None = None) -> Any:
 def test_the_server_is_loaded_without_the_client():
     loaded = told(
         "import json, sys\n"
-        "from pkgindex_http.server_half import load_server\n"
+        "from pkgindex_http.listening.server_half import load_server\n"
         "load_server()\n"
         "from pkgindex_http import web\n"
         "from aiohttp.http import HttpVersion11\n"
@@ -42,7 +42,10 @@ def test_a_name_of_the_package_makes_it_what_it_always_is():
         "print(json.dumps([type(aiohttp) is types.ModuleType, aiohttp.__version__, sorted(aiohttp.__all__), public]))"
     )
     usual = told(program.format(first="from aiohttp import web_server"))
-    assert told(program.format(first="from pkgindex_http.server_half import load_server; load_server()")) == usual
+    assert (
+        told(program.format(first="from pkgindex_http.listening.server_half import load_server; load_server()"))
+        == usual
+    )
 
 
 def test_a_module_that_imports_all_names_gets_them():
@@ -54,13 +57,16 @@ def test_a_module_that_imports_all_names_gets_them():
         "print(json.dumps(sorted(name for name in names if name != '__builtins__')))"
     )
     usual = told(program.format(first=""))
-    assert told(program.format(first="from pkgindex_http.server_half import load_server; load_server()")) == usual
+    assert (
+        told(program.format(first="from pkgindex_http.listening.server_half import load_server; load_server()"))
+        == usual
+    )
 
 
 def test_a_plugin_gets_the_rest_of_the_server():
     assert told(
         "import json\n"
-        "from pkgindex_http.server_half import load_server\n"
+        "from pkgindex_http.listening.server_half import load_server\n"
         "load_server()\n"
         "from pkgindex_http import web as part\n"
         "from aiohttp import web\n"
@@ -71,7 +77,7 @@ def test_a_plugin_gets_the_rest_of_the_server():
 def test_an_unknown_name_is_an_attribute_error():
     assert told(
         "import json\n"
-        "from pkgindex_http.server_half import load_server\n"
+        "from pkgindex_http.listening.server_half import load_server\n"
         "load_server()\n"
         "import aiohttp\n"
         "print(json.dumps([hasattr(aiohttp, 'NoSuchName'), hasattr(aiohttp, '__no_such_name__')]))"
@@ -82,7 +88,7 @@ def test_threads_that_want_the_client_at_once_get_all_of_it():
     assert told(
         "import json\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from pkgindex_http.server_half import load_client, load_server\n"
+        "from pkgindex_http.listening.server_half import load_client, load_server\n"
         "load_server()\n"
         "import aiohttp\n"
         "with ThreadPoolExecutor(4) as pool:\n"
@@ -98,7 +104,7 @@ def test_another_aiohttp_is_loaded_as_a_whole(tmp_path: Path):
     (package / "web.py").write_text("from . import __secret__\nSERVER = __secret__\n")
     assert told(
         "import json\n"
-        "from pkgindex_http.server_half import load_client, load_server\n"
+        "from pkgindex_http.listening.server_half import load_client, load_server\n"
         "load_server()\n"
         "from aiohttp import web\n"
         "load_client()\n"
@@ -110,7 +116,7 @@ def test_another_aiohttp_is_loaded_as_a_whole(tmp_path: Path):
 def test_an_aiohttp_that_is_loaded_already_stays():
     assert told(
         "import aiohttp, json, sys\n"
-        "from pkgindex_http.server_half import load_client, load_server\n"
+        "from pkgindex_http.listening.server_half import load_client, load_server\n"
         "load_server()\n"
         "load_client()\n"
         "print(json.dumps(sys.modules['aiohttp'] is aiohttp))"

@@ -22,11 +22,20 @@ from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols import ColdFile, Freshness
 from pkgindex_core.testing.configs import changed_config, mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
-from pkgindex_mirror import base_urls, mirrored_files, mirrored_metadata, refreshing, refreshing_names, shared_fetches  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.files import (
+    mirrored_files,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+    mirrored_metadata,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+    shared_fetches,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+)
+from pkgindex_mirror.readthrough.pages import (
+    base_urls,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+    refreshing,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+    refreshing_names,  # noqa: F401  # loaded here, since the deadlines of a test's first question are short
+)
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream
-from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
 INDEX = IndexName("root/mirror")
 DEMO = ProjectName("demo")

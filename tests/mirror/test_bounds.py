@@ -13,11 +13,11 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
-from pkgindex_mirror.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
-from pkgindex_mirror.breaker import CircuitBreaker
-from pkgindex_mirror.checks import Check, Checks
+from pkgindex_mirror.readthrough.checks import Check, Checks
 from pkgindex_mirror.retry import RetryPolicy
 from pkgindex_mirror.settings import MirrorSettings, read_settings
+from pkgindex_mirror.upstreams.bodies import EXPANSION_FLOOR, BodyDecoder, BodyRefusedError
+from pkgindex_mirror.upstreams.breaker import CircuitBreaker
 
 
 class TestRetry:

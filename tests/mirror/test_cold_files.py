@@ -14,7 +14,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.protocols import Span
 from pkgindex_core.testing.wheels import BuiltFile
-from pkgindex_mirror.cold_files import WINDOW
+from pkgindex_mirror.readthrough.files.cold_files import WINDOW
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, MakeMirror, Mirror
@@ -214,7 +214,7 @@ async def test_a_failure_while_it_is_taken_up_again_is_one_more_break(
 ) -> None:
     """Nor does a host that is left alone meanwhile end it: the next probe is waited for."""
     mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
-    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    mirror.readthrough._client.hosts._sleep = sleep = FakeSleep(mirror)
     answers = [behaviours.truncated(at), *[behaviours.status(503)] * 3]
     upstream.script("file", lambda asked, answer: answers.pop(0)(asked, answer) if answers else answer)
     assert await mirror.download(NAME) == blob_of(BIG).data
@@ -224,7 +224,7 @@ async def test_a_failure_while_it_is_taken_up_again_is_one_more_break(
 
 async def test_a_host_that_stays_down_ends_a_transfer(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     mirror = await mirror_of(upstream, make_mirror, BIG, breaker_failures=1, first_pause=0.001)
-    mirror.readthrough._client._sleep = sleep = FakeSleep(mirror)
+    mirror.readthrough._client.hosts._sleep = sleep = FakeSleep(mirror)
     answers = [behaviours.truncated(0.5)]
     unwell = behaviours.status(503)
     upstream.script("file", lambda asked, answer: (answers.pop(0) if answers else unwell)(asked, answer))
@@ -334,7 +334,7 @@ async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUps
     with pytest.raises(Unavailable, match="has not answered"):
         await mirror.fetch("demo-2.0.tar.gz")
     assert upstream.count("file") == 1
-    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 10
 
 
 async def test_only_so_many_files_are_fetched_at_once(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:

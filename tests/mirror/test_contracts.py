@@ -17,11 +17,11 @@ from pkgindex_core.testing.followers import FollowerContract
 from pkgindex_core.testing.index_cases.values import DEV, MIRROR
 from pkgindex_core.testing.measured import MeasuredContract, MeasuredSource
 from pkgindex_core.testing.publishers import Answer, PublisherContract
-from pkgindex_mirror.publishing import HttpPublisher
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
+from pkgindex_mirror.sending.publishing import HttpPublisher
+from pkgindex_mirror.sending.webhooks import Webhooks
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.webhooks import Webhooks
 from tests.mirror.conftest import QUICK
 from tests.mirror.receiver import Post, receiving
 

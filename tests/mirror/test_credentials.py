@@ -11,8 +11,8 @@ import pytest
 
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.sites import site_of
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
+from pkgindex_mirror.upstreams.sites import site_of
 
 from .conftest import MakeMirror, Mirror
 

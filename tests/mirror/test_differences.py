@@ -17,10 +17,10 @@ from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import File, Page, PageHead, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_mirror import file_piles
-from pkgindex_mirror.differences import NamesMerge, NamesPart, PageDifference
-from pkgindex_mirror.file_piles import FilePile
-from pkgindex_mirror.pages import PageListing
+from pkgindex_mirror.documents import file_piles
+from pkgindex_mirror.documents.differences import NamesMerge, NamesPart, PageDifference
+from pkgindex_mirror.documents.file_piles import FilePile
+from pkgindex_mirror.documents.pages import PageListing
 
 INDEX, DEMO = IndexName("root/mirror"), ProjectName("demo")
 A, B = "a" * 64, "b" * 64

@@ -6,7 +6,7 @@ import asyncio
 
 from pkgindex_core.protocols.sources import Doubting
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.doubts import Doubts
+from pkgindex_mirror.readthrough.pages.doubts import Doubts
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror

@@ -8,7 +8,7 @@ import pytest
 
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror import plain_pages
+from pkgindex_mirror.documents import plain_pages
 from pkgindex_mirror.testing import ScriptedUpstream
 
 from .conftest import DEMO, INDEX, MakeMirror, Mirror

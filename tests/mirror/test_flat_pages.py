@@ -12,10 +12,10 @@ import pytest
 from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
-from pkgindex_mirror.flat_pages import REUSED, split
-from pkgindex_mirror.sites import FLAT, usable_site
+from pkgindex_mirror.readthrough.pages.flat_pages import REUSED, split
 from pkgindex_mirror.testing import ScriptedUpstream
 from pkgindex_mirror.testing.upstream import Answer, Asked
+from pkgindex_mirror.upstreams.sites import FLAT, usable_site
 
 from .conftest import DEMO, MakeMirror, Mirror
 

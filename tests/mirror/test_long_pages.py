@@ -25,10 +25,11 @@ from pkgindex_core.protocols import IndexStore
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist
-from pkgindex_mirror import plain_pages, refreshing
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.pages import PageListing, read_page
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.documents import plain_pages
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.pages import PageListing, read_page
+from pkgindex_mirror.readthrough.pages import refreshing
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Hosted

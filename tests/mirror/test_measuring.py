@@ -14,7 +14,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.measuring import Histogram, Meter
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror import measuring
+from pkgindex_mirror.readthrough import measuring
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Behaviour
 from tests.mirror.conftest import DEMO, INDEX, MakeMirror, Mirror

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror import json_pieces, sorted_piles
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.name_lists import NameListing, NamePile, read_names
+from pkgindex_mirror.documents import json_pieces, sorted_piles
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.name_lists import NameListing, NamePile, read_names
 
 JSON = "application/vnd.pypi.simple.v1+json"
 NAMES = st.lists(st.from_regex(r"[abAB]([._-]?[abAB])?", fullmatch=True), max_size=30)

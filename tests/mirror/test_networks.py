@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pkgindex_core.errors import BadUpstream, Refused, Unavailable
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public
 from pkgindex_mirror.settings import parse_networks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.upstreams.addresses import AddressGuard, AddressRefusedError, PinningResolver, is_public
 
 from .conftest import MakeMirror
 

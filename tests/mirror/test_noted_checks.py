@@ -10,8 +10,8 @@ from pkgindex_core.changes import MirrorPage
 from pkgindex_core.errors import StorageFull
 from pkgindex_core.models import PageHead
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror import noted_checks
-from pkgindex_mirror.noted_checks import KIND, Noted, NotedChecks
+from pkgindex_mirror.readthrough import noted_checks
+from pkgindex_mirror.readthrough.noted_checks import KIND, Noted, NotedChecks
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror, Mirror

@@ -21,8 +21,8 @@ from pkgindex_core.models import User
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.cold_files import WINDOW
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.files.cold_files import WINDOW
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 

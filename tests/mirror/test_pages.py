@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.page_fields import filename_problem
-from pkgindex_mirror.pages import PageListing, api_version, read_page
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.page_fields import filename_problem
+from pkgindex_mirror.documents.pages import PageListing, api_version, read_page
 
 DEMO = ProjectName("demo")
 JSON = "application/vnd.pypi.simple.v1+json"

@@ -11,9 +11,9 @@ import pytest
 from pkgindex_core.errors import BadUpstream, Refused, Unavailable
 from pkgindex_core.protocols import Arriving, OnDisk, Span
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_mirror.cold_files import WINDOW
 from pkgindex_mirror.file_policies import OPTION, FilePolicies, PolicyRule, read_option, read_rules
-from pkgindex_mirror.passed_files import PassedReading
+from pkgindex_mirror.readthrough.files.cold_files import WINDOW
+from pkgindex_mirror.readthrough.files.passed_files import PassedReading
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 from .conftest import DEMO, MakeMirror, Mirror

@@ -13,9 +13,9 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.formats import kept_pages
 from pkgindex_core.formats.kept_pages import MOST_FILES, keep
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.differences import versions_without_files
-from pkgindex_mirror.pages import PageListing, read_page
-from pkgindex_mirror.plain_pages import KEPT_BYTES, ReadPage, read_leniently, read_plain
+from pkgindex_mirror.documents.differences import versions_without_files
+from pkgindex_mirror.documents.pages import PageListing, read_page
+from pkgindex_mirror.documents.plain_pages import KEPT_BYTES, ReadPage, read_leniently, read_plain
 
 DEMO = ProjectName("demo-more")
 JSON = "application/vnd.pypi.simple.v1+json"

@@ -17,10 +17,10 @@ from pkgindex_mirror.bandersnatch.values import MirrorConfiguration
 from pkgindex_mirror.commands.mirror_orders import MirrorOrder
 from pkgindex_mirror.commands.opened_mirrors import opened_mirror, opened_upstream
 from pkgindex_mirror.settings import MirrorSettings, read_settings
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import Document, Failed
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import Document, Failed
 from tests.mirror.syncing.mirror_commands import MirrorDirectory
 from tests.object_stores import free_ports
 

@@ -18,9 +18,9 @@ from pkgindex_core.models import Attachment, File
 from pkgindex_core.protocols import PushAnswer, PushDestination, PushedRelease
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_mirror.publishing import TEXT_LIMIT, HttpPublisher
+from pkgindex_mirror.sending.publishing import TEXT_LIMIT, HttpPublisher
+from pkgindex_mirror.sending.upload_forms import form_of
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.upload_forms import form_of
 from tests.mirror.receiver import Receiver, receiving
 
 WHEEL = build_wheel("demo", "1.0", tag="py2.py3-none-any")

@@ -12,7 +12,7 @@ from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_mirror import refreshing_names
+from pkgindex_mirror.readthrough.pages import refreshing_names
 from pkgindex_mirror.testing import Behaviour, ScriptedUpstream, behaviours
 
 from .conftest import DEMO, INDEX, MakeMirror
@@ -452,13 +452,13 @@ async def test_hosts_that_are_left_alone_are_bounded_in_number(make_mirror: Make
     mirror = await make_mirror(CLOSED)
     client = mirror.readthrough._client
     for number in range(1500):
-        client._host(f"http://host{number}.example.org/").breaker.failed(0.0, down=True)
-        client._host(CLOSED).breaker.failed(0.0, down=True)
-    assert len(client._hosts) == 1000
+        client.hosts.of(f"http://host{number}.example.org/").breaker.failed(0.0, down=True)
+        client.hosts.of(CLOSED).breaker.failed(0.0, down=True)
+    assert len(client.hosts._known) == 1000
     # What is asked all the time stays.
-    assert client._host(CLOSED).breaker.is_open
-    assert client._host("http://host1499.example.org/").breaker.is_open
-    assert not client._host("http://host0.example.org/").breaker.is_open
+    assert client.hosts.of(CLOSED).breaker.is_open
+    assert client.hosts.of("http://host1499.example.org/").breaker.is_open
+    assert not client.hosts.of("http://host0.example.org/").breaker.is_open
 
 
 async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -466,35 +466,35 @@ async def test_what_was_waited_in_vain_is_not_waited_again(upstream: ScriptedUps
     upstream.script("page", behaviours.silent())
     mirror = await make_mirror(upstream.url, wait=0.05)
     client = mirror.readthrough._client
-    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 10
     with pytest.raises(Unavailable, match="has not answered yet"):
         await mirror.refresh()
-    assert client.patience(upstream.url, 10.0, least=1.0) == 9.95
-    client._host(upstream.url).waited = 9.5
-    assert client.patience(upstream.url, 10.0, least=1.0) == 1
-    assert client.patience(upstream.url, 0.5, least=1.0) == 0.5
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 9.95
+    client.hosts.of(upstream.url).waited = 9.5
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 1
+    assert client.hosts.patience(upstream.url, 0.5, least=1.0) == 0.5
     upstream.behave()
     assert (await mirror.refresh(ProjectName("other"))).state == "absent"
-    assert client.patience(upstream.url, 10.0, least=1.0) == 10
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 10
 
 
 async def test_time_in_our_own_queue_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
     upstream.script("page", behaviours.silent())
     mirror = await make_mirror(upstream.url, wait=0.2)
     client = mirror.readthrough._client
-    async with client._host(upstream.url).pages:
+    async with client.hosts.of(upstream.url).pages:
         for _ in range(31):  # of 32 places
-            await client._host(upstream.url).pages.__aenter__()
+            await client.hosts.of(upstream.url).pages.__aenter__()
         with pytest.raises(Unavailable, match="has not answered yet"):
             await mirror.refresh()
-        assert client.patience(upstream.url, 10.0, least=1.0) == 10
+        assert client.hosts.patience(upstream.url, 10.0, least=1.0) == 10
         caller = asyncio.ensure_future(mirror.refresh())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         mirror.clock.advance(0.15)
     with pytest.raises(Unavailable, match="has not answered yet"):
         await caller
-    assert client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.95)
+    assert client.hosts.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.95)
 
 
 async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:
@@ -510,7 +510,7 @@ async def test_time_in_our_own_store_is_not_waited_in_vain(upstream: ScriptedUps
     with pytest.raises(Unavailable, match="has not answered yet"):
         await mirror.refresh()
     assert upstream.count("page") == 1
-    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == 10
+    assert mirror.readthrough._client.hosts.patience(upstream.url, 10.0, least=1.0) == 10
     gate.set()
 
 

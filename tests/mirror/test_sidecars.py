@@ -16,10 +16,10 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
-from pkgindex_mirror.sidecars import describes, metadata_in
+from pkgindex_mirror.documents.zip_parts import Odd
+from pkgindex_mirror.readthrough.files.sidecars import describes, metadata_in
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream_answers import Failed
-from pkgindex_mirror.zip_parts import Odd
+from pkgindex_mirror.upstreams.upstream_answers import Failed
 
 from .conftest import DEMO, MakeMirror
 
@@ -206,7 +206,7 @@ async def test_a_sidecar_that_was_waited_for_in_vain_counts_against_its_host(
     upstream.script("sidecar" if announced else "file", behaviours.silent())
     with pytest.raises(Unavailable, match="not arrived yet"):
         await mirror.sidecar(WHEEL.filename)
-    assert mirror.readthrough._client.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
+    assert mirror.readthrough._client.hosts.patience(upstream.url, 10.0, least=1.0) == pytest.approx(9.8)
 
 
 async def test_a_slow_sidecar_is_not_waited_for_for_ever(upstream: ScriptedUpstream, make_mirror: MakeMirror) -> None:

@@ -10,9 +10,9 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.slots import Slots
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.slots import Slots
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 from tests.mirror.conftest import MakeMirror
 
 SLOW, OTHER = "https://slow.example.org/files/a.whl", "https://other.example.org/files/b.whl"
@@ -47,7 +47,7 @@ async def test_only_so_many_requests_go_to_one_host(upstream: ScriptedUpstream, 
     asked = [asyncio.ensure_future(mirror.sidecar(wheel.filename)) for wheel in wheels]
     while upstream.count("sidecar") < 2:
         await asyncio.sleep(0.01)
-    assert client.load() == (2, 4)
+    assert client.hosts.load() == (2, 4)
     for outcome in await asyncio.gather(*asked, return_exceptions=True):
         assert isinstance(outcome, Unavailable)
     assert upstream.count("sidecar") == 2
@@ -55,26 +55,26 @@ async def test_only_so_many_requests_go_to_one_host(upstream: ScriptedUpstream, 
 
 async def test_a_slow_host_does_not_take_the_places_of_files_of_another(clock: ManualClock) -> None:
     client = UpstreamClient(MirrorSettings(concurrent_files=2), clock)
-    async with client.file_slot(SLOW), client.file_slot(SLOW):
+    async with client.hosts.file_slot(SLOW), client.hosts.file_slot(SLOW):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), client.file_slot(SLOW):
+            async with asyncio.timeout(0.01), client.hosts.file_slot(SLOW):
                 pass
-        async with client.file_slot(OTHER):
+        async with client.hosts.file_slot(OTHER):
             pass
-    assert client.load() == (0, 0)
+    assert client.hosts.load() == (0, 0)
 
 
 async def test_files_of_all_hosts_together_have_a_bound_too(clock: ManualClock) -> None:
     client = UpstreamClient(MirrorSettings(concurrent_files=1), clock)
     host = "https://{}.example.org/a.whl"
     async with (
-        client.file_slot(host.format(1)),
-        client.file_slot(host.format(2)),
-        client.file_slot(host.format(3)),
-        client.file_slot(host.format(4)),
+        client.hosts.file_slot(host.format(1)),
+        client.hosts.file_slot(host.format(2)),
+        client.hosts.file_slot(host.format(3)),
+        client.hosts.file_slot(host.format(4)),
     ):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), client.file_slot(host.format(5)):
+            async with asyncio.timeout(0.01), client.hosts.file_slot(host.format(5)):
                 pass
 
 
@@ -86,7 +86,7 @@ async def test_a_host_that_is_left_alone_refuses_files_without_a_place(
     upstream.add("demo", *wheels)
     mirror = await make_mirror(upstream.url, concurrent_requests=1, breaker_failures=1, attempts=1)
     await mirror.refresh()
-    host = mirror.readthrough._client._host(upstream.url)
+    host = mirror.readthrough._client.hosts.of(upstream.url)
     upstream.script("sidecar", behaviours.status(503))
     upstream.script("file", behaviours.status(503))
     with pytest.raises(Unavailable):

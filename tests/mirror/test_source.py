@@ -14,7 +14,7 @@ from pkgindex_core.testing.doubting import DoubtingContract
 from pkgindex_core.testing.source_cases.base import INDEX, SourceCases
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.wheels import BuiltFile
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 

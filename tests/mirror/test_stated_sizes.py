@@ -13,12 +13,12 @@ from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
-from pkgindex_http.replies import SERVER
-from pkgindex_mirror import plain_pages
-from pkgindex_mirror.stated_sizes import lacks_sizes, with_stated_size
+from pkgindex_http.wire.replies import SERVER
+from pkgindex_mirror.documents import plain_pages
+from pkgindex_mirror.readthrough.files.stated_sizes import lacks_sizes, with_stated_size
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Raw
-from pkgindex_mirror.upstream_answers import Document
+from pkgindex_mirror.upstreams.upstream_answers import Document
 
 from .conftest import DEMO, INDEX, SIZES, MakeMirror, Mirror
 

@@ -26,10 +26,10 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
 from pkgindex_core.testing.index_cases.values import START, ManualClock
 from pkgindex_core.tools import leases
-from pkgindex_mirror import webhooks
-from pkgindex_mirror.notices import receiver
+from pkgindex_mirror.sending import webhooks
+from pkgindex_mirror.sending.notices import receiver
+from pkgindex_mirror.sending.webhooks import KIND, PLACE, Webhooks
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.webhooks import KIND, PLACE, Webhooks
 from tests.mirror.receiver import Receiver, receiving
 
 DEV = IndexName("ann/dev")

@@ -17,7 +17,7 @@ from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.engine_target import promoted_indexes
 from pkgindex_mirror.engine_target.opening import index_snapshots
 from pkgindex_mirror.engine_target.promoted_indexes import PromotedIndexes
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.testing import ScriptedUpstream
 
 from .index_commands import MirrorIndex

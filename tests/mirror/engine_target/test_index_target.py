@@ -13,11 +13,11 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.kept_options import mirror_options, with_options
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools import leases
+from pkgindex_mirror.documents.first_seen import FIRST_SEEN
 from pkgindex_mirror.engine_target import committing, turns
 from pkgindex_mirror.engine_target.opening import index_target
 from pkgindex_mirror.file_policies import OPTION, FilePolicies, PolicyRule
-from pkgindex_mirror.first_seen import FIRST_SEEN
-from pkgindex_mirror.readthrough import ReadThrough
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.syncing.policed_files import PolicedFiles
 from pkgindex_mirror.syncing.progress import Progress
 from pkgindex_mirror.syncing.pruning import Pruning

@@ -16,7 +16,7 @@ from pkgindex_core.errors import BadUpstream, Conflict, Refused, StorageFull, Un
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
 from pkgindex_core.rules.negotiation import JSON_V1
-from pkgindex_mirror.pages import PageListing, read_page
+from pkgindex_mirror.documents.pages import PageListing, read_page
 from pkgindex_mirror.syncing.values import ProjectState
 from pkgindex_mirror.trees import small_files, syncing_disk
 from pkgindex_mirror.trees.layout import file_path

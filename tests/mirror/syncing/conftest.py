@@ -12,7 +12,6 @@ from pkgindex_core.models import File
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.file_fetching import FileFetching, FileSource
 from pkgindex_mirror.syncing.file_queue import FileQueue
 from pkgindex_mirror.syncing.lean_transport import LeanTransport
@@ -24,7 +23,8 @@ from pkgindex_mirror.syncing.settings import RunSettings
 from pkgindex_mirror.syncing.transport import CarefulTransport, Transport
 from pkgindex_mirror.syncing.values import Listed, Refusal, UpstreamProject
 from pkgindex_mirror.testing import ScriptedUpstream
-from pkgindex_mirror.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
 from .memory_target import MemoryTarget
 

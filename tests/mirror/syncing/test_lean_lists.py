@@ -12,12 +12,12 @@ import pytest
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.lean_transport import LeanTransport
 from pkgindex_mirror.syncing.listing import NoList, ReadList, read_list
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import Unchanged
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import Unchanged
 
 
 class CountingClient(UpstreamClient):

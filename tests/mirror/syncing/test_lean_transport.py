@@ -12,11 +12,11 @@ import pytest
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.settings import MirrorSettings
-from pkgindex_mirror.sites import Site
 from pkgindex_mirror.syncing.lean_transport import LeanTransport
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
-from pkgindex_mirror.upstream import UpstreamClient
-from pkgindex_mirror.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
+from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
 
 WHEEL = build_wheel("demo", "1.0")
 

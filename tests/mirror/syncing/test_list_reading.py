@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_mirror.markup import UnreadablePage
+from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.syncing import list_reading
 from pkgindex_mirror.syncing.list_reading import ListReader, UpstreamList
 from pkgindex_mirror.syncing.listed_piles import ListedPile

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkgindex_mirror.markup import UnreadablePage
-from pkgindex_mirror.name_lists import read_names
+from pkgindex_mirror.documents.markup import UnreadablePage
+from pkgindex_mirror.documents.name_lists import read_names
 from pkgindex_mirror.syncing import plain_anchors
 from pkgindex_mirror.syncing.list_reading import ListReader, UpstreamList
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pkgindex_core.rules.permissions import Action
-from pkgindex_http.replies import Reply, json_reply
 from pkgindex_http.requests import Ask
 from pkgindex_http.routing import OnIndex, Route
+from pkgindex_http.wire.replies import Reply, json_reply
 
 
 async def census(ask: Ask) -> Reply:

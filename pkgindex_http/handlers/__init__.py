@@ -1,0 +1,1 @@
+"""Handlers of the URLs that every server has. Each module answers one kind of resource."""

@@ -1,0 +1,89 @@
+"""PyPI's URLs that programs build by themselves: files by their PyPI path, provenance, XML-RPC.
+
+    /packages/{2 digits}/{2 digits}/{60 digits}/{filename}        a file by its digest
+    /packages/{python tag}/{letter}/{project}/{filename}          a file by its name, as packaging recipes write it
+    /integrity/{project}/{version}/{filename}/provenance          PEP 740
+
+All are redirects, since one URL serves each file. A redirect needs the same permission as the project's page.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from pkgindex_core.errors import Missing
+from pkgindex_core.formats.fragments import file_path
+from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName, normalized_or_none
+from pkgindex_core.rules.access import allowed_index
+from pkgindex_core.rules.permissions import Action
+from pkgindex_http.requests import SIDECAR, Ask
+from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
+
+PINNED: Final = re.compile(r"[0-9a-f]{60}\Z")
+"""The third segment of a path that names bytes."""
+_FAULT_CODE: Final = -32500
+_FAULT_TEXT: Final = (
+    "RuntimeError: this index has no XML-RPC API. To search, open the index in a browser or read the list of projects at /simple/;"
+    " `pip index versions NAME` shows the versions of one project. Mirrors read /simple/ as JSON: each project has a `_last-serial`."
+)
+"""The code and the form of the fault are those of PyPI, which retired the search: pip prints the text."""
+
+
+async def may_locate(ask: Ask) -> None:
+    """Check the right to read the file, whose project matters for a token that is limited to projects."""
+    allowed_index(await ask.engine.store.tree(), ask.index, ask.principal, Action.READ, some_project=True)
+    scope = ask.principal.scope
+    if scope is not None and scope.projects:
+        await _located(ask)
+
+
+async def package(ask: Ask) -> Reply:
+    """Redirect to the file, or to its sidecar when `.metadata` follows the name."""
+    index, file = await _located(ask)
+    suffix = SIDECAR if ask.values["filename"].endswith(SIDECAR) else ""
+    return _temporary(f"{ask.root}{index}/{file_path(file)}{suffix}")
+
+
+async def _located(ask: Ask) -> tuple[IndexName, File]:
+    filename = ask.values["filename"].removesuffix(SIDECAR)
+    if PINNED.match(ask.values["c"]):
+        return await ask.engine.locating.locate(
+            ask.index, filename, principal=ask.principal, directory="/".join(ask.segments[:-1])
+        )
+    project = normalized_or_none(ask.values["c"])
+    if project is None:
+        raise Missing("file", filename)
+    return await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
+
+
+async def provenance(ask: Ask) -> Reply:
+    """Redirect to the provenance of a mirrored file at its upstream."""
+    filename = ask.values["filename"]
+    _, file = await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=ask.project)
+    same_version = canonical_version(file.version) == canonical_version(ask.values["version"])
+    if not same_version or not file.provenance:
+        raise Missing("provenance", f"{ask.values['project']}/{ask.values['version']}/{filename}"[:300])
+    return _temporary(file.provenance)
+
+
+async def no_xmlrpc(ask: Ask) -> Reply:  # noqa: ARG001  # the answer is always the same
+    """Answer an XML-RPC fault that says what to use instead."""
+    headers = {"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store", **SECURITY_HEADERS}
+    return Reply(headers=headers, body=_fault())
+
+
+@cache
+def _fault() -> bytes:
+    import xmlrpc.client  # only this answer needs it and its parser
+
+    return xmlrpc.client.dumps(xmlrpc.client.Fault(_FAULT_CODE, _FAULT_TEXT), methodresponse=True).encode("ascii")
+
+
+def _temporary(location: str) -> Reply:
+    """A redirect that is not cached, because the file may move to another index."""
+    reply = redirect(location, status=302)
+    return Reply(status=302, headers={**reply.headers, "Cache-Control": "no-store"})

@@ -1,0 +1,211 @@
+"""Answers that are kept under the bytes of the whole request. A request with equal bytes gets an equal answer without being parsed.
+
+Answers are kept if they can say what they depend on. All of this must be as it was, at the time of each repetition:
+
+    request                 its bytes are the key. They are one whole request, head only, and are compared as a whole
+    peer                    equal peers if `trusted_proxies` is set; otherwise no answer depends on the peer
+    tree, permission        no commit changed the indexes since before the request was admitted (`Currency.holds`)
+    principal               `Identity.holding`: the verdict on the credentials is one that `identify` would return at once
+    page                    `Pages.holding`: the resolution is one that `resolve` would return at once, so its sources are current,
+                            and filters decide as they did
+    settings, plugins       do not change while the server runs
+
+These are the questions that the services ask themselves before they return what they have cached; there is no second set of rules. They are only asked
+when all commits that the store sees are known (`Currency.known`). Otherwise the request goes the plain way, which learns of the commits.
+
+The store is asked for its newest commit once in a turn of the event loop. A request that is looked up in that turn was readable when the turn began,
+before the store was asked. So no client can have heard of a later commit and then have begun to send the request. Where uvloop may look for more requests in
+the same turn, the store is asked for each request (`CROWD`). Touches and other checks are always asked for each request.
+
+Two headers change without the answer: `Date`, and `X-Devpi-Serial`, which is the newest commit. The head is written anew for them by the function
+that always writes it.
+
+Nothing else is kept: no error, since errors have no `Reply.holding`; no answer of a route without `repeats`; no answer that ends the connection. A request
+is kept when it comes for the second time. Kept bytes may have credentials, so neither keys nor answers have a repr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import HttpVersion11
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pkgindex_core.models import Serial
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency, Holding, Holds, Moment
+from pkgindex_http.access_log import CLIENT, AccessLine, line_of
+from pkgindex_http.wire import web
+from pkgindex_http.wire.replies import Reply, head_bytes
+
+REQUEST_LIMIT: Final = 4096
+"""The most bytes of a kept request. Clients send some hundred."""
+_BODY_SHARE: Final = 8
+"""A body takes at most an eighth of the memory for all answers: with a long one the plain way costs little more."""
+_OVERHEAD: Final = 3072
+"""The most memory for an entry besides its body and two copies of its request, in bytes. One copy is the key; the other is for the parts in the line for the
+access log."""
+CROWD: Final = 512
+"""The most connections with which the store is asked once in a turn. uvloop (libuv) looks for more events in the same turn when it got 1024 at once;
+files and upstreams have fewer than the rest."""
+_SEEN_ONCE: Final = 8192
+"""The most requests that are remembered without an answer. They take less than a megabyte besides."""
+_SERIAL: Final = "X-Devpi-Serial"
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_FRAMING: Final = ("Content-Length", "Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade", "Trailer")
+
+
+class KeptAnswer(Struct):
+    """An answer, and what it depends on."""
+
+    reply: Reply
+    size: int
+    """The memory that it takes, in bytes."""
+    has_body: bool
+    peer: str | None
+    """The only peer that gets this answer; None: all do."""
+    client: str
+    """The client behind that peer."""
+    line: AccessLine
+    checks: Sequence[Holds]
+    head: bytes = b""
+    made: tuple[str, Serial] = "", Serial(-1)
+    """The date and the commit of the head."""
+
+    def __repr__(self) -> str:
+        return "KeptAnswer(***)"
+
+
+class Replays:
+    """Keeps answers, up to a limit in bytes, and finds those that hold."""
+
+    def __init__(self, currency: Currency, *, limit: int, by_peer: bool) -> None:
+        """`by_peer`: whether answers may depend on the peer of a connection."""
+        self._currency = currency
+        self._by_peer = by_peer
+        self._limit = limit
+        self._kept = self._nothing()
+        self._moment = currency.moment()
+        """No commit that is known has changed the tree after it. All kept answers are of this tree."""
+        self._once: set[int] = set()
+        self._serial: Serial | None = None
+        self._asked = False
+        """Whether the store was asked for the newest commit in this turn of the event loop."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """The bytes that all kept answers take."""
+        return self._kept.size
+
+    def find(self, data: bytes, peer: str, *, connections: int = 1) -> KeptAnswer | None:
+        """The answer to the request with these bytes, with its present head, if one is kept that holds. Never waits.
+
+        `connections`: how many are open.
+        """
+        if len(data) > REQUEST_LIMIT:  # the beginning of an upload is not hashed
+            return None
+        kept = self._kept.get(data)
+        if kept is None or (kept.peer is not None and kept.peer != peer):
+            return None
+        serial = self._known(for_each=connections > CROWD)
+        if serial is None or not self._is_of_this_tree(self._moment):
+            return None
+        if not _holds(kept):
+            self._kept.drop(data)
+            return None
+        date = rfc822_formatted_time()
+        if kept.made != (date, serial):
+            headers = kept.reply.headers
+            reply = replace(kept.reply, headers={**headers, _SERIAL: str(serial)}) if _SERIAL in headers else kept.reply
+            kept.head = head_bytes(reply, keep_alive=True, version=HttpVersion11)
+            kept.made = date, serial
+        return kept
+
+    def learn(self, data: bytes, request: web.BaseRequest, reply: Reply, identified: Holding, moment: Moment) -> None:
+        """Keep the answer to the whole request `data`, if it can be repeated. `moment` is one before the request was admitted."""
+        if reply.holding is None or len(reply.body) > self._limit // _BODY_SHARE or not _is_repeatable(request):
+            return
+        if not self._came_before(data) or not self._is_of_this_tree(moment):
+            return
+        checks = identified(), reply.holding()
+        if checks[0] is None or checks[1] is None:
+            return
+        has_body = request.method != "HEAD"
+        kept = KeptAnswer(
+            reply=replace(reply, holding=None),
+            size=_OVERHEAD + 2 * len(data) + len(reply.body),
+            has_body=has_body,
+            peer=(request.remote or "") if self._by_peer else None,
+            client=request.get(CLIENT, ""),
+            line=line_of(request, reply.status, len(reply.body) if has_body else 0),
+            checks=(checks[0], checks[1]),
+        )
+        self._kept.put(data, kept)
+
+    def _came_before(self, data: bytes) -> bool:
+        """Whether a request with these bytes came before, as far as that is remembered."""
+        name = hash(data)
+        if name in self._once:
+            return True
+        if len(self._once) >= _SEEN_ONCE:
+            self._once.clear()
+        self._once.add(name)
+        return False
+
+    def _is_of_this_tree(self, moment: Moment) -> bool:
+        """Whether what was decided after a moment was decided by the present tree. A new tree ends all answers, so that none holds an old one in memory."""
+        now = self._currency.moment()
+        if now != self._moment:
+            if not self._currency.holds(self._moment):
+                self._kept = self._nothing()
+            self._moment = now
+        return moment == now or self._currency.holds(moment)
+
+    def _nothing(self) -> BoundedCache[bytes, KeptAnswer]:
+        return BoundedCache(self._limit, size_of=lambda kept: kept.size)
+
+    def _known(self, *, for_each: bool) -> Serial | None:
+        """The newest commit, if all are known. The store is asked `for_each` request, or once in a turn of the event loop."""
+        if for_each or not self._asked:
+            if not self._asked:
+                self._asked = True
+                asyncio.get_running_loop().call_soon(self._ask_again)
+            try:
+                self._serial = self._currency.known()
+            except Exception:  # also of a plugin's store: the plain way fails too, and says why
+                self._serial = None
+        return self._serial
+
+    def _ask_again(self) -> None:
+        self._asked = False
+
+
+def _holds(kept: KeptAnswer) -> bool:
+    try:
+        return all(check() for check in kept.checks)
+    except Exception:  # of a plugin: the plain way fails too, and says why
+        return False
+
+
+def may_be_whole(data: bytes) -> bool:
+    """Whether bytes look like one whole request that may be kept: a head and nothing else."""
+    return (
+        len(data) <= REQUEST_LIMIT and data.startswith((b"GET ", b"HEAD ")) and data.find(_END_OF_HEAD) == len(data) - 4
+    )
+
+
+def _is_repeatable(request: web.BaseRequest) -> bool:
+    """Whether the connection goes on after this request in the usual way, and no body belongs to it."""
+    return (
+        request.version == HttpVersion11
+        and bool(request.keep_alive)
+        and request.method in {"GET", "HEAD"}
+        and not any(name in request.headers for name in _FRAMING)
+    )

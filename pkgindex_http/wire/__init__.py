@@ -1,0 +1,1 @@
+"""HTTP as values: paths, bodies, preconditions, ranges, credentials, and the ways in which an answer is sent."""

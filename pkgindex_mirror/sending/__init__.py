@@ -1,0 +1,1 @@
+"""Uploads to other indexes, and events to webhooks."""
