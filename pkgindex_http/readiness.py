@@ -107,8 +107,8 @@ class Readiness:
 
     async def _write_blob(self) -> None:
         blobs = self._engine.blobs
-        if not await self._engine.store.head():
-            return  # a replica before its first commit: a blob beside an empty database looks as if the database were lost
+        if self._engine.replica is not None and not await self._engine.store.head():
+            return  # before the first commit of a replica, a blob beside an empty database looks as if the database were lost
         async with blobs.spool() as spool:  # new bytes need room; the small blob below is stored already
             await spool.write(bytes(_PROBE_BYTES))
             await spool.flush()
