@@ -85,7 +85,7 @@ def greet_readers(settings: ServerSettings, address: tuple[str, int], primary: s
         or f"{_url(settings, socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
     )
     talk(f"pkgindex follows {primary} at {url}/  (data: {Path(settings.data).absolute()})")
-    talk("It is read-only. Users and tokens are those of the primary.")
+    talk("It is read-only. The log tells what is copied, and what is wrong.")
     talk("")
     _print_url(settings, host, port)
 

@@ -72,6 +72,7 @@ class Replica:
         self._sleep = sleep
         self._told: str | None = ""
         """The trouble that was last told; None while there is none."""
+        self._copied = ""
 
     async def follow(self) -> None:
         pause = _FIRST_PAUSE
@@ -97,6 +98,7 @@ class Replica:
         if note is None:
             return
         self._state.answered(head.head, here)
+        self._copied = "everything" if head.everything else ", ".join(head.indexes)
         if here == 0:
             commits = commits[:1]  # a store without a commit has no identity, which its files are marked with
         if commits and gone:
@@ -234,12 +236,9 @@ class Replica:
         _log.log(logging.ERROR if lasting else logging.WARNING, "the replica does not follow: %s%s", message, hint)
 
     def _end_of_trouble(self) -> None:
-        note = self._state.note
-        if self._told is not None and note is not None:
+        if self._told is not None and self._copied:
             self._told = None
-            _log.info(
-                "following %s: a copy of %s", self._primary.url, "everything" if note.everything else "some indexes"
-            )
+            _log.info("following %s: a copy of %s", self._primary.url, self._copied)
 
 
 if TYPE_CHECKING:

@@ -230,8 +230,11 @@ async def primary_at(data: Path) -> AsyncIterator[Served]:
             await server.stop()
 
 
-async def test_a_token_for_some_indexes_copies_these(serve: Serve, tmp_path: Path) -> None:
+async def test_a_token_for_some_indexes_copies_these(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """No name, hash or commit of others is in the copy. Bases that everybody may read come along."""
+    caplog.set_level("INFO")
     async with serve() as primary:
         await with_anna(primary)
         await primary.index("anna/hidden", acl_read=("anna",), acl_upload=("anna",))
@@ -255,6 +258,8 @@ async def test_a_token_for_some_indexes_copies_these(serve: Serve, tmp_path: Pat
             assert not note.everything
             assert replica.engine.replica is not None
             assert list(replica.engine.replica.left_out) == ["ben/torn"]
+            assert f"a copy of {PRIVATE}, ben/over, {HOSTED}" in caplog.text
+            assert "ben/torn is left out" in caplog.text
             # Nobody of the primary has a password here: readers come from a directory, or a proxy.
             assert await status(replica, f"/{PRIVATE}/+simple/demo/", basic("ben")) == 401
             await primary.put(TWO, index=PRIVATE)
