@@ -55,6 +55,7 @@ class Engine(Services):
         self.clock = context.clock
         self.store = stores.index
         self.blobs = stores.blobs
+        self.replica = stores.replica
         self.workers = workers
         self.index_options = offered.options
         self._uuid = ""
@@ -104,7 +105,7 @@ class Engine(Services):
             stores = await stack.enter_async_context(
                 opened_stores(settings, plugins, context, create=create, new_store=new_store, restoring=restoring)
             )
-            context = replace(context, index_store=stores.index, blob_store=stores.blobs)
+            context = replace(context, index_store=stores.index, blob_store=stores.blobs, replica=stores.replica)
             offered = await stack.enter_async_context(
                 made_offers(
                     settings,

@@ -107,6 +107,17 @@ class ReadOnly(Refused):
         )
 
 
+class ReadOnlyReplica(Refused):
+    """The store is a read-only copy of that of the server at the URL `primary`."""
+
+    def __init__(self, primary: str) -> None:
+        super().__init__(
+            f"this is a read-only replica of {primary}",
+            hint=f"log in, upload and change things at {primary}; what is done there appears here a moment later",
+        )
+        self.primary = primary
+
+
 class Denied(PkgIndexError):
     """The principal may not do this. `anonymous`: there were no credentials, and giving some could help."""
 

@@ -202,6 +202,13 @@ POINTS: Final[frozenset[str]] = frozenset(
         # migrations and imports
         "migrate.blobs_kept",
         "migrate.replayed",
+        # a replica
+        "replica.commits_read",
+        "replica.noted",
+        "replica.file_fetched",
+        "replica.files_kept",
+        "replica.replayed",
+        "replica.claimed",
         "import.settled",
         "import.files_kept",
         "import.releases_kept",

@@ -31,6 +31,7 @@ _COMMANDS: Final = (
     ("Packages", "retain", "retaining:retain", "Remove the releases that the retention rule of an index does not keep, or bring them back."),
     ("Moving", "import", "moving:import_", "Import a whole store of another program: `import devpi DIR` a directory of devpi-export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
+    ("Moving", "promote", "promote:promote", "Make a replica the primary: its store takes uploads from the next start on."),
     ("Maintenance", "backup", "backups:backup", "Back up the whole store: `backup URL` copies what is new; `backup list URL` and `backup verify URL` read backups."),
     ("Maintenance", "restore", "backups:restore", "Restore a backup into an empty data directory or into empty stores, or continue a restore."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),

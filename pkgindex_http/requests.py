@@ -48,6 +48,8 @@ class Ask(Struct, kw_only=True):
     siblings: Siblings | None
     """The other processes of this server; None if there are none."""
     handover: Handover
+    stopping: Callable[[], bool]
+    """Whether the server has begun to stop."""
     readiness: Callable[[], Awaitable[Report]]
     """Returns which parts of the server work."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]

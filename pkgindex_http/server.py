@@ -182,6 +182,7 @@ class Server:
             served_files=self.served_files,
             siblings=self.siblings,
             handover=self.handover,
+            stopping=lambda: self.stopping,
             readiness=self.readiness.report,
             judge=self.judge,
             request=request,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
     from pkgindex_core.services.moving.backups.restoring import Restoring
     from pkgindex_core.services.moving.backups.taking import TakingBackups
+    from pkgindex_core.services.moving.feeding import Feeding
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
     from pkgindex_core.services.moving.migrating import Migrating
     from pkgindex_core.services.moving.pushing import Pushing
@@ -170,6 +171,10 @@ class Services:
     @property
     def restoring(self) -> Restoring:
         return self._moving.restoring
+
+    @property
+    def feeding(self) -> Feeding:
+        return self._moving.feeding
 
     @property
     def migrating(self) -> Migrating:

@@ -336,6 +336,17 @@ class IndexOptions:
                 shown[key] = _as_json(_told(config, key, option))
         return shown
 
+    def without_secrets(self, config: IndexConfig) -> IndexConfig:
+        """The configuration without the values that are never shown."""
+        hidden = {"mirror_credentials"} | {
+            option.spells or key for key, option in self._options.items() if option.secret
+        }
+        return replace(config, options={key: value for key, value in config.options.items() if key not in hidden})
+
+    def has_private(self, config: IndexConfig) -> bool:
+        """Whether an index has options that only those may see who may change it."""
+        return any(option.private and (option.spells or key) in config.options for key, option in self._options.items())
+
     def _options_of(self, kind: str) -> dict[str, IndexOption]:
         """The options of a type, by key; for an unknown type, those of a stage."""
         declared = self.types.get(kind, IndexType())

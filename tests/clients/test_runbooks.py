@@ -7,6 +7,7 @@ examples in the first lines are replaced, and the places: `/srv`, the data direc
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -58,7 +59,7 @@ def lines() -> list[str]:
 def test_the_list_at_the_top_has_every_runbook() -> None:
     titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     assert re.findall(r"^\* \[(.*)\]\(#", PAGE, re.MULTILINE) == titles
-    assert len(titles) == 12
+    assert len(titles) == 13
 
 
 @pytest.mark.parametrize("line", lines())
@@ -298,6 +299,33 @@ async def test_a_backup_is_restored(follower: Follower) -> None:
     assert '"ready": true' in said
     for built in (ONE, TWO, MIRRORED):
         assert await follower.installs(built)
+
+
+async def test_a_replica_becomes_the_primary(follower: Follower, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    url = follower.server.url.replace("http://", f"http://root:{follower.server.password}@")
+    replica = ServerProcess(tmp_path / "other/data", follower.upstream.url, PYTHONPATH=str(ROOT), PKGINDEX_FOLLOW=url)
+    await replica.start()
+    primary, follower.server = follower.server, replica
+    title = "The primary of a replica is lost"
+    try:
+        async with asyncio.timeout(60):
+            while b'"whole": true' not in (await follower.get("/+ready"))[1]:
+                await asyncio.sleep(0.05)
+        await primary.kill()
+        assert '"role": "REPLICA"' in await follower.follow(title, number=0)
+        await follower.follow(title, number=1)
+        replica.without("PKGINDEX_FOLLOW")
+        said = await follower.follow(title, number=2)
+        assert '"write": true' in said
+        for built in (ONE, TWO):
+            assert await follower.installs(built)
+        only = build_wheel("only", "3.0")
+        (tmp_path / "srv" / only.filename).write_bytes(only.data)
+        await follower._run(f"pkgindex-serve upload /srv/{only.filename} --index root/dev", "", 0)
+        assert await follower.installs(only)
+    finally:
+        await replica.kill()
 
 
 async def test_two_servers_have_different_content(follower: Follower, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pkgindex_core.changes import DropFile, PutFile
+from pkgindex_core.changes import Commit, DropFile, PutFile
 from pkgindex_core.config import Settings
+from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.formats.devpi.translating import IMPORTER
@@ -27,7 +29,8 @@ BACKUP_STEPS, RESTORE_STEPS, IMPORT_STEPS = steps("backup."), steps("restore."),
 MIGRATE_STEPS = steps("migrate.")
 
 
-async def commits_of(data: Path) -> object:
+async def content_of(data: Path) -> tuple[Sequence[Commit], set[Sha256]]:
+    """The commits of a store, and its blobs."""
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         return await engine.store.commits(Serial(0)), {blob.sha256 async for blob in engine.blobs.walk()}
 
@@ -60,7 +63,7 @@ async def test_a_killed_backup_leaves_the_earlier_one_whole_and_goes_on(
     data, backup, first, again = (tmp_path / name for name in ("data", "backup", "first", "again"))
     await prepare_data(data)
     await put_wheel(data, "1.0")
-    before = await commits_of(data)
+    before = await content_of(data)
     assert await command("backup", backup, "--data", data) == 0
     await drop_wheel(data, "1.0")
     late = await put_wheel(data, "2.0")
@@ -71,7 +74,7 @@ async def test_a_killed_backup_leaves_the_earlier_one_whole_and_goes_on(
     assert await command("restore", backup, "--at", names[0], "--data", first) == 0
     assert await command("verify", "--data", first) == 0
     if point not in {"backup.forgotten", "backup.blob_removed"}:
-        assert await commits_of(first) == before, "the first one is there until a newer one is"
+        assert await content_of(first) == before, "the first one is there until a newer one is"
     assert await command(*words) == 0
     assert await command("restore", backup, "--data", again) == 0
     assert await command("verify", "--data", again) == 0
@@ -91,7 +94,7 @@ async def test_a_killed_restore_goes_on(command: Command, tmp_path: Path, point:
     assert await command("restore", backup, "--data", again, failpoints=f"{point}=kill") == -9
     assert await command("run", "--port", "0", "--data", again) == 1, "no server runs on half a restore"
     assert await command("restore", backup, "--data", again) == 0
-    assert await commits_of(again) == await commits_of(data)
+    assert await content_of(again) == await content_of(data)
 
 
 @pytest.mark.parametrize("point", [*MIGRATE_STEPS, "blob.renamed", "commit.written"])
@@ -110,7 +113,7 @@ async def test_a_killed_migration_goes_on(command: Command, tmp_path: Path, poin
     again.mkdir()
     assert await command(*words, failpoints=f"{point}=kill") == -9
     assert await command(*words) == 0
-    assert await commits_of(again) == await commits_of(data)
+    assert await content_of(again) == await content_of(data)
     assert await command("verify", "--data", again) == 0
 
 

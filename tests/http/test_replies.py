@@ -101,6 +101,7 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.FileTaken("demo.whl is there"), 409),
     (errors.RequirementFailed("taken", object()), 409),
     (errors.ReadOnly("root/dev", "odd"), 405),
+    (errors.ReadOnlyReplica("https://packages.example.org"), 403),
     (errors.Refused("bad"), 400),
     (errors.TooLarge("the file", 10), 413),
     (errors.QuotaExceeded("demo in root/dev", 12, 10, option="max_project_bytes"), 413),

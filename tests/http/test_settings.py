@@ -82,6 +82,7 @@ class TestPrecedence:
         texts = {"data": "/d", "store": "memory://", "blobs": "memory://", "outside_url": "https://h/p"}
         texts |= {
             "upstream": "https://h/",
+            "follow": "https://h/",
             "default_index": "a/b",
             "trusted_proxies": "10.0.0.0/8",
             "log_format": "text",
