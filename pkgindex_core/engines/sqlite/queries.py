@@ -495,8 +495,10 @@ def problems(reader: Reader) -> Sequence[str]:
     )
     found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
     sizes = reader.rows(
-        f"SELECT name, project, bytes, (SELECT total({_SIZE}) FROM files WHERE files.index_id = index_names.id AND died = ?"  # noqa: S608 - a constant
-        " AND (sizes.project = '' OR files.project = sizes.project)) AS held FROM sizes JOIN index_names ON index_names.id = sizes.index_id WHERE bytes != held",
+        f"WITH counts AS (SELECT index_id, project, total({_SIZE}) AS held FROM files WHERE died = ? GROUP BY index_id, project)"  # noqa: S608 - a constant
+        " SELECT name, sizes.project, bytes, coalesce(held, 0) FROM sizes JOIN index_names ON index_names.id = sizes.index_id"
+        " LEFT JOIN (SELECT index_id, project, held FROM counts UNION ALL SELECT index_id, '', sum(held) FROM counts GROUP BY index_id)"
+        " AS counted ON counted.index_id = sizes.index_id AND counted.project = sizes.project WHERE bytes != coalesce(held, 0)",
         (LIVE,),
     )
     found += [
