@@ -127,20 +127,22 @@ class FsspecBlobs:
 
     async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         # A shard at a time: one listing of everything would hold every name in memory.
-        one_shard = len(prefix) >= SHARD_DIGITS
-        listed = [] if one_shard else await self._list(f"{self._root}/sha256")
-        for shard in [prefix[:SHARD_DIGITS]] if one_shard else sorted({name_of(info) for info in listed}):
-            if not shard.startswith(prefix[:SHARD_DIGITS]):
-                continue
+        for shard in await self._shards(prefix[:SHARD_DIGITS]):
             for info in await self._list(f"{self._root}/sha256/{shard}"):
                 key = parse_sha256(name_of(info))
                 if (
                     key == name_of(info)
-                    and key[:SHARD_DIGITS] == shard
+                    and key.startswith(shard)
                     and key.startswith(prefix)
                     and (blob := blob_of(key, info))
                 ):
                     yield blob
+
+    async def _shards(self, first: str) -> list[str]:
+        if len(first) == SHARD_DIGITS:
+            return [first]
+        names = {_name(info) for info in await self._list(f"{self._root}/sha256")}
+        return sorted(name for name in names if name.startswith(first))
 
     async def set_aside(self, key: Sha256) -> bool:
         # No medium moves an object conditionally: one that is replaced between the last look and the removal is removed too.

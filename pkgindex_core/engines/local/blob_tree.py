@@ -213,8 +213,12 @@ class BlobTree:
             return None
         return descriptor, status.st_size
 
-    def shards(self) -> list[str]:
-        return [name for name, status in self._operations.list_directory(self._blobs) if stat.S_ISDIR(status.st_mode)]
+    def shards(self, first: str = "") -> list[str]:
+        """The directories of blobs whose keys begin with these digits, at most two."""
+        if len(first) == SHARD_DIGITS:
+            return [first]
+        listed = self._operations.list_directory(self._blobs)
+        return [name for name, status in listed if stat.S_ISDIR(status.st_mode) and name.startswith(first)]
 
     def list_shard(self, shard: str) -> list[Blob]:
         try:

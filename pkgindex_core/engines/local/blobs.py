@@ -122,15 +122,10 @@ class LocalBlobs:
         return await in_worker(self._workers, "removing a blob", self._tree.drop, key, modified)
 
     async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
-        one_shard = len(prefix) >= SHARD_DIGITS
-        shards = (
-            [prefix[:SHARD_DIGITS]] if one_shard else await in_worker(self._workers, "listing blobs", self._tree.shards)
-        )
-        for shard in shards:
-            if shard.startswith(prefix[:SHARD_DIGITS]):
-                for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
-                    if blob.sha256.startswith(prefix):
-                        yield blob
+        for shard in await in_worker(self._workers, "listing blobs", self._tree.shards, prefix[:SHARD_DIGITS]):
+            for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
+                if blob.sha256.startswith(prefix):
+                    yield blob
 
     async def set_aside(self, key: Sha256) -> bool:
         return await in_worker(self._workers, "setting a damaged blob aside", self._tree.set_aside, key)
