@@ -19,6 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,6 +71,10 @@ class ObjectStore:
             stderr=subprocess.DEVNULL,
             env=self._environment,
         )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -153,7 +158,7 @@ def fake_gcs_server(place: Path) -> ObjectStore | None:
     options = '{token = "anon", project = "test"}'
     store = ObjectStore(command, "gs", {"STORAGE_EMULATOR_HOST": url}, options, endpoint=url)
     store.start()
-    _until_answered(f"{url}/storage/v1/b")
+    _until_answered(f"{url}/storage/v1/b", store)
     return store
 
 
@@ -181,7 +186,7 @@ def azurite(place: Path) -> ObjectStore | None:
     )
     store.start()
     try:
-        _until_answered(url)
+        _until_answered(url, store)
         asyncio.run(_make_container(connection))
     except BaseException:
         store.kill()
@@ -222,13 +227,13 @@ async def _make_container(connection: str) -> None:
         await client.create_container(BUCKET)
 
 
-def _until_answered(url: str) -> None:
+def _until_answered(url: str, store: ObjectStore) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
+            with suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5):
+                pass
+            assert store.is_running, "another program has taken its port"
             return
         except (urllib.error.URLError, ConnectionError):
             if time.monotonic() > deadline:
