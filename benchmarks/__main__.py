@@ -3,7 +3,7 @@
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
-                                                | publishing | directory | read_through | mirrors
+                                                | publishing | directory | read_through | mirrors | stores
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -32,6 +32,7 @@ from benchmarks import (
     publishing,
     read_through,
     recording,
+    stores,
     tables,
     uploads,
 )
@@ -53,6 +54,7 @@ QUESTIONS = {
     "directory": directory.run,
     "read_through": read_through.run,
     "mirrors": mirrors.run,
+    "stores": stores.run,
 }
 
 _RESULTS = environments.CACHE / "results"

@@ -1,19 +1,20 @@
-"""How many uploads a second does one client get through?
+"""How many uploads a second do one client and eight clients get through?
 
-Workload: one connection, one wheel of about 10 kB after another, each a new version, in the form that twine and uv send, with HTTP Basic
-credentials on every request as they do (devpi-server also with the token that its own client would send). The next one leaves when
-the last was acknowledged.
+Workload: each client has one connection and sends one wheel of about 10 kB after another, each a new version, in the form that twine and uv send,
+with HTTP Basic credentials on every request as they do (devpi-server also with the token that its own client would send). The next one leaves
+when the last was acknowledged.
 Unit: uploads a second, server CPU time an upload. Ours are on disk when they are acknowledged (each file and the commit
-synchronised); as far as their sources say, devpi-server's and pypiserver's are in the page cache: the rows say so.
+synchronised); as far as their sources say, those of devpi-server, pypiserver and pypiron are in the page cache: the rows say so.
 Into a project (pypiserver: a directory) of many files: the same, when it has 10,000 files already.
-Left out: the clients' own time (twine takes longer to start than all of this), several clients at once, large files, signatures.
+Left out: the clients' own time (twine takes longer to start than all of this), large files, signatures.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import machine
 from benchmarks.fixtures import upload_form, upload_wheel
@@ -21,13 +22,17 @@ from benchmarks.load import Connection, Failed, Found, found_of
 from benchmarks.peers import Server, UploadTarget
 from benchmarks.peers.devpi import Devpi
 from benchmarks.peers.pkgindex import PkgIndex
+from benchmarks.peers.pypiron import PypIronServer
 from benchmarks.peers.pypiserver import PypiServerUploads
 from benchmarks.peers.static import StaticUpstream
 from benchmarks.plan import Plan
 from benchmarks.rounds import Column, Sample, Series, spent
 from benchmarks.tables import Report
 
-_COLUMN = Column(table="Uploads, one after another", title="10 kB wheels", connections=1, shows="uploads")
+COLUMNS = tuple(
+    Column(table="Uploads of 10 kB wheels", title=title, connections=clients, shows="uploads")
+    for title, clients in (("one client", 1), ("eight clients", 8))
+)
 
 
 def run(plan: Plan) -> Report:
@@ -36,16 +41,23 @@ def run(plan: Plan) -> Report:
     upstream = StaticUpstream(plan.site, plan.directory("upstream"))
     with plan.started(upstream), plan.started(*_servers(plan, upstream.url)) as servers, machine.as_driver():
         targets = [target for server in servers for target in server.uploads()]
-        series = {target.label: Series(row=_row(target), column=_COLUMN, samples=[]) for target in targets}
+        series = {
+            (target.label, column.key): Series(row=_row(target), column=column, samples=[])
+            for target in targets
+            for column in COLUMNS
+        }
         for number in range(-1, plan.rounds):  # round -1 warms up: password verdicts, prepared statements
             start = max(0, number) % len(targets)
-            for target in targets[start:] + targets[:start]:
-                sample = _sample(target, number, plan.uploads)
-                if number >= 0:
-                    series[target.label].samples.append(sample)
-                    rate = sample.found.requests / sample.found.seconds
-                    print(f"round {number + 1}: {target.label}: {rate:,.1f}/s", file=sys.stderr)
-        return plan.made_of("uploads", where, list(series.values()), driver=f"{plan.uploads} uploads a round")
+            for column in COLUMNS:
+                for target in targets[start:] + targets[:start]:
+                    sample = upload_sample(target, column, number, plan.uploads)
+                    if number >= 0:
+                        series[target.label, column.key].samples.append(sample)
+                        rate = sample.found.requests / sample.found.seconds
+                        print(f"round {number + 1}: {column.title}: {target.label}: {rate:,.1f}/s", file=sys.stderr)
+        return plan.made_of(
+            "uploads", where, list(series.values()), driver=f"{plan.uploads} uploads a client and round"
+        )
 
 
 def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
@@ -53,6 +65,7 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
     yield PkgIndex(site, plan.directory("pkgindex"), upstream=upstream)
     if not plan.peers:
         return
+    yield PypIronServer(plan.directory("pypiron"))
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield PypiServerUploads(site, plan.directory("pypiserver-htpasswd"))
     yield PypiServerUploads(site, plan.directory("pypiserver-among"), among=max(site.sizes))
@@ -63,20 +76,27 @@ def _row(target: UploadTarget) -> str:
     return target.label if target.durable else f"{target.label} (not synchronised)"
 
 
-def _sample(target: UploadTarget, number: int, count: int) -> Sample:
-    first = (number + 2) * 1_000
-    requests = [_request(target, first + each) for each in range(count)]
+def upload_sample(target: UploadTarget, column: Column, number: int, count: int) -> Sample:
+    """Have each client of a column send so many wheels, of versions that only this round has."""
+    clients = column.connections
+    first = ((number + 2) * 10 + clients) * 10_000
+    lanes = [[_request(target, first + lane * count + each) for each in range(count)] for lane in range(clients)]
 
-    def work() -> Found:
+    def send(requests: Sequence[bytes]) -> list[float]:
         taken = []
         with Connection(target.port) as connection:
-            start = time.perf_counter()
             for request in requests:
                 answer = connection.send(request, "POST")
                 if answer.status != 200:
                     raise Failed(f"{target.label}: {answer.status} {answer.body[:400]!r}")
                 taken.append(answer.seconds)
-            return found_of(taken, time.perf_counter() - start, sum(map(len, requests)))
+        return taken
+
+    def work() -> Found:
+        start = time.perf_counter()
+        with ThreadPoolExecutor(clients) as threads:
+            taken = [seconds for lane in threads.map(send, lanes) for seconds in lane]
+        return found_of(taken, time.perf_counter() - start, sum(len(each) for lane in lanes for each in lane))
 
     found, cpu_ms = spent(target.pid, work, answers=lambda found: found.requests)
     return Sample(
@@ -84,7 +104,7 @@ def _sample(target: UploadTarget, number: int, count: int) -> Sample:
         found=found,
         cpu_ms=cpu_ms,
         memory_mib=machine.memory_mib(target.pid),
-        body_bytes=len(requests[0]),
+        body_bytes=len(lanes[0][0]),
     )
 
 

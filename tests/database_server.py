@@ -32,8 +32,8 @@ def programs() -> Path | None:
 class DatabaseServer:
     """A server with an empty database `postgres`. Any user may log in as `postgres`, without a password."""
 
-    def __init__(self, bin_directory: Path, *, primary: DatabaseServer | None = None) -> None:
-        """An empty server, or a standby of another one."""
+    def __init__(self, bin_directory: Path, *, primary: DatabaseServer | None = None, is_durable: bool = False) -> None:
+        """An empty server, or a standby of another one. No test cuts the power, so it synchronises nothing unless it has to be durable."""
         self.bin = bin_directory
         self.place = Path(tempfile.mkdtemp(prefix="pkgindex-postgresql-"))
         self.user = _runs_as()
@@ -52,7 +52,7 @@ class DatabaseServer:
             "max_connections = 200",
             "shared_buffers = 64MB",
             "log_min_messages = fatal",
-            "fsync = off",  # no test cuts the power
+            f"fsync = {'on' if is_durable else 'off'}",
         )
         with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\n".join(settings) + "\n")

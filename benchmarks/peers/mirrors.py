@@ -22,14 +22,13 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from benchmarks import machine
-from benchmarks.fixtures import Manifest, Site
 from benchmarks.load import Failed, Request, fetch
 from benchmarks.made_registry import MadeRegistry
-from benchmarks.peers import JSON, Server, environments
+from benchmarks.peers import JSON, environments
+from benchmarks.peers.pypiron import USER, PypIronServer
 from benchmarks.running import Cost, run
 
 _NOWHERE = "https://127.0.0.1:9"
-_USER = ("--admin-user", "admin", "--admin-pass", "benchmark-password")
 _SETTLE_SECONDS = 1.0
 _WAIT_SECONDS = 120.0
 
@@ -161,11 +160,11 @@ class PypIron(Mirror):
 
     def __init__(self, place: Path, registry: MadeRegistry) -> None:
         super().__init__(place, registry)
-        self._server = _PypIronServer(place / "server")
+        self._server = PypIronServer(place / "server")
 
     def start_empty(self) -> None:
         super().start_empty()
-        self._server = _PypIronServer(self.place / "server")
+        self._server = PypIronServer(self.place / "server")
         (self.place / "names").write_text("".join(f"{name}\n" for name in sorted(self.registry.projects)))
         self._server.start()
 
@@ -173,7 +172,7 @@ class PypIron(Mirror):
         before = machine.cpu_seconds(self._server.pid) or 0.0
         begun = time.perf_counter()
         whole = ["--include-packages-from", str(self.place / "names"), "--exclude-newer", "", "--include-yanked"]
-        target = ["--to", f"http://127.0.0.1:{self._server.port}", *_USER, "--advisory-feed", "", "--no-progress"]
+        target = ["--to", f"http://127.0.0.1:{self._server.port}", *USER, "--advisory-feed", "", "--no-progress"]
         program = str(environments.program(self.name, self.name))
         cost = run([program, "sync", "--from", self.registry.url, *target, *whole], place=self.place)
         self._wait()
@@ -205,28 +204,6 @@ class PypIron(Mirror):
             page = fetch(Request(port=self._server.port, path=f"/simple/{name}/", headers={"Accept": JSON}))
             return page.body.split(b'"filename"')[1:]
         return []
-
-
-class _PypIronServer(Server):
-    name = "pypiron"
-
-    def __init__(self, place: Path) -> None:
-        super().__init__(Site(root=place, manifest=Manifest(recipe=0, sizes=(), large_bytes=0, projects={})), place)
-
-    def missing(self) -> str:
-        return environments.missing(self.name)
-
-    def version(self) -> str:
-        return environments.version(self.name)
-
-    def command(self) -> Sequence[str]:
-        options = ["--data-dir", str(self.place / "data"), "--bind-addr", f"127.0.0.1:{self.port}", *_USER]
-        unchecked = ["--advisory-feed", "", "--malware-block", "false", "--exclude-newer", ""]
-        return [str(environments.program(self.name, self.name)), "serve", *options, *unchecked]
-
-    def pinned(self, command: Sequence[str]) -> Sequence[str]:
-        """Anywhere: it is half of a mirror, and the other half is not pinned either."""
-        return command
 
 
 def _files(directory: Path) -> int:

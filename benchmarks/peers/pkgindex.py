@@ -43,8 +43,12 @@ class PkgIndex(Server):
         access_log: bool = False,
         repeats: bool = True,
         empty: bool = False,
+        store: str = "",
+        workers: int = 1,
     ) -> None:
         super().__init__(site, place)
+        self._store = store
+        self._workers = workers
         self._empty = empty
         self._upstream = upstream
         self._access_log = access_log
@@ -79,6 +83,10 @@ class PkgIndex(Server):
     def command(self) -> Sequence[str]:
         log = "--access-log" if self._access_log else "--no-access-log"
         options = ["--data", str(self.data), "-p", str(self.port), "--upstream", f"{self._upstream}/simple/", log]
+        if self._store:
+            options += ["--store", self._store]
+        if self._workers > 1:
+            options += ["--workers", str(self._workers)]
         return [sys.executable, "-m", "pkgindex_http", "run", *options]
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
@@ -118,7 +126,7 @@ class PkgIndex(Server):
         return (self.data / "root-password").read_text().strip()
 
     async def _put_files(self) -> None:
-        settings = Settings(data=self.data, upstream=f"{self._upstream}/simple/")
+        settings = Settings(data=self.data, store=self._store, upstream=f"{self._upstream}/simple/")
         async with Engine.open(settings, mirrors=False) as engine:
             await engine.prepare()
             for project, entries in ({} if self._empty else self.site.manifest.projects).items():

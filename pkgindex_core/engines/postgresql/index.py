@@ -1,7 +1,7 @@
 """An index store in a PostgreSQL database: for any number of servers at once.
 
     apply ─► Committer: group commit, two round trips          reads ─► one statement each
-    seen  ─► HeadWatch: asks for the newest commit twenty times in a second
+    seen, tree ─► HeadWatch: asks for the newest commit twenty times in a second, and once for all who wait
 
 `sql/0001_first.sql` explains the rows.
 """
@@ -66,7 +66,8 @@ class PostgresqlIndex(PostgresqlNotes):
                     session, sessions.database.name, clock, migrations("postgresql"), may_create=may_create
                 )
             )
-            return cls(sessions, clock, await queries.head(sessions))
+            head, _ = await queries.heads(sessions)
+            return cls(sessions, clock, head)
         except BaseException:
             await sessions.close()
             raise
@@ -82,7 +83,7 @@ class PostgresqlIndex(PostgresqlNotes):
     async def tree(self, *, at: Serial | None = None) -> Tree:
         if at is not None:
             return await queries.tree(self._sessions, serial_of(at))
-        if self._tree is None or self._tree.serial != await queries.tree_serial(self._sessions):
+        if self._tree is None or self._tree.serial != await self._watch.tree_serial():
             self._tree = await queries.tree(self._sessions, NOW)
         return self._tree
 

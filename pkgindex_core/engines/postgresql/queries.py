@@ -59,8 +59,10 @@ def serial_of(at: Serial | None) -> int:
     return NOW if at is None else max(min(at, NOW), -1)
 
 
-async def head(sessions: Sessions) -> Serial:
-    return Serial((await sessions.row("SELECT serial FROM head"))[0])
+async def heads(sessions: Sessions) -> tuple[Serial, Serial]:
+    """The newest commit, and the newest one that changed the tree."""
+    head, tree = await sessions.row("SELECT serial, (SELECT max(serial) FROM tree_changes) FROM head")
+    return Serial(head), Serial(tree or 0)
 
 
 async def serial_at(sessions: Sessions, moment: Timestamp) -> Serial:
@@ -79,11 +81,6 @@ async def tree(sessions: Sessions, at: int) -> Tree:
     configs = [decode_config(body) for _, body in rows if body is not None]
     (serial,) = (serial for serial, body in rows if body is None)
     return Tree(serial=Serial(serial or 0), indexes={config.name: config for config in configs})
-
-
-async def tree_serial(sessions: Sessions) -> Serial:
-    (serial,) = await sessions.row("SELECT max(serial) FROM tree_changes")
-    return Serial(serial or 0)
 
 
 async def standings(

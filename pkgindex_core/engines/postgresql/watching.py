@@ -2,6 +2,7 @@
 
 A message of the database (LISTEN, NOTIFY) would come sooner, but never through a pooler, and servers that notify in their commits wait for each
 other. The question is for one row, twenty times in a second.
+Callers who need the newest commit of this moment ask too, and all who wait share one question.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class HeadWatch:
         self._loop = asyncio.get_running_loop()
         self._known = first
         self._asked = self._loop.time()
+        self._tree = Serial(-1)
         self._moved = asyncio.Event()
         self._failure: PkgIndexError | None = None
         self._asking = asyncio.Lock()
@@ -59,10 +61,16 @@ class HeadWatch:
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._next)
 
+    async def tree_serial(self) -> Serial:
+        """The newest commit of the tree now."""
+        await self.ask()
+        return self._tree
+
     async def _ask(self) -> Serial:
         async with self._asking:
             self._next, asked = None, self._loop.time()
-            self.learn(await queries.head(self._sessions))
+            head, self._tree = await queries.heads(self._sessions)
+            self.learn(head)
             self._asked = asked
             return self._known
 

@@ -24,7 +24,7 @@ from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import Serial
-from pkgindex_core.names import ProjectName
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, head, hosted, mirror, mirrored, stage, user
 from pkgindex_core.tools import leases
 from pkgindex_core.tools.currency import Currency
@@ -90,6 +90,25 @@ async def test_a_commit_takes_two_round_trips(database_server: DatabaseServer, d
             before = line.turns
             assert await store.page(DEV, DEMO) is not None
             assert line.turns - before == 1
+
+
+async def test_those_who_ask_for_the_tree_at_once_share_a_question(
+    database_server: DatabaseServer, database: str
+) -> None:
+    async with Cutting(database_server.port) as line:
+        url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
+        async with stores(url, database_server.url(database)) as (one, other):
+            await one.apply(SEED, who="ann")
+            await one._watch.close()
+            await one.tree()
+            await one.tree()
+            before = line.turns
+            trees = await asyncio.gather(*(one.tree() for _ in range(50)))
+            assert line.turns - before == 1
+            assert len({id(tree) for tree in trees}) == 1
+            made = await other.apply([PutIndex(stage(IndexName("ann/new")))], who="ann")
+            assert made is not None
+            assert (await one.tree()).serial == await one.head() == made.serial
 
 
 async def test_lists_that_wait_together_are_one_transaction(database_server: DatabaseServer, database: str) -> None:
