@@ -35,7 +35,11 @@ from tests.object_stores import ObjectStore, seaweedfs
 
 Tally = Callable[[str, int], None]
 
+pytestmark = pytest.mark.timeout(600)
+
 STEPS = sorted(point for point in POINTS if point.startswith("backup."))
+OF_EVERY_RUN = ["backup.begun", "backup.blobs_kept", "backup.listed", "backup.recorded"]
+UPLOADS, RUNS = 120, 8
 FILES = int(os.environ.get("PKGINDEX_TEST_BACKUP_FILES", "400"))
 """Files of the larger store of `test_a_later_backup_asks_for_what_is_new` (see tests/README.md)."""
 DEMO = ProjectName("demo")
@@ -229,7 +233,7 @@ async def test_backups_beside_a_collector_are_whole(
     bucket: str, starter: Starter, command: Command, tmp_path: Path, tally: Tally
 ) -> None:
     """A client uploads and deletes, unused files are removed without a grace, and backups die at random steps: what is complete is whole."""
-    data, chance = tmp_path / "data", random.Random(5)
+    data, chance, dying = tmp_path / "data", random.Random(5), random.Random(6)
     await prepare_data(data)
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         made = IndexConfig(name=HOSTED, volatile=True, acl_upload=("root",))
@@ -240,7 +244,7 @@ async def test_backups_beside_a_collector_are_whole(
 
     async def churn() -> None:
         number = 0
-        while not over.is_set():
+        while number < UPLOADS and not over.is_set():
             built = build_wheel("demo", f"{number}.0")
             answer = await upload(server.address, built)
             assert answer is not None
@@ -255,8 +259,8 @@ async def test_backups_beside_a_collector_are_whole(
     kills = 0
     async with running(server):
         churning = asyncio.create_task(churn())
-        for _ in range(8):
-            point = f"{chance.choice(STEPS)}=kill@{chance.choice([1, 1, 3])}" if chance.random() < 0.6 else ""
+        for number in range(RUNS):
+            point = f"{dying.choice(OF_EVERY_RUN)}=kill" if number % 2 else ""
             statuses = await asyncio.gather(
                 command("backup", bucket, "--keep", "2", "--data", data, failpoints=point),
                 command("gc", "--grace", "0", "--data", data),
