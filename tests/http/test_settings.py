@@ -291,6 +291,8 @@ class TestShowing:
         store="postgresql://me:hush@db/index?sslmode=require&password=hush2",
         blobs="s3://hush3@bucket/prefix",
         upstream="https://me:hush%2F4@host/simple/",
+        follow="https://me:hush6@host/",
+        follow_token="hush7",
         plugins={"ldap": {"password": "hush5"}},
     )
 
