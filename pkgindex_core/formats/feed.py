@@ -1,6 +1,6 @@
 """The format of the feed that replicas read: lines of JSON, the first one about the feed, then one commit a line in the order of serials.
 
-A commit is written as in a dump (`formats.store_dump`). Pure.
+A commit is written as in a backup (`formats.backup_segments`). Pure.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, Corrupt, Gone, Missing, PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.feed import FeedHead
-from pkgindex_core.formats.store_dump import NamedBlob, blobs_named
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import ChangeLog, Follower, Notes, Replaying, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.replicas import ReplicaNote, ReplicaState
+from pkgindex_core.rules.followed_blobs import NamedBlob, blobs_named
 from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.clearing import Announcement, announced, is_under_way
 from pkgindex_core.tools.replica_notes import keep_note

@@ -141,7 +141,7 @@ class FsspecBlobs:
     async def _shards(self, first: str) -> list[str]:
         if len(first) == SHARD_DIGITS:
             return [first]
-        names = {_name(info) for info in await self._list(f"{self._root}/sha256")}
+        names = {name_of(info) for info in await self._list(f"{self._root}/sha256")}
         return sorted(name for name in names if name.startswith(first))
 
     async def set_aside(self, key: Sha256) -> bool:

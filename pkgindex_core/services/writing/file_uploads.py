@@ -218,8 +218,7 @@ class _FileUpload:
 
     async def _renewed(self, spool: Spool) -> Published | None:
         """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired. None: they were deleted meanwhile."""
-        published = await self._unchanged()
-        if published is None:
+        if (published := await self._unchanged()) is None:
             return None
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
@@ -238,10 +237,9 @@ class _FileUpload:
         return sha256_of(data) == key
 
     async def _unchanged(self) -> Published | None:
-        file = await self._store.file(self._config.name, self._name.project, self._name.filename)
-        if file is None:
-            return None
-        return Published(index=self._config.name, project=self._name.project, file=file, created=False)
+        index, project = self._config.name, self._name.project
+        file = await self._store.file(index, project, self._name.filename)
+        return None if file is None else Published(index=index, project=project, file=file, created=False)
 
 
 def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:
