@@ -19,6 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
 from pkgindex_http.wire.paths import split_path
+from pkgindex_http.wire.redirecting import ObjectDownloads
 
 _PLAIN = re.compile(r"\A[A-Za-z0-9._~+/-]+\Z")
 
@@ -91,6 +92,37 @@ class RemoteUser(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class ClearingSettings(Struct, frozen=True, kw_only=True):
+    every: Annotated[
+        int,
+        option(
+            "How often one of the servers over the store removes unused files, as `pkgindex-serve gc` does. 0: none does.",
+            unit="seconds",
+            at_least=0,
+        ),
+    ] = 0
+    grace: Annotated[
+        int, option("Time between finding a file unused and removing it.", unit="seconds", at_least=3600)
+    ] = 86400
+
+
+class ScrubSettings(Struct, frozen=True, kw_only=True):
+    rate: Annotated[
+        int,
+        option(
+            "Bytes a second that the scrub reads: all stored files, one after the other, to find damage before a client does. 0: no scrub.",
+            unit="bytes",
+            at_least=0,
+        ),
+    ] = 1024 * 1024
+    every: Annotated[
+        int,
+        option(
+            "How often the scrub reads each file. It may take longer at this `scrub.rate`.", unit="seconds", at_least=1
+        ),
+    ] = 30 * 86400
+
+
 class ServerSettings(config.Settings, frozen=True, kw_only=True):
     """The settings of a server. `load_settings` reads them; tests and embedding programs may construct one."""
 
@@ -150,7 +182,22 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             check=_location,
         ),
     ] = ""
+    object_downloads: Annotated[
+        ObjectDownloads,
+        option(
+            "How clients get files of an object store. `redirect`: by a signed URL of the store, when it can be signed. `stream`: through this"
+            " server. `auto`: by a signed URL if the client keeps files by their names (uv), otherwise through this server."
+        ),
+    ] = "auto"
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
+    failed_logins: Annotated[
+        int,
+        option(
+            "Failed log-ins with passwords from one address, within a quarter of an hour, after which further ones from it are slowed down:"
+            " one at a time, and 429 instead of 401. 0: never.",
+            at_least=0,
+        ),
+    ] = 10
     stall_timeout: Annotated[
         float,
         option(
@@ -214,6 +261,8 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = False
     remote_user: RemoteUser = RemoteUser()
+    scrub: ScrubSettings = ScrubSettings()
+    gc: ClearingSettings = ClearingSettings()
 
     @property
     def public_url(self) -> str:

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.local.blob_tree import BlobTree
+from pkgindex_core.engines.local.blob_tree import SHARD_DIGITS, BlobTree
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker, submit
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
 from pkgindex_core.errors import Corrupt, Missing, Refused
@@ -101,23 +101,31 @@ class LocalBlobs:
             # A worker may still read for a cancelled caller: close the descriptor after the read.
             step.add_done_callback(lambda _: self._end(begun))
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:  # noqa: ARG002 - a look costs nothing
         # In the event loop: a look at an inode takes microseconds, less than a switch of threads.
         try:
             return self._tree.find(key)
         except OSError as error:
             raise storage_failure(error, "looking for a blob") from error
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:  # noqa: ARG002 - a path needs neither
+    async def locate(
+        self,
+        key: Sha256,
+        *,
+        filename: str,  # noqa: ARG002 - a path needs nothing but the key
+        expires: int = 300,  # noqa: ARG002 - nor this
+        may_redirect: bool = False,  # noqa: ARG002 - nor this
+    ) -> Path | None:
         return None if await self.stat(key) is None else self._tree.path(key)
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         return await in_worker(self._workers, "removing a blob", self._tree.drop, key, modified)
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        for shard in await in_worker(self._workers, "listing blobs", self._tree.shards):
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        for shard in await in_worker(self._workers, "listing blobs", self._tree.shards, prefix[:SHARD_DIGITS]):
             for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
-                yield blob
+                if blob.sha256.startswith(prefix):
+                    yield blob
 
     async def set_aside(self, key: Sha256) -> bool:
         return await in_worker(self._workers, "setting a damaged blob aside", self._tree.set_aside, key)

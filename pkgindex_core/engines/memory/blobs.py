@@ -57,13 +57,13 @@ class MemoryBlobs:
         for offset in range(start, stop, _CHUNK):
             yield data[offset : min(offset + _CHUNK, stop)]
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:  # noqa: ARG002 - a look costs nothing
         if key not in self.blobs:
             return None
         data, modified = self.blobs[key]
         return Blob(key, len(data), modified)
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
+    async def locate(self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False) -> None:
         """None: memory has neither a path nor a URL."""
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
@@ -77,9 +77,9 @@ class MemoryBlobs:
         self.damaged[key] = self.blobs.pop(key)[0]
         return True
 
-    async def walk(self) -> AsyncIterator[Blob]:
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         for key in list(self.blobs):
-            blob = await self.stat(key)
+            blob = await self.stat(key) if key.startswith(prefix) else None
             if blob is not None:
                 yield blob
 

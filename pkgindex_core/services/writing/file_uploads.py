@@ -37,7 +37,8 @@ from pkgindex_core.protocols import (
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.writing.collisions import check_filename, check_release, is_same
+from pkgindex_core.rules.quotas import within_quotas
+from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.tools.committing import until_committed
@@ -123,6 +124,7 @@ class _FileUpload:
         self._name = arrival.name
         failpoint("upload.archive_inspected")
         await check_release(self._store, self._config.name, self._name)
+        await check_quotas(self._store, self._config, self._name, spool.size)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
         kept = [spool.keep()] if self._keeps else []
@@ -162,7 +164,7 @@ class _FileUpload:
                     return unchanged
                 raise RequirementFailed(f"{self._name.filename} was deleted meanwhile", None)
             stamp = await check_release(self._store, index, self._name)
-            guards: list[Requirement] = [IndexIs(self._config)]
+            guards: list[Requirement] = [IndexIs(self._config), *within_quotas(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
             file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
@@ -216,8 +218,7 @@ class _FileUpload:
 
     async def _renewed(self, spool: Spool) -> Published | None:
         """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired. None: they were deleted meanwhile."""
-        published = await self._unchanged()
-        if published is None:
+        if (published := await self._unchanged()) is None:
             return None
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
@@ -236,10 +237,9 @@ class _FileUpload:
         return sha256_of(data) == key
 
     async def _unchanged(self) -> Published | None:
-        file = await self._store.file(self._config.name, self._name.project, self._name.filename)
-        if file is None:
-            return None
-        return Published(index=self._config.name, project=self._name.project, file=file, created=False)
+        index, project = self._config.name, self._name.project
+        file = await self._store.file(index, project, self._name.filename)
+        return None if file is None else Published(index=index, project=project, file=file, created=False)
 
 
 def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from pkgindex_core.changes import (
     Change,
-    DropFile,
     DropMirrorPage,
     DropProject,
     IndexIs,
@@ -30,6 +29,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.removing import drop_files
 from pkgindex_core.services.writing.removals import without_file, without_metadata
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
@@ -132,7 +132,7 @@ class Releases:
             found = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
             changes: list[Change] = [DropMirrorPage(index, project)] if found and config.mirrored else []
             if not config.mirrored:
-                changes += [DropFile(index, project, name) for name in found]
+                changes += drop_files(page, {wanted})
                 changes += await without_metadata(
                     self._store, page, version, await self._store.attachments(index, project)
                 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
-from pkgindex_core.changes import Change, DropAttachment, DropFile, DropRelease, PutProject
+from pkgindex_core.changes import Change, DropAttachment, DropFile, PutProject
 from pkgindex_core.formats.filenames import canonical_version
 from pkgindex_core.models import Attachment, Page
 from pkgindex_core.protocols import ReleaseRecords
+from pkgindex_core.rules.removing import drop_metadata
 
 
 async def without_file(
@@ -48,17 +47,6 @@ async def without_metadata(
     *,
     documented: bool = False,
 ) -> list[Change]:
-    """The changes that remove a version's documentation, metadata and entry on the page. Test results are removed with their files."""
-    index, project, wanted = page.index, page.project, canonical_version(version)
-    changes: list[Change] = [
-        DropAttachment(index, project, each.filename)
-        for each in attachments
-        if not each.about and canonical_version(each.version) == wanted
-    ]
-    documented = documented or bool(changes)
-    if await store.release(index, project, version) is not None:
-        changes.append(DropRelease(index, project, version))
-    kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
-    if kept != page.head.versions or documented:
-        changes.append(PutProject(index, project, replace(page.head, versions=kept)))
-    return changes
+    """The changes that remove a version's documentation, metadata and entry on the page."""
+    released = [version] if await store.release(page.index, page.project, version) is not None else []
+    return drop_metadata(page, {canonical_version(version)}, attachments, released, documented=documented)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Commit, DropFile, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
-from pkgindex_core.engines.postgresql import opening, writer
+from pkgindex_core.engines.postgresql import index, opening, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
@@ -472,6 +472,29 @@ async def test_servers_behind_a_pooler_are_as_without_one(
             assert list(await store.check()) == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        ("DELETE FROM files", "demo in ann/dev counts 1 files but has 0"),
+        ("UPDATE files SET project = 'other'", "ann/dev has the file demo-1.zip of other, but not the project"),
+        ("UPDATE standings SET project = 'De--mo'", "ann/dev has a project with the invalid name De--mo"),
+        (
+            "INSERT INTO tombstones SELECT index_name, filename, project, sha256 FROM files",
+            "ann/dev has the file demo-1.zip, and says that it was deleted",
+        ),
+    ],
+)
+async def test_rows_that_do_not_fit_each_other_are_said(
+    database_server: DatabaseServer, database: str, damage: str, finding: str
+) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        await store.apply(SEED, who="ann")
+        await upload(store, "demo-1.zip", "x", "ann")
+        assert list(await store.check()) == []
+        database_server.sql(damage, database)
+        assert any(finding in problem for problem in await store.check())
+
+
 async def test_of_several_hosts_the_one_that_takes_writes_is_used(
     database_server: DatabaseServer, database: str
 ) -> None:
@@ -563,7 +586,30 @@ async def test_servers_that_start_at_once_make_one_schema(database_server: Datab
     opened = await asyncio.gather(*(PostgresqlIndex.open(url, SystemClock()) for _ in range(6)))
     for store in opened:
         await store.close()
-    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [["1", "first"]]
+    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [
+        ["1", "first"],
+        ["2", "sizes"],
+    ]
+
+
+async def test_bytes_are_counted_for_what_was_there_and_beside_an_earlier_server(
+    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of schema 1 nothing counted them. A server that knows that schema alone goes on to write."""
+    url = database_server.url(database)
+    known = index.migrations("postgresql")
+    monkeypatch.setattr(index, "migrations", lambda _: known[:1])
+    async with stores(url) as (earlier,):
+        await earlier.apply(SEED, who="ann")
+        await earlier.apply([PutFile(DEV, DEMO, hosted(f"demo-{number}.zip")) for number in range(3)], who="ann")
+        await earlier.apply([DropFile(DEV, DEMO, "demo-0.zip")], who="ann")
+        monkeypatch.undo()
+        async with stores(url) as (store,):
+            assert [await store.stored_bytes(DEV), await store.stored_bytes(DEV, DEMO)] == [2, 2]
+            await earlier.apply([PutFile(DEV, DEMO, hosted("demo-9.zip"))], who="ann")
+            await earlier.apply([DropFile(DEV, DEMO, "demo-1.zip"), DropFile(DEV, DEMO, "demo-2.zip")], who="ann")
+            assert await store.stored_bytes(DEV) == 1
+            assert await store.check() == []
 
 
 async def test_a_newer_schema_is_refused(database_server: DatabaseServer, database: str) -> None:

@@ -71,14 +71,16 @@ class FlatBlobs:
             yield chunk
             position += len(chunk)
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:
         path = self._path(key)
         try:
             return await self.in_worker(lambda: _blob(path)) if path else None
         except Missing:
             return None
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:
+    async def locate(
+        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
+    ) -> Path | None:
         return self._path(key) if await self.stat(key) else None
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
@@ -118,8 +120,8 @@ class FlatBlobs:
         except Missing:
             return False
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        for path in await self.in_worker(lambda: [*self.directory.iterdir()]):
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        for path in await self.in_worker(lambda: [*self.directory.glob(f"{prefix}*")]):
             key = parse_sha256(path.name)
             blob = await self.stat(key) if key else None
             if blob is not None:
