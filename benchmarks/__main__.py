@@ -4,6 +4,7 @@ python -m benchmarks setup                      install the peers into environme
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
                                                 | publishing | directory | read_through | mirrors | stores
+                                                | file_ways
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -21,6 +22,7 @@ from benchmarks import (
     cold_start,
     devpi_list,
     directory,
+    file_ways,
     files,
     first_page,
     fixtures,
@@ -55,6 +57,7 @@ QUESTIONS = {
     "read_through": read_through.run,
     "mirrors": mirrors.run,
     "stores": stores.run,
+    "file_ways": file_ways.run,
 }
 
 _RESULTS = environments.CACHE / "results"

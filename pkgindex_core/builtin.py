@@ -67,7 +67,7 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
     yield Provider(
         name=ANY_SCHEME,
         summary="all media of fsspec, for the schemes that no other plugin offers",
-        make=_lazy(f"{engines}.fsspec.blobs:open_fsspec"),
+        make=_lazy(f"{engines}.fsspec.opening:open_fsspec"),
     )
 
 

@@ -186,13 +186,29 @@ POINTS: Final[frozenset[str]] = frozenset(
         "index_snapshots.dropped",
         "index_snapshots.promotion_noted",
         "index_snapshots.promotion_committed",
-        # dumps and imports
-        "export.blobs_kept",
-        "export.segment_written",
+        # a backup that is taken, and old ones that are removed
+        "backup.begun",
+        "backup.blobs_kept",
+        "backup.segment_written",
+        "backup.listed",
+        "backup.recorded",
+        "backup.forgotten",
+        "backup.blob_removed",
+        # a backup that is restored
+        "restore.begun",
         "restore.blobs_kept",
         "restore.replayed",
+        "restore.completed",
+        # migrations and imports
         "migrate.blobs_kept",
         "migrate.replayed",
+        # a replica
+        "replica.commits_read",
+        "replica.noted",
+        "replica.file_fetched",
+        "replica.files_kept",
+        "replica.replayed",
+        "replica.claimed",
         "import.settled",
         "import.files_kept",
         "import.releases_kept",

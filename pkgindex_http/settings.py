@@ -19,6 +19,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
 from pkgindex_http.wire.paths import split_path
+from pkgindex_http.wire.redirecting import ObjectDownloads
 
 _PLAIN = re.compile(r"\A[A-Za-z0-9._~+/-]+\Z")
 
@@ -181,7 +182,22 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             check=_location,
         ),
     ] = ""
+    object_downloads: Annotated[
+        ObjectDownloads,
+        option(
+            "How clients get files of an object store. `redirect`: by a signed URL of the store, when it can be signed. `stream`: through this"
+            " server. `auto`: by a signed URL if the client keeps files by their names (uv), otherwise through this server."
+        ),
+    ] = "auto"
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
+    failed_logins: Annotated[
+        int,
+        option(
+            "Failed log-ins with passwords from one address, within a quarter of an hour, after which further ones from it are slowed down:"
+            " one at a time, and 429 instead of 401. 0: never.",
+            at_least=0,
+        ),
+    ] = 10
     stall_timeout: Annotated[
         float,
         option(

@@ -62,6 +62,11 @@ class PkgIndex(Server):
     def data(self) -> Path:
         return self.place / "data"
 
+    @property
+    def blobs(self) -> str:
+        """The URL of its blob store; empty for a directory in its data."""
+        return ""
+
     def missing(self) -> str:
         return ""
 
@@ -126,7 +131,12 @@ class PkgIndex(Server):
         return (self.data / "root-password").read_text().strip()
 
     async def _put_files(self) -> None:
-        settings = Settings(data=self.data, store=self._store, upstream=f"{self._upstream}/simple/")
+        settings = Settings(
+            data=self.data,
+            store=self._store,
+            upstream=f"{self._upstream}/simple/",
+            blobs=self.blobs,
+        )
         async with Engine.open(settings, mirrors=False) as engine:
             await engine.prepare()
             for project, entries in ({} if self._empty else self.site.manifest.projects).items():

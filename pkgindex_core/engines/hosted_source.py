@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec.structs import replace
+
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing
@@ -13,9 +15,12 @@ from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexWriter, Names, OnDisk, Projects, Source
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 _FRESH: Final = Freshness(state="fresh")
 _ABSENT: Final = Freshness(state="absent")
+_REMEMBERED: Final = 16_384
+"""Sidecars whose sizes are remembered."""
 _RESTORE: Final = "restore the blob from a backup, or upload the same file again"
 
 
@@ -28,6 +33,8 @@ class HostedSource:
     def __init__(self, *, store: _Store, blobs: BlobStore) -> None:
         self._store = store
         self._blobs = blobs
+        self._sidecars: BoundedCache[Sha256, int] = BoundedCache(_REMEMBERED)
+        """The sizes of sidecars."""
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
         return True
@@ -57,16 +64,18 @@ class HostedSource:
         *,
         elsewhere: bool = True,  # noqa: ARG002  # the role's signature
     ) -> OnDisk:
-        blob = await stored(self._blobs, file)
+        blob = await stored(self._blobs, file, is_promised=True)
         if blob is None:
             raise Corrupt(
                 f"{file.filename} is listed in {index.name}, but its bytes are not in the blob store, or damaged",
                 hint=_RESTORE,
             )
+        if not blob.modified and file.upload_time is not None:  # the store was not asked
+            blob = replace(blob, modified=file.upload_time / 1_000_000)
         return OnDisk(blob)
 
     async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:  # noqa: ARG002  # the role's signature
-        blob = await self._blobs.stat(file.metadata_sha256) if file.metadata_sha256 else None
+        blob = await self._sidecar(file.metadata_sha256) if file.metadata_sha256 else None
         if blob is None and file.metadata_sha256:
             raise Corrupt(
                 f"the metadata of {file.filename} is announced in {index.name}, but it is not in the blob store",
@@ -74,6 +83,13 @@ class HostedSource:
             )
         if blob is None:
             raise Missing("metadata file", f"{file.filename}.metadata")
+        return blob
+
+    async def _sidecar(self, key: Sha256) -> Blob | None:
+        # The row does not tell the size of a sidecar. It never changes, so the store is asked once.
+        blob = await self._blobs.stat(key, promised=self._sidecars.get(key))
+        if blob is not None and blob.size:
+            self._sidecars.put(key, blob.size)
         return blob
 
     async def put(
@@ -91,9 +107,12 @@ class HostedSource:
         """Do nothing: there is nothing to close."""
 
 
-async def stored(blobs: BlobStore, file: File) -> Blob | None:
-    """The blob of a file, if it is stored with the file's size. A truncated blob counts as missing."""
-    blob = await blobs.stat(file.sha256) if file.sha256 else None
+async def stored(blobs: BlobStore, file: File, *, is_promised: bool = False) -> Blob | None:
+    """The blob of a file, if it is stored with the file's size. A truncated blob counts as missing.
+
+    `is_promised`: a row was committed after the blob was stored, and nothing but a defect can have removed it.
+    """
+    blob = await blobs.stat(file.sha256, promised=file.size if is_promised else None) if file.sha256 else None
     return None if blob is not None and file.size not in {None, blob.size} else blob
 
 

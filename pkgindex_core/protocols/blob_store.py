@@ -92,14 +92,21 @@ class BlobStore(Protocol):
         """Read the bytes or a span of them, in chunks. An unknown key raises `Missing` at the first chunk."""
         ...
 
-    async def stat(self, key: Sha256) -> Blob | None:
-        """Look up a blob. None: it is not stored. A store that cannot tell raises `Unavailable`."""
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:
+        """Look up a blob. None: it is not stored. A store that cannot tell raises `Unavailable`.
+
+        `promised`: the size of a blob that a committed row names. A store for which a look is a request over a network may believe the row
+        (then `modified` is 0), until a read finds something else.
+        """
         ...
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | SignedUrl | None:
-        """Find a faster way to the bytes: a local path for sendfile, or a URL for a redirect. None: use `read`.
+    async def locate(
+        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
+    ) -> Path | SignedUrl | None:
+        """Find a faster way to the bytes: a local path for sendfile, or with `may_redirect` a URL for a redirect. None: use `read`.
 
-        None also for an unknown key. A medium that can name downloads names this one `filename`, which is never part of a key.
+        None also for an unknown key; a URL does not tell whether there is a blob. A medium that can name downloads names this one `filename`,
+        which is never part of a key. A URL works for `expires` seconds, for everybody who has it.
         """
         ...
 

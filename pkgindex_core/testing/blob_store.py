@@ -403,7 +403,8 @@ class BlobStoreContract:
     @pytest.mark.parametrize("filename", ["demo-1.0.tar.gz", "../../etc/passwd", 'a"b\r\nX-Evil: 1', "", "x" * 5000])
     async def test_locate_says_what_was_declared(self, store: BlobStore, filename: str) -> None:
         blob = await store.put(b"here")
-        place = await store.locate(blob.sha256, filename=filename)
+        assert not isinstance(await store.locate(blob.sha256, filename=filename), SignedUrl)
+        place = await store.locate(blob.sha256, filename=filename, may_redirect=True)
         match self.locates:
             case None:
                 assert place is None
@@ -413,10 +414,13 @@ class BlobStoreContract:
                 assert place.read_bytes() == b"here"
             case "url":
                 assert isinstance(place, SignedUrl)
-                assert "\n" not in place.url
+                assert not set(place.url) & set('\r\n "')
+                assert blob.sha256 in place.url
 
     async def test_locate_knows_no_unknown_key(self, store: BlobStore) -> None:
         assert await store.locate(UNKNOWN, filename="demo-1.0.tar.gz") is None
+        if self.locates != "url":
+            assert await store.locate(UNKNOWN, filename="demo-1.0.tar.gz", may_redirect=True) is None
 
     @pytest.mark.parametrize(
         "key", ["", "..", "../../../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "%2e" * 21]
@@ -425,12 +429,30 @@ class BlobStoreContract:
         """Callers check keys. A bad key that gets through must not lead to a file."""
         wrong = Sha256(key)
         assert await store.stat(wrong) is None
-        assert await store.locate(wrong, filename="x") is None
+        assert await store.stat(wrong, promised=5) is None
+        assert await store.locate(wrong, filename="x", may_redirect=True) is None
         assert await store.drop(wrong) is False
         with pytest.raises(Missing):
             await collect(store.read(wrong))
         with pytest.raises(Missing):
             await collect(store.read(wrong, Span(0, 1)))
+
+    async def test_a_promise_is_believed_until_a_read_finds_otherwise(self, store: BlobStore) -> None:
+        blob = await store.put(b"promised")
+        kept = await store.stat(blob.sha256, promised=8)
+        assert kept is not None
+        assert (kept.sha256, kept.size) == (blob.sha256, 8)
+        for broken in (UNKNOWN, blob.sha256):
+            if broken == blob.sha256:
+                self.poke(broken, b"short")
+            believed = await store.stat(broken, promised=8)
+            assert believed is None or believed.size in {5, 8}
+            with pytest.raises((Missing, Corrupt)):
+                await collect(store.read(broken, Span(0, 8)))
+            found = await store.stat(broken, promised=8)
+            assert (found and found.size) == (5 if broken == blob.sha256 else None)
+        await store.put(b"promised")
+        assert await collect(store.read(blob.sha256, Span(0, 8))) == b"promised"
 
     async def test_walk_tells_every_blob_once(self, store: BlobStore) -> None:
         assert await keys_of(store) == set()

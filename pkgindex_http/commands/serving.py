@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
-from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients
+from pkgindex_core.errors import Refused
+from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients, greet_readers
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
 from pkgindex_http.commands.notifying import notify, notify_reloading, watchdog_seconds
@@ -47,6 +48,8 @@ async def serve(
 
     `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
+    from pkgindex_core.services.moving.following import following
+    from pkgindex_core.services.writing.retention_runs import RetentionRuns
     from pkgindex_http.handlers.metrics import counted
     from pkgindex_http.listening.siblings import Siblings
     from pkgindex_http.opening import opened_engine
@@ -59,9 +62,12 @@ async def serve(
     certificate = _certificate(settings)
     siblings = Siblings(meeting, link.number) if link is not None and meeting is not None else None
     async with opened_engine(settings, followers=True, new_store=new_store) as engine, AsyncExitStack() as stack:
+        _check_replica(engine, settings)
         # The server is made before a store is begun: it raises what is wrong with plugins.
         server = Server(engine, settings, siblings=siblings)
-        password_file = await _prepare(engine, settings)
+        password_file = await _prepare(engine, settings) if engine.replica is None else None
+        if engine.replica is None:
+            await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:
             await siblings.listen(partial(counted, engine, server.served_files))
             stack.callback(siblings.close)
@@ -95,6 +101,21 @@ async def serve(
         await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
 
 
+def _check_replica(engine: Engine, settings: ServerSettings) -> None:
+    """Refuse to run a replica that would stay as it is."""
+    if engine.replica is None or engine.replica.credentials:
+        return
+    if settings.follow:
+        raise Refused(
+            "a replica needs a token of the server that it follows",
+            hint="put it into PKGINDEX_FOLLOW_TOKEN, or into a file that --token-file names",
+        )
+    raise Refused(
+        f"the store is a replica of {engine.replica.primary}",
+        hint="serve it with `pkgindex-mirror follow`, or make it the primary with `pkgindex-serve promote`",
+    )
+
+
 def _certificate(settings: ServerSettings) -> Certificate | None:
     if not settings.tls_certificate and not settings.tls_key:
         return None
@@ -107,6 +128,9 @@ async def _greet(
     engine: Engine, settings: ServerSettings, server: Server, address: tuple[str, int], password_file: Path | None
 ) -> None:
     """Print where the server is, and what an administrator should know."""
+    if engine.replica is not None:
+        greet_readers(settings, address, engine.replica.primary)
+        return
     if PROXPI in settings.plugins:
         greet_clients(settings, address)
     else:

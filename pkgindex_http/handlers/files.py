@@ -23,6 +23,7 @@ from pkgindex_http.wire.bodies import read_json
 from pkgindex_http.wire.handing_over import HandedOver
 from pkgindex_http.wire.preconditions import Validators
 from pkgindex_http.wire.ranges import parse_range, range_applies, unchanged_since
+from pkgindex_http.wire.redirecting import may_redirect
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.wire.sending import FileResponse, StreamedResponse
 
@@ -55,7 +56,12 @@ async def _opened(
 ) -> Reply | web.StreamResponse:
     sidecar = filename.endswith(SIDECAR)
     found = await ask.engine.files.open(
-        index, pinned, filename.removesuffix(SIDECAR), sidecar=sidecar, principal=ask.principal
+        index,
+        pinned,
+        filename.removesuffix(SIDECAR),
+        sidecar=sidecar,
+        principal=ask.principal,
+        may_redirect=may_redirect(ask.settings.object_downloads, ask.request.method, ask.request.headers),
     )
     counts = ask.served_files.of(ask.index, sidecar=sidecar)
     if isinstance(found, ElsewhereFile):
@@ -85,7 +91,9 @@ async def modify(ask: Ask) -> Reply:
     document = await read_json(ask.request, _Yank)
     filename = ask.values["filename"]
     found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
-    await ask.engine.releases.yank(ask.index, found.project, filename, document.yanked, principal=ask.principal)
+    await ask.engine.releases.yank(
+        ask.index, found.project, filename, document.yanked, principal=ask.principal, sha256=found.file.sha256
+    )
     return json_reply({"message": f"{filename} {'yanked' if document.yanked else 'is not yanked any more'}"})
 
 
@@ -103,7 +111,8 @@ async def _stored(ask: Ask, found: StoredContent, headers: dict[str, str]) -> Re
         del headers["Content-Type"]
         return Reply(status=304, headers=headers)
     if isinstance(found.place, SignedUrl):
-        return Reply(status=302, headers={"Location": found.place.url, "Cache-Control": "no-store"})
+        # Not to be cached: the URL works for minutes, and for everybody who has it.
+        return Reply(status=302, headers={"Location": found.place.url, "Cache-Control": "no-store", **SECURITY_HEADERS})
     span: Span | str | None = None
     if range_applies(asked.get("If-Range"), etag=etag, modified=found.blob.modified):
         span = _span(ask, size)
@@ -121,7 +130,8 @@ async def _stored(ask: Ask, found: StoredContent, headers: dict[str, str]) -> Re
         return FileResponse(reply, found.place, whole, ask.engine.workers)
     if isinstance(found.place, Place):
         return FileResponse(reply, found.place.path, whole, ask.engine.workers, mark=found.place.mark)
-    body = ask.engine.files.read(found.blob.sha256, span if isinstance(span, Span) else None)
+    # With a span: without one the store would have to be asked for the size.
+    body = ask.engine.files.read(found.blob.sha256, whole)
     return StreamedResponse(reply, body, length=whole.stop - whole.start if whole else 0)
 
 

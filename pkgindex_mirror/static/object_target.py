@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.fsspec.blobs import blob_path
+from pkgindex_core.engines.fsspec.listing import blob_path
 from pkgindex_core.engines.fsspec.media import Medium
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.failpoints import failpoint

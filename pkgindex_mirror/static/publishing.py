@@ -221,7 +221,7 @@ async def _target(
                 await local.open()
             target = local
         else:
-            from pkgindex_core.engines.fsspec.media import connect
+            from pkgindex_core.engines.fsspec.connecting import connect
             from pkgindex_mirror.static.object_target import ObjectTarget
 
             storage_options = settings.plugins.get("fsspec", {}).get("storage_options", {})

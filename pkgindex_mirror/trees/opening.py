@@ -40,7 +40,7 @@ async def opened_tree(
             await local.open(access)
             storage = local
         else:
-            from pkgindex_core.engines.fsspec.media import connect
+            from pkgindex_core.engines.fsspec.connecting import connect
             from pkgindex_mirror.trees.object_storage import ObjectStorage
 
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="pkgindex-mirror-"))

@@ -14,6 +14,7 @@ from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.clients.conftest import Installers, ServerProcess
 from tests.clients.running import executable, run
+from tests.http.conftest import basic
 from tests.object_stores import ObjectStore, fake_gcs_server, seaweedfs
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
@@ -68,6 +69,55 @@ async def test_a_package_goes_in_and_out_of_an_object_store(
     finally:
         await server.kill()
         store.kill()
+
+
+async def test_installers_of_a_private_index_follow_signed_urls(
+    upstream: ScriptedUpstream, installers: Installers, tmp_path: Path
+) -> None:
+    """Their credentials are for this server: S3 refuses a request that has two kinds of them."""
+    store = await asyncio.to_thread(seaweedfs, tmp_path / "store")
+    if store is None:
+        pytest.skip("the server is not installed")
+    try:
+        await _installed_by_signed_urls(store, upstream, installers, tmp_path)
+    finally:
+        store.kill()
+
+
+async def _installed_by_signed_urls(
+    store: ObjectStore, upstream: ScriptedUpstream, installers: Installers, tmp_path: Path
+) -> None:
+    built = build_wheel("demo", "1.0", files={"demo/data.bin": bytes(3_000_000)})
+    for downloads, sent_elsewhere in (("auto", ["uv"]), ("redirect", ["pip", "uv"])):
+        server = ServerProcess(
+            tmp_path / downloads / "data", upstream.url, "--blobs", f"{store.url}/{downloads}",
+            **store.environment, PKGINDEX_OBJECT_DOWNLOADS=downloads,
+            PKGINDEX_PLUGINS__FSSPEC__PUBLIC_ENDPOINT=f'"{store.endpoint}"',
+        )  # fmt: skip
+        (tmp_path / downloads).mkdir()
+        try:
+            await server.start()
+            await _upload(built, server, tmp_path)
+            async with aiohttp.ClientSession(server.url, headers=basic("root", server.password)) as client:
+                async with client.patch("/root/dev", json=["acl_read=root"]) as answer:
+                    assert answer.status == 200, await answer.text()
+                index = server.url.replace("://", f"://root:{server.password}@") + "/simple/"
+                for installer in ("pip", "uv"):
+                    before = await _redirected(client)
+                    ran, found = await installers.install(installer, index, "demo")
+                    assert found == ["demo-1.0"], ran.output + server.log
+                    assert await _redirected(client) - before == (installer in sent_elsewhere), installer
+        finally:
+            await server.kill()
+
+
+async def _redirected(client: aiohttp.ClientSession) -> int:
+    """Downloads that were answered with another URL."""
+    async with client.get("/+metrics") as answer:
+        assert answer.status == 200
+        lines = (await answer.text()).splitlines()
+    counts = [line for line in lines if line.startswith("pkgindex_files_total") and 'origin="elsewhere"' in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
 
 
 async def _upload(built: BuiltFile, server: ServerProcess, directory: Path) -> None:

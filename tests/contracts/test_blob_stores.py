@@ -19,7 +19,7 @@ from fsspec.registry import register_implementation
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind import BlobsBehind
-from pkgindex_core.engines.fsspec.blobs import open_fsspec
+from pkgindex_core.engines.fsspec.opening import open_fsspec
 from pkgindex_core.engines.local.blobs import open_local
 from pkgindex_core.engines.memory.blobs import MemoryBlobs, open_memory
 from pkgindex_core.errors import Unavailable

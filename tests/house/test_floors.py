@@ -60,7 +60,7 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log errors listening.* pasting readiness sandbox settings templates troubles wire.*"
+            "values and wire formats": "access_log errors listening.* pasting readiness replicas sandbox settings templates troubles wire.*"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
@@ -83,7 +83,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "refreshing": "caching.* offline readthrough readthrough.checks readthrough.counts readthrough.files.* readthrough.measuring"
             " readthrough.noted_checks readthrough.outcomes readthrough.pages.* readthrough.stale_limit synced_indexes"
         },
-        {"source": "readthrough.source", "sending abroad": "sending.*"},
+        {"source": "readthrough.source", "sending abroad": "sending.*", "replicas": "replicas.*"},
         {"plugin": "plugin"},
         {
             "values of a sync": "syncing syncing.targets syncing.values",
@@ -143,7 +143,7 @@ THIRD_PARTY = {
         "pkgindex_mirror.commands.*",
     ),
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
-    "fsspec": ("pkgindex_core.engines.fsspec.media", "pkgindex_core.engines.directory.remote_root"),
+    "fsspec": ("pkgindex_core.engines.fsspec.connecting", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),
     "asyncpg": ("pkgindex_core.engines.postgresql.*",),
     "aiohttp_socks": ("pkgindex_mirror.upstreams.socks_proxies",),
@@ -303,7 +303,11 @@ def test_every_module_of_a_program_has_one_room(modules):
         ("pkgindex_core.testing.x", "import pkgindex_http", "do not know each other"),
         ("pkgindex_core.services.x", "from pkgindex_http.server import S", "from floor 4 up to floor 6"),
         ("pkgindex_core.services.x", "import aiohttp.web", "which belongs to pkgindex_http.*, pkgindex_mirror.*"),
-        ("pkgindex_core.engines.local.blobs", "import fsspec", "which belongs to pkgindex_core.engines.fsspec.media"),
+        (
+            "pkgindex_core.engines.local.blobs",
+            "import fsspec",
+            "which belongs to pkgindex_core.engines.fsspec.connecting",
+        ),
         ("pkgindex_core.engines.memory.index", "import apsw", "which belongs to pkgindex_core.engines.sqlite.*"),
         ("pkgindex_core.engine", "import pluggy", "which belongs to pkgindex_core.hookspecs, pkgindex_core.plugins"),
         ("pkgindex_http.x", "import requests", "say in"),

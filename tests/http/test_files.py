@@ -551,19 +551,63 @@ async def test_a_file_that_cannot_be_opened_is_503_and_not_a_cut_connection(serv
                 assert answer.status == 200
 
 
+UV = {"User-Agent": "uv/0.13.9"}
+PIP = {"User-Agent": "pip/26.3"}
+
+
 async def test_a_store_that_signs_urls_is_redirected_to(serve: Serve) -> None:
     async with serve() as served:
         file = await served.put(build_wheel("demo", "1.0"))
         sha256 = file.digests["sha256"]
         path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
         _pretend(served, await served.engine.blobs.stat(_key_of(file)), SignedUrl("https://bucket.example.com/x?sig=1"))
-        for method in ("GET", "HEAD"):
-            async with served.request(method, path) as answer:
-                assert answer.status == 302
-                assert answer.headers["Location"] == "https://bucket.example.com/x?sig=1"
-                assert answer.headers["Cache-Control"] == "no-store"
+        async with served.get(path, headers=UV) as answer:
+            assert answer.status == 302
+            assert answer.headers["Location"] == "https://bucket.example.com/x?sig=1"
+            assert answer.headers["Cache-Control"] == "no-store"
+        async with served.request("HEAD", path, headers=UV) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (200, f'"{sha256}"'), (
+                "a URL for GET does not work for HEAD"
+            )
         async with served.get(path, headers={"If-None-Match": f'"{sha256}"'}) as answer:
             assert answer.status == 304
+
+
+@pytest.mark.parametrize(
+    ("downloads", "headers", "status"),
+    [
+        ("auto", UV, 302),
+        ("auto", PIP, 200),
+        ("auto", {}, 200),
+        ("redirect", PIP, 302),
+        ("stream", UV, 200),
+        ("redirect", {"Range": "bytes=0-4"}, 206),
+        ("redirect", {"Range": "bytes=-5"}, 206),
+        ("redirect", {"Range": "bytes=5-2"}, 200),
+        ("redirect", {"Range": "bytes=0-1,3-4"}, 200),
+        ("redirect", {"Range": "bytes=99999999-"}, 416),
+        ("redirect", {"Range": "bytes=0-4", "If-Range": '"of other bytes"'}, 200),
+        ("redirect", {"If-Match": "*"}, 200),
+        ("redirect", {"If-Match": '"of other bytes"'}, 412),
+    ],
+    ids=str,
+)
+async def test_only_what_the_store_answers_alike_is_redirected(
+    serve: Serve, downloads: str, headers: dict[str, str], status: int
+) -> None:
+    """Stores ignore an `If-Range` that does not match, and judge other ranges and conditions in ways of their own."""
+    async with serve(object_downloads=downloads) as served:
+        built = build_wheel("demo", "1.0")
+        file = await served.put(built)
+        sha256 = file.digests["sha256"]
+        path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
+        _pretend(served, await served.engine.blobs.stat(_key_of(file)), SignedUrl("https://bucket.example.com/x?sig=1"))
+        async with served.get(path, headers=headers) as answer:
+            assert answer.status == status
+            if status == 200:
+                assert await answer.read() == built.data
+        async with served.get(f"{path}.metadata", headers=UV) as answer:
+            assert answer.status == 200, "a second request for a small file costs more than it saves"
 
 
 def _key_of(file: File) -> Sha256:
@@ -574,11 +618,11 @@ def _key_of(file: File) -> Sha256:
 def _pretend(served: Served, found: object, place: object) -> None:
     """Make the blob store answer what a moment before was true, or what another kind of store would."""
 
-    async def stat(key: str) -> object:
+    async def stat(key: str, *, promised: int | None = None) -> object:
         return found
 
-    async def locate(key: str, *, filename: str, expires: int = 300) -> object:
-        return place
+    async def locate(key: str, *, filename: str, expires: int = 300, may_redirect: bool = False) -> object:
+        return place if may_redirect or not isinstance(place, SignedUrl) else None
 
     served.engine.blobs.stat = stat  # type: ignore[method-assign, assignment]  # another store
     served.engine.blobs.locate = locate  # type: ignore[method-assign, assignment]  # another store

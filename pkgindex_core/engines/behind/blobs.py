@@ -75,16 +75,26 @@ class BlobsBehind:
         data = pending[0]
         return _once(data if span is None else data[span.start : span.stop])
 
-    async def stat(self, key: Sha256) -> Blob | None:
-        if key not in self._pending and (stored := await (self._all or self.inner).stat(key)) is not None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:
+        if key not in self._pending and (stored := await self._stat(key, promised)) is not None:
             return stored
         pending = self._pending.get(key)  # also if it was learned during the question to the inner store
         return None if pending is None else pending[1]
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | SignedUrl | None:
+    async def _stat(self, key: Sha256, promised: int | None) -> Blob | None:
+        # Rows promise own blobs only: copies may be removed at any moment.
+        if promised is not None and (own := await self.inner.stat(key, promised=promised)) is not None:
+            return own
+        return await (self._all or self.inner).stat(key)
+
+    async def locate(
+        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
+    ) -> Path | SignedUrl | None:
         if key in self._pending:
             return None
-        return await (self._all or self.inner).locate(key, filename=filename, expires=expires)
+        return await (self._all or self.inner).locate(
+            key, filename=filename, expires=expires, may_redirect=may_redirect
+        )
 
     async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         pending = [blob for _, blob in self._pending.values() if blob.sha256.startswith(prefix)]

@@ -90,11 +90,14 @@ class OwnAndCopies:
         self._seen.drop(key)
         return await self._own.stat(key)
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int) -> Path | SignedUrl | None:
-        if await self.stat(key) is None:
-            return None
-        store = self._own if self._seen.get(key) is None else await self.copies()
-        return await store.locate(key, filename=filename, expires=expires)
+    async def locate(self, key: Sha256, *, filename: str, expires: int, may_redirect: bool) -> Path | SignedUrl | None:
+        """Look the blob up before: what is not known as a copy is taken for an own blob, whose URL does not tell that there is none."""
+        stores = [self._own] if self._opened is None else [self._own, self._opened]
+        for store in reversed(stores) if self._seen.get(key) is not None else stores:
+            place = await store.locate(key, filename=filename, expires=expires, may_redirect=may_redirect)
+            if place is not None:
+                return place
+        return None
 
     async def make_own(self, key: Sha256) -> None:
         """Store a blob among the own blobs, durably, if it is only a copy. Raises `Missing` if it is neither."""

@@ -16,65 +16,53 @@ fsync (`engines.local` does). Bytes are collected in a local spool file first, s
 
 from __future__ import annotations
 
-import errno
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pkgindex_core.clock import Clock, from_rfc3339
+from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, parse_sha256
-from pkgindex_core.engines.fsspec.media import Medium, connect
+from pkgindex_core.engines.fsspec.failures import is_beyond_the_end
+from pkgindex_core.engines.fsspec.listing import blob_of, blob_path, name_of
+from pkgindex_core.engines.fsspec.media import Medium
+from pkgindex_core.engines.fsspec.reading import read_ahead
+from pkgindex_core.engines.fsspec.signing import Signer
 from pkgindex_core.engines.local.blob_tree import SHARD_DIGITS
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import Blob, BlobStore, Span
-
-WINDOW: Final = 4 << 20
-"""The bytes of one ranged read. Not every medium has streams in fsspec."""
+from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span
+from pkgindex_core.tools.bounded_cache import BoundedCache
 
 RENEW_AFTER: Final = 3600.0
 """Seconds after which stored equal bytes are written again. Garbage is collected by age, and few media can change the age of an
 object without writing it."""
 
-_MODIFIED_NAMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-
-
-async def open_fsspec(url: str, context: Context) -> FsspecBlobs:
-    """Open the store of a URL of any protocol that fsspec knows; `settings["storage_options"]` go to its file system.
-
-    Raises at once when the medium cannot be asked.
-    """
-    medium, root = await connect(
-        url, workers=context.workers, storage_options=context.settings.get("storage_options", {})
-    )
-    store = FsspecBlobs(medium, root, clock=context.clock, workers=context.workers, spool=context.data / "spool")
-    try:
-        await store.open()
-    except BaseException:
-        await store.close()
-        raise
-    return store
+_DOUBTED: Final = 10_000
+"""Number of blobs that are remembered as doubted."""
 
 
 class FsspecBlobs:
     """A `BlobStore` below `root` of a medium. Construct, then `open`."""
 
-    def __init__(self, medium: Medium, root: str, *, clock: Clock, workers: Executor, spool: Path) -> None:
+    def __init__(
+        self, medium: Medium, root: str, *, signer: Signer, clock: Clock, workers: Executor, spool: Path
+    ) -> None:
         self._medium = medium
         self._root = root
+        self._signer = signer
         self._clock = clock
         self._workers = workers
         self._spools = spool
         self._operations = FileOperations()
+        self._doubted: BoundedCache[Sha256, bool] = BoundedCache(_DOUBTED)
+        """Blobs that a row promised and a reader did not find whole."""
 
     async def open(self) -> None:
         await in_worker(self._workers, "opening the spool", self._operations.make_directory, self._spools)
@@ -95,26 +83,36 @@ class FsspecBlobs:
             blob = await self.stat(key)
             if blob is None:
                 raise Missing("blob", key)
+            if not blob.size:
+                return
             span = Span(0, blob.size)
-        offset = span.start
-        while offset < span.stop:
-            chunk = await self._window(key, offset, min(offset + WINDOW, span.stop))
-            if not chunk:
-                raise Corrupt(f"blob {key} ended at {offset} bytes, {span.stop} were expected", hint="send it again")
-            offset += len(chunk)
-            yield chunk
+        try:
+            async for chunk in read_ahead(partial(self._window, key), span, what=f"blob {key}"):
+                yield chunk
+        except (Missing, Corrupt):
+            self._doubted.put(key, True)
+            raise
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:
         if parse_sha256(key) != key:  # only a sha256 may become part of a path
             return None
+        if promised is not None and self._doubted.get(key) is None:
+            return Blob(key, promised)
         try:
             info = await self._medium.ask("info", self._path(key))
         except FileNotFoundError:
             return None
-        return _blob(key, info)
+        self._doubted.drop(key)
+        return blob_of(key, info)
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
-        """Return None: not all media have paths or signed URLs."""
+    async def locate(
+        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
+    ) -> SignedUrl | None:
+        """A signed URL, also of a blob that is not stored: to look would take a request."""
+        if not may_redirect or parse_sha256(key) != key:
+            return None
+        url = await self._signer.sign(self._path(key), filename=filename, expires=expires)
+        return None if url is None else SignedUrl(url)
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         # Object stores report success for removing a missing object, and few can remove one only if it is still the same.
@@ -131,19 +129,19 @@ class FsspecBlobs:
         # A shard at a time: one listing of everything would hold every name in memory.
         for shard in await self._shards(prefix[:SHARD_DIGITS]):
             for info in await self._list(f"{self._root}/sha256/{shard}"):
-                key = parse_sha256(_name(info))
+                key = parse_sha256(name_of(info))
                 if (
-                    key == _name(info)
+                    key == name_of(info)
                     and key.startswith(shard)
                     and key.startswith(prefix)
-                    and (blob := _blob(key, info))
+                    and (blob := blob_of(key, info))
                 ):
                     yield blob
 
     async def _shards(self, first: str) -> list[str]:
         if len(first) == SHARD_DIGITS:
             return [first]
-        names = {_name(info) for info in await self._list(f"{self._root}/sha256")}
+        names = {name_of(info) for info in await self._list(f"{self._root}/sha256")}
         return sorted(name for name in names if name.startswith(first))
 
     async def set_aside(self, key: Sha256) -> bool:
@@ -159,6 +157,7 @@ class FsspecBlobs:
             aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
             await self._medium.place(spool, self._unsure(), aside)
             failpoint("aside.moved")
+            self._doubted.put(key, True)
             return await self.drop(key, modified=blob.modified)
 
     async def owner(self) -> str:
@@ -168,14 +167,18 @@ class FsspecBlobs:
             return ""
 
     async def claim(self, identity: str, *, instead: bool = False) -> str:
-        # Few media can write only if the name is free, so the mark is read again: the last of several writers wins.
         there = await self.owner()
         if there and (there == identity or not instead):
             return there
-        async with self.spool() as spool:
-            await spool.write(f"{identity}\n".encode())
-            await self._medium.place(spool, self._unsure(), f"{self._root}/{OWNER}")
+        mark, path = f"{identity}\n".encode(), f"{self._root}/{OWNER}"
+        if there or not self._medium.is_object_store:
+            async with self.spool() as spool:
+                await spool.write(mark)
+                await self._medium.place(spool, self._unsure(), path)
+        elif not await self._medium.create(path, mark) and instead:
+            return await self.claim(identity, instead=True)
         failpoint("owner.kept")
+        # Not every medium can write only if the name is free, so the mark is read again: there the last of several writers wins.
         return await self.owner()
 
     async def sweep(self, *, older_than: float) -> int:
@@ -185,7 +188,7 @@ class FsspecBlobs:
         )
         horizon = self._clock.now() / 1_000_000 - older_than
         for info in await self._list(f"{self._root}/staging"):
-            begun, dash, _ = _name(info).partition("-")
+            begun, dash, _ = name_of(info).partition("-")
             if dash and begun.isdecimal() and int(begun) <= horizon:
                 with suppress(FileNotFoundError):
                     await self._medium.ask("rm_file", info["name"])
@@ -193,32 +196,46 @@ class FsspecBlobs:
         return swept + await self._medium.abort_parts(f"{self._root}/sha256/", horizon)
 
     async def close(self) -> None:
+        await self._signer.close()
         await self._medium.close()
 
     async def _keep(self, spool: LocalSpool) -> Blob:
         key = await in_worker(self._workers, "spooling new bytes", _seal, spool)
         there = await self.stat(key)
         if there is None or there.size != spool.size or self._clock.now() / 1e6 - there.modified > RENEW_AFTER:
-            await self._medium.place(spool, self._unsure(), self._path(key))
-            there = await self.stat(key)
+            there = await self._placed(key, spool, there)
         if there is None or there.size != spool.size:
             raise Unavailable("the blob store took new bytes but does not show them", hint="send them again")
         return there
 
-    async def _window(self, key: Sha256, start: int, stop: int) -> bytes:
+    async def _placed(self, key: Sha256, spool: LocalSpool, before: Blob | None) -> Blob | None:
+        try:
+            await self._medium.place(spool, self._unsure(), self._path(key))
+        except Unavailable as error:
+            # The bytes may be there although the answer was lost. Then the medium shows another object than before.
+            try:
+                there = await self.stat(key)
+            except Unavailable:
+                raise error from error.__cause__
+            if there is None or there == before or there.size != spool.size:
+                raise
+            return there
+        return await self.stat(key)
+
+    async def _window(self, key: Sha256, span: Span) -> bytes:
         try:
             # By name: the second parameter of s3fs's method is the version of the object.
             chunk: bytes = await self._medium.transfer(
-                self._path(key), "cat_file", self._path(key), start=start, end=stop
+                self._path(key), "cat_file", self._path(key), start=span.start, end=span.stop
             )
         except FileNotFoundError:
             raise Missing("blob", key) from None
         except Unavailable as error:
             # Some media raise an error for a span beyond the end of an object; the size tells whether that is the cause.
-            if not _is_beyond_the_end(error.__cause__):
+            if not is_beyond_the_end(error):
                 raise
             blob = await self.stat(key)
-            if blob is None or blob.size >= stop:
+            if blob is None or blob.size >= span.stop:
                 raise
             return b""
         return chunk
@@ -237,44 +254,12 @@ class FsspecBlobs:
         return blob_path(self._root, key)
 
 
-def blob_path(root: str, key: Sha256) -> str:
-    """The path of a blob on its medium."""
-    return f"{root}/sha256/{key[:SHARD_DIGITS]}/{key}"
-
-
-def _is_beyond_the_end(error: BaseException | None) -> bool:
-    """Whether an error means HTTP 416: EINVAL in s3fs, an error with that code in gcsfs."""
-    return (isinstance(error, OSError) and error.errno == errno.EINVAL) or getattr(error, "code", None) == 416
-
-
 def _seal(spool: LocalSpool) -> Sha256:
     with spool.lock:
         key = spool.sha256()
         if spool.in_memory() is None:
             spool.spill()
         return key
-
-
-def _name(info: Mapping[str, Any]) -> str:
-    return str(info["name"]).rstrip("/").rpartition("/")[2]
-
-
-def _blob(key: Sha256, info: Mapping[str, Any]) -> Blob | None:
-    if info.get("type", "file") != "file":
-        return None
-    return Blob(key, int(info["size"]), _modified(info))
-
-
-def _modified(info: Mapping[str, Any]) -> float:
-    for name in _MODIFIED_NAMES:
-        match info.get(name):
-            case datetime() as moment:
-                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-            case int() | float() as seconds:
-                return float(seconds)
-            case str() as text if (parsed := from_rfc3339(text)) is not None:
-                return parsed / 1_000_000
-    return 0.0
 
 
 if TYPE_CHECKING:

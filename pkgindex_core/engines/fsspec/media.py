@@ -1,4 +1,4 @@
-"""Media that fsspec knows: how their file systems are opened and called, and what their failures mean.
+"""Media that fsspec knows, and how their file systems are called. `connecting` opens them.
 
 Two kinds, and nothing outside this module depends on which it is:
 * asynchronous ones (s3, gs, az) are object stores: their `_` methods are awaited, and an object appears whole or not at all;
@@ -10,8 +10,6 @@ It knows nothing of blobs and of trees: both are files in a remote store.
 from __future__ import annotations
 
 import asyncio
-import errno
-import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
@@ -20,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import fsspec
-
+from pkgindex_core.engines.fsspec.failures import failure, is_passing, is_taken
+from pkgindex_core.engines.fsspec.parts import PART_BYTES, abort_old_uploads, send_in_parts
 from pkgindex_core.engines.local.file_operations import submit
 from pkgindex_core.engines.local.spooling import LocalSpool
-from pkgindex_core.errors import PkgIndexError, Refused, StorageFull, Unavailable
+from pkgindex_core.errors import PkgIndexError, Unavailable
 
 ANSWER_SECONDS: Final = 4.0
 """Seconds that a request about one blob may take. A transfer may take any time while the store answers such requests."""
@@ -35,10 +33,11 @@ _PAUSE_SECONDS: Final = 2.0
 _SILENCES: Final = 2
 """The number of successive requests without an answer that ends a transfer. A single one may be delayed by the transfer itself."""
 
-_PART_BYTES: Final = 8 << 20
-"""The size of a part of an upload. S3 takes 10,000 parts: 80 GB."""
+ATTEMPTS: Final = 3
+"""Times that a request is sent which may succeed the next time."""
 
-_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+_ATTEMPT_PAUSE_SECONDS: Final = 0.2
+"""Seconds before the second attempt; each further pause is twice as long."""
 
 
 class Medium:
@@ -48,11 +47,19 @@ class Medium:
         self._files = files
         self._workers = workers
         self._session = session
+        self._sends_parts = hasattr(files, "_abort_mpu")  # s3fs
         parameters = inspect.signature(files._put_file).parameters if files.async_impl else {}
-        # The defaults are parts of 50 MiB, and in s3fs ten of them at once, which holds a large wheel in memory whole.
+        # The defaults are parts of 50 MiB, and as many at once as there may be requests: a large wheel would be in memory whole.
         self._parts = {
-            name: value for name, value in (("chunksize", _PART_BYTES), ("max_concurrency", 1)) if name in parameters
+            name: value for name, value in (("chunksize", PART_BYTES), ("max_concurrency", 1)) if name in parameters
         }
+        # Libraries that send requests again themselves do so for up to two minutes: three times that would be no bound.
+        self._attempts = ATTEMPTS if getattr(files, "retries", None) == 1 else 1
+
+    @property
+    def is_object_store(self) -> bool:
+        """Whether an object appears whole or not at all."""
+        return bool(self._files.async_impl)
 
     def root_of(self, url: str) -> str:
         """The path by which the medium knows another URL of its kind."""
@@ -66,7 +73,7 @@ class Medium:
     async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Await the coroutine twin of a method, or run the method in a worker."""
         if self._files.async_impl:
-            return await _translated(getattr(self._files, f"_{name}")(*arguments, **options))
+            return await _translated(self._persist(partial(getattr(self._files, f"_{name}"), *arguments, **options)))
         return await self._in_worker(partial(getattr(self._files, name), *arguments, **options))
 
     async def ask(self, name: str, *arguments: Any, **options: Any) -> Any:
@@ -89,7 +96,10 @@ class Medium:
         """
         if not self._files.async_impl:
             return await self.call(name, *arguments, **options)
-        moving = asyncio.ensure_future(self.call(name, *arguments, **options))
+        return await self._watched(path, self.call(name, *arguments, **options))
+
+    async def _watched(self, path: str, work: Awaitable[Any]) -> Any:
+        moving = asyncio.ensure_future(work)
         silence = asyncio.ensure_future(self._silence(path))
         try:
             await asyncio.wait({moving, silence}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +135,7 @@ class Medium:
             elif (data := spool.in_memory()) is not None:
                 await self.transfer(path, "pipe_file", path, data)
             else:
-                await self.transfer(path, "put_file", str(spool.path), path, **self._parts)
+                await self._send(spool.path, path, {})
         except FileNotFoundError as error:  # the bucket or root itself
             raise failure(error) from error
 
@@ -135,20 +145,33 @@ class Medium:
             if not self._files.async_impl:
                 await self._in_worker(partial(self._put_and_move, data, unsure, path))
             elif isinstance(data, Path):
-                await self.transfer(path, "put_file", str(data), path, **self._parts, **said)
+                await self._send(data, path, said)
             else:
                 await self.transfer(path, "pipe_file", path, data, **said)
         except FileNotFoundError as error:  # the bucket or root itself
             raise failure(error) from error
 
+    async def _send(self, file: Path, path: str, said: Mapping[str, Any]) -> None:
+        if self._sends_parts and file.stat().st_size > PART_BYTES:
+            await self._watched(path, _translated(send_in_parts(self._request, file, self._split(path), said)))
+        else:
+            await self.transfer(path, "put_file", str(file), path, **self._parts, **said)
+
     async def create(self, path: str, data: bytes) -> bool:
-        """Write a new small object; False when there is one. Object stores see to it themselves, and of two writers one wins."""
+        """Write a new small object; False when there is one with other bytes. Of two writers one wins, if the store compares.
+
+        An object with these bytes is taken for one that was written and whose answer was lost.
+        """
+        if not self._files.async_impl:  # object stores have no directories
+            await self.ask("makedirs", path.rpartition("/")[0], exist_ok=True)
         try:
             await self.ask("pipe_file", path, data, mode="create")
         except Unavailable as error:
-            if isinstance(error.__cause__, FileExistsError):
-                return False
-            raise
+            if not is_taken(error):
+                raise
+            with suppress(FileNotFoundError):  # removed meanwhile
+                return bool(await self.ask("cat_file", path) == data)
+            return False
         return True
 
     async def said(self, path: str) -> Mapping[str, Any]:
@@ -162,28 +185,15 @@ class Medium:
     async def abort_parts(self, below: str, horizon: float) -> int:
         """Abort uploads in parts that were begun before `horizon`, in seconds since the epoch; return their number.
 
-        S3 keeps the parts until then. s3fs aborts an upload that fails, but not one that is cancelled. The other media drop
-        such uploads after a week.
+        S3 keeps those of a killed process until then. The other media drop them after a week.
         """
-        if not hasattr(self._files, "_abort_mpu"):
+        if not self._sends_parts:
             return 0
-        bucket, _, prefix = below.partition("/")
-        aborted = 0
-        # At most a thousand are listed; the next sweep sees the others.
-        listed = await self.ask("call_s3", "list_multipart_uploads", Bucket=bucket, Prefix=prefix)
-        for upload in listed.get("Uploads", []):
-            if upload["Key"].startswith(prefix) and upload["Initiated"].timestamp() <= horizon:
-                with suppress(FileNotFoundError):
-                    await self.ask("abort_mpu", bucket, upload["Key"], upload["UploadId"])
-                    aborted += 1
-        return aborted
+        return await abort_old_uploads(partial(self.ask, "call_s3"), self._split(below), horizon)
 
     async def close(self) -> None:
-        closing = getattr(self._session, "close", None)
-        self._session = None
-        result = closing() if closing is not None else None
-        if inspect.isawaitable(result):
-            await result
+        session, self._session = self._session, None
+        await close_session(session)
 
     def _place_and_move(self, spool: LocalSpool, unsure: str, path: str) -> None:
         with spool.lock:  # the file must stay until this is over, also when the caller was cancelled
@@ -204,49 +214,28 @@ class Medium:
                 self._files.rm_file(unsure)
             raise
 
+    async def _request(self, method: str, **options: Any) -> Any:
+        """A request in the words of S3."""
+        return await self._persist(partial(self._files._call_s3, method, **options))
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """The bucket and the key of a path."""
+        bucket, _, key = path.partition("/")
+        return bucket, key
+
+    async def _persist(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        """Send a request, and send it again if it may then succeed. Each may have been carried out although its answer was lost."""
+        for turn in range(1, self._attempts):
+            try:
+                return await attempt()
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+            await asyncio.sleep(_ATTEMPT_PAUSE_SECONDS * 2 ** (turn - 1))
+        return await attempt()
+
     async def _in_worker(self, function: Callable[[], Any]) -> Any:
         return await _translated(asyncio.wrap_future(submit(self._workers, "asking the remote store", function)))
-
-
-async def connect(url: str, *, workers: Executor, storage_options: Mapping[str, Any]) -> tuple[Medium, str]:
-    scheme = url.partition("://")[0]
-    if "::" in url or scheme in {url, "file", "local"}:
-        raise Refused(
-            f"files cannot be kept durably behind {scheme if scheme != url else 'this URL'!r}",
-            hint="name one medium, such as s3://bucket/prefix; a local directory is file:///path",
-        )
-    try:
-        kind = fsspec.get_filesystem_class(scheme)
-        if scheme in {"gs", "gcs"}:
-            # Not the class that gcsfs registers: it asks for the type of each bucket over gRPC, which takes a minute each time if the
-            # port is closed (seen with 2026.10.1).
-            kind = importlib.import_module("gcsfs.core").GCSFileSystem
-    except (ValueError, ImportError) as error:
-        extra = _EXTRAS.get(scheme)
-        hint = (
-            f"pip install 'pkgindex[{extra}]'" if extra else "install the distribution that adds this scheme to fsspec"
-        )
-        raise Refused(f"no installed package can open {scheme}:// URLs", hint=hint) from error
-    options: dict[str, Any] = {**kind._get_kwargs_from_urls(url), **storage_options}
-    # A new instance: fsspec shares instances between loops and threads, and caches listings although they change.
-    options |= {"skip_instance_cache": True, "use_listings_cache": False}
-    if kind.async_impl:
-        options["asynchronous"] = True
-    try:
-        files = kind(**options)
-        session = await _session(files) if kind.async_impl else None
-    except Exception as error:
-        raise failure(error) from error
-    return Medium(files, workers, session), str(kind._strip_protocol(url)).rstrip("/")
-
-
-async def _session(files: Any) -> Any:
-    """Open the connection pool of a file system, if it has one that must be opened inside the running loop."""
-    for name in ("set_session", "_set_session"):  # s3fs, gcsfs
-        opening = getattr(files, name, None)
-        if opening is not None:
-            return await opening()
-    return getattr(files, "service_client", None)  # adlfs
 
 
 async def _translated(answer: Awaitable[Any]) -> Any:
@@ -258,18 +247,9 @@ async def _translated(answer: Awaitable[Any]) -> Any:
         raise failure(error) from error
 
 
-def failure(error: Exception) -> Unavailable:
-    # The text of a foreign error may have URLs with credentials, so only the log gets it, from the chained exception.
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFull("the remote store has no room", retry_after=300, hint="free space there, or raise its quota")
-    if isinstance(error, PermissionError):
-        return Unavailable(
-            "the remote store denies access", retry_after=2, hint="check its credentials and what they permit"
-        )
-    if isinstance(error, FileNotFoundError):
-        return Unavailable(
-            "the bucket or root of the remote store does not exist", hint="create it, or correct the URL"
-        )
-    return Unavailable(
-        f"the remote store failed: {type(error).__name__}", retry_after=2, hint="see the server's log for its answer"
-    )
+async def close_session(session: Any) -> None:
+    """Close the connections of a file system; None has none."""
+    closing = getattr(session, "close", None)
+    result = closing() if closing is not None else None
+    if inspect.isawaitable(result):
+        await result

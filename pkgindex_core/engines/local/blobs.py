@@ -101,14 +101,21 @@ class LocalBlobs:
             # A worker may still read for a cancelled caller: close the descriptor after the read.
             step.add_done_callback(lambda _: self._end(begun))
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:  # noqa: ARG002 - a look costs nothing
         # In the event loop: a look at an inode takes microseconds, less than a switch of threads.
         try:
             return self._tree.find(key)
         except OSError as error:
             raise storage_failure(error, "looking for a blob") from error
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:  # noqa: ARG002 - a path needs neither
+    async def locate(
+        self,
+        key: Sha256,
+        *,
+        filename: str,  # noqa: ARG002 - a path needs nothing but the key
+        expires: int = 300,  # noqa: ARG002 - nor this
+        may_redirect: bool = False,  # noqa: ARG002 - nor this
+    ) -> Path | None:
         return None if await self.stat(key) is None else self._tree.path(key)
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:

@@ -57,13 +57,13 @@ class MemoryBlobs:
         for offset in range(start, stop, _CHUNK):
             yield data[offset : min(offset + _CHUNK, stop)]
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:  # noqa: ARG002 - a look costs nothing
         if key not in self.blobs:
             return None
         data, modified = self.blobs[key]
         return Blob(key, len(data), modified)
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> None:
+    async def locate(self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False) -> None:
         """None: memory has neither a path nor a URL."""
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:

@@ -249,6 +249,11 @@ async def projects(sessions: Sessions, index: IndexName, at: int) -> Sequence[Pr
     return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in rows]
 
 
+async def stored_bytes(sessions: Sessions, index: IndexName, project: ProjectName) -> int:
+    row = await sessions.row("SELECT bytes FROM sizes WHERE index_name = $1 AND project = $2", index, project)
+    return int(row[0]) if row is not None else 0
+
+
 async def project_count(sessions: Sessions, index: IndexName) -> int:
     row = await sessions.row("SELECT project_count FROM indexes WHERE name = $1", index)
     return int(row[0]) if row else 0
@@ -365,6 +370,10 @@ SELECT 'the log has ' || count(*) || ' commits but its last serial is ' || head.
 UNION ALL SELECT 'index ' || name || ' counts ' || project_count || ' projects but holds ' || held FROM (SELECT name, project_count,
     (SELECT count(*) FROM standings WHERE index_name = name AND died = 9223372036854775807 AND holds) AS held FROM indexes) AS counted
     WHERE project_count <> held
+UNION ALL SELECT coalesce(nullif(s.project, ''), 'everything') || ' in ' || s.index_name || ' counts ' || s.bytes || ' bytes but holds '
+    || coalesce(held, 0) FROM sizes AS s LEFT JOIN (SELECT index_name, project, sum(size_of(fragment)) AS held FROM files
+    WHERE died = 9223372036854775807 AND NOT mirrored GROUP BY GROUPING SETS ((index_name, project), (index_name))) AS counted
+    ON counted.index_name = s.index_name AND coalesce(counted.project, '') = s.project WHERE s.bytes <> coalesce(held, 0)
 UNION ALL SELECT 'the list of names of ' || index_name || ' counts ' || count || ' names but has ' || names FROM (SELECT index_name, count,
     (SELECT count(*) FROM listed_names WHERE listed_names.index_name = listings.index_name) AS names FROM listings) AS counted WHERE count <> names
 UNION ALL SELECT DISTINCT 'the page of ' || project || ' in ' || index_name || ' is missing' FROM standings

@@ -93,12 +93,20 @@ class Files:
         """Paths of local files by index, path and name; valid while `finding` returns the same object."""
 
     async def open(
-        self, index: IndexName, pinned: str | None, filename: str, *, sidecar: bool, principal: Principal
+        self,
+        index: IndexName,
+        pinned: str | None,
+        filename: str,
+        *,
+        sidecar: bool,
+        principal: Principal,
+        may_redirect: bool = False,
     ) -> StoredContent | ArrivingContent | ElsewhereFile:
         """Find a file (or its `.metadata`).
 
         `pinned` is the part of the path before the filename, such as `+f/b9b/94088c1a2fe8f`. A path that pins other bytes than the
-        index has raises `Missing`, like an unknown one. None finds the file that has the name now.
+        index has raises `Missing`, like an unknown one. None finds the file that has the name now. `may_redirect`: whether a signed URL of
+        the blob store is of use. Sidecars get none: they are small, and the second request costs more than it saves.
         """
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
@@ -109,7 +117,10 @@ class Files:
         is_valid = known is not None and known.public == public
         if known is not None and is_valid and (not config.mirrored or self._blobs.used(known.blob.sha256)):
             return known
-        opened = await (self._sidecar if sidecar else self._bytes)(config, found, public=public)
+        if sidecar:
+            opened: StoredContent | ArrivingContent | ElsewhereFile = await self._sidecar(config, found, public=public)
+        else:
+            opened = await self._bytes(config, found, public=public, may_redirect=may_redirect)
         if isinstance(opened, StoredContent) and isinstance(opened.place, Path):
             self._placed.put(key, (found, opened))
         return opened
@@ -157,7 +168,7 @@ class Files:
         return known[1] if known[1].place.exists() else None
 
     async def _bytes(
-        self, config: IndexConfig, found: FoundFile, *, public: bool
+        self, config: IndexConfig, found: FoundFile, *, public: bool, may_redirect: bool
     ) -> StoredContent | ArrivingContent | ElsewhereFile:
         file = found.file
         match await self._sources.of(config).open(config, found.project, file):
@@ -166,7 +177,7 @@ class Files:
             case Arriving(arriving):
                 return ArrivingContent(file=file, arriving=arriving, public=public)
             case OnDisk(blob, None):
-                return await self._stored(file, blob, file.filename, public=public)
+                return await self._stored(file, blob, file.filename, public=public, may_redirect=may_redirect)
             case OnDisk(blob, place):
                 return StoredContent(file=file, blob=blob, place=place, public=public)
 
@@ -175,10 +186,12 @@ class Files:
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
         blob = await self._sources.of(config).metadata(config, found.project, file)
-        return await self._stored(file, blob, f"{file.filename}.metadata", public=public)
+        return await self._stored(file, blob, f"{file.filename}.metadata", public=public, may_redirect=False)
 
-    async def _stored(self, file: File, blob: Blob, filename: str, *, public: bool) -> StoredContent:
-        place = await self._blobs.locate(blob.sha256, filename=filename)
+    async def _stored(
+        self, file: File, blob: Blob, filename: str, *, public: bool, may_redirect: bool
+    ) -> StoredContent:
+        place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(file=file, blob=blob, place=place, public=public)
 
     def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> None:

@@ -17,7 +17,8 @@ from fsspec.registry import register_implementation
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engines.fsspec import media
-from pkgindex_core.engines.fsspec.blobs import FsspecBlobs, open_fsspec
+from pkgindex_core.engines.fsspec.blobs import FsspecBlobs
+from pkgindex_core.engines.fsspec.opening import open_fsspec
 from pkgindex_core.errors import Refused, StorageFull, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.testing.blob_store import collect, some_bytes

@@ -71,14 +71,16 @@ class FlatBlobs:
             yield chunk
             position += len(chunk)
 
-    async def stat(self, key: Sha256) -> Blob | None:
+    async def stat(self, key: Sha256, *, promised: int | None = None) -> Blob | None:
         path = self._path(key)
         try:
             return await self.in_worker(lambda: _blob(path)) if path else None
         except Missing:
             return None
 
-    async def locate(self, key: Sha256, *, filename: str, expires: int = 300) -> Path | None:
+    async def locate(
+        self, key: Sha256, *, filename: str, expires: int = 300, may_redirect: bool = False
+    ) -> Path | None:
         return self._path(key) if await self.stat(key) else None
 
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
