@@ -216,7 +216,7 @@ async def test_an_upstream_does_not_answer(follower: Follower) -> None:
 async def test_a_file_is_damaged(follower: Follower) -> None:
     await follower.server.stop()  # a mirrored file is stored after the answer
     await follower.server.start()
-    await follower._run("pkgindex-serve export /srv/backup", "", 0)
+    await follower._run("pkgindex-serve backup /srv/backup", "", 0)
 
     def damage(*files: BuiltFile) -> None:
         for built in files:

@@ -157,6 +157,7 @@ class FsspecBlobs:
             aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
             await self._medium.place(spool, self._unsure(), aside)
             failpoint("aside.moved")
+            self._doubted.put(key, True)
             return await self.drop(key, modified=blob.modified)
 
     async def owner(self) -> str:
