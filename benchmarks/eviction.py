@@ -36,7 +36,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.behind import BlobsBehind
 from pkgindex_core.engines.local.blobs import LocalBlobs
 from pkgindex_core.engines.sqlite.index import SqliteIndex
-from pkgindex_core.options import quantity
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_mirror.caching.file_cache import FileCache
 
 SAMPLE_SECONDS = 0.05

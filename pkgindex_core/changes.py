@@ -282,10 +282,27 @@ class NoteIs(Struct, frozen=True, tag=True):
     version: int
 
 
+class WithinQuotas(Struct, frozen=True, tag=True):
+    """After the changes, no new file of the index, project of the changes, or the index as a whole is larger than its configuration says
+    (`rules.quotas`), unless it has not grown. Otherwise the write raises `TooLarge` or `QuotaExceeded`, as trying again does not help.
+    """
+
+    index: IndexName
+
+
 Requirement = (
-    FileAbsent | AttachmentAbsent | ProjectAt | UserAbsent | IndexAbsent | IndexPresent | UserIs | IndexIs | NoteIs
+    FileAbsent
+    | AttachmentAbsent
+    | ProjectAt
+    | UserAbsent
+    | IndexAbsent
+    | IndexPresent
+    | UserIs
+    | IndexIs
+    | NoteIs
+    | WithinQuotas
 )
-"""A precondition, checked in the transaction of the write. If it does not hold, the write raises `RequirementFailed`."""
+"""A condition, checked in the transaction of the write. If it does not hold, the write raises `RequirementFailed`."""
 
 
 class Commit(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,12 @@ def _upstream(value: str) -> str:
     return value
 
 
+def _primary(value: str) -> str:
+    if value and urlsplit(without_credentials(value)[0]).scheme not in {"http", "https"}:
+        raise Refused("the server to follow is named by an http or https URL, such as https://packages.example.org/")
+    return value
+
+
 class MirrorDefaults(Struct, frozen=True, kw_only=True):
     expiry: Annotated[
         int,
@@ -172,6 +178,24 @@ class Settings(Struct, frozen=True, kw_only=True):
             "The most API tokens of one user, and the most log-ins. A further log-in ends the oldest one.", at_least=1
         ),
     ] = 1000
+    follow: Annotated[
+        str,
+        option(
+            "The URL of another server of pkgindex. This server is then a read-only replica of it, in a data directory of its own."
+            " `pkgindex-mirror follow URL` sets it.",
+            check=_primary,
+            default="none",
+            secret=True,
+        ),
+    ] = ""
+    follow_token: Annotated[
+        str | None,
+        option(
+            "The token with which a replica copies, of a user of that server. Use the variable, because other users of the machine can see flags.",
+            default="none",
+            hidden=True,
+        ),
+    ] = None
     threads: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
     page_cache_bytes: Annotated[int, option("Memory for the cache of compressed pages.", unit="bytes", at_least=0)] = (
         128 * _MIB

@@ -55,6 +55,7 @@ class Engine(Services):
         self.clock = context.clock
         self.store = stores.index
         self.blobs = stores.blobs
+        self.replica = stores.replica
         self.workers = workers
         self.index_options = offered.options
         self._uuid = ""
@@ -81,7 +82,7 @@ class Engine(Services):
 
         create           whether to make a missing store. If False, a store that is missing or has no commit raises `Missing`
         new_store        whether a new store may use the blobs of another one (`services.administering.ownership`)
-        restoring        the identity of a dump that will fill an empty store
+        restoring        the identity of a backup that will fill an empty store
         renew_checksums  whether the index store first writes new checksums
         mirrors          whether upstreams are asked. If False, mirrors show their stored content
         followers        whether plugins follow the commits, as in a server
@@ -104,7 +105,7 @@ class Engine(Services):
             stores = await stack.enter_async_context(
                 opened_stores(settings, plugins, context, create=create, new_store=new_store, restoring=restoring)
             )
-            context = replace(context, index_store=stores.index, blob_store=stores.blobs)
+            context = replace(context, index_store=stores.index, blob_store=stores.blobs, replica=stores.replica)
             offered = await stack.enter_async_context(
                 made_offers(
                     settings,
@@ -141,7 +142,7 @@ class Engine(Services):
 
     @asynccontextmanager
     async def other_blobs(self, url: str) -> AsyncIterator[BlobStore]:
-        """Open a blob store besides the engine's own, such as that of a dump."""
+        """Open a blob store besides the engine's own, such as one with intact copies."""
         blobs: BlobStore = await self.plugins.blob_store(url).make(url, self.context)
         try:
             yield blobs

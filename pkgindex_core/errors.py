@@ -78,6 +78,17 @@ class TooLarge(Refused):
         self.limit = limit
 
 
+class QuotaExceeded(Refused):
+    """The files of a project or an index would exceed its quota of `limit` bytes; nothing was stored."""
+
+    def __init__(self, what: str, used: int, limit: int, *, option: str) -> None:
+        super().__init__(
+            f"{what} would have {used} bytes of files, and its quota is {limit} bytes ({option})",
+            hint=f"delete what is not needed any more, or ask the owner of the index for a larger {option}",
+        )
+        self.limit = limit
+
+
 class RetiredAction(Refused):
     """The form has an action that indexes no longer support."""
 
@@ -94,6 +105,17 @@ class ReadOnly(Refused):
             f"index {name} is read-only: its type is {kind}",
             hint="write to an index of the type stage that it inherits from",
         )
+
+
+class ReadOnlyReplica(Refused):
+    """The store is a read-only copy of that of the server at the URL `primary`."""
+
+    def __init__(self, primary: str) -> None:
+        super().__init__(
+            f"this is a read-only replica of {primary}",
+            hint=f"log in, upload and change things at {primary}; what is done there appears here a moment later",
+        )
+        self.primary = primary
 
 
 class Denied(PkgIndexError):

@@ -57,6 +57,12 @@ POINTS: Final[frozenset[str]] = frozenset(
         "aside.kept",
         "repair.set_aside",
         "repair.made",
+        # metadata that differs from its wheel
+        "correct.stored",
+        "correct.committed",
+        # a scrub, which sets damaged blobs aside and repairs them
+        "scrub.noted",
+        "scrub.set_aside",
         # unused blobs: condemned, removed
         "gc.condemned",
         "gc.announced",
@@ -180,13 +186,29 @@ POINTS: Final[frozenset[str]] = frozenset(
         "index_snapshots.dropped",
         "index_snapshots.promotion_noted",
         "index_snapshots.promotion_committed",
-        # dumps and imports
-        "export.blobs_kept",
-        "export.segment_written",
+        # a backup that is taken, and old ones that are removed
+        "backup.begun",
+        "backup.blobs_kept",
+        "backup.segment_written",
+        "backup.listed",
+        "backup.recorded",
+        "backup.forgotten",
+        "backup.blob_removed",
+        # a backup that is restored
+        "restore.begun",
         "restore.blobs_kept",
         "restore.replayed",
+        "restore.completed",
+        # migrations and imports
         "migrate.blobs_kept",
         "migrate.replayed",
+        # a replica
+        "replica.commits_read",
+        "replica.noted",
+        "replica.file_fetched",
+        "replica.files_kept",
+        "replica.replayed",
+        "replica.claimed",
         "import.settled",
         "import.files_kept",
         "import.releases_kept",

@@ -34,6 +34,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
+from pkgindex_core.protocols.replicas import ReplicaState
 
 NAMESPACE = "pkgindex"
 hookspec = pluggy.HookspecMarker(NAMESPACE)
@@ -66,6 +67,8 @@ class Context(Struct, frozen=True, kw_only=True):
     index_store: IndexStore | None = None
     """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None
+    replica: ReplicaState | None = None
+    """The state of a replica (`pkgindex-mirror follow`); None in all other programs, and for providers of stores."""
 
     @property
     def is_configured(self) -> bool:
@@ -119,7 +122,9 @@ def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
 
 @hookspec
 def pkgindex_followers() -> Iterable[Provider[Follower]]:
-    """Followers, which read the commits of the store while a server runs. `await make(context)`; both stores are set. All are used."""
+    """Followers, which read the commits of the store while a server runs. `await make(context)`; both stores are set. All are used, except
+    those that are None because they have nothing to do in this program.
+    """
     raise NotImplementedError
 
 

@@ -131,7 +131,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One entry of the history of a file or an attachment."""
 
     what: str
-    """`upload`, `overwrite` or `push`; imported histories keep their own words."""
+    """`upload`, `overwrite`, `push` or `restore`; imported histories keep their own words."""
     at: Timestamp
     who: str = ""
     """A user's name; empty is anonymous."""

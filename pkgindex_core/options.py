@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, fields, replace
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.formats.quantities import QUANTITY, quantity
 from pkgindex_core.spelling import nearest, suggestion
 
 PREFIX: Final = "PKGINDEX_"
@@ -36,24 +37,6 @@ Declared = TypeVar("Declared", bound=Struct)
 # the environment of every pod beside it. They are ignored.
 _SERVICE_LINK = re.compile(r"\APKGINDEX_(?:SERVICE_(?:HOST|PORT\w*)|PORT_\d+_(?:TCP|UDP)\w*|NAME|ENV_\w+)\Z")
 _SERVICE_LINK_VALUE = re.compile(r"\A(?:tcp|udp)://")
-
-_QUANTITY = re.compile(r"\A\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*\Z")
-_NUMBER = re.compile(r"\A\s*\d+(?:\.\d+)?\s*\Z")
-_MULTIPLES: Final[Mapping[str, Mapping[str, float]]] = {
-    "bytes": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
-    | {f"{letter}ib": 1024.0**power for power, letter in enumerate("kmgt", 1)},
-    "seconds": {"s": 1, "min": 60, "h": 3600, "d": 86400},
-}
-
-
-def quantity(text: str, unit: str) -> int | float | None:
-    """Read a number with a unit, such as `20GiB` or `30d`; without one it counts bytes or seconds. None if it is neither."""
-    found = _QUANTITY.match(text if not _NUMBER.match(text) else f"{text.strip()}{'b' if unit == 'bytes' else 's'}")
-    multiple = _MULTIPLES[unit].get(found[2].lower()) if found else None
-    if found is None or multiple is None:
-        return None
-    amount = float(found[1]) * multiple
-    return int(amount) if amount.is_integer() else amount
 
 
 def option(
@@ -305,7 +288,7 @@ def _convert(one: Option, found: _WrittenValue) -> Any:
 
 def _from_text(one: Option, text: str, *, lax: bool) -> Any:
     """Read text: a quantity with its unit; in variables and flags also a list."""
-    amount = quantity(text, one.unit) if one.unit and _QUANTITY.match(text) else None
+    amount = quantity(text, one.unit) if one.unit and QUANTITY.match(text) else None
     if amount is not None:
         return amount
     if lax and get_origin(_bare(one.annotation)) is tuple:

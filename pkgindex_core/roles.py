@@ -26,7 +26,7 @@ AWAITED: Final = frozenset(
 """The hooks whose `make` is a coroutine function. That of other hooks is a plain function, except those in `MAY_BE_AWAITED`."""
 MAY_BE_AWAITED: Final = frozenset({"pkgindex_page_filters"})
 """The hooks whose `make` may be a coroutine function."""
-_MAY_BE_NONE: Final = frozenset({"pkgindex_authenticators", "pkgindex_page_filters"})
+_MAY_BE_NONE: Final = frozenset({"pkgindex_authenticators", "pkgindex_followers", "pkgindex_page_filters"})
 
 
 def misfit(hook: str, made: object) -> str:

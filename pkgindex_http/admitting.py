@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from pkgindex_core.errors import Denied
+from pkgindex_core.errors import Denied, ReadOnlyReplica, Unavailable
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.tools.currency import Holds
@@ -19,6 +20,8 @@ from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public, RoutedAsk
 from pkgindex_http.wire.credentials import presents_token, read_credentials
 
+_OF_THE_SERVER = frozenset({"/+status", "/+metrics", "/+authcheck"})
+"""Answered while the copy of a replica is not whole."""
 _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 
 
@@ -27,6 +30,8 @@ async def admit(ask: RoutedAsk) -> None:
     permission = ask.route.permission
     if isinstance(permission, Public):
         return
+    if ask.engine.replica is not None:
+        await _check_replica(ask, ask.engine.replica)
     try:
         ask.principal = await _identify(ask)
     except Denied as error:
@@ -41,6 +46,19 @@ async def admit(ask: RoutedAsk) -> None:
     await _check(ask, permission)
     if variant is not None:
         ask.handler, ask.envelope = variant.handler, variant.envelope
+
+
+async def _check_replica(ask: RoutedAsk, state: ReplicaState) -> None:
+    """Refuse changes, for every principal; and everything about indexes while the copy of the primary is not whole."""
+    permission = ask.route.permission
+    refreshes = isinstance(permission, OnIndex) and permission.action is Action.REFRESH
+    if ask.route.method != "GET" and not refreshes:
+        raise ReadOnlyReplica(state.primary)
+    if ask.route.path not in _OF_THE_SERVER and not state.is_whole(await ask.engine.store.head()):
+        why = f": {state.problem}" if state.problem else ""
+        raise Unavailable(
+            f"the copy of {state.primary} is not complete yet{why}", hint="wait; /+ready tells when it is"
+        )
 
 
 async def _check(ask: Ask, permission: Permission) -> None:
@@ -84,7 +102,7 @@ async def _identify(ask: RoutedAsk) -> Principal:
     vouched = ask.vouched
     if vouched is None or presents_token(headers):
         credentials = read_credentials(headers)
-        principal = await ask.engine.identity.identify(credentials)
+        principal = await ask.judged(credentials, partial(ask.engine.identity.identify, credentials))
         if vouched is not None or not ask.remote_users.is_named(
             ask.request
         ):  # a name without the secret is logged each time

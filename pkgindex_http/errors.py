@@ -22,7 +22,9 @@ from pkgindex_core.errors import (
     Gone,
     Missing,
     PkgIndexError,
+    QuotaExceeded,
     ReadOnly,
+    ReadOnlyReplica,
     Refused,
     RetiredAction,
     StorageFull,
@@ -74,6 +76,17 @@ class MethodNotAllowed(PkgIndexError):
         super().__init__(f"{method[:20]} is not possible here", hint=hint)
 
 
+class TooManyAttempts(PkgIndexError):
+    """Too many log-ins from the client's address have failed. `seconds`: how long to wait before the next one (RFC 6585 4)."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            "too many log-ins from this address have failed",
+            hint=f"check the credentials, and try again in {seconds} s; a token is not slowed down",
+        )
+        self.seconds = seconds
+
+
 class PreconditionFailed(PkgIndexError):
     """A precondition of the request does not hold (RFC 9110 13.1)."""
 
@@ -85,9 +98,12 @@ _STATUSES: Final[tuple[tuple[type[PkgIndexError], int], ...]] = (
     (MethodNotAllowed, 405),
     (PreconditionFailed, 412),
     (UnknownCoding, 415),
+    (TooManyAttempts, 429),
     (UnknownTransferCoding, 501),
     (TooLarge, 413),
+    (QuotaExceeded, 413),
     (ReadOnly, 405),
+    (ReadOnlyReplica, 403),
     (Refused, 400),
     (Gone, 410),
     (Missing, 404),
@@ -114,7 +130,9 @@ def challenge(realm: str) -> str:
 
 
 def retry_headers(error: PkgIndexError) -> dict[str, str]:
-    """The `Retry-After` header of an error. It is short whatever the engine says: pip waits five times so long and prints nothing."""
+    """The `Retry-After` header of an error. That of `Unavailable` is short whatever the engine says: pip waits five times so long and prints nothing."""
+    if isinstance(error, TooManyAttempts):
+        return {"Retry-After": str(error.seconds)}
     if not isinstance(error, Unavailable) or error.retry_after is None:
         return {}
     seconds = error.retry_after if isinstance(error, StorageFull) else min(error.retry_after, SOON)
@@ -187,6 +205,7 @@ def _title(error: PkgIndexError, status: int) -> str:
         412: "Precondition failed",
         413: "Too large",
         415: "Unsupported coding",
+        429: "Too many failed log-ins",
         501: "Not implemented",
         502: "The upstream cannot be used",
         503: "Temporarily unavailable",

@@ -28,10 +28,14 @@ _COMMANDS: Final = (
     ("Packages", "project", "projects:project", "Delete projects, and free their names."),
     ("Packages", "mark", "releases:mark", "Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."),
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
-    ("Moving", "import", "moving:import_", "Import a whole store: `import DIR` a directory of `export`, `import devpi DIR` one of devpi-export."),
-    ("Moving", "export", "moving:export", "Write the whole store into a directory, or add the changes since the last export."),
+    ("Packages", "retain", "retaining:retain", "Remove the releases that the retention rule of an index does not keep, or bring them back."),
+    ("Moving", "import", "moving:import_", "Import a whole store of another program: `import devpi DIR` a directory of devpi-export."),
     ("Moving", "migrate", "migrating:migrate", "Copy the store to another index store, another blob store, or both, or add the changes since the last copy."),
+    ("Moving", "promote", "promote:promote", "Make a replica the primary: its store takes uploads from the next start on."),
+    ("Maintenance", "backup", "backups:backup", "Back up the whole store: `backup URL` copies what is new; `backup list URL` and `backup verify URL` read backups."),
+    ("Maintenance", "restore", "backups:restore", "Restore a backup into an empty data directory or into empty stores, or continue a restore."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
+    ("Maintenance", "scrub", "scrubbing:scrub", "Read all files of the store, and repair damaged ones, as servers do in the background; or tell what they found."),
     ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),
 )  # fmt: skip
 """Section, word, place and summary of each command. The summary is the first paragraph of the command's own help."""

@@ -18,6 +18,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
 from pkgindex_core.tools.single_flight import Flight, SingleFlight
+from pkgindex_http.replicas import ReplicaReport, report_of
 
 _ANSWER_SECONDS: Final = 0.9
 """Seconds for each question. Load balancers commonly wait for two seconds."""
@@ -34,22 +35,30 @@ class Works(Struct, frozen=True, kw_only=True):
     write: bool
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The parts of a server."""
 
     stopping: bool
     index_store: Works
     blob_store: Works
+    replica: ReplicaReport | None = None
+    """None: the server is no replica."""
 
     @property
     def read(self) -> bool:
         """Whether the server should get requests that read."""
-        return self.index_store.read and self.blob_store.read and not self.stopping
+        whole = self.replica is None or self.replica.whole
+        return self.index_store.read and self.blob_store.read and whole and not self.stopping
 
     @property
     def write(self) -> bool:
         """Whether the server should get requests that write. Each of them reads too."""
-        return self.read and self.index_store.write and self.blob_store.write
+        return self.replica is None and self.read and self.index_store.write and self.blob_store.write
+
+    @property
+    def follows(self) -> bool:
+        """Whether the server is a replica whose primary answers."""
+        return self.replica is not None and self.replica.follows
 
 
 class Readiness:
@@ -77,6 +86,7 @@ class Readiness:
             stopping=self.stopping,
             index_store=Works(read=read_index, write=write_index),
             blob_store=Works(read=read_blob, write=write_blob),
+            replica=await report_of(self._engine) if read_index else None,
         )
 
     def forget(self) -> None:
@@ -97,6 +107,8 @@ class Readiness:
 
     async def _write_blob(self) -> None:
         blobs = self._engine.blobs
+        if self._engine.replica is not None and not await self._engine.store.head():
+            return  # before the first commit of a replica, a blob beside an empty database looks as if the database were lost
         async with blobs.spool() as spool:  # new bytes need room; the small blob below is stored already
             await spool.write(bytes(_PROBE_BYTES))
             await spool.flush()

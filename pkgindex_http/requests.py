@@ -7,7 +7,7 @@ Handlers use an `Ask` and the services of the engine, and aiohttp's request for 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 from yarl import URL
@@ -15,17 +15,20 @@ from yarl import URL
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.readiness import Report
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
 from pkgindex_http.wire import web
+from pkgindex_http.wire.attempts import LoginAttempts
 from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.remote_user import RemoteUsers
 from pkgindex_http.wire.served_files import ServedFiles
+
+Outcome = TypeVar("Outcome")
 
 SIDECAR: Final = ".metadata"
 """The suffix of a file's URL that leads to its sidecar (PEP 658)."""
@@ -39,11 +42,14 @@ class Ask(Struct, kw_only=True):
     default_index: IndexName
     origin: OriginReader
     remote_users: RemoteUsers
+    attempts: LoginAttempts
     templates: Templates
     served_files: ServedFiles
     siblings: Siblings | None
     """The other processes of this server; None if there are none."""
     handover: Handover
+    stopping: Callable[[], bool]
+    """Whether the server has begun to stop."""
     readiness: Callable[[], Awaitable[Report]]
     """Returns which parts of the server work."""
     judge: Callable[[web.BaseRequest, str, str], Awaitable[None]]
@@ -69,6 +75,11 @@ class Ask(Struct, kw_only=True):
     def url(self) -> str:
         """The URL of the server's root as the client reaches it, without a slash at the end."""
         return self.origin.url(self.request)
+
+    async def judged(self, credentials: Credentials | None, judge: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """The outcome of `judge`, which raises `Denied` for wrong credentials. Raises `TooManyAttempts` if too many of this client were wrong."""
+        client = self.origin.client(self.request)
+        return await self.attempts.judged(client, credentials, self.engine.identity.recalled, judge)
 
     @property
     def vouched(self) -> Principal | None:

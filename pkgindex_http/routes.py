@@ -28,6 +28,7 @@ from pkgindex_http.devpi import (
 )
 from pkgindex_http.handlers import (
     authcheck,
+    changes,
     documentation,
     explanations,
     files,
@@ -52,6 +53,8 @@ _REDIRECT = OnIndex(Action.READ, about="anything")
 _UPLOAD = Checked(Action.UPLOAD, uploads.may_upload, unread=True)
 _PUSH = OnIndex(Action.PUSH, about="anything")
 _DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
+_FOLLOW = Checked(Action.FOLLOW, changes.may_follow)
+_COPY = Checked(Action.FOLLOW, changes.may_copy, unread=True)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _NO_XMLRPC = Public("the answer is constant")
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
@@ -84,7 +87,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
     Route("GET", "/+live", Public("the answer is constant"), health.live, "200 while the process runs"),
-    Route("GET", "/+ready", Public("the answer has no names"), health.ready, "200 when both stores can be read and written, else 503; with ?for=read 200 when they can be read"),
+    Route("GET", "/+ready", Public("the answer has no names"), health.ready,
+        "200 when both stores can be read and written, else 503; with ?for=read 200 when they can be read; with ?for=follow 200 for a replica whose primary answers"),
     Route("GET", "/+authcheck", Public("the caller learns what it may do, which the URL itself would tell too"), authcheck.authcheck,
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI", conditional=False),
     Route("GET", "/+metrics", Checked(Action.METRICS, metrics.may_measure), metrics.metrics,
@@ -100,6 +104,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
     _devpi("GET", "/+status", Glanced("the answer has versions and serials; paths for root only", discovery.may_ask), discovery.status,
         "the state of the server, as a document of devpi"),
+    Route("GET", "/+changes", _FOLLOW, changes.changes,
+        "the commits for a replica: ?after=SERIAL&at=TIME&store=UUID&wait=SECONDS&without=USER/INDEX,…"),
+    Route("GET", "/+changes/{user}/{index}/{project}", _COPY, changes.refreshed,
+        "bring a mirrored project up to date, for a replica: ?again=1 although its page is fresh"),
+    Route("GET", "/+changes/{user}/{index}/{project}/{digest}/{filename}", _COPY, changes.copied_file,
+        "a file for a replica, by its sha256: ?kind=file, sidecar or attachment; 410 if the index does not list it"),
     Route("GET", "/simple", _REDIRECT, simple.add_slash, "redirect to the list of projects"),
     Route("GET", "/simple/", _READ, simple.project_list, "the default index: list of projects"),
     Route("GET", "/simple/{project}", _REDIRECT, simple.add_slash, "redirect to the project's page"),

@@ -42,6 +42,7 @@ from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
 from pkgindex_http.troubles import Troubles
 from pkgindex_http.wire import web
+from pkgindex_http.wire.attempts import LoginAttempts
 from pkgindex_http.wire.bodies import check_framing, is_awaiting, is_misframed
 from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.marks import marks
@@ -73,6 +74,7 @@ class Server:
         )
         self._mount = split_path(settings.mount) or ()
         self.remote_users = RemoteUsers(settings, self.origin)
+        self._attempts = LoginAttempts(settings.failed_logins, engine.clock)
         self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
@@ -175,10 +177,12 @@ class Server:
             default_index=self.default_index,
             origin=self.origin,
             remote_users=self.remote_users,
+            attempts=self._attempts,
             templates=self.templates,
             served_files=self.served_files,
             siblings=self.siblings,
             handover=self.handover,
+            stopping=lambda: self.stopping,
             readiness=self.readiness.report,
             judge=self.judge,
             request=request,

@@ -92,6 +92,37 @@ class RemoteUser(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class ClearingSettings(Struct, frozen=True, kw_only=True):
+    every: Annotated[
+        int,
+        option(
+            "How often one of the servers over the store removes unused files, as `pkgindex-serve gc` does. 0: none does.",
+            unit="seconds",
+            at_least=0,
+        ),
+    ] = 0
+    grace: Annotated[
+        int, option("Time between finding a file unused and removing it.", unit="seconds", at_least=3600)
+    ] = 86400
+
+
+class ScrubSettings(Struct, frozen=True, kw_only=True):
+    rate: Annotated[
+        int,
+        option(
+            "Bytes a second that the scrub reads: all stored files, one after the other, to find damage before a client does. 0: no scrub.",
+            unit="bytes",
+            at_least=0,
+        ),
+    ] = 1024 * 1024
+    every: Annotated[
+        int,
+        option(
+            "How often the scrub reads each file. It may take longer at this `scrub.rate`.", unit="seconds", at_least=1
+        ),
+    ] = 30 * 86400
+
+
 class ServerSettings(config.Settings, frozen=True, kw_only=True):
     """The settings of a server. `load_settings` reads them; tests and embedding programs may construct one."""
 
@@ -159,6 +190,14 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = "auto"
     realm: Annotated[str, option("The name of the server in a client's password prompt.", check=_realm)] = "pkgindex"
+    failed_logins: Annotated[
+        int,
+        option(
+            "Failed log-ins with passwords from one address, within a quarter of an hour, after which further ones from it are slowed down:"
+            " one at a time, and 429 instead of 401. 0: never.",
+            at_least=0,
+        ),
+    ] = 10
     stall_timeout: Annotated[
         float,
         option(
@@ -222,6 +261,8 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = False
     remote_user: RemoteUser = RemoteUser()
+    scrub: ScrubSettings = ScrubSettings()
+    gc: ClearingSettings = ClearingSettings()
 
     @property
     def public_url(self) -> str:

@@ -15,9 +15,7 @@ from pkgindex_core.hookspecs import CommandProvider, Context, Provider, hookimpl
 if TYPE_CHECKING:
     from pkgindex_core.protocols import Follower, PageFilter, Publisher, Source
     from pkgindex_core.protocols.index_types import IndexOption
-    from pkgindex_mirror.readthrough.source import ReadThrough
     from pkgindex_mirror.sending.publishing import HttpPublisher
-    from pkgindex_mirror.sending.webhooks import Webhooks
 
 _COMMANDS: Final = (
     ("Upstreams", "probe", "Ask the simple index at URL what it offers, with PROJECT (default: pip) as the example."),
@@ -55,8 +53,12 @@ _COMMANDS: Final = (
 """Section, word and summary: the first line of the command's own help."""
 
 
-async def make(context: Context) -> ReadThrough:
-    """Make the source; `[plugins.mirror]` holds its settings (`MirrorSettings`)."""
+async def make(context: Context) -> Source:
+    """Make the source; `[plugins.mirror]` holds its settings (`MirrorSettings`). In a replica its primary is the only upstream."""
+    if context.replica is not None:
+        from pkgindex_mirror.replicas import making
+
+        return making.make_source(context)
     from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
     from pkgindex_mirror.readthrough.source import ReadThrough
     from pkgindex_mirror.settings import read_settings
@@ -101,8 +103,14 @@ async def make_publisher(context: Context) -> HttpPublisher:
     return HttpPublisher(blob_store=context.blob_store, settings=read_settings(context.settings))
 
 
-async def make_webhooks(context: Context) -> Webhooks:
-    """Make the follower that tells other servers of uploads, with the settings of the source."""
+async def make_follower(context: Context) -> Follower | None:
+    """Make the follower that tells other servers of uploads, with the settings of the source. In a replica it is the one that copies the
+    primary, which tells others itself; None if this program does not follow.
+    """
+    if context.replica is not None:
+        from pkgindex_mirror.replicas import making
+
+        return making.make_follower(context) if context.replica.credentials else None
     from pkgindex_mirror.sending.webhooks import Webhooks
     from pkgindex_mirror.settings import read_settings
 
@@ -132,7 +140,8 @@ def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
 
 @hookimpl
 def pkgindex_followers() -> Iterable[Provider[Follower]]:
-    return [Provider(name="mirror", summary="tells Jenkins, Slack and others of uploads", make=make_webhooks)]
+    summary = "tells Jenkins, Slack and others of uploads; in a replica it copies the primary"
+    return [Provider(name="mirror", summary=summary, make=make_follower)]
 
 
 @hookimpl

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.options import quantity
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_mirror.retry import RetryPolicy
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network

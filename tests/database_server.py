@@ -32,14 +32,16 @@ def programs() -> Path | None:
 class DatabaseServer:
     """A server with an empty database `postgres`. Any user may log in as `postgres`, without a password."""
 
-    def __init__(self, bin_directory: Path, *, primary: DatabaseServer | None = None, is_durable: bool = False) -> None:
+    def __init__(
+        self, bin_directory: Path, *, primary: DatabaseServer | None = None, port: int = 0, is_durable: bool = False
+    ) -> None:
         """An empty server, or a standby of another one. No test cuts the power, so it synchronises nothing unless it has to be durable."""
         self.bin = bin_directory
         self.place = Path(tempfile.mkdtemp(prefix="pkgindex-postgresql-"))
         self.user = _runs_as()
         if self.user:
             shutil.chown(self.place, self.user)
-        (self.port,) = free_ports(1)
+        self.port = port or free_ports(1)[0]
         data = self.place / "data"
         if primary is None:
             self._run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
@@ -78,9 +80,9 @@ class DatabaseServer:
                 raise RuntimeError("PostgreSQL does not start:\n" + (self.place / "log").read_text())
             time.sleep(0.05)
 
-    def standby(self) -> DatabaseServer:
+    def standby(self, port: int = 0) -> DatabaseServer:
         """A standby that runs, for which each commit waits from now on."""
-        one = DatabaseServer(self.bin, primary=self)
+        one = DatabaseServer(self.bin, primary=self, port=port)
         one.start()
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.sql("SELECT pg_reload_conf()")

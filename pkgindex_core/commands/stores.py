@@ -71,7 +71,7 @@ async def opened(
 ) -> AsyncIterator[Engine]:
     """Open an engine for one command. Without `mirrors` nothing is fetched, and no HTTP client is loaded.
 
-    Without `plugins` the installed ones are loaded. With `create` a missing store is made. `restoring` is the identity of the dump that will fill it. `renew_checksums`: see
+    Without `plugins` the installed ones are loaded. With `create` a missing store is made. `restoring` is the identity of the backup that will fill it. `renew_checksums`: see
     `Engine.open`.
     """
     from pkgindex_core.engine import Engine

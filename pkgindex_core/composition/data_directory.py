@@ -42,5 +42,5 @@ def no_store(settings: Settings) -> Missing:
         str(data),
         message=f"there is no store in {data} (database: {masked(settings.store)})",
         hint="check --data, --store and the configuration; to make a new store use"
-        f" `pkgindex-serve run --data {data}` or `import`",
+        f" `pkgindex-serve run --data {data}`, `import` or `restore`",
     )

@@ -1,4 +1,4 @@
-"""The services that verify, repair and clear the store."""
+"""The services that verify, scrub, repair and clear the store."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.administering.clearing import Clearing
 from pkgindex_core.services.administering.repairing import Repairing
+from pkgindex_core.services.administering.scrub_round import ScrubParts
+from pkgindex_core.services.administering.scrubbing import Scrubbing
 from pkgindex_core.services.administering.verifying import Verifying
 from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
 
 
 class Mending(Struct, frozen=True, kw_only=True):
-    """The services that verify files, repair damaged ones, and remove unused ones."""
+    """The services that verify and scrub files, repair damaged ones, and remove unused ones."""
 
     verifying: Verifying
     wheels: WheelMetadata
     repairing: Repairing
     clearing: Clearing
+    scrubbing: Scrubbing
 
 
 def make_mending(stores: Stores, shared: Shared, context: Context) -> Mending:
@@ -27,9 +30,13 @@ def make_mending(stores: Stores, shared: Shared, context: Context) -> Mending:
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     verifying = Verifying(store=store, blobs=blobs, clock=clock)
     wheels = WheelMetadata(store=store, blobs=blobs, workers=workers)
+    repairing = Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, wheels=wheels)
     return Mending(
         verifying=verifying,
         wheels=wheels,
-        repairing=Repairing(store=store, blobs=blobs, sources=shared.sources, verifying=verifying, wheels=wheels),
+        repairing=repairing,
         clearing=Clearing(store=store, blobs=blobs, clock=clock),
+        scrubbing=Scrubbing(
+            ScrubParts(notes=store, blobs=blobs, clock=clock, workers=workers, verifying=verifying, repairing=repairing)
+        ),
     )

@@ -1,4 +1,4 @@
-"""The services that push releases, and export and import whole stores."""
+"""The services that push releases, and back up, restore, import and migrate whole stores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
-from pkgindex_core.services.moving.dumps.exporting import Exporting
-from pkgindex_core.services.moving.dumps.restoring import Restoring
+from pkgindex_core.services.moving.backups.restoring import Restoring
+from pkgindex_core.services.moving.backups.taking import TakingBackups
+from pkgindex_core.services.moving.feeding import Feeding
 from pkgindex_core.services.moving.importing.devpi import DevpiImport
 from pkgindex_core.services.moving.migrating import Migrating
 from pkgindex_core.services.moving.pushable_releases import PushableReleases
@@ -19,13 +20,14 @@ from pkgindex_core.services.moving.remote_pushing import RemotePushing
 
 
 class Moving(Struct, frozen=True, kw_only=True):
-    """The services that push, export, import and migrate."""
+    """The services that push, back up, restore, import, migrate, and feed replicas."""
 
     pushing: Pushing
     remote_pushing: RemotePushing
-    exporting: Exporting
+    taking_backups: TakingBackups
     restoring: Restoring
     migrating: Migrating
+    feeding: Feeding
     devpi_import: DevpiImport
 
 
@@ -51,9 +53,10 @@ def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Conte
             clock=clock,
         ),
         remote_pushing=RemotePushing(releases=releases, publishers=offered.publishers),
-        exporting=Exporting(store=store, blobs=blobs, workers=workers),
-        restoring=Restoring(store=store, blobs=blobs, workers=workers),
+        taking_backups=TakingBackups(store=store, blobs=blobs, clock=clock),
+        restoring=Restoring(store=store, blobs=blobs),
         migrating=Migrating(store=store, blobs=blobs),
+        feeding=Feeding(store=store, blobs=blobs, sources=shared.sources, options=offered.options),
         devpi_import=DevpiImport(
             store=store, blobs=blobs, options=offered.options, passwords=passwords, workers=workers, clock=clock
         ),

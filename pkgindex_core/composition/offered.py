@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
+from typing import Final
 
 from msgspec import Struct
 
@@ -26,6 +27,9 @@ from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.routing import RoutedAdmission
 from pkgindex_core.services.moving.following import following
+
+FOLLOWING: Final = "mirror"
+"""The type whose source is that of all types in a replica."""
 
 
 class Offered(Struct, frozen=True, kw_only=True):
@@ -55,7 +59,13 @@ async def made_offers(
     """Make the objects of all providers, start the followers, and close all in reverse order."""
     async with AsyncExitStack() as stack:
         sources: dict[str, Source] = {}
-        for kind, provider in plugins.sources().items() if mirrors else ():
+        wanted = plugins.sources() if mirrors else {}
+        if context.replica is not None and FOLLOWING in wanted:
+            # A replica has everything from its primary, also what that has from upstreams and directories.
+            sources = dict.fromkeys(wanted, await wanted[FOLLOWING].make(context))
+            stack.push_async_callback(sources[FOLLOWING].close)
+            wanted = {}
+        for kind, provider in wanted.items():
             sources[kind] = await provider.make(context)
             stack.push_async_callback(sources[kind].close)
         publishers: list[Publisher] = []
@@ -64,8 +74,9 @@ async def made_offers(
             stack.push_async_callback(publishers[-1].close)
         engaged: list[Follower] = []
         for follower in plugins.followers() if followers else ():
-            engaged.append(await follower.make(context))
-            stack.push_async_callback(engaged[-1].close)
+            if (follows := await follower.make(context)) is not None:
+                engaged.append(follows)
+                stack.push_async_callback(follows.close)
         await stack.enter_async_context(following(engaged))
         filters: dict[str, PageFilter] = {}
         for filtering in plugins.page_filters():

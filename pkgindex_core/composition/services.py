@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.project_options import ProjectOptions
     from pkgindex_core.services.administering.project_statuses import ProjectStatuses
     from pkgindex_core.services.administering.repairing import Repairing
+    from pkgindex_core.services.administering.scrubbing import Scrubbing
     from pkgindex_core.services.administering.tokens import Tokens
     from pkgindex_core.services.administering.users import Users
     from pkgindex_core.services.administering.verifying import Verifying
     from pkgindex_core.services.administering.wheel_metadata import WheelMetadata
-    from pkgindex_core.services.moving.dumps.exporting import Exporting
-    from pkgindex_core.services.moving.dumps.restoring import Restoring
+    from pkgindex_core.services.moving.backups.restoring import Restoring
+    from pkgindex_core.services.moving.backups.taking import TakingBackups
+    from pkgindex_core.services.moving.feeding import Feeding
     from pkgindex_core.services.moving.importing.devpi import DevpiImport
     from pkgindex_core.services.moving.migrating import Migrating
     from pkgindex_core.services.moving.pushing import Pushing
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.writing.registering import Registering
     from pkgindex_core.services.writing.releases import Releases
     from pkgindex_core.services.writing.results import Results
+    from pkgindex_core.services.writing.retaining import Retaining
     from pkgindex_core.services.writing.uploads import Uploads
 
 
@@ -150,6 +153,10 @@ class Services:
         return self._writing.results
 
     @property
+    def retaining(self) -> Retaining:
+        return self._writing.retaining
+
+    @property
     def pushing(self) -> Pushing:
         return self._moving.pushing
 
@@ -158,12 +165,16 @@ class Services:
         return self._moving.remote_pushing
 
     @property
-    def exporting(self) -> Exporting:
-        return self._moving.exporting
+    def taking_backups(self) -> TakingBackups:
+        return self._moving.taking_backups
 
     @property
     def restoring(self) -> Restoring:
         return self._moving.restoring
+
+    @property
+    def feeding(self) -> Feeding:
+        return self._moving.feeding
 
     @property
     def migrating(self) -> Migrating:
@@ -188,6 +199,10 @@ class Services:
     @property
     def clearing(self) -> Clearing:
         return self._mending.clearing
+
+    @property
+    def scrubbing(self) -> Scrubbing:
+        return self._mending.scrubbing
 
     @cached_property
     def documentation(self) -> Documentation:

@@ -16,13 +16,15 @@ from msgspec.structs import replace
 
 from pkgindex_core.composition.data_directory import make_private, no_store, place_of
 from pkgindex_core.config import Settings
-from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
+from pkgindex_core.engines.behind import BlobsBehind, IndexBehind, ReplicaIndex
 from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.plugins import Plugins
 from pkgindex_core.protocols import BlobStore, IndexStore
 from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
+from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.services.administering.ownership import Ownership
+from pkgindex_core.tools.replica_notes import primary_of, read_note
 
 _ABANDONED_SECONDS: Final = 86_400.0
 """Seconds without a write after which a start removes the leftovers of an upload. No upload that is under way pauses so long."""
@@ -34,6 +36,8 @@ class Stores(Struct, frozen=True, kw_only=True):
     index: LearningIndex
     blobs: LearningBlobs
     ownership: Ownership
+    replica: ReplicaState | None = None
+    """None: the store takes writes."""
 
 
 @asynccontextmanager
@@ -77,6 +81,16 @@ async def opened_stores(
         behind = BlobsBehind(blobs, clock=context.clock, open_copies=open_copies)
         stack.push_async_callback(behind.close_copies)
         stack.push_async_callback(behind.finish)
-        learning = IndexBehind(index, blobs=behind)
+        replica = await _replica_of(index, settings, context)
+        learning = IndexBehind(ReplicaIndex(index, replica.primary) if replica else index, blobs=behind)
         stack.push_async_callback(learning.finish)
-        yield Stores(index=learning, blobs=behind, ownership=ownership)
+        yield Stores(index=learning, blobs=behind, ownership=ownership, replica=replica)
+
+
+async def _replica_of(index: IndexStore, settings: Settings, context: Context) -> ReplicaState | None:
+    """The state of a replica, if the store is one, or if the settings make it one."""
+    note = await read_note(index)
+    if settings.follow:
+        primary, credentials = primary_of(settings.follow, settings.follow_token)
+        return ReplicaState(primary=primary, credentials=credentials, note=note, clock=context.clock)
+    return ReplicaState(primary=note.primary, credentials="", note=note, clock=context.clock) if note else None

@@ -18,6 +18,7 @@ from pkgindex_core.services.writing.receiving import Receiving, UploadLimits
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
+from pkgindex_core.services.writing.retaining import Retaining
 from pkgindex_core.services.writing.uploads import Uploads
 
 
@@ -28,6 +29,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     registering: Registering
     releases: Releases
     results: Results
+    retaining: Retaining
 
 
 def make_writing(
@@ -62,4 +64,5 @@ def make_writing(
         registering=registering,
         releases=Releases(store=store, sources=shared.sources),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
+        retaining=Retaining(store=store, blobs=blobs, clock=clock),
     )

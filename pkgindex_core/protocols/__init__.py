@@ -27,6 +27,7 @@ from pkgindex_core.protocols.identity import (
 from pkgindex_core.protocols.index_store import (
     EVERYTHING,
     PARTIAL,
+    WHOLE_INDEX,
     Accounts,
     ChangeLog,
     Everything,
@@ -73,6 +74,7 @@ from pkgindex_core.protocols.sources import (
 __all__ = [
     "EVERYTHING",
     "PARTIAL",
+    "WHOLE_INDEX",
     "Accounts",
     "AdmissionPolicy",
     "Arriving",

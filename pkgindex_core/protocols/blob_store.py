@@ -126,8 +126,11 @@ class BlobStore(Protocol):
         """
         ...
 
-    def walk(self) -> AsyncIterator[Blob]:
-        """Yield every blob, in no particular order. Blobs that are stored or dropped meanwhile may be missed."""
+    def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        """Yield every blob whose key begins with `prefix`, in no particular order. Blobs that are stored or dropped meanwhile may be missed.
+
+        With two or more digits the cost is that of the blobs with these first two, on a medium that can list so.
+        """
         ...
 
     async def owner(self) -> str:

@@ -47,6 +47,10 @@ PARTIAL = "partial"
 """A key in a listing's validators: a first list is committed in parts, and parts are missing."""
 
 
+WHOLE_INDEX: Final = ProjectName("")
+"""In the place of a project: all projects of the index together."""
+
+
 class Taken(Struct, frozen=True, kw_only=True):
     """The project that has a filename in an index."""
 
@@ -135,6 +139,10 @@ class Projects(Protocol):
         ...
 
     async def project_count(self, index: IndexName) -> int: ...
+
+    async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
+        """The bytes of all live files of a hosted project, or of the whole index. For a mirror: 0. The cost does not depend on the number of files."""
+        ...
 
 
 class ListedNames(Protocol):

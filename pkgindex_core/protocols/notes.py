@@ -1,7 +1,7 @@
 """The role `Notes`: values that are durable and have no history, shared by the processes over one store.
 
 A note is a value under a kind and a key, with a version and perhaps an end. Notes are in no commit: they are neither replicated nor
-exported, cannot be read with `at=`, and `touched` does not name them. A note is for what a process has to know after a restart, or share
+backed up, cannot be read with `at=`, and `touched` does not name them. A note is for what a process has to know after a restart, or share
 with other processes: how far a log was followed, when an upstream was asked, which process has a lease. Changes describe indexes; notes
 do not.
 

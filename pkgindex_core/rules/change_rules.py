@@ -23,6 +23,7 @@ from pkgindex_core.changes import (
     Requirement,
     UserAbsent,
     UserIs,
+    WithinQuotas,
     encode_changes,
 )
 from pkgindex_core.clock import Timestamp
@@ -177,4 +178,6 @@ def failed(requirement: Requirement) -> RequirementFailed:
             text = f"index {requirement.config.name!r} has changed meanwhile"
         case NoteIs():
             text = f"the note {requirement.key!r} has changed meanwhile"
+        case WithinQuotas():
+            text = f"index {requirement.index!r} is above a quota"
     return RequirementFailed(text, requirement)

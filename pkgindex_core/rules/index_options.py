@@ -28,7 +28,9 @@ DROP: Final = object()
 """As a value: drop the option. null means the same for a known option."""
 LEGACY: Final = frozenset({"bases", "acl_upload", "mirror_whitelist", "pypi_whitelist"})
 """Options of old devpi versions. They are accepted and ignored for types that do not have them."""
-_NOT_OPTIONS: Final = frozenset({"type", "projects"})
+STORED_BYTES: Final = "stored_bytes"
+"""The key of the bytes of all files, in the document of an index."""
+_NOT_OPTIONS: Final = frozenset({"type", "projects", STORED_BYTES})
 """Keys of a document that are accepted, but cannot be changed as options."""
 _BEQUEATHED: Final = frozenset(
     {
@@ -88,6 +90,34 @@ BUILTIN_OPTIONS: Final[Mapping[str, tuple[str, IndexOption]]] = {
     "upload_rules": (
         "lenient takes what PyPI refuses unless it is dangerous, with a warning; pypi refuses it",
         IndexOption(parse=values.upload_rules),
+    ),
+    "max_file_bytes": (
+        "the most bytes of a file that is uploaded, such as 200MiB; 0 sets no bound of this index",
+        IndexOption(parse=values.amount),
+    ),
+    "max_project_bytes": (
+        "the most bytes of all files of a project; uploads and pushes beyond it are refused",
+        IndexOption(parse=values.amount),
+    ),
+    "max_index_bytes": (
+        "the most bytes of all files of the index; uploads and pushes beyond it are refused",
+        IndexOption(parse=values.amount),
+    ),
+    "retain_releases": (
+        "how many of the newest final releases of each project are kept; `pkgindex-serve retain` tells what goes",
+        IndexOption(parse=values.releases),
+    ),
+    "retain_prereleases": (
+        "how many of the newest pre-releases of each project are kept",
+        IndexOption(parse=values.releases),
+    ),
+    "retain_age": (
+        "seconds for which releases are kept after their upload, or a number with s, m, h, d or w",
+        IndexOption(parse=values.age),
+    ),
+    "retain_always": (
+        "projects, and releases as PROJECT==VERSION, that no retention rule removes",
+        IndexOption(parse=values.pins, is_list=True),
     ),
     "mirror_whitelist": (
         "projects that may come from a mirror although a hosted index has them; * for all",
@@ -305,6 +335,17 @@ class IndexOptions:
             if option.default is not None or _value(config, kept_as) != _UNSET.get(kept_as):
                 shown[key] = _as_json(_told(config, key, option))
         return shown
+
+    def without_secrets(self, config: IndexConfig) -> IndexConfig:
+        """The configuration without the values that are never shown."""
+        hidden = {"mirror_credentials"} | {
+            option.spells or key for key, option in self._options.items() if option.secret
+        }
+        return replace(config, options={key: value for key, value in config.options.items() if key not in hidden})
+
+    def has_private(self, config: IndexConfig) -> bool:
+        """Whether an index has options that only those may see who may change it."""
+        return any(option.private and (option.spells or key) in config.options for key, option in self._options.items())
 
     def _options_of(self, kind: str) -> dict[str, IndexOption]:
         """The options of a type, by key; for an unknown type, those of a stage."""

@@ -58,10 +58,56 @@ class MirrorOptions(
     """The URL of a web page about a project at the upstream; `{name}` stands for the project."""
 
 
+class Quotas(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"file": "max_file_bytes", "project": "max_project_bytes", "index": "max_index_bytes"},
+):
+    """The most bytes that uploads and pushes may bring an index to. 0: no bound."""
+
+    file: int = 0
+    project: int = 0
+    index: int = 0
+
+    @property
+    def bounds(self) -> bool:
+        return bool(self.file or self.project or self.index)
+
+
+class RetentionRule(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "releases": "retain_releases",
+        "prereleases": "retain_prereleases",
+        "age": "retain_age",
+        "always": "retain_always",
+    },
+):
+    """Which releases an index keeps (`rules.retaining`)."""
+
+    releases: int = 0
+    """How many of the newest final releases of a project stay. 0: the count keeps none."""
+    prereleases: int = 0
+    """The same of pre-releases."""
+    age: int = 0
+    """Seconds for which a release stays after its upload."""
+    always: tuple[str, ...] = ()
+    """`PROJECT` or `PROJECT==VERSION`, of releases that stay."""
+
+    @property
+    def removes(self) -> bool:
+        """Whether the rule can remove anything."""
+        return bool(self.releases or self.prereleases or self.age)
+
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "mirror_whitelist": [],
     "mirror_whitelist_inheritance": "intersection",
     **{field.encode_name: plain(field.default) for field in fields(MirrorOptions)},
+    **{field.encode_name: plain(field.default) for owned in (Quotas, RetentionRule) for field in fields(owned)},
 }
 """The defaults of these options."""
 
@@ -69,6 +115,16 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 def mirror_options(config: IndexConfig) -> MirrorOptions:
     """Read the options of a mirror. Takes half a microsecond, so callers need not cache it."""
     return msgspec.convert(config.options, MirrorOptions)
+
+
+def quotas(config: IndexConfig) -> Quotas:
+    """Read the quotas of an index."""
+    return msgspec.convert(config.options, Quotas)
+
+
+def retention_rule(config: IndexConfig) -> RetentionRule:
+    """Read the retention rule of an index."""
+    return msgspec.convert(config.options, RetentionRule)
 
 
 def whitelist(config: IndexConfig) -> Sequence[str]:

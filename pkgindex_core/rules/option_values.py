@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_core.formats.upload_rules import RULES
+from pkgindex_core.formats.versions import is_pep440
 from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
 from pkgindex_core.names import IndexName, parse_index_name, parse_project_name, parse_user_name
 from pkgindex_core.rules.kept_options import mirror_options, with_options
@@ -186,6 +188,15 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 def history(value: Any) -> int:
     """Seconds, 0 or more; a word may end in a unit, as `30d`."""
+    return _seconds(value, "mirror_history", "keeps no past")
+
+
+def age(value: Any) -> int:
+    """Seconds, 0 or more; a word may end in a unit, as `30d`."""
+    return _seconds(value, "retain_age", "keeps nothing by its age")
+
+
+def _seconds(value: Any, option: str, nothing: str) -> int:
     word = value.strip().lower() if isinstance(value, str) else ""
     unit = _UNITS.get(word[-1:])
     try:
@@ -194,24 +205,61 @@ def history(value: Any) -> int:
         seconds = -1
     if not 0 <= seconds <= _LONGEST_EXPIRY:
         raise Refused(
-            "'mirror_history' option must be a length of time",
-            hint="it is a number of seconds, or a number with s, m, h, d or w, such as 30d; 0 keeps no past",
+            f"{option!r} option must be a length of time",
+            hint=f"it is a number of seconds, or a number with s, m, h, d or w, such as 30d; 0 {nothing}",
         )
     return seconds
 
 
+_MOST_BYTES: Final = 2**60
+
+
+def amount(value: Any) -> int:
+    """Bytes, 0 or more; a word may have a unit, as `20GiB`."""
+    read = quantity(value, "bytes") if isinstance(value, str) and len(value) < _SHOWN else value
+    number = read if isinstance(read, int) and not isinstance(read, bool) else -1
+    if not 0 <= number <= _MOST_BYTES:
+        raise Refused(
+            "the option must be an amount of bytes",
+            hint="it is a number, or one with a unit, such as 20GiB; 0 is no bound",
+        )
+    return number
+
+
 _MOST_SIZES: Final = 1000
+_MOST_RELEASES: Final = 1_000_000
 
 
 def sizes(value: Any) -> int:
     """A number of files, at most 1,000, since each costs a request."""
+    return _number(value, "'mirror_sizes' option must be a number of files", _MOST_SIZES)
+
+
+def releases(value: Any) -> int:
+    """A number of releases."""
+    return _number(value, "the option must be a number of releases", _MOST_RELEASES)
+
+
+def _number(value: Any, problem: str, most: int) -> int:
     try:
         number = -1 if isinstance(value, bool) else int(value)
     except (TypeError, ValueError, OverflowError):
         number = -1
-    if not 0 <= number <= _MOST_SIZES:
-        raise Refused("'mirror_sizes' option must be a number of files", hint=f"it is a number from 0 to {_MOST_SIZES}")
+    if not 0 <= number <= most:
+        raise Refused(problem, hint=f"it is a number from 0 to {most}")
     return number
+
+
+def pins(value: Any) -> tuple[str, ...]:
+    """Read `PROJECT` and `PROJECT==VERSION`, with normalised names, each once."""
+    return tuple(dict.fromkeys(_pin(word) for word in words(value)))
+
+
+def _pin(word: str) -> str:
+    name, equals, version = (part.strip() for part in word.partition("=="))
+    if bool(equals) != bool(version) or (version and not is_pep440(version)):
+        raise Refused(f"{word[:_SHOWN]!r} names no release", hint="write PROJECT or PROJECT==VERSION")
+    return f"{parse_project_name(name)}{equals}{version}"
 
 
 def mirror_url(value: Any) -> str:

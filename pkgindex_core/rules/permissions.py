@@ -13,7 +13,7 @@ upload files or test results, so that a stolen root password does not silently p
 is logged.
 
 An index may have other readers for its files than for its pages (`acl_download`, see `as_for_files`). A push takes files to
-another index, so it needs the right to see the pages and the right to fetch the files.
+another index, so it needs the right to see the pages and the right to fetch the files. So does the copy of an index by a replica.
 
 With `restrict_modify` (`HouseRules`), the named principals manage users and indexes in place of root and of owners. Other users
 keep their own password and tokens. `admin` and `changes` stay root's. But as in devpi the named principals set every password
@@ -55,6 +55,8 @@ class Action(StrEnum):
     """Add test results to a release."""
     PUSH = "push"
     """Push a release from an index; the target index needs `upload`."""
+    FOLLOW = "follow"
+    """Copy an index with its files, as a replica does. Needs credentials, and the rights to see the pages and to fetch the files."""
     DELETE = "delete"
     """Delete files, versions or projects."""
     YANK = "yank"
@@ -80,7 +82,7 @@ class Action(StrEnum):
     STATUS = "status"
     METRICS = "metrics"
     CHANGES = "changes"
-    """Read the commits of all indexes, private ones included: replicas and mirrors of this server."""
+    """Copy everything as a replica does: all commits, with private indexes, password hashes and credentials of upstreams, and all files."""
     ADMIN = "admin"
     """Backup, housekeeping, import, export, quarantine."""
 
@@ -88,7 +90,7 @@ class Action(StrEnum):
 _READS = frozenset({Action.READ, Action.EXPLAIN, Action.REFRESH})
 _PUBLISHES = frozenset({Action.UPLOAD, Action.UPLOAD_DOCS})
 _MAINTAINS = frozenset({Action.DELETE, Action.YANK, Action.MARK})
-_READS_WITH_CREDENTIALS = frozenset({Action.PUSH})
+_READS_WITH_CREDENTIALS = frozenset({Action.PUSH, Action.FOLLOW})
 _CONFIGURES = frozenset({Action.INDEX_MODIFY, Action.INDEX_DELETE})
 _OWN = frozenset({Action.USER_READ, Action.PASSWORD_CHANGE, Action.TOKEN_MANAGE})
 """The actions that users may always do on themselves."""

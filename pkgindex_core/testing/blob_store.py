@@ -462,6 +462,13 @@ class BlobStoreContract:
         assert {blob.sha256 for blob in walked} == stored
         assert all(blob.size == len(self.peek(blob.sha256) or b"") for blob in walked)
 
+    async def test_walk_tells_the_blobs_of_a_prefix(self, store: BlobStore) -> None:
+        stored = {(await store.put(b"%d" % number)).sha256 for number in range(100)}
+        some = min(stored)
+        for prefix in ("", some[:1], some[:2], some[:5], some, "0" * 40):
+            walked = [blob.sha256 async for blob in store.walk(prefix)]
+            assert sorted(walked) == sorted(key for key in stored if key.startswith(prefix))
+
     async def test_walk_goes_on_while_blobs_come_and_go(self, store: BlobStore) -> None:
         steady = {(await store.put(b"steady %d" % number)).sha256 for number in range(40)}
         doomed = [(await store.put(b"doomed %d" % number)).sha256 for number in range(40)]

@@ -399,7 +399,7 @@ async def _present(store: IndexStore) -> dict[object, object]:
     for name in USERS:
         found[name] = list(await store.tokens(name))
     for index in INDEXES:
-        found[index] = await store.listing(index), await store.project_count(index)
+        found[index] = await store.listing(index), await store.project_count(index), await store.stored_bytes(index)
         found[index, "names"] = [row async for rows in store.listed_names(index) for row in rows]
         for filename in FILENAMES:
             found[index, filename] = await store.taken(index, filename)

@@ -33,13 +33,16 @@ from pkgindex_core.testing.index_cases.notes import NotesCases
 from pkgindex_core.testing.index_cases.noticing import NoticingCases
 from pkgindex_core.testing.index_cases.past import PageHistoryCases
 from pkgindex_core.testing.index_cases.releases import ReleaseCases
+from pkgindex_core.testing.index_cases.sizes import SizeCases
 
 
 class TreesContract(TreeCases):
     """The suite of `Trees`."""
 
 
-class ProjectsContract(HostedProjectCases, HostedFileCases, MirrorPageCases, KeptPageCases, PageHistoryCases):
+class ProjectsContract(
+    SizeCases, HostedProjectCases, HostedFileCases, MirrorPageCases, KeptPageCases, PageHistoryCases
+):
     """The suite of `Projects`."""
 
 

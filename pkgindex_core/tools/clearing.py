@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.changes import NoteIs
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict
 from pkgindex_core.protocols.notes import Notes
@@ -30,6 +31,7 @@ LEASE: Final = "clearing"
 _KIND: Final = "clearing"
 _KEY: Final = "announced"
 _SHARED: Final = "shared"
+_ENDED: Final = "ended"
 
 
 class _AnnouncedNote(Struct, frozen=True, array_like=True):
@@ -74,6 +76,17 @@ async def announce(notes: Notes, before: Announcement, holder: str, keys: Collec
     if version is None:
         raise Conflict("another gc of this store has begun", hint="wait until it has ended")
     return Announcement(version=version, holder=holder, keys=frozenset(keys))
+
+
+async def note_end(notes: Notes, at: Timestamp) -> None:
+    """Note that a clearing has ended."""
+    await notes.put_note(_KIND, _ENDED, str(at).encode())
+
+
+async def last_end(notes: Notes) -> Timestamp:
+    """When the last clearing ended; 0: there was none."""
+    note = await notes.note(_KIND, _ENDED)
+    return Timestamp(int(note.value) if note is not None else 0)
 
 
 async def share(notes: Notes) -> None:

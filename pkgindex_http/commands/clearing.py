@@ -14,14 +14,15 @@ from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.progress import progress_bar
 from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
-from pkgindex_core.options import quantity
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
 if TYPE_CHECKING:
-    from pkgindex_core.services.administering.clearing import Cleared
+    from pkgindex_core.services.administering.clearing_run import Cleared
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+def seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    """Read an option that is an amount of time."""
     found = quantity(text, "seconds")
     if found is None:
         raise click.BadParameter(f"{text!r} is no amount of seconds; write 24h, 7d, or a number of seconds")
@@ -36,7 +37,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     default="24h",
     show_default=True,
     metavar="TIME",
-    callback=_seconds,
+    callback=seconds,
     help="Time between finding a file unused and removing it, such as 7d.",
 )
 @click.option(

@@ -77,6 +77,19 @@ def greet_clients(settings: ServerSettings, address: tuple[str, int]) -> None:
     _print_url(settings, host, port)
 
 
+def greet_readers(settings: ServerSettings, address: tuple[str, int], primary: str) -> None:
+    """Print the lines for a replica, which takes no uploads."""
+    host, port = address
+    url = (
+        settings.outside_url
+        or f"{_url(settings, socket.gethostname() if host in _EVERYWHERE else host, port)}{settings.mount}"
+    )
+    talk(f"pkgindex follows {primary} at {url}/  (data: {Path(settings.data).absolute()})")
+    talk("It is read-only. The log tells what is copied, and what is wrong.")
+    talk("")
+    _print_url(settings, host, port)
+
+
 def _print_url(settings: ServerSettings, host: str, port: int) -> None:
     """Standard output has only the URL, for programs that start the server."""
     click.echo(f"{settings.outside_url or f'{_url(settings, host, port)}{settings.mount}'}/")

@@ -67,7 +67,8 @@ async def delete_index(name: str, settings: Settings) -> None:
 async def show_index(name: str, settings: Settings) -> None:
     """Print the options of an index."""
     async with opened(settings) as engine:
-        print_json(_document(engine, await engine.indexes.config(parse_index_name(name))))
+        config = await engine.indexes.config(parse_index_name(name))
+        print_json({**_document(engine, config), **await engine.overview.use(config)})
 
 
 @index.command("list")

@@ -8,14 +8,15 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
-from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients
+from pkgindex_core.errors import Refused
+from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients, greet_readers
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
 from pkgindex_http.commands.notifying import notify, notify_reloading, watchdog_seconds
@@ -47,6 +48,8 @@ async def serve(
 
     `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
+    from pkgindex_core.services.moving.following import following
+    from pkgindex_core.services.writing.retention_runs import RetentionRuns
     from pkgindex_http.handlers.metrics import counted
     from pkgindex_http.listening.siblings import Siblings
     from pkgindex_http.opening import opened_engine
@@ -59,9 +62,12 @@ async def serve(
     certificate = _certificate(settings)
     siblings = Siblings(meeting, link.number) if link is not None and meeting is not None else None
     async with opened_engine(settings, followers=True, new_store=new_store) as engine, AsyncExitStack() as stack:
+        _check_replica(engine, settings)
         # The server is made before a store is begun: it raises what is wrong with plugins.
         server = Server(engine, settings, siblings=siblings)
-        password_file = await _prepare(engine, settings)
+        password_file = await _prepare(engine, settings) if engine.replica is None else None
+        if engine.replica is None:
+            await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:
             await siblings.listen(partial(counted, engine, server.served_files))
             stack.callback(siblings.close)
@@ -83,6 +89,7 @@ async def serve(
             tasks.append(loop.create_task(_examine(engine)))  # a task, so that no upstream delays the start
         if certificate is not None:
             tasks.append(loop.create_task(certificate.watch()))
+        tasks += [loop.create_task(work) for work in _background(engine, settings)]
         await stopped.wait()
         for task in tasks:
             task.cancel()
@@ -91,6 +98,22 @@ async def serve(
         if link is None or server.busy:
             talk(_stopping(server.busy))
         await server.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
+
+
+def _check_replica(engine: Engine, settings: ServerSettings) -> None:
+    """Refuse to run a replica that would stay as it is."""
+    if engine.replica is None or engine.replica.credentials:
+        return
+    if settings.follow:
+        raise Refused(
+            "a replica needs a token of the server that it follows",
+            hint="put it into PKGINDEX_FOLLOW_TOKEN, or into a file that --token-file names",
+        )
+    raise Refused(
+        f"the store is a replica of {engine.replica.primary}",
+        hint="serve it with `pkgindex-mirror follow`, or make it the primary with `pkgindex-serve promote`",
+    )
 
 
 def _certificate(settings: ServerSettings) -> Certificate | None:
@@ -105,6 +128,9 @@ async def _greet(
     engine: Engine, settings: ServerSettings, server: Server, address: tuple[str, int], password_file: Path | None
 ) -> None:
     """Print where the server is, and what an administrator should know."""
+    if engine.replica is not None:
+        greet_readers(settings, address, engine.replica.primary)
+        return
     if PROXPI in settings.plugins:
         greet_clients(settings, address)
     else:
@@ -169,6 +195,26 @@ async def _examine(engine: Engine) -> None:
         await engine.in_worker(load_client)
     for name, problem in (await engine.examining.all()).items():
         _log.warning("%s: %s", name, problem)
+
+
+def _background(engine: Engine, settings: ServerSettings) -> Iterator[Coroutine[None, None, None]]:
+    """The work that one of the servers over the store does."""
+    if settings.scrub.rate:
+        yield _scrub(engine, settings)
+    if settings.gc.every:
+        yield _clear(engine, settings)
+
+
+async def _scrub(engine: Engine, settings: ServerSettings) -> None:
+    """Scrub the store. Its modules are loaded behind the first moments."""
+    await asyncio.sleep(_FIRST_MOMENTS)
+    await engine.scrubbing.keep_on(rate=settings.scrub.rate, every=settings.scrub.every, pause=asyncio.sleep)
+
+
+async def _clear(engine: Engine, settings: ServerSettings) -> None:
+    """Remove unused files; see `_scrub`."""
+    await asyncio.sleep(_FIRST_MOMENTS)
+    await engine.clearing.keep_on(every=settings.gc.every, grace=settings.gc.grace, pause=asyncio.sleep)
 
 
 def _stopping(busy: int) -> str:

@@ -105,7 +105,9 @@ def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
 
 
 def _require_shared(settings: ServerSettings) -> None:
-    """Refuse stores that each worker would have for itself."""
+    """Refuse stores that each worker would have for itself, and copies that each would make."""
+    if settings.follow:
+        raise Refused("a replica has one worker", hint="start more replicas, each with a data directory of its own")
     if any(each.startswith("memory:") for each in (settings.store, settings.blobs, settings.mirrored_blobs)):
         raise Refused(
             "each worker would have a store of its own in memory", hint="use another --store or --blobs, or one worker"

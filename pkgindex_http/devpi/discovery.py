@@ -16,6 +16,7 @@ from pkgindex_core.installed import installed_version
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.devpi.envelope import document
+from pkgindex_http.replicas import status_of
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 
@@ -31,8 +32,10 @@ async def may_locate(ask: Ask) -> None:
 async def api(ask: Ask) -> Reply:
     """The URLs that the client needs, and whether the credentials are valid."""
     url, principal = ask.url, ask.principal
+    replica = ask.engine.replica
     answer: dict[str, Any] = {
-        "login": f"{url}/+login",
+        # A log-in is a new token, which only the primary of a replica can make.
+        "login": f"{replica.primary if replica else url}/+login",
         "authstatus": ["noauth", "", []] if principal.name is None else ["ok", principal.name, list(principal.groups)],
         "features": list(FEATURES),
     }
@@ -71,8 +74,8 @@ async def status(ask: Ask) -> Reply:
         "event-serial-timestamp": seconds,
         "event-serial-in-sync-at": seconds,
         "metrics": [],
-        "role": "MASTER",
         "polling_replicas": {},
+        **await status_of(engine, runs=runs),
     }
     return document(answer, "status")
 

@@ -65,13 +65,15 @@ async def delete(ask: Ask) -> Reply:
     filename = ask.values["filename"]
     try:
         found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
+        await ask.engine.releases.delete_file(
+            ask.index, found.project, filename, principal=ask.principal, force=force, sha256=found.file.sha256
+        )
     except Gone as gone:
         raise Gone("file", path, gone.project, message=f"file {path!r} existed, deleted in later serial") from gone
     except Missing as missing:
         if missing.what != "file":
             raise
         raise Missing("file", path, message=f"package {path!r} doesn't exist") from missing
-    await ask.engine.releases.delete_file(ask.index, found.project, filename, principal=ask.principal, force=force)
     return said(f"package {path!r} deleted")
 
 

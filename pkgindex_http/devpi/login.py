@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from pkgindex_core.errors import Denied, Refused
+from pkgindex_core.protocols import Credentials
 from pkgindex_core.tokens import LOGIN_SECONDS
 from pkgindex_http.devpi.envelope import document, failure, said
 from pkgindex_http.requests import Ask
@@ -31,7 +34,10 @@ async def login(ask: Ask) -> Reply:
         token = await ask.engine.tokens.issue_login(vouched)
         return document({"password": token, "expiration": LOGIN_SECONDS}, "proxyauth", message="login successful")
     try:
-        token, seconds = await ask.engine.tokens.login(asked.user, asked.password)
+        token, seconds = await ask.judged(
+            Credentials(username=asked.user, secret=asked.password),
+            partial(ask.engine.tokens.login, asked.user, asked.password),
+        )
     except Denied:
         # With a `location` header the client would delete its present token.
         return said(f"user {asked.user[:80]!r} could not be authenticated", status=401)

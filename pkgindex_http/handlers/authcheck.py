@@ -1,7 +1,8 @@
 """`/+authcheck`: tells nginx whether a request for the URL in `X-Original-URI` is permitted.
 
 For nginx's `auth_request`, as in devpi-lockdown. The check is the dispatcher's own, without the call of the handler: 200, 401
-with the challenge, or 403. nginx understands no other status, so a missing or hidden page and a path without a route are 403.
+with the challenge, or 403. nginx understands no other status, so a missing or hidden page, a path without a route
+  and a log-in that is slowed down are 403.
 
 * The method is `X-Original-Method`. Without that header, as with devpi-lockdown, it is GET, or the URL's own method if it has
   no GET, such as POST for the log-in.
@@ -16,7 +17,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from pkgindex_core.errors import Conflict, Denied, Missing, Refused
-from pkgindex_http.errors import MethodNotAllowed
+from pkgindex_http.errors import MethodNotAllowed, TooManyAttempts
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.replies import Reply, text_reply
@@ -35,7 +36,7 @@ async def authcheck(ask: Ask) -> Reply:
         await ask.judge(ask.request, _below(ask, origin_form(original)), method)
     except Conflict:
         pass  # it is permitted, though the server will refuse it for another reason
-    except (Missing, Refused, MethodNotAllowed) as error:
+    except (Missing, Refused, MethodNotAllowed, TooManyAttempts) as error:
         raise Denied("this is not permitted", anonymous=False) from error
     return text_reply("permitted", headers={"Cache-Control": "no-store"})
 

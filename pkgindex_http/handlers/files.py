@@ -91,7 +91,9 @@ async def modify(ask: Ask) -> Reply:
     document = await read_json(ask.request, _Yank)
     filename = ask.values["filename"]
     found = await ask.engine.files.lookup(ask.index, ask.pinned, filename, principal=ask.principal)
-    await ask.engine.releases.yank(ask.index, found.project, filename, document.yanked, principal=ask.principal)
+    await ask.engine.releases.yank(
+        ask.index, found.project, filename, document.yanked, principal=ask.principal, sha256=found.file.sha256
+    )
     return json_reply({"message": f"{filename} {'yanked' if document.yanked else 'is not yanked any more'}"})
 
 

@@ -17,12 +17,13 @@ async def live(ask: Ask) -> Reply:  # noqa: ARG001 - handlers have one signature
 async def ready(ask: Ask) -> Reply:
     """Whether this server should get requests: 503 while it stops, or when a store cannot be read or written.
 
-    With `for=read` the status does not depend on writing.
+    With `for=read` the status does not depend on writing; of a replica that is so without it too. With `for=follow` it is 200 for a replica
+    whose primary answers.
     """
-    wanted = ask.query("for")
-    if wanted not in {None, "read", "write"}:
-        raise Refused("for: write read or write", hint="/+ready?for=read")
+    wanted = ask.query("for") or ("write" if ask.engine.replica is None else "read")
+    if wanted not in {"read", "write", "follow"}:
+        raise Refused("for: write read or write; of a replica also follow", hint="/+ready?for=read")
     report = await ask.readiness()
-    good = report.read if wanted == "read" else report.write
+    good = {"read": report.read, "write": report.write, "follow": report.read and report.follows}[wanted]
     document = {"ready": good, "read": report.read, "write": report.write, **to_builtins(report)}
     return json_reply(document, status=200 if good else 503, headers={"Cache-Control": "no-store"})

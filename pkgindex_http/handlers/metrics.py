@@ -16,8 +16,10 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.rules.access import denied
 from pkgindex_core.rules.permissions import Action, permits
+from pkgindex_http.replicas import figures_of
 from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.wire.replies import Reply, json_reply, text_reply
+from pkgindex_http.wire.scrub_figures import scrub_figures
 from pkgindex_http.wire.served_files import ServedFiles
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
@@ -49,7 +51,11 @@ async def counted(engine: Engine, served_files: ServedFiles, names: Container[In
     """The counts of this process about the named indexes, and those about no index."""
     tree = await engine.store.tree()
     indexes = [each for name, each in tree.indexes.items() if name in names]
-    figures = [*served_files.figures(names)]
+    figures = [
+        *served_files.figures(names),
+        *scrub_figures(await engine.scrubbing.state()),
+        *await figures_of(engine),
+    ]
     for source in engine.sources.by_type.values():
         if isinstance(source, Measured):
             figures += await source.figures([each for each in indexes if engine.sources.of(each) is source])

@@ -1,4 +1,4 @@
-"""Offers the command `pkgindex-mirror proxy`, which runs a server. The routes are offered by `pkgindex_http.plugin`.
+"""Offers the commands `pkgindex-mirror proxy` and `follow`, which run a server. The routes are offered by `pkgindex_http.plugin`.
 
 An entry point of its own, so that a program without a server loads no routes.
 """
@@ -19,4 +19,10 @@ def pkgindex_commands() -> Iterable[CommandProvider]:
         section="Upstreams",
         summary="Run a cache of package indexes: on 127.0.0.1:5000, of PyPI, with proxpi's URLs.",
         make=partial(pkgutil.resolve_name, "pkgindex_http.commands.proxy:proxy"),
+    )
+    yield CommandProvider(
+        name="pkgindex-mirror follow",
+        section="Upstreams",
+        summary="Keep a read-only copy of the server of pkgindex at URL, and serve it.",
+        make=partial(pkgutil.resolve_name, "pkgindex_http.commands.follow:follow"),
     )

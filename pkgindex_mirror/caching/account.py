@@ -22,7 +22,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import PkgIndexError, Unavailable, afresh
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, Notes
-from pkgindex_core.tools.leases import while_held
+from pkgindex_core.tools.leases import HeldLease, while_held
 from pkgindex_mirror.caching import ledger as ledgers
 from pkgindex_mirror.caching.front import Front
 from pkgindex_mirror.caching.ledger import FileRecord, Ledger, Reservation
@@ -180,7 +180,7 @@ class Account:
         for (_, outcome), done in zip(waiting, outcomes, strict=True):
             outcome.set_result(done)
 
-    async def _count_all(self) -> None:
+    async def _count_all(self, _: HeldLease) -> None:
         if await self.notes.ledger() is not None:
             return
         ledger, batch = Ledger(era=secrets.token_hex(8)), dict[Sha256, FileRecord]()

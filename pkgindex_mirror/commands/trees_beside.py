@@ -137,7 +137,7 @@ def working_on(root: Path, *, tree: bool = False, reading: bool = False) -> Iter
 
 def size_of(text: str) -> int:
     """Read a size such as `4GiB`."""
-    from pkgindex_core.options import quantity
+    from pkgindex_core.formats.quantities import quantity
 
     found = quantity(text, "bytes")
     if found is None:

@@ -9,7 +9,7 @@ read-through compares it, so both ways store the same. A long page is committed 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Final, Protocol
@@ -23,13 +23,14 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import IndexWriter, ListedNames, Projects, Trees
+from pkgindex_core.protocols import ListedNames, Projects, Trees
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror.documents.differences import PART, PageDifference
 from pkgindex_mirror.documents.pages import PageListing
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes
+from pkgindex_mirror.engine_target.turns import RunTurn
 from pkgindex_mirror.readthrough.pages.refreshing import same_upstream
 from pkgindex_mirror.syncing.values import ProjectState
 
@@ -40,7 +41,7 @@ _MANY_FILES: Final = 100
 """Files from which a page is compared in a worker."""
 
 
-class _Store(Trees, Projects, ListedNames, IndexWriter, Protocol): ...
+class _Store(Trees, Projects, ListedNames, Protocol): ...
 
 
 class NewPage(Struct, frozen=True, kw_only=True):
@@ -66,14 +67,12 @@ _Waiting = tuple[ProjectWrite, "asyncio.Future[Sequence[str]]"]
 
 
 class PageCommitter:
-    """Writes projects of one index. `check` is called before each commit, and raises if this run may not write."""
+    """Writes projects of one index, in a turn."""
 
-    def __init__(
-        self, store: _Store, notes: SyncNotes, *, check: Callable[[], None], clock: Clock, workers: Executor
-    ) -> None:
+    def __init__(self, store: _Store, notes: SyncNotes, turn: RunTurn, *, clock: Clock, workers: Executor) -> None:
         self._store = store
         self._notes = notes
-        self._check = check
+        self._turn = turn
         self._clock = clock
         self._workers = workers
         self._waiting: list[_Waiting] = []
@@ -124,7 +123,7 @@ class PageCommitter:
         return list(batch.values())
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
-        self._check()
+        self._turn.check()
         writes = [write for write, _ in batch]
         message = "pages of the mirror change too fast"
         if _is_long(writes[0]):
@@ -163,7 +162,7 @@ class PageCommitter:
             listing = await self._store.listing(index.name)
             changes.append(MirrorNames(index.name, drop=dropped, validators=dict(listing.validators)))
         if changes:
-            await self._store.apply(changes, who=WHO, require=require)
+            await self._turn.apply(changes, who=WHO, require=require)
         return alarms
 
     async def _commit_long(self, write: ProjectWrite, _: int) -> Sequence[str]:
@@ -180,7 +179,7 @@ class PageCommitter:
                 await same_upstream(self._store, index),
                 ProjectAt(index.name, write.state.name, stamp, content),
             )
-            commit = await self._store.apply([change], who=WHO, require=require)
+            commit = await self._turn.apply([change], who=WHO, require=require)
             if commit is not None:
                 stamp, content = stamp_after(commit.serial, stamp), ""
             failpoint("index.part_committed")

@@ -171,8 +171,7 @@ class IndexSnapshots:
 
     async def _put(self, config: IndexConfig, snapshots: KeptSnapshots) -> None:
         changed = with_options(config, **{SNAPSHOTS: msgspec.to_builtins(snapshots)})
-        self.turn.check()
-        await self._store.apply([PutIndex(changed)], who=WHO, require=(IndexIs(config),))
+        await self.turn.apply([PutIndex(changed)], who=WHO, require=(IndexIs(config),))
 
     async def _config(self) -> IndexConfig:
         config = (await self._store.tree()).indexes.get(self.index)

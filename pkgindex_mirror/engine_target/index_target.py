@@ -60,7 +60,7 @@ class IndexTarget:
         self.notes = SyncNotes(engine.store, name)
         self.files = SyncedFiles(engine.store, engine.blobs, source.cache, name)
         self._committer = PageCommitter(
-            engine.store, self.notes, check=self._turn.check, clock=engine.clock, workers=engine.workers
+            engine.store, self.notes, self._turn, clock=engine.clock, workers=engine.workers
         )
         self._preparing = Preparing(
             engine.store,
@@ -69,7 +69,7 @@ class IndexTarget:
             upstream=upstream,
             policies=policies,
             is_mirror=lambda config: engine.sources.of(config) is source,
-            check=self._turn.check,
+            turn=self._turn,
         )
 
     async def open(self) -> None:
@@ -163,7 +163,7 @@ class IndexTarget:
             for state in batch
             if state.is_mirrored
         }
-        await write_list(self.store, index, mirrored, check=self._turn.check)
+        await write_list(self.store, self._turn, index, mirrored)
         await self.put_facts(facts)
         failpoint("index.finished")
 

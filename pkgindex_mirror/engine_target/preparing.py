@@ -14,7 +14,7 @@ from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, owner
-from pkgindex_core.protocols import PARTIAL, Accounts, IndexWriter, Projects, Trees
+from pkgindex_core.protocols import PARTIAL, Accounts, Projects, Trees
 from pkgindex_core.rules.index_options import DROP, IndexOptions
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.committing import until_committed
@@ -22,6 +22,7 @@ from pkgindex_core.urls import without_credentials
 from pkgindex_mirror import urls
 from pkgindex_mirror.engine_target.committing import WHO
 from pkgindex_mirror.engine_target.sync_notes import SyncNotes
+from pkgindex_mirror.engine_target.turns import RunTurn
 from pkgindex_mirror.file_policies import OPTION as POLICIES
 from pkgindex_mirror.file_policies import FilePolicies, policies_of, read_rules
 from pkgindex_mirror.synced_indexes import SHOWS, SYNCED, is_synced
@@ -29,7 +30,7 @@ from pkgindex_mirror.synced_indexes import SHOWS, SYNCED, is_synced
 _TYPE: Final = "mirror"
 
 
-class _Store(Trees, Accounts, Projects, IndexWriter, Protocol): ...
+class _Store(Trees, Accounts, Projects, Protocol): ...
 
 
 class Preparing:
@@ -44,7 +45,7 @@ class Preparing:
         upstream: str,
         policies: FilePolicies,
         is_mirror: Callable[[IndexConfig], bool],
-        check: Callable[[], None],
+        turn: RunTurn,
     ) -> None:
         self._store = store
         self._options = options
@@ -52,7 +53,7 @@ class Preparing:
         self._upstream = upstream
         self._policies = FilePolicies(read_rules(policies.written))
         self._is_mirror = is_mirror
-        self._check = check
+        self._turn = turn
 
     async def prepared(self, name: IndexName) -> IndexConfig:
         """The index, made or changed so that a run can write it. Raises `Refused` for an index that is no mirror of this upstream."""
@@ -93,13 +94,13 @@ class Preparing:
         return await self._apply(changed, IndexIs(config), forget=is_other or not is_synced(config))
 
     async def _apply(self, config: IndexConfig, require: Requirement, *, forget: bool) -> IndexConfig:
-        self._check()
+        self._turn.check()
         changes: list[Change] = [PutIndex(config)]
         if forget:
             await self._notes.forget_everything()
             failpoint("index.forgotten")
             changes.append(MirrorNames(config.name, validators={PARTIAL: "1"}))
-        await self._store.apply(changes, who=WHO, require=(require,))
+        await self._turn.apply(changes, who=WHO, require=(require,))
         failpoint("index.taken_over")
         return config
 

@@ -159,8 +159,7 @@ class PromotedIndexes:
 
         async def commit(changes: Sequence[Change]) -> None:
             nonlocal require
-            self._lease.check()
-            await self._store.apply(changes, who=WHO, require=(require,))
+            await self._lease.apply(changes, who=WHO, require=(require,))
             require = IndexIs(config)
             failpoint("index_snapshots.promotion_committed")
 

@@ -133,7 +133,7 @@ class Webhooks:
             await self._store.wait(after, timeout=_WAIT_SECONDS)
             await self._sleep(_LOOK_SECONDS)
 
-    async def _tell_all(self) -> None:
+    async def _tell_all(self, _: leases.HeldLease) -> None:
         """Deliver the notices of commits as they come, until no index has a receiver."""
         after = await self._begin()
         while True:

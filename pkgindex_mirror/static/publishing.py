@@ -192,7 +192,7 @@ async def _with_lease(notes: Notes, order: Order, target: Target, writer: TreeWr
     """Write while no other publisher of this store writes the same tree: for places that cannot lock."""
     done: list[PublishReport] = []
 
-    async def work() -> None:
+    async def work(_: leases.HeldLease) -> None:
         done.append(await _in_turn(order, target, writer))
 
     async def pause() -> None:

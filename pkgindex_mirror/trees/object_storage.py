@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.engines.fsspec.media import Medium
+from pkgindex_core.engines.fsspec.object_lease import ObjectLease
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
@@ -32,7 +33,6 @@ from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror.object_headers import CHECKED, FOREVER, ObjectHeaders, as_options
 from pkgindex_mirror.syncing.targets import FileSink
 from pkgindex_mirror.trees.layout import DATABASE, OWN, PACKAGES, SIDECAR
-from pkgindex_mirror.trees.object_lease import ObjectLease
 from pkgindex_mirror.trees.records import RecordedFile
 from pkgindex_mirror.trees.sinks import SinkPlaces, opened_sink
 from pkgindex_mirror.trees.storage import Asked, Kept, PageBatch, StoredObject, TreeStorage, digest_of
@@ -59,7 +59,7 @@ class ObjectStorage:
         self._scratch = scratch
         self._workers = workers
         self._clock = clock
-        self._lease = ObjectLease(medium, self._path(f"{OWN}/lease"), clock)
+        self._lease = ObjectLease(medium, self._path(f"{OWN}/lease"), clock, subject="this mirror")
         self._saved = clock.monotonic()
         self._saved_as: tuple[int, int] | None = None
 

@@ -61,6 +61,10 @@ class ServerProcess:
         assert self.url.startswith(f"{self._scheme}://127.0.0.1:"), self.log
         self._port = self.url.rpartition(":")[2]
 
+    def without(self, name: str) -> None:
+        """Leave a variable out of the next starts."""
+        self._env.pop(name)
+
     async def kill(self) -> None:
         """kill -9."""
         await self._end(signal.SIGKILL)

@@ -37,7 +37,12 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate(typed.encode())
+    try:
+        output, _ = await process.communicate(typed.encode())
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     assert process.returncode is not None
     return Ran(status=process.returncode, output=output.decode(errors="replace"))
 

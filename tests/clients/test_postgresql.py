@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from tests.database_server import DatabaseServer
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
 
-SAME_NAMES = 40
+SAME_NAMES = int(os.environ.get("PKGINDEX_TEST_SAME_NAMES", "40"))
+"""How many filenames are uploaded to both servers at once (see tests/README.md)."""
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ async def test_what_goes_in_at_one_server_comes_out_at_the_other(
         assert one.password not in server.log
 
 
+@pytest.mark.timeout(200 + SAME_NAMES)
 async def test_one_of_two_uploads_of_a_name_wins(servers: list[ServerProcess], tally: Tally) -> None:
     """Other bytes under one name, to both servers at once: one is stored, the other is told so, and both servers give the winner's bytes."""
     credentials = base64.b64encode(f"root:{servers[0].password}".encode()).decode()

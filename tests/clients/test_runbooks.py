@@ -7,6 +7,7 @@ examples in the first lines are replaced, and the places: `/srv`, the data direc
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -58,7 +59,7 @@ def lines() -> list[str]:
 def test_the_list_at_the_top_has_every_runbook() -> None:
     titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     assert re.findall(r"^\* \[(.*)\]\(#", PAGE, re.MULTILINE) == titles
-    assert len(titles) == 12
+    assert len(titles) == 13
 
 
 @pytest.mark.parametrize("line", lines())
@@ -72,9 +73,9 @@ def test_the_command_exists(line: str) -> None:
     command = PROGRAMS[program]
     context = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
-        word = words.pop(0)
-        assert word in command.commands, f"no such command: {word}"
-        command = command.commands[word]
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
         context = click.Context(command, parent=context, **command.context_settings)
     command.make_parser(context).parse_args(words)
     needed = sum(one.required for one in command.params if isinstance(one, click.Argument))
@@ -215,13 +216,22 @@ async def test_an_upstream_does_not_answer(follower: Follower) -> None:
 async def test_a_file_is_damaged(follower: Follower) -> None:
     await follower.server.stop()  # a mirrored file is stored after the answer
     await follower.server.start()
-    for built in (ONE, MIRRORED):
-        path = blob(follower, built)
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    await follower._run("pkgindex-serve export /srv/backup", "", 0)
+
+    def damage(*files: BuiltFile) -> None:
+        for built in files:
+            path = blob(follower, built)
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    damage(ONE, MIRRORED)
     title = "A file is damaged"
-    assert ONE.filename in await follower.follow(title, number=0, status=3)
+    assert "set aside, then fetched again" in await follower.follow(title, number=0, status=3)
+    assert ONE.filename in await follower.follow(title, number=1, status=3)
     assert await follower.installs(MIRRORED)
-    await follower.follow(title, number=1, file=f"/srv/{ONE.filename}")
+    await follower.follow(title, number=3, file=f"/srv/{ONE.filename}")
+    assert await follower.installs(ONE)
+    damage(ONE)
+    await follower.follow(title, number=2)
     assert await follower.installs(ONE)
 
 
@@ -279,13 +289,43 @@ async def test_the_password_of_root_is_lost(follower: Follower) -> None:
 async def test_a_backup_is_restored(follower: Follower) -> None:
     title = "Restore a backup"
     await follower.follow(title, number=0)
+    (taken,) = (follower.place / "srv" / "backup" / "backups").glob("*.json")
+    assert taken.stem in await follower.follow(title, number=1)
     database = follower.server.data / "index.sqlite"
-    await follower.follow(title, number=1)
+    await follower.follow(title, number=2)
     assert not database.exists()
-    said = await follower.follow(title, number=2)
+    said = await follower.follow(title, number=3)
+    assert f"restoring the backup {taken.stem}" in said
     assert '"ready": true' in said
     for built in (ONE, TWO, MIRRORED):
         assert await follower.installs(built)
+
+
+async def test_a_replica_becomes_the_primary(follower: Follower, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    url = follower.server.url.replace("http://", f"http://root:{follower.server.password}@")
+    replica = ServerProcess(tmp_path / "other/data", follower.upstream.url, PYTHONPATH=str(ROOT), PKGINDEX_FOLLOW=url)
+    await replica.start()
+    primary, follower.server = follower.server, replica
+    title = "The primary of a replica is lost"
+    try:
+        async with asyncio.timeout(60):
+            while b'"whole": true' not in (await follower.get("/+ready"))[1]:
+                await asyncio.sleep(0.05)
+        await primary.kill()
+        assert '"role": "REPLICA"' in await follower.follow(title, number=0)
+        await follower.follow(title, number=1)
+        replica.without("PKGINDEX_FOLLOW")
+        said = await follower.follow(title, number=2)
+        assert '"write": true' in said
+        for built in (ONE, TWO):
+            assert await follower.installs(built)
+        only = build_wheel("only", "3.0")
+        (tmp_path / "srv" / only.filename).write_bytes(only.data)
+        await follower._run(f"pkgindex-serve upload /srv/{only.filename} --index root/dev", "", 0)
+        assert await follower.installs(only)
+    finally:
+        await replica.kill()
 
 
 async def test_two_servers_have_different_content(follower: Follower, tmp_path: Path) -> None:

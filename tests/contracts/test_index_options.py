@@ -18,6 +18,8 @@ BOOLEANS = (("yes", False), ("perhaps", 7, []))
 NAMES = ((["ann", ":AUTHENTICATED:"], ":anonymous:,ann", ()), ("a b", "::", [":"]))
 EVERYTHING: tuple[Any, ...] = ()
 URLS = (("https://ann:pw@example.org/hook", ""), ("ftp://example.org", "example.org"))
+AMOUNTS = ((0, "5", 2**40, "20GiB", "1.5 kB"), (-1, "much", "1.5b", True, 10**400, float("inf"), 2.5))
+COUNTS = ((0, "10"), (-1, "few", True, 10**400))
 
 TABLE: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "volatile": BOOLEANS,
@@ -27,6 +29,16 @@ TABLE: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "acl_download": NAMES,
     "acl_toxresult_upload": NAMES,
     "upload_rules": (("lenient", "PyPI"), ("none", 1)),
+    "max_file_bytes": AMOUNTS,
+    "max_project_bytes": AMOUNTS,
+    "max_index_bytes": AMOUNTS,
+    "retain_releases": COUNTS,
+    "retain_prereleases": COUNTS,
+    "retain_age": ((0, "60", "30d", "12 h"), (-1, "soon", "d", True, 10**400, float("inf"))),
+    "retain_always": (
+        (["Demo.Name", "other==1.0"], "demo==1.0, other", ""),
+        ("-", "demo==", "demo==x", "demo>=1", ["a b"]),
+    ),
     "mirror_whitelist": (("*", ["Demo.Name"], ""), ("-", ["a b"])),
     "mirror_whitelist_inheritance": (("Union", "intersection"), ("", 1)),
     "mirror_url": (("https://example.org/simple/", "http://ann:pw@example.org"), ("ftp://x", "https://x/?a", 5)),

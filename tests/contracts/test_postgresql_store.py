@@ -19,6 +19,7 @@ from pkgindex_core.testing.index_store import IndexStoreContract
 from tests.database_server import DatabaseServer
 
 TABLES = [
+    "sizes",
     "commits",
     "users",
     "tokens",

@@ -10,6 +10,7 @@ import html
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.hosted_source import HostedSource
 from pkgindex_core.engines.htpasswd.hashes import HtpasswdComparing
+from pkgindex_core.engines.local.named_files import LocalNamedFiles
 from pkgindex_core.engines.memory.blobs import MemoryBlobs
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.formats.html_page import HtmlRenderer
@@ -46,6 +48,7 @@ from pkgindex_mirror.sending.publishing import HttpPublisher
 from tests.contracts import test_blob_stores as blob_stores
 from tests.contracts import test_identity as identity
 from tests.contracts import test_index_stores as index_stores
+from tests.contracts import test_named_files as named_files
 from tests.contracts import test_policies as policies
 from tests.contracts import test_sources as sources
 from tests.mirror import test_contracts as abroad
@@ -853,6 +856,18 @@ class TestBlobsThatDropNothing(blob_stores.TestMemoryBlobs):
 
         self.memory = Keeps(clock=context.clock, spools=context.data / "memory-staging")
         return self.memory
+
+
+class TestFilesForEverybodyAtOnce(named_files.TestLocalNamedFiles):
+    noticed_by = ("test_one_has_the_turn",)
+
+    async def open_files(self):
+        class Open(LocalNamedFiles):
+            @asynccontextmanager
+            async def turn(self):
+                yield
+
+        return Open(self.root, subject="this test", workers=self.workers)
 
 
 class TestSourceWithoutNames(sources.TestHostedSource):

@@ -43,7 +43,7 @@ _ABANDONED = 2 * 86_400
 """Seconds after which a spool counts as abandoned, with some to spare."""
 
 
-async def prepare_data(data: Path, *, upstream: str = "", blobs: str = "") -> None:
+async def prepare_data(data: Path, *, upstream: str = "", store: str = "", blobs: str = "") -> None:
     """Make a data directory with a user, an index and a file in it.
 
     The password is stored as we store passwords: one that costs less is stored anew at the first log-in, a commit that no test here means.
@@ -53,7 +53,7 @@ async def prepare_data(data: Path, *, upstream: str = "", blobs: str = "") -> No
     ]
     if upstream:
         changes.append(PutIndex(mirror_config(MIRROR, upstream)))
-    async with Engine.open(Settings(data=data, blobs=blobs), mirrors=False) as engine:
+    async with Engine.open(Settings(data=data, store=store, blobs=blobs), mirrors=False) as engine:
         root = User(name="root", password_hash=await engine.passwords.hash(PASSWORD))
         await engine.store.apply([PutUser(root), *changes], who="[test]")
         blob = await engine.blobs.put(BEFORE.data)

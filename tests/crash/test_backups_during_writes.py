@@ -18,9 +18,9 @@ from tests.crash.processes import ServerProcess, Starter, running
 BEFORE_THE_COPY, UNTIL_THE_END = 10, 40
 
 
-@pytest.mark.parametrize("how", ["export", "migrate"])
+@pytest.mark.parametrize("how", ["backup", "migrate"])
 async def test_a_copy_has_what_was_acknowledged(how: str, starter: Starter, command: Command, tmp_path: Path) -> None:
-    data, again, dump = tmp_path / "data", tmp_path / "again", tmp_path / "dump"
+    data, again, backup = tmp_path / "data", tmp_path / "again", tmp_path / "backup"
     await prepare_data(data)
     server = ServerProcess(starter, data)
     acknowledged: list[str] = []
@@ -43,8 +43,8 @@ async def test_a_copy_has_what_was_acknowledged(how: str, starter: Starter, comm
         uploading = asyncio.create_task(uploads())
         await enough.wait()
         before = list(acknowledged)
-        if how == "export":
-            done = await command("export", dump, "--data", data)
+        if how == "backup":
+            done = await command("backup", backup, "--data", data)
         else:
             again.mkdir()
             to = ("--to-store", f"sqlite://{again}/index.sqlite", "--to-blobs", f"file://{again}/blobs")
@@ -53,8 +53,9 @@ async def test_a_copy_has_what_was_acknowledged(how: str, starter: Starter, comm
         assert await command("gc", "--grace", "0", "--data", data) == 0
         copied.set()
         await uploading
-    if how == "export":
-        assert await command("import", dump, "--data", again) == 0
+    if how == "backup":
+        assert await command("backup", "verify", backup) == 0
+        assert await command("restore", backup, "--data", again) == 0
     assert await command("verify", "--data", again) == 0
     async with Engine.open(Settings(data=again), mirrors=False) as engine:
         page = await engine.store.page(HOSTED, ProjectName("demo"))

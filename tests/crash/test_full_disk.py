@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from pkgindex_core.composition.backup_places import opened_backups
+from pkgindex_core.config import Settings
 from pkgindex_core.errors import StorageFull
-from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
 from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, spooled, upload
@@ -92,27 +93,23 @@ async def test_uploads_until_the_disk_is_full_and_on_when_there_is_room(
     tally("acknowledged uploads checked", len(acknowledged))
 
 
-async def test_an_export_onto_a_full_disk_stops_cleanly_and_goes_on(serve: Serve, mount: Mount, tmp_path: Path) -> None:
+async def test_a_backup_onto_a_full_disk_stops_cleanly_and_goes_on(serve: Serve, mount: Mount, tmp_path: Path) -> None:
     disk = mount(size="2m")
-    dump = DumpDirectory(disk / "dump")
     (disk / "ballast").write_bytes(bytes(1 << 20))
     async with serve(data=tmp_path / "data", store="", blobs="") as served:
         for number in range(3):
             await served.put(wheel_of(400_000, f"{number}.0"))
 
-        async def export() -> int:
-            with dump.writing():
-                dump.begin(await served.engine.uuid())
-                async with served.engine.other_blobs(dump.blobs_url) as target:
-                    done = await served.engine.exporting.export(dump, target, progress=lambda *_: None)
-            return done.head
-
-        with pytest.raises(StorageFull):
-            await export()
-        assert dump.segments() == ()
-        (disk / "ballast").unlink()
-        assert await export() == await served.engine.store.head()
-        assert dump.segments()[-1].last == await served.engine.store.head()
+        settings = Settings(data=tmp_path / "data")
+        async with opened_backups(str(disk / "backup"), settings) as place:
+            identity = await served.engine.uuid()
+            with pytest.raises(StorageFull):
+                await served.engine.taking_backups.take(place, identity=identity, progress=lambda *_: None)
+            assert await place.names() == []
+            (disk / "ballast").unlink()
+            done = await served.engine.taking_backups.take(place, identity=identity, progress=lambda *_: None)
+            assert await place.names() == [done.name]
+        assert done.serial == await served.engine.store.head()
 
 
 async def test_readiness_sees_a_full_disk(serve: Serve, mount: Mount) -> None:

@@ -21,11 +21,12 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName
+from pkgindex_core.services.administering.clearing_run import CONDEMNED
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_core.tools import clearing, leases
 from tests.crash.conftest import Command
 from tests.crash.oracle import BEFORE, ROOT, file_path, prepare_data
-from tests.crash.processes import ServerProcess, Starter, running
+from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
 from tests.object_stores import ObjectStore, seaweedfs
 
@@ -67,6 +68,32 @@ async def test_a_killed_removal_goes_on(point: str, command: Command, tmp_path: 
     assert await command("gc", "--grace", "0", "--data", data) == 0
     assert await stored(data) == live
     assert await command("verify", "--data", data) == 0
+
+
+async def condemned(engine: Engine) -> set[str]:
+    return {note.key async for batch in engine.store.notes(CONDEMNED) for note in batch}
+
+
+async def test_a_server_goes_on_when_the_one_that_removes_is_killed(starter: Starter, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    await prepare_data(data)
+    servers = [ServerProcess(starter, data, PKGINDEX_GC_EVERY="1s", PKGINDEX_SCRUB_RATE="0") for _ in range(2)]
+    async with (
+        Engine.open(Settings(data=data), mirrors=False) as engine,
+        running(servers[0], "gc.condemned=kill@2"),
+        running(servers[1]),
+    ):
+        blob = await engine.blobs.put(b"unused")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while blob.sha256 not in await condemned(engine):
+                await asyncio.sleep(0.05)
+        await servers[0].kill()
+        await engine.store.drop_note(leases.KIND, clearing.LEASE)  # a minute later, if it held it
+        again = await engine.blobs.put(b"unused too")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while again.sha256 not in await condemned(engine):
+                await asyncio.sleep(0.05)
+        assert await servers[1].stop() == 0
 
 
 class Uploader:

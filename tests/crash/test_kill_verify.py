@@ -19,8 +19,10 @@ from pkgindex_http.commands.moving import NOT_ALL
 from tests.crash.conftest import Command
 from tests.crash.oracle import BEFORE, HOSTED, prepare_data
 
-STEPS = sorted(point for point in POINTS if point.startswith(("verify.", "aside.", "repair.")))
+STEPS = sorted(point for point in POINTS if point.startswith(("verify.", "aside.", "repair.", "correct.")))
 BROKEN = build_wheel("broken", "1.0")
+DIFFERENT = build_wheel("different", "1.0")
+"""Its row has the metadata of another version."""
 
 
 def blob_at(data: Path, content: bytes) -> Path:
@@ -34,13 +36,22 @@ def flipped(content: bytes) -> bytes:
 
 @pytest.fixture
 async def data(tmp_path: Path) -> Path:
-    """A store in which a bit of a wheel, and one of another wheel's metadata, has changed."""
+    """A store in which a bit of a wheel, and one of another wheel's metadata, has changed, and a third one has other metadata."""
     data = tmp_path / "data"
     await prepare_data(data)
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         blob = await engine.blobs.put(BROKEN.data)
         file = File(filename=BROKEN.filename, version="1.0", digests={"sha256": blob.sha256}, size=blob.size)
         await engine.store.apply([PutFile(HOSTED, parse_project_name("broken"), file, "broken")], who="[test]")
+        blob, other = await engine.blobs.put(DIFFERENT.data), await engine.blobs.put(b"Name: different\nVersion: 9\n")
+        file = File(
+            filename=DIFFERENT.filename,
+            version="1.0",
+            digests={"sha256": blob.sha256},
+            size=blob.size,
+            metadata_sha256=other.sha256,
+        )
+        await engine.store.apply([PutFile(HOSTED, parse_project_name("different"), file, "different")], who="[test]")
     for content in (BROKEN.data, BEFORE.metadata):
         blob_at(data, content).write_bytes(flipped(content))
     return data
@@ -48,8 +59,8 @@ async def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("point", STEPS)
 async def test_a_killed_repair_goes_on(point: str, command: Command, data: Path) -> None:
-    assert await command("verify", "--repair", "--data", data, failpoints=f"{point}=kill") == -9
-    assert await command("verify", "--repair", "--data", data) == NOT_ALL
+    assert await command("verify", "--repair", "--metadata", "--data", data, failpoints=f"{point}=kill") == -9
+    assert await command("verify", "--repair", "--metadata", "--data", data) == NOT_ALL
     assert blob_at(data, BEFORE.metadata).read_bytes() == BEFORE.metadata
     assert blob_at(data, BEFORE.data).read_bytes() == BEFORE.data
     assert not blob_at(data, BROKEN.data).exists()
@@ -58,7 +69,10 @@ async def test_a_killed_repair_goes_on(point: str, command: Command, data: Path)
     assert not (data / RECORD).exists()
     async with Engine.open(Settings(data=data), mirrors=False) as engine:
         await engine.blobs.put(BROKEN.data)
-    assert await command("verify", "--data", data) == 0
+        different = await engine.store.file(HOSTED, parse_project_name("different"), DIFFERENT.filename)
+        assert different is not None
+        assert different.metadata_sha256 == sha256_of(DIFFERENT.metadata)
+    assert await command("verify", "--metadata", "--data", data) == 0
 
 
 async def test_a_killed_verification_reads_only_the_rest(command: Command, data: Path, tmp_path: Path) -> None:

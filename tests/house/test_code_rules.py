@@ -259,6 +259,7 @@ class TestServices:
     COMMON: ClassVar = {
         "pkgindex_core.services.reading.resolving": "whatever shows anything of a project writes down a resolution",
         "pkgindex_core.services.reading.assembling": "whatever shows the files of one makes a page of it",
+        "pkgindex_core.services.administering.blob_owners": "whatever copies or checks blobs starts from the rows that name them",
     }
     """Services that many others import, and why."""
 

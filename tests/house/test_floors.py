@@ -60,7 +60,7 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log errors listening.* pasting readiness sandbox settings templates troubles wire.*"
+            "values and wire formats": "access_log errors listening.* pasting readiness replicas sandbox settings templates troubles wire.*"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
@@ -83,7 +83,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "refreshing": "caching.* offline readthrough readthrough.checks readthrough.counts readthrough.files.* readthrough.measuring"
             " readthrough.noted_checks readthrough.outcomes readthrough.pages.* readthrough.stale_limit synced_indexes"
         },
-        {"source": "readthrough.source", "sending abroad": "sending.*"},
+        {"source": "readthrough.source", "sending abroad": "sending.*", "replicas": "replicas.*"},
         {"plugin": "plugin"},
         {
             "values of a sync": "syncing syncing.targets syncing.values",

@@ -112,8 +112,13 @@ class TestCommands:
         command: click.Command = main
         context = click.Context(main, **main.context_settings)
         left = words if words and not words[0].startswith("-") else ["run", *words]
-        while isinstance(command, click.Group) and left and left[0] in command.commands:
-            command, left = command.commands[left[0]], left[1:]
+        while isinstance(command, click.Group) and left:
+            try:
+                _, found, left = command.resolve_command(context, left)
+            except click.UsageError:
+                break
+            assert found is not None
+            command = found
             # A command keeps its help option, whose names come from the context above: a context alone would change them for other tests.
             context = click.Context(command, parent=context, **command.context_settings)
         if isinstance(command, click.Group):

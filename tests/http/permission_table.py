@@ -62,6 +62,10 @@ RIGHTS: Final[dict[str, tuple[str, str]]] = {
                      "?  0  -  +  +  +    +  +  -  0  +  0  +  +  ?"),
     "push":         ("?  +  +  +  +  +    +  +  -  -  +  -  +  u  ?",   # reading here, with credentials, and uploading there
                      "?  0  +  +  +  +    +  +  -  0  +  0  +  u  ?"),
+    "follow":       ("?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?",   # copying what one may read and fetch, with credentials; a token has to be for it
+                     "?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?"),  # the public index is there for whoever may not read the private one
+    "copy":         ("?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?",   # the same, of one index; a part of an index cannot be copied
+                     "?  0  +  +  +  +    +  +  -  0  +  0  -  -  ?"),
     "results":      ("?  +  +  +  +  +    +  +  -  -  +  -  +  -  ?",   # acl_toxresult_upload: by default who has credentials and may read
                      "?  0  +  +  +  +    +  +  -  0  +  0  +  p  ?"),
     "explain":      ("+  +  +  +  +  +    +  +  +  +  +  +  +  +  ?",   # as reading, but a token has to be for it
@@ -104,6 +108,9 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "PATCH /{user}/{index}[/]":                                ("configure", 200, "command"),
     "DELETE /{user}/{index}[/]":                               ("configure", 201, "command"),
     "GET /+explain":                                           ("explain", 200),
+    "GET /+changes":                                           ("follow", 200),
+    "GET /+changes/{user}/{index}/{project}":                  ("copy", 200),
+    "GET /+changes/{user}/{index}/{project}/{digest}/{filename}": ("copy", 200),
     # the default index
     "POST /":                                                  ("upload", 200),
     "POST /legacy/":                                           ("upload", 200),

@@ -155,7 +155,7 @@ def uploaded(*words: str | Path, data: Path) -> tuple[int, str, str]:
 
 
 def test_a_mistyped_data_directory_is_told_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only `run` and `import` make a store."""
+    """Only `run`, `import` and `restore` make a store."""
     monkeypatch.chdir(tmp_path)
     wheel = build_wheel("demo", "1.0")
     (tmp_path / wheel.filename).write_bytes(wheel.data)
@@ -164,7 +164,7 @@ def test_a_mistyped_data_directory_is_told_and_nothing_is_made(tmp_path: Path, m
         ("index", "list"), ("index", "create", "root/more"), ("index", "modify", "root/dev", "volatile=True"),
         ("token", "list", "root"), ("token", "create", "root"), ("upload", wheel.filename), ("explain", "demo"),
         ("history", "demo"), ("delete", wheel.filename), ("yank", wheel.filename), ("project", "delete", "demo"),
-        ("export", "dump"),
+        ("backup", "place"),
     )  # fmt: skip
     before = sorted(tmp_path.iterdir())
     for words in commands:

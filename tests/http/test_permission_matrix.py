@@ -109,6 +109,7 @@ def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> s
         "{a}": _HELD.sha256[:3],
         "{b}": _HELD.sha256[3:16],
         "{c}": project,
+        "{digest}": _HELD.sha256,
         "{filename}": _HELD.filename,
         "{path...}": "index.html",
         "{id}": scene.token_id,

@@ -82,6 +82,7 @@ class TestPrecedence:
         texts = {"data": "/d", "store": "memory://", "blobs": "memory://", "outside_url": "https://h/p"}
         texts |= {
             "upstream": "https://h/",
+            "follow": "https://h/",
             "default_index": "a/b",
             "trusted_proxies": "10.0.0.0/8",
             "log_format": "text",
@@ -290,6 +291,8 @@ class TestShowing:
         store="postgresql://me:hush@db/index?sslmode=require&password=hush2",
         blobs="s3://hush3@bucket/prefix",
         upstream="https://me:hush%2F4@host/simple/",
+        follow="https://me:hush6@host/",
+        follow_token="hush7",
         plugins={"ldap": {"password": "hush5"}},
     )
 

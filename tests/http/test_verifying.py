@@ -17,10 +17,10 @@ from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Unavailable
 from pkgindex_core.names import parse_project_name
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import BlobStore, Principal
 from pkgindex_core.services.administering.verified_record import open_record
-from pkgindex_core.services.administering.verifying import Verified
-from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.services.administering.verifying import Difference, Verified
+from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.cli import main
 from pkgindex_mirror.testing import ScriptedUpstream
 from tests.crash.clients import ask
@@ -40,7 +40,14 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 async def verified(
-    served: Served, *, repair: bool = False, rate: int = 0, anew: bool = False, pauses: list[float] | None = None
+    served: Served,
+    *,
+    repair: bool = False,
+    rate: int = 0,
+    anew: bool = False,
+    metadata: bool = False,
+    other: BlobStore | None = None,
+    pauses: list[float] | None = None,
 ) -> Verified:
     engine = served.engine
 
@@ -50,8 +57,13 @@ async def verified(
 
     with open_record(Path(engine.settings.data), anew=anew) as record:
         found = await engine.verifying.verify(record, rate=rate, pause=pause, progress=lambda *_: None)
+        if metadata:
+            throttle = engine.verifying.throttle(0, pause)
+            await engine.wheel_metadata.compare(found, record, throttle=throttle, progress=lambda *_: None)
         if repair:
-            await engine.repairing.repair(found, progress=lambda *_: None)
+            await engine.repairing.repair(found, progress=lambda *_: None, other=other)
+        else:
+            await engine.repairing.foresee(found, other=other)
         record.end()
     return found
 
@@ -117,28 +129,127 @@ async def test_a_flipped_bit_is_found_and_told_with_its_upload(serve: Serve, blo
 @pytest.mark.parametrize("blobs", ["", "memory://"])
 async def test_metadata_that_is_not_that_of_its_wheel_is_told(serve: Serve, blobs: str) -> None:
     async def compared(served: Served) -> list[str]:
-        engine, found = served.engine, await verified(served)
-
-        async def pause(_: float) -> None: ...
-
-        throttle = engine.verifying.throttle(0, pause)
-        await engine.wheel_metadata.compare(found, throttle=throttle, progress=lambda *_: None)
-        assert found.whole is not bool(found.differing or found.troubles)
-        return [owner.file.filename for owner in found.differing]
+        found = await verified(served, metadata=True)
+        assert found.whole is not bool(found.wrong)
+        return [each.owner.file.filename for each in found.differing]
 
     async with serve(store="", blobs=blobs) as served:
         await served.put(MINE)
         assert await compared(served) == []
-        other = await served.engine.blobs.put(b"Metadata-Version: 2.1\nName: mine\nVersion: 9\n")
-        project = parse_project_name("mine")
-        file = await served.engine.store.file(HOSTED, project, MINE.filename)
-        assert file is not None
-        changed = PutFile(HOSTED, project, replace(file, metadata_sha256=other.sha256), "mine")
-        await served.engine.store.apply([changed], who="[test]")
+        await give_other_metadata(served)
         assert await compared(served) == [MINE.filename]
         if not blobs:
             flip(served, MINE.data)
             assert await compared(served) == [], "the damaged wheel is told"
+
+
+async def give_other_metadata(served: Served, built: BuiltFile = MINE) -> None:
+    other = await served.engine.blobs.put(b"Metadata-Version: 2.1\nName: mine\nVersion: 9\n")
+    project = parse_project_name(built.filename.partition("-")[0])
+    file = await served.engine.store.file(HOSTED, project, built.filename)
+    assert file is not None
+    changed = PutFile(HOSTED, project, replace(file, metadata_sha256=other.sha256))
+    await served.engine.store.apply([changed], who="[test]")
+
+
+@pytest.mark.parametrize("blobs", ["", "memory://"])
+async def test_metadata_that_differs_is_replaced_by_that_of_its_wheel(serve: Serve, blobs: str) -> None:
+    async with serve(store="", blobs=blobs) as served:
+        assert (await upload(served.address, MINE)).status == 200  # type: ignore[union-attr]  # it answers
+        page = await ask(served.address, f"/{HOSTED}/+simple/mine/")
+        before = await served.engine.store.file(HOSTED, parse_project_name("mine"), MINE.filename)
+        await give_other_metadata(served)
+        assert (await ask(served.address, f"{file_path(MINE)}.metadata")).body != MINE.metadata
+        head = await served.engine.store.head()
+        found = await verified(served, metadata=True)
+        assert [each.plan for each in found.differing] == ["the metadata in the wheel takes its place"]
+        assert await served.engine.store.head() == head, "a plan changes nothing"
+        found = await verified(served, metadata=True, repair=True)
+        assert ([each.outcome for each in found.differing], found.whole) == (["repaired"], True)
+        assert [commit.who for commit in await served.engine.store.commits(head)] == ["[verify]"]
+        assert await served.engine.store.file(HOSTED, parse_project_name("mine"), MINE.filename) == before
+        assert (await ask(served.address, f"{file_path(MINE)}.metadata")).body == MINE.metadata
+        again = await ask(served.address, f"/{HOSTED}/+simple/mine/")
+        assert again.body.partition(b"SERIAL")[0] == page.body.partition(b"SERIAL")[0]
+        assert (await verified(served, metadata=True)).differing == []
+
+
+async def test_a_wheel_without_one_metadata_is_left(serve: Serve) -> None:
+    """Directories below may have that of a project which the wheel brings along; it does not count."""
+    vendored = build_wheel("mine", "2.0", files={"mine/_vendor/six-1.0.dist-info/METADATA": b"Name: six\n"})
+    double = build_wheel("mine", "3.0", files={"six-1.0.dist-info/METADATA": b"Name: six\n"})
+    async with serve(store="", blobs="") as served:
+        for built in (vendored, double):
+            await served.put(built)
+            await give_other_metadata(served, built)
+        found = await verified(served, metadata=True, repair=True)
+        assert {each.owner.file.filename: each.outcome for each in found.differing} == {
+            vendored.filename: "repaired",
+            double.filename: "left",
+        }
+        assert not found.whole
+        (left,) = (await verified(served, metadata=True)).differing
+        assert "has not one readable METADATA" in left.plan
+
+
+async def test_a_file_that_is_replaced_meanwhile_is_left_alone(serve: Serve) -> None:
+    async with serve(store="", blobs="") as served:
+        await served.put(MINE)
+        await give_other_metadata(served)
+        found = await verified(served, metadata=True)
+        await served.put(MINE, requires_python=">=3.9")
+        head = await served.engine.store.head()
+        await served.engine.repairing.repair(found, progress=lambda *_: None)
+        assert found.whole
+        assert await served.engine.store.head() == head
+
+
+async def test_a_stopped_comparison_goes_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(store="", blobs="") as served:
+        await served.put(MINE)
+        engine = served.engine
+
+        async def compared() -> list[Difference]:
+            found = Verified()
+            with open_record(Path(engine.settings.data), anew=False) as record:
+                throttle = engine.verifying.throttle(0, asyncio.sleep)
+                await engine.wheel_metadata.compare(found, record, throttle=throttle, progress=lambda *_: None)
+            return found.differing
+
+        assert await compared() == []
+
+        async def refuse(*_: object) -> list[bytes]:
+            raise AssertionError("it was read already")
+
+        monkeypatch.setattr(engine.wheel_metadata, "inside", refuse)
+        assert await compared() == []
+
+
+async def test_an_uploaded_file_is_taken_from_another_store(serve: Serve, tmp_path: Path) -> None:
+    """Such as that of a backup. Damaged bytes there are not taken."""
+    async with serve(store="", blobs="") as served:
+        for built in (MINE, WHEEL):
+            await served.put(built)
+        async with served.engine.other_blobs((tmp_path / "backup").as_uri()) as other:
+            for content in (MINE.data, MINE.metadata, WHEEL.data):
+                await other.put(content)
+            key = sha256_of(WHEEL.data)
+            (tmp_path / "backup" / "sha256" / key[:2] / key).write_bytes(b"x" * len(WHEEL.data))
+            flip(served, MINE.data)
+            for content in (MINE.metadata, WHEEL.data):
+                blob_at(served, content).unlink()
+            plans = [trouble.plan for trouble in (await verified(served, other=other)).troubles]
+            assert sorted(plans) == [
+                *["copied from the other store"] * 2,
+                "set aside, then copied from the other store",
+            ]
+            found = await verified(served, repair=True, other=other)
+        assert states(found) == [
+            ("damaged", "repaired", "file"),
+            ("lost", "left", "file"),
+            ("lost", "repaired", "metadata"),
+        ]
+        assert (await ask(served.address, file_path(MINE))).body == MINE.data
 
 
 async def test_metadata_is_made_anew_from_its_wheel(serve: Serve) -> None:
@@ -171,6 +282,9 @@ async def test_mirrored_files_are_fetched_again(serve: Serve, upstream: Scripted
         for content in (WHEEL.data, WHEEL.metadata):
             flip(served, content)
         fetched = upstream.count("file")
+        plans = {trouble.plan for trouble in (await verified(served)).troubles}
+        assert plans == {f"set aside, then fetched again from the upstream of {MIRROR}"}
+        assert upstream.count("file") == fetched
         found = await verified(served, repair=True)
         assert states(found) == [("damaged", "repaired", "file"), ("damaged", "repaired", "metadata")]
         assert upstream.count("file") == fetched + 1
@@ -361,6 +475,14 @@ def test_the_command_says_what_is_wrong_and_exits_accordingly(tmp_path: Path) ->
     assert {each["role"] for one in document["troubles"] for each in one["belongs_to"]} == {"file", "metadata"}
     assert f"damaged: {MINE.filename} in root/dev, uploaded by root at " in err
     assert "hint: pkgindex-serve verify --repair" in err
+    kept = sorted((tmp_path / "data" / "blobs").rglob("*/*"))
+    status, out, err = verify("--repair", "--dry-run", "--json")
+    assert (status, "hint" in err) == (3, False)
+    assert [each["plan"].partition(",")[0] for each in json.loads(out)["troubles"]] == ["set aside"] * 2
+    assert "a repair would do this: set aside, then left: restore the blob" in err
+    assert sorted((tmp_path / "data" / "blobs").rglob("*/*")) == kept
+    status, _, err = verify("--repair", "--from", (tmp_path / "nowhere").as_uri())
+    assert (status, "there is no directory" in err, (tmp_path / "nowhere").exists()) == (2, True, False)
     status, out, err = verify("--repair")
     assert (status, out, "damaged, set aside: " in err, "hint" in err) == (3, "", True, False)
     again = CliRunner().invoke(main, ["upload", "--data", str(tmp_path / "data"), str(tmp_path / MINE.filename)])

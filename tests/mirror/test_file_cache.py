@@ -301,7 +301,7 @@ async def test_files_from_before_there_was_a_bound_are_counted_once(
     assert sorted(disk.stored()) == sorted(key_of(f"{number}") for number in range(10, 20))
     await disk.check()
 
-    async def walk(_: object) -> AsyncIterator[None]:
+    async def walk(*_: object) -> AsyncIterator[None]:
         raise AssertionError
         yield
 

@@ -2,5 +2,6 @@
 
 from pkgindex_core.engines.behind.blobs import BlobsBehind
 from pkgindex_core.engines.behind.index import IndexBehind
+from pkgindex_core.engines.behind.replica import ReplicaIndex
 
-__all__ = ["BlobsBehind", "IndexBehind"]
+__all__ = ["BlobsBehind", "IndexBehind", "ReplicaIndex"]

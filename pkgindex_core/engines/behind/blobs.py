@@ -96,9 +96,9 @@ class BlobsBehind:
             key, filename=filename, expires=expires, may_redirect=may_redirect
         )
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        pending = [blob for _, blob in self._pending.values()]
-        async for blob in (self._all or self.inner).walk():
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        pending = [blob for _, blob in self._pending.values() if blob.sha256.startswith(prefix)]
+        async for blob in (self._all or self.inner).walk(prefix):
             yield blob
         for blob in pending:
             if blob.sha256 in self._pending:

@@ -115,10 +115,10 @@ class OwnAndCopies:
         failpoint("copies.made_own")
         self._seen.drop(key)
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        async for blob in self._own.walk():
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        async for blob in self._own.walk(prefix):
             yield blob
-        async for blob in (await self.copies()).walk():
+        async for blob in (await self.copies()).walk(prefix):
             if await self._own.stat(blob.sha256) is None:
                 yield blob
 

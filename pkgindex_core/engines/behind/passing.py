@@ -24,7 +24,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
 from pkgindex_core.protocols.notes import Note
 
 _Value = TypeVar("_Value")
@@ -108,6 +108,9 @@ class PassingIndex:
 
     def project_count(self, index: IndexName) -> Coming[int]:
         return self.inner.project_count(index)
+
+    def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> Coming[int]:
+        return self.inner.stored_bytes(index, project)
 
     def listing(self, index: IndexName) -> Coming[Listing]:
         return self.inner.listing(index)

@@ -31,6 +31,7 @@ from pkgindex_core.engines.fsspec.listing import blob_of, blob_path, name_of
 from pkgindex_core.engines.fsspec.media import Medium
 from pkgindex_core.engines.fsspec.reading import read_ahead
 from pkgindex_core.engines.fsspec.signing import Signer
+from pkgindex_core.engines.local.blob_tree import SHARD_DIGITS
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker
 from pkgindex_core.engines.local.owner_mark import OWNER, owner_of
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
@@ -124,16 +125,27 @@ class FsspecBlobs:
             return False
         return True
 
-    async def walk(self) -> AsyncIterator[Blob]:
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         # A shard at a time: one listing of everything would hold every name in memory.
-        for shard in sorted({name_of(info) for info in await self._list(f"{self._root}/sha256")}):
+        for shard in await self._shards(prefix[:SHARD_DIGITS]):
             for info in await self._list(f"{self._root}/sha256/{shard}"):
                 key = parse_sha256(name_of(info))
-                if key == name_of(info) and key.startswith(shard) and (blob := blob_of(key, info)):
+                if (
+                    key == name_of(info)
+                    and key.startswith(shard)
+                    and key.startswith(prefix)
+                    and (blob := blob_of(key, info))
+                ):
                     yield blob
 
+    async def _shards(self, first: str) -> list[str]:
+        if len(first) == SHARD_DIGITS:
+            return [first]
+        names = {name_of(info) for info in await self._list(f"{self._root}/sha256")}
+        return sorted(name for name in names if name.startswith(first))
+
     async def set_aside(self, key: Sha256) -> bool:
-        # No medium moves an object conditionally: one that is replaced between the read and the removal is removed too.
+        # No medium moves an object conditionally: one that is replaced between the last look and the removal is removed too.
         if parse_sha256(key) != key or (blob := await self.stat(key)) is None:
             return False
         async with self.spool() as spool:
@@ -145,7 +157,7 @@ class FsspecBlobs:
             aside = f"{self._root}/damaged/{key}.{secrets.token_hex(4)}"
             await self._medium.place(spool, self._unsure(), aside)
             failpoint("aside.moved")
-            return await self.drop(key)
+            return await self.drop(key, modified=blob.modified)
 
     async def owner(self) -> str:
         try:

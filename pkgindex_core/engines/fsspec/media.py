@@ -162,6 +162,8 @@ class Medium:
 
         An object with these bytes is taken for one that was written and whose answer was lost.
         """
+        if not self._files.async_impl:  # object stores have no directories
+            await self.ask("makedirs", path.rpartition("/")[0], exist_ok=True)
         try:
             await self.ask("pipe_file", path, data, mode="create")
         except Unavailable as error:

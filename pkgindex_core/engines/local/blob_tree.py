@@ -51,6 +51,8 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob
 
+SHARD_DIGITS: Final = 2
+"""The first digits of a key, which name its directory."""
 _NOTHING_OF_OURS: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.EMLINK})  # nothing, or a symlink (Linux, BSD)
 
 
@@ -211,8 +213,12 @@ class BlobTree:
             return None
         return descriptor, status.st_size
 
-    def shards(self) -> list[str]:
-        return [name for name, status in self._operations.list_directory(self._blobs) if stat.S_ISDIR(status.st_mode)]
+    def shards(self, first: str = "") -> list[str]:
+        """The directories of blobs whose keys begin with these digits, at most two."""
+        if len(first) == SHARD_DIGITS:
+            return [first]
+        listed = self._operations.list_directory(self._blobs)
+        return [name for name, status in listed if stat.S_ISDIR(status.st_mode) and name.startswith(first)]
 
     def list_shard(self, shard: str) -> list[Blob]:
         try:
@@ -222,7 +228,7 @@ class BlobTree:
         return [
             Blob(key, status.st_size, status.st_mtime)
             for name, status in listed
-            if (key := parse_sha256(name)) == name and name[:2] == shard and stat.S_ISREG(status.st_mode)
+            if (key := parse_sha256(name)) == name and name[:SHARD_DIGITS] == shard and stat.S_ISREG(status.st_mode)
         ]
 
     def path(self, key: Sha256) -> Path:
@@ -232,7 +238,7 @@ class BlobTree:
         """The path as text: a `Path` takes longer to make than the system to look."""
         if parse_sha256(key) != key:  # only a sha256 may become part of a path
             raise FileNotFoundError(errno.ENOENT, "no sha256")
-        return f"{self._blobs}/{key[:2]}/{key}"
+        return f"{self._blobs}/{key[:SHARD_DIGITS]}/{key}"
 
     def close(self, descriptor: int) -> None:
         with suppress(OSError):  # durable data was synced before; the descriptor is closed either way

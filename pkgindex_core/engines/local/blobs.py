@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.local.blob_tree import BlobTree
+from pkgindex_core.engines.local.blob_tree import SHARD_DIGITS, BlobTree
 from pkgindex_core.engines.local.file_operations import FileOperations, in_worker, submit
 from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
 from pkgindex_core.errors import Corrupt, Missing, Refused
@@ -121,10 +121,11 @@ class LocalBlobs:
     async def drop(self, key: Sha256, *, modified: float | None = None) -> bool:
         return await in_worker(self._workers, "removing a blob", self._tree.drop, key, modified)
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        for shard in await in_worker(self._workers, "listing blobs", self._tree.shards):
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        for shard in await in_worker(self._workers, "listing blobs", self._tree.shards, prefix[:SHARD_DIGITS]):
             for blob in await in_worker(self._workers, "listing blobs", self._tree.list_shard, shard):
-                yield blob
+                if blob.sha256.startswith(prefix):
+                    yield blob
 
     async def set_aside(self, key: Sha256) -> bool:
         return await in_worker(self._workers, "setting a damaged blob aside", self._tree.set_aside, key)

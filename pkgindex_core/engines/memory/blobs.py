@@ -77,9 +77,9 @@ class MemoryBlobs:
         self.damaged[key] = self.blobs.pop(key)[0]
         return True
 
-    async def walk(self) -> AsyncIterator[Blob]:
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
         for key in list(self.blobs):
-            blob = await self.stat(key)
+            blob = await self.stat(key) if key.startswith(prefix) else None
             if blob is not None:
                 yield blob
 

@@ -17,7 +17,7 @@ from pkgindex_core.changes import Change, Commit, DropIndex, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.memory.notes import MemoryNotes
-from pkgindex_core.engines.memory.state import StoredProject, StoreState, dropped, facts, written
+from pkgindex_core.engines.memory.state import StoredProject, StoreState, dropped, facts, stored_bytes, written
 from pkgindex_core.errors import Refused, RequirementFailed, Unavailable
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.hookspecs import Context
@@ -35,7 +35,7 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import EVERYTHING, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import EVERYTHING, WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import named_keys, plan
 from pkgindex_core.rules.planning.facts import NoteKey
@@ -159,6 +159,9 @@ class MemoryIndex(MemoryNotes):
 
     async def project_count(self, index: IndexName) -> int:
         return sum(project.holds for project in self.now.index(index).projects.values())
+
+    async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
+        return stored_bytes(self.now, (index, project))
 
     async def listing(self, index: IndexName) -> Listing:
         return self.now.index(index).listing

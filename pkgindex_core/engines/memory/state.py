@@ -17,11 +17,12 @@ from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Attachment, IndexConfig, PageRow, Release, Serial, Token, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
-from pkgindex_core.protocols.index_store import Listing, Taken
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Listing, Taken
 from pkgindex_core.rules.change_rules import hosted_digest
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, Keys, NamesEdit, PageEdit, StandingRow, StoredFile
 from pkgindex_core.rules.planning.facts import NoteKey, ProjectKey
 from pkgindex_core.rules.planning.past import SWEPT
+from pkgindex_core.rules.quotas import size_of
 from pkgindex_core.rules.stamping import stamp_after
 
 _Key = TypeVar("_Key")
@@ -128,8 +129,16 @@ def facts(state: StoreState, keys: Keys, ended: Callable[[IndexConfig], Serial],
             for key, upto in _expired(state.index(config.name), config.name, ended(config))
         },
         notes=notes,
+        sizes={key: stored_bytes(state, key) for key in keys.sizes},
         kept_page=lambda key: _kept_page(state, key),
     )
+
+
+def stored_bytes(state: StoreState, key: ProjectKey) -> int:
+    """The bytes of all live files of a hosted project, or of all projects of an index."""
+    projects = state.index(key[0]).projects.values() if key[1] == WHOLE_INDEX else [state.project(key)]
+    rows = (row for project in projects if not project.mirrored for row in project.rows.values())
+    return sum(size_of(decode_file(row.body)) for row in rows)
 
 
 def written(state: StoreState, effects: Effects, serial: Serial) -> StoreState:

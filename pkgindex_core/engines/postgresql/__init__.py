@@ -8,9 +8,11 @@ failures   the library's errors for those of the server
 index      the store itself, made of the parts below
 queries    reads; each is one statement
 writer     group commit, and what is done when another server committed first or an answer was lost
+planned    waiting lists of changes, and the statements of those that fit
+sending    those statements on their way, and the search for a commit whose answer was lost
 facts      the one statement that reads the facts of a group
 batches    many statements in one round trip
-effects    the statements of a plan; `mirrored` has those of pages and lists of names
+effects    the statements of a plan; `mirrored` has those of pages and lists of names, `configured` those of configurations, users and tokens
 watching   the newest commit, and what commits touched
 notes      values without a history
 sql/       the schema, as numbered migrations (`engines.migrations` reads them)

@@ -18,6 +18,13 @@ def records(columns: str) -> str:
     return f"jsonb_to_recordset($1) AS x ({columns})"
 
 
+def ended(table: str, *key: str) -> str:
+    """A statement that ends the live rows with a key."""
+    columns = ", ".join(f"{each} text" for each in key)
+    same = " AND ".join(f"old.{each} = x.{each}" for each in key)
+    return f"UPDATE {table} AS old SET died = x.serial FROM {records(f'serial bigint, {columns}')} WHERE {same} AND old.died = 9223372036854775807"
+
+
 class Statements:
     """The statements of one commit, in order, each with its rows."""
 

@@ -12,22 +12,22 @@ import msgspec
 
 from pkgindex_core.engines.packing import packed_release
 from pkgindex_core.engines.postgresql import mirrored
-from pkgindex_core.engines.postgresql.batches import Statements, records
+from pkgindex_core.engines.postgresql.batches import Statements, ended, records
+from pkgindex_core.engines.postgresql.configured import write_configs, write_identities
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.rules.planning import Effects, Emptied, Facts, StandingRow
 from pkgindex_core.rules.planning.facts import ProjectKey
-from pkgindex_core.rules.planning.past import retention
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def write(batch: Statements, facts: Facts, effects: Effects, serial: Serial) -> None:
     """Add the statements of all effects. The log is not among them."""
-    _write_configs(batch, effects, serial)  # first, because rows of an index refer to its name
+    write_configs(batch, effects, serial)  # first, because rows of an index refer to its name
     for place in effects.emptied:
         _empty(batch, place, serial)
     mirrored.forget_past(batch, effects.forgotten)
-    _write_identities(batch, effects, serial)
+    write_identities(batch, effects, serial)
     _write_files(batch, effects, serial)
     _write_tombstones(batch, effects)
     _write_parts(batch, effects, serial)
@@ -50,18 +50,11 @@ _COUNT: Final = (
 _TREE: Final = f"INSERT INTO tree_changes SELECT serial FROM {records('serial bigint')}"
 
 
-def _end(table: str, *key: str) -> str:
-    """A statement that ends the live rows with a key."""
-    columns = ", ".join(f"{each} text" for each in key)
-    same = " AND ".join(f"old.{each} = x.{each}" for each in key)
-    return f"UPDATE {table} AS old SET died = x.serial FROM {records(f'serial bigint, {columns}')} WHERE {same} AND old.died = 9223372036854775807"
-
-
 _OF_INDEX: Final = records("serial bigint, index_name text, head bytea")
 _EMPTY_INDEX: Final = (
-    _end("files", "index_name") + " AND NOT old.mirrored",
-    _end("releases", "index_name"),
-    _end("attachments", "index_name"),
+    ended("files", "index_name") + " AND NOT old.mirrored",
+    ended("releases", "index_name"),
+    ended("attachments", "index_name"),
     *(
         f"DELETE FROM {table} AS old USING {_OF_INDEX} WHERE old.index_name = x.index_name"
         for table in ("tombstones", "strays", "listed_names", "listings")
@@ -74,7 +67,7 @@ _EMPTY_INDEX: Final = (
     f" head = x.head, content = '', page = NULL FROM {_OF_INDEX}"
     " WHERE old.index_name = x.index_name AND old.died = 9223372036854775807 AND old.mirrored",
     # … and the rows of held projects end and stay, each followed by a row that does not hold the project.
-    _end("standings", "index_name") + " AND old.holds",
+    ended("standings", "index_name") + " AND old.holds",
     "INSERT INTO standings (index_name, project, died, born, since, stamp, mirrored, holds, file_count, status, head, content)"
     " SELECT old.index_name, old.project, 9223372036854775807, x.serial, x.serial, x.serial, false, false, 0, '', x.head, ''"
     f" FROM standings AS old JOIN {_OF_INDEX} ON old.index_name = x.index_name AND old.died = x.serial ON CONFLICT DO NOTHING",
@@ -85,11 +78,11 @@ _EMPTY_PROJECT: Final = (
     f" JOIN {records('serial bigint, index_name text, project text')} ON f.index_name = x.index_name AND f.project = x.project"
     " WHERE f.died = 9223372036854775807 AND NOT f.mirrored"
     " ON CONFLICT (index_name, filename) DO UPDATE SET project = excluded.project, sha256 = excluded.sha256",
-    _end("files", "index_name", "project") + " AND NOT old.mirrored",
-    _end("releases", "index_name", "project"),
-    _end("attachments", "index_name", "project"),
+    ended("files", "index_name", "project") + " AND NOT old.mirrored",
+    ended("releases", "index_name", "project"),
+    ended("attachments", "index_name", "project"),
 )
-_EMPTY_RESULTS: Final = _end("attachments", "index_name", "project", "about")
+_EMPTY_RESULTS: Final = ended("attachments", "index_name", "project", "about")
 
 
 def _empty(batch: Statements, place: Emptied, serial: Serial) -> None:
@@ -104,56 +97,7 @@ def _empty(batch: Statements, place: Emptied, serial: Serial) -> None:
             batch.add_one(sql, serial=serial, index_name=place.index, project=place.project)
 
 
-_END_USERS: Final = _end("users", "name")
-_BEGIN_USERS: Final = f"INSERT INTO users (name, died, born, body) SELECT name, 9223372036854775807, serial, body FROM {records('serial bigint, name text, body bytea')}"
-_DROP_TOKENS: Final = f"DELETE FROM tokens USING {records('id text')} WHERE tokens.id = x.id"
-_PUT_TOKENS: Final = f"INSERT INTO tokens (id, owner, created, body) SELECT id, owner, created, body FROM {records('id text, owner text, created bigint, body bytea')}"
-
-
-def _write_identities(batch: Statements, effects: Effects, serial: Serial) -> None:
-    users = effects.users.items()
-    batch.add(_END_USERS, ({"serial": serial, "name": name} for name, _ in users))
-    batch.add(
-        _BEGIN_USERS,
-        ({"serial": serial, "name": name, "body": _encode(user)} for name, user in users if user is not None),
-    )
-    batch.add(_DROP_TOKENS, ({"id": token_id} for token_id in effects.tokens))
-    tokens = (token for token in effects.tokens.values() if token is not None)
-    batch.add(
-        _PUT_TOKENS,
-        ({"id": token.id, "owner": token.user, "created": token.created, "body": _encode(token)} for token in tokens),
-    )
-
-
-_PUT_INDEXES: Final = f"INSERT INTO indexes (name) SELECT name FROM {records('name text')} ON CONFLICT DO NOTHING"
-_END_CONFIGS: Final = _end("configs", "index_name")
-_BEGIN_CONFIGS: Final = (
-    "INSERT INTO configs (index_name, died, born, mirrored, history, kept_since, body) SELECT index_name, 9223372036854775807, serial, mirrored, history, kept_since, body"
-    f" FROM {records('serial bigint, index_name text, mirrored boolean, history bigint, kept_since bigint, body bytea')}"
-)
-
-
-def _write_configs(batch: Statements, effects: Effects, serial: Serial) -> None:
-    batch.add(_PUT_INDEXES, ({"name": name} for name in effects.configs))
-    batch.add(_END_CONFIGS, ({"serial": serial, "index_name": name} for name in effects.configs))
-    batch.add(
-        _BEGIN_CONFIGS,
-        (
-            {
-                "serial": serial,
-                "index_name": name,
-                "mirrored": config.mirrored,
-                "history": retention(config)[0],
-                "kept_since": retention(config)[1],
-                "body": _encode(config),
-            }
-            for name, config in effects.configs.items()
-            if config is not None
-        ),
-    )
-
-
-_END_FILES: Final = _end("files", "index_name", "filename") + " AND NOT old.mirrored"
+_END_FILES: Final = ended("files", "index_name", "filename") + " AND NOT old.mirrored"
 
 
 def _write_files(batch: Statements, effects: Effects, serial: Serial) -> None:
@@ -192,13 +136,13 @@ def _write_tombstones(batch: Statements, effects: Effects) -> None:
     )
 
 
-_END_RELEASES: Final = _end("releases", "index_name", "project", "version")
+_END_RELEASES: Final = ended("releases", "index_name", "project", "version")
 _BEGIN_RELEASES: Final = (
     "INSERT INTO releases (index_name, project, version, died, born, packed, body)"
     " SELECT index_name, project, version, 9223372036854775807, serial, packed, body"
     f" FROM {records('serial bigint, index_name text, project text, version text, packed boolean, body bytea')}"
 )
-_END_ATTACHMENTS: Final = _end("attachments", "index_name", "project", "filename")
+_END_ATTACHMENTS: Final = ended("attachments", "index_name", "project", "filename")
 _BEGIN_ATTACHMENTS: Final = (
     "INSERT INTO attachments (index_name, project, filename, died, born, about, sha256, body)"
     " SELECT index_name, project, filename, 9223372036854775807, serial, about, sha256, body"

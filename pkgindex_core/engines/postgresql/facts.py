@@ -98,6 +98,8 @@ _PARTS: Final = {
     "listings": "SELECT 'listings', index_name, '', '', ARRAY[stamp], NULL::bytea, NULL::bytea FROM listings WHERE index_name = ANY({0}::text[])",
     "notes": "SELECT 'notes', kind, key, '', ARRAY[version], NULL::bytea, NULL::bytea"
     " FROM unnest({0}::text[], {1}::text[]) AS k (a, b) JOIN notes ON kind = a AND key = b CROSS JOIN h WHERE until > h.now",
+    "sizes": "SELECT 'sizes', index_name, sizes.project, '', ARRAY[bytes], NULL::bytea, NULL::bytea"
+    " FROM unnest({0}::text[], {1}::text[]) AS k (a, b) JOIN sizes ON index_name = a AND sizes.project = b",
 }
 
 
@@ -149,6 +151,7 @@ def _loaded(rows: Sequence[Any]) -> Loaded:
         listings=made("listings", _first, _number),
         expired=made("expired", _pair, _number),
         notes=made("notes", _pair, _number),
+        sizes=made("sizes", _pair, _number),
         kept_page=kept_page,
     )
     return Loaded(Serial(serial), Timestamp(at), Timestamp(now), facts)

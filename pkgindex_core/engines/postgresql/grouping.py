@@ -21,6 +21,7 @@ from pkgindex_core.changes import (
     PutProject,
     PutRelease,
     Requirement,
+    WithinQuotas,
     YankFile,
 )
 
@@ -40,6 +41,8 @@ def footprint(changes: Iterable[Change], require: Iterable[Requirement]) -> set[
                 named.add(("file", index, filename))
             case AttachmentAbsent(index, project) | ProjectAt(index, project):
                 named.add(("project", index, project))
+            case WithinQuotas(index):
+                named.add(("sizes", index))
             case _:
                 pass
     for change in changes:

@@ -40,7 +40,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
 
 
 class PostgresqlIndex(PostgresqlNotes):
@@ -134,6 +134,9 @@ class PostgresqlIndex(PostgresqlNotes):
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         return await queries.projects(self._sessions, index, serial_of(at))
+
+    async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
+        return await queries.stored_bytes(self._sessions, index, project)
 
     async def project_count(self, index: IndexName) -> int:
         return await queries.project_count(self._sessions, index)

@@ -249,6 +249,11 @@ async def projects(sessions: Sessions, index: IndexName, at: int) -> Sequence[Pr
     return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in rows]
 
 
+async def stored_bytes(sessions: Sessions, index: IndexName, project: ProjectName) -> int:
+    row = await sessions.row("SELECT bytes FROM sizes WHERE index_name = $1 AND project = $2", index, project)
+    return int(row[0]) if row is not None else 0
+
+
 async def project_count(sessions: Sessions, index: IndexName) -> int:
     row = await sessions.row("SELECT project_count FROM indexes WHERE name = $1", index)
     return int(row[0]) if row else 0
@@ -365,13 +370,27 @@ SELECT 'the log has ' || count(*) || ' commits but its last serial is ' || head.
 UNION ALL SELECT 'index ' || name || ' counts ' || project_count || ' projects but holds ' || held FROM (SELECT name, project_count,
     (SELECT count(*) FROM standings WHERE index_name = name AND died = 9223372036854775807 AND holds) AS held FROM indexes) AS counted
     WHERE project_count <> held
+UNION ALL SELECT coalesce(nullif(s.project, ''), 'everything') || ' in ' || s.index_name || ' counts ' || s.bytes || ' bytes but holds '
+    || coalesce(held, 0) FROM sizes AS s LEFT JOIN (SELECT index_name, project, sum(size_of(fragment)) AS held FROM files
+    WHERE died = 9223372036854775807 AND NOT mirrored GROUP BY GROUPING SETS ((index_name, project), (index_name))) AS counted
+    ON counted.index_name = s.index_name AND coalesce(counted.project, '') = s.project WHERE s.bytes <> coalesce(held, 0)
 UNION ALL SELECT 'the list of names of ' || index_name || ' counts ' || count || ' names but has ' || names FROM (SELECT index_name, count,
     (SELECT count(*) FROM listed_names WHERE listed_names.index_name = listings.index_name) AS names FROM listings) AS counted WHERE count <> names
 UNION ALL SELECT DISTINCT 'the page of ' || project || ' in ' || index_name || ' is missing' FROM standings
     WHERE page IS NOT NULL AND NOT EXISTS (SELECT FROM pages WHERE digest = page)
 UNION ALL SELECT 'page ' || encode(digest, 'hex') || ' is stored but nothing has it' FROM pages
     WHERE NOT logged AND NOT EXISTS (SELECT FROM standings WHERE page = digest)
-UNION ALL SELECT count(*) || ' pages were not cleared away' FROM loose_pages HAVING count(*) > 0"""
+UNION ALL SELECT count(*) || ' pages were not cleared away' FROM loose_pages HAVING count(*) > 0
+UNION ALL SELECT 'index ' || index_name || ' has the file ' || filename || ', and says that it was deleted' FROM tombstones
+    JOIN files USING (index_name, filename) WHERE died = 9223372036854775807 AND NOT mirrored
+UNION ALL SELECT 'index ' || f.index_name || ' has the file ' || filename || ' of ' || f.project || ', but not the project' FROM files AS f
+    WHERE f.died = 9223372036854775807 AND NOT EXISTS (SELECT FROM standings AS s WHERE s.index_name = f.index_name AND s.project = f.project
+    AND s.died = f.died AND holds AND s.mirrored = f.mirrored)
+UNION ALL SELECT project || ' in ' || index_name || ' counts ' || file_count || ' files but has ' || count FROM (SELECT index_name, project,
+    file_count, (SELECT count(*) FROM files AS f WHERE f.index_name = s.index_name AND f.project = s.project AND f.died = s.died AND NOT mirrored)
+    FROM standings AS s WHERE died = 9223372036854775807 AND NOT mirrored) AS counted WHERE file_count <> count
+UNION ALL SELECT 'index ' || index_name || ' has a project with the invalid name ' || project FROM standings
+    WHERE died = 9223372036854775807 AND project !~ '^[a-z0-9]+(-[a-z0-9]+)*$'"""
 
 
 async def problems(sessions: Sessions) -> Sequence[str]:

@@ -74,6 +74,7 @@ def load(tables: Tables, keys: Keys, now: Timestamp) -> Facts:
         listings=_listings(tables, keys.listings) if keys.listings else {},
         expired=_expired(tables, configs, now),
         notes=_notes(tables, keys.notes, now) if keys.notes else {},
+        sizes=_found(tables, "SELECT bytes FROM sizes WHERE index_id = ? AND project = ?", keys.sizes, int, died=()),
         kept_page=lambda key: _kept_page(tables, key),
     )
 

@@ -42,7 +42,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
 
 FILES_IN_PLACE: Final = 64
 """Most files of a page that is read in the event loop's thread. A larger page is read in another thread."""
@@ -162,6 +162,9 @@ class SqliteIndex(SqliteNotes):
 
     async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
         return await self._readers.in_thread(partial(queries.projects, index=index, at=serial_of(at)))
+
+    async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
+        return self._readers.here(partial(queries.stored_bytes, index=index, project=project))
 
     async def project_count(self, index: IndexName) -> int:
         return self._readers.here(partial(queries.project_count, index=index))

@@ -47,6 +47,11 @@ from pkgindex_core.stored_configs import decode_config
 BATCH: Final = 5_000
 """Rows of one batch of a list."""
 
+_SIZE: Final = (
+    "CAST(CAST(substr(fragment, nullif(instr(fragment, CAST('\"size\":' AS BLOB)), 0) + 7, 20) AS TEXT) AS INTEGER)"
+)
+"""The size of a file by its fragment, as migration 7 counts it."""
+
 _head_decoder = msgspec.msgpack.Decoder(PageHead)
 _user_decoder = msgspec.msgpack.Decoder(User)
 _token_decoder = msgspec.msgpack.Decoder(Token)
@@ -339,6 +344,12 @@ def projects(reader: Reader, index: IndexName, at: int) -> Sequence[ProjectRow]:
     return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in found]
 
 
+def stored_bytes(reader: Reader, index: IndexName, project: ProjectName) -> int:
+    sql = "SELECT bytes FROM sizes JOIN index_names ON id = index_id WHERE name = ? AND project = ?"
+    row = reader.row(sql, (index, project))
+    return row[0] if row is not None else 0
+
+
 def project_count(reader: Reader, index: IndexName) -> int:
     row = reader.row("SELECT project_count FROM index_names WHERE name = ?", (index,))
     return int(row[0]) if row else 0
@@ -483,6 +494,17 @@ def problems(reader: Reader) -> Sequence[str]:
         (LIVE,),
     )
     found += [f"index {name} counts {counted} projects but holds {held}" for name, counted, held in counts]
+    sizes = reader.rows(
+        f"WITH counts AS (SELECT index_id, project, total({_SIZE}) AS held FROM files WHERE died = ? GROUP BY index_id, project)"  # noqa: S608 - a constant
+        " SELECT name, sizes.project, bytes, coalesce(held, 0) FROM sizes JOIN index_names ON index_names.id = sizes.index_id"
+        " LEFT JOIN (SELECT index_id, project, held FROM counts UNION ALL SELECT index_id, '', sum(held) FROM counts GROUP BY index_id)"
+        " AS counted ON counted.index_id = sizes.index_id AND counted.project = sizes.project WHERE bytes != coalesce(held, 0)",
+        (LIVE,),
+    )
+    found += [
+        f"{project or 'everything'} in {name} counts {counted} bytes but holds {held:.0f}"
+        for name, project, counted, held in sizes
+    ]
     missing = reader.rows(
         "SELECT DISTINCT name, project FROM standings JOIN index_names ON index_names.id = index_id"
         " WHERE page AND NOT EXISTS (SELECT 1 FROM pages WHERE pages.id = page)"
@@ -494,7 +516,22 @@ def problems(reader: Reader) -> Sequence[str]:
         " WHERE pages.uses != coalesce(counted.uses, 0)"
     )
     found += [f"page {page} counts {counted} uses but has {used}" for page, counted, used in uses]
-    return found
+    return found + [text for (text,) in reader.rows(_MISFITS, (LIVE,))]
+
+
+_MISFITS: Final = """
+SELECT 'index ' || name || ' has the file ' || filename || ', and says that it was deleted' FROM tombstones
+    JOIN files USING (index_id, filename) JOIN index_names ON index_names.id = index_id WHERE died = ?1
+UNION ALL SELECT 'index ' || name || ' has the file ' || filename || ' of ' || project || ', but not the project' FROM files
+    JOIN index_names ON index_names.id = index_id WHERE died = ?1 AND NOT EXISTS (SELECT 1 FROM standings
+    WHERE standings.index_id = files.index_id AND standings.project = files.project AND standings.died = ?1 AND holds AND NOT mirrored)
+UNION ALL SELECT project || ' in ' || name || ' counts ' || file_count || ' files but has ' || files FROM (SELECT name, project, file_count,
+    (SELECT count(*) FROM files WHERE files.index_id = standings.index_id AND files.project = standings.project AND files.died = ?1) AS files
+    FROM standings JOIN index_names ON index_names.id = index_id WHERE standings.died = ?1 AND NOT mirrored) WHERE file_count != files
+UNION ALL SELECT 'index ' || name || ' has a project with the invalid name ' || project FROM standings
+    JOIN index_names ON index_names.id = index_id WHERE died = ?1 AND (project = '' OR project GLOB '*[^a-z0-9-]*' OR project GLOB '-*'
+    OR project GLOB '*-' OR project GLOB '*--*')"""
+"""Rows of hosted projects that do not fit each other, tombstones, and names that no client can ask for, as sentences."""
 
 
 def serial_of(at: Serial | None) -> int:

@@ -42,13 +42,14 @@ from pkgindex_core.changes import (
     Requirement,
     UserAbsent,
     UserIs,
+    WithinQuotas,
     YankFile,
 )
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, File, IndexConfig, PageHead, Release, Serial, Token, User
 from pkgindex_core.names import IndexName, ProjectName, owner
-from pkgindex_core.protocols.index_store import Taken
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Taken
 
 ProjectKey: TypeAlias = tuple[IndexName, ProjectName]
 FileKey: TypeAlias = tuple[IndexName, str]
@@ -106,6 +107,8 @@ class Keys(Struct):
     attachments: set[PartKey] = field(default_factory=set)
     listings: set[IndexName] = field(default_factory=set)
     notes: set[NoteKey] = field(default_factory=set)
+    sizes: set[ProjectKey] = field(default_factory=set)
+    """Hosted projects whose files are counted, and, as the project `WHOLE_INDEX`, whole indexes."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -137,6 +140,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     ended by then, ordered by end and project."""
     notes: Mapping[NoteKey, int] = {}
     """The versions of the notes in `Keys.notes` that have not ended."""
+    sizes: Mapping[ProjectKey, int] = {}
+    """The bytes of all live files of `Keys.sizes`."""
     kept_page: Callable[[ProjectKey], KeptRows]
     """Reads a mirrored page in one piece (`StandingRow.kept`). A function, because few pages need to be read."""
 
@@ -148,6 +153,8 @@ def named_keys(changes: Iterable[Change], require: Iterable[Requirement] = ()) -
         _name_required(keys, requirement)
     for change in changes:
         _name_changed(keys, change)
+    bounded = {index for index, project in keys.sizes}
+    keys.sizes |= {key for key in keys.projects if key[0] in bounded}
     return keys
 
 
@@ -172,6 +179,9 @@ def _name_required(keys: Keys, requirement: Requirement) -> None:
             keys.indexes.add(config.name)
         case NoteIs(kind, key):
             keys.notes.add((kind, key))
+        case WithinQuotas(index):
+            keys.indexes.add(index)
+            keys.sizes.add((index, WHOLE_INDEX))
         case _:
             assert_never(requirement)
 

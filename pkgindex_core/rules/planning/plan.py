@@ -5,7 +5,7 @@ Pure. Changes of projects are in `hosted` and `mirrored`; those of users, tokens
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import assert_never
 
 import msgspec
@@ -39,6 +39,7 @@ from pkgindex_core.changes import (
     Requirement,
     UserAbsent,
     UserIs,
+    WithinQuotas,
     YankFile,
 )
 from pkgindex_core.errors import Missing, RequirementFailed
@@ -50,12 +51,13 @@ from pkgindex_core.rules.planning.effects import Effects
 from pkgindex_core.rules.planning.facts import Facts
 from pkgindex_core.rules.planning.hosted import change_hosted, change_parts
 from pkgindex_core.rules.planning.mirrored import change_mirrored
+from pkgindex_core.rules.planning.quotas import stay_within
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def plan(
-    changes: Iterable[Change], require: Iterable[Requirement], facts: Facts, serial: Serial
+    changes: Iterable[Change], require: Collection[Requirement], facts: Facts, serial: Serial
 ) -> Effects | RequirementFailed:
     """The effects of these changes as the commit `serial`, or the requirement that does not hold.
 
@@ -67,6 +69,9 @@ def plan(
     draft = Draft(facts, serial)
     for change in changes:
         _make(draft, change)
+    for requirement in require:
+        if isinstance(requirement, WithinQuotas):
+            stay_within(draft, requirement.index, facts.sizes)
     return draft.effects()
 
 
@@ -92,6 +97,8 @@ def _holds(facts: Facts, requirement: Requirement) -> bool:
             return facts.configs.get(config.name) == config
         case NoteIs(kind, key, version):
             return facts.notes.get((kind, key), 0) == version
+        case WithinQuotas():
+            return True  # it is about the result
         case _:
             assert_never(requirement)
 

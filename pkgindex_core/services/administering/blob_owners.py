@@ -5,14 +5,15 @@ A blob that no live row names is unused. A blob that a row names must be stored,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from pkgindex_core.changes import Commit, PutAttachment, PutFile
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.digests import Sha256
-from pkgindex_core.models import Attachment, Event, File, decode_file
+from pkgindex_core.models import Attachment, Event, File, IndexConfig, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Projects, ReleaseRecords, Trees
 
@@ -54,15 +55,29 @@ class Owner(Struct, frozen=True, kw_only=True):
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
 
 
-async def owners_of(store: _Store) -> AsyncIterator[list[Owner]]:
-    """Every live row that names a blob, a project at a time."""
+async def owners_of(store: _Store, *, only_here: bool = False) -> AsyncIterator[list[Owner]]:
+    """Every live row that names a blob, a project at a time. With `only_here`, no rows whose source has the bytes too."""
     for name, config in sorted((await store.tree()).indexes.items()):
-        for row in await store.projects(name):
+        for row in [] if only_here and config.mirrored else await store.projects(name):
             project = ProjectName(row.name)
-            page = await store.page(name, project)
+            page = None if only_here and not config.needs_blobs else await store.page(name, project)
             files = [decode_file(each.body) for each in page.rows] if page is not None else []
             attachments = [] if config.mirrored else await store.attachments(name, project)
             yield [*_named_by(name, project, files, attachments, elsewhere=not config.needs_blobs)]
+
+
+def owners_in(commits: Iterable[Commit], indexes: Mapping[IndexName, IndexConfig]) -> Iterable[Owner]:
+    """The rows that the uploads of commits have made. `is_named` tells which are still there."""
+    for commit in commits:
+        for change in commit.changes:
+            match change:
+                case PutFile(index, project, file):
+                    elsewhere = index in indexes and not indexes[index].needs_blobs
+                    yield from _named_by(index, project, [file], [], elsewhere=elsewhere)
+                case PutAttachment(index, project, attachment):
+                    yield from _named_by(index, project, [], [attachment], elsewhere=False)
+                case _:
+                    pass
 
 
 async def is_named(store: _Store, owner: Owner) -> bool:

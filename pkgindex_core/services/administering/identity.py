@@ -119,6 +119,11 @@ class Identity:
             raise Denied(f"the token {token.id} has expired", anonymous=True, hint="make a new one")
         return kept.principal
 
+    def recalled(self, credentials: Credentials) -> bool | None:
+        """Whether the last verdict on a password is that it is right; None if there is none, or if users have changed."""
+        kept = self._kept.get(_key_of(credentials))
+        return kept.principal is not None if kept is not None and self._is_current(kept) else None
+
     def holding(self, credentials: Credentials | None, principal: Principal) -> Holds | None:
         """Make a check whether `identify` would return this principal again. None if an authenticator cannot tell without waiting.
 

@@ -9,9 +9,10 @@ after that and before any blob:
     has commits    none           the store of an earlier version, or one that was killed before the mark: the mark is written
     has commits    another        the database of another index: refused
     empty          none           a new store, if there are no blobs; refused if there are
-    empty          any            the database is lost: refused, except while a dump of that index is restored
+    empty          any            the database is lost: refused, except while a backup of that index is restored
 
-`insist` (`pkgindex-serve run --new-store`) overrules every refusal.
+`insist` (`pkgindex-serve run --new-store`) overrules every refusal but one: a store with a note of an unfinished restore is opened by
+the restore only, since it lists less than its backup.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from pkgindex_core.changes import Commit, PutIndex
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.models import Serial, decode_file
-from pkgindex_core.protocols import BlobStore, ChangeLog, Projects, Trees
+from pkgindex_core.protocols import BlobStore, ChangeLog, Notes, Projects, Trees
 from pkgindex_core.stored_configs import as_at_first
 
 _log = logging.getLogger(__name__)
+
+RESTORING: Final = ("restore", "unfinished")
+"""Kind and key of the note that a store has while a backup is restored into it. The value is the name of the backup."""
 
 _SAMPLE: Final = 50
 """The number of uploaded files to look for in a blob store without a mark."""
@@ -54,14 +58,14 @@ def _as_at_first(commit: Commit) -> dict[str, Any]:
     return {"serial": commit.serial, "at": commit.at, "who": commit.who, "changes": changes}
 
 
-class _Store(Trees, Projects, ChangeLog, Protocol): ...
+class _Store(Trees, Projects, ChangeLog, Notes, Protocol): ...
 
 
 class Ownership:
     """Compares a blob store with an index store, and marks it. `place` names both in messages."""
 
     def __init__(self, blobs: BlobStore, *, place: str, insist: bool = False, restoring: str = "") -> None:
-        """`restoring` is the identity of a dump that is being restored, or of a store that is copied here."""
+        """`restoring` is the identity of a backup that is being restored, or of a store that is copied here."""
         self._blobs = blobs
         self._place = place
         self._insist = insist
@@ -80,12 +84,17 @@ class Ownership:
         """The error when a new store may not begin."""
         return Refused(
             f"the index database is empty or missing, but files of an index are there ({self._place})",
-            hint="put the database back (from a backup, or mount its disk), or restore a dump: pkgindex-serve import DIR;"
+            hint="put the database back (from a backup, or mount its disk), or restore a backup: pkgindex-serve restore URL;"
             " to lose that index and begin a new one over its files: pkgindex-serve run --new-store",
         )
 
     async def settle(self, store: _Store) -> None:
         """Compare both stores, and mark blobs that have no mark."""
+        if not self._restoring and (note := await store.note(*RESTORING)) is not None:
+            raise Refused(
+                f"a restore into this store has not ended ({self._place})",
+                hint=f"finish it: pkgindex-serve restore URL --at {note.value.decode()}",
+            )
         mine = await identity_of(store)
         if not mine:
             if await self.is_free():

@@ -1,8 +1,10 @@
 """Repairs damaged and lost blobs, if their bytes can be had again.
 
     1. damaged blobs are set aside, never deleted: from here on no client gets them
-    2. files of mirrors are fetched again, and verified as at the first time
-    3. metadata of wheels is read from the wheel, or fetched with a mirror's file; it must have the digest in the row
+    2. uploaded files are copied from a mirror's copy, or from another store that the caller names, such as a backup
+    3. files of mirrors are fetched again, and verified as at the first time
+    4. metadata of wheels is read from the wheel, or fetched with a mirror's file; it must have the digest in the row
+    5. metadata that differs from that in its wheel is replaced by it (`wheel_metadata`)
 
 Other blobs are reported with their upload: sending the same file again repairs them. A repair that was killed can be run
 again: a blob that was set aside is then lost, and lost blobs are repaired in the same way.
@@ -16,7 +18,7 @@ from typing import Final
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.protocols import OnDisk, Redirect, Trees
+from pkgindex_core.protocols import BlobStore, OnDisk, Redirect, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.services.administering.blob_owners import Owner
 from pkgindex_core.services.administering.verifying import BlobTrouble, Progress, Verified, Verifying
@@ -44,15 +46,45 @@ class Repairing:
         self._verifying = verifying
         self._wheels = wheels
 
-    async def repair(self, found: Verified, *, progress: Progress) -> None:
-        """Repair what is possible, and record the outcomes in `found`."""
+    async def repair(self, found: Verified, *, progress: Progress, other: BlobStore | None = None) -> None:
+        """Repair what is possible, and record the outcomes in `found`. `other`: a store that may have intact bytes."""
         for trouble in found.troubles:
             await self._set_aside(trouble)
         wheels_first = sorted(found.troubles, key=lambda trouble: all(o.role == "metadata" for o in trouble.owners))
+        total = len(found.troubles) + len(found.differing)
         for number, trouble in enumerate(wheels_first, start=1):
             if trouble.outcome != "repaired":
-                await self._make(trouble)
-            progress("repairs", number, len(found.troubles))
+                await self._make(trouble, other)
+            progress("repairs", number, total)
+        for number, difference in enumerate(found.differing, start=len(found.troubles) + 1):
+            await self._wheels.correct(difference)
+            progress("repairs", number, total)
+
+    async def foresee(self, found: Verified, *, other: BlobStore | None = None) -> None:
+        """Record in `found` what `repair` would do. Changes nothing, and asks no upstream."""
+        for trouble in found.troubles:
+            aside = "" if trouble.state == "lost" else "set aside" + ", then " * bool(trouble.owners)
+            trouble.plan = aside + await self._plan(trouble, other)
+        for difference in found.differing:
+            difference.plan = await self._wheels.plan(difference)
+
+    async def _plan(self, trouble: BlobTrouble, other: BlobStore | None) -> str:
+        if not trouble.owners:
+            return ""
+        key, copies = trouble.sha256, await self._blobs.copies()
+        if any(not owner.elsewhere for owner in trouble.owners):
+            if copies is not None and await copies.stat(key) is not None:
+                return "copied from the file of a mirror"
+            if other is not None and await other.stat(key) is not None:
+                return "copied from the other store"
+        mirrors = sorted({owner.index for owner in trouble.owners if owner.elsewhere})
+        if mirrors:
+            return f"fetched again from the upstream of {mirrors[0]}"
+        for owner in trouble.owners:
+            wheel = owner.file.sha256
+            if owner.role == "metadata" and wheel is not None and await self._verifying.is_whole(wheel):
+                return "read from its wheel"
+        return f"left: {_AGAIN}"
 
     async def _set_aside(self, trouble: BlobTrouble) -> None:
         if trouble.state == "lost":
@@ -67,12 +99,12 @@ class Repairing:
         trouble.outcome = "set aside" if moved else "repaired"
         failpoint("repair.set_aside")
 
-    async def _make(self, trouble: BlobTrouble) -> None:
+    async def _make(self, trouble: BlobTrouble, other: BlobStore | None) -> None:
         if not trouble.owners and trouble.outcome == "set aside":
             trouble.outcome = "repaired"  # no row names these bytes, and they were set aside
             return
         hosted = any(not owner.elsewhere for owner in trouble.owners)
-        if hosted and await self._copied(trouble.sha256):
+        if hosted and (await self._copied(trouble.sha256) or await self._taken(trouble.sha256, other)):
             failpoint("repair.made")
             trouble.outcome = "repaired"
             return
@@ -96,6 +128,19 @@ class Repairing:
         with suppress(PkgIndexError):
             await self._blobs.make_own(key)
             return await self._verifying.is_whole(key)
+        return False
+
+    async def _taken(self, key: Sha256, other: BlobStore | None) -> bool:
+        """Store the bytes from another store. False: it has none, or other ones."""
+        if other is None:
+            return False
+        with suppress(PkgIndexError):
+            async with self._blobs.spool() as spool:
+                async for chunk in other.read(key):
+                    await spool.write(chunk)
+                if spool.hexdigest() == key:
+                    await spool.keep()
+                    return True
         return False
 
     async def _make_for(self, owner: Owner) -> None:

@@ -11,7 +11,7 @@ A server may run meanwhile. A blob that was stored or dropped meanwhile is check
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import sha256
 from typing import Final, Literal, Protocol
 
@@ -34,17 +34,30 @@ _MOST_UNREADABLE: Final = 100
 """After so many unreadable blobs the verification stops: the medium itself has failed."""
 
 
-class BlobTrouble(Struct, kw_only=True):
+class Repairable(Struct, kw_only=True):
+    """Something that is wrong, and that a repair may mend."""
+
+    outcome: Literal["", "repaired", "set aside", "left"] = ""
+    """The outcome of a repair; empty without one."""
+    reason: str = ""
+    """Why it could not be repaired."""
+    plan: str = ""
+    """A description of the repair that would be made (`Repairing.foresee`)."""
+
+
+class BlobTrouble(Repairable, kw_only=True):
     """A damaged, unreadable or lost blob."""
 
     sha256: Sha256
     state: Damage
     owners: list[Owner] = []
     """Empty: no live row names the blob."""
-    outcome: Literal["", "repaired", "set aside", "left"] = ""
-    """The outcome of a repair; empty without one."""
-    reason: str = ""
-    """Why it could not be repaired."""
+
+
+class Difference(Repairable, kw_only=True):
+    """Metadata of a wheel that is not the metadata inside (`wheel_metadata`)."""
+
+    owner: Owner
 
 
 class Verified(Struct, kw_only=True):
@@ -59,15 +72,17 @@ class Verified(Struct, kw_only=True):
     unused: int = 0
     unused_bytes: int = 0
     troubles: list[BlobTrouble] = []
-    differing: list[Owner] = []
-    """Metadata of wheels that is not the metadata inside (`wheel_metadata`)."""
+    differing: list[Difference] = []
 
     @property
     def whole(self) -> bool:
         """Whether there are no problems, or all were repaired."""
-        return (
-            not self.database and not self.differing and all(trouble.outcome == "repaired" for trouble in self.troubles)
-        )
+        return not self.database and all(each.outcome == "repaired" for each in self.wrong)
+
+    @property
+    def wrong(self) -> Sequence[Repairable]:
+        """All that a repair may mend."""
+        return [*self.troubles, *self.differing]
 
 
 class _Store(Trees, Projects, ReleaseRecords, Keeping, Protocol): ...
@@ -104,7 +119,7 @@ class Verifying:
                 await side_by_side(owners, lambda owner: self._look_for(owner, states, done))
                 for owner in owners:
                     stored.pop(bytes.fromhex(owner.key), None)
-            named = await self._owners_of(states) if states else {}
+            named = await self.owners(states) if states else {}
             done.unused, done.unused_bytes = len(stored), sum(stored.values())
         except Corrupt as error:  # the rows cannot be read, but the blobs were
             done.database += [] if error.message in done.database else [error.message]
@@ -113,7 +128,8 @@ class Verifying:
         ]
         return done
 
-    async def _owners_of(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
+    async def owners(self, keys: Collection[Sha256]) -> dict[Sha256, list[Owner]]:
+        """The live rows that name each of these blobs. Reads all rows; blobs that no row names are left out."""
         named: dict[Sha256, list[Owner]] = {}
         async for owners in owners_of(self._store):
             for owner in owners:

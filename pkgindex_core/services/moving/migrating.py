@@ -10,7 +10,7 @@ index until one of them is given up (`tools.clearing.share`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -19,17 +19,16 @@ from pkgindex_core.changes import Commit
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Conflict, Corrupt, Missing
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.store_dump import blobs_named
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols import BlobStore, ChangeLog, Keeping, Projects, ReleaseRecords, Replaying, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.notes import Notes
+from pkgindex_core.rules.named_blobs import uploaded
 from pkgindex_core.services.administering.blob_owners import is_named, owners_of
-from pkgindex_core.services.moving.dumps.copying import copy_blob
+from pkgindex_core.services.moving.backups.copying import copy_blob
 from pkgindex_core.tools.clearing import share
+from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
-
-Progress = Callable[[str, int, int], None]
 
 _PROBE: Final = b"pkgindex migration probe\n"
 _BATCH: Final = 32
@@ -162,4 +161,4 @@ class _BlobCopying:
 
 
 def _blobs_of(commits: Iterable[Commit]) -> set[Sha256]:
-    return {one.sha256 for commit in commits for one in blobs_named(commit)}
+    return {key for commit in commits for key in uploaded(commit.changes)}

@@ -44,6 +44,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.pushing import Push, plan_push
+from pkgindex_core.rules.quotas import within_quotas
 from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
 from pkgindex_core.services.moving.pushable_releases import PushableRelease, PushableReleases
 from pkgindex_core.storage_failures import storage_failure
@@ -123,6 +124,7 @@ class Pushing:
                 ProjectAt(source, project, pushable.stamp, pushable.content),
                 ProjectAt(target, project, standing.stamp),
                 *plan.guards,
+                *within_quotas(goal),
             ]
             commit = await self._sources.of(goal).put(goal, plan.changes, who=principal.label, require=guards)
             failpoint("push.committed")

@@ -19,16 +19,17 @@ from typing import Any, Protocol
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.models import IndexConfig, Tree, User
 from pkgindex_core.names import IndexName, owner
-from pkgindex_core.protocols import Accounts, Principal, Trees
+from pkgindex_core.protocols import Accounts, Principal, Projects, Trees
 from pkgindex_core.rules.access import allowed_index, shown_user
-from pkgindex_core.rules.index_options import IndexOptions
+from pkgindex_core.rules.index_options import STORED_BYTES, IndexOptions
+from pkgindex_core.rules.kept_options import quotas
 from pkgindex_core.rules.permissions import Action, permits
 
 _SECOND = 1_000_000
 _AT_ONCE = 100
 
 
-class _Store(Trees, Accounts, Protocol): ...
+class _Store(Trees, Projects, Accounts, Protocol): ...
 
 
 class Overview:
@@ -69,7 +70,12 @@ class Overview:
         """The options of one index, under devpi 6's or devpi 7's names."""
         tree = await self._store.tree()
         config = allowed_index(tree, name, principal, Action.READ, some_project=True)
-        return self._shown(config, tree, principal, of_devpi_7=of_devpi_7)
+        shown = self._shown(config, tree, principal, of_devpi_7=of_devpi_7)
+        return {**shown, **await self.use(config)}
+
+    async def use(self, config: IndexConfig) -> dict[str, Any]:
+        """The bytes of all files of an index with quotas, for its document."""
+        return {STORED_BYTES: await self._store.stored_bytes(config.name)} if quotas(config).bounds else {}
 
     def options(self, config: IndexConfig, *, of_devpi_7: bool = False) -> dict[str, Any]:
         """The options of an index, for a client that has just made or changed it."""

@@ -1,4 +1,4 @@
-"""Checks whether an index can take a file: its filename may be taken, or its release may have such a file.
+"""Checks whether an index can take a file: its filename may be taken, its release may have such a file, or a quota may be full.
 
 Called before a file is kept, and again for each attempt to commit it.
 """
@@ -10,8 +10,10 @@ from pkgindex_core.errors import Conflict, FileTaken
 from pkgindex_core.formats.filenames import UploadName, canonical_version, sdist_ending
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import Projects, ReleaseRecords, Taken
+from pkgindex_core.protocols import WHOLE_INDEX, Projects, ReleaseRecords, Taken
 from pkgindex_core.rules.access import open_project
+from pkgindex_core.rules.kept_options import quotas
+from pkgindex_core.rules.quotas import check_file, check_growth, size_of
 
 
 async def check_filename(store: ReleaseRecords, config: IndexConfig, name: UploadName, sha256: Sha256) -> Taken | None:
@@ -24,6 +26,16 @@ async def check_filename(store: ReleaseRecords, config: IndexConfig, name: Uploa
     if not is_same(taken, sha256) and not config.volatile:
         raise _name_taken(name.filename, taken)
     return taken
+
+
+async def check_quotas(store: Projects, config: IndexConfig, name: UploadName, size: int) -> None:
+    """Raise if the index has no room for a file, so that its bytes are not stored first. The commit requires it again."""
+    if not quotas(config).bounds:
+        return
+    check_file(config, name.filename, size)
+    replaced = await store.file(config.name, name.project, name.filename)
+    used = {each: await store.stored_bytes(config.name, each) for each in (name.project, WHOLE_INDEX)}
+    check_growth(config, used, {name.project: size - (size_of(replaced) if replaced else 0)})
 
 
 def is_same(taken: Taken | None, sha256: Sha256) -> bool:

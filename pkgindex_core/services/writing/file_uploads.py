@@ -18,11 +18,11 @@ import msgspec
 from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Conflict, Corrupt, Missing
+from pkgindex_core.errors import Conflict, Corrupt, Missing, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
-from pkgindex_core.models import Event, IndexConfig, Serial
+from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     Blob,
     BlobStore,
@@ -37,7 +37,8 @@ from pkgindex_core.protocols import (
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.services.writing.collisions import check_filename, check_release, is_same
+from pkgindex_core.rules.quotas import within_quotas
+from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.tools.committing import until_committed
@@ -115,18 +116,19 @@ class _FileUpload:
         if is_same(taken, sha256) and not self._keeps:
             await self._look(again=True)  # the file may just have been removed from its place
             taken = await self._check_filename(sha256)
-        if is_same(taken, sha256):
-            return await self._renewed(spool)
+        if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
+            return renewed
         arrival = await self._inspecting.inspect(
             spool, self._form, self._name, index=self._config.name, rules=self._rules
         )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
-        await self._check_release()
+        await check_release(self._store, self._config.name, self._name)
+        await check_quotas(self._store, self._config, self._name, spool.size)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
-        keeping = [*sidecar, *([spool.keep()] if self._keeps else [])]
-        blobs = _all_or_raise(await asyncio.gather(*keeping, return_exceptions=True))
+        kept = [spool.keep()] if self._keeps else []
+        blobs = _all_or_raise(await asyncio.gather(*sidecar, *kept, return_exceptions=True))
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
         digests, metadata = {"sha256": sha256}, blobs[0].sha256 if sidecar else None
@@ -143,11 +145,11 @@ class _FileUpload:
         release, the overwritten file, stored metadata of the version). After a concurrent change the checks are repeated, and may
         refuse the file.
         """
-        index = self._config.name
+        index, project = self._config.name, self._name.project
 
         async def attempt(turn: int) -> Published:
             self._config = publishing_index(
-                await self._store.tree(), index, self._principal, Action.UPLOAD, project=self._name.project
+                await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
             if RULES[self._config.upload_rules] is not self._rules or self._config.needs_blobs is not self._keeps:
                 raise Conflict(
@@ -158,29 +160,30 @@ class _FileUpload:
                 await self._look()
             taken = await self._check_filename(sha256)
             if is_same(taken, sha256):
-                return await self._unchanged()
-            stamp = await self._check_release()
-            guards: list[Requirement] = [IndexIs(self._config)]
+                if (unchanged := await self._unchanged()) is not None:
+                    return unchanged
+                raise RequirementFailed(f"{self._name.filename} was deleted meanwhile", None)
+            stamp = await check_release(self._store, index, self._name)
+            guards: list[Requirement] = [IndexIs(self._config), *within_quotas(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
             file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
-            changes: list[Change] = [PutFile(index, self._name.project, file, arrival.display_name)]
-            known = await self._store.release(index, self._name.project, arrival.metadata.version)
+            changes: list[Change] = [PutFile(index, project, file, arrival.display_name)]
+            known = await self._store.release(index, project, arrival.metadata.version)
             release = arrival.release(self._form, known)
             # The stored metadata may be dropped with its version meanwhile, so the commit relies on it. Only on the first turn: otherwise
             # many wheels at once would wait for each other again and again.
             relies = release == known and not turn
             if not relies:
-                changes.append(PutRelease(index, self._name.project, release))
+                changes.append(PutRelease(index, project, release))
             if self._name.kind == "sdist" or taken is not None or relies:
-                guards.append(ProjectAt(index, self._name.project, stamp))
+                guards.append(ProjectAt(index, project, stamp))
             put = self._sources.of(self._config).put
             await put(self._config, changes, who=self._principal.label, require=guards, spooled=spooled)
-            project, warnings = self._name.project, arrival.warnings
-            return Published(index=index, project=project, file=file, created=True, warnings=warnings)
+            return Published(index=index, project=project, file=file, created=True, warnings=arrival.warnings)
 
         return await until_committed(
-            attempt, f"{self._name.project} changes faster than it can be written", hint="upload it again"
+            attempt, f"{project} changes faster than it can be written", hint="upload it again"
         )
 
     async def _look(self, *, again: bool = False) -> None:
@@ -213,12 +216,10 @@ class _FileUpload:
     async def _check_filename(self, sha256: Sha256) -> Taken | None:
         return await check_filename(self._store, self._config, self._name, sha256)
 
-    async def _check_release(self) -> Serial:
-        return await check_release(self._store, self._config.name, self._name)
-
-    async def _renewed(self, spool: Spool) -> Published:
-        """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired."""
-        published = await self._unchanged()
+    async def _renewed(self, spool: Spool) -> Published | None:
+        """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired. None: they were deleted meanwhile."""
+        if (published := await self._unchanged()) is None:
+            return None
         metadata = published.file.metadata_sha256
         if metadata and not await self._is_whole(metadata):
             inside = await self._inspecting.metadata(spool, self._name, rules=self._rules)
@@ -235,11 +236,10 @@ class _FileUpload:
             return False
         return sha256_of(data) == key
 
-    async def _unchanged(self) -> Published:
-        file = await self._store.file(self._config.name, self._name.project, self._name.filename)
-        if file is None:
-            raise Conflict(f"{self._name.filename} was deleted while it was being uploaded", hint="upload it again")
-        return Published(index=self._config.name, project=self._name.project, file=file, created=False)
+    async def _unchanged(self) -> Published | None:
+        index, project = self._config.name, self._name.project
+        file = await self._store.file(index, project, self._name.filename)
+        return None if file is None else Published(index=index, project=project, file=file, created=False)
 
 
 def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.digests import Hasher
 from pkgindex_core.errors import Refused, TooLarge
@@ -48,6 +49,11 @@ class Receiving(Struct, frozen=True, kw_only=True):
     blobs: BlobStore
     workers: Executor
     limits: UploadLimits
+
+    def within(self, file_bytes: int) -> Receiving:
+        """The same with another bound of a file, if that is smaller. 0: no bound."""
+        most = min(self.limits.file_bytes, file_bytes or self.limits.file_bytes)
+        return replace(self, limits=replace(self.limits, file_bytes=most))
 
 
 class Upload(Generic[Outcome]):
@@ -123,7 +129,7 @@ class Upload(Generic[Outcome]):
             raise TooLarge(
                 "the file",
                 self.limits.file_bytes,
-                hint="raise max_upload_bytes to take such large files",
+                hint="larger files need a larger max_upload_bytes of the server, and max_file_bytes of the index",
             )
         await self.spool.write(data)
         failpoint("upload.body_half")

@@ -12,28 +12,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from pkgindex_core.changes import (
     Change,
-    DropAttachment,
-    DropFile,
     DropMirrorPage,
     DropProject,
-    DropRelease,
     IndexIs,
     ProjectAt,
-    PutProject,
     Requirement,
     YankFile,
 )
-from pkgindex_core.errors import Denied, Missing
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Denied, Gone, Missing
 from pkgindex_core.formats.filenames import canonical_version
-from pkgindex_core.models import Attachment, IndexConfig, Page
+from pkgindex_core.models import IndexConfig, Page, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.removing import drop_files
+from pkgindex_core.services.writing.removals import without_file, without_metadata
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
 
@@ -51,11 +48,33 @@ class Releases:
         self._sources = sources
 
     async def yank(
-        self, index: IndexName, project: ProjectName, filename: str, yanked: bool | str, *, principal: Principal
+        self,
+        index: IndexName,
+        project: ProjectName,
+        filename: str,
+        yanked: bool | str,
+        *,
+        principal: Principal,
+        sha256: Sha256 | None = None,
     ) -> None:
-        """Mark a file as yanked, perhaps with a reason, or lift the mark (PEP 592)."""
-        hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
-        await self._store.apply([YankFile(index, project, filename, yanked or False)], who=principal.label)
+        """Mark a file as yanked, perhaps with a reason, or lift the mark (PEP 592).
+
+        With `sha256` only these bytes: raises `Gone` if the file was replaced.
+        """
+
+        async def attempt(_turn: int) -> None:
+            hosted_index(await self._store.tree(), index, principal, Action.YANK, project=project)
+            guards: list[Requirement] = []
+            if sha256 is not None:
+                (standing,) = await self._store.standings(project, [index])
+                file = await self._store.file(index, project, filename)
+                if file is None or file.sha256 != sha256:
+                    raise Gone("file", filename, project)
+                guards.append(ProjectAt(index, project, standing.stamp))
+            change = YankFile(index, project, filename, yanked or False)
+            await self._store.apply([change], who=principal.label, require=guards)
+
+        await until_committed(attempt, _restless(project), hint="try again")
 
     async def may_delete(
         self, index: IndexName, *, principal: Principal, force: bool, project: ProjectName | None = None
@@ -67,20 +86,32 @@ class Releases:
         return config
 
     async def delete_file(
-        self, index: IndexName, project: ProjectName, filename: str, *, principal: Principal, force: bool = False
+        self,
+        index: IndexName,
+        project: ProjectName,
+        filename: str,
+        *,
+        principal: Principal,
+        force: bool = False,
+        sha256: Sha256 | None = None,
     ) -> None:
-        """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version."""
+        """Remove a file, documentation or a test result. A filename stays taken. The last file of a version removes the version.
+
+        With `sha256` only these bytes: raises `Gone` if a file of a hosted index was replaced.
+        """
 
         async def attempt() -> None:
             config = await self.may_delete(index, principal=principal, force=force, project=project)
             page = await self._page(config, project)
             row = next((row for row in page.rows if row.filename == filename), None)
+            if sha256 and row is not None and not config.mirrored and decode_file(row.body).sha256 != sha256:
+                raise Gone("file", filename, project)
             changes: list[Change]
             if config.mirrored and row is not None:
                 changes = [DropMirrorPage(index, project)]
             else:
                 attachments = await self._store.attachments(index, project)
-                changes = await self._without(page, filename, row.version if row else "", attachments)
+                changes = await without_file(self._store, page, filename, row.version if row else "", attachments)
             if not changes:
                 raise Missing("file", filename, hint=f"see the project's page in {index}")
             await self._commit(changes, config, page, principal)
@@ -101,8 +132,10 @@ class Releases:
             found = tuple(row.filename for row in page.rows if canonical_version(row.version) == wanted)
             changes: list[Change] = [DropMirrorPage(index, project)] if found and config.mirrored else []
             if not config.mirrored:
-                changes += [DropFile(index, project, name) for name in found]
-                changes += await self._metadata(page, version, await self._store.attachments(index, project))
+                changes += drop_files(page, {wanted})
+                changes += await without_metadata(
+                    self._store, page, version, await self._store.attachments(index, project)
+                )
             if not changes:
                 raise Missing(
                     "version",
@@ -167,51 +200,6 @@ class Releases:
                 "project", project, message=f"project {str(project)!r} not found on stage {str(config.name)!r}"
             )
         return page
-
-    async def _without(
-        self, page: Page, filename: str, version: str, attachments: Sequence[Attachment]
-    ) -> list[Change]:
-        """The changes that remove one file (of this version) or attachment; empty when there is neither."""
-        index, project = page.index, page.project
-        attachment = next((each for each in attachments if each.filename == filename), None)
-        gone: Change
-        if version or attachment is None:
-            if all(row.filename != filename for row in page.rows):
-                return []
-            gone = DropFile(index, project, filename)
-        else:
-            gone, version = DropAttachment(index, project, filename), attachment.version
-        wanted = canonical_version(version)
-        others = [row for row in page.rows if canonical_version(row.version) == wanted and row.filename != filename]
-        docs = [
-            each
-            for each in attachments
-            if not each.about and canonical_version(each.version) == wanted and each != attachment
-        ]
-        if attachment is not None and attachment.about:
-            return [gone]
-        if others or docs:
-            # Give the project a new stamp, so that a concurrent change that depends on the documentation reads again.
-            return [gone, PutProject(index, project, page.head)] if attachment is not None else [gone]
-        return [gone, *await self._metadata(page, version, (), documented=isinstance(gone, DropAttachment))]
-
-    async def _metadata(
-        self, page: Page, version: str, attachments: Sequence[Attachment], *, documented: bool = False
-    ) -> list[Change]:
-        """The changes that remove a version's documentation, metadata and entry on the page. Test results are removed with their files."""
-        index, project, wanted = page.index, page.project, canonical_version(version)
-        changes: list[Change] = [
-            DropAttachment(index, project, each.filename)
-            for each in attachments
-            if not each.about and canonical_version(each.version) == wanted
-        ]
-        documented = documented or bool(changes)
-        if await self._store.release(index, project, version) is not None:
-            changes.append(DropRelease(index, project, version))
-        kept = tuple(each for each in page.head.versions if canonical_version(each) != wanted)
-        if kept != page.head.versions or documented:
-            changes.append(PutProject(index, project, replace(page.head, versions=kept)))
-        return changes
 
     async def _commit(self, changes: Sequence[Change], config: IndexConfig, page: Page, principal: Principal) -> None:
         """Commit, and require that the data read is unchanged."""

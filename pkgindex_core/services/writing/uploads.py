@@ -23,6 +23,7 @@ from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, Trees, UploadForm
 from pkgindex_core.rules.access import publishing_index
+from pkgindex_core.rules.kept_options import quotas
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
@@ -62,7 +63,8 @@ class Uploads:
         async def take(upload: Upload[UploadOutcome]) -> UploadOutcome:
             return await self._take(upload, config, principal)
 
-        upload = Upload(take, self._receiving, rules=RULES[config.upload_rules])
+        receiving = self._receiving.within(quotas(config).file)
+        upload = Upload(take, receiving, rules=RULES[config.upload_rules])
         try:
             failpoint("upload.headers_read")
             yield upload

@@ -347,6 +347,24 @@ class ReplayCases(IndexStoreCases):
         assert await self.files(DEV, DEMO, at=Serial(3)) == {ONE: hosted(ONE)}
         assert await self.commit(PutUser(user("carl"))) == 5
 
+    async def test_a_commit_without_changes_is_replayed(self) -> None:
+        """A replica of some indexes has such commits in the places of others."""
+        made, *others = self.made_elsewhere()[:3]
+        empty = [msgspec.structs.replace(commit, changes=()) for commit in others]
+        await self.store.replay([made])
+        await self.store.replay(empty)
+        assert list(await self.store.commits(Serial(0))) == [made, *empty]
+        assert await self.store.head() == empty[-1].serial
+        assert await self.store.serial_at(empty[-1].at) == empty[-1].serial
+        assert await self.commit(PutUser(user("carl"))) == empty[-1].serial + 1
+
+    async def test_a_log_may_begin_with_a_commit_without_changes(self) -> None:
+        """As that of a replica whose indexes are younger than its primary."""
+        first, second, *_ = self.made_elsewhere()
+        await self.store.replay([msgspec.structs.replace(first, changes=())])
+        await self.store.replay([msgspec.structs.replace(second, changes=first.changes)])
+        assert set((await self.store.tree()).indexes) == {DEV, MIRROR}
+
     async def test_nothing_to_replay_changes_nothing(self) -> None:
         await self.seed()
         await self.store.replay(())

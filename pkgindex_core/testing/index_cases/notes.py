@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from pkgindex_core.changes import PutUser
+from pkgindex_core.changes import NoteIs, PutUser, UserAbsent
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.errors import Unavailable
+from pkgindex_core.errors import RequirementFailed, Unavailable
 from pkgindex_core.models import Serial
 from pkgindex_core.protocols.index_store import IndexStore, Touched
 from pkgindex_core.protocols.notes import Note
@@ -283,3 +283,56 @@ class NotesCases(IndexStoreCases):
             *(leases.acquire(self.store, "work", f"holder {number}", seconds=10) for number in range(20))
         )
         assert len([lease for lease in found if lease is not None]) == 1
+
+    # Fencing: commits of a holder.
+
+    async def holding(self, holder: str) -> leases.HeldLease:
+        """The lease as a process that was stopped knows it: its own clock does not tell that the time is over."""
+        lease = await leases.acquire(self.store, "work", holder, seconds=10)
+        assert lease is not None
+        return leases.HeldLease(self.store, lease, seconds=10, asked=asyncio.get_running_loop().time() + 3600)
+
+    async def commit_held(self, holding: leases.HeldLease, name: str) -> Serial:
+        return await holding.guarded(lambda held: self.commit(PutUser(user(name)), require=[UserAbsent(name), held]))
+
+    async def test_a_holder_commits_and_renews_at_the_same_time(self) -> None:
+        holding = await self.holding("ann")
+        token = holding.token
+        written = [self.commit_held(holding, f"user{number}") for number in range(8)]
+        renewed = [holding.renew() for _ in range(8)]
+        outcomes = await asyncio.gather(*(each for both in zip(written, renewed, strict=True) for each in both))
+        assert sorted(outcomes[::2]) == [*range(1, 9)]
+        assert all(outcomes[1::2])
+        assert holding.token == token
+
+    async def test_a_holder_that_was_overtaken_commits_nothing(self) -> None:
+        first = await self.holding("ann")
+        assert await self.commit_held(first, "before") == 1
+        self.clock.advance(11)
+        second = await self.holding("bob")
+        assert second.token > first.token
+        with pytest.raises(Unavailable, match="the lease of work has ended"):
+            await self.commit_held(first, "after")
+        assert first.is_over
+        assert not await first.renew()
+        await first.release()
+        assert await self.commit_held(second, "other") == 2
+        assert [row.name for row in await self.store.users()] == ["before", "other"]
+        assert len(await self.peek_log()) == 2
+
+    async def test_a_holder_whose_time_is_over_commits_nothing_although_nobody_else_works(self) -> None:
+        first = await self.holding("ann")
+        self.clock.advance(10)
+        with pytest.raises(Unavailable, match="the lease of work has ended"):
+            await self.commit_held(first, "after")
+        with pytest.raises(Unavailable, match="the lease of work has ended"):
+            first.check()
+        assert not await self.store.users()
+
+    async def test_another_requirement_of_a_holder_fails_as_usual(self) -> None:
+        holding = await self.holding("ann")
+        assert await self.commit_held(holding, "one") == 1
+        with pytest.raises(RequirementFailed) as caught:
+            await self.commit_held(holding, "one")
+        assert not isinstance(caught.value.requirement, NoteIs)
+        assert await self.commit_held(holding, "two") == 2

@@ -12,7 +12,7 @@ from msgspec.structs import fields
 
 from pkgindex_core.clock import Timestamp, from_rfc3339
 from pkgindex_core.errors import Refused
-from pkgindex_core.options import quantity
+from pkgindex_core.formats.quantities import quantity
 from pkgindex_core.spelling import suggestion
 
 Kind = Literal["wheel", "sdist", "egg", "wininst", "msi", "rpm", "deb", "dmg", "dumb", "other"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import Commit, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Commit, DropFile, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.migrations import Migration
-from pkgindex_core.engines.postgresql import opening, writer
+from pkgindex_core.engines.postgresql import index, opening, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
@@ -90,6 +91,27 @@ async def test_a_commit_takes_two_round_trips(database_server: DatabaseServer, d
             before = line.turns
             assert await store.page(DEV, DEMO) is not None
             assert line.turns - before == 1
+
+
+async def test_a_commit_beside_another_server_takes_three_round_trips(
+    database_server: DatabaseServer, database: str
+) -> None:
+    """After another server has committed in between, the head is locked."""
+    async with Cutting(database_server.port) as line:
+        url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
+        async with stores(url) as (store,):
+            await store._watch.close()
+            await store.apply(SEED, who="ann")
+            await upload(store, "demo-0.zip", "x", "ann")
+            store._writer._locks_until = math.inf
+            commits = []
+            for number in range(1, 5):
+                before = line.turns
+                commits.append(await upload(store, f"demo-{number}.zip", "it's \\ $$ ü", "ann"))
+                assert line.turns - before == 3
+            with pytest.raises(RequirementFailed):
+                await upload(store, "demo-1.zip", "y", "ben")
+            await assert_whole(store, commits)
 
 
 async def test_those_who_ask_for_the_tree_at_once_share_a_question(
@@ -178,14 +200,25 @@ async def test_what_one_server_has_acknowledged_the_other_shows_at_once(
             assert other.seen() == await one.head()
 
 
-@pytest.mark.parametrize("what", [b"INSERT INTO commits", b"ARRAY[serial, at, now]"], ids=["commit", "facts"])
+@pytest.mark.parametrize(
+    ("what", "locks_head"),
+    [
+        (b"INSERT INTO commits", False),
+        (b"ARRAY[serial, at, now]", False),
+        (b"FOR UPDATE", True),
+        (b"ARRAY[serial, at, now]", True),
+        (b"commit_locked", True),
+    ],
+    ids=["commit", "facts", "lock", "facts of the locked head", "commit to the locked head"],
+)
 async def test_a_lost_answer_is_no_lost_and_no_second_commit(
-    database_server: DatabaseServer, database: str, what: bytes
+    database_server: DatabaseServer, database: str, what: bytes, locks_head: bool
 ) -> None:
     async with Cutting(database_server.port) as line:
         url = f"postgresql://postgres@127.0.0.1:{line.port}/{database}"
         async with stores(url) as (store,):
             acknowledged = [await store.apply(SEED, who="ann")]
+            store._writer._locks_until = math.inf if locks_head else 0.0
             for number in range(5):
                 line.cut_answer_after = lambda data: what in data
                 acknowledged.append(await upload(store, f"demo-{number}.zip", "x", f"w{number}"))
@@ -252,9 +285,14 @@ async def test_a_lost_answer_about_a_note_is_told_rightly(database_server: Datab
             assert line.cut == 3
 
 
+@pytest.mark.parametrize("locks_head", [False, True])
 @pytest.mark.parametrize("there_is_one", [False, True])
 async def test_a_note_that_is_written_after_it_was_read_stops_a_commit(
-    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch, there_is_one: bool
+    database_server: DatabaseServer,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    there_is_one: bool,
+    locks_head: bool,
 ) -> None:
     """The facts of a commit are read before its transaction, so the transaction looks again."""
     url = database_server.url(database)
@@ -262,6 +300,7 @@ async def test_a_note_that_is_written_after_it_was_read_stops_a_commit(
         await store.apply(SEED, who="ann")
         version = await other.put_note("clearing", "now", b"1") if there_is_one else 0
         assert version is not None
+        store._writer._locks_until = math.inf if locks_head else 0.0
         load, loaded = writer.load, list[int]()
 
         async def load_and_announce(*args: Any) -> Any:
@@ -433,6 +472,29 @@ async def test_servers_behind_a_pooler_are_as_without_one(
             assert list(await store.check()) == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        ("DELETE FROM files", "demo in ann/dev counts 1 files but has 0"),
+        ("UPDATE files SET project = 'other'", "ann/dev has the file demo-1.zip of other, but not the project"),
+        ("UPDATE standings SET project = 'De--mo'", "ann/dev has a project with the invalid name De--mo"),
+        (
+            "INSERT INTO tombstones SELECT index_name, filename, project, sha256 FROM files",
+            "ann/dev has the file demo-1.zip, and says that it was deleted",
+        ),
+    ],
+)
+async def test_rows_that_do_not_fit_each_other_are_said(
+    database_server: DatabaseServer, database: str, damage: str, finding: str
+) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        await store.apply(SEED, who="ann")
+        await upload(store, "demo-1.zip", "x", "ann")
+        assert list(await store.check()) == []
+        database_server.sql(damage, database)
+        assert any(finding in problem for problem in await store.check())
+
+
 async def test_of_several_hosts_the_one_that_takes_writes_is_used(
     database_server: DatabaseServer, database: str
 ) -> None:
@@ -474,6 +536,39 @@ async def test_a_promoted_standby_goes_on(database_server: DatabaseServer, tally
             standby.remove()
 
 
+async def test_a_commit_whose_answer_was_lost_is_not_told_before_the_standby_has_it(
+    database_server: DatabaseServer,
+) -> None:
+    """A backend that is ended while it waits for the standby leaves its commit on the primary alone."""
+    primary = await asyncio.to_thread(DatabaseServer, database_server.bin)
+    standby: DatabaseServer | None = None
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    try:
+        await asyncio.to_thread(primary.start)
+        await asyncio.to_thread(primary.sql, "CREATE DATABASE x")
+        standby = await asyncio.to_thread(primary.standby)
+        async with stores(primary.url("x")) as (store,):
+            await store.apply(SEED, who="ann")
+            await asyncio.to_thread(standby.stop, signal.SIGQUIT)
+            uploading = asyncio.create_task(upload(store, "demo-1.zip", "x", "ann"))
+            while not (pids := await asyncio.to_thread(primary.sql, waiting)):
+                await asyncio.sleep(0.01)
+            ended = f"SELECT pg_terminate_backend({pids[0][0]})"
+            await asyncio.to_thread(primary.sql, ended)
+            while await asyncio.to_thread(primary.sql, waiting) in ([], pids):
+                assert not uploading.done(), "a failover would lose it"
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(standby.start)
+            commit = await uploading
+            assert await asyncio.to_thread(standby.sql, "SELECT max(serial) FROM commits", "x") == [
+                [f"{commit.serial}"]
+            ]
+    finally:
+        primary.remove()
+        if standby is not None:
+            standby.remove()
+
+
 # Opening.
 
 
@@ -491,7 +586,30 @@ async def test_servers_that_start_at_once_make_one_schema(database_server: Datab
     opened = await asyncio.gather(*(PostgresqlIndex.open(url, SystemClock()) for _ in range(6)))
     for store in opened:
         await store.close()
-    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [["1", "first"]]
+    assert database_server.sql("SELECT number, name FROM pkgindex_migrations", database) == [
+        ["1", "first"],
+        ["2", "sizes"],
+    ]
+
+
+async def test_bytes_are_counted_for_what_was_there_and_beside_an_earlier_server(
+    database_server: DatabaseServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of schema 1 nothing counted them. A server that knows that schema alone goes on to write."""
+    url = database_server.url(database)
+    known = index.migrations("postgresql")
+    monkeypatch.setattr(index, "migrations", lambda _: known[:1])
+    async with stores(url) as (earlier,):
+        await earlier.apply(SEED, who="ann")
+        await earlier.apply([PutFile(DEV, DEMO, hosted(f"demo-{number}.zip")) for number in range(3)], who="ann")
+        await earlier.apply([DropFile(DEV, DEMO, "demo-0.zip")], who="ann")
+        monkeypatch.undo()
+        async with stores(url) as (store,):
+            assert [await store.stored_bytes(DEV), await store.stored_bytes(DEV, DEMO)] == [2, 2]
+            await earlier.apply([PutFile(DEV, DEMO, hosted("demo-9.zip"))], who="ann")
+            await earlier.apply([DropFile(DEV, DEMO, "demo-1.zip"), DropFile(DEV, DEMO, "demo-2.zip")], who="ann")
+            assert await store.stored_bytes(DEV) == 1
+            assert await store.check() == []
 
 
 async def test_a_newer_schema_is_refused(database_server: DatabaseServer, database: str) -> None:

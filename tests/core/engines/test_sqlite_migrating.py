@@ -25,8 +25,8 @@ from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.migrations import migrations
 from pkgindex_core.engines.sqlite.index import SqliteIndex
 from pkgindex_core.errors import RequirementFailed
+from pkgindex_core.formats.backup_segments import Segment, decode_segment
 from pkgindex_core.formats.kept_pages import KeptRows, keep
-from pkgindex_core.formats.store_dump import Segment, SegmentReader
 from pkgindex_core.models import Attachment, File, Page, Release, Serial, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.kept_options import MirrorOptions, mirror_options, whitelist
@@ -76,6 +76,7 @@ async def test_everything_of_schema_1_is_there(path: Path) -> None:
             "demo-1.0-py3-none-any.whl": (">=3.8", False, ()),
             "demo-1.0.tar.gz": ("", "broken", ()),
         }
+        assert await store.stored_bytes(DEV, DEMO) == sum(file.size or 0 for file in files.values()) > 0
         past = await store.page(DEV, DEMO, at=Serial(7))
         assert past is not None
         assert {row.filename for row in past.rows} == {*files, "demo-2.0.tar.gz"}
@@ -181,11 +182,8 @@ async def test_everything_of_schema_2_is_there(tmp_path: Path) -> None:
 
 
 def golden_dump() -> list[Commit]:
-    """The commits of a dump, as the program of that time wrote them."""
-    lines = (GOLDEN / "store-dump-1.jsonl").read_bytes().splitlines(keepends=True)
-    reader = SegmentReader(Segment(Serial(1), Serial(8)))
-    reader.check(lines)
-    return list(reader.commits(lines))
+    """The commits of a backup, as the program of that time wrote them."""
+    return decode_segment(Segment(Serial(1), Serial(8)), (GOLDEN / "store-dump-1.jsonl").read_bytes())
 
 
 async def test_a_dump_and_a_log_of_that_time_are_one_history(tmp_path: Path) -> None:

@@ -272,6 +272,16 @@ class TestCheck:
             ("DELETE FROM pages", "the page of kept in root/mirror is missing"),
             ("UPDATE pages SET uses = 3", "page 1 counts 3 uses but has 1"),
             ("UPDATE files SET index_id = 77", "refers to a missing row of index_names"),
+            ("DELETE FROM files", "demo in ann/dev counts 1 files but has 0"),
+            ("UPDATE files SET project = 'other'", "ann/dev has the file demo-1.zip of other, but not the project"),
+            (
+                "UPDATE standings SET project = 'De--mo' WHERE NOT mirrored",
+                "ann/dev has a project with the invalid name De--mo",
+            ),
+            (
+                "INSERT INTO tombstones SELECT index_id, filename, project, sha256 FROM files",
+                "ann/dev has the file demo-1.zip, and says that it was deleted",
+            ),
         ],
     )
     async def test_what_does_not_fit_is_said(self, filled: Path, damage: str, finding: str) -> None:

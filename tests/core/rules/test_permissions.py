@@ -55,7 +55,7 @@ READS, PUBLISHES, MAINTAINS, RESULTS = (
     "delete yank mark",
     "upload-results",
 )
-FETCHES, CONFIGURES = "push", "index-modify index-delete"
+FETCHES, CONFIGURES = "push follow", "index-modify index-delete"
 TRUTH = {
     "open, owner uploads": {
         READS: EVERYONE,
@@ -399,7 +399,7 @@ def test_an_index_of_a_type_that_nobody_knows_can_be_read_and_deleted_only() -> 
     strange = replace(INDEXES["for all who log in"], type="timemachine")
     for principal, action in itertools.product(PRINCIPALS.values(), ABOUT_AN_INDEX - {Action.INDEX_CREATE}):
         allowed = bool(permits(replace(principal, house=house), action, index=strange))
-        if action in {Action.READ, Action.EXPLAIN, Action.PUSH, Action.REFRESH, Action.INDEX_DELETE}:
+        if action in {Action.READ, Action.EXPLAIN, Action.PUSH, Action.FOLLOW, Action.REFRESH, Action.INDEX_DELETE}:
             assert allowed is bool(permits(principal, action, index=strange))
         else:
             assert not allowed

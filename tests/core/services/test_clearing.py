@@ -17,10 +17,12 @@ from pkgindex_core.errors import Conflict, Refused, Unavailable
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import Attachment, File, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.administering.clearing import LEASE_SECONDS, Cleared
+from pkgindex_core.services.administering.clearing import LEASE_SECONDS
+from pkgindex_core.services.administering.clearing_run import Cleared, ClearingRun
 from pkgindex_core.testing.configs import index_config, mirror_config
 from pkgindex_core.tools import clearing, leases
 from tests.core.services.conftest import DEV, PYPI, MovedClock
+from tests.steps import steps
 
 DEMO = ProjectName("demo")
 OTHER = IndexName("root/other")
@@ -303,3 +305,55 @@ async def test_copies_of_mirrors_are_left_alone(server: Engine, other: Engine) -
     blob = await copies.put(b"a copy")
     assert (await clear(other, grace=0)).blobs == 0
     assert await copies.stat(blob.sha256) is not None
+
+
+async def test_servers_clear_so_long_after_the_last_clearing_of_any_of_them(
+    server: Engine, other: Engine, clock: MovedClock
+) -> None:
+    def background(engine: Engine) -> Any:
+        return steps(lambda pause: engine.clearing.keep_on(every=DAY, grace=DAY, pause=pause))
+
+    await server.blobs.put(b"unused")
+    async with background(server) as look, background(other) as other_look:
+        await look()
+        assert await clearing.last_end(other.store) == clock.now()
+        clock.move(DAY - 1)
+        await other_look()
+        assert await is_stored(server, b"unused")
+        clock.move(1)
+        lease = await leases.acquire(server.store, clearing.LEASE, "a third one", seconds=LEASE_SECONDS)
+        assert lease is not None
+        await other_look()
+        assert await is_stored(server, b"unused")
+        assert await leases.release(server.store, lease)
+        await other_look()
+        assert not await is_stored(server, b"unused")
+        clock.move(DAY - 1)
+        await server.blobs.put(b"unused again")
+        await look()
+        assert (await clear(server, dry_run=True)).waiting == 0
+
+
+async def test_a_clearing_that_is_refused_again_and_again_is_told_once(
+    server: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    await clearing.share(server.store)
+    async with steps(lambda pause: server.clearing.keep_on(every=DAY, grace=DAY, pause=pause)) as look:
+        for _ in range(3):
+            await look()
+    assert caplog.text.count("the removal of unused files is interrupted: the files are shared") == 1
+
+
+async def test_one_whose_lease_has_ended_removes_nothing_more(server: Engine, other: Engine, clock: MovedClock) -> None:
+    """It was stopped between its announcement and the removal; the bytes were uploaded again meanwhile."""
+    await server.blobs.put(b"unused")
+    lease = await leases.acquire(server.store, clearing.LEASE, "stopped", seconds=LEASE_SECONDS)
+    assert lease is not None
+    held = leases.HeldLease(server.store, lease, seconds=0, asked=asyncio.get_running_loop().time())
+    run = ClearingRun(server.store, server.blobs, clock, 0, lambda *_: None)
+
+    async def owned() -> None: ...
+
+    with pytest.raises(Unavailable, match="the lease of clearing has ended"):
+        await run.done(owned, held)
+    assert await is_stored(server, b"unused")

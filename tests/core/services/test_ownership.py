@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.changes import MirrorPage, PutFile, decode_changes, decode_commit, encode_changes
 from pkgindex_core.clock import SystemClock
+from pkgindex_core.composition.backup_places import opened_backups
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
@@ -19,7 +20,6 @@ from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.services.administering.ownership import identity_of
-from pkgindex_core.services.moving.dumps.directory import DumpDirectory
 from pkgindex_core.testing.faults import everything_under
 from pkgindex_core.testing.wheels import build_wheel
 from tests.crash.oracle import HOSTED
@@ -64,7 +64,7 @@ async def test_a_lost_database_is_no_new_store(lose: Callable[[Path], None], mar
     before = everything_under(tmp_path)
     with pytest.raises(Refused, match="empty or missing, but files of an index are there") as refused:
         await begun(tmp_path)
-    for advice in ("import DIR", "--new-store", "backup"):
+    for advice in ("restore URL", "--new-store", "backup"):
         assert advice in refused.value.hint
     assert everything_under(tmp_path) == before
 
@@ -138,12 +138,10 @@ async def test_another_place_is_mounted_where_the_blobs_were(tmp_path: Path) -> 
 
 async def test_a_restore_marks_the_blobs_before_the_first_arrives(tmp_path: Path) -> None:
     identity = await begun(tmp_path / "one", upload="1.0")
-    dump = DumpDirectory(tmp_path / "dump")
-    async with Engine.open(Settings(data=tmp_path / "one"), mirrors=False) as engine:
-        with dump.writing():
-            dump.begin(identity)
-            async with engine.other_blobs(dump.blobs_url) as target:
-                await engine.exporting.export(dump, target, progress=lambda *_: None)
+    backup = str(tmp_path / "backup")
+    settings = Settings(data=tmp_path / "one")
+    async with Engine.open(settings, mirrors=False) as engine, opened_backups(backup, settings) as place:
+        await engine.taking_backups.take(place, identity=identity, progress=lambda *_: None)
     settings = Settings(data=tmp_path / "two")
     async with Engine.open(settings, mirrors=False, restoring=identity) as engine:
         await engine.blobs.claim(identity)  # and then it was killed
@@ -154,9 +152,9 @@ async def test_a_restore_marks_the_blobs_before_the_first_arrives(tmp_path: Path
             pass
     async with (
         Engine.open(settings, mirrors=False, restoring=identity) as engine,
-        engine.other_blobs(dump.blobs_url) as source,
+        opened_backups(backup, settings) as place,
     ):
-        await engine.restoring.restore(dump, source, progress=lambda *_: None)
+        await engine.restoring.restore(place, await place.chosen(""), progress=lambda *_: None)
     assert await begun(tmp_path / "two") == identity
 
 

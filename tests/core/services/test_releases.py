@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Conflict, Denied, Missing, Refused, TooLarge
+from pkgindex_core.errors import Conflict, Denied, Gone, Missing, Refused, TooLarge
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
@@ -123,6 +124,67 @@ async def test_a_release_is_deleted_whole_by_any_spelling_of_its_version(open_wo
         assert await world.engine.store.head() == head + 1
         with pytest.raises(Missing):
             await world.engine.releases.delete_release(DEV, DEMO, "1.0", principal=ROOT, force=True)
+
+
+@pytest.mark.parametrize("what", ["yank", "delete"])
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_what_is_asked_of_some_bytes_is_not_done_to_those_that_replace_them(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, what: str, when: str
+) -> None:
+    """The volatile index gets other bytes before the request, or after it has read what is there."""
+    async with open_world() as world:
+        first, second = build_wheel("demo", "1.0"), build_wheel("demo", "1.0", description="changed")
+        volatile = await world.index("root/scratch", acl_upload=("root",))
+        await publish(world, first, index=volatile)
+        read = "file" if what == "yank" else "page"
+        real = getattr(world.engine.store, read)
+
+        async def replaced(*arguments: object) -> object:
+            monkeypatch.undo()
+            found = await real(*arguments)
+            await publish(world, second, index=volatile)
+            return found
+
+        if when == "before":
+            await publish(world, second, index=volatile)
+        else:
+            monkeypatch.setattr(world.engine.store, read, replaced)
+        releases, only = world.engine.releases, {"principal": ROOT, "sha256": first.sha256}
+        with pytest.raises(Gone):
+            await (
+                releases.yank(volatile, DEMO, first.filename, True, **only)
+                if what == "yank"
+                else releases.delete_file(volatile, DEMO, first.filename, **only)
+            )
+        file = await only_file(world, first.filename, volatile)
+        assert file is not None
+        assert (file.sha256, file.yanked) == (second.sha256, False)
+
+
+@pytest.mark.parametrize("volatile", [True, False])
+async def test_the_same_again_while_it_is_deleted_is_as_after_the_deletion(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch, volatile: bool
+) -> None:
+    """The file is there when the upload looks for its name, and deleted before the upload is answered."""
+    async with open_world() as world:
+        built = build_wheel("demo", "1.0")
+        index = await world.index("root/scratch", acl_upload=("root",)) if volatile else DEV
+        await publish(world, built, index=index)
+        real = world.engine.store.file
+
+        async def deleted(*arguments: Any) -> File | None:
+            monkeypatch.undo()
+            await world.engine.releases.delete_file(index, DEMO, built.filename, principal=ROOT, force=True)
+            return await real(*arguments)
+
+        monkeypatch.setattr(world.engine.store, "file", deleted)
+        if volatile:
+            assert (await publish(world, built, index=index)).created
+            assert await only_file(world, built.filename, index) is not None
+        else:
+            with pytest.raises(Conflict, match="previously used"):
+                await publish(world, built, index=index)
+            assert await only_file(world, built.filename, index) is None
 
 
 async def test_yank_and_unyank(open_world: Open) -> None:

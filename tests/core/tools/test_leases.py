@@ -40,7 +40,7 @@ class World:
 
     def start(self, holder: str, *, seconds: float = 60.0) -> asyncio.Task[None]:
         return asyncio.create_task(
-            leases.while_held(self.notes, NAME, holder, lambda: self.work(holder), seconds=seconds, pause=self.pause)
+            leases.while_held(self.notes, NAME, holder, lambda _: self.work(holder), seconds=seconds, pause=self.pause)
         )
 
     async def until_working(self, *holders: str) -> None:
@@ -146,7 +146,7 @@ async def test_a_lease_counts_from_before_it_was_asked_for(world: World, monkeyp
 
 
 async def test_what_the_work_raises_is_raised_and_the_lease_is_free(world: World) -> None:
-    async def work() -> None:
+    async def work(_: leases.HeldLease) -> None:
         raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):

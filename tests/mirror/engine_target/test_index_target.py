@@ -389,10 +389,24 @@ class TestTurns:
     async def test_a_run_without_its_turn_writes_nothing(self, runs: IndexRuns):
         served(runs)
         async with runs.place.opened() as target, target.turn():
-            target._turn._ends = 0.0  # as after the machine was suspended
+            target._turn._holding.end = 0.0  # as after the machine was suspended
             with pytest.raises(Unavailable, match="lost its turn"):
                 await target.put_facts({"serial": "1"})
             assert dict(await target.facts()) == {}
+
+    async def test_a_run_that_was_overtaken_commits_nothing(self, runs: IndexRuns):
+        """It was stopped behind the look at its own clock, so that the store alone knows."""
+        served(runs)
+        await runs.run()
+        async with runs.place.engine() as engine:
+            target = index_target(engine, INDEX, upstream=runs.upstream.url)
+            async with target.turn():
+                assert await engine.store.drop_note(leases.KIND, f"mirror.sync {INDEX}")
+                assert await leases.acquire(engine.store, f"mirror.sync {INDEX}", "another run", seconds=600)
+                head = await engine.store.head()
+                with pytest.raises(Unavailable, match="lost its turn"):
+                    await target.remove(ProjectName("alpha"))
+                assert await engine.store.head() == head
 
     async def test_other_indexes_are_refused(self, runs: IndexRuns, upstream: ScriptedUpstream):
         served(runs)

@@ -14,11 +14,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pkgindex_core.engines.fsspec.connecting import connect
 from pkgindex_core.engines.fsspec.media import Medium
+from pkgindex_core.engines.fsspec.object_lease import ObjectLease
 from pkgindex_core.errors import BadUpstream, Conflict
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.trees.layout import file_path
-from pkgindex_mirror.trees.object_lease import ObjectLease
 from pkgindex_mirror.trees.options import TreeOptions
 from pkgindex_mirror.trees.verifying import TreeVerifying, VerifyOrder
 from tests.mirror.mirror_trees.mirrors import Imagined, bring, contents, imagined, opened, sync
@@ -140,7 +140,7 @@ async def test_the_lease_of_a_killed_run_ends(url: str) -> None:
         await medium.create(
             f"{directory}/{7:010}", b'{"holder": "the dead", "until": %d}' % (clock.now() // 1_000_000 + 60)
         )
-        lease = ObjectLease(medium, directory, clock)
+        lease = ObjectLease(medium, directory, clock, subject="this mirror")
         with pytest.raises(Conflict, match="the dead"):
             async with lease.held():
                 pass
@@ -151,7 +151,7 @@ async def test_the_lease_of_a_killed_run_ends(url: str) -> None:
 
 async def test_work_ends_when_its_lease_is_lost(url: str) -> None:
     async with connected(url) as (medium, directory):
-        lease = ObjectLease(medium, directory, ManualClock(), seconds=0.2)
+        lease = ObjectLease(medium, directory, ManualClock(), subject="this mirror", seconds=0.2)
 
         async def work() -> None:
             async with lease.held():

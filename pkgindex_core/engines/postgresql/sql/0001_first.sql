@@ -223,3 +223,13 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- The same in a transaction that has locked the head. A note with another version is an error, so that the rest of the same round trip is not done.
+CREATE FUNCTION commit_locked(expected bigint, upto bigint, moment bigint, guards jsonb, statements text[], arguments jsonb[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT commit_batch(expected, upto, moment, guards, statements, arguments) THEN
+        RAISE EXCEPTION 'a note was written after it was read' USING ERRCODE = 'serialization_failure';
+    END IF;
+END
+$$;

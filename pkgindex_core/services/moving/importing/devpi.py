@@ -32,7 +32,6 @@ from pkgindex_core.protocols import (
     Trees,
 )
 from pkgindex_core.rules.index_options import IndexOptions
-from pkgindex_core.services.moving.dumps.exporting import Progress
 from pkgindex_core.services.moving.importing.attachments import bring_attachments
 from pkgindex_core.services.moving.importing.directory import DevpiDirectory
 from pkgindex_core.services.moving.importing.hosted_files import bring_hosted
@@ -44,6 +43,7 @@ from pkgindex_core.services.moving.importing.run import WORDS, Run
 from pkgindex_core.services.moving.importing.settlement import Settlement, Settling
 from pkgindex_core.services.moving.importing.versions import bring_versions
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.progress import Progress
 
 _COLLISIONS_SHOWN: Final = 20
 

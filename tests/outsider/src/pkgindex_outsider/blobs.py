@@ -120,8 +120,8 @@ class FlatBlobs:
         except Missing:
             return False
 
-    async def walk(self) -> AsyncIterator[Blob]:
-        for path in await self.in_worker(lambda: [*self.directory.iterdir()]):
+    async def walk(self, prefix: str = "") -> AsyncIterator[Blob]:
+        for path in await self.in_worker(lambda: [*self.directory.glob(f"{prefix}*")]):
             key = parse_sha256(path.name)
             blob = await self.stat(key) if key else None
             if blob is not None:

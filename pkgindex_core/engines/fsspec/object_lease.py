@@ -1,6 +1,6 @@
-"""Keeps other runs off a tree in an object store, which has no locks.
+"""Keeps other processes off a mirror or a backup in an object store, which has no locks.
 
-    .pkgindex/lease/0000000007      {"holder": "…", "until": 1700000000.0}
+    DIRECTORY/0000000007      {"holder": "…", "until": 1700000000.0}
 
 The holder of the newest number has the lease, until its time is over. A new holder creates the next number, which of two only one can. The
 holder writes its own object again to hold on, after looking whether there is a newer one. A holder that was suspended finds one and stops.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -37,15 +38,18 @@ class HeldUntil(Struct, frozen=True):
     holder: str
     until: float
     """Seconds since 1970."""
+    nonce: str = ""
+    """So that the bytes of two holders differ, also in one process."""
 
 
 class ObjectLease:
-    """The lease below a directory of a medium."""
+    """The lease below a directory of a medium. `subject` is what it is about, for messages: "this mirror"."""
 
-    def __init__(self, medium: Medium, directory: str, clock: Clock, *, seconds: float = SECONDS) -> None:
+    def __init__(self, medium: Medium, directory: str, clock: Clock, *, subject: str, seconds: float = SECONDS) -> None:
         self._medium = medium
         self._directory = directory
         self._clock = clock
+        self._subject = subject
         self._seconds = seconds
         self._holder = f"process {os.getpid()} on {socket.gethostname()}"
 
@@ -64,7 +68,7 @@ class ObjectLease:
                 lost.append(error)
                 working.cancel()
 
-        holding = asyncio.create_task(hold(), name="hold the lease of a tree")
+        holding = asyncio.create_task(hold(), name="hold the lease")
         try:
             yield
         except asyncio.CancelledError:
@@ -84,11 +88,11 @@ class ObjectLease:
         found = await self._read(newest) if newest else None
         if found is not None and found.until + _SLACK > self._now():
             raise Conflict(
-                f"another run works on this mirror: {found.holder}",
+                f"another run works on {self._subject}: {found.holder}",
                 hint=f"wait until it has ended; if it was killed, its turn ends by itself after {self._seconds:.0f} seconds",
             )
         if not await self._medium.create(self._path(newest + 1), self._said()):
-            raise Conflict("another run has just begun on this mirror", hint="wait until it has ended")
+            raise Conflict(f"another run has just begun on {self._subject}", hint="wait until it has ended")
         for old in numbers:
             with suppress(FileNotFoundError):
                 await self._medium.ask("rm_file", self._path(old))
@@ -101,7 +105,7 @@ class ObjectLease:
             try:
                 if max(await self._numbers(), default=0) > number:
                     raise Conflict(
-                        "another run has taken this mirror over", hint="see why this run was silent for so long"
+                        f"another run has taken {self._subject} over", hint="see why this run was silent for so long"
                     )
                 now = self._clock.monotonic()
                 await self._medium.ask("pipe_file", self._path(number), self._said())
@@ -124,7 +128,7 @@ class ObjectLease:
             return None
 
     def _said(self) -> bytes:
-        return msgspec.json.encode(HeldUntil(self._holder, self._now() + self._seconds))
+        return msgspec.json.encode(HeldUntil(self._holder, self._now() + self._seconds, secrets.token_hex(8)))
 
     def _now(self) -> float:
         return self._clock.now() / 1_000_000

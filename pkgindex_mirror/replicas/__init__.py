@@ -1,0 +1,1 @@
+"""Follows another server of pkgindex: a replica has its commits, its files, and its answers about mirrored projects."""
