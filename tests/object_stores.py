@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import importlib.util
 import json
 import os
@@ -199,24 +200,29 @@ def _azurite_program() -> Path | None:
     if found is not None:
         return Path(found)
     installed = _NPM / "node_modules/.bin/azurite-blob"
-    if not installed.exists() and shutil.which("npm") and shutil.which("node"):
-        subprocess.run(
-            [
-                "npm",
-                "install",
-                "--prefix",
-                _NPM,
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "--prefer-offline",
-                _AZURITE,
-            ],
-            check=False,  # without a registry the tests are skipped
-            timeout=240,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return None
+    _NPM.mkdir(parents=True, exist_ok=True)
+    with (_NPM / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not installed.exists():
+            subprocess.run(
+                [
+                    "npm",
+                    "install",
+                    "--prefix",
+                    _NPM,
+                    "--no-audit",
+                    "--no-fund",
+                    "--ignore-scripts",
+                    "--prefer-offline",
+                    _AZURITE,
+                ],
+                check=False,  # without a registry the tests are skipped
+                timeout=240,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
     return installed if installed.exists() else None
 
 

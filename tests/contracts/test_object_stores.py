@@ -291,7 +291,8 @@ class TestFakeGcsServer(OnAnObjectStore):
         self.prefix = uuid4().hex
 
 
-# So does the client library of Azure.
+# So does the client library of Azure. The first test may have to install the server.
+@pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 class TestAzurite(OnAnObjectStore):
     __test__ = True

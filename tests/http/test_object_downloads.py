@@ -9,9 +9,11 @@ import pytest
 from fsspec.registry import register_implementation
 
 from pkgindex_core.engines.fsspec.reading import WINDOW
+from pkgindex_core.models import decode_file
 from pkgindex_core.testing.wheels import build_wheel
 from tests.contracts.test_blob_stores import ObjectFiles
 from tests.http.conftest import Serve
+from tests.http.test_pushing import DEV, HELLO, holdings, push, release, team
 
 
 class CountedFiles(ObjectFiles):
@@ -94,3 +96,24 @@ async def test_a_promise_that_was_broken_is_said_with_what_to_do(serve: Serve) -
         CountedFiles.buckets[name] = kept
         async with served.get(path) as answer:
             assert (answer.status, await answer.read()) == (200, built.data)
+
+
+@pytest.mark.parametrize("lost", ["wheel", "sidecar"])
+async def test_a_row_is_no_promise_for_another_row(serve: Serve, lost: str) -> None:
+    """A push writes rows that name the same bytes, so it looks for them."""
+    async with serve(blobs="counted://bucket/here") as served:
+        alice = await team(served)
+        await release(served)
+        page = await served.engine.store.page(DEV, HELLO)
+        assert page is not None
+        (file,) = [file for row in page.rows if (file := decode_file(row.body)).filename.endswith(".whl")]
+        key = file.sha256 if lost == "wheel" else file.metadata_sha256
+        assert key is not None
+        async with served.get(
+            f"/{DEV}/+f/{str(file.sha256)[:3]}/{str(file.sha256)[3:16]}/{file.filename}.metadata", headers=alice
+        ) as answer:
+            assert answer.status == 200, "its size is known from now on"
+        del CountedFiles.buckets[next(name for name in CountedFiles.buckets if name.endswith(key))]
+        status, answered = await push(served, alice)
+        assert status == 500, answered
+        assert await holdings(served) == ([], [], [])

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
+from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.formats import version_documents
 from pkgindex_core.formats.core_metadata import read_metadata
@@ -190,15 +191,27 @@ class PushableReleases:
         if not file.filename.endswith(".whl"):
             return file
         try:
-            return replace(file, metadata_sha256=(await source.metadata(config, project, file)).sha256)
+            sidecar = (await source.metadata(config, project, file)).sha256
         except Missing:
             return replace(file, metadata_sha256=None)  # a wheel without core metadata
+        if not config.mirrored:
+            await self._look_for(sidecar, f"{file.filename}.metadata")
+        return replace(file, metadata_sha256=sidecar)
 
     async def _blob(self, source: Source, config: IndexConfig, project: ProjectName, file: File) -> Blob:
         opened = await source.open(config, project, file, elsewhere=False)
         if isinstance(opened, Redirect):
             raise Unavailable(f"the bytes of {file.filename} cannot be had here")
-        return opened.blob if isinstance(opened, OnDisk) else await opened.file.finished()
+        if not isinstance(opened, OnDisk):
+            return await opened.file.finished()
+        if opened.place is None and not config.mirrored:
+            await self._look_for(opened.blob.sha256, file.filename)
+        return opened.blob
+
+    async def _look_for(self, key: Sha256, filename: str) -> None:
+        """Ask the store: a source may believe a row, but a new row must not name bytes that are lost."""
+        if await self._blobs.stat(key) is None:
+            raise Corrupt(f"the bytes of {filename} are not in the blob store, or damaged", hint=_RESTORE)
 
     async def _own_blob(self, source: Source, config: IndexConfig, project: ProjectName, file: File) -> Blob:
         for _ in range(_TRIES):
