@@ -92,7 +92,9 @@ def need(load: Load, options: argparse.Namespace) -> Need:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page-ms", type=float, default=1.0, help="CPU time of a page that is made anew, over PostgreSQL")
+    parser.add_argument(
+        "--page-ms", type=float, default=1.0, help="CPU time of a page that is made anew, over PostgreSQL"
+    )
     parser.add_argument("--file-ms", type=float, default=1.8, help="CPU time of a file that is found and redirected")
     parser.add_argument("--upload-ms", type=float, default=8.3, help="CPU time of an upload")
     parser.add_argument("--row-bytes", type=float, default=1_000, help="bytes of the database for each file")
