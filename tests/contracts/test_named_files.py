@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pkgindex_core.clock import SystemClock
-from pkgindex_core.engines.fsspec.media import connect
+from pkgindex_core.engines.fsspec.connecting import connect
 from pkgindex_core.engines.fsspec.named_files import FsspecNamedFiles
 from pkgindex_core.engines.local.file_operations import FileOperations
 from pkgindex_core.engines.local.named_files import LocalNamedFiles

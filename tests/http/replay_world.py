@@ -298,7 +298,7 @@ async def opened_world(place: Path, *, proxied: bool) -> AsyncIterator[World]:
         tables = {"htpasswd": {"path": str(place / ".htpasswd")}, "mirror": {"wait": 5.0}}
         settings = ServerSettings(
             data=place / "data", blobs="memory://", access_log=False, upstream=upstream.url, shutdown_timeout=1.0,
-            plugins=tables, **options,
+            failed_logins=0, plugins=tables, **options,
         )  # fmt: skip
         plugins = load_plugins(program=plugin, extra=[fakes], settings=tables)
         engine = await stack.enter_async_context(opened_engine(settings, plugins=plugins, clock=clock))

@@ -187,7 +187,7 @@ async def test_no_secret_of_a_request_is_written_down_or_sent_back(serve: Serve,
 async def test_no_secret_of_a_body_is_written_down_or_sent_back(serve: Serve, logs: Logs) -> None:
     built = build_wheel("demo", "1.0")
     secrets = [(name, None, CANARY.encode()) for name in ("password", "token", ":password", "username", "api_key")]
-    async with serve(access_log=True) as served:
+    async with serve(access_log=True, failed_logins=0) as served:
         forms = [
             encode_form([*secrets, *upload_parts(built)]),
             encode_form([*secrets, *upload_parts(built, data=b"no archive")]),

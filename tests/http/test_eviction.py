@@ -22,7 +22,8 @@ from pkgindex_core.services.administering.verified_record import open_record
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http import plugin
 from pkgindex_mirror.caching.notes import FILE, CacheNotes
-from pkgindex_mirror.readthrough.source import ReadThrough, measuring
+from pkgindex_mirror.readthrough import measuring
+from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.settings import read_settings
 from pkgindex_mirror.testing import ScriptedUpstream
 

@@ -24,7 +24,7 @@ def test_the_server_is_loaded_without_the_client():
         "import json, sys\n"
         "from pkgindex_http.listening.server_half import load_server\n"
         "load_server()\n"
-        "from pkgindex_http import web\n"
+        "from pkgindex_http.wire import web\n"
         "from aiohttp.http import HttpVersion11\n"
         "print(json.dumps([web.Server.__module__, *(name for name in sys.modules if name.startswith('aiohttp'))]))"
     )
@@ -68,7 +68,7 @@ def test_a_plugin_gets_the_rest_of_the_server():
         "import json\n"
         "from pkgindex_http.listening.server_half import load_server\n"
         "load_server()\n"
-        "from pkgindex_http import web as part\n"
+        "from pkgindex_http.wire import web as part\n"
         "from aiohttp import web\n"
         "print(json.dumps([*(getattr(web, name) is getattr(part, name) for name in part.__all__), web.Application.__name__]))"
     ) == [True] * 6 + ["Application"]

@@ -86,6 +86,7 @@ class TestPrecedence:
             "default_index": "a/b",
             "trusted_proxies": "10.0.0.0/8",
             "log_format": "text",
+            "object_downloads": "redirect",
             "max_user_option_bytes": "65536",
         }
         texts |= {

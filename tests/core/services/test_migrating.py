@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.core.services.test_dumps import DEMO, DEV, PLUGINS, fill, put, silent
 
 from pkgindex_core.changes import DropFile
 from pkgindex_core.config import Settings
@@ -18,6 +17,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Conflict, Refused
 from pkgindex_core.models import Serial
 from pkgindex_core.services.moving.migrating import Migrated
+from tests.core.services.test_backups import DEMO, DEV, PLUGINS, fill, put, silent
 from tests.object_stores import seaweedfs
 
 Opened = Callable[..., AbstractAsyncContextManager[Engine]]
