@@ -176,7 +176,11 @@ async def fill(engine: Engine) -> None:
     seen = File(filename="six-1.whl", digests={"sha256": cached.sha256}, url="https://up.example/six-1.whl")
     unseen = File(filename="six-2.whl", digests={"sha256": "b" * 64})
     await engine.store.apply([MirrorPage(PYPI, ProjectName("six"), PageHead(), (seen, unseen))], who="[mirror]")
-    # Bytes of an upload that failed: no row names them.
+
+
+async def fill_with_remains(engine: Engine) -> None:
+    """The same, and bytes of an upload that failed: no row names them."""
+    await fill(engine)
     await engine.blobs.put(b"unused")
 
 
@@ -190,7 +194,7 @@ async def state(store: Store, name: str) -> tuple[Any, ...]:
 
 async def test_a_restored_store_is_the_same_store(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         done = await back_up(ours, place)
         page = await ours.store.page(DEV, DEMO)
     assert (done.serial, done.commits, done.blobs, done.total_blobs, done.lost) == (9, 9, 12, 12, [])
@@ -210,7 +214,7 @@ async def test_a_restored_store_is_the_same_store(store: Store, place: Place) ->
 
 async def test_a_second_backup_adds_what_is_new_and_both_can_be_restored(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         first = await back_up(ours, place)
         before = place.files()
         await put(ours, 6)
@@ -228,7 +232,7 @@ async def test_a_second_backup_adds_what_is_new_and_both_can_be_restored(store: 
 
 async def test_a_backup_is_chosen_by_serial_day_time_or_name(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         first = (await back_up(ours, place)).name
         await put(ours, 6)
         second = (await back_up(ours, place)).name
@@ -252,14 +256,14 @@ async def test_a_backup_is_chosen_by_serial_day_time_or_name(store: Store, place
 
 async def test_two_backups_of_one_commit_in_one_second_have_two_names(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         assert len({(await back_up(ours, place)).name for _ in range(3)}) == 3
     assert (await check(place)).backups == 3
 
 
 async def test_files_of_mirrors_may_stay_out(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place, cached=False)
     await restore(store, "b", place)
     async with store("b") as theirs:
@@ -280,7 +284,7 @@ async def test_a_backup_that_stops_anywhere_leaves_the_earlier_one_whole_and_goe
     store: Store, place: Place, point: str, turn: int
 ) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         first = await back_up(ours, place)
         before = await state_at(ours, first.serial)
         await delete(ours, 1)
@@ -325,7 +329,7 @@ async def state_at(engine: Engine, serial: Serial) -> tuple[Any, ...]:
 
 async def test_what_is_not_complete_is_not_restored(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         failpoints.arm("backup.listed=raise:ENOSPC")
         with pytest.raises(OSError, match="space"):
             await back_up(ours, place)
@@ -339,7 +343,7 @@ async def test_a_restore_that_stops_anywhere_serves_nothing_and_goes_on(
     store: Store, place: Place, point: str, turn: int
 ) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         first = await back_up(ours, place)
         await put(ours, 6)
         await back_up(ours, place)
@@ -364,7 +368,7 @@ async def test_a_restore_that_stops_anywhere_serves_nothing_and_goes_on(
 
 async def test_of_two_restores_at_once_one_is_refused_and_the_store_is_whole(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
     told = await asyncio.gather(*(restore(store, "b", place) for _ in range(2)), return_exceptions=True)
     assert sum(isinstance(each, Restored) for each in told) == 1, told
@@ -374,7 +378,7 @@ async def test_of_two_restores_at_once_one_is_refused_and_the_store_is_whole(sto
 
 async def test_a_store_that_is_not_empty_is_not_restored_into(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
     async with store("b") as theirs:
         await theirs.prepare()
@@ -387,7 +391,7 @@ async def test_a_store_that_is_not_empty_is_not_restored_into(store: Store, plac
 
 async def test_old_backups_go_with_the_blobs_that_only_they_have(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         names = [(await back_up(ours, place)).name]
         for number in (1, 2, 3):
             await delete(ours, number)
@@ -411,7 +415,7 @@ async def test_a_blob_that_is_cleared_away_while_it_is_copied_is_not_needed(
 ) -> None:
     """The backup is of a later moment then. What is uploaded meanwhile is in it."""
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         copy = gathering.copy_blob
         gone: list[int] = []
 
@@ -439,7 +443,7 @@ async def test_what_a_server_commits_meanwhile_is_in_it_or_waits(
     store: Store, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await ours.uuid()
         read = ours.store.commits
 
@@ -459,7 +463,7 @@ async def test_what_a_server_commits_meanwhile_is_in_it_or_waits(
 
 async def test_lost_bytes_are_told_and_the_rest_is_backed_up(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await put(ours, 7)
         await ours.blobs.drop(sha256_of(b"file 7"))
         told = ["demo-7-py3-none-any.whl in anna/dev, uploaded by anna at 1970-01-01T00:00:00.000007Z"]
@@ -477,7 +481,7 @@ async def test_lost_bytes_are_told_and_the_rest_is_backed_up(store: Store, place
 @pytest.mark.parametrize("what", ["cut", "changed", "removed", "list changed", "list removed"])
 async def test_a_damaged_log_or_list_is_told_and_nothing_is_restored(store: Store, place: Place, what: str) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
     files = place.files()
     second = next(path for path in files if path.startswith("commits/000000000004"))
@@ -511,7 +515,7 @@ async def test_a_damaged_log_or_list_is_told_and_nothing_is_restored(store: Stor
 @pytest.mark.parametrize("what", ["changed", "removed"])
 async def test_damaged_bytes_are_told_and_the_next_backup_has_them_again(store: Store, place: Place, what: str) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         first = await back_up(ours, place)
     key = sha256_of(b"file 4")
     blob = f"blobs/sha256/{key[:2]}/{key}"
@@ -534,7 +538,7 @@ async def test_damaged_bytes_are_told_and_the_next_backup_has_them_again(store: 
 
 async def test_a_place_is_for_one_store(store: Store, place: Place) -> None:
     async with store("a") as ours, store("b") as theirs:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
         await theirs.prepare()
         before = place.files()
@@ -545,7 +549,7 @@ async def test_a_place_is_for_one_store(store: Store, place: Place) -> None:
 
 async def test_stores_that_have_parted_are_told_apart(store: Store, place: Place) -> None:
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
         await restore(store, "b", place)
         await put(ours, 6)
@@ -562,7 +566,7 @@ async def test_commits_of_a_run_that_did_not_end_may_be_lost_with_the_store(
 ) -> None:
     """The store died during a backup, and was restored from the one before, perhaps of another place. It has another log since."""
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         if complete:
             await back_up(ours, place)
         before = await ours.store.commits(Serial(0))
@@ -593,7 +597,7 @@ async def test_commits_of_a_run_that_did_not_end_may_be_lost_with_the_store(
 
 async def test_one_run_at_a_time(store: Store, place: Place) -> None:
     async with store("a") as ours, opened_backups(place.url, SETTINGS) as there:
-        await fill(ours)
+        await fill_with_remains(ours)
         async with there.turn():
             with pytest.raises(Conflict, match="another run"):
                 await back_up(ours, place)
@@ -606,7 +610,7 @@ async def test_one_run_at_a_time(store: Store, place: Place) -> None:
 async def test_a_backup_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     place = Place(str(tmp_path / "b"), tmp_path / "b")
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         await back_up(ours, place)
     entries = [tmp_path / "b", *(tmp_path / "b").rglob("*")]
     assert {stat.S_IMODE(path.stat().st_mode) for path in entries if path.is_dir()} == {0o700}
@@ -617,7 +621,7 @@ async def test_a_directory_of_somebody_else_is_left_alone(store: Store, tmp_path
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("dear")
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
         with pytest.raises(Conflict, match="not empty"):
             await back_up(ours, Place(str(tmp_path / "home")))
     assert [path.name for path in (tmp_path / "home").iterdir() if path.name != ".lock"] == ["letter"]
@@ -647,7 +651,7 @@ async def test_a_full_disk_is_told(store: Store, tmp_path: Path, monkeypatch: py
     from pkgindex_core.engines.local.file_operations import FileOperations
 
     async with store("a") as ours:
-        await fill(ours)
+        await fill_with_remains(ours)
 
         def full(*_: Any) -> None:
             raise OSError(28, "no space")
