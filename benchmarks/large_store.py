@@ -109,6 +109,9 @@ async def run(files: int, directory: Path, url: str) -> None:
         await fill(store, range(SMALL // _OF_ONE, files // _OF_ONE))
         print(f"{files:9,} files: filled in {time.perf_counter() - begun:.0f} s", flush=True)
         large = await costs(store, files)
+        if not url:
+            size = sum(path.stat().st_size for path in directory.iterdir())
+            print(f"{size / files:.0f} bytes of the database for each file")
         for what, before, after in zip(("page", "upload"), small, large, strict=True):
             print(f"{what:24} {after / before:8.2f} x")
     finally:

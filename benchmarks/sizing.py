@@ -7,7 +7,7 @@ A CDN is simulated: projects are as popular as Zipf's law says, requests come at
 the servers. Of a page that is asked for `r` times in that time, `r / (1 + r)` are answered by the CDN. Files never change, so each is asked for once in a
 year for each time that the shield forgets it (`--file-turnover`).
 
-    python -m benchmarks.sizing [--page-ms 1.0] [--upload-ms 6.7] [--row-bytes 700] …
+    python -m benchmarks.sizing [--page-ms 0.13] [--upload-ms 6.9] [--row-bytes 981] …
 
 Left out: TLS and logs (one core for each 10,000 requests a second is added for them), bursts (the peak is `--peak` times the mean), and spare machines.
 """
@@ -93,11 +93,11 @@ def need(load: Load, options: argparse.Namespace) -> Need:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--page-ms", type=float, default=1.0, help="CPU time of a page that is made anew, over PostgreSQL"
+        "--page-ms", type=float, default=0.13, help="CPU time of a page that is made anew, over PostgreSQL"
     )
-    parser.add_argument("--file-ms", type=float, default=1.8, help="CPU time of a file that is found and redirected")
-    parser.add_argument("--upload-ms", type=float, default=8.3, help="CPU time of an upload")
-    parser.add_argument("--row-bytes", type=float, default=1_000, help="bytes of the database for each file")
+    parser.add_argument("--file-ms", type=float, default=0.68, help="CPU time of a file that is found and redirected")
+    parser.add_argument("--upload-ms", type=float, default=6.9, help="CPU time of an upload")
+    parser.add_argument("--row-bytes", type=float, default=981, help="bytes of the database for each file")
     parser.add_argument("--page-seconds", type=float, default=600, help="how long the CDN keeps a page")
     parser.add_argument("--file-turnover", type=float, default=12, help="how often a year the CDN fetches a file again")
     parser.add_argument("--exponent", type=float, default=1.0, help="of Zipf's law")
