@@ -1,8 +1,8 @@
 #!/bin/sh
 # s3fs 2026.9.0 with aiobotocore 3.10.0 sends 50 requests for one read of a small object to a store that closes each connection without an
 # answer, as one does that restarts or sheds load, although the retries of its client are switched off (`retries` of `config_kwargs`). Its own
-# two loops of five attempts stand one around the other in `cat_file`, no documented option sets their number, and aiohttp sends each request
-# twice. A list of the same folder is one loop. With the client's default of five attempts it is several times as many.
+# two loops of five attempts stand one around the other in `cat_file`, no documented option sets their number, and each attempt reaches the
+# store twice. A list of the same folder is one loop.
 #
 # Seen: requests that such a server got
 #   ls           10
