@@ -19,10 +19,12 @@ import argparse
 from msgspec import Struct
 
 DAY, YEAR = 86_400, 365 * 86_400
+_OF_A_PAGE, _OF_A_FILE = 2, 4
+"""Questions to PostgreSQL for one answer, as counted at a server that nobody else asked. Uploads are too rare to count."""
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """What clients do."""
+    """The requests and the data of an index."""
 
     page_requests: float
     """A second, of pages and lists."""
@@ -47,7 +49,7 @@ LOAD = Load(
 
 
 class Need(Struct, frozen=True, kw_only=True):
-    """What it takes."""
+    """The servers and the database for a load."""
 
     page_hits: float
     """Share of the requests for pages that the CDN answers."""
@@ -85,7 +87,7 @@ def need(load: Load, options: argparse.Namespace) -> Need:
         origin_pages=origin_pages,
         origin_files=origin_files,
         cores=milliseconds / 1e3 + requests / 10_000,
-        questions=(origin_pages * 2 + origin_files * 4 + load.uploads * 12) * options.peak,
+        questions=(origin_pages * _OF_A_PAGE + origin_files * _OF_A_FILE) * options.peak,
         database_bytes=load.files * options.row_bytes,
     )
 

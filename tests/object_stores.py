@@ -20,10 +20,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 BUCKET = "blobs"
 _KEY, _SECRET = "testkey1", "testsecret1"
@@ -275,3 +278,17 @@ async def _until_written(environment: dict[str, str]) -> None:
                 await asyncio.sleep(0.2)
     finally:
         await session.close()
+
+
+@contextmanager
+def reachable(store: ObjectStore | None, missing: str = "the server is not installed") -> Iterator[ObjectStore]:
+    """A store that client libraries of this process find. It is stopped at the end of the context; without one the test is skipped."""
+    if store is None:
+        pytest.skip(missing)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        try:
+            yield store
+        finally:
+            store.kill()

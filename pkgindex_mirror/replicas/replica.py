@@ -31,7 +31,7 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import ChangeLog, Follower, Notes, Replaying, Trees
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.replicas import ReplicaNote, ReplicaState
-from pkgindex_core.rules.followed_blobs import NamedBlob, blobs_named
+from pkgindex_core.services.administering.blob_owners import Owner, owners_in
 from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.clearing import Announcement, announced, is_under_way
 from pkgindex_core.tools.replica_notes import keep_note
@@ -182,10 +182,9 @@ class Replica:
 
     async def _keep_files(self, commits: Iterable[Commit]) -> bool:
         """Store the files that commits name. True if the primary does not list some of them any more."""
-        named: dict[Sha256, list[NamedBlob]] = {}
-        for commit in commits:
-            for one in blobs_named(commit):
-                named.setdefault(one.sha256, []).append(one)
+        named: dict[Sha256, list[Owner]] = {}
+        for owner in owners_in(commits, {}):
+            named.setdefault(owner.key, []).append(owner)
         lacking: list[Sha256] = []
 
         async def keep(key: Sha256) -> None:
@@ -209,12 +208,13 @@ class Replica:
                 return
             await self._sleep(_CLEARING_SECONDS)
 
-    async def _fetch(self, one: NamedBlob) -> None:
+    async def _fetch(self, one: Owner) -> None:
+        kind = "sidecar" if one.role == "metadata" else one.role
         async with self._blobs.spool() as spool:
-            async for chunk in self._primary.file(one.index, one.project, one.sha256, one.filename, one.kind):
+            async for chunk in self._primary.file(one.index, one.project, one.key, one.file.filename, kind):
                 await spool.write(chunk)
-            if spool.hexdigest() != one.sha256:
-                raise Corrupt(f"{self._primary.url} sent other bytes than those of {one.filename} of {one.index}")
+            if spool.hexdigest() != one.key:
+                raise Corrupt(f"{self._primary.url} sent other bytes than those of {one.file.filename} of {one.index}")
             failpoint("replica.file_fetched")
             await spool.keep()
 

@@ -1,4 +1,4 @@
-"""What tests of several servers share."""
+"""Fixtures for tests of several servers."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Operation(Struct, Generic[Request], frozen=True, kw_only=True):
 
 
 class Model(Protocol[State, Request_contra]):
-    """What the thing is that clients use, one operation after the other."""
+    """The rules of the thing that clients use, one operation after the other."""
 
     @property
     def initial(self) -> State: ...
@@ -92,7 +92,7 @@ def violation(model: Model[State, Request], history: Sequence[Operation[Request]
 def _next(
     model: Model[State, Request], operations: Sequence[Operation[Request]], done: int, state: State
 ) -> Iterator[tuple[int, State]]:
-    """What may follow: the operations done with one more, and the state after it."""
+    """The steps that may follow: the operations done with one more, and the state after it."""
     for number in _first(operations, done):
         operation = operations[number]
         after = model.after(state, operation.request, operation.answer)

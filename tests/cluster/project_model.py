@@ -1,4 +1,4 @@
-"""What a project is to its clients, one request after the other: the files of two indexes, between which releases are pushed.
+"""The rules of a project as clients see it, one request after the other: the files of two indexes, between which releases are pushed.
 
 Releases are made in a volatile index, where uploads replace files, and are pushed to one that is not volatile, where a filename is given to
 bytes once.

@@ -32,7 +32,7 @@ _LOOKS: Final = 0.25
 
 
 class Recorder:
-    """What all clients have done, by project."""
+    """The operations of all clients, by project."""
 
     def __init__(self, servers: Sequence[ServerProcess], dice: random.Random) -> None:
         self.histories: dict[str, list[Recorded]] = defaultdict(list)
@@ -41,7 +41,7 @@ class Recorder:
         self._up = list(servers)
         self._dice = dice
         self._pages: dict[str, frozenset[Held]] = {}
-        """What the page with an ETag shows, whichever server has shown it."""
+        """The content of a page by its ETag, whichever server has shown it."""
         self._tags: dict[tuple[str, Index], str] = {}
 
     @property
@@ -128,7 +128,7 @@ class Recorder:
                 return RawRequest("GET", path).encode()
 
     def _answer(self, project: str, request: Request, got: RawAnswer) -> Hashable:
-        """What an answer says; None: nothing."""
+        """The outcome that an answer tells; None: it tells none."""
         told = got.body.decode(errors="replace")
         match request, got.status:
             case Look(index), 304:

@@ -39,7 +39,7 @@ _BEFORE_NEXT = 3
 
 
 class Clients:
-    """What the clients did, and what they were told."""
+    """The uploads of the clients, and the answers that they got."""
 
     def __init__(self, whole: Installation, place: Path, dice: random.Random) -> None:
         self.acknowledged: list[BuiltFile] = []

@@ -20,7 +20,7 @@ from pkgindex_core.engines.local.named_files import LocalNamedFiles
 from pkgindex_core.errors import StorageFull
 from pkgindex_core.protocols.named_files import NamedFiles
 from pkgindex_core.testing.named_files import NamedFilesContract
-from tests.object_stores import ObjectStore, fake_gcs_server, seaweedfs
+from tests.object_stores import ObjectStore, fake_gcs_server, reachable, seaweedfs
 
 
 class _Threads:
@@ -92,24 +92,14 @@ class TestNamedFilesInMemory(_Threads, NamedFilesContract):
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    yield from _running(seaweedfs(tmp_path_factory.mktemp("s3") / "store"))
+    with reachable(seaweedfs(tmp_path_factory.mktemp("s3") / "store")) as store:
+        yield store
 
 
 @pytest.fixture(scope="module")
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    yield from _running(fake_gcs_server(tmp_path_factory.mktemp("gcs") / "store"))
-
-
-def _running(store: ObjectStore | None) -> Iterator[ObjectStore]:
-    if store is None:
-        pytest.skip("the server is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)
-        try:
-            yield store
-        finally:
-            store.kill()
+    with reachable(fake_gcs_server(tmp_path_factory.mktemp("gcs") / "store")) as store:
+        yield store
 
 
 class TestNamedFilesInS3(_Threads, NamedFilesContract):

@@ -30,7 +30,7 @@ from pkgindex_core.protocols import BlobStore, SignedUrl
 from pkgindex_core.testing.blob_store import MIB, UNKNOWN, BlobStoreContract, collect, keys_of, some_bytes
 from tests.contracts.test_blob_stores import _abandon, _names
 from tests.cutting import Cutting
-from tests.object_stores import BUCKET, ObjectStore, azurite, fake_gcs_server, seaweedfs
+from tests.object_stores import BUCKET, ObjectStore, azurite, fake_gcs_server, reachable, seaweedfs
 
 T = TypeVar("T")
 
@@ -54,18 +54,13 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def _running(start: Callable[[Path], ObjectStore | None], place: Path) -> Iterator[Running]:
-    store = start(place)
-    if store is None:
-        pytest.skip(f"{start.__name__} is not installed, and cannot be (azurite needs npm, node and the azure extra)")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)
+    missing = f"{start.__name__} is not installed, and cannot be (azurite needs npm, node and the azure extra)"
+    with reachable(start(place), missing) as store:
         back_door = BackDoor(store)
         try:
             yield store, back_door
         finally:
             back_door.close()
-            store.kill()
 
 
 class OnAnObjectStore(BlobStoreContract):

@@ -31,7 +31,7 @@ from tests.crash.conftest import Command
 from tests.crash.oracle import BEFORE, HOSTED, ROOT, file_path, prepare_data, upload
 from tests.crash.processes import ServerProcess, Starter, running
 from tests.database_server import DatabaseServer
-from tests.object_stores import ObjectStore, seaweedfs
+from tests.object_stores import ObjectStore, reachable, seaweedfs
 
 Tally = Callable[[str, int], None]
 
@@ -47,16 +47,8 @@ DEMO = ProjectName("demo")
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    store = seaweedfs(tmp_path_factory.mktemp("s3") / "store")
-    if store is None:
-        pytest.skip("the server is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)
-        try:
-            yield store
-        finally:
-            store.kill()
+    with reachable(seaweedfs(tmp_path_factory.mktemp("s3") / "store")) as store:
+        yield store
 
 
 @pytest.fixture

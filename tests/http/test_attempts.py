@@ -40,7 +40,7 @@ class World:
             await self.waits.wait()
 
     async def attempt(self, password: str, address: str = HERE, *, recalls: bool = True) -> str:
-        """What a log-in comes to: in, denied or slowed."""
+        """The outcome of a log-in: in, denied or slowed."""
         credentials = Credentials(username="ann", secret=password)
 
         async def judge() -> str:
