@@ -17,6 +17,7 @@ def make_documentation(stores: Stores, offered: Offered, shared: Shared, context
         resolving=shared.resolving,
         currency=shared.currency,
         filters=offered.filters,
+        release_files=shared.release_files,
         workers=context.workers,
         clock=context.clock,
     )

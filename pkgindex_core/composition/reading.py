@@ -48,5 +48,13 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             bodies=shared.bodies,
             workers=workers,
         ),
-        files=Files(store=store, blobs=blobs, finding=finding, sources=shared.sources, filters=filters, clock=clock),
+        files=Files(
+            store=store,
+            blobs=blobs,
+            finding=finding,
+            sources=shared.sources,
+            filters=filters,
+            release_files=shared.release_files,
+            clock=clock,
+        ),
     )

@@ -13,6 +13,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.pages import Bodies
+from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency
@@ -27,6 +28,7 @@ class Shared(Struct, frozen=True, kw_only=True):
     sources: Sources
     resolving: Resolving
     assembling: Assembling
+    release_files: ReleaseFiles
     bodies: Bodies
 
 
@@ -52,5 +54,6 @@ def make_shared(stores: Stores, offered: Offered, context: Context, settings: Se
         sources=sources,
         resolving=Resolving(store=store, sources=sources, admission=offered.admission, currency=currency),
         assembling=Assembling(store=store, filters=offered.filters),
+        release_files=ReleaseFiles(store=store, currency=currency, workers=context.workers),
         bodies=BoundedCache(settings.page_cache_bytes, size_of=len),
     )

@@ -8,9 +8,9 @@ one. The contract suites are `pkgindex_core.testing.admission_policies`, `page_f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -66,6 +66,35 @@ class AdmissionPolicy(Protocol):
         ...
 
 
+Mode = Literal["observe", "warn", "block"]
+"""`observe`: recorded, and nothing else. `warn`: shown, and told to clients and in explanations. `block`: not shown and not served."""
+MODES: Final[tuple[Mode, ...]] = ("observe", "warn", "block")
+
+
+class Ruling(Struct, frozen=True, kw_only=True, gc=False):
+    """The verdict of a page filter about a file or a project that it does not simply show. None in its place: it is shown.
+
+    A ruling with `until` is *wait*, one without is *hide*. Both take effect only in the mode `block`.
+    """
+
+    reason: str
+    """One sentence for people."""
+    rule: str = ""
+    """The name of the rule, such as `cooldown`; empty: the name of the filter's provider."""
+    mode: Mode = "block"
+    until: Timestamp | None = None
+    """The first instant at which the file may be shown, as far as it is known now."""
+
+    @property
+    def hides(self) -> bool:
+        return self.mode == "block"
+
+
+def alone(_origin: IndexName, file: File) -> Sequence[File]:
+    """The files of a release of which only one is known."""
+    return (file,)
+
+
 class Build(Struct, frozen=True, kw_only=True):
     """The inputs of a page filter besides the file."""
 
@@ -73,36 +102,49 @@ class Build(Struct, frozen=True, kw_only=True):
     start: IndexName
     project: ProjectName
     moment: Timestamp
-    """The time of the page, rounded down to the filter's `rounding`."""
+    """The time of which the page is, as `PageFilter.cut_off` rounds it. For a view of the past it is a past time."""
+    now: Timestamp | None = None
+    """The time at which the page is made, rounded alike; None: it is `moment`. What is blocked today is blocked in views of the past too."""
+    release: Callable[[IndexName, File], Sequence[File]] = alone
+    """All files of a file's release in one layer, with the file. Only for filters that are `by_release`; others get the file alone."""
+
+    @property
+    def today(self) -> Timestamp:
+        return self.moment if self.now is None else self.now
 
 
 class PageFilter(Protocol):
-    """Hides files from pages, with a reason. Pure. The same decision holds for the file's own URL."""
+    """Decides which files pages show, with a rule and a reason. Pure. The same decision holds for the file's own URL."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever a decision could change. Part of every ETag."""
+        """Changes whenever a decision could change, also while the program runs. Part of every ETag."""
         ...
 
     @property
-    def rounding(self) -> int:
-        """Seconds to which `Build.moment` may be rounded down; 0 when the filter does not look at the time and is given 0."""
+    def by_release(self) -> bool:
+        """Whether a decision looks at the other files of a release (`Build.release`)."""
+        ...
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        """The last instant, not after `moment`, at which the time could change a decision in pages of this index; 0: it never could.
+
+        Decisions are made with it instead of `moment`, and it is part of every ETag, so a coarse one keeps pages cached.
+        """
         ...
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
-        """Whether this filter can hide anything in pages of this index. False keeps the fast path."""
+        """Whether this filter can rule on anything in pages of this index. False keeps the fast path."""
         ...
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
-        """Why a whole project is hidden in a layer, as one sentence; None when it is not. A hidden project has no files, no versions
-        and no line in project lists, and the upstream of a mirror is not asked for it.
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
+        """The ruling on a whole project in a layer; None: there is none. A project that it hides has no files, no versions
+        and no line in project lists, and the upstream of a mirror is not asked for it. It does not depend on the time.
         """
         ...
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        """Why this file is hidden, as one sentence; None when it is shown. A version without files is passed as a file without a
-        name.
-        """
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        """The ruling on a file; None when it is shown. A version without files is passed as a file without a name."""
         ...
 
 

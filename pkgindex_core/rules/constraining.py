@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName, parse_project_name
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
-from pkgindex_core.protocols.policies import Build
+from pkgindex_core.protocols.policies import Build, Ruling
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -158,27 +159,30 @@ class ConstraintFilter:
     """The page filter. Its decisions depend on the tree alone, whose serial is part of every ETag."""
 
     fingerprint = "constrained-1"
-    rounding = 0
+    by_release = False
 
     def __init__(self) -> None:
         self._known: dict[IndexName, tuple[Tree, Mapping[IndexName, tuple[tuple[IndexName, Constraints], ...]]]] = {}
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:  # noqa: ARG002  # the role's signature
+        return Timestamp(0)
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         """Whether a constrained index can be reached."""
         return any(self._gates(tree, start).values())
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         """Why a whole project is hidden."""
         for gate, constraints in self._gates(tree, start).get(origin, ()):
             if constraints.blocks_project(project):
-                return f"{gate} lets only the projects of its constraints through"
+                return Ruling(reason=f"{gate} lets only the projects of its constraints through")
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
         """Why a version is hidden."""
         for gate, constraints in self._gates(build.tree, build.start).get(origin, ()):
             if not constraints.allows(build.project, file.version):
-                return f"the constraints of {gate} do not allow version {file.version or '(unknown)'}"
+                return Ruling(reason=f"the constraints of {gate} do not allow version {file.version or '(unknown)'}")
         return None
 
     def _gates(self, tree: Tree, start: IndexName) -> Mapping[IndexName, tuple[tuple[IndexName, Constraints], ...]]:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import QUARANTINED, Page
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import MergedPage
-from pkgindex_core.rules.filtering import HiddenFile
+from pkgindex_core.rules.filtering import Judgement
 from pkgindex_core.rules.resolution import Layer, Resolution
 
 _UNSAID = "decided by an index that you may not read"
@@ -42,6 +43,8 @@ class HiddenStory(Struct, frozen=True, kw_only=True):
     filename: str
     origin: IndexName
     reason: str
+    until: Timestamp | None = None
+    """The first instant at which it may be shown, if a page filter lets it wait."""
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -55,19 +58,18 @@ class Explanation(Struct, frozen=True, kw_only=True):
     shown: Mapping[IndexName, int]
     """The number of the page's files from each layer."""
     hidden: tuple[HiddenStory, ...]
+    warned: tuple[HiddenStory, ...] = ()
+    """Files that the page shows although a filter warns of them."""
 
 
 def explain(
-    resolution: Resolution, pages: Sequence[tuple[Layer, Page]], page: MergedPage, filtered: Sequence[HiddenFile]
+    resolution: Resolution, pages: Sequence[tuple[Layer, Page]], page: MergedPage, judgements: Sequence[Judgement]
 ) -> Explanation:
     """Describe what each layer gives to a project's page, or why nothing. `page` was made of `pages`."""
     shown = Counter(entry.origin for entry in page.entries)
     winners = {entry.row.filename: entry.origin for entry in page.entries}
-    winners |= {each.filename: each.origin for each in filtered}
-    hidden = [
-        HiddenStory(filename=each.filename, origin=each.origin, reason=f"{each.filter}: {each.reason}")
-        for each in filtered
-    ]
+    winners |= {each.filename: each.origin for each in judgements}
+    hidden = [_judged(each) for each in judgements if each.hides]
     hidden += [
         HiddenStory(filename=row.filename, origin=layer.index, reason=f"{winner} comes first and has it too")
         for layer, part in pages
@@ -85,6 +87,17 @@ def explain(
         ),
         shown=dict(shown),
         hidden=tuple(hidden),
+        warned=tuple(_judged(each) for each in judgements if each.ruling.mode == "warn"),
+    )
+
+
+def _judged(judgement: Judgement) -> HiddenStory:
+    ruling = judgement.ruling
+    return HiddenStory(
+        filename=judgement.filename,
+        origin=judgement.origin,
+        reason=f"{judgement.rule}: {ruling.reason}",
+        until=ruling.until,
     )
 
 

@@ -1,22 +1,22 @@
 """Hiding files from a page, and saying why.
 
 Filters look at a merged page, so hiding a file never uncovers another file of the same name in a lower layer. The same
-decision for one file (`why_hidden`) guards that file's own URL.
+decision for one file (`judged`) guards that file's own URL.
 
-A filter is known by the name of its provider. It gets the time rounded as its `rounding` says, or 0, so that no decision
-depends on more than the ETag does.
+A filter is known by the name of its provider. It gets the time as its `cut_off` rounds it, so that no decision depends on more than
+the ETag does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.formats.versions import version_ranks
+from pkgindex_core.formats.versions import canonical_version, version_ranks
 from pkgindex_core.models import File, Standing, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import (
@@ -25,22 +25,37 @@ from pkgindex_core.protocols.policies import (
     MergedPage,
     PageEntry,
     PageFilter,
+    Ruling,
     Verdict,
+    alone,
 )
 
+Fingerprints = tuple[tuple[str, str, Timestamp], ...]
+"""For each filter its name, its fingerprint and its rounded time."""
 
-class HiddenFile(Struct, frozen=True):
-    """A file that one filter hides. A file that several filters hide has an entry for each."""
+
+class Judgement(Struct, frozen=True, gc=False):
+    """A ruling of one filter on one file. A file on which several filters rule has an entry for each."""
 
     filename: str
+    """Empty for a version without files."""
+    version: str
     origin: IndexName
     filter: str
     """The name of the filter's provider."""
-    reason: str
+    ruling: Ruling
+
+    @property
+    def hides(self) -> bool:
+        return self.ruling.hides
+
+    @property
+    def rule(self) -> str:
+        return self.ruling.rule or self.filter
 
 
 def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) -> dict[str, PageFilter]:
-    """The filters that can hide anything in pages of an index."""
+    """The filters that can rule on anything in pages of an index."""
     return {name: filter_ for name, filter_ in filters.items() if filter_.applies(tree, start)}
 
 
@@ -50,7 +65,10 @@ def withheld(
     """A predicate for the projects that filters hide as a whole in a layer; None when there are no filters. `filters` are those that apply."""
     if not filters:
         return None
-    return lambda project: any(each.withheld(tree, start, origin, project) is not None for each in filters.values())
+    return lambda project: any(
+        (ruling := each.withheld(tree, start, origin, project)) is not None and ruling.hides
+        for each in filters.values()
+    )
 
 
 class Withholding:
@@ -93,34 +111,51 @@ def _withheld(
     verdict: Verdict, filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, project: ProjectName
 ) -> Verdict:
     for name, filter_ in filters.items():
-        reason = filter_.withheld(tree, start, verdict.index, project) if verdict.joins else None
-        if reason is not None:
-            return Verdict(index=verdict.index, joins=False, reason=f"{name}: {reason}")
+        ruling = filter_.withheld(tree, start, verdict.index, project) if verdict.joins else None
+        if ruling is not None and ruling.hides:
+            return Verdict(index=verdict.index, joins=False, reason=f"{ruling.rule or name}: {ruling.reason}")
     return verdict
 
 
-def cut_off(filter_: PageFilter, moment: Timestamp) -> Timestamp:
-    """The moment for a filter: rounded down, or 0 when the filter does not depend on the time."""
-    step = filter_.rounding * 1_000_000
-    return Timestamp(moment - moment % step) if step > 0 else Timestamp(0)
+def fingerprints(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, moment: Timestamp) -> Fingerprints:
+    """The dependencies of filters' decisions besides the files and the tree. They are part of the key of every filtered result.
+
+    Filters that do not apply are left out. Empty, if none applies.
+    """
+    return tuple(
+        (name, each.fingerprint, each.cut_off(tree, start, moment))
+        for name, each in filters.items()
+        if each.applies(tree, start)
+    )
 
 
-def fingerprints(filters: Mapping[str, PageFilter], moment: Timestamp) -> tuple[tuple[str, str, Timestamp], ...]:
-    """The dependencies of filters' decisions besides the files. They are part of the key of every filtered result."""
-    return tuple((name, each.fingerprint, cut_off(each, moment)) for name, each in filters.items())
+def judged(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> tuple[Judgement, ...]:
+    """Every ruling on one file; empty when it is simply shown. `filters` are those that apply. The times of `build` are not rounded."""
+    return tuple(_rulings(origin, file, filters, _builds(filters, build)))
 
 
-def why_hidden(
-    origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build
-) -> tuple[HiddenFile, ...]:
-    """Every reason that hides one file; empty when it is shown. `filters` are those that apply."""
-    return _reasons(origin, file, filters, _builds(filters, build))
+def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> tuple[Judgement, ...]:
+    """Every ruling that hides one file; empty when it is shown."""
+    return tuple(each for each in judged(origin, file, filters, build) if each.hides)
+
+
+def needs_releases(filters: Mapping[str, PageFilter]) -> bool:
+    """Whether `Build.release` must know the other files of releases."""
+    return any(each.by_release for each in filters.values())
+
+
+def releases_of(files: Iterable[tuple[IndexName, File]]) -> Callable[[IndexName, File], Sequence[File]]:
+    """A value for `Build.release`: the files by layer and version."""
+    found: dict[tuple[IndexName, str], list[File]] = {}
+    for origin, file in files:
+        found.setdefault((origin, canonical_version(file.version)), []).append(file)
+    return lambda origin, file: found.get((origin, canonical_version(file.version))) or (file,)
 
 
 def apply_filters(
     merged: MergedPage, filters: Mapping[str, PageFilter], build: Build
-) -> tuple[MergedPage, tuple[HiddenFile, ...]]:
-    """Remove hidden files from a page, and return them in the page's order. `build.moment` is not rounded.
+) -> tuple[MergedPage, tuple[Judgement, ...]]:
+    """Remove hidden files from a page, and return all rulings in the page's order. The times of `build` are not rounded.
 
     Versions of which all files are hidden are removed, and so are versions without files that the index itself hides.
     If no filter applies, the page is returned unchanged, and nothing is decoded.
@@ -128,14 +163,18 @@ def apply_filters(
     active = applying(filters, build.tree, build.start)
     if not active:
         return merged, ()
+    pairs: Iterable[tuple[PageEntry, File]] = ((entry, decode_file(entry.row.body)) for entry in merged.entries)
+    if needs_releases(active):
+        pairs = tuple(pairs)
+        build = msgspec.structs.replace(build, release=releases_of((entry.origin, file) for entry, file in pairs))
     builds = _builds(active, build)
     shown: list[PageEntry] = []
-    hidden: list[HiddenFile] = []
+    judgements: list[Judgement] = []
     emptied: set[str] = set()
-    for entry in merged.entries:
-        reasons = _reasons(entry.origin, decode_file(entry.row.body), active, builds)
-        if reasons:
-            hidden.extend(reasons)
+    for entry, file in pairs:
+        rulings = _rulings(entry.origin, file, active, builds)
+        judgements.extend(rulings)
+        if any(each.hides for each in rulings):
             emptied.add(entry.row.version)
         else:
             shown.append(entry)
@@ -143,13 +182,14 @@ def apply_filters(
     bare = {
         version
         for version in _bare(merged)
-        if _reasons(build.start, File(filename="", version=version), active, builds)
+        if any(each.hides for each in _rulings(build.start, File(filename="", version=version), active, builds))
     }
-    if not hidden and not bare:
-        return merged, ()
+    if not emptied and not bare:
+        return merged, tuple(judgements)
     versions = _remaining(merged.versions, emptied | bare, kept)
     head = msgspec.structs.replace(merged.head, versions=versions)
-    return msgspec.structs.replace(merged, head=head, versions=versions, entries=tuple(shown)), tuple(hidden)
+    page = msgspec.structs.replace(merged, head=head, versions=versions, entries=tuple(shown))
+    return page, tuple(judgements)
 
 
 def _bare(merged: MergedPage) -> set[str]:
@@ -160,20 +200,27 @@ def _bare(merged: MergedPage) -> set[str]:
 
 
 def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]:
+    tree, start = build.tree, build.start
     return {
-        name: msgspec.structs.replace(build, moment=cut_off(filter_, build.moment)) for name, filter_ in filters.items()
+        name: msgspec.structs.replace(
+            build,
+            moment=each.cut_off(tree, start, build.moment),
+            now=each.cut_off(tree, start, build.today),
+            release=build.release if each.by_release else alone,
+        )
+        for name, each in filters.items()
     }
 
 
-def _reasons(
+def _rulings(
     origin: IndexName, file: File, filters: Mapping[str, PageFilter], builds: Mapping[str, Build]
-) -> tuple[HiddenFile, ...]:
-    reasons: list[HiddenFile] = []
+) -> list[Judgement]:
+    found: list[Judgement] = []
     for name, filter_ in filters.items():
-        reason = filter_.hidden(origin, file, builds[name])
-        if reason is not None:
-            reasons.append(HiddenFile(file.filename, origin, name, reason))
-    return tuple(reasons)
+        ruling = filter_.judge(origin, file, builds[name])
+        if ruling is not None:
+            found.append(Judgement(file.filename, file.version, origin, name, ruling))
+    return found
 
 
 def _remaining(versions: tuple[str, ...], emptied: set[str], shown: set[str]) -> tuple[str, ...]:

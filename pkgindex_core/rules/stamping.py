@@ -19,8 +19,8 @@ import msgspec
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.policies import AdmissionPolicy, PageFilter, Renderer
-from pkgindex_core.rules.filtering import fingerprints
+from pkgindex_core.protocols.policies import AdmissionPolicy, Renderer
+from pkgindex_core.rules.filtering import Fingerprints
 
 _FORMAT = 1
 """Increase when the meaning of anything below changes, so that tags from before an upgrade no longer match."""
@@ -46,18 +46,14 @@ def stamp_after(serial: Serial, before: Serial) -> Serial:
     return max(serial, Serial(before + 1))
 
 
-def recipe(renderer: Renderer, admission: AdmissionPolicy, filters: Mapping[str, PageFilter], moment: Timestamp) -> str:
-    """Name everything that a page depends on besides its data.
-
-    `filters` are those that apply (see `filtering.applying`). A filter that depends on the time adds its rounded
-    moment, so that the recipe changes when its decisions may change.
-    """
+def recipe(renderer: Renderer, admission: AdmissionPolicy, decisions: Fingerprints = ()) -> str:
+    """Name everything that a page depends on besides its data. `decisions` are what its filters depend on (`filtering.fingerprints`)."""
     parts = (
         _FORMAT,
         renderer.media_type,
         renderer.fingerprint,
         admission.fingerprint,
-        list(fingerprints(filters, moment)),
+        list(decisions),
     )
     return _digest(parts)
 

@@ -18,15 +18,15 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import Build, PageFilter
-from pkgindex_core.rules.filtering import cut_off
+from pkgindex_core.protocols import Build, PageFilter, Ruling
+from pkgindex_core.protocols.policies import MODES
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, NOWHERE, OTHER, START
 from pkgindex_core.testing.samples import ODD_FILES, TREE, is_a_sentence, tree_of
 
 _DAY: Final = 86_400_000_000
 _MOMENTS: Final = (START, Timestamp(START + 1), Timestamp(START + 400 * _DAY))
 
-Decisions = Mapping[object, str | None]
+Decisions = Mapping[object, Ruling | None]
 
 
 class PageFilterContract:
@@ -52,11 +52,13 @@ class PageFilterContract:
 
     def build(self, page_filter: PageFilter) -> Build:
         """The argument that the library gives to the filter for a page."""
-        return Build(tree=self.tree, start=self.start, project=DEMO, moment=cut_off(page_filter, START))
+        return Build(
+            tree=self.tree, start=self.start, project=DEMO, moment=page_filter.cut_off(self.tree, self.start, START)
+        )
 
     def decisions(self, page_filter: PageFilter, *, moment: Timestamp | None = None) -> Decisions:
-        """The decisions of the filter about many files, each a sentence or None. `moment` is given to it without rounding."""
-        found: dict[object, str | None] = {}
+        """The decisions of the filter about many files, each a ruling or None. `moment` is given to it without rounding."""
+        found: dict[object, Ruling | None] = {}
         if not page_filter.applies(self.tree, self.start):
             return found
         for project in (DEMO, OTHER):
@@ -66,15 +68,22 @@ class PageFilterContract:
             for origin in self.tree.indexes:
                 found[project, origin] = page_filter.withheld(self.tree, self.start, origin, project)
                 for file in (*ODD_FILES, self.hides, self.shows):
-                    found[project, origin, file.filename, file.version] = page_filter.hidden(origin, file, build)
-        assert all(reason is None or is_a_sentence(reason) for reason in found.values())
+                    found[project, origin, file.filename, file.version] = page_filter.judge(origin, file, build)
+        for ruling in found.values():
+            if ruling is not None:
+                assert is_a_sentence(ruling.reason)
+                assert ruling.rule == "" or is_a_sentence(ruling.rule)
+                assert ruling.mode in MODES
         return found
 
     def test_a_file_is_hidden_with_a_reason_and_another_is_shown(self) -> None:
         page_filter = self.make()
         assert page_filter.applies(self.tree, self.start) is True
-        assert is_a_sentence(page_filter.hidden(self.origin, self.hides, self.build(page_filter)))
-        assert page_filter.hidden(self.origin, self.shows, self.build(page_filter)) is None
+        ruling = page_filter.judge(self.origin, self.hides, self.build(page_filter))
+        assert ruling is not None
+        assert ruling.hides
+        assert is_a_sentence(ruling.reason)
+        assert page_filter.judge(self.origin, self.shows, self.build(page_filter)) is None
         assert page_filter.withheld(self.tree, self.start, self.origin, DEMO) is None, (
             "a project with a shown file is not withheld"
         )
@@ -106,13 +115,18 @@ class PageFilterContract:
 
     def test_deciding_does_not_change_the_fingerprint(self) -> None:
         page_filter = self.make()
-        before = page_filter.fingerprint, page_filter.rounding
+        before = page_filter.fingerprint, page_filter.by_release
         self.decisions(page_filter)
-        assert (page_filter.fingerprint, page_filter.rounding) == before
+        assert (page_filter.fingerprint, page_filter.by_release) == before
 
-    def test_time_counts_only_as_far_as_the_rounding_says(self) -> None:
-        """A cached page is served for `rounding` seconds; 0: for ever."""
+    def test_time_counts_only_as_far_as_the_cut_off_says(self) -> None:
+        """A cached page is served as long as the cut-off is the same. It is never later than the time, and is its own cut-off."""
         page_filter = self.make()
-        assert page_filter.rounding >= 0
-        told = [self.decisions(page_filter, moment=moment) for moment in _MOMENTS]
-        assert page_filter.rounding or told[0] == told[1] == told[2]
+        cut_offs = [page_filter.cut_off(self.tree, self.start, moment) for moment in _MOMENTS]
+        assert cut_offs == sorted(cut_offs)
+        for moment, cut_off in zip(_MOMENTS, cut_offs, strict=True):
+            assert 0 <= cut_off <= moment
+            assert page_filter.cut_off(self.tree, self.start, cut_off) == cut_off
+        if not any(cut_offs):
+            told = [self.decisions(page_filter, moment=moment) for moment in _MOMENTS]
+            assert told[0] == told[1] == told[2]

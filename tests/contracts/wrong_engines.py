@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from pkgindex_core.changes import DropProject, PutFile
-from pkgindex_core.clock import SystemClock
+from pkgindex_core.clock import SystemClock, Timestamp
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.hosted_source import HostedSource
 from pkgindex_core.engines.htpasswd.hashes import HtpasswdComparing
@@ -27,7 +27,7 @@ from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.formats.html_page import HtmlRenderer
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.models import Serial
-from pkgindex_core.protocols import Freshness, IndexOption, IndexType, Names, Touched
+from pkgindex_core.protocols import Freshness, IndexOption, IndexType, Names, Ruling, Touched
 from pkgindex_core.protocols.measuring import Figures, Meter
 from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
 from pkgindex_core.rules.option_values import boolean
@@ -60,7 +60,7 @@ from tests.mirror import test_source as mirrored
 class Words:
     """Hides files with a word in their name."""
 
-    rounding = 0
+    by_release = False
 
     def __init__(self, word):
         self.word = word
@@ -69,14 +69,18 @@ class Words:
     def fingerprint(self):
         return f"words:{self.word}"
 
+    def cut_off(self, tree, start, moment):
+        return Timestamp(0)
+
     def applies(self, tree, start):
         return start in tree.indexes
 
     def withheld(self, tree, start, origin, project):
         return None
 
-    def hidden(self, origin, file, build):
-        return f"it has {self.word}" if self.applies(build.tree, build.start) and self.word in file.filename else None
+    def judge(self, origin, file, build):
+        found = self.applies(build.tree, build.start) and self.word in file.filename
+        return Ruling(reason=f"it has {self.word}") if found else None
 
 
 class WordsSuite(PageFilterContract):
@@ -101,18 +105,22 @@ class TestFickleFilter(WordsSuite):
     class Engine(Words):
         seen: ClassVar[set[Any]] = set()
 
-        def hidden(self, origin, file, build):
+        def judge(self, origin, file, build):
             again = (origin, file.filename, build.project) in self.seen
             self.seen.add((origin, file.filename, build.project))
-            return super().hidden(origin, file, build) if again else None
+            return super().judge(origin, file, build) if again else None
 
 
 class TestFilterThatReadsNoOddFiles(WordsSuite):
     noticed_by = ("test_the_same_question_has_the_same_answer",)
 
     class Engine(Words):
-        def hidden(self, origin, file, build):
-            return "a pre-release" if Version(file.version).is_prerelease else super().hidden(origin, file, build)
+        def judge(self, origin, file, build):
+            return (
+                Ruling(reason="a pre-release")
+                if Version(file.version).is_prerelease
+                else super().judge(origin, file, build)
+            )
 
 
 class TestFilterWithOneFingerprint(WordsSuite):
@@ -123,11 +131,11 @@ class TestFilterWithOneFingerprint(WordsSuite):
 
 
 class TestFilterThatWatchesTheClock(WordsSuite):
-    noticed_by = ("test_time_counts_only_as_far_as_the_rounding_says",)
+    noticed_by = ("test_time_counts_only_as_far_as_the_cut_off_says",)
 
     class Engine(Words):
-        def hidden(self, origin, file, build):
-            return f"at {build.moment}" if build.moment else super().hidden(origin, file, build)
+        def judge(self, origin, file, build):
+            return Ruling(reason=f"at {build.moment}") if build.moment else super().judge(origin, file, build)
 
 
 class TestFilterThatKnowsEveryIndex(WordsSuite):

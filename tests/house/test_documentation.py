@@ -138,8 +138,9 @@ class TestExamples:
         assert page_filter.applies(None, "team/stable")
         assert not page_filter.applies(None, "team/dev")
         shown = {
-            version: page_filter.hidden("team/stable", File(filename="x", version=version), None)
+            version: ruling and ruling.reason
             for version in ("1.0", "1.0rc1", "odd")
+            for ruling in [page_filter.judge("team/stable", File(filename="x", version=version), None)]
         }
         assert page_filter.withheld(None, "team/stable", "team/stable", "x") is None
         assert shown == {"1.0": None, "1.0rc1": "1.0rc1 is a pre-release", "odd": None}

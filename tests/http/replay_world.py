@@ -36,7 +36,7 @@ from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.models import File, IndexConfig, PageHead, Token, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.protocols import Authenticator, Build, Credentials, PageFilter, Principal
+from pkgindex_core.protocols import Authenticator, Build, Credentials, PageFilter, Principal, Ruling
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
@@ -62,16 +62,19 @@ class HidesByTheMinute:
     """A page filter whose decisions change with the time."""
 
     fingerprint = "by the minute"
-    rounding = 60
+    by_release = False
+
+    def cut_off(self, tree: Any, start: IndexName, moment: Timestamp) -> Timestamp:
+        return Timestamp(moment - moment % 60_000_000)
 
     def applies(self, tree: Any, start: IndexName) -> bool:
         return start == TIMED
 
-    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return "it is not its minute" if (build.moment // _MINUTE + len(file.filename)) % 2 else None
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return Ruling(reason="it is not its minute") if (build.moment // _MINUTE + len(file.filename)) % 2 else None
 
 
 class Elsewhere:

@@ -29,7 +29,7 @@ from pkgindex_core.hookspecs import Provider, hookimpl
 from pkgindex_core.models import File, Token, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.protocols import Build, PageFilter
+from pkgindex_core.protocols import Build, PageFilter, Ruling
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tokens import new_token
@@ -560,16 +560,19 @@ class HidesByTheMinute:
     """A page filter that hides a file in every other minute."""
 
     fingerprint = "by the minute"
-    rounding = 60
+    by_release = False
+
+    def cut_off(self, tree: Any, start: IndexName, moment: Timestamp) -> Timestamp:
+        return Timestamp(moment - moment % 60_000_000)
 
     def applies(self, tree: Any, start: IndexName) -> bool:
         return start == HOSTED
 
-    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return "it is an odd minute" if build.moment // 60_000_000 % 2 else None
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return Ruling(reason="it is an odd minute") if build.moment // 60_000_000 % 2 else None
 
 
 class TimedPlugin:

@@ -40,7 +40,7 @@ class TestStoredFiles(PageFilterContract):
         return [StoredFiles([short(OTHER)]), StoredFiles([])]
 
     def test_hosted_files_are_shown(self) -> None:
-        assert self.make().hidden(DEV, OTHER, self.build(self.make())) is None
+        assert self.make().judge(DEV, OTHER, self.build(self.make())) is None
 
 
 async def test_nobody_is_asked_and_what_is_stored_is_served(

@@ -146,7 +146,8 @@ class TestPageFilter:
         tree = Tree(serial=Serial(1), indexes={})
         build = Build(tree=tree, start=DEV, project=ProjectName("demo"), moment=Timestamp(0))
         assert page_filter.applies(tree, DEV)
-        assert page_filter.hidden(DEV, File(filename=filename), build) == reason
+        ruling = page_filter.judge(DEV, File(filename=filename), build)
+        assert (ruling.reason if ruling else None) == reason
 
 
 class TestOutsiderBlobs(BlobStoreContract):

@@ -147,8 +147,13 @@ class PushableReleases:
     def _shown(self, resolution: Resolution, files: Iterable[File]) -> tuple[File, ...]:
         """The files that no filter of the index hides."""
         filters = applying(self._filters, resolution.tree, resolution.start)
+        files = tuple(files)
         build = Build(
-            tree=resolution.tree, start=resolution.start, project=resolution.project, moment=self._clock.now()
+            tree=resolution.tree,
+            start=resolution.start,
+            project=resolution.project,
+            moment=self._clock.now(),
+            release=lambda _origin, _file: files,
         )
         return tuple(file for file in files if not why_hidden(resolution.start, file, filters, build))
 

@@ -43,7 +43,7 @@ from pkgindex_core.protocols import (
     Renderer,
     Touched,
 )
-from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.filtering import fingerprints
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.rules.resolution import Chain, Layer
 from pkgindex_core.rules.stamping import recipe
@@ -150,10 +150,9 @@ class StaticProjects:
         return _static_project(merged, view, metadata, fetched)
 
     def _recipe(self, view: StaticView, seen: Chain) -> str:
-        filters = applying(self._filters, seen.tree, view.start)
+        decisions = fingerprints(self._filters, seen.tree, view.start, self._clock.now())
         layers = [(seen.tree.indexes[name], name in seen.readable) for name in seen.order]
-        moment = self._clock.now()
-        written = [recipe(each, self._admission, filters, moment) for each in self.renderers]
+        written = [recipe(each, self._admission, decisions) for each in self.renderers]
         looks = (view.start, view.principal.name, view.principal.groups, view.mirrors, view.packages_url)
         return hashlib.sha256(msgspec.msgpack.encode((_FORMAT, looks, layers, written))).hexdigest()
 

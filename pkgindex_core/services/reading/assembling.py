@@ -1,6 +1,6 @@
 """Makes a page of a resolution: one read for each layer, merged and filtered.
 
-    resolution -> pages of its layers -> the first layer with a file wins -> filters -> the page, and the hidden files
+    resolution -> pages of its layers -> the first layer with a file wins -> filters -> the page, and the rulings of the filters
 
 `read` waits for the store. `merged` is pure, and the caller runs it in the worker that then writes the bytes.
 """
@@ -17,7 +17,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import Page, Serial
 from pkgindex_core.protocols import Build, MergedPage, PageFilter, Projects
-from pkgindex_core.rules.filtering import HiddenFile, apply_filters
+from pkgindex_core.rules.filtering import Judgement, apply_filters
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.rules.resolution import Layer, Resolution
 
@@ -69,12 +69,14 @@ class Assembling:
             resolution, tuple((layer, page) for layer, page in zip(resolution.shown, pages, strict=True) if page)
         )
 
-    def merged(self, parts: Parts, root: str, moment: Timestamp) -> tuple[MergedPage, tuple[HiddenFile, ...]]:
-        """The page, and the hidden files. `root` is the relative URL from the page to the server's root, such as `../../../../`.
+    def merged(
+        self, parts: Parts, root: str, moment: Timestamp, *, now: Timestamp | None = None
+    ) -> tuple[MergedPage, tuple[Judgement, ...]]:
+        """The page, and the rulings on its files. `root` is the relative URL from the page to the server's root, such as `../../../../`.
 
-        Pure. Slow for a long page.
+        `moment` is the time of the page; `now` is given for a page of the past. Pure. Slow for a long page.
         """
         resolution = parts.resolution
         layers = [(layer.index, f"{root}{layer.index}/", page) for layer, page in parts.pages]
-        build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment)
+        build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment, now=now)
         return apply_filters(merge(resolution.project, layers), self._filters, build)

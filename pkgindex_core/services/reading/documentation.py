@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
@@ -28,10 +29,12 @@ from pkgindex_core.formats.archives.documentation import (
 )
 from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
-from pkgindex_core.models import Attachment, File
+from pkgindex_core.models import Attachment, File, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
-from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints, why_hidden
+from pkgindex_core.rules.resolution import Chain
+from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
@@ -63,6 +66,8 @@ class _KeptDocumentation(Struct, frozen=True):
     found: FoundDocumentation
     moment: Moment
     touchable: tuple[tuple[IndexName, ProjectName], ...]
+    tree: Tree
+    decisions: Fingerprints
 
 
 class DocumentationPage(Struct, frozen=True, kw_only=True):
@@ -90,6 +95,7 @@ class Documentation:
         resolving: Resolving,
         currency: Currency,
         filters: Mapping[str, PageFilter],
+        release_files: ReleaseFiles,
         workers: Executor,
         clock: Clock,
     ) -> None:
@@ -98,6 +104,7 @@ class Documentation:
         self._resolving = resolving
         self._currency = currency
         self._filters = filters
+        self._release_files = release_files
         self._clock = clock
         self._workers = workers
         self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], _KeptDocumentation] = BoundedCache(
@@ -119,13 +126,18 @@ class Documentation:
         await self._currency.catch_up()
         key = (index, project, version, principal)
         known = self._found.get(key)
-        if known is not None and self._currency.holds(known.moment, tree=True, keys=known.touchable):
+        now = self._clock.now()
+        if (
+            known is not None
+            and self._currency.holds(known.moment, tree=True, keys=known.touchable)
+            and fingerprints(self._filters, known.tree, index, now) == known.decisions
+        ):
             return known.found
         moment = self._currency.moment()
-        found, order = await self._look(index, project, version, principal)
-        if any(each.rounding for each in self._filters.values()):
-            return found  # not cached: the result depends on the time
-        self._found.put(key, _KeptDocumentation(found, moment, tuple((layer, project) for layer in order)))
+        found, seen = await self._look(index, project, version, principal)
+        decisions = fingerprints(self._filters, seen.tree, index, now)
+        touchable = tuple((layer, project) for layer in seen.order)
+        self._found.put(key, _KeptDocumentation(found, moment, touchable, seen.tree, decisions))
         return found
 
     async def open(
@@ -174,15 +186,12 @@ class Documentation:
 
     async def _look(
         self, index: IndexName, project: ProjectName, version: str, principal: Principal
-    ) -> tuple[FoundDocumentation, Sequence[IndexName]]:
-        """The documentation, and the layers that were considered."""
+    ) -> tuple[FoundDocumentation, Chain]:
+        """The documentation, and the index as it was considered."""
         resolution = await self._resolving.stored(index, project, principal)
         seen = resolution.chain
         filters = applying(self._filters, seen.tree, index)
         build = Build(tree=seen.tree, start=index, project=project, moment=self._clock.now())
-
-        def shown(origin: IndexName, attachment: Attachment) -> bool:
-            return not why_hidden(origin, File(filename="", version=attachment.version), filters, build)
 
         if resolution.shown and not resolution.offering:
             raise Missing("documentation", f"{project} {version}", hint=f"the project {project} is quarantined")
@@ -190,9 +199,16 @@ class Documentation:
             if layer.config.mirrored:
                 continue
             attachments = await self._store.attachments(layer.index, project)
-            attachment = _chosen([each for each in attachments if shown(layer.index, each)], version)
+            release = await self._release_files.of(filters, layer.index, project)
+            build = replace(build, release=release)
+            shown = [
+                each
+                for each in attachments
+                if not why_hidden(layer.index, File(filename="", version=each.version), filters, build)
+            ]
+            attachment = _chosen(shown, version)
             if attachment is not None:
-                return FoundDocumentation(index=layer.index, attachment=attachment, public=seen.public), seen.order
+                return FoundDocumentation(index=layer.index, attachment=attachment, public=seen.public), seen
         raise Missing(
             "documentation", f"{project} {version[:80]}", hint="upload some: devpi upload NAME-VERSION.doc.zip"
         )

@@ -36,6 +36,7 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, why_hidden
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.services.reading.finding import Finding, FoundFile
+from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.sources import Sources
 
@@ -79,6 +80,7 @@ class Files:
         finding: Finding,
         sources: Sources,
         filters: Mapping[str, PageFilter],
+        release_files: ReleaseFiles,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -86,6 +88,7 @@ class Files:
         self._finding = finding
         self._sources = sources
         self._filters = filters
+        self._release_files = release_files
         self._clock = clock
         self._placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
             _PLACED
@@ -109,7 +112,7 @@ class Files:
         the blob store is of use. Sidecars get none: they are small, and the second request costs more than it saves.
         """
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
+        await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
         key = (index, pinned, f"{filename}.metadata" if sidecar else filename)
         # Decided anew: a cached answer may be from before the read list was narrowed.
         public = permits(Principal(), Action.READ, index=as_for_files(config)).allowed
@@ -143,7 +146,7 @@ class Files:
     async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> FoundFile:
         """Describe a readable file without fetching it."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
+        await self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
         return found
 
     async def _named(
@@ -194,14 +197,20 @@ class Files:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(file=file, blob=blob, place=place, public=public)
 
-    def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> None:
+    async def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> None:
         """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored."""
         if not found.offers:
             raise Missing("file", path, hint=f"the project {found.project} is quarantined")
         filters = applying(self._filters, tree, config.name)
         if not filters:
             return
-        build = Build(tree=tree, start=config.name, project=found.project, moment=self._clock.now())
+        build = Build(
+            tree=tree,
+            start=config.name,
+            project=found.project,
+            moment=self._clock.now(),
+            release=await self._release_files.of(filters, config.name, found.project),
+        )
         reasons = why_hidden(config.name, found.tested or found.file, filters, build)
         if reasons:
-            raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].reason}")
+            raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].ruling.reason}")

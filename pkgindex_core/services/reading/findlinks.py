@@ -18,10 +18,10 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.formats.html_page import HtmlRenderer, flat_end, flat_line, flat_start
-from pkgindex_core.models import Serial
+from pkgindex_core.models import Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, ChangeLog, PageFilter, Principal, Projects
-from pkgindex_core.rules.filtering import applying
+from pkgindex_core.rules.filtering import Fingerprints, fingerprints
 from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.rules.stamping import etag, matches, recipe
 from pkgindex_core.services.reading.assembling import Assembling, Parts
@@ -97,7 +97,12 @@ class FindLinks:
         await self._currency.catch_up()
         key = (start, principal, root)
         known = self._named.get(key)
-        if known is not None and self._currency.holds(known.moment, tree=True, indexes=known.order):
+        now = self._clock.now()
+        if (
+            known is not None
+            and self._currency.holds(known.moment, tree=True, indexes=known.order)
+            and fingerprints(self._filters, known.tree, start, now) == known.decisions
+        ):
             kept = self._bodies.get((known.tag, "identity"))
             unchanged = matches(if_none_match, known.tag)
             if kept is not None or unchanged:
@@ -107,11 +112,11 @@ class FindLinks:
         hosted = [config.name for config in seen.layers if not config.mirrored]
         rows = [(layer, row) for layer in hosted for row in await self._store.projects(layer, at=serial)]
         projects = sorted({row.name for _, row in rows})
-        view = _PageInputs(seen=seen, root=root, projects=projects, serial=serial, moment=self._clock.now())
+        view = _PageInputs(seen=seen, root=root, projects=projects, serial=serial, moment=now)
+        decisions = fingerprints(self._filters, seen.tree, start, now)
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
-        tag = await in_worker(self._workers, lambda: self._tag(view, stamps))
-        if not any(each.rounding for each in self._filters.values()):
-            self._named.put(key, _KeptTag(moment, tuple(seen.order), tag, seen.public))
+        tag = await in_worker(self._workers, lambda: self._tag(view, stamps, decisions))
+        self._named.put(key, _KeptTag(moment, tuple(seen.order), seen.tree, decisions, tag, seen.public))
         if matches(if_none_match, tag):
             return FlatPage(etag=tag, body=None, public=seen.public)
         kept = self._bodies.get((tag, "identity"))
@@ -126,15 +131,16 @@ class FindLinks:
                 return serial, seen
         raise Unavailable("the indexes change faster than they can be read", retry_after=1)
 
-    def _tag(self, view: _PageInputs, stamps: Sequence[tuple[IndexName, ProjectName, Serial]]) -> str:
+    def _tag(
+        self, view: _PageInputs, stamps: Sequence[tuple[IndexName, ProjectName, Serial]], decisions: Fingerprints
+    ) -> str:
         seen = view.seen
-        filters = applying(self._filters, seen.tree, seen.start)
         return etag(
             tree=seen.tree.serial,
             start=seen.start,
             project=_PROJECT,
             layers=[(layer, f"{view.root}{name}", stamp) for layer, name, stamp in stamps],
-            recipe=f"flat {recipe(HtmlRenderer(), self._admission, filters, view.moment)}",
+            recipe=f"flat {recipe(HtmlRenderer(), self._admission, decisions)}",
         )
 
     async def _written(self, view: _PageInputs, tag: str) -> AsyncIterator[bytes]:
@@ -182,5 +188,7 @@ class _KeptTag(Struct, frozen=True):
 
     moment: Moment
     order: tuple[IndexName, ...]
+    tree: Tree
+    decisions: Fingerprints
     tag: str
     public: bool

@@ -36,7 +36,7 @@ from pkgindex_core.protocols import (
     Trees,
 )
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import applying, withheld
+from pkgindex_core.rules.filtering import applying, fingerprints, withheld
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.pages import Bodies, PageAnswer
@@ -101,6 +101,9 @@ class Listings:
         """
         seen = await self._resolving.chain(start, principal)
         filters = applying(self._filters, seen.tree, start)
+        decisions = fingerprints(
+            filters, seen.tree, start, Timestamp(0)
+        )  # whether a project is withheld does not depend on the time
         found = await self._layers(seen.layers)
         own: dict[ProjectName, ProjectRow] = {}
         long: list[tuple[IndexName, Names]] = []
@@ -123,7 +126,7 @@ class Listings:
             start=start,
             project=None,
             layers=[(layer, "", stamp) for layer, stamp in stamps],
-            recipe=f"{recipe(renderer, self._admission, filters, Timestamp(0))} {contents}",
+            recipe=f"{recipe(renderer, self._admission, decisions)} {contents}",
         )
         name = coded(tag, coding)
         body: bytes | None = None

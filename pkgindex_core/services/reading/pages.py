@@ -162,28 +162,28 @@ class Pages:
     def _holding(self, request: PageRequest, resolution: Resolution, moment: Timestamp) -> Holds | None:
         """A check whether the resolution and the decisions of filters are the same as at this moment. The tag depends on nothing else."""
         holds = self._resolving.holding(resolution, request.principal)
-        filters = applying(self._filters, resolution.tree, request.view.start)
-        if holds is None or not any(each.rounding for each in filters.values()):
+        tree, start = resolution.tree, request.view.start
+        filters = applying(self._filters, tree, start)
+        if holds is None or not filters:
             return holds
-        then = fingerprints(filters, moment)
-        return lambda: holds() and fingerprints(filters, self._clock.now()) == then
+        then = fingerprints(filters, tree, start, moment)
+        return lambda: holds() and fingerprints(filters, tree, start, self._clock.now()) == then
 
     def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, moment: Timestamp) -> str:
         """The page's ETag, without reading the page."""
-        key = (request.media_type, request.view.root, request.view.start, request.project, resolution.key)
+        decisions = fingerprints(self._filters, resolution.tree, request.view.start, moment)
+        key = (request.media_type, request.view.root, request.view.start, request.project, resolution.key, decisions)
         known = self._tags.get(key)
         if known is not None:
             return known
-        filters = applying(self._filters, resolution.tree, request.view.start)
         tag = etag(
             tree=resolution.tree.serial,
             start=request.view.start,
             project=request.project,
             layers=[_stamp_of(layer, request.view.root) for layer in resolution.shown],
-            recipe=recipe(renderer, self._admission, filters, moment),
+            recipe=recipe(renderer, self._admission, decisions),
         )
-        if not any(each.rounding for each in filters.values()):
-            self._tags.put(key, tag)
+        self._tags.put(key, tag)
         return tag
 
     async def _built(

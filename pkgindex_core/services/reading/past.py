@@ -99,11 +99,11 @@ class Past:
         if not parts:
             raise Missing("project", project, hint="it had no files here at that moment, or they were deleted since")
         renderer = self._renderers[request.media_type]
-        # Filters judge by the options of now.
+        # Filters judge by the options of now. What they let wait is measured at the time of the view.
         shown = Parts(replace(resolution, chain=replace(resolution.chain, tree=now.tree)), tuple(parts))
 
         def write() -> bytes:
-            return renderer.page(self._assembling.merged(shown, request.view.root, self._clock.now())[0])
+            return renderer.page(self._assembling.merged(shown, request.view.root, then.time, now=self._clock.now())[0])
 
         stale = tuple(each for each in now.stale if each[0] in {layer.index for layer, _ in parts})
         public = resolution.chain.public and now.chain.public

@@ -105,7 +105,7 @@ class ProjectInformation:
             packages,
             serial,
             resolution.key,
-            fingerprints(self._filters, moment),
+            fingerprints(self._filters, resolution.tree, start, moment),
         )
         built = self._latest.get(key)
         if built is None:

@@ -12,7 +12,7 @@ an outline, which equal requests share, and one piece.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -25,10 +25,10 @@ from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.project_documents import DocumentWriter
 from pkgindex_core.formats.project_outlines import Outline, OutlineLayer, OutlineVersion, Shown, outline
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import File, Page, Serial, Tree
+from pkgindex_core.models import File, Page, Serial, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, ChangeLog, PageFilter, Principal, ReleaseRecords
-from pkgindex_core.rules.filtering import applying, fingerprints, why_hidden
+from pkgindex_core.rules.filtering import applying, fingerprints, needs_releases, releases_of, why_hidden
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.resolution import Layer as ResolvedLayer
 from pkgindex_core.rules.resolution import Resolution
@@ -127,7 +127,7 @@ class Versions:
             version,
             serial,
             resolution.key,
-            fingerprints(self._filters, moment),
+            fingerprints(self._filters, resolution.tree, resolution.start, moment),
         )
         known = self._outlines.get(key)
         if known is None:
@@ -143,7 +143,7 @@ class Versions:
         """Make an outline as of one commit. As on the page, a quarantined layer has nothing (PEP 792)."""
         parts = await self._assembling.read_at(replace(resolution, shown=resolution.offering), serial)
         layers = await asyncio.gather(*(self._layer(page, layer, version, serial) for layer, page in parts.pages))
-        return await in_worker(self._workers, outline, layers, self._shown(resolution, moment), version)
+        return await in_worker(self._workers, outline, layers, self._shown(resolution, layers, moment), version)
 
     async def _layer(self, page: Page, layer: ResolvedLayer, version: str | None, serial: Serial) -> OutlineLayer:
         if layer.config.mirrored:
@@ -185,11 +185,14 @@ class Versions:
                 await asyncio.sleep(0)  # a fast client must not block the event loop
         yield bytes(piece) + writer.end()
 
-    def _shown(self, resolution: Resolution, moment: Timestamp) -> Shown:
+    def _shown(self, resolution: Resolution, layers: Sequence[OutlineLayer], moment: Timestamp) -> Shown:
         filters = applying(self._filters, resolution.tree, resolution.start)
         if not filters:
             return _everything
         build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment)
+        if needs_releases(filters):
+            files = ((each.page.index, decode_file(row.body)) for each in layers for row in each.page.rows)
+            build = replace(build, release=releases_of(files))
 
         def shown(index: IndexName, file: File) -> bool:
             return not why_hidden(index, file, filters, build)

@@ -94,7 +94,8 @@ def test_a_start_that_does_not_exist_has_no_gates() -> None:
 
 def hides(judge: ConstraintFilter, tree: Tree, start: IndexName, origin: IndexName, version: str) -> str | None:
     build = Build(tree=tree, start=start, project=DEMO, moment=Timestamp(0))
-    return judge.hidden(origin, File(filename="x", version=version), build)
+    ruling = judge.judge(origin, File(filename="x", version=version), build)
+    return ruling.reason if ruling else None
 
 
 def diamond(*, around: bool) -> Tree:
@@ -124,7 +125,9 @@ def test_what_comes_through_a_constrained_index_only_is_filtered() -> None:
     assert hides(judge, tree, m, m, "2.0") is None
     assert judge.withheld(tree, a, m, DEMO) is None
     other = ProjectName("other")
-    assert judge.withheld(tree, a, m, other) == "x/b lets only the projects of its constraints through"
+    ruling = judge.withheld(tree, a, m, other)
+    assert ruling is not None
+    assert ruling.reason == "x/b lets only the projects of its constraints through"
     assert judge.withheld(tree, a, a, other) is None
 
 

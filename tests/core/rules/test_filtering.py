@@ -1,13 +1,14 @@
 """Filters hide files, say why, and know no more than the ETag does."""
 
+import pytest
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.fragments import page_row
 from pkgindex_core.models import File, PageHead, PageRow, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry, PageFilter
-from pkgindex_core.rules.filtering import HiddenFile, apply_filters, applying, cut_off, why_hidden
+from pkgindex_core.protocols.policies import Build, MergedPage, Mode, PageEntry, PageFilter, Ruling
+from pkgindex_core.rules.filtering import Judgement, apply_filters, applying, why_hidden
 
 DEMO = ProjectName("demo")
 DEV = IndexName("team/dev")
@@ -20,17 +21,25 @@ class HideKind(Struct, frozen=True):
 
     ending: str
     applied: bool = True
+    mode: Mode = "block"
     fingerprint: str = "kind-1"
-    rounding: int = 0
+    by_release: bool = False
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        return Timestamp(0)
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return self.applied
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return f"{self.ending} from {origin}" if file.filename.endswith(self.ending) else None
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return (
+            Ruling(reason=f"{self.ending} from {origin}", mode=self.mode)
+            if file.filename.endswith(self.ending)
+            else None
+        )
 
 
 class TellTime(Struct, frozen=True):
@@ -38,15 +47,20 @@ class TellTime(Struct, frozen=True):
 
     rounding: int
     fingerprint: str = "time-1"
+    by_release: bool = False
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        step = self.rounding * 1_000_000
+        return Timestamp(moment - moment % step if step else 0)
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return str(build.moment)
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return Ruling(reason=str(build.moment))
 
 
 def entry(filename: str, version: str) -> PageEntry:
@@ -67,8 +81,8 @@ def test_hidden_files_are_gone_from_the_page_and_named_with_the_reason() -> None
     page, hidden = apply_filters(PAGE, {"no-zip": HideKind("zip")}, BUILD)
     assert [shown.row.filename for shown in page.entries] == ["demo-1.whl"]
     assert hidden == (
-        HiddenFile("demo-1.zip", DEV, "no-zip", "zip from team/dev"),
-        HiddenFile("demo-2.zip", DEV, "no-zip", "zip from team/dev"),
+        Judgement("demo-1.zip", "1", DEV, "no-zip", Ruling(reason="zip from team/dev")),
+        Judgement("demo-2.zip", "2.0", DEV, "no-zip", Ruling(reason="zip from team/dev")),
     )
     assert page.serial == PAGE.serial
     assert page.head.display_name == "Demo"
@@ -115,11 +129,8 @@ def test_applying_keeps_the_order_and_drops_the_idle() -> None:
 
 
 def test_the_time_is_told_as_coarsely_as_was_asked_for() -> None:
-    assert cut_off(TellTime(3600), MOMENT) == 1_792_584_000_000_000 - 1_792_584_000_000_000 % 3_600_000_000
-    assert cut_off(TellTime(1), MOMENT) == 1_792_584_123_000_000
-    assert cut_off(TellTime(0), MOMENT) == 0
     _, hidden = apply_filters(merged(PAGE.entries[0], versions=("1",)), {"s": TellTime(1), "none": TellTime(0)}, BUILD)
-    assert [one.reason for one in hidden] == ["1792584123000000", "0"]
+    assert [one.ruling.reason for one in hidden] == ["1792584123000000", "0"]
 
 
 def test_a_single_file_gets_the_same_answer_as_the_page() -> None:
@@ -127,7 +138,34 @@ def test_a_single_file_gets_the_same_answer_as_the_page() -> None:
     _, on_page = apply_filters(PAGE, filters, BUILD)
     one_by_one = [
         hidden
-        for filename in ("demo-1.whl", "demo-1.zip", "demo-2.zip")
-        for hidden in why_hidden(DEV, File(filename=filename), filters, BUILD)
+        for filename, version in (("demo-1.whl", "1"), ("demo-1.zip", "1"), ("demo-2.zip", "2.0"))
+        for hidden in why_hidden(DEV, File(filename=filename, version=version), filters, BUILD)
     ]
     assert list(on_page) == one_by_one
+
+
+@pytest.mark.parametrize("mode", ["warn", "observe"])
+def test_a_ruling_that_does_not_block_is_told_and_hides_nothing(mode: Mode) -> None:
+    page, told = apply_filters(PAGE, {"no-zip": HideKind("zip", mode=mode)}, BUILD)
+    assert page is PAGE
+    assert [(each.filename, each.ruling.mode, each.hides) for each in told] == [
+        ("demo-1.zip", mode, False),
+        ("demo-2.zip", mode, False),
+    ]
+    assert why_hidden(DEV, File(filename="demo-1.zip"), {"no-zip": HideKind("zip", mode=mode)}, BUILD) == ()
+
+
+class HideMixed(HideKind, frozen=True):
+    """Hides releases that have a zip."""
+
+    by_release: bool = True
+
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        mixed = any(each.filename.endswith(self.ending) for each in build.release(origin, file))
+        return Ruling(reason="its release has a zip") if mixed else None
+
+
+def test_a_filter_of_releases_sees_the_other_files_of_one() -> None:
+    page = merged(*PAGE.entries, entry("demo-3.whl", "3"), versions=PAGE.versions)
+    shown, _ = apply_filters(page, {"mixed": HideMixed("zip")}, BUILD)
+    assert [each.row.filename for each in shown.entries] == ["demo-3.whl"]

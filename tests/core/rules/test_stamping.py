@@ -12,8 +12,9 @@ from pkgindex_core.formats.html_page import HtmlRenderer
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.models import File, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.policies import Build, PageFilter
+from pkgindex_core.protocols.policies import Build, Ruling
 from pkgindex_core.rules.admission import MirrorWhitelist
+from pkgindex_core.rules.filtering import Fingerprints, fingerprints
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 
@@ -69,23 +70,26 @@ def test_cn_13_every_coding_has_its_own_strong_tag() -> None:
 
 def test_cn_13_every_media_type_has_its_own_tag() -> None:
     renderers = (JsonRenderer(), HtmlRenderer(HTML_V1), HtmlRenderer(TEXT_HTML))
-    tags = {
-        etag(**{**EXAMPLE, "recipe": recipe(renderer, MirrorWhitelist(), {}, Timestamp(0))}) for renderer in renderers
-    }
+    tags = {etag(**{**EXAMPLE, "recipe": recipe(renderer, MirrorWhitelist())}) for renderer in renderers}
     assert len(tags) == 3
 
 
 class Filter(Struct, frozen=True):
     fingerprint: str
     rounding: int = 0
+    by_release: bool = False
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        step = self.rounding * 1_000_000
+        return Timestamp(moment - moment % step if step else 0)
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
         return None
 
 
@@ -101,26 +105,30 @@ class OtherJson(JsonRenderer):
         return "other"
 
 
+def decided(at: int = 10_000_000, /, **filters: Filter) -> Fingerprints:
+    return fingerprints(filters, Tree(serial=Serial(1), indexes={}), IndexName("team/dev"), Timestamp(at))
+
+
 def test_a_recipe_has_every_fingerprint_in_it() -> None:
-    json, admission, now = JsonRenderer(), MirrorWhitelist(), Timestamp(10_000_000)
-    plain: dict[str, PageFilter] = {"a": Filter("1")}
+    json, admission = JsonRenderer(), MirrorWhitelist()
+    plain = decided(a=Filter("1"))
     recipes = [
-        recipe(json, admission, plain, now),
-        recipe(OtherJson(), admission, plain, now),
-        recipe(json, OtherAdmission(), plain, now),
-        recipe(json, admission, {}, now),
-        recipe(json, admission, {"a": Filter("2")}, now),
-        recipe(json, admission, {"b": Filter("1")}, now),
-        recipe(json, admission, {"a": Filter("1"), "b": Filter("1")}, now),
-        recipe(json, admission, {"a": Filter("1", rounding=2)}, now),
+        recipe(json, admission, plain),
+        recipe(OtherJson(), admission, plain),
+        recipe(json, OtherAdmission(), plain),
+        recipe(json, admission),
+        recipe(json, admission, decided(a=Filter("2"))),
+        recipe(json, admission, decided(b=Filter("1"))),
+        recipe(json, admission, decided(a=Filter("1"), b=Filter("1"))),
+        recipe(json, admission, decided(a=Filter("1", rounding=2))),
     ]
     assert len(set(recipes)) == len(recipes)
 
 
 def test_time_is_in_a_recipe_as_coarsely_as_a_filter_looks_at_it() -> None:
     def at(seconds: float, rounding: int) -> str:
-        moment = Timestamp(int(seconds * 1_000_000))
-        return recipe(JsonRenderer(), MirrorWhitelist(), {"a": Filter("1", rounding=rounding)}, moment)
+        decisions = decided(int(seconds * 1_000_000), a=Filter("1", rounding=rounding))
+        return recipe(JsonRenderer(), MirrorWhitelist(), decisions)
 
     assert at(10, 0) == at(99, 0)
     assert at(10, 10) == at(19.9, 10)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkgindex_core.changes import Change, MirrorPage, PutFile, PutIndex, PutProject, PutUser
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Denied, Missing, Unavailable
@@ -18,7 +19,7 @@ from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.models import File, IndexConfig, PageHead, Standing, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.plugins import load_plugins
-from pkgindex_core.protocols import Build, Freshness, PageFilter, Principal, Source
+from pkgindex_core.protocols import Build, Freshness, PageFilter, Principal, Ruling, Source
 from pkgindex_core.rules.explanation import Explanation
 from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.services.reading.pages import PageRequest, View
@@ -51,16 +52,19 @@ class HidesOne:
     """A page filter that hides one version."""
 
     fingerprint = "hides-one"
-    rounding = 0
+    by_release = False
+
+    def cut_off(self, tree: Any, start: IndexName, moment: Timestamp) -> Timestamp:
+        return Timestamp(0)
 
     def applies(self, tree: Any, start: IndexName) -> bool:
         return True
 
-    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
-        return "the last mirror is withheld" if origin == MIRRORS[-1] else None
+    def withheld(self, tree: Any, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
+        return Ruling(reason="the last mirror is withheld") if origin == MIRRORS[-1] else None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return "it is the first" if file.version == "0.0" else None
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return Ruling(reason="it is the first") if file.version == "0.0" else None
 
 
 class Plugin:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import Build, InspectedUpload, PageFilter, UploadCheck
+from pkgindex_core.protocols import Build, InspectedUpload, PageFilter, Ruling, UploadCheck
 
 
 class NoDevelopmentVersions:
@@ -22,7 +23,7 @@ class NoDevelopmentVersions:
 class NoNightlies:
     """Hides files that have a word in their name, from every index."""
 
-    rounding = 0
+    by_release = False
 
     def __init__(self, *, word: str) -> None:
         self._word = word.lower()
@@ -31,14 +32,17 @@ class NoNightlies:
     def fingerprint(self) -> str:
         return f"no-nightlies:{self._word}"
 
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        return Timestamp(0)
+
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return True
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> str | None:
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         return None
 
-    def hidden(self, origin: IndexName, file: File, build: Build) -> str | None:
-        return f"its name contains {self._word!r}" if self._word in file.filename.lower() else None
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return Ruling(reason=f"its name contains {self._word!r}") if self._word in file.filename.lower() else None
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,78 @@
+"""Reads the other files of a release, for page filters that judge releases as wholes, where no page is read anyway.
+
+The times of a project's files are cached until the project is touched. Nothing is read while no such filter applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from msgspec import Struct
+
+from pkgindex_core.models import File, Page, decode_file
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import PageFilter, Projects
+from pkgindex_core.protocols.policies import alone
+from pkgindex_core.rules.filtering import needs_releases, releases_of
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.workers import in_worker
+
+_FILES: Final = 100_000
+"""The most files in all cached projects. One takes some 300 bytes."""
+_QUICK: Final = 200
+"""The most files that are decoded in the event loop's thread."""
+
+OfRelease = Callable[[IndexName, File], Sequence[File]]
+
+
+class _Known(Struct, frozen=True):
+    release: OfRelease
+    files: int
+    moment: Moment
+
+
+class ReleaseFiles:
+    """Reads and caches the files of releases."""
+
+    def __init__(self, *, store: Projects, currency: Currency, workers: Executor) -> None:
+        self._store = store
+        self._currency = currency
+        self._workers = workers
+        self._known: BoundedCache[tuple[IndexName, ProjectName], _Known] = BoundedCache(
+            _FILES, size_of=lambda known: min(known.files + 1, _FILES)
+        )
+
+    async def of(self, filters: Mapping[str, PageFilter], index: IndexName, project: ProjectName) -> OfRelease:
+        """A value for `Build.release`, for the files of one layer. `filters` are those that apply."""
+        if not needs_releases(filters):
+            return alone
+        await self._currency.catch_up()
+        key = (index, project)
+        known = self._known.get(key)
+        if known is None or not self._currency.holds(known.moment, tree=True, keys=(key,)):
+            moment = self._currency.moment()
+            page = await self._store.page(index, project)
+            count = 0 if page is None else len(page.rows)
+            quick = page is None or count <= _QUICK
+            release = _read(page) if quick else await in_worker(self._workers, _read, page)
+            known = _Known(release, count, moment)
+            self._known.put(key, known)
+        return known.release
+
+
+def _read(page: Page | None) -> OfRelease:
+    if page is None:
+        return alone
+    files = (decode_file(row.body) for row in page.rows)
+    return releases_of(
+        (
+            page.index,
+            File(
+                filename=each.filename, version=each.version, upload_time=each.upload_time, first_seen=each.first_seen
+            ),
+        )
+        for each in files
+    )
