@@ -26,6 +26,11 @@ from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
+POLICY_FILTERS = (
+    ("cooldown", "lets new releases wait, as the policies of their index say", "age_filters:CooldownFilter"),
+    ("nothing-after", "hides what was published after an instant", "age_filters:NothingAfterFilter"),
+)
+"""The page filters of policies: rule, summary, and class in `pkgindex_core.rules.policing`."""
 ANY_SCHEME = "fsspec"
 """The blob-store provider for URL schemes that no other provider offers."""
 
@@ -130,6 +135,8 @@ def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
         summary="hides files that the constraints of an index do not allow",
         make=_without_context("pkgindex_core.rules.constraining:ConstraintFilter"),
     )
+    for rule, summary, target in POLICY_FILTERS:
+        yield Provider(name=rule, summary=summary, make=_policy(target))
 
 
 @hookimpl
@@ -179,6 +186,11 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         make=_constant("pkgindex_core.rules.constraining:CONSTRAINTS_OPTION"),
     )
     yield Provider(
+        name="policies",
+        summary="lines of rules about what is let through, such as `cooldown 7d`",
+        make=_constant("pkgindex_core.rules.policing.lines:POLICIES_OPTION"),
+    )
+    yield Provider(
         name="roots",
         summary="directories and fsspec URLs of a directory index, only for indexes of root; the first takes uploads",
         make=_constant("pkgindex_core.engines.directory.roots:ROOTS_OPTION"),
@@ -218,6 +230,17 @@ def _lazy(target: str) -> Callable[..., Any]:
         return pkgutil.resolve_name(target)(*arguments)
 
     make.__qualname__ = target  # for tracebacks, and for the test that resolves every target
+    return make
+
+
+def _policy(target: str) -> Callable[[Context], Any]:
+    """Make the filter of a rule with the server's own policies."""
+    target = f"pkgindex_core.rules.policing.{target}"
+
+    def make(context: Context) -> Any:
+        return pkgutil.resolve_name(target)(context.policies)
+
+    make.__qualname__ = target
     return make
 
 

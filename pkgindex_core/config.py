@@ -20,6 +20,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.options import load, load_one, option, options_of
 from pkgindex_core.rules.option_values import principals
+from pkgindex_core.rules.policing.lines import read_server_policies
 from pkgindex_core.urls import without_credentials
 
 Declared = TypeVar("Declared", bound="Settings")
@@ -39,6 +40,11 @@ def _index(value: str) -> str:
 def _upstream(value: str) -> str:
     if urlsplit(without_credentials(value)[0]).scheme not in {"http", "https"}:
         raise Refused("the upstream must be an http or https URL, such as https://pypi.org/simple/")
+    return value
+
+
+def _policies(value: dict[str, list[str]]) -> dict[str, list[str]]:
+    read_server_policies(value)
     return value
 
 
@@ -201,6 +207,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         128 * _MIB
     )
     mirror: MirrorDefaults = MirrorDefaults()
+    policies: Annotated[
+        dict[str, list[str]],
+        option(
+            "Policies that no index can loosen: lines by index (`root/pypi`), by pattern (`team/*`), or for all `mirrors` or `hosted` indexes.",
+            default="none",
+            check=_policies,
+        ),
+    ] = {}
     plugins: Annotated[
         dict[str, dict[str, Any]],
         option(

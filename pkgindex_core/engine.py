@@ -29,6 +29,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Serial
 from pkgindex_core.plugins import Plugins, load_plugins
 from pkgindex_core.protocols import BlobStore
+from pkgindex_core.rules.policing.lines import read_server_policies
 from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.tools.passwords import PasswordPool
 from pkgindex_core.tools.workers import in_worker
@@ -100,6 +101,7 @@ class Engine(Services):
                 workers=workers,
                 passwords=passwords,
                 public_url=public_url,
+                policies=read_server_policies(settings.policies),
                 renew_checksums=renew_checksums,
             )
             stores = await stack.enter_async_context(

@@ -35,6 +35,7 @@ from pkgindex_core.protocols import (
     UploadCheck,
 )
 from pkgindex_core.protocols.replicas import ReplicaState
+from pkgindex_core.rules.policing.lines import ServerPolicies
 
 NAMESPACE = "pkgindex"
 hookspec = pluggy.HookspecMarker(NAMESPACE)
@@ -64,6 +65,8 @@ class Context(Struct, frozen=True, kw_only=True):
     """The table `[plugins.NAME]` of the configuration file, for the provider's name. Without the table it is empty (see `is_configured`)."""
     public_url: str = ""
     """The URL of the running program for people, as far as it is known; no slash at the end. Empty if the program does not listen."""
+    policies: ServerPolicies = ServerPolicies()
+    """The table `[policies]` of the configuration."""
     index_store: IndexStore | None = None
     """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None

@@ -137,7 +137,10 @@ class TestBuiltIn:
             ("pkgindex_sources", "directory"),
             ("pkgindex_sources", "routes"),
             ("pkgindex_page_filters", "constrained"),
+            ("pkgindex_page_filters", "cooldown"),
+            ("pkgindex_page_filters", "nothing-after"),
             ("pkgindex_index_options", "constraints"),
+            ("pkgindex_index_options", "policies"),
             *(("pkgindex_index_options", name) for name in BUILTIN_OPTIONS),
         }
 
@@ -244,7 +247,7 @@ class TestMaking:
             (
                 "pkgindex_page_filters",
                 lambda _context: "not a filter",
-                "it made a str, which lacks applies, fingerprint",
+                "it made a str, which lacks applies, by_release",
             ),
             ("pkgindex_publishers", in_vain, "it made a NoneType, which lacks close, push, takes of Publisher"),
             ("pkgindex_index_options", lambda _context: None, "it made a NoneType, which is not a IndexOption"),
@@ -277,10 +280,10 @@ class TestMaking:
         assert raised.value is known
 
     def test_a_table_for_nobody_is_refused_with_the_nearest(self):
-        extra = [offering("pkgindex_page_filters", "cooldown")]
+        extra = [offering("pkgindex_page_filters", "curfew")]
         with pytest.raises(Refused) as refused:
-            load_plugins(extra=extra, entry_points=False, settings={"cooldwn": {"days": 3}})
-        assert refused.value.problems == ("[plugins.cooldwn]: no plugin offers 'cooldwn'; did you mean 'cooldown'?",)
+            load_plugins(extra=extra, entry_points=False, settings={"curfw": {"days": 3}})
+        assert refused.value.problems == ("[plugins.curfw]: no plugin offers 'curfw'; did you mean 'curfew'?",)
 
 
 class TestEntryPoints:

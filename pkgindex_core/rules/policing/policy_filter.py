@@ -1,0 +1,197 @@
+"""The page filter of one rule: finds the lines that decide about a file, asks the rule, and minds modes and exemptions.
+
+class Licences(PolicyFilter):
+    rule = "licences"
+    def decides(self, value, origin, file, build): return Held("its licence is …") if … else None
+
+The lines are those of the index that holds the file (`origin`), so a file is judged alike on every page and under every URL that leads to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from msgspec import Struct
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.models import File, Tree
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
+from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of, last_expiry
+from pkgindex_core.rules.policing.lines import (
+    Candidates,
+    PolicyLine,
+    ServerPolicies,
+    candidates,
+    lines_of,
+    parsed_lines,
+)
+
+_KEPT = 4096
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Held(Struct, frozen=True):
+    """A rule holds a file back, or a project."""
+
+    reason: str
+    until: Timestamp | None = None
+    """The first instant at which it may pass."""
+
+
+class _Origin(Struct, frozen=True):
+    """What one index says about one rule."""
+
+    sets: tuple[tuple[PolicyLine, ...], ...]
+    """The server's lines and its own, judged apart."""
+    exempt: Exempt
+
+
+class _Lines:
+    """The lines of one rule in one tree. A thread that still uses an old tree keeps its own."""
+
+    def __init__(self, rule: str, server: ServerPolicies, tree: Tree | None) -> None:
+        self.tree = tree
+        self._rule = rule
+        self._server = server
+        self._origins: dict[IndexName, _Origin | None] = {}
+        self._reached: dict[IndexName, tuple[IndexName, ...]] = {}
+        self._chosen: dict[tuple[IndexName, ProjectName], tuple[Candidates, ...]] = {}
+
+    def reached(self, start: IndexName) -> tuple[IndexName, ...]:
+        """The layers of an index that have lines."""
+        found = self._reached.get(start)
+        if found is None:
+            order = lineage(self.tree, start).order if self.tree is not None else ()
+            found = tuple(each for each in order if self.origin(each) is not None)
+            _put(self._reached, start, found)
+        return found
+
+    def origin(self, name: IndexName) -> _Origin | None:
+        """What an index says; None if it has no lines."""
+        if name in self._origins:
+            return self._origins[name]
+        config = self.tree.indexes.get(name) if self.tree is not None else None
+        found = None
+        if config is not None:
+            each = parsed_lines(self._server.of(config)), parsed_lines(lines_of(config))
+            sets = tuple(own for lines in each if (own := tuple(line for line in lines if line.rule == self._rule)))
+            found = _Origin(sets, Exempt(exemptions_of(config))) if sets else None
+        _put(self._origins, name, found)
+        return found
+
+    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[Candidates, ...]:
+        """The lines that cover a project in an index."""
+        known = self._chosen.get((origin, project))
+        if known is None:
+            found = self.origin(origin)
+            each = (candidates(lines, self._rule, project) for lines in (found.sets if found is not None else ()))
+            known = tuple(one for one in each if one.lines)
+            _put(self._chosen, (origin, project), known)
+        return known
+
+
+class PolicyFilter:
+    """A `PageFilter` of the rule whose name it has. Subclasses say what the rule holds back."""
+
+    rule: ClassVar[str]
+    by_release: ClassVar[bool] = False
+
+    def __init__(self, server: ServerPolicies) -> None:
+        self._server = server
+        self._lines = _Lines(self.rule, server, None)
+
+    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
+        """What the rule says about a file, given the value of a line; None when it passes."""
+        raise NotImplementedError
+
+    def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:  # noqa: ARG002
+        """What the rule says about a whole project. It is asked only of lines without versions."""
+        return None
+
+    @property
+    def fingerprint(self) -> str:
+        """The lines of indexes are in the tree, whose serial is part of every ETag."""
+        return f"{self.rule}-1 {self._server.fingerprint}"
+
+    def grain(self, value: Any) -> int:  # noqa: ARG002  # for rules that look at the time
+        """Microseconds to which the time is rounded down for a line; 0 if the rule does not look at it."""
+        return 0
+
+    def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        lines = self._of(tree)
+        reached = lines.reached(start)
+        grains = [
+            grain
+            for origin in reached
+            if (found := lines.origin(origin)) is not None
+            for each in found.sets
+            for line in each
+            if not line.off and (grain := self.grain(line.value))
+        ]
+        rounded = Timestamp(moment - moment % min(grains)) if grains else Timestamp(0)
+        return max(rounded, last_expiry(tree, reached, moment))
+
+    def applies(self, tree: Tree, start: IndexName) -> bool:
+        return bool(self._of(tree).reached(start))
+
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:  # noqa: ARG002  # the role's signature
+        rulings = [
+            _ruling(self.rule, line, held)
+            for found in self._of(tree).candidates(origin, project)
+            if (line := found.decisive("")) is not None
+            and not line.off
+            and (held := self.decides_project(line.value, origin, project, tree)) is not None
+        ]
+        return _strictest(rulings)
+
+    def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        lines = self._of(build.tree)
+        rulings: list[Ruling] = []
+        for found in lines.candidates(origin, build.project):
+            line = found.decisive(file.version)
+            if line is not None and not line.off:
+                held = self.decides(line.value, origin, file, build)
+                if held is not None:
+                    rulings.append(_ruling(self.rule, line, held))
+        if not rulings:
+            return None
+        says = lines.origin(origin)
+        if says is not None and says.exempt.find(build.project, file.version, self.rule, build.today) is not None:
+            return None
+        return _strictest(rulings)
+
+    def _of(self, tree: Tree) -> _Lines:
+        lines = self._lines
+        if lines.tree is not tree:
+            self._lines = lines = _Lines(self.rule, self._server, tree)
+        return lines
+
+
+def _put(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep a value. A full cache is emptied: clients may ask for any names."""
+    if len(cache) >= _KEPT:
+        cache.clear()
+    cache[key] = value
+
+
+def _ruling(rule: str, line: PolicyLine, held: Held) -> Ruling:
+    reason = held.reason
+    if not reason.isprintable():  # it may name a file as a stranger spells it
+        reason = "".join(each if each.isprintable() else "?" for each in reason)
+    return Ruling(rule=rule, reason=reason, until=held.until, mode=line.mode)
+
+
+def _strictest(rulings: list[Ruling]) -> Ruling | None:
+    """The ruling with the strictest mode; of equal ones one that hides before one that waits, and a later time before an earlier."""
+    return max(
+        rulings,
+        key=lambda each: (MODES.index(each.mode), each.until is None, each.until or 0),
+        default=None,
+    )
+
+
+if TYPE_CHECKING:
+    _filter: type[PageFilter] = PolicyFilter
