@@ -29,6 +29,8 @@ OWN_USERS = "users"
 POLICY_FILTERS = (
     ("cooldown", "lets new releases wait, as the policies of their index say", "age_filters:CooldownFilter"),
     ("nothing-after", "hides what was published after an instant", "age_filters:NothingAfterFilter"),
+    ("published-by", "hides what other publishers published", "publisher_filters:PublishedByFilter"),
+    ("publisher-change", "tells of files of a new publisher, or hides them", "publisher_filters:PublisherChangeFilter"),
 )
 """The page filters of policies: rule, summary, and class in `pkgindex_core.rules.policing`."""
 ANY_SCHEME = "fsspec"
@@ -145,13 +147,13 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
     yield Provider(
         name="application/vnd.pypi.simple.v1+json",
         summary="simple API in JSON (PEP 691)",
-        make=_without_context(f"{formats}.json_page:JsonRenderer"),
+        make=_rendering(f"{formats}.json_page:JsonRenderer"),
     )
     for media_type in ("application/vnd.pypi.simple.v1+html", "text/html"):
         yield Provider(
             name=media_type,
             summary="simple API in HTML (PEP 503)",
-            make=_without_context(f"{formats}.html_page:HtmlRenderer", media_type),
+            make=_rendering(f"{formats}.html_page:HtmlRenderer", media_type),
         )
 
 
@@ -230,6 +232,16 @@ def _lazy(target: str) -> Callable[..., Any]:
         return pkgutil.resolve_name(target)(*arguments)
 
     make.__qualname__ = target  # for tracebacks, and for the test that resolves every target
+    return make
+
+
+def _rendering(target: str, *arguments: str) -> Callable[[Context], Any]:
+    """Make a renderer that knows the URL of the program."""
+
+    def make(context: Context) -> Any:
+        return pkgutil.resolve_name(target)(*arguments, context.public_url)
+
+    make.__qualname__ = target
     return make
 
 

@@ -202,6 +202,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             hidden=True,
         ),
     ] = None
+    trusted_root: Annotated[
+        str,
+        option(
+            "File with the root of trust for attestations, in the form of Sigstore's `trusted_root.json`. Needs the extra `attestations`.",
+            default="the root that the sigstore package brings",
+        ),
+    ] = ""
     threads: Annotated[int, option("Threads for disk, hashing and compression.", at_least=1, at_most=256)] = 8
     page_cache_bytes: Annotated[int, option("Memory for the cache of compressed pages.", unit="bytes", at_least=0)] = (
         128 * _MIB

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock, SystemClock, Timestamp
 from pkgindex_core.composition import first_start
+from pkgindex_core.composition.attesting import attestation_verifier
 from pkgindex_core.composition.offered import Offered, made_offers
 from pkgindex_core.composition.services import Services
 from pkgindex_core.composition.stores import Stores, opened_stores
@@ -101,6 +102,7 @@ class Engine(Services):
                 workers=workers,
                 passwords=passwords,
                 public_url=public_url,
+                verifier=attestation_verifier(settings.trusted_root),
                 policies=read_server_policies(settings.policies),
                 renew_checksums=renew_checksums,
             )

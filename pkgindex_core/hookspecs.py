@@ -34,6 +34,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
+from pkgindex_core.protocols.attestations import AttestationVerifier
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.policing.lines import ServerPolicies
 
@@ -65,6 +66,8 @@ class Context(Struct, frozen=True, kw_only=True):
     """The table `[plugins.NAME]` of the configuration file, for the provider's name. Without the table it is empty (see `is_configured`)."""
     public_url: str = ""
     """The URL of the running program for people, as far as it is known; no slash at the end. Empty if the program does not listen."""
+    verifier: Callable[[], AttestationVerifier | None] = lambda: None
+    """Returns the verifier of attestations; None if its packages are not installed."""
     policies: ServerPolicies = ServerPolicies()
     """The table `[policies]` of the configuration."""
     index_store: IndexStore | None = None

@@ -54,7 +54,7 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     secret_sha256: Sha256
     kind: str = "api"
-    """`api` (named, made by hand) or `login` (made by a login)."""
+    """`api` (named, made by hand), `login` (made by a login) or `publish` (made for a publisher, for minutes)."""
     created: Timestamp = Timestamp(0)
     expires: Timestamp | None = None
     indexes: tuple[str, ...] = ()
@@ -63,6 +63,10 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Shell-style patterns of normalised project names; empty means all."""
     actions: tuple[str, ...] = ()
     """Names of `Action`s (see `rules.permissions`); empty means all that the user may do."""
+    publisher: str = ""
+    """The publisher that a trusted issuer vouched for, as `formats.publishers` writes it. Then the index named it, and `acl_upload` need not."""
+    stamp: str = ""
+    """What the issuer told of the run besides: the ref and the commit."""
     groups: tuple[str, ...] = ()
     """The user's groups, as the directory named them at the log-in. They last as long as the log-in; API tokens have none."""
 
@@ -171,7 +175,11 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     metadata_refuted: Sha256 | None = None
     """Mirrored files: a digest that the upstream gives for the sidecar and that does not match the wheel's own metadata."""
     provenance: str = ""
-    """PEP 740: absolute https URL."""
+    """PEP 740. Mirrored files: absolute https URL at the upstream. Hosted files: the path of their provenance below their index."""
+    publisher: str = ""
+    """Who published the file, as `formats.publishers` writes it: verified, and without verification never set. Never shown in a page."""
+    former_publisher: str = ""
+    """The publisher of the project's newest file before this one, if it was another. Never shown in a page."""
     gpg_sig: bool | None = None
     """PEP 503: whether a detached signature is beside the file. None: it is not known, or there is one, which is not served."""
     url: str = ""
@@ -209,12 +217,12 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something kept with a release but not listed on its page: documentation, or a test result of one file."""
 
     kind: str
-    """`doczip` or `toxresult`."""
+    """`doczip`, `toxresult` or `provenance`."""
     filename: str
-    """`{project}-{version}.doc.zip`, or `{file}.toxresult-{YYYYmmddHHMMSS}-{n}`; unique within a project."""
+    """`{project}-{version}.doc.zip`, `{file}.toxresult-{YYYYmmddHHMMSS}-{n}` or `{file}.provenance`; unique within a project."""
     version: str
     about: str = ""
-    """For a test result: the name of the tested file. The result is dropped with that file."""
+    """For a test result and a provenance: the name of the file. They are dropped with that file, and with its bytes."""
     sha256: Sha256
     size: int
     added: Timestamp

@@ -78,6 +78,7 @@ async def make(context: Context) -> Source:
         workers=context.workers,
         data=context.data,
         settings=settings,
+        verifier=context.verifier,
     )
     source.cache.start()
     return source

@@ -9,11 +9,13 @@ from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.reading.explaining import Explaining
+from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.services.reading.overview import Overview
 from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
+from pkgindex_core.services.reading.provenances import Provenances
 from pkgindex_core.services.reading.searching import Searching
 from pkgindex_core.services.reading.versions import Versions
 
@@ -29,12 +31,14 @@ class Describing(Struct, frozen=True, kw_only=True):
     overview: Overview
     explaining: Explaining
     past: Past
+    provenances: Provenances
 
 
-def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context) -> Describing:
+def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context, *, files: Files) -> Describing:
     """Make the services over one store."""
     store, clock, workers = stores.index, context.clock, context.workers
     resolving, assembling, filters = shared.resolving, shared.assembling, offered.filters
+    locating = Locating(store=store, resolving=resolving)
     return Describing(
         searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
         findlinks=FindLinks(
@@ -51,7 +55,10 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         information=ProjectInformation(
             store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
         ),
-        locating=Locating(store=store, resolving=resolving),
+        locating=locating,
+        provenances=Provenances(
+            store=store, blobs=stores.blobs, files=files, locating=locating, sources=shared.sources
+        ),
         versions=Versions(
             store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
         ),

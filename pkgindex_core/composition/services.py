@@ -50,8 +50,10 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.overview import Overview
     from pkgindex_core.services.reading.past import Past
     from pkgindex_core.services.reading.project_information import ProjectInformation
+    from pkgindex_core.services.reading.provenances import Provenances
     from pkgindex_core.services.reading.searching import Searching
     from pkgindex_core.services.reading.versions import Versions
+    from pkgindex_core.services.writing.attesting import Attesting
     from pkgindex_core.services.writing.registering import Registering
     from pkgindex_core.services.writing.releases import Releases
     from pkgindex_core.services.writing.results import Results
@@ -113,6 +115,10 @@ class Services:
         return self._describing.past
 
     @property
+    def provenances(self) -> Provenances:
+        return self._describing.provenances
+
+    @property
     def tokens(self) -> Tokens:
         return self._administering.tokens
 
@@ -139,6 +145,10 @@ class Services:
     @property
     def uploads(self) -> Uploads:
         return self._writing.uploads
+
+    @property
+    def attesting(self) -> Attesting:
+        return self._writing.attesting
 
     @property
     def registering(self) -> Registering:
@@ -226,7 +236,7 @@ class Services:
     def _describing(self) -> Describing:
         from pkgindex_core.composition.describing import make_describing
 
-        return make_describing(self._stores, self._offered, self._shared, self.context)
+        return make_describing(self._stores, self._offered, self._shared, self.context, files=self.files)
 
     @cached_property
     def _administering(self) -> Administering:
@@ -246,7 +256,7 @@ class Services:
     def _writing(self) -> Writing:
         from pkgindex_core.composition.writing import make_writing
 
-        return make_writing(self._stores, self._shared, self._offered.checks, self.context, self.settings)
+        return make_writing(self._stores, self._shared, self._offered, self.context, self.settings)
 
     @cached_property
     def _moving(self) -> Moving:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
+from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import UploadCheck
+from pkgindex_core.services.writing.attesting import Attesting
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
@@ -30,14 +29,14 @@ class Writing(Struct, frozen=True, kw_only=True):
     releases: Releases
     results: Results
     retaining: Retaining
+    attesting: Attesting
 
 
-def make_writing(
-    stores: Stores, shared: Shared, checks: Sequence[UploadCheck], context: Context, settings: Settings
-) -> Writing:
-    """Make the services over one store. `checks` run for each upload."""
+def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Context, settings: Settings) -> Writing:
+    """Make the services over one store. The checks of plugins run for each upload."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     registering = Registering(store=store)
+    attesting = Attesting(store=store, filters=offered.filters, verifier=context.verifier, workers=workers, clock=clock)
     return Writing(
         uploads=Uploads(
             store=store,
@@ -55,7 +54,8 @@ def make_writing(
                 store=store,
                 blobs=blobs,
                 sources=shared.sources,
-                inspecting=Inspecting(checks=checks, workers=workers, clock=clock),
+                inspecting=Inspecting(checks=offered.checks, workers=workers, clock=clock),
+                attesting=attesting,
                 clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
@@ -65,4 +65,5 @@ def make_writing(
         releases=Releases(store=store, sources=shared.sources),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
         retaining=Retaining(store=store, blobs=blobs, clock=clock),
+        attesting=attesting,
     )

@@ -107,5 +107,5 @@ def _public(file: File) -> dict[str, Any]:
     if file.gpg_sig is not None:
         entry["gpg-sig"] = file.gpg_sig
     if file.provenance:
-        entry["provenance"] = file.provenance
+        entry["provenance"] = file.provenance  # renderers make it absolute (`formats.provenance_links`)
     return entry

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.digests import PUBLISHED_IN_HTML
 from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.formats.kept_pages import KeptEntries
+from pkgindex_core.formats.provenance_links import absolute
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
@@ -42,8 +43,10 @@ _INEXPRESSIBLE = (
 class HtmlRenderer:
     """Writes pages and lists as HTML, under the versioned media type or under `text/html`: the same bytes."""
 
-    def __init__(self, media_type: str = HTML_V1) -> None:
+    def __init__(self, media_type: str = HTML_V1, public_url: str = "") -> None:
+        """`public_url`: as `Context.public_url`, for links to provenance."""
         self._media_type = media_type
+        self._public_url = public_url
 
     @property
     def media_type(self) -> str:
@@ -51,26 +54,21 @@ class HtmlRenderer:
 
     @property
     def fingerprint(self) -> str:
-        return "html-1.4-2"
+        return f"html-1.4-3 {self._public_url}"
 
     def page(self, page: MergedPage) -> bytes:
         title = f"Links for {_text(page.head.display_name or page.project)}"
         start = _ascii(_start(title, _status(page.head)))
         end = _ascii(_end(page.serial))
         if isinstance(page.entries, KeptEntries):
-            return start + _kept_lines(page.entries) + end
+            return start + _kept_lines(page.entries, self._public_url) + end
         # A page with the attribute on one link has it on all links; it says "false" where no signature is known.
         signs = any(_SIGNED in entry.row.fragment for entry in page.entries)
 
         def lines(before: bytes, entries: Sequence[PageEntry]) -> bytes:
             prefixes = {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in entries}}
             return before + _ascii(
-                "".join(
-                    [
-                        _anchor(prefixes[entry.prefix], entry.row.fragment, decode_file(entry.row.body), signs=signs)
-                        for entry in entries
-                    ]
-                )
+                "".join([_line(prefixes[entry.prefix], entry, self._public_url, signs=signs) for entry in entries])
             )
 
         return written_in_batches(start, lines, page.entries, end=end)
@@ -87,10 +85,17 @@ class HtmlRenderer:
         return _ascii(_end(serial))
 
 
-def _kept_lines(entries: KeptEntries) -> bytes:
+def _kept_lines(entries: KeptEntries, public_url: str) -> bytes:
     opening = f'<a href="{_text(entries.prefix)}'
     signs = _SIGNED in entries.rows.json("")
-    return _ascii("".join([_anchor(opening, *shown, signs=signs) for shown in entries.rows.files()]))
+    return _ascii(
+        "".join(
+            [
+                _anchor(opening, shown, file, absolute(file.provenance, entries.origin, public_url), signs=signs)
+                for shown, file in entries.rows.files()
+            ]
+        )
+    )
 
 
 def flat_start(title: str) -> bytes:
@@ -100,9 +105,8 @@ def flat_start(title: str) -> bytes:
 
 def flat_line(entry: PageEntry) -> bytes:
     """The same link as on the project's page, after the name of the file's index."""
-    file = decode_file(entry.row.body)
     opening = f'<a href="{_text(entry.prefix)}'
-    return _ascii(f"{_text(entry.origin)} {_anchor(opening, entry.row.fragment, file, signs=False)}")
+    return _ascii(f"{_text(entry.origin)} {_line(opening, entry, '', signs=False)}")
 
 
 def flat_end() -> bytes:
@@ -139,7 +143,13 @@ def _end(serial: Serial) -> str:
     return f"</body>\n</html>\n<!--SERIAL {serial}-->\n"  # PyPI's comment: mirrors look for the serial here
 
 
-def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
+def _line(opening: str, entry: PageEntry, public_url: str, *, signs: bool) -> str:
+    file = decode_file(entry.row.body)
+    provenance = absolute(file.provenance, entry.origin, public_url)
+    return _anchor(opening, entry.row.fragment, file, provenance, signs=signs)
+
+
+def _anchor(opening: str, fragment: bytes, file: File, provenance: str, *, signs: bool) -> str:
     # The link is the text of the fragment up to the quote that ends its URL. It is percent-encoded and needs no
     # escaping. If it ends with the filename, the filename needs none either.
     path = fragment.partition(b'"')[0].decode()
@@ -158,8 +168,8 @@ def _anchor(opening: str, fragment: bytes, file: File, *, signs: bool) -> str:
         attributes += f' data-dist-info-metadata="{metadata}" data-core-metadata="{metadata}"'
     if signs:
         attributes += f' data-gpg-sig="{"true" if file.gpg_sig else "false"}"'
-    if file.provenance.startswith("https://"):  # fully qualified and from a secure origin (PEP 740)
-        attributes += f' data-provenance="{_text(file.provenance)}"'
+    if provenance:  # fully qualified and from a secure origin (PEP 740)
+        attributes += f' data-provenance="{_text(provenance)}"'
     return f"{opening}{path}{attributes}>{text}</a><br>\n"
 
 

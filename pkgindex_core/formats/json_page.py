@@ -10,6 +10,7 @@ Optional keys are left out, never null: uv rejects a page for one null.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import Struct, field
 
 from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.formats.kept_pages import KeptEntries
+from pkgindex_core.formats.provenance_links import linked
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -27,7 +29,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class JsonRenderer:
-    """Writes pages and lists as `application/vnd.pypi.simple.v1+json`."""
+    """Writes pages and lists as `application/vnd.pypi.simple.v1+json`. `public_url`: as `Context.public_url`, for links to provenance."""
+
+    def __init__(self, public_url: str = "") -> None:
+        self._public_url = public_url
 
     @property
     def media_type(self) -> str:
@@ -35,7 +40,7 @@ class JsonRenderer:
 
     @property
     def fingerprint(self) -> str:
-        return "json-1.4-3"
+        return f"json-1.4-4 {self._public_url}"
 
     def page(self, page: MergedPage) -> bytes:
         head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}
@@ -43,8 +48,11 @@ class JsonRenderer:
             head["project-status"] = _status(page.head)
         head["versions"] = page.versions
         if isinstance(page.entries, KeptEntries):
-            return b"".join((_encode(head)[:-1], b',"files":', page.entries.rows.json(page.entries.prefix), b"}"))
-        return written_in_batches(_encode(head)[:-1] + b',"files":[', _files, page.entries, joint=b",", end=b"]}")
+            prefix = page.entries.prefix
+            files = linked(page.entries.rows.json(prefix), prefix, page.entries.origin, self._public_url)
+            return b"".join((_encode(head)[:-1], b',"files":', files, b"}"))
+        write = partial(_files, public_url=self._public_url)
+        return written_in_batches(_encode(head)[:-1] + b',"files":[', write, page.entries, joint=b",", end=b"]}")
 
     def list_start(self, serial: Serial) -> bytes:
         return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
@@ -80,20 +88,23 @@ def _status(head: PageHead) -> dict[str, str]:
     return status
 
 
-def _files(start: bytes, entries: Sequence[PageEntry]) -> bytes:
+def _files(start: bytes, entries: Sequence[PageEntry], public_url: str) -> bytes:
     """Append some files to `start` in one join: copying is the main cost of writing megabytes."""
     openings = {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
-    if len(openings) == 1:
+    first = entries[0]
+    if len(openings) == 1:  # a prefix leads to one index
         (opening,) = openings.values()
         joint = b"}," + opening
         parts = [entry.row.fragment for entry in entries]
         parts[0] = start + opening + parts[0]
-    else:
-        joint = b"},"
-        parts = [openings[entry.prefix] + entry.row.fragment for entry in entries]
-        parts[0] = start + parts[0]
+        parts[-1] += b"}"
+        return linked(joint.join(parts), first.prefix, first.origin, public_url)
+    parts = [
+        openings[entry.prefix] + linked(entry.row.fragment, entry.prefix, entry.origin, public_url) for entry in entries
+    ]
+    parts[0] = start + parts[0]
     parts[-1] += b"}"
-    return joint.join(parts)
+    return b"},".join(parts)
 
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.compression import compress, decompress
+from pkgindex_core.formats.attestations import KIND as PROVENANCE
 from pkgindex_core.formats.fragments import directory, file_path, quoted
 from pkgindex_core.formats.versions import canonical_version, version_key
 from pkgindex_core.models import Attachment, Event, File, Page, decode_file
@@ -217,7 +218,7 @@ def _versions(layer: OutlineLayer, shown: Shown, only: str | None) -> dict[str, 
         if (entry := version(released)) is not None:
             entry.released = True
     for attachment in layer.attachments:
-        if attachment.about and attachment.about not in versions_of_files:
+        if attachment.kind == PROVENANCE or (attachment.about and attachment.about not in versions_of_files):
             continue
         if (entry := version(versions_of_files.get(attachment.about, attachment.version))) is not None:
             entry.attachments.append(attachment)

@@ -152,8 +152,6 @@ def check_upload(
 def dropped_parts(form: UploadForm, *, signed: bool) -> tuple[str, ...]:
     """The parts of a form that are not kept, one sentence each. `signed`: the form has a signature file."""
     dropped = []
-    if form.first("attestations"):
-        dropped.append("the attestations were ignored: this server does not keep them yet (PEP 740)")
     if signed or form.first("gpg_signature"):
         dropped.append("the signature was ignored: this server keeps none, as PyPI since 2023")
     unknown = sorted(set(form.fields) - _KNOWN_FIELDS)

@@ -19,6 +19,10 @@ class TokenScope(Struct, frozen=True, kw_only=True):
     indexes: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    publisher: str = ""
+    """The publisher that a trusted issuer vouched for (`formats.publishers`); empty for other tokens."""
+    stamp: str = ""
+    """The ref and the commit that the issuer told."""
 
 
 class HouseRules(Struct, frozen=True, kw_only=True):
@@ -51,7 +55,11 @@ class Principal(Struct, frozen=True, kw_only=True):
         """The principal's name in commits and logs."""
         if self.name is None:
             return "[anonymous]"
-        return f"{self.name} (token {self.scope.token_id})" if self.scope else self.name
+        if self.scope is None:
+            return self.name
+        if self.scope.publisher:
+            return f"{self.name} ({self.scope.publisher} {self.scope.stamp}, token {self.scope.token_id})"
+        return f"{self.name} (token {self.scope.token_id})"
 
 
 class Credentials(Struct, frozen=True, kw_only=True):

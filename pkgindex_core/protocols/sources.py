@@ -190,6 +190,18 @@ class Examiner(Protocol):
 
 
 @runtime_checkable
+class Proving(Protocol):
+    """A source that can also get the provenance of a file (PEP 740) from where the file comes from."""
+
+    async def provenance(self, index: IndexConfig, project: ProjectName, file: File) -> tuple[bytes, str]:
+        """The document, and its verified publisher (`formats.publishers`); "" if it was not verified.
+
+        Raises `Missing` if there is none, `Unavailable` if it is not known now, and `BadUpstream` for one that does not hold.
+        """
+        ...
+
+
+@runtime_checkable
 class Doubting(Protocol):
     """A source that believes an upstream's answer for a while, and can be told not to."""
 

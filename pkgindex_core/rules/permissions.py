@@ -19,6 +19,9 @@ With `restrict_modify` (`HouseRules`), the named principals manage users and ind
 keep their own password and tokens. `admin` and `changes` stay root's. But as in devpi the named principals set every password
 and make tokens for every user, so that they can become root. An index of an unknown type can only be read and deleted.
 
+The token of a trusted publisher may upload to the index that names the publisher, whatever `acl_upload` says. It is limited to
+that index, to uploads and to the projects of the publisher.
+
 A token limits its user's permissions (`TokenScope`), with one exception: a limited token may read whatever anonymous
 clients may read. Otherwise an installer with a token for `team/dev` could not fetch the files that `team/dev` shows from a
 public mirror. A limited token manages no tokens and changes no password, even if its actions name that. The token of a
@@ -191,6 +194,9 @@ def _within_index(principal: Principal, action: Action, index: IndexConfig) -> D
     manages = _manages(principal)
     readable = owns or manages or _listed(principal, index.acl_read)
     if action in _PUBLISHES:
+        if principal.scope is not None and principal.scope.publisher:
+            # The index itself named the publisher; the limits of the token are that index and its projects.
+            return Decision(True, f"{principal.label} may {action.value} on {index.name}: it is a trusted publisher")
         if index.acl_upload:
             allowed, source = _listed(principal, index.acl_upload), "acl_upload"
         else:

@@ -5,7 +5,7 @@ too: a taken filename stays taken, and a release has one sdist.
 
     files       with their history; in a non-volatile target the same bytes are no change
     metadata    of the release; a non-volatile target keeps its own
-    results     of each pushed file, except those that the target has
+    results     of each pushed file, except those that the target has; with its provenance
     docs        one archive for each release, treated like a file
 
 Histories are as in devpi: the events at the source except `overwrite`, then the push. If the push replaces something at the
@@ -34,6 +34,7 @@ from pkgindex_core.changes import (
 )
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Conflict
+from pkgindex_core.formats.attestations import KIND as PROVENANCE
 from pkgindex_core.formats.filenames import kind_of
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Attachment, Event, File, IndexConfig, PageHead, Release
@@ -155,6 +156,8 @@ class _PushDraft:
         for result in self._source.attachments:
             if result.kind == "toxresult" and result.about == file.filename:
                 self._add_result(result, pushed, there, names)
+            elif result.kind == PROVENANCE and result.about == file.filename and not same:
+                self._attachments.append(PutAttachment(self._index, push.project, result))
         # A result that is added meanwhile must not be replaced. Results of replaced bytes are dropped with them.
         self._guards += [
             AttachmentAbsent(self._index, push.project, each.attachment.filename)

@@ -1,4 +1,4 @@
-"""Does the same work on many items, a few at a time."""
+"""Does work on many items, a few at a time, or all at once."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ async def side_by_side(items: Iterable[T], each: Callable[[T], Awaitable[None]],
             tasks.create_task(one(item))
     if failures:
         raise failures[0]
+
+
+async def all_or_raise(*work: Awaitable[T]) -> list[T]:
+    """Do all at once, and return the results. When all have ended, the first failure is raised."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    failed = next((each for each in outcomes if isinstance(each, BaseException)), None)
+    if failed is not None:
+        raise failed
+    return [each for each in outcomes if not isinstance(each, BaseException)]

@@ -55,6 +55,7 @@ async def counted(engine: Engine, served_files: ServedFiles, names: Container[In
         *served_files.figures(names),
         *scrub_figures(await engine.scrubbing.state()),
         *await figures_of(engine),
+        *engine.attesting.figures(),
     ]
     for source in engine.sources.by_type.values():
         if isinstance(source, Measured):

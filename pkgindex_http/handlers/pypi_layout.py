@@ -1,10 +1,9 @@
-"""PyPI's URLs that programs build by themselves: files by their PyPI path, provenance, XML-RPC.
+"""PyPI's URLs that programs build by themselves: files by their PyPI path, XML-RPC.
 
     /packages/{2 digits}/{2 digits}/{60 digits}/{filename}        a file by its digest
     /packages/{python tag}/{letter}/{project}/{filename}          a file by its name, as packaging recipes write it
-    /integrity/{project}/{version}/{filename}/provenance          PEP 740
 
-All are redirects, since one URL serves each file. A redirect needs the same permission as the project's page.
+Files are redirects, since one URL serves each file. A redirect needs the same permission as the project's page.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Final
 
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.fragments import file_path
-from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.rules.access import allowed_index
@@ -58,16 +56,6 @@ async def _located(ask: Ask) -> tuple[IndexName, File]:
     if project is None:
         raise Missing("file", filename)
     return await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
-
-
-async def provenance(ask: Ask) -> Reply:
-    """Redirect to the provenance of a mirrored file at its upstream."""
-    filename = ask.values["filename"]
-    _, file = await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=ask.project)
-    same_version = canonical_version(file.version) == canonical_version(ask.values["version"])
-    if not same_version or not file.provenance:
-        raise Missing("provenance", f"{ask.values['project']}/{ask.values['version']}/{filename}"[:300])
-    return _temporary(file.provenance)
 
 
 async def no_xmlrpc(ask: Ask) -> Reply:  # noqa: ARG001  # the answer is always the same

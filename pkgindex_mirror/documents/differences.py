@@ -168,6 +168,8 @@ def _merge(known: File, listed: File) -> File:
         first_seen=listed.first_seen and (known.first_seen or listed.first_seen),
         metadata_sha256=listed.metadata_sha256 or known.metadata_sha256,
         metadata_offered=listed.metadata_offered and not (listed.metadata_sha256 or known.metadata_sha256),
+        publisher=known.publisher,
+        former_publisher=known.former_publisher,
     )
 
 

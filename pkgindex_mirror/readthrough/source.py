@@ -3,6 +3,7 @@
     pages and lists   `asking`, which uses `refreshing` and `refreshing_names`
     files             `mirrored_files`, within the bound of `file_cache`
     metadata          `mirrored_metadata`
+    provenance        `mirrored_provenance`
 
 The modules that `TYPE_CHECKING` names are loaded at the first question of their kind, so that a server starts without them. Those for pages and
 metadata are loaded when the upstream is examined.
@@ -11,7 +12,7 @@ metadata are loaded when the upstream is examined.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import cached_property
 from importlib import import_module
@@ -36,9 +37,10 @@ from pkgindex_core.protocols import (
     Source,
     Trees,
 )
+from pkgindex_core.protocols.attestations import AttestationVerifier
 from pkgindex_core.protocols.learning import Learning, LearningBlobs
 from pkgindex_core.protocols.measuring import Figures, Measured
-from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Proving
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
@@ -55,6 +57,7 @@ from pkgindex_mirror.upstreams.sites import site_of
 if TYPE_CHECKING:
     from pkgindex_mirror.readthrough.files.mirrored_files import MirroredFiles
     from pkgindex_mirror.readthrough.files.mirrored_metadata import MirroredMetadata
+    from pkgindex_mirror.readthrough.files.mirrored_provenance import MirroredProvenance
     from pkgindex_mirror.readthrough.files.stated_sizes import StatedSizes
     from pkgindex_mirror.readthrough.pages.flat_pages import FlatPages
     from pkgindex_mirror.readthrough.pages.refreshing import Refreshing
@@ -82,6 +85,7 @@ class ReadThrough:
         data: Path,
         settings: MirrorSettings | None = None,
         client: UpstreamClient | None = None,
+        verifier: Callable[[], AttestationVerifier | None] = lambda: None,
     ) -> None:
         self._settings = settings or MirrorSettings()
         if client is not None:
@@ -91,6 +95,7 @@ class ReadThrough:
         self._clock = clock
         self._workers = workers
         self._data = data
+        self._verifier = verifier
         self._checks = Checks(self._settings, clock)
         self._noted = NotedChecks(store)
         self.cache = FileCache(
@@ -197,6 +202,9 @@ class ReadThrough:
     async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         return await self._metadata.read(index, project, file)
 
+    async def provenance(self, index: IndexConfig, project: ProjectName, file: File) -> tuple[bytes, str]:
+        return await self._provenance.read(index, project, file)
+
     async def put(
         self,
         index: IndexConfig,
@@ -298,6 +306,19 @@ class ReadThrough:
         )
 
     @cached_property
+    def _provenance(self) -> MirroredProvenance:
+        from pkgindex_mirror.readthrough.files.mirrored_provenance import MirroredProvenance
+
+        return MirroredProvenance(
+            client=self._client,
+            store=self._store,
+            workers=self._workers,
+            tasks=self._tasks,
+            amend=self._refreshing.amend,
+            verifier=self._verifier,
+        )
+
+    @cached_property
     def _stale_limit(self) -> StaleLimit:
         from pkgindex_mirror.readthrough.stale_limit import StaleLimit
 
@@ -329,5 +350,6 @@ def _load() -> None:
 if TYPE_CHECKING:
     _: type[Source] = ReadThrough
     _also: type[Examiner] = ReadThrough
+    _proving: type[Proving] = ReadThrough
     _third: type[Doubting] = ReadThrough
     _measured: type[Measured] = ReadThrough

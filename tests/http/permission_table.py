@@ -126,7 +126,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /pypi/{project}/json[/]":                             ("read", 200),
     "GET /pypi/{project}/{version}/json[/]":                   ("read", 200),
     "GET /packages/{a}/{b}/{c}/{filename}":                    ("read", 302),
-    "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # attestations of uploads are not kept
+    "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # the file has no attestations
+    "GET /{user}/{index}/+integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),
     "POST /pypi[/]":                                           ("anything", 200),
     "POST /RPC2":                                              ("anything", 200),
     # an index by its name

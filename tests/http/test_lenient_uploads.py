@@ -245,7 +245,6 @@ async def test_the_rules_may_not_change_during_an_upload(serve: Serve) -> None:
 async def test_every_part_that_is_dropped_is_named(serve: Serve) -> None:
     built = build_wheel("demo", "1.0")
     more: list[Part] = [
-        ("attestations", None, b"[{}]"),
         ("gpg_signature", "demo.asc", b"x"),
         ("colour", None, b"red"),
         ("comment", None, b"fine"),
@@ -254,7 +253,6 @@ async def test_every_part_that_is_dropped_is_named(serve: Serve) -> None:
         status, text = await send(served, [*more, *upload_parts(built)])
         assert status == 200
         assert text.splitlines() == [
-            "the attestations were ignored: this server does not keep them yet (PEP 740)",
             "the signature was ignored: this server keeps none, as PyPI since 2023",
             "fields that this server does not know were ignored: 'colour'",
         ]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from pkgindex_core.formats.publishers import parse_publishers
 from pkgindex_core.rules.policing.waiting import parse_cooldown, parse_instant
 
 
@@ -27,6 +28,8 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 COOLDOWN: Final = "cooldown"
 NOTHING_AFTER: Final = "nothing-after"
+PUBLISHED_BY: Final = "published-by"
+PUBLISHER_CHANGE: Final = "publisher-change"
 
 KINDS: Final[Mapping[str, Kind]] = {
     COOLDOWN: Kind(
@@ -38,5 +41,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         summary="releases with a file that was published after an instant are hidden",
         value="2026-11-01T00:00:00Z",
         parse=parse_instant,
+    ),
+    PUBLISHED_BY: Kind(
+        summary="files come from this publisher only, or from one of these, as attestations or trusted publishing prove",
+        value="github:octo/demo//release.yml#production",
+        parse=parse_publishers,
+    ),
+    PUBLISHER_CHANGE: Kind(
+        summary="files have the same publisher as the files of the project before them",
     ),
 }

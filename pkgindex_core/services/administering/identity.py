@@ -246,5 +246,12 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
     actions = token.actions or DELEGABLE
     return Principal(
         name=token.user,
-        scope=TokenScope(token_id=token.id, indexes=token.indexes, projects=token.projects, actions=actions),
+        scope=TokenScope(
+            token_id=token.id,
+            indexes=token.indexes,
+            projects=token.projects,
+            actions=actions,
+            publisher=token.publisher,
+            stamp=token.stamp,
+        ),
     )

@@ -197,6 +197,8 @@ def _static_project(
     elsewhere: dict[str, tuple[IndexName, File]] = {}
     for entry in merged.entries:
         file = decode_file(entry.row.body)
+        if not file.provenance.startswith("https://"):  # a path below the index, which a tree does not have
+            file = replace(file, provenance="")
         if view.packages_url:
             entries.append(linked(file, f"{view.packages_url}{entry.origin}/", file_path(file), entry.origin))
         elif entry.origin not in fetched or file.sha256 is None or not is_segment(file.filename):

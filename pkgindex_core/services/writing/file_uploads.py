@@ -1,6 +1,6 @@
 """Takes a distribution. The answer is sent after the file is durable and visible.
 
-    archive inspected -> form and archive agree -> checks of plugins -> metadata kept -> file kept -> commit (name still free?)
+    archive inspected -> form and archive agree -> checks of plugins -> attestations -> metadata, file, provenance kept -> commit
 
 Nothing is kept before all checks, and nothing is visible before the commit: a process that dies leaves at most a blob that no
 row names. Uploading the same bytes again succeeds and changes nothing, so a client that lost the answer may repeat the upload.
@@ -8,8 +8,7 @@ row names. Uploading the same bytes again succeeds and changes nothing, so a cli
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +23,6 @@ from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
 from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
-    Blob,
     BlobStore,
     Principal,
     Projects,
@@ -38,10 +36,12 @@ from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.quotas import within_quotas
+from pkgindex_core.services.writing.attesting import Attesting, provenance_of
 from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.side_by_side import all_or_raise
 from pkgindex_core.tools.sources import Sources
 
 
@@ -58,12 +58,14 @@ class FileUploads:
         blobs: BlobStore,
         sources: Sources,
         inspecting: Inspecting,
+        attesting: Attesting,
         clock: Clock,
     ) -> None:
         self._store = store
         self._sources = sources
         self._blobs = blobs
         self._inspecting = inspecting
+        self._attesting = attesting
         self._clock = clock
 
     async def publish(
@@ -100,6 +102,7 @@ class _FileUpload:
         self._sources = service._sources
         self._blobs = service._blobs
         self._inspecting = service._inspecting
+        self._attesting = service._attesting
         self._clock = service._clock
         self._form = form
         self._name = name
@@ -122,13 +125,15 @@ class _FileUpload:
             spool, self._form, self._name, index=self._config.name, rules=self._rules
         )
         self._name = arrival.name
+        arrival = await self._attesting.attested(arrival, self._form, sha256, self._config.name, self._principal)
         failpoint("upload.archive_inspected")
         await check_release(self._store, self._config.name, self._name)
         await check_quotas(self._store, self._config, self._name, spool.size)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
         kept = [spool.keep()] if self._keeps else []
-        blobs = _all_or_raise(await asyncio.gather(*sidecar, *kept, return_exceptions=True))
+        proof = [self._blobs.put(arrival.provenance)] if arrival.provenance else []
+        blobs = await all_or_raise(*sidecar, *kept, *proof)
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
         digests, metadata = {"sha256": sha256}, blobs[0].sha256 if sidecar else None
@@ -136,6 +141,8 @@ class _FileUpload:
         spooled = NOTHING_SPOOLED if self._keeps else {sha256: spool.path}
         published = await self._commit(msgspec.structs.replace(arrival, file=file), sha256, spooled)
         failpoint("upload.committed")
+        if published.created:
+            self._attesting.tell(published.index, published.file)
         return published
 
     async def _commit(self, arrival: Arrival, sha256: Sha256, spooled: Mapping[Sha256, Path]) -> Published:
@@ -168,7 +175,8 @@ class _FileUpload:
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
             file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
-            changes: list[Change] = [PutFile(index, project, file, arrival.display_name)]
+            put = PutFile(index, project, file, arrival.display_name)
+            changes: list[Change] = [put, *provenance_of(arrival, index, project)]
             known = await self._store.release(index, project, arrival.metadata.version)
             release = arrival.release(self._form, known)
             # The stored metadata may be dropped with its version meanwhile, so the commit relies on it. Only on the first turn: otherwise
@@ -178,8 +186,8 @@ class _FileUpload:
                 changes.append(PutRelease(index, project, release))
             if self._name.kind == "sdist" or taken is not None or relies:
                 guards.append(ProjectAt(index, project, stamp))
-            put = self._sources.of(self._config).put
-            await put(self._config, changes, who=self._principal.label, require=guards, spooled=spooled)
+            source = self._sources.of(self._config)
+            await source.put(self._config, changes, who=self._principal.label, require=guards, spooled=spooled)
             return Published(index=index, project=project, file=file, created=True, warnings=arrival.warnings)
 
         return await until_committed(
@@ -240,11 +248,3 @@ class _FileUpload:
         index, project = self._config.name, self._name.project
         file = await self._store.file(index, project, self._name.filename)
         return None if file is None else Published(index=index, project=project, file=file, created=False)
-
-
-def _all_or_raise(outcomes: Sequence[Blob | BaseException]) -> list[Blob]:
-    """Return the blobs, or raise the first failure."""
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, Blob)]

@@ -39,6 +39,8 @@ class Arrival(Struct, frozen=True, kw_only=True):
     said_inside: bool
     """Whether the metadata is from the archive, and not from filename and form."""
     warnings: tuple[str, ...]
+    provenance: bytes = b""
+    """The provenance of the file (PEP 740); empty without attestations."""
 
     def release(self, form: UploadForm, known: Release | None) -> Release:
         """The new metadata of the version; `known` is the stored one."""

@@ -86,7 +86,7 @@ class Results:
             if file is None or file.sha256 != tested.sha256:
                 raise Missing("file", tested.filename, hint="it was deleted or overwritten meanwhile")
             known = await self._store.attachments(index, project)
-            number = sum(each.about == tested.filename for each in known) + turn
+            number = sum((each.kind, each.about) == (KIND, tested.filename) for each in known) + turn
             now = self._clock.now()
             moment = datetime.fromtimestamp(now // 1_000_000, UTC)
             attachment = Attachment(

@@ -1,0 +1,30 @@
+"""The role of a verifier of attestations: it checks a signature against a root of trust, and tells who signed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from pkgindex_core.formats.attestations import Attestation
+from pkgindex_core.formats.publishers import Publisher
+
+
+class Signer(Struct, frozen=True, kw_only=True):
+    """Who signed an attestation, as the certificate of the signature says."""
+
+    publisher: Publisher
+    """Without an environment: certificates do not have it."""
+    ref: str = ""
+    commit: str = ""
+
+
+class AttestationVerifier(Protocol):
+    """Checks signatures. Blocks for some milliseconds, and asks no network."""
+
+    def verify(self, attestation: Attestation) -> Signer:
+        """The signer of an attestation. Raises `Refused` for a signature that does not hold, or a signer that no publisher can be made of.
+
+        Does not compare the statement with a file.
+        """
+        ...
