@@ -193,6 +193,11 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         make=_constant("pkgindex_core.rules.policing.lines:POLICIES_OPTION"),
     )
     yield Provider(
+        name="trusted_publishers",
+        summary="lines of PROJECT PUBLISHER: workflows that may upload without a stored secret",
+        make=_constant("pkgindex_core.rules.trusted_publishers:TRUSTED_PUBLISHERS_OPTION"),
+    )
+    yield Provider(
         name="roots",
         summary="directories and fsspec URLs of a directory index, only for indexes of root; the first takes uploads",
         make=_constant("pkgindex_core.engines.directory.roots:ROOTS_OPTION"),

@@ -21,6 +21,7 @@ _COMMANDS: Final = (
     ("Serve", "plugins", "plugins:plugins", "List plugins by hook, built-in ones last, with the distribution and file of each."),
     ("People", "user", "accounts:user", "Make, change, list and remove users."),
     ("People", "token", "accounts:token", "Make, list and revoke API tokens."),
+    ("People", "publisher", "publishers:publisher", "Choose the workflows that may upload to an index without a stored secret."),
     ("Packages", "update", "update:update", "Look for newer versions of what lies in directories, and print or run the `pip download` lines (pypiserver's command)."),
     ("Packages", "upload", "releases:upload", "Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner."),
     ("Packages", "yank", "releases:yank", "Mark a file as yanked: installers use it only when it is pinned exactly (PEP 592)."),

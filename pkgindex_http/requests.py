@@ -18,6 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, norm
 from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http.listening.siblings import Siblings
+from pkgindex_http.oidc.minting import Minting
 from pkgindex_http.readiness import Report
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
@@ -45,6 +46,7 @@ class Ask(Struct, kw_only=True):
     attempts: LoginAttempts
     templates: Templates
     served_files: ServedFiles
+    minting: Minting
     siblings: Siblings | None
     """The other processes of this server; None if there are none."""
     handover: Handover

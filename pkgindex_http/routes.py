@@ -43,6 +43,7 @@ from pkgindex_http.handlers import (
     uploads,
     welcome,
 )
+from pkgindex_http.oidc import routes as oidc
 from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
 
@@ -57,6 +58,7 @@ _DELETE_FILE = Checked(Action.DELETE, file_documents.may_delete)
 _FOLLOW = Checked(Action.FOLLOW, changes.may_follow)
 _COPY = Checked(Action.FOLLOW, changes.may_copy, unread=True)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
+_VOUCHED = Public("the signed token in the body is the credential")
 _NO_XMLRPC = Public("the answer is constant")
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
@@ -128,6 +130,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "the provenance (PEP 740) of a file of the default index"),
     Route("GET", "/{user}/{index}/+integrity/{project}/{version}/{filename}/provenance[/]", _READ_PROJECT, provenance.provenance,
         "the provenance (PEP 740) of a file"),
+    Route("GET", "/_/oidc/audience", Public("the answer is constant"), oidc.audience, "the audience for trusted publishing; 403 if it is off"),
+    Route("POST", "/_/oidc/mint-token", _VOUCHED, oidc.mint, 'exchange the token of an issuer for one to upload: {"token": JWT}; 422 with the reasons'),
+    Route("POST", "/_/oidc/burn-token", Public("the token in the body is the credential"), oidc.burn, 'end such a token: {"token": …}'),
     Route("POST", "/pypi[/]", _NO_XMLRPC, pypi_layout.no_xmlrpc, "XML-RPC (`pip search`): a fault that says what to use instead"),
     Route("POST", "/RPC2", _NO_XMLRPC, pypi_layout.no_xmlrpc, "the same"),
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, at PyPI's URL"),

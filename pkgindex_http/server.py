@@ -36,6 +36,8 @@ from pkgindex_http.listening.connections import Connection, Connections, Patienc
 from pkgindex_http.listening.replays import Replays
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
+from pkgindex_http.oidc.configured import read_issuers
+from pkgindex_http.oidc.minting import Minting
 from pkgindex_http.readiness import Readiness
 from pkgindex_http.routing import Answer, RoutedAsk
 from pkgindex_http.settings import ServerSettings
@@ -79,6 +81,7 @@ class Server:
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
         self.served_files = ServedFiles()
+        self._minting = Minting(engine, read_issuers(settings.issuers), audience=settings.oidc_audience)
         self.routes = assembled(engine.plugins, engine.context)
         self._troubles = Troubles(engine.clock, logger)
         self.replays = (
@@ -180,6 +183,7 @@ class Server:
             attempts=self._attempts,
             templates=self.templates,
             served_files=self.served_files,
+            minting=self._minting,
             siblings=self.siblings,
             handover=self.handover,
             stopping=lambda: self.stopping,

@@ -18,6 +18,7 @@ from pkgindex_core import config
 from pkgindex_core.errors import Refused
 from pkgindex_core.options import option
 from pkgindex_core.urls import without_credentials
+from pkgindex_http.oidc.configured import read_issuers
 from pkgindex_http.wire.paths import split_path
 from pkgindex_http.wire.redirecting import ObjectDownloads
 
@@ -61,6 +62,17 @@ def _location(value: str) -> str:
     if value and (_mount(value) == "" or not _PLAIN.match(value)):
         raise Refused("write a path of letters, digits and ._~+-, such as /+blobs/")
     return f"{_mount(value)}/" if value else ""
+
+
+def _issuers(value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    read_issuers(value)
+    return value
+
+
+def _audience(value: str) -> str:
+    if not value or not value.isascii() or not value.isprintable():
+        raise Refused("an audience is a word, such as pkgindex, or a URL")
+    return value
 
 
 def _realm(value: str) -> str:
@@ -261,6 +273,18 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
         ),
     ] = False
     remote_user: RemoteUser = RemoteUser()
+    oidc_audience: Annotated[
+        str, option("The audience that tokens of issuers must have. Twine and uv ask for it.", check=_audience)
+    ] = "pkgindex"
+    issuers: Annotated[
+        dict[str, dict[str, str]],
+        option(
+            "Issuers of OIDC that may vouch for publishers: `[issuers.github]`, `[issuers.gitlab]` and `[issuers.google]` need no more, others"
+            " `url`, and perhaps `shape`, `keys_url` and `ca_file`. Needs the extra `oidc`.",
+            default="none",
+            check=_issuers,
+        ),
+    ] = {}  # noqa: RUF012  # msgspec copies it
     scrub: ScrubSettings = ScrubSettings()
     gc: ClearingSettings = ClearingSettings()
 

@@ -3,7 +3,8 @@
     github:octo/demo//release.yml#production     repository, workflow file, environment
     gitlab:group/team/demo//.gitlab-ci.yml       the same at GitLab
     google:publisher@project.iam.gserviceaccount.com
-    acme:repo=demo,branch=main                   an issuer of the operator, with claims
+    ourlab:team/demo//.gitlab-ci.yml             an issuer of the operator that tells repositories
+    acme:repo=demo,branch=main                   one that tells other claims
 
 A text without workflow or environment fits every one. In provenance (PEP 740) a publisher is a JSON object with PyPI's keys.
 """
@@ -47,6 +48,11 @@ class Publisher(Struct, frozen=True, kw_only=True):
         return f"{self.kind}:{self.subject}{workflow}" + (f"#{self.environment}" if self.environment else "")
 
     @property
+    def has_repository(self) -> bool:
+        """Whether it is a repository, and not an account or claims."""
+        return self.kind != GOOGLE and "=" not in self.subject.partition("/")[0]
+
+    @property
     def claims(self) -> dict[str, str]:
         """The claims of an issuer of the operator."""
         pairs = (each.partition("=") for each in self.subject.split(","))
@@ -57,14 +63,14 @@ class Publisher(Struct, frozen=True, kw_only=True):
         if found.kind != self.kind:
             return [f"expected the publisher {self}, found {found}"]
         pairs = [
-            ("repository" if self.kind in _WORKFLOW_KEYS else "subject", self.subject, found.subject),
+            ("repository" if self.has_repository else "subject", self.subject, found.subject),
             ("workflow", self.workflow, found.workflow),
             ("environment", self.environment, found.environment),
         ]
         return [
             f"expected the {what} {wanted}, found {got or 'none'}"
             for what, wanted, got in pairs
-            if wanted and not _same(self.kind, what, wanted, got)
+            if wanted and not _same(what, wanted, got)
         ]
 
     @property
@@ -73,21 +79,19 @@ class Publisher(Struct, frozen=True, kw_only=True):
         kind = _KINDS.get(self.kind, self.kind)
         if self.kind == GOOGLE:
             return {"kind": kind, "email": self.subject}
-        if self.kind not in _WORKFLOW_KEYS:
+        if not self.has_repository:
             return {"kind": kind, "claims": self.claims}
         return {
             "kind": kind,
             "repository": self.subject,
-            _WORKFLOW_KEYS[self.kind]: self.workflow or None,
+            _WORKFLOW_KEYS.get(self.kind, "workflow"): self.workflow or None,
             "environment": self.environment or None,
         }
 
 
-def _same(kind: str, what: str, wanted: str, got: str) -> bool:
-    """Names of repositories and environments are the same in any case, names of files are not."""
-    if kind in _WORKFLOW_KEYS and what != "workflow":
-        return wanted.lower() == got.lower()
-    return wanted == got
+def _same(what: str, wanted: str, got: str) -> bool:
+    """Names of repositories and environments are the same in any case, others are not."""
+    return wanted == got or (what in {"repository", "environment"} and wanted.lower() == got.lower())
 
 
 def parse_publisher(text: str) -> Publisher:
@@ -101,7 +105,7 @@ def parse_publisher(text: str) -> Publisher:
         raise Refused(f"{text[:_SHOWN]!r} names no publisher", hint=_HINT)
     if kind == GOOGLE:
         return Publisher(kind=kind, subject=rest)
-    if kind not in _WORKFLOW_KEYS:
+    if "=" in rest.partition("/")[0]:
         names = [each.partition("=") for each in rest.split(",")]
         if not all(name and equals and value for name, equals, value in names):
             raise Refused(f"{text[:_SHOWN]!r} names no claims of the issuer {kind}", hint=_HINT)

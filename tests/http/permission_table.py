@@ -128,6 +128,9 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /packages/{a}/{b}/{c}/{filename}":                    ("read", 302),
     "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # the file has no attestations
     "GET /{user}/{index}/+integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),
+    "GET /_/oidc/audience":                                    ("anything", 403),  # no issuer is configured
+    "POST /_/oidc/mint-token":                                 ("anything", 422),
+    "POST /_/oidc/burn-token":                                 ("anything", 404),
     "POST /pypi[/]":                                           ("anything", 200),
     "POST /RPC2":                                              ("anything", 200),
     # an index by its name

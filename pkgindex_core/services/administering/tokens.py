@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal, Protocol
 
-from pkgindex_core.changes import DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
+from pkgindex_core.changes import Change, DropToken, PutToken, PutUser, Requirement, UserAbsent, UserIs
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Denied, Missing, Refused, RequirementFailed
 from pkgindex_core.formats.macaroons import read_token
@@ -85,6 +85,40 @@ class Tokens:
             user, name=name, kind=kind, seconds=seconds, indexes=indexes, projects=projects, actions=actions
         )
         await self._keep(token, who=who, newcomer=newcomer)
+        return str(text), token
+
+    async def make_for_publisher(
+        self,
+        user: str,
+        *,
+        index: str,
+        projects: tuple[str, ...],
+        publisher: str,
+        stamp: str,
+        action: str,
+        seconds: int,
+        beside: Sequence[Change] = (),
+        require: Sequence[Requirement] = (),
+    ) -> tuple[str, Token]:
+        """Store a token for a publisher that an issuer has vouched for, together with the changes `beside`. Ended ones of the user go."""
+        text, token = self._new_token(
+            user,
+            kind="publish",
+            seconds=seconds,
+            indexes=(index,),
+            projects=projects,
+            actions=(action,),
+            publisher=publisher,
+            stamp=stamp,
+        )
+        await self._store.apply([*beside, PutToken(token)], who=f"[{publisher}]", require=require)
+        ended = [
+            each
+            for each in await self._store.tokens(user)
+            if each.kind == "publish" and each.expires is not None and each.expires <= token.created
+        ]
+        if ended:
+            await self._drop(ended)
         return str(text), token
 
     def _new_token(self, user: str, *, seconds: int | None, **fields: Any) -> tuple[TokenText, Token]:
