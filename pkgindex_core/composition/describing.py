@@ -51,7 +51,9 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         information=ProjectInformation(
             store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
         ),
-        locating=Locating(store=store, resolving=resolving),
+        locating=Locating(
+            store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
+        ),
         versions=Versions(
             store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
         ),

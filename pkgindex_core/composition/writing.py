@@ -14,6 +14,7 @@ from pkgindex_core.protocols import UploadCheck
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
+from pkgindex_core.services.writing.policing import UploadPolicing
 from pkgindex_core.services.writing.receiving import Receiving, UploadLimits
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
@@ -56,6 +57,7 @@ def make_writing(
                 blobs=blobs,
                 sources=shared.sources,
                 inspecting=Inspecting(checks=checks, workers=workers, clock=clock),
+                policing=UploadPolicing(store=store, server=context.policies, clock=clock),
                 clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),

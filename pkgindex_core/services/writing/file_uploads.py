@@ -17,11 +17,11 @@ import msgspec
 
 from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Conflict, Corrupt, Missing, RequirementFailed
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Conflict, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
-from pkgindex_core.formats.upload_rules import RULES, UploadRules
+from pkgindex_core.formats.upload_rules import UploadRules
 from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     Blob,
@@ -38,9 +38,11 @@ from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.quotas import within_quotas
+from pkgindex_core.services.writing.blob_checks import is_whole
 from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
+from pkgindex_core.services.writing.policing import UploadPolicing, terms_of
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
 
@@ -58,12 +60,14 @@ class FileUploads:
         blobs: BlobStore,
         sources: Sources,
         inspecting: Inspecting,
+        policing: UploadPolicing,
         clock: Clock,
     ) -> None:
         self._store = store
         self._sources = sources
         self._blobs = blobs
         self._inspecting = inspecting
+        self._policing = policing
         self._clock = clock
 
     async def publish(
@@ -100,6 +104,7 @@ class _FileUpload:
         self._sources = service._sources
         self._blobs = service._blobs
         self._inspecting = service._inspecting
+        self._policing = service._policing
         self._clock = service._clock
         self._form = form
         self._name = name
@@ -118,8 +123,9 @@ class _FileUpload:
             taken = await self._check_filename(sha256)
         if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
             return renewed
+        policies = await self._policing.check(await self._store.tree(), self._config, self._name.project, sha256)
         arrival = await self._inspecting.inspect(
-            spool, self._form, self._name, index=self._config.name, rules=self._rules
+            spool, self._form, self._name, index=self._config.name, rules=self._rules, policies=policies
         )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
@@ -148,13 +154,12 @@ class _FileUpload:
         index, project = self._config.name, self._name.project
 
         async def attempt(turn: int) -> Published:
+            terms = terms_of(self._config)
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
-            if RULES[self._config.upload_rules] is not self._rules or self._config.needs_blobs is not self._keeps:
-                raise Conflict(
-                    f"the rules or the type of {index} were changed during the upload", hint="upload it again"
-                )
+            if terms_of(self._config) != terms:
+                raise Conflict(f"the rules or type of {index} were changed during the upload", hint="upload it again")
             if turn:
                 # A source may have listed the file meanwhile and taken it back with the failed attempt, so it looks again.
                 await self._look()
@@ -221,20 +226,13 @@ class _FileUpload:
         if (published := await self._unchanged()) is None:
             return None
         metadata = published.file.metadata_sha256
-        if metadata and not await self._is_whole(metadata):
+        if metadata and not await is_whole(self._blobs, metadata):
             inside = await self._inspecting.metadata(spool, self._name, rules=self._rules)
             if inside is not None:
                 await self._blobs.put(inside)
         if self._keeps:
             await spool.keep()
         return published
-
-    async def _is_whole(self, key: Sha256) -> bool:
-        try:
-            data = b"".join([chunk async for chunk in self._blobs.read(key)])
-        except (Missing, Corrupt):
-            return False
-        return sha256_of(data) == key
 
     async def _unchanged(self) -> Published | None:
         index, project = self._config.name, self._name.project
