@@ -139,6 +139,21 @@ def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter],
     return tuple(each for each in judged(origin, file, filters, build) if each.hides)
 
 
+def why_version_hidden(
+    origin: IndexName, version: str, files: Sequence[File], filters: Mapping[str, PageFilter], build: Build
+) -> tuple[Judgement, ...]:
+    """Every ruling that hides what belongs to a version besides its files, such as documentation. `files` are those of the version.
+
+    A version of which all files are hidden is hidden.
+    """
+    build = msgspec.structs.replace(build, release=lambda _origin, file: files or (file,))
+    hidden = why_hidden(origin, File(filename="", version=version), filters, build)
+    if hidden or not files:
+        return hidden
+    reasons = [why_hidden(origin, file, filters, build) for file in files]
+    return reasons[0] if all(reasons) else ()
+
+
 def needs_releases(filters: Mapping[str, PageFilter]) -> bool:
     """Whether `Build.release` must know the other files of releases."""
     return any(each.by_release for each in filters.values())

@@ -160,7 +160,8 @@ async def asked(world: Mirrored, at: str) -> dict[tuple[str, str, str], bool]:
                     async with world.served.get(url, headers={"Accept": accept}) as answer:
                         body, location = await answer.read(), answer.headers.get("Location", "")
                         assert answer.status < 500, f"{url} {answer.status} {body[:300]!r}"
-                    shows = shows or tells(about, route, url, body, location)
+                    if answer.status < 400:  # an error may repeat the name in the URL
+                        shows = shows or tells(about, route, url, body, location)
             found[route.path, about.project, index] = shows
     return found
 

@@ -211,6 +211,10 @@ class Files:
             moment=self._clock.now(),
             release=await self._release_files.of(filters, config.name, found.project),
         )
-        reasons = why_hidden(config.name, found.tested or found.file, filters, build)
+        if found.attachment is not None and found.tested is None:
+            version = found.attachment.version
+            reasons = await self._release_files.why_version_hidden(filters, build, config.name, version)
+        else:
+            reasons = why_hidden(config.name, found.tested or found.file, filters, build)
         if reasons:
             raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].ruling.reason}")
