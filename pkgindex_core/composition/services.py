@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.writing import Writing
     from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
+    from pkgindex_core.services.administering.exempting import Exempting
     from pkgindex_core.services.administering.indexes import Indexes
     from pkgindex_core.services.administering.project_options import ProjectOptions
     from pkgindex_core.services.administering.project_statuses import ProjectStatuses
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.remote_pushing import RemotePushing
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
+    from pkgindex_core.services.reading.deciding import Decisions
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.explaining import Explaining
     from pkgindex_core.services.reading.findlinks import FindLinks
@@ -123,6 +125,14 @@ class Services:
     @property
     def indexes(self) -> Indexes:
         return self._administering.indexes
+
+    @property
+    def exempting(self) -> Exempting:
+        return self._administering.exempting
+
+    @property
+    def decisions(self) -> Decisions:
+        return self._offered.decisions
 
     @property
     def project_statuses(self) -> ProjectStatuses:
@@ -246,7 +256,7 @@ class Services:
     def _writing(self) -> Writing:
         from pkgindex_core.composition.writing import make_writing
 
-        return make_writing(self._stores, self._shared, self._offered.checks, self.context, self.settings)
+        return make_writing(self._stores, self._shared, self._offered, self.context, self.settings)
 
     @cached_property
     def _moving(self) -> Moving:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
+from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols import UploadCheck
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
@@ -33,10 +31,8 @@ class Writing(Struct, frozen=True, kw_only=True):
     retaining: Retaining
 
 
-def make_writing(
-    stores: Stores, shared: Shared, checks: Sequence[UploadCheck], context: Context, settings: Settings
-) -> Writing:
-    """Make the services over one store. `checks` run for each upload."""
+def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Context, settings: Settings) -> Writing:
+    """Make the services over one store."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     registering = Registering(store=store)
     return Writing(
@@ -56,8 +52,8 @@ def make_writing(
                 store=store,
                 blobs=blobs,
                 sources=shared.sources,
-                inspecting=Inspecting(checks=checks, workers=workers, clock=clock),
-                policing=UploadPolicing(store=store, server=context.policies, clock=clock),
+                inspecting=Inspecting(checks=offered.checks, workers=workers, clock=clock),
+                policing=UploadPolicing(store=store, server=context.policies, decisions=offered.decisions, clock=clock),
                 clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),

@@ -33,8 +33,9 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.filtering import applying, judged
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
+from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.finding import Finding, FoundFile
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -81,6 +82,7 @@ class Files:
         sources: Sources,
         filters: Mapping[str, PageFilter],
         release_files: ReleaseFiles,
+        decisions: Decisions,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -89,6 +91,7 @@ class Files:
         self._sources = sources
         self._filters = filters
         self._release_files = release_files
+        self._decisions = decisions
         self._clock = clock
         self._placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
             _PLACED
@@ -215,6 +218,8 @@ class Files:
             version = found.attachment.version
             reasons = await self._release_files.why_version_hidden(filters, build, config.name, version)
         else:
-            reasons = why_hidden(config.name, found.tested or found.file, filters, build)
+            rulings = judged(config.name, found.tested or found.file, filters, build)
+            self._decisions.hear(found.project, rulings)
+            reasons = tuple(each for each in rulings if each.hides)
         if reasons:
             raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].ruling.reason}")

@@ -9,7 +9,7 @@ never purged. Compressed bodies are cached. A repeated request costs a check of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -22,10 +22,11 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import applying, fingerprints
+from pkgindex_core.rules.filtering import Judgement, applying, fingerprints
 from pkgindex_core.rules.resolution import Layer, Resolution
 from pkgindex_core.rules.stamping import LayerStamp, coded, etag, matches, recipe
 from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
+from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Holding, Holds
@@ -89,6 +90,7 @@ class Pages:
         filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         bodies: Bodies,
+        decisions: Decisions,
         workers: Executor,
         clock: Clock,
     ) -> None:
@@ -98,6 +100,7 @@ class Pages:
         self._filters = filters
         self._renderers = renderers
         self._bodies = bodies
+        self._decisions = decisions
         self._workers = workers
         self._clock = clock
         self._tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
@@ -192,17 +195,18 @@ class Pages:
         """Make the body, a long one once for all who wait for it; None when the layers have changed since the tag was computed."""
         key = (tag, request.coding)
 
-        def write(parts: Parts) -> tuple[bytes, int]:
-            merged, _ = self._assembling.merged(parts, request.view.root, moment)
+        def write(parts: Parts) -> tuple[bytes, int, Sequence[Judgement]]:
+            merged, judgements = self._assembling.merged(parts, request.view.root, moment)
             page = renderer.page(merged)
-            return compress(page, request.coding), len(page)
+            return compress(page, request.coding), len(page), judgements
 
         try:
             # A short page is read first. If it is also written quickly, it is made here, which costs less than a task.
             parts = await self._read(resolution) if resolution.file_count <= QUICK else None
             body = self._bodies.get(key)
             if body is None and parts is not None and parts.is_quick:
-                body, _ = write(parts)
+                body, _, judgements = write(parts)
+                self._decisions.hear(request.project, judgements)
             elif body is None:
                 body = await self._building.get(key, lambda: self._build(resolution, parts, write))
         except _LayerChanged:
@@ -212,10 +216,14 @@ class Pages:
         return body
 
     async def _build(
-        self, resolution: Resolution, parts: Parts | None, write: Callable[[Parts], tuple[bytes, int]]
+        self,
+        resolution: Resolution,
+        parts: Parts | None,
+        write: Callable[[Parts], tuple[bytes, int, Sequence[Judgement]]],
     ) -> bytes:
         parts = parts or await self._read(resolution)
-        body, size = await in_worker(self._workers, partial(write, parts))
+        body, size, judgements = await in_worker(self._workers, partial(write, parts))
+        self._decisions.hear(resolution.project, judgements)
         if size >= LARGE:
             del parts
             await in_worker(self._workers, give_back)

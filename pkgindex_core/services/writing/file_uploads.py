@@ -124,9 +124,10 @@ class _FileUpload:
         if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
             return renewed
         policies = await self._policing.check(await self._store.tree(), self._config, self._name.project, sha256)
-        arrival = await self._inspecting.inspect(
-            spool, self._form, self._name, index=self._config.name, rules=self._rules, policies=policies
-        )
+        async with self._policing.heard(policies):
+            arrival = await self._inspecting.inspect(
+                spool, self._form, self._name, index=self._config.name, rules=self._rules, policies=policies
+            )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
         await check_release(self._store, self._config.name, self._name)

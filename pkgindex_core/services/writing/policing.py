@@ -8,7 +8,9 @@ an index with policies gets its first upload.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -27,11 +29,18 @@ from pkgindex_core.rules.policing.policy_filter import PolicyFilter
 from pkgindex_core.rules.policing.uploads import PolicedUpload
 
 
+class HearsDecisions(Protocol):
+    """Takes note of decisions."""
+
+    def hear(self, project: ProjectName, judgements: Sequence[Judgement]) -> None: ...
+
+
 class UploadPolicing:
     """Makes the checks of single uploads."""
 
-    def __init__(self, *, store: Projects, server: ServerPolicies, clock: Clock) -> None:
+    def __init__(self, *, store: Projects, server: ServerPolicies, decisions: HearsDecisions, clock: Clock) -> None:
         self._store = store
+        self._decisions = decisions
         self._server = server
         self._clock = clock
         self._rules: Sequence[PolicyFilter] = ()
@@ -46,6 +55,15 @@ class UploadPolicing:
         now = self._clock.now()
         return PolicyCheck(self._rules, Build(tree=tree, start=config.name, project=project, moment=now), files, sha256)
 
+    @asynccontextmanager
+    async def heard(self, check: PolicyCheck | None) -> AsyncIterator[None]:
+        """Take note of the rulings of a check behind it, also if it refused the upload."""
+        try:
+            yield
+        finally:
+            if check is not None:
+                self._decisions.hear(check.project, check.judgements)
+
 
 class PolicyCheck:
     """An `UploadCheck` of one upload. It remembers what it warned of."""
@@ -53,6 +71,7 @@ class PolicyCheck:
     def __init__(self, rules: Sequence[PolicyFilter], build: Build, files: Sequence[File], sha256: Sha256) -> None:
         self._rules = rules
         self._build = build
+        self.project = build.project
         self._files = files
         self._sha256 = sha256
         self.judgements: list[Judgement] = []
