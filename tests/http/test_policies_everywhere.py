@@ -72,6 +72,8 @@ SILENT: Final = {
 """Routes that say nothing about files: redirects that depend on the URL alone, and what is about the server or a user."""
 APART: Final = {
     "/+explain": "tells of hidden files, with the reasons",
+    "/+decisions": "the same",
+    "/{user}/{index}/+exemptions": "tells of package URLs, to those who may change the index",
     "/+changes": "the feed of a replica, which has the same policies and judges by them",
     "/+changes/{user}/{index}/{project}": "the same",
     "/+changes/{user}/{index}/{project}/{digest}/{filename}": "the same",
