@@ -139,6 +139,12 @@ def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter],
     return tuple(each for each in judged(origin, file, filters, build) if each.hides)
 
 
+def warnings_of(judgements: Iterable[Judgement]) -> tuple[str, ...]:
+    """What to tell clients about files that are shown, each sentence once."""
+    told = (f"{each.filename}: {each.rule}: {each.ruling.reason}" for each in judgements if each.ruling.mode == "warn")
+    return tuple(dict.fromkeys(told))
+
+
 def why_version_hidden(
     origin: IndexName, version: str, files: Sequence[File], filters: Mapping[str, PageFilter], build: Build
 ) -> tuple[Judgement, ...]:
