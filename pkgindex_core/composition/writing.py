@@ -60,7 +60,7 @@ def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Cont
             registering=registering,
         ),
         registering=registering,
-        releases=Releases(store=store, sources=shared.sources),
+        releases=Releases(store=store, sources=shared.sources, policies=context.policies),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
         retaining=Retaining(store=store, blobs=blobs, clock=clock),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_http.commands.common import ADMINISTRATOR
 from tests.http.conftest import HOSTED, Mirrored, Serve, Served, basic, make_store
 from tests.http.conftest import MirroredStart as Start
 from tests.http.forms import CONTENT_TYPE, encode_form, upload_parts
@@ -291,3 +293,69 @@ def test_a_wrong_policy_is_refused_and_changes_nothing(tmp_path: Any) -> None:
     made = runner.invoke(main, ["index", "create", "root/x", "policies=cooldwn 7d", *options])
     assert made.exit_code != 0
     assert "there is no rule 'cooldwn'" in made.output
+
+
+async def test_a_name_that_belongs_to_an_index_is_in_no_mirror_and_stays_when_its_project_is_deleted(
+    mirrored: Start,
+) -> None:
+    async with mirrored() as world:
+        served = world.served
+        tree = await served.engine.store.tree()
+        changed = changed_config(tree.indexes[HOSTED], policies=["names-stay", "reserved for acme-*"], volatile=True)
+        await served.engine.store.apply([PutIndex(changed)], who="[test]")
+        await served.index("root/top", bases=(HOSTED,))
+        await served.put(build_wheel("demo", "3.0"), index=HOSTED)
+        assert (await world.page(PAGE))[1] == ["demo-3.0-py3-none-any.whl"]
+        await served.engine.releases.delete_project(HOSTED, ProjectName("demo"), principal=ADMINISTRATOR)
+        for url in (PAGE, "/root/top/+simple/demo/", "/root/dev/+simple/acme-x/", "/root/top/+simple/acme-x/"):
+            assert await status(served, url) == 404
+        assert world.upstream.count("page") == 0
+        # By itself the mirror has its names.
+        assert await status(served, "/root/pypi/+simple/demo/") == 200
+        await served.put(build_wheel("demo", "4.0"), index=HOSTED)
+        assert (await world.page(PAGE))[1] == ["demo-4.0-py3-none-any.whl"]
+
+
+def test_init_makes_a_hardened_store_and_keeps_what_is_there(tmp_path: Any) -> None:
+    from pkgindex_http.cli import main
+
+    runner = CliRunner()
+    options = ["--data", str(tmp_path / "data")]
+    for _ in range(2):
+        made = runner.invoke(main, ["init", "--hardened", *options])
+        assert made.exit_code == 0, made.output
+    told = runner.invoke(main, ["index", "show", "root/pypi", *options])
+    assert told.output.count("cooldown 7d") == 1, told.output
+
+
+def test_a_dry_run_tells_whom_a_rule_would_have_hit(tmp_path: Any) -> None:
+    from pkgindex_http.cli import main
+
+    make_store(tmp_path / "data")
+    options = ["--data", str(tmp_path / "data")]
+    runner = CliRunner()
+    for file in (OLD, NEW):
+        (tmp_path / file.filename).write_bytes(file.data)
+        loaded = runner.invoke(main, ["upload", str(tmp_path / file.filename), "--index", "root/dev", *options])
+        assert loaded.exit_code == 0, loaded.output
+    lines = [
+        {"time": "2030-01-01T00:00:00Z", "client": "10.0.0.1", "who": "ci", "method": "GET", "path": path(file, "root/dev"), "status": 200}
+        for file in (OLD, NEW, NEW)
+    ]  # fmt: skip
+    log = tmp_path / "access.log"
+    log.write_text("\n".join(["not JSON", *map(json.dumps, lines)]))
+    told = runner.invoke(
+        main, ["policy", "dry-run", "quarantine stolen for demo==2.0", "--access-log", str(log), "--json", *options]
+    )
+    assert told.exit_code == 0, told.output
+    document = json.loads(told.stdout)
+    assert document["downloads"] == 3
+    (hit,) = document["hits"]
+    assert (hit["filename"], hit["count"], hit["who"], hit["reason"]) == (
+        NEW.filename,
+        2,
+        "ci",
+        "demo 2.0 is quarantined: stolen",
+    )
+    text = runner.invoke(main, ["policy", "dry-run", "cooldown 7d", "--access-log", str(log), *options])
+    assert "0 of 3 downloads would not have been answered" in text.output

@@ -1,7 +1,4 @@
-"""Rules about what a file is: quarantined or revoked releases, types and sizes of files, names that are private. Pure.
-
-They hold on pages and at uploads alike, except `private`, which is about the projects of mirrors.
-"""
+"""Rules about what a file is: quarantined or revoked releases, types and sizes of files. They hold on pages and at uploads alike. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from msgspec import Struct
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.quantities import quantity
-from pkgindex_core.models import File, Tree
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.policies import Build
 from pkgindex_core.rules.policing.policy_filter import Held, PolicyFilter
 from pkgindex_core.rules.policing.uploads import PolicedUpload
@@ -113,19 +110,6 @@ class MaxSizeFilter(ContentFilter):
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         size = file.shown_size
         return Held(f"it has {size} bytes, and {value} are let through") if size is not None and size > value else None
-
-
-class PrivateFilter(PolicyFilter):
-    """Names that no upstream is asked for. On a hosted index the rule has no effect."""
-
-    rule = "private"
-
-    def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:
-        config = tree.indexes.get(origin)
-        return Held("the name is reserved for private projects") if config is not None and config.mirrored else None
-
-    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
-        return self.decides_project(value, origin, build.project, build.tree)
 
 
 def _release(file: File, build: Build) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     """An example of a value; empty: it has none."""
     may_lack_value: bool = False
     """Whether the value may be missing."""
-    parser: str = ""
+    parser: str | Callable[[str], Any] = ""
     """`module:function` in this package, which reads the text of a value and raises `Refused` for a wrong one. Empty: the text is the value."""
     filter: str
     """`module:class` in this package: the `PolicyFilter` of the rule."""
@@ -31,7 +31,9 @@ class Kind(Struct, frozen=True, kw_only=True):
 
     def parse(self, text: str) -> Any:
         """Read a value."""
-        return found(self.parser)(text) if self.parser else text
+        if not self.parser:
+            return text
+        return (found(self.parser) if isinstance(self.parser, str) else self.parser)(text)
 
 
 def found(target: str) -> Any:
@@ -89,7 +91,16 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "private": Kind(
         summary="names that no upstream is asked for",
-        filter="content_rules:PrivateFilter",
+        filter="names:PrivateFilter",
+    ),
+    "reserved": Kind(
+        summary="names that belong to this index: no mirror gives them to this index and those that inherit it",
+        filter="names:ReservedFilter",
+    ),
+    "names-stay": Kind(
+        summary="a project that is deleted leaves its name reserved",
+        filter="names:NamesStayRule",
+        only_uploads=True,
     ),
     "archived": Kind(
         summary="releases take no files",
