@@ -23,16 +23,10 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
+from pkgindex_core.rules.policing.kinds import KINDS
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
-POLICY_FILTERS = (
-    ("cooldown", "lets new releases wait, as the policies of their index say", "age_filters:CooldownFilter"),
-    ("nothing-after", "hides what was published after an instant", "age_filters:NothingAfterFilter"),
-    ("published-by", "hides what other publishers published", "publisher_filters:PublishedByFilter"),
-    ("publisher-change", "tells of files of a new publisher, or hides them", "publisher_filters:PublisherChangeFilter"),
-)
-"""The page filters of policies: rule, summary, and class in `pkgindex_core.rules.policing`."""
 ANY_SCHEME = "fsspec"
 """The blob-store provider for URL schemes that no other provider offers."""
 
@@ -137,8 +131,9 @@ def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
         summary="hides files that the constraints of an index do not allow",
         make=_without_context("pkgindex_core.rules.constraining:ConstraintFilter"),
     )
-    for rule, summary, target in POLICY_FILTERS:
-        yield Provider(name=rule, summary=summary, make=_policy(target))
+    for rule, kind in KINDS.items():
+        if not kind.only_uploads:
+            yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind.filter))
 
 
 @hookimpl

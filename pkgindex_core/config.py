@@ -222,6 +222,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             check=_policies,
         ),
     ] = {}
+    keep_decisions: Annotated[
+        int,
+        option(
+            "How long the decisions of policies are kept; 0 records none.", unit="seconds", at_least=0, at_most=10**9
+        ),
+    ] = 90 * 86_400
     plugins: Annotated[
         dict[str, dict[str, Any]],
         option(

@@ -15,8 +15,12 @@ from pkgindex_core.hookspecs import CommandProvider, Context, Provider, hookimpl
 
 _COMMANDS: Final = (
     ("Serve", "run", "run:run", "Start the server: on 127.0.0.1:3141, with the user's data directory and a mirror of PyPI."),
+    ("Serve", "init", "init:init", "Make the store with its first user and indexes, without serving. A store that exists is kept."),
     ("Serve", "index", "indexes:index", "Make, change, list and remove indexes."),
     ("Serve", "explain", "releases:explain", "Show which layers give a project's files, which are left out, and why."),
+    ("Serve", "policy", "policies:policy", "Show the rules of policies, and try them on what clients asked for."),
+    ("Serve", "exemption", "policies:exemption", "Let packages through that a policy holds back, for a reason and a time."),
+    ("Serve", "decisions", "policies:decisions", "Show what policies hid, let wait, warned of or observed, and why."),
     ("Serve", "gen-config", "gen_config:gen_config", "Print or write configuration files that run this server: for nginx, systemd, Docker, Kubernetes."),
     ("Serve", "plugins", "plugins:plugins", "List plugins by hook, built-in ones last, with the distribution and file of each."),
     ("People", "user", "accounts:user", "Make, change, list and remove users."),

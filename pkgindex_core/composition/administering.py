@@ -11,6 +11,7 @@ from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.administering.examining import Examining
+from pkgindex_core.services.administering.exempting import Exempting
 from pkgindex_core.services.administering.indexes import Indexes, OwnerLimits
 from pkgindex_core.services.administering.project_options import ProjectOptions
 from pkgindex_core.services.administering.project_statuses import ProjectStatuses
@@ -27,6 +28,7 @@ class Administering(Struct, frozen=True, kw_only=True):
     indexes: Indexes
     project_statuses: ProjectStatuses
     project_options: ProjectOptions
+    exempting: Exempting
     examining: Examining
 
 
@@ -55,5 +57,6 @@ def make_administering(
         indexes=indexes,
         project_statuses=ProjectStatuses(store=store),
         project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
+        exempting=Exempting(store=store, clock=clock),
         examining=Examining(store=store, sources=shared.sources),
     )

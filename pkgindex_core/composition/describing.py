@@ -38,7 +38,9 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
     """Make the services over one store."""
     store, clock, workers = stores.index, context.clock, context.workers
     resolving, assembling, filters = shared.resolving, shared.assembling, offered.filters
-    locating = Locating(store=store, resolving=resolving)
+    locating = Locating(
+        store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
+    )
     return Describing(
         searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
         findlinks=FindLinks(

@@ -27,6 +27,7 @@ from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.routing import RoutedAdmission
 from pkgindex_core.services.moving.following import following
+from pkgindex_core.services.reading.deciding import Decisions
 
 FOLLOWING: Final = "mirror"
 """The type whose source is that of all types in a replica."""
@@ -44,6 +45,7 @@ class Offered(Struct, frozen=True, kw_only=True):
     checks: Sequence[UploadCheck]
     options: IndexOptions
     house: HouseRules
+    decisions: Decisions
 
 
 @asynccontextmanager
@@ -78,6 +80,9 @@ async def made_offers(
                 engaged.append(follows)
                 stack.push_async_callback(follows.close)
         await stack.enter_async_context(following(engaged))
+        assert context.index_store is not None, "both stores are open"
+        decisions = Decisions(notes=context.index_store, clock=context.clock, seconds=settings.keep_decisions)
+        stack.push_async_callback(decisions.close)
         filters: dict[str, PageFilter] = {}
         for filtering in plugins.page_filters():
             made = filtering.make(context)
@@ -87,6 +92,7 @@ async def made_offers(
         authenticators = [made for provider in plugins.authenticators() if (made := provider.make(context)) is not None]
         types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
         yield Offered(
+            decisions=decisions,
             filters=filters,
             admission=Withholding(RoutedAdmission(plugins.admission(settings.admission).make(context)), filters),
             renderers={name: provider.make(context) for name, provider in plugins.renderers().items()},

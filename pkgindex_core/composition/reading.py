@@ -35,6 +35,7 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             filters=filters,
             renderers=renderers,
             bodies=shared.bodies,
+            decisions=offered.decisions,
             workers=workers,
             clock=clock,
         ),
@@ -55,6 +56,7 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             sources=shared.sources,
             filters=filters,
             release_files=shared.release_files,
+            decisions=offered.decisions,
             clock=clock,
         ),
     )

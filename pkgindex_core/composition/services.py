@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.writing import Writing
     from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
+    from pkgindex_core.services.administering.exempting import Exempting
     from pkgindex_core.services.administering.indexes import Indexes
     from pkgindex_core.services.administering.project_options import ProjectOptions
     from pkgindex_core.services.administering.project_statuses import ProjectStatuses
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.remote_pushing import RemotePushing
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
+    from pkgindex_core.services.reading.deciding import Decisions
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.explaining import Explaining
     from pkgindex_core.services.reading.findlinks import FindLinks
@@ -129,6 +131,14 @@ class Services:
     @property
     def indexes(self) -> Indexes:
         return self._administering.indexes
+
+    @property
+    def exempting(self) -> Exempting:
+        return self._administering.exempting
+
+    @property
+    def decisions(self) -> Decisions:
+        return self._offered.decisions
 
     @property
     def project_statuses(self) -> ProjectStatuses:

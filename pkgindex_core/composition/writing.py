@@ -13,6 +13,7 @@ from pkgindex_core.services.writing.attesting import Attesting
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
+from pkgindex_core.services.writing.policing import UploadPolicing
 from pkgindex_core.services.writing.receiving import Receiving, UploadLimits
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
@@ -33,10 +34,10 @@ class Writing(Struct, frozen=True, kw_only=True):
 
 
 def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Context, settings: Settings) -> Writing:
-    """Make the services over one store. The checks of plugins run for each upload."""
+    """Make the services over one store."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     registering = Registering(store=store)
-    attesting = Attesting(store=store, filters=offered.filters, verifier=context.verifier, workers=workers, clock=clock)
+    attesting = Attesting(store=store, filters=offered.filters, verifier=context.verifier, workers=workers)
     return Writing(
         uploads=Uploads(
             store=store,
@@ -56,13 +57,14 @@ def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Cont
                 sources=shared.sources,
                 inspecting=Inspecting(checks=offered.checks, workers=workers, clock=clock),
                 attesting=attesting,
+                policing=UploadPolicing(store=store, server=context.policies, decisions=offered.decisions, clock=clock),
                 clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),
             registering=registering,
         ),
         registering=registering,
-        releases=Releases(store=store, sources=shared.sources),
+        releases=Releases(store=store, sources=shared.sources, policies=context.policies),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
         retaining=Retaining(store=store, blobs=blobs, clock=clock),
         attesting=attesting,

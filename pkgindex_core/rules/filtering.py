@@ -139,6 +139,27 @@ def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter],
     return tuple(each for each in judged(origin, file, filters, build) if each.hides)
 
 
+def warnings_of(judgements: Iterable[Judgement]) -> tuple[str, ...]:
+    """What to tell clients about files that are shown, each sentence once."""
+    told = (f"{each.filename}: {each.rule}: {each.ruling.reason}" for each in judgements if each.ruling.mode == "warn")
+    return tuple(dict.fromkeys(told))
+
+
+def why_version_hidden(
+    origin: IndexName, version: str, files: Sequence[File], filters: Mapping[str, PageFilter], build: Build
+) -> tuple[Judgement, ...]:
+    """Every ruling that hides what belongs to a version besides its files, such as documentation. `files` are those of the version.
+
+    A version of which all files are hidden is hidden.
+    """
+    build = msgspec.structs.replace(build, release=lambda _origin, file: files or (file,))
+    hidden = why_hidden(origin, File(filename="", version=version), filters, build)
+    if hidden or not files:
+        return hidden
+    reasons = [why_hidden(origin, file, filters, build) for file in files]
+    return reasons[0] if all(reasons) else ()
+
+
 def needs_releases(filters: Mapping[str, PageFilter]) -> bool:
     """Whether `Build.release` must know the other files of releases."""
     return any(each.by_release for each in filters.values())

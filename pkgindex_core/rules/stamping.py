@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.models import Serial
+from pkgindex_core.models import Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import AdmissionPolicy, Renderer
 from pkgindex_core.rules.filtering import Fingerprints
@@ -35,6 +35,12 @@ _HEADER_LIMIT = 8192
 
 LayerStamp = tuple[IndexName, str, Serial] | tuple[IndexName, str, Serial, str]
 """A layer in an ETag: index, link prefix, stamp, and the name of a mirrored page's content (`Standing.content`) if it has one."""
+
+
+def layer_stamp(index: IndexName, standing: Standing, root: str) -> LayerStamp:
+    """The part of a layer in an ETag. `root` is the link from the page to the root of the server."""
+    stamp = (index, f"{root}{index}/", standing.stamp)
+    return (*stamp, standing.content) if standing.content else stamp
 
 
 def stamp_after(serial: Serial, before: Serial) -> Serial:

@@ -24,7 +24,7 @@ from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, s
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
-    from pkgindex_core.rules.explanation import Explanation
+    from pkgindex_core.rules.explanation import Explanation, HiddenStory
     from pkgindex_core.services.writing.outcomes import UploadOutcome
 
 _CHUNK = 1024 * 1024
@@ -210,8 +210,15 @@ def explanation_text(story: Explanation) -> str:
         )
         lines.append(f"      {layer.reason}")
     lines.extend(f"  ! base {missing} does not exist" for missing in story.missing_bases)
-    lines.extend(f"  hidden: {each.filename} of {each.origin}: {each.reason}" for each in story.hidden)
+    lines.extend(f"  hidden: {each.filename} of {each.origin}: {each.reason}{_until(each)}" for each in story.hidden)
+    lines.extend(f"  warned of: {each.filename} of {each.origin}: {each.reason}" for each in story.warned)
     return "\n".join(lines) + "\n"
+
+
+def _until(story: HiddenStory) -> str:
+    from pkgindex_core.clock import to_rfc3339
+
+    return f" (until {to_rfc3339(story.until)[:19]}Z)" if story.until is not None else ""
 
 
 async def _project_of(engine: Engine, index: IndexName, filename: str) -> ProjectName:

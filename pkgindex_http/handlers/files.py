@@ -26,6 +26,7 @@ from pkgindex_http.wire.ranges import parse_range, range_applies, unchanged_sinc
 from pkgindex_http.wire.redirecting import may_redirect
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.wire.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire.unasked import warning_headers
 
 IMMUTABLE: Final = "max-age=365000000, immutable"
 _TRIES: Final = 3
@@ -67,11 +68,13 @@ async def _opened(
     if isinstance(found, ElsewhereFile):
         counts.elsewhere += 1
         # Not to be cached: the file may be stored here later, or the option may change.
-        return Reply(status=302, headers={"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS})
+        headers = {"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS}
+        return Reply(status=302, headers=headers | warning_headers(found.warnings))
+    headers = _headers(found.public, sidecar=sidecar, caching=caching) | warning_headers(found.warnings)
     if isinstance(found, ArrivingContent):
-        answer = await _arriving(ask, found, _headers(found.public, sidecar=False, caching=caching))
+        answer = await _arriving(ask, found, headers)
     else:
-        answer = await _stored(ask, found, _headers(found.public, sidecar=sidecar, caching=caching))
+        answer = await _stored(ask, found, headers)
     if isinstance(answer, FileResponse | StreamedResponse) and tries > 1:
         answer.again = partial(_opened, ask, index, pinned, filename, caching=caching, tries=tries - 1)
     counts.answered(answer, arriving=isinstance(found, ArrivingContent))

@@ -17,7 +17,7 @@ from pkgindex_http.errors import problem_reply
 from pkgindex_http.handlers.welcome import is_browser, search_page
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
-from pkgindex_http.wire.unasked import unasked_headers
+from pkgindex_http.wire.unasked import unasked_headers, warning_headers
 
 _ENDPOINTS = {"v1+json": JSON_V1, "v1+html": HTML_V1}
 
@@ -125,7 +125,7 @@ def page_reply(answer: PageAnswer, serial: Serial, holding: Holding | None = Non
         "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
         **SECURITY_HEADERS,
     }
-    headers |= unasked_headers(answer.stale, answer.unknown)
+    headers |= unasked_headers(answer.stale, answer.unknown) | warning_headers(answer.warnings)
     if answer.partial:
         headers["X-PkgIndex-Partial"] = "; ".join(
             f"{index}: only projects that were requested before" for index in answer.partial

@@ -1,4 +1,4 @@
-"""The headers that name the mirrors whose upstream could not be asked."""
+"""Headers that say what an answer lacks or warns of: mirrors that could not be asked, and files of which policies warn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from pkgindex_core.names import IndexName
 
 _LONGEST = 1000
+_WARNINGS = 5
+
+
+def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
+    """The header of an answer with files of which policies warn; the first few, as far as a header may be long."""
+    if not warnings:
+        return {}
+    more = f"; and {len(warnings) - _WARNINGS} more" if len(warnings) > _WARNINGS else ""
+    told = "; ".join(each[:200] for each in warnings[:_WARNINGS]) + more
+    return {"X-PkgIndex-Warning": "".join(each if " " <= each <= "~" else "?" for each in told)}
 
 
 def unasked_headers(

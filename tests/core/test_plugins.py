@@ -19,6 +19,7 @@ from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.plugins import HOOKS, LoadedProvider, load_plugins
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS
+from pkgindex_core.rules.policing.kinds import KINDS
 
 
 class Made:
@@ -134,11 +135,11 @@ class TestBuiltIn:
             ("pkgindex_index_types", "routes"),
             ("pkgindex_index_options", "roots"),
             ("pkgindex_index_options", "routes"),
+            ("pkgindex_index_options", "trusted_publishers"),
             ("pkgindex_sources", "directory"),
             ("pkgindex_sources", "routes"),
             ("pkgindex_page_filters", "constrained"),
-            ("pkgindex_page_filters", "cooldown"),
-            ("pkgindex_page_filters", "nothing-after"),
+            *(("pkgindex_page_filters", rule) for rule, kind in KINDS.items() if not kind.only_uploads),
             ("pkgindex_index_options", "constraints"),
             ("pkgindex_index_options", "policies"),
             *(("pkgindex_index_options", name) for name in BUILTIN_OPTIONS),

@@ -108,6 +108,10 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "PATCH /{user}/{index}[/]":                                ("configure", 200, "command"),
     "DELETE /{user}/{index}[/]":                               ("configure", 201, "command"),
     "GET /+explain":                                           ("explain", 200),
+    "GET /+decisions":                                         ("status", 200),  # of each file that one may explain
+    "GET /{user}/{index}/+exemptions":                         ("configure", 200),
+    "POST /{user}/{index}/+exemptions":                        ("configure", 200),
+    "DELETE /{user}/{index}/+exemptions":                      ("configure", 404),  # there is none to lift
     "GET /+changes":                                           ("follow", 200),
     "GET /+changes/{user}/{index}/{project}":                  ("copy", 200),
     "GET /+changes/{user}/{index}/{project}/{digest}/{filename}": ("copy", 200),

@@ -118,7 +118,8 @@ def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> s
     for placeholder, value in values.items():
         path = path.replace(placeholder, value)
     assert "{" not in path, f"nothing is said for a placeholder of {route.path}"
-    return f"{path}?project=demo" if path == "/+explain" else path
+    queries = {"/+explain": "?project=demo", "DELETE": "?purl=pkg:pypi/demo" if path.endswith("+exemptions") else ""}
+    return path + queries.get(path, queries.get(route.method, ""))
 
 
 def _body(name: str, index: str) -> dict[str, Any]:
@@ -135,6 +136,7 @@ def _body(name: str, index: str) -> dict[str, Any]:
         "PUT /{user}/{index}[/]": {"bases": ""},
         "PATCH /{user}/{index}[/]": ["title=A title"],
         "PATCH /{user}/{index}/{project}[/]": ["inheritance_rules=allow all"],
+        "POST /{user}/{index}/+exemptions": {"purl": "pkg:pypi/demo", "reason": "a fix"},
         "POST /{user}/+token-create": {"allowed": ["pkg_read"], "projects": ["demo"]},
         "PATCH /{user}/{index}/+f/{a}/{b}/{filename}": {"yanked": True},
         "POST /{user}/{index}/+f/{a}/{b}/{filename}": {"reportversion": "1", "testenvs": {}},

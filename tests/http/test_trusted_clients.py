@@ -58,7 +58,9 @@ async def test_uv_publishes(serve: Serve, wheel: Path, tmp_path: Path, authority
             done = await run(executable("uv"), *words, env=environment)
             assert done.status == 0, done.output
             assert "github:octo/demo//release.yml#pypi refs/tags/v1.0" in await author(served)
-            assert not [each for each in await served.engine.store.tokens("root") if each.kind == "publish"]  # uv ends it
+            assert not [
+                each for each in await served.engine.store.tokens("root") if each.kind == "publish"
+            ]  # uv ends it
             # Another repository: uv prints what was expected and what was found.
             issuer.claims["repository_id"] = "999"
             refused = await run(executable("uv"), *words, env=environment)

@@ -52,8 +52,17 @@ class Candidates(Struct, frozen=True):
 
     lines: tuple[PolicyLine, ...]
 
+    def every(self, version: str) -> tuple[PolicyLine, ...]:
+        """All lines that cover a version."""
+        return tuple(line for line in self.lines if any(target.covers_version(version) for target in line.targets))
+
+    def decisive_of(self, version: str) -> tuple[PolicyLine, ...]:
+        """The line that decides about a version, or none."""
+        line = self.decisive(version)
+        return () if line is None else (line,)
+
     def decisive(self, version: str) -> PolicyLine | None:
-        """The line that decides about a version."""
+        """The line that decides about a version; None if none covers it."""
         for line in self.lines:
             if any(target.covers_version(version) for target in line.targets):
                 return line
@@ -99,17 +108,19 @@ def _parsed(line: str) -> PolicyLine:
     if kind is None:
         raise Refused(f"there is no rule {rule[:_SHOWN]!r}", hint=suggestion(rule, KINDS))
     word, _, behind = rest.strip().partition(" ")
-    mode: Mode = "block"
+    mode = kind.mode
     is_off = word == OFF
     for each in MODES:
         if word == each:
             mode = each
     if is_off or word in MODES:
         rest = behind
-    elif word and not kind.takes_value:
+    elif word and not kind.value:
         raise Refused(
             f"{rule} has no value {word[:_SHOWN]!r}", hint="write off, observe, warn or block behind it, or nothing"
         )
+    if not is_off and kind.value and not kind.may_lack_value and not rest.strip():
+        raise Refused(f"{rule} needs a value", hint=f"such as: {rule} {kind.value}")
     targets = tuple(parse_target(each) for each in _apart(about)) or (EVERYTHING,)
     if is_off:
         if rest.strip():

@@ -9,6 +9,7 @@ The lines are those of the index that holds the file (`origin`), so a file is ju
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from pkgindex_core.rules.policing.lines import (
     lines_of,
     parsed_lines,
 )
+from pkgindex_core.rules.policing.uploads import PolicedUpload
 
 _KEPT = 4096
 _Key = TypeVar("_Key")
@@ -98,6 +100,8 @@ class PolicyFilter:
 
     rule: ClassVar[str]
     by_release: ClassVar[bool] = False
+    every_line: ClassVar[bool] = False
+    """Whether all lines that cover a file count, and not only the most specific."""
 
     def __init__(self, server: ServerPolicies) -> None:
         self._server = server
@@ -107,8 +111,12 @@ class PolicyFilter:
         """What the rule says about a file, given the value of a line; None when it passes."""
         raise NotImplementedError
 
-    def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:  # noqa: ARG002
+    def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:
         """What the rule says about a whole project. It is asked only of lines without versions."""
+        return None
+
+    def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
+        """What the rule says about a file that is uploaded to its index; None when it is let in."""
         return None
 
     @property
@@ -116,7 +124,7 @@ class PolicyFilter:
         """The lines of indexes are in the tree, whose serial is part of every ETag."""
         return f"{self.rule}-1 {self._server.fingerprint}"
 
-    def grain(self, value: Any) -> int:  # noqa: ARG002  # for rules that look at the time
+    def grain(self, value: Any) -> int:
         """Microseconds to which the time is rounded down for a line; 0 if the rule does not look at it."""
         return 0
 
@@ -137,7 +145,7 @@ class PolicyFilter:
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return bool(self._of(tree).reached(start))
 
-    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:  # noqa: ARG002  # the role's signature
+    def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         rulings = [
             _ruling(self.rule, line, held)
             for found in self._of(tree).candidates(origin, project)
@@ -148,18 +156,27 @@ class PolicyFilter:
         return _strictest(rulings)
 
     def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
+        return self._judged(origin, file.version, build, lambda value: self.decides(value, origin, file, build))
+
+    def judge_upload(self, upload: PolicedUpload, build: Build) -> Ruling | None:
+        """The ruling on a file that is uploaded; None when it is let in."""
+        version = upload.file.version
+        return self._judged(upload.index, version, build, lambda value: self.decides_upload(value, upload, build))
+
+    def _judged(
+        self, origin: IndexName, version: str, build: Build, decides: Callable[[Any], Held | None]
+    ) -> Ruling | None:
         lines = self._of(build.tree)
         rulings: list[Ruling] = []
         for found in lines.candidates(origin, build.project):
-            line = found.decisive(file.version)
-            if line is not None and not line.off:
-                held = self.decides(line.value, origin, file, build)
+            for line in found.every(version) if self.every_line else found.decisive_of(version):
+                held = None if line.off else decides(line.value)
                 if held is not None:
                     rulings.append(_ruling(self.rule, line, held))
         if not rulings:
             return None
         says = lines.origin(origin)
-        if says is not None and says.exempt.find(build.project, file.version, self.rule, build.today) is not None:
+        if says is not None and says.exempt.find(build.project, version, self.rule, build.today) is not None:
             return None
         return _strictest(rulings)
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from pkgindex_core.formats.publishers import parse_publisher
+from pkgindex_core.formats.publishers import parse_publisher, parse_publishers
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.policies import Build
+from pkgindex_core.rules.policing.content_rules import ContentFilter
 from pkgindex_core.rules.policing.kinds import PUBLISHED_BY, PUBLISHER_CHANGE
-from pkgindex_core.rules.policing.policy_filter import Held, PolicyFilter
+from pkgindex_core.rules.policing.policy_filter import Held
+
+__all__ = ["PublishedByFilter", "PublisherChangeFilter", "change_of", "parse_publishers"]
 
 
-class PublishedByFilter(PolicyFilter):
+class PublishedByFilter(ContentFilter):
     """Lets files of some publishers pass."""
 
     rule = PUBLISHED_BY
 
-    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:  # noqa: ARG002  # the rule's signature
+    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:  # the rule's signature
         if not file.filename:
             return None
         expected = " or ".join(map(str, value))
@@ -35,12 +38,12 @@ class PublishedByFilter(PolicyFilter):
         return Held(f"{file.filename} is of another publisher: {said}")
 
 
-class PublisherChangeFilter(PolicyFilter):
+class PublisherChangeFilter(ContentFilter):
     """Holds files back whose publisher is another one than that of the files before."""
 
     rule = PUBLISHER_CHANGE
 
-    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:  # noqa: ARG002  # the rule's signature
+    def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:  # the rule's signature
         return Held(change_of(file)) if file.former_publisher else None
 
 

@@ -13,7 +13,6 @@ from concurrent.futures import Executor
 from functools import partial
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
@@ -29,10 +28,10 @@ from pkgindex_core.formats.archives.documentation import (
 )
 from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
-from pkgindex_core.models import Attachment, File, Tree
+from pkgindex_core.models import Attachment, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
-from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints, why_hidden
+from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints
 from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
@@ -199,12 +198,10 @@ class Documentation:
             if layer.config.mirrored:
                 continue
             attachments = await self._store.attachments(layer.index, project)
-            release = await self._release_files.of(filters, layer.index, project)
-            build = replace(build, release=release)
             shown = [
                 each
                 for each in attachments
-                if not why_hidden(layer.index, File(filename="", version=each.version), filters, build)
+                if not await self._release_files.why_version_hidden(filters, build, layer.index, each.version)
             ]
             attachment = _chosen(shown, version)
             if attachment is not None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
@@ -33,8 +34,9 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import applying, why_hidden
+from pkgindex_core.rules.filtering import applying, judged, warnings_of, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
+from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.finding import Finding, FoundFile
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.tools.bounded_cache import BoundedCache
@@ -52,6 +54,8 @@ class StoredContent(Struct, frozen=True, kw_only=True):
     """A local path, one whose file others may change, a URL to redirect to, or None: use `Files.read`."""
     public: bool
     """Whether anonymous clients may have it, so that shared caches may keep it."""
+    warnings: tuple[str, ...] = ()
+    """What filters warn of, a sentence each."""
 
 
 class ArrivingContent(Struct, frozen=True, kw_only=True):
@@ -60,6 +64,8 @@ class ArrivingContent(Struct, frozen=True, kw_only=True):
     file: File
     arriving: ColdFile
     public: bool
+    warnings: tuple[str, ...] = ()
+    """What filters warn of, a sentence each."""
 
 
 class ElsewhereFile(Struct, frozen=True, kw_only=True):
@@ -67,6 +73,8 @@ class ElsewhereFile(Struct, frozen=True, kw_only=True):
 
     file: File
     url: str
+    warnings: tuple[str, ...] = ()
+    """What filters warn of, a sentence each."""
 
 
 class Files:
@@ -81,6 +89,7 @@ class Files:
         sources: Sources,
         filters: Mapping[str, PageFilter],
         release_files: ReleaseFiles,
+        decisions: Decisions,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -89,6 +98,7 @@ class Files:
         self._sources = sources
         self._filters = filters
         self._release_files = release_files
+        self._decisions = decisions
         self._clock = clock
         self._placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
             _PLACED
@@ -112,21 +122,21 @@ class Files:
         the blob store is of use. Sidecars get none: they are small, and the second request costs more than it saves.
         """
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
+        warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
         key = (index, pinned, f"{filename}.metadata" if sidecar else filename)
         # Decided anew: a cached answer may be from before the read list was narrowed.
         public = permits(Principal(), Action.READ, index=as_for_files(config)).allowed
         known = self._remembered(key, found)
         is_valid = known is not None and known.public == public
         if known is not None and is_valid and (not config.mirrored or self._blobs.used(known.blob.sha256)):
-            return known
+            return replace(known, warnings=warnings) if warnings else known
         if sidecar:
             opened: StoredContent | ArrivingContent | ElsewhereFile = await self._sidecar(config, found, public=public)
         else:
             opened = await self._bytes(config, found, public=public, may_redirect=may_redirect)
         if isinstance(opened, StoredContent) and isinstance(opened.place, Path):
             self._placed.put(key, (found, opened))
-        return opened
+        return replace(opened, warnings=warnings) if warnings else opened
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, when there is neither a path nor a URL. Raises `Removed` if they were removed since `open`."""
@@ -156,7 +166,8 @@ class Files:
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, some_project=True, files=True)
         try:
-            found = await self._finding.find(config, pinned, filename, asking=asking)
+            is_withheld = withheld(applying(self._filters, tree, index), tree, index, index) if asking else None
+            found = await self._finding.find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         except Gone as gone:
             allowed_index(tree, index, principal, Action.READ, project=ProjectName(gone.project), files=True)
             raise
@@ -197,13 +208,13 @@ class Files:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(file=file, blob=blob, place=place, public=public)
 
-    async def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> None:
-        """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored."""
+    async def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> tuple[str, ...]:
+        """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored. Returns what filters warn of."""
         if not found.offers:
             raise Missing("file", path, hint=f"the project {found.project} is quarantined")
         filters = applying(self._filters, tree, config.name)
         if not filters:
-            return
+            return ()
         build = Build(
             tree=tree,
             start=config.name,
@@ -211,6 +222,13 @@ class Files:
             moment=self._clock.now(),
             release=await self._release_files.of(filters, config.name, found.project),
         )
-        reasons = why_hidden(config.name, found.tested or found.file, filters, build)
-        if reasons:
-            raise Missing("file", found.file.filename, hint=f"it is hidden: {reasons[0].ruling.reason}")
+        if found.attachment is not None and found.tested is None:
+            version = found.attachment.version
+            rulings = await self._release_files.why_version_hidden(filters, build, config.name, version)
+        else:
+            rulings = judged(config.name, found.tested or found.file, filters, build)
+            self._decisions.hear(found.project, rulings)
+        for each in rulings:
+            if each.hides:
+                raise Missing("file", found.file.filename, hint=f"it is hidden: {each.rule}: {each.ruling.reason}")
+        return warnings_of(rulings)

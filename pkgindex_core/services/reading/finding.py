@@ -8,7 +8,7 @@ Results are cached until their project or the tree is touched. Permissions are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -60,10 +60,19 @@ class Finding:
         self._currency = currency
         self._known: BoundedCache[tuple[IndexName, str | None, str], _KeptFinding] = BoundedCache(_KNOWN)
 
-    async def find(self, config: IndexConfig, pinned: str | None, filename: str, *, asking: bool) -> FoundFile:
+    async def find(
+        self,
+        config: IndexConfig,
+        pinned: str | None,
+        filename: str,
+        *,
+        asking: bool,
+        is_withheld: Callable[[ProjectName], bool] | None = None,
+    ) -> FoundFile:
         """Find the file of a path; returns the same object while it is current. With `asking` the source looks for unknown files.
 
-        With `pinned` None it is the file that has the name now, whatever its bytes are.
+        With `pinned` None it is the file that has the name now, whatever its bytes are. `is_withheld`: projects that the source is not
+        asked for.
 
         Raises `Missing` for an unknown path, `Gone` for a deleted or replaced file, `Unavailable` when the source cannot be asked.
         """
@@ -75,14 +84,23 @@ class Finding:
         ):
             return known.found
         moment = self._currency.moment()
-        found = await self._find(config, pinned, filename, asking=asking)
+        found = await self._find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         self._known.put(key, _KeptFinding(found, moment))
         return found
 
-    async def _find(self, config: IndexConfig, pinned: str | None, filename: str, *, asking: bool) -> FoundFile:
+    async def _find(
+        self,
+        config: IndexConfig,
+        pinned: str | None,
+        filename: str,
+        *,
+        asking: bool,
+        is_withheld: Callable[[ProjectName], bool] | None,
+    ) -> FoundFile:
         candidates = candidate_projects(filename)
         pair = await self._store.find_file(config.name, filename, candidates)
-        if pair is None and asking:
+        if pair is None and asking and not (is_withheld and any(map(is_withheld, candidates))):
+            # The other projects to which a file of a withheld one may belong are not asked for either: the upstream would learn of it.
             pair = await self._find_asking(config, filename, candidates)
         if pair is not None:
             project, file = pair

@@ -9,7 +9,7 @@ never purged. Compressed bodies are cached. A repeated request costs a check of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -22,10 +22,11 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import applying, fingerprints
-from pkgindex_core.rules.resolution import Layer, Resolution
-from pkgindex_core.rules.stamping import LayerStamp, coded, etag, matches, recipe
+from pkgindex_core.rules.filtering import Judgement, applying, fingerprints, warnings_of
+from pkgindex_core.rules.resolution import Resolution
+from pkgindex_core.rules.stamping import coded, etag, layer_stamp, matches, recipe
 from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
+from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Holding, Holds
@@ -73,6 +74,8 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     """Mirrors that could not be asked, so that their stored pages are shown, each with the reason."""
     unknown: tuple[tuple[IndexName, str], ...] = ()
     """Mirrors that could not be asked and have nothing stored, each with the reason. Their files or names are missing from the answer."""
+    warnings: tuple[str, ...] = ()
+    """What filters warn of, a sentence for each file, as far as it is still known."""
     partial: tuple[IndexName, ...] = ()
     """Lists only: mirrors that list only the projects that clients have asked for."""
 
@@ -89,6 +92,7 @@ class Pages:
         filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         bodies: Bodies,
+        decisions: Decisions,
         workers: Executor,
         clock: Clock,
     ) -> None:
@@ -98,9 +102,11 @@ class Pages:
         self._filters = filters
         self._renderers = renderers
         self._bodies = bodies
+        self._decisions = decisions
         self._workers = workers
         self._clock = clock
         self._tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
+        self._warnings: BoundedCache[str, tuple[str, ...]] = BoundedCache(_TAGS)
         self._building: SingleFlight[bytes] = SingleFlight()
 
     async def project(self, request: PageRequest) -> PageAnswer:
@@ -140,6 +146,7 @@ class Pages:
                 public=resolution.chain.public,
                 stale=resolution.stale,
                 unknown=self._named(resolution),
+                warnings=self._warnings.get(tag) or (),
             )
             return answer, partial(self._holding, request, resolution, moment)
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
@@ -180,7 +187,7 @@ class Pages:
             tree=resolution.tree.serial,
             start=request.view.start,
             project=request.project,
-            layers=[_stamp_of(layer, request.view.root) for layer in resolution.shown],
+            layers=[layer_stamp(layer.index, layer.standing, request.view.root) for layer in resolution.shown],
             recipe=recipe(renderer, self._admission, decisions),
         )
         self._tags.put(key, tag)
@@ -192,19 +199,20 @@ class Pages:
         """Make the body, a long one once for all who wait for it; None when the layers have changed since the tag was computed."""
         key = (tag, request.coding)
 
-        def write(parts: Parts) -> tuple[bytes, int]:
-            merged, _ = self._assembling.merged(parts, request.view.root, moment)
+        def write(parts: Parts) -> tuple[bytes, int, Sequence[Judgement]]:
+            merged, judgements = self._assembling.merged(parts, request.view.root, moment)
             page = renderer.page(merged)
-            return compress(page, request.coding), len(page)
+            return compress(page, request.coding), len(page), judgements
 
         try:
             # A short page is read first. If it is also written quickly, it is made here, which costs less than a task.
             parts = await self._read(resolution) if resolution.file_count <= QUICK else None
             body = self._bodies.get(key)
             if body is None and parts is not None and parts.is_quick:
-                body, _ = write(parts)
+                body, _, judgements = write(parts)
+                self._hear(request.project, tag, judgements)
             elif body is None:
-                body = await self._building.get(key, lambda: self._build(resolution, parts, write))
+                body = await self._building.get(key, lambda: self._build(resolution, parts, tag, write))
         except _LayerChanged:
             return None
         if len(body) < LARGE:  # clients take such a page compressed
@@ -212,27 +220,30 @@ class Pages:
         return body
 
     async def _build(
-        self, resolution: Resolution, parts: Parts | None, write: Callable[[Parts], tuple[bytes, int]]
+        self,
+        resolution: Resolution,
+        parts: Parts | None,
+        tag: str,
+        write: Callable[[Parts], tuple[bytes, int, Sequence[Judgement]]],
     ) -> bytes:
         parts = parts or await self._read(resolution)
-        body, size = await in_worker(self._workers, partial(write, parts))
+        body, size, judgements = await in_worker(self._workers, partial(write, parts))
+        self._hear(resolution.project, tag, judgements)
         if size >= LARGE:
             del parts
             await in_worker(self._workers, give_back)
         return body
+
+    def _hear(self, project: ProjectName, tag: str, judgements: Sequence[Judgement]) -> None:
+        self._decisions.hear(project, judgements)
+        if warnings := warnings_of(judgements):
+            self._warnings.put(tag, warnings)
 
     async def _read(self, resolution: Resolution) -> Parts:
         parts = await self._assembling.read(resolution)
         if parts is None:
             raise _LayerChanged(f"{resolution.project} changed")
         return parts
-
-
-def _stamp_of(layer: Layer, root: str) -> LayerStamp:
-    """The layer's part of an ETag."""
-    standing = layer.standing
-    stamp = (layer.index, f"{root}{layer.index}/", standing.stamp)
-    return (*stamp, standing.content) if standing.content else stamp
 
 
 class _LayerChanged(PkgIndexError):

@@ -11,11 +11,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, Page, decode_file
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import PageFilter, Projects
+from pkgindex_core.protocols import Build, PageFilter, Projects
 from pkgindex_core.protocols.policies import alone
-from pkgindex_core.rules.filtering import needs_releases, releases_of
+from pkgindex_core.rules.filtering import Judgement, needs_releases, releases_of, why_version_hidden
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
 from pkgindex_core.tools.workers import in_worker
@@ -44,6 +45,18 @@ class ReleaseFiles:
         self._known: BoundedCache[tuple[IndexName, ProjectName], _Known] = BoundedCache(
             _FILES, size_of=lambda known: min(known.files + 1, _FILES)
         )
+
+    async def why_version_hidden(
+        self, filters: Mapping[str, PageFilter], build: Build, index: IndexName, version: str
+    ) -> tuple[Judgement, ...]:
+        """Why a layer does not show what belongs to a version besides its files, such as documentation; empty when it shows it."""
+        if not filters:
+            return ()
+        page = await self._store.page(index, build.project)
+        wanted = canonical_version(version)
+        rows = page.rows if page is not None else ()
+        files = [decode_file(row.body) for row in rows if canonical_version(row.version) == wanted]
+        return why_version_hidden(index, version, files, filters, build)
 
     async def of(self, filters: Mapping[str, PageFilter], index: IndexName, project: ProjectName) -> OfRelease:
         """A value for `Build.release`, for the files of one layer. `filters` are those that apply."""

@@ -1,8 +1,8 @@
 """Finds out who published an uploaded file, from its attestations (PEP 740) and from the token of a trusted publisher.
 
-    field `attestations` -> each of this file? -> signatures -> one signer -> policies on publishers -> provenance
+    field `attestations` -> each of this file? -> signatures -> one signer -> the token's publisher? -> provenance
 
-Everything is checked before anything is kept, and a refusal says what was expected and what was found. Verifying takes some 10 ms in a
+Policies judge the publisher afterwards (`policing`). Everything is checked before anything is kept, and a refusal says what was expected and what was found. Verifying takes some 10 ms in a
 worker; at most two run at once. Without the packages of the extra `attestations` the field is dropped, with a warning.
 """
 
@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Final, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import PutAttachment
-from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.attestations import (
@@ -30,13 +31,13 @@ from pkgindex_core.formats.attestations import (
     provenance,
     provenance_path,
 )
+from pkgindex_core.formats.filenames import UploadName
 from pkgindex_core.formats.publishers import Publisher, parse_publisher
 from pkgindex_core.models import Attachment, File, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import PageFilter, Principal, Projects, Trees, UploadForm
 from pkgindex_core.protocols.attestations import AttestationVerifier, Signer
 from pkgindex_core.protocols.measuring import Figures, Meter
-from pkgindex_core.protocols.policies import Build
 from pkgindex_core.rules.policing.kinds import PUBLISHED_BY, PUBLISHER_CHANGE
 from pkgindex_core.rules.policing.publisher_filters import change_of
 from pkgindex_core.services.writing.inspecting import Arrival
@@ -55,6 +56,29 @@ _CHANGES: Final = Meter(
 _log = logging.getLogger(__name__)
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """What is proven about a file."""
+
+    known: Mapping[str, str]
+    """The fields `publisher` and `former_publisher` of the file."""
+    provenance: bytes
+    """The document; empty without attestations."""
+    warnings: tuple[str, ...]
+
+    def on(self, arrival: Arrival) -> Arrival:
+        """The arrival with its provenance."""
+        if not self.provenance and not self.warnings:
+            return arrival
+        file = arrival.file
+        path = provenance_path(arrival.name.project, file.version, file.filename) if self.provenance else ""
+        return replace(
+            arrival,
+            file=replace(file, provenance=path),
+            provenance=self.provenance,
+            warnings=(*arrival.warnings, *self.warnings),
+        )
+
+
 class _Store(Trees, Projects, Protocol): ...
 
 
@@ -68,27 +92,26 @@ class Attesting:
         filters: Mapping[str, PageFilter],
         verifier: Callable[[], AttestationVerifier | None],
         workers: Executor,
-        clock: Clock,
     ) -> None:
         self._store = store
         self._filters = [filters[name] for name in (PUBLISHED_BY, PUBLISHER_CHANGE) if name in filters]
         self._verifier = verifier
         self._workers = workers
-        self._clock = clock
         self._verifying = asyncio.Semaphore(_VERIFICATIONS)
         self._changes: Counter[IndexName] = Counter()
 
-    async def attested(
-        self, arrival: Arrival, form: UploadForm, sha256: Sha256, index: IndexName, principal: Principal
-    ) -> Arrival:
-        """The arrival with its publisher and provenance. Raises `Refused` for attestations or a publisher that do not fit."""
+    async def proof(
+        self, form: UploadForm, name: UploadName, sha256: Sha256, index: IndexName, principal: Principal
+    ) -> Proof:
+        """What is proven about a file. Raises `Refused` for attestations that do not hold, or are of another file or publisher."""
         vouched = principal.scope.publisher if principal.scope is not None else ""
-        publisher, document, warnings = await self._proof(form, arrival.file.filename, sha256, vouched)
-        name = arrival.name
-        path = provenance_path(name.project, arrival.file.version, arrival.file.filename) if document else ""
-        file = replace(arrival.file, publisher=str(publisher or ""), provenance=path)
-        file = await self._judged(index, name.project, file)
-        return replace(arrival, file=file, provenance=document, warnings=(*arrival.warnings, *warnings))
+        publisher, document, warnings = await self._proven(form, name.filename, sha256, vouched)
+        tree = await self._store.tree()
+        is_judged = any(each.applies(tree, index) for each in self._filters)
+        former = await self._former(index, name.project, name.filename) if publisher is not None or is_judged else None
+        changed = former is not None and (publisher is None or bool(former.differences(publisher)))
+        known = {"publisher": str(publisher or ""), "former_publisher": str(former) if changed else ""}
+        return Proof(known=known, provenance=document, warnings=warnings)
 
     def tell(self, index: IndexName, file: File) -> None:
         """Tell of a published file whose publisher is a new one."""
@@ -100,7 +123,7 @@ class Attesting:
         """How often publishers have changed."""
         return [Figures(_CHANGES, {(index,): count for index, count in self._changes.items()})]
 
-    async def _proof(
+    async def _proven(
         self, form: UploadForm, filename: str, sha256: Sha256, vouched: str
     ) -> tuple[Publisher | None, bytes, tuple[str, ...]]:
         """Publisher, provenance and warnings."""
@@ -129,27 +152,11 @@ class Attesting:
             )
         return trusted, provenance(trusted, attestations), ()
 
-    async def _judged(self, index: IndexName, project: ProjectName, file: File) -> File:
-        """The file with the publisher of the files before it, unless a policy refuses it."""
-        tree = await self._store.tree()
-        judging = [each for each in self._filters if each.applies(tree, index)]
-        if not file.publisher and not judging:
-            return file
-        former = await self._former(index, project, file)
-        if former is not None and former.differences(_comparable(file)):
-            file = replace(file, former_publisher=str(former))
-        build = Build(tree=tree, start=index, project=project, moment=self._clock.now())
-        rulings = [ruling for each in judging if (ruling := each.judge(index, file, build)) is not None]
-        refused = [f"{ruling.reason} (policy {ruling.rule})" for ruling in rulings if ruling.hides]
-        if refused:
-            raise Refused(refused, hint="publish from the expected workflow, or have the index's policies changed")
-        return file
-
-    async def _former(self, index: IndexName, project: ProjectName, new: File) -> Publisher | None:
+    async def _former(self, index: IndexName, project: ProjectName, filename: str) -> Publisher | None:
         """The publisher of the newest file that has one."""
         page = await self._store.page(index, project)
         rows = page.rows if page is not None else ()
-        files = [decode_file(row.body) for row in rows if b"publisher" in row.body and row.filename != new.filename]
+        files = [decode_file(row.body) for row in rows if b"publisher" in row.body and row.filename != filename]
         newest = max((each for each in files if each.publisher), key=lambda each: each.upload_time or 0, default=None)
         return None if newest is None else replace(parse_publisher(newest.publisher), environment="")
 
@@ -178,7 +185,3 @@ def _one(signers: list[Signer]) -> Publisher:
         if differences := first.publisher.differences(each.publisher):
             raise Refused([f"the attestations are of two publishers: {text}" for text in differences])
     return first.publisher
-
-
-def _comparable(file: File) -> Publisher:
-    return parse_publisher(file.publisher) if file.publisher else Publisher(kind="none", subject="none")

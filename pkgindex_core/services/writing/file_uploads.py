@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
+from msgspec.structs import replace
 
 from pkgindex_core.changes import Change, FileAbsent, IndexIs, ProjectAt, PutFile, PutRelease, Requirement
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import Conflict, Corrupt, Missing, RequirementFailed
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import Conflict, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
-from pkgindex_core.formats.upload_rules import RULES, UploadRules
+from pkgindex_core.formats.upload_rules import UploadRules
 from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     BlobStore,
@@ -37,9 +37,11 @@ from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.quotas import within_quotas
 from pkgindex_core.services.writing.attesting import Attesting, provenance_of
+from pkgindex_core.services.writing.blob_checks import is_whole
 from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
+from pkgindex_core.services.writing.policing import UploadPolicing, terms_of
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.side_by_side import all_or_raise
 from pkgindex_core.tools.sources import Sources
@@ -59,6 +61,7 @@ class FileUploads:
         sources: Sources,
         inspecting: Inspecting,
         attesting: Attesting,
+        policing: UploadPolicing,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -66,6 +69,7 @@ class FileUploads:
         self._blobs = blobs
         self._inspecting = inspecting
         self._attesting = attesting
+        self._policing = policing
         self._clock = clock
 
     async def publish(
@@ -103,6 +107,7 @@ class _FileUpload:
         self._blobs = service._blobs
         self._inspecting = service._inspecting
         self._attesting = service._attesting
+        self._policing = service._policing
         self._clock = service._clock
         self._form = form
         self._name = name
@@ -121,25 +126,27 @@ class _FileUpload:
             taken = await self._check_filename(sha256)
         if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
             return renewed
-        arrival = await self._inspecting.inspect(
-            spool, self._form, self._name, index=self._config.name, rules=self._rules
-        )
+        proof = await self._attesting.proof(self._form, self._name, sha256, self._config.name, self._principal)
+        known = {"digests": {"sha256": sha256}, **proof.known}
+        policies = await self._policing.check(await self._store.tree(), self._config, self._name.project, known)
+        async with self._policing.heard(policies):
+            arrival = await self._inspecting.inspect(
+                spool, self._form, self._name, index=self._config.name, rules=self._rules, policies=policies
+            )
         self._name = arrival.name
-        arrival = await self._attesting.attested(arrival, self._form, sha256, self._config.name, self._principal)
         failpoint("upload.archive_inspected")
         await check_release(self._store, self._config.name, self._name)
         await check_quotas(self._store, self._config, self._name, spool.size)
         # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
         kept = [spool.keep()] if self._keeps else []
-        proof = [self._blobs.put(arrival.provenance)] if arrival.provenance else []
-        blobs = await all_or_raise(*sidecar, *kept, *proof)
+        signed = [self._blobs.put(proof.provenance)] if proof.provenance else []
+        blobs = await all_or_raise(*sidecar, *kept, *signed)
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
-        digests, metadata = {"sha256": sha256}, blobs[0].sha256 if sidecar else None
-        file = msgspec.structs.replace(arrival.file, digests=digests, size=spool.size, metadata_sha256=metadata)
+        file = replace(arrival.file, size=spool.size, metadata_sha256=blobs[0].sha256 if sidecar else None, **known)
         spooled = NOTHING_SPOOLED if self._keeps else {sha256: spool.path}
-        published = await self._commit(msgspec.structs.replace(arrival, file=file), sha256, spooled)
+        published = await self._commit(proof.on(replace(arrival, file=file)), sha256, spooled)
         failpoint("upload.committed")
         if published.created:
             self._attesting.tell(published.index, published.file)
@@ -155,13 +162,12 @@ class _FileUpload:
         index, project = self._config.name, self._name.project
 
         async def attempt(turn: int) -> Published:
+            terms = terms_of(self._config)
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
-            if RULES[self._config.upload_rules] is not self._rules or self._config.needs_blobs is not self._keeps:
-                raise Conflict(
-                    f"the rules or the type of {index} were changed during the upload", hint="upload it again"
-                )
+            if terms_of(self._config) != terms:
+                raise Conflict(f"the rules or type of {index} were changed during the upload", hint="upload it again")
             if turn:
                 # A source may have listed the file meanwhile and taken it back with the failed attempt, so it looks again.
                 await self._look()
@@ -174,7 +180,7 @@ class _FileUpload:
             guards: list[Requirement] = [IndexIs(self._config), *within_quotas(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
-            file = msgspec.structs.replace(arrival.file, history=await self._history(taken))
+            file = replace(arrival.file, history=await self._history(taken))
             put = PutFile(index, project, file, arrival.display_name)
             changes: list[Change] = [put, *provenance_of(arrival, index, project)]
             known = await self._store.release(index, project, arrival.metadata.version)
@@ -229,20 +235,13 @@ class _FileUpload:
         if (published := await self._unchanged()) is None:
             return None
         metadata = published.file.metadata_sha256
-        if metadata and not await self._is_whole(metadata):
+        if metadata and not await is_whole(self._blobs, metadata):
             inside = await self._inspecting.metadata(spool, self._name, rules=self._rules)
             if inside is not None:
                 await self._blobs.put(inside)
         if self._keeps:
             await spool.keep()
         return published
-
-    async def _is_whole(self, key: Sha256) -> bool:
-        try:
-            data = b"".join([chunk async for chunk in self._blobs.read(key)])
-        except (Missing, Corrupt):
-            return False
-        return sha256_of(data) == key
 
     async def _unchanged(self) -> Published | None:
         index, project = self._config.name, self._name.project

@@ -23,6 +23,7 @@ from pkgindex_core.formats.upload_rules import Findings, UploadRules
 from pkgindex_core.models import File, Release
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import InspectedUpload, Spool, UploadCheck, UploadForm
+from pkgindex_core.services.writing.policing import PolicyCheck
 from pkgindex_core.tools.workers import in_worker
 
 
@@ -65,11 +66,18 @@ class Inspecting:
         self._clock = clock
 
     async def inspect(
-        self, spool: Spool, form: UploadForm, name: UploadName, *, index: IndexName, rules: UploadRules
+        self,
+        spool: Spool,
+        form: UploadForm,
+        name: UploadName,
+        *,
+        index: IndexName,
+        rules: UploadRules,
+        policies: PolicyCheck | None = None,
     ) -> Arrival:
-        """Inspect a file. Raises `Refused` with all problems of archive, form and checks."""
+        """Inspect a file. Raises `Refused` with all problems of archive, form, checks and the policies of the index."""
         await spool.flush()
-        return await in_worker(self._workers, self._inspect, spool, form, name, index, rules)
+        return await in_worker(self._workers, self._inspect, spool, form, name, index, rules, policies)
 
     async def metadata(self, spool: Spool, name: UploadName, *, rules: UploadRules) -> bytes | None:
         """Read the metadata of an archive that was inspected before."""
@@ -77,7 +85,13 @@ class Inspecting:
         return (await in_worker(self._workers, lambda: inspect_archive(spool.path, name, rules=rules))).metadata
 
     def _inspect(
-        self, spool: Spool, form: UploadForm, name: UploadName, index: IndexName, rules: UploadRules
+        self,
+        spool: Spool,
+        form: UploadForm,
+        name: UploadName,
+        index: IndexName,
+        rules: UploadRules,
+        policies: PolicyCheck | None,
     ) -> Arrival:
         try:
             inspection = inspect_archive(spool.path, name, rules=rules)
@@ -103,7 +117,8 @@ class Inspecting:
             metadata=inspection.metadata or b"",
             path=spool.path,
         )
-        problems = [problem for check in self._checks for problem in check.problems(upload)]
+        checks = (*self._checks, policies) if policies is not None else self._checks
+        problems = [problem for check in checks for problem in check.problems(upload)]
         if problems:
             raise Refused(problems)
         return Arrival(
@@ -113,7 +128,16 @@ class Inspecting:
             metadata=facts.metadata,
             archive_metadata=upload.metadata,
             said_inside=inspection.metadata is not None,
-            warnings=tuple(dict.fromkeys((*name.warnings, *inspection.warnings, *facts.warnings))),
+            warnings=tuple(
+                dict.fromkeys(
+                    (
+                        *name.warnings,
+                        *inspection.warnings,
+                        *facts.warnings,
+                        *(policies.warnings if policies is not None else ()),
+                    )
+                )
+            ),
         )
 
 

@@ -18,6 +18,7 @@ from pkgindex_core.changes import (
     DropProject,
     IndexIs,
     ProjectAt,
+    PutIndex,
     Requirement,
     YankFile,
 )
@@ -29,6 +30,8 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees
 from pkgindex_core.rules.access import deletable_index, hosted_index
 from pkgindex_core.rules.permissions import Action
+from pkgindex_core.rules.policing.lines import ServerPolicies
+from pkgindex_core.rules.policing.names import keeping_name
 from pkgindex_core.rules.removing import drop_files
 from pkgindex_core.services.writing.removals import without_file, without_metadata
 from pkgindex_core.tools.committing import until_committed
@@ -43,7 +46,9 @@ class _Store(Trees, Projects, ReleaseRecords, IndexWriter, Protocol): ...
 class Releases:
     """Yanks and deletes."""
 
-    def __init__(self, *, store: _Store, sources: Sources) -> None:
+    def __init__(self, *, store: _Store, sources: Sources, policies: ServerPolicies) -> None:
+        """`policies`: those of the server, which may keep the names of deleted projects."""
+        self._policies = policies
         self._store = store
         self._sources = sources
 
@@ -152,13 +157,15 @@ class Releases:
     async def delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool = False
     ) -> None:
-        """Remove a project with everything in it. The names of its files stay taken; the name of the project is free."""
+        """Remove a project with everything in it. The names of its files stay taken; the name of the project is free, unless a policy keeps it."""
         config = await self.may_delete_project(index, project, principal=principal, force=force)
         (standing,) = await self._store.standings(project, [index])
         if not standing.holds:
             raise Missing("project", project, message="project not found")
         change = DropMirrorPage(index, project) if config.mirrored else DropProject(index, project)
-        await self._take_away([change], config, principal, [IndexIs(config)])
+        kept = keeping_name(config, project, self._policies)
+        changes: list[Change] = [change] if kept is None else [change, PutIndex(kept)]
+        await self._take_away(changes, config, principal, [IndexIs(config)])
 
     async def may_delete_project(
         self, index: IndexName, project: ProjectName, *, principal: Principal, force: bool

@@ -58,7 +58,7 @@ def test_comments_and_blank_lines_are_skipped_and_lines_convert_to_themselves() 
     ("line", "problem"),
     [
         ("cooldwon 7d", "there is no rule 'cooldwon' (did you mean 'cooldown'?)"),
-        ("cooldown", "'' is no length of time"),
+        ("cooldown", "cooldown needs a value (such as: cooldown 7d)"),
         ("cooldown 7 days", "'7 days' is no length of time"),
         ("cooldown 7d by guess", "'guess' is no time of a file"),
         ("cooldown off 7d", "a rule that is off has no value"),

@@ -1,0 +1,151 @@
+"""Keeps the decisions of page filters that hid a file, let it wait, warned of it or only observed it.
+
+    a page is made, a file is asked for, an upload is judged -> heard, in memory -> after some seconds written as notes, in one batch
+
+A decision is one record for each file, rule and verdict, however often it is made: a new record is written when the verdict changes. No request
+waits for a write. Notes end by themselves after the time that a setting gives. They are of this server's store, and no part of its history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Notes
+from pkgindex_core.protocols.policies import Mode
+from pkgindex_core.rules.filtering import Judgement
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.tasks import Tasks
+
+KIND: Final = "decision"
+_PAUSE_SECONDS: Final = 5.0
+_WAITING: Final = 20_000
+"""The most decisions that wait to be written. Further ones are dropped, and made again with the next page."""
+_KNOWN: Final = 100_000
+"""The most decisions that are remembered as written."""
+_GRACE_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One record."""
+
+    at: Timestamp
+    """When it was made first."""
+    index: IndexName
+    """The index that holds the file."""
+    project: ProjectName
+    version: str
+    filename: str
+    """Empty: it is about a version without files."""
+    rule: str
+    mode: Mode
+    verdict: str
+    """`hide`, `wait`, `warn` or `observe`."""
+    reason: str
+    next_eligible_at: Timestamp | None = None
+
+
+class Decisions:
+    """Hears decisions, and lists them. `seconds`: how long records are kept; 0: nothing is recorded."""
+
+    def __init__(self, *, notes: Notes, clock: Clock, seconds: float) -> None:
+        self._notes = notes
+        self._clock = clock
+        self._seconds = seconds
+        self._waiting: dict[str, Decision] = {}
+        self._known: BoundedCache[str, bool] = BoundedCache(_KNOWN)
+        self._tasks = Tasks()
+        self._planned = False
+
+    def hear(self, project: ProjectName, judgements: Iterable[Judgement]) -> None:
+        """Take note of decisions. Called in the event loop; never waits and never fails."""
+        for each in judgements if self._seconds else ():
+            key = _key(project, each)
+            if key in self._waiting or self._known.get(key) or len(self._waiting) >= _WAITING:
+                continue
+            self._waiting[key] = _decision(project, each, self._clock.now())
+        if self._waiting and not self._planned:
+            self._planned = True
+            self._tasks.start(self._write_soon, name="decisions")
+
+    async def listed(
+        self, *, after: str = "", limit: int = 200, chosen: Callable[[Decision], bool] = lambda _: True
+    ) -> tuple[Sequence[Decision], str]:
+        """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end."""
+        found: list[Decision] = []
+        async for key, decision in self._read(after):
+            if chosen(decision):
+                if len(found) == limit:
+                    return found, after
+                found.append(decision)
+            after = key
+        return found, ""
+
+    async def flush(self) -> None:
+        """Write what waits. Decisions that were known before keep the time of their first record."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        new: dict[str, bytes] = {}
+        for key, decision in waiting.items():
+            before = await self._notes.note(KIND, key)
+            new[key] = before.value if before is not None else msgspec.json.encode(decision)
+        await self._notes.put_notes(KIND, new, seconds=self._seconds)
+        for key in new:
+            self._known.put(key, True)
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        await self._tasks.close(0)
+        try:
+            await asyncio.wait_for(self.flush(), _GRACE_SECONDS)
+        except (PkgIndexError, TimeoutError) as error:
+            _log.warning("the last decisions of policies were not written: %s", error)
+
+    async def _read(self, after: str) -> AsyncIterator[tuple[str, Decision]]:
+        async for batch in self._notes.notes(KIND, after=after):
+            for note in batch:
+                yield note.key, msgspec.json.decode(note.value, type=Decision)
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(_PAUSE_SECONDS)
+        self._planned = False
+        try:
+            await self.flush()
+        except PkgIndexError as error:
+            _log.warning("decisions of policies were not written: %s", error)
+
+
+def _key(project: ProjectName, judgement: Judgement) -> str:
+    ruling = judgement.ruling
+    verdict = hashlib.blake2b(f"{ruling.mode} {ruling.until} {ruling.reason}".encode(), digest_size=8).hexdigest()
+    filename = judgement.filename.replace("\0", "") or f"version {judgement.version}"
+    return f"{judgement.origin} {project} {filename[:300]} {judgement.rule} {verdict}"
+
+
+def _decision(project: ProjectName, judgement: Judgement, now: Timestamp) -> Decision:
+    ruling = judgement.ruling
+    verdict = ruling.mode if not ruling.hides else "hide" if ruling.until is None else "wait"
+    return Decision(
+        at=now,
+        index=judgement.origin,
+        project=project,
+        version=judgement.version,
+        filename=judgement.filename,
+        rule=judgement.rule,
+        mode=ruling.mode,
+        verdict=verdict,
+        reason=ruling.reason,
+        next_eligible_at=ruling.until,
+    )
