@@ -15,6 +15,7 @@ from pkgindex_core.protocols import (
     AdmissionPolicy,
     Authenticator,
     BlobStore,
+    Follower,
     IndexOption,
     IndexStore,
     IndexType,
@@ -134,6 +135,15 @@ def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
     for rule, kind in KINDS.items():
         if not kind.only_uploads:
             yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind.filter))
+
+
+@hookimpl
+def pkgindex_followers() -> Iterable[Provider[Follower]]:
+    yield Provider(
+        name="audit",
+        summary="chains the log of changes by hashes",
+        make=_lazy("pkgindex_core.services.administering.auditing:make_chain"),
+    )
 
 
 @hookimpl

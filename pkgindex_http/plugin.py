@@ -39,6 +39,7 @@ _COMMANDS: Final = (
     ("Moving", "promote", "promote:promote", "Make a replica the primary: its store takes uploads from the next start on."),
     ("Maintenance", "backup", "backups:backup", "Back up the whole store: `backup URL` copies what is new; `backup list URL` and `backup verify URL` read backups."),
     ("Maintenance", "restore", "backups:restore", "Restore a backup into an empty data directory or into empty stores, or continue a restore."),
+    ("Maintenance", "audit", "auditing:audit", "Check and export the log of changes, which is chained by hashes."),
     ("Maintenance", "verify", "verifying:verify", "Read all files of the store and compare them with their digests; check the database."),
     ("Maintenance", "scrub", "scrubbing:scrub", "Read all files of the store, and repair damaged ones, as servers do in the background; or tell what they found."),
     ("Maintenance", "gc", "clearing:gc", "Remove files that nothing refers to any more: of deleted and replaced packages, and of uploads that failed."),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.services.administering.auditing import Auditing
     from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
     from pkgindex_core.services.administering.exempting import Exempting
@@ -205,6 +206,10 @@ class Services:
         return self._moving.devpi_import
 
     @property
+    def auditing(self) -> Auditing:
+        return self._mending.auditing
+
+    @property
     def verifying(self) -> Verifying:
         return self._mending.verifying
 
@@ -278,4 +283,4 @@ class Services:
     def _mending(self) -> Mending:
         from pkgindex_core.composition.mending import make_mending
 
-        return make_mending(self._stores, self._shared, self.context)
+        return make_mending(self._stores, self._offered, self._shared, self.context)
