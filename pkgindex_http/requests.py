@@ -26,6 +26,7 @@ from pkgindex_http.wire import web
 from pkgindex_http.wire.attempts import LoginAttempts
 from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.origin import OriginReader
+from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
 from pkgindex_http.wire.served_files import ServedFiles
 
@@ -47,6 +48,7 @@ class Ask(Struct, kw_only=True):
     templates: Templates
     served_files: ServedFiles
     minting: Minting
+    read_log: ReadLog
     siblings: Siblings | None
     """The other processes of this server; None if there are none."""
     handover: Handover

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -50,6 +51,7 @@ from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.marks import marks
 from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.paths import origin_form, split_path
+from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
 from pkgindex_http.wire.replies import Reply, WholeResponse
 from pkgindex_http.wire.served_files import ServedFiles
@@ -81,6 +83,13 @@ class Server:
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
         self.served_files = ServedFiles()
+        self.read_log = ReadLog(
+            Path(settings.data),
+            clock=engine.clock,
+            workers=engine.workers,
+            enabled=settings.audit_reads,
+            required=settings.audit_reads_required,
+        )
         self._minting = Minting(engine, read_issuers(settings.issuers), audience=settings.oidc_audience)
         self.routes = assembled(engine.plugins, engine.context)
         self._troubles = Troubles(engine.clock, logger)
@@ -151,6 +160,7 @@ class Server:
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
+        await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
         """The route of a request target. Raises `Missing` if there is none. Only the path decides, not a header."""
@@ -184,6 +194,7 @@ class Server:
             templates=self.templates,
             served_files=self.served_files,
             minting=self._minting,
+            read_log=self.read_log,
             siblings=self.siblings,
             handover=self.handover,
             stopping=lambda: self.stopping,

@@ -272,6 +272,16 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             " upstreams."
         ),
     ] = False
+    audit_reads: Annotated[
+        bool,
+        option(
+            "Whether to record who read which private file, in `audit/reads-DAY.jsonl` of the data directory. On a full disk answers go on, and"
+            " lost records are counted."
+        ),
+    ] = False
+    audit_reads_required: Annotated[
+        bool, option("The same, but a private file whose record cannot be written within 5 s is answered 503.")
+    ] = False
     remote_user: RemoteUser = RemoteUser()
     oidc_audience: Annotated[
         str, option("The audience that tokens of issuers must have. Twine and uv ask for it.", check=_audience)

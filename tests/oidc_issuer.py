@@ -47,7 +47,9 @@ class OidcIssuer:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.key_id = uuid.uuid4().hex
 
-    def token(self, *, key: Any = None, headers: dict[str, Any] | None = None, algorithm: str = "RS256", **claims: Any) -> str:
+    def token(
+        self, *, key: Any = None, headers: dict[str, Any] | None = None, algorithm: str = "RS256", **claims: Any
+    ) -> str:
         """A signed token; a claim of None is left out."""
         now = int(time.time())
         given = {
@@ -55,7 +57,9 @@ class OidcIssuer:
             **self.claims, **claims,
         }  # fmt: skip
         payload = {name: value for name, value in given.items() if value is not None}
-        return jwt.encode(payload, key or self.key, algorithm=algorithm, headers={"kid": self.key_id, **(headers or {})})
+        return jwt.encode(
+            payload, key or self.key, algorithm=algorithm, headers={"kid": self.key_id, **(headers or {})}
+        )
 
     @property
     def environment(self) -> dict[str, str]:

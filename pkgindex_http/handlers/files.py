@@ -71,6 +71,8 @@ async def _opened(
         headers = {"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS}
         return Reply(status=302, headers=headers | warning_headers(found.warnings))
     headers = _headers(found.public, sidecar=sidecar, caching=caching) | warning_headers(found.warnings)
+    if not found.public:
+        await ask.read_log.record(ask.principal.label, ask.origin.client(ask.request), index, found.file)
     if isinstance(found, ArrivingContent):
         answer = await _arriving(ask, found, headers)
     else:

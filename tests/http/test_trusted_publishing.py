@@ -134,11 +134,14 @@ async def test_what_does_not_fit_is_told_and_gets_nothing(
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"token": 1}', b'{"token": "a.b.c"}', b'{"token": ""}'])
 async def test_bodies_that_are_no_question_are_told_in_the_form_that_clients_read(serve: Serve, body: bytes) -> None:
-    async with oidc_issuer() as issuer, serve(**issuers(issuer)) as served:
-        async with served.request("POST", "/_/oidc/mint-token", data=body) as answer:
-            document = json.loads(await answer.read())
-            assert (answer.status, document["message"]) == (422, "Token request failed")
-            assert document["errors"][0]["code"] == "invalid-payload"
+    async with (
+        oidc_issuer() as issuer,
+        serve(**issuers(issuer)) as served,
+        served.request("POST", "/_/oidc/mint-token", data=body) as answer,
+    ):
+        document = json.loads(await answer.read())
+        assert (answer.status, document["message"]) == (422, "Token request failed")
+        assert document["errors"][0]["code"] == "invalid-payload"
 
 
 async def test_a_token_of_an_issuer_is_used_once(serve: Serve) -> None:
