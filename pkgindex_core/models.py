@@ -66,7 +66,7 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
     publisher: str = ""
     """The publisher that a trusted issuer vouched for, as `formats.publishers` writes it. Then the index named it, and `acl_upload` need not."""
     stamp: str = ""
-    """What the issuer told of the run besides: the ref and the commit."""
+    """The ref and the commit of the run, as the issuer told them."""
     groups: tuple[str, ...] = ()
     """The user's groups, as the directory named them at the log-in. They last as long as the log-in; API tokens have none."""
 
@@ -177,7 +177,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     provenance: str = ""
     """PEP 740. Mirrored files: absolute https URL at the upstream. Hosted files: the path of their provenance below their index."""
     publisher: str = ""
-    """Who published the file, as `formats.publishers` writes it: verified, and without verification never set. Never shown in a page."""
+    """The publisher, as `formats.publishers` writes it. Set only after it was verified, and never shown in a page."""
     former_publisher: str = ""
     """The publisher of the project's newest file before this one, if it was another. Never shown in a page."""
     gpg_sig: bool | None = None

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.fragments import quoted
-from pkgindex_core.formats.publishers import Publisher, publisher_of
+from pkgindex_core.formats.publishers import PublisherIdentity, publisher_of
 
 MEDIA_TYPE: Final = "application/vnd.pypi.integrity.v1+json"
 FIELD: Final = "attestations"
@@ -26,7 +26,7 @@ FIELD: Final = "attestations"
 KIND: Final = "provenance"
 """The kind of the attachment that has the provenance of a file."""
 SUFFIX: Final = ".provenance"
-"""What the name of that attachment ends with, after the name of the file."""
+"""The end of the name of that attachment, after the name of the file."""
 MOST_BYTES: Final = 1024 * 1024
 PREDICATES: Final = (
     "https://docs.pypi.org/attestations/publish/v1",
@@ -68,28 +68,28 @@ class _Statement(Struct, frozen=True, rename="camel"):
     predicate_type: str = ""
 
 
-class Bundle(Struct, frozen=True):
+class AttestationBundle(Struct, frozen=True):
     """The attestations of one publisher, as a provenance names it."""
 
-    publisher: Publisher | None
+    publisher: PublisherIdentity | None
     """None: it is of a kind that is not known here."""
     attestations: tuple[Attestation, ...]
 
 
-class _Bundle(Struct, frozen=True):
+class _BundleObject(Struct, frozen=True):
     publisher: Any
     attestations: list[msgspec.Raw]
 
 
-class _Provenance(Struct, frozen=True):
+class _ProvenanceObject(Struct, frozen=True):
     version: int
-    attestation_bundles: list[_Bundle]
+    attestation_bundles: list[_BundleObject]
 
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(_Object).decode
 _decode_statement = msgspec.json.Decoder(_Statement).decode
-_decode_provenance = msgspec.json.Decoder(_Provenance).decode
+_decode_provenance = msgspec.json.Decoder(_ProvenanceObject).decode
 
 
 def parse_attestations(text: str) -> tuple[Attestation, ...]:
@@ -127,13 +127,13 @@ def about_another_file(attestation: Attestation, filename: str, sha256: str) -> 
     return problems
 
 
-def provenance(publisher: Publisher, attestations: tuple[Attestation, ...]) -> bytes:
+def provenance(publisher: PublisherIdentity, attestations: tuple[Attestation, ...]) -> bytes:
     """Write the provenance of a file with the attestations of one publisher."""
     bundle = {"publisher": publisher.document, "attestations": [msgspec.Raw(each.document) for each in attestations]}
     return msgspec.json.encode({"version": 1, "attestation_bundles": [bundle]})
 
 
-def read_provenance(data: bytes) -> tuple[Bundle, ...]:
+def read_provenance(data: bytes) -> tuple[AttestationBundle, ...]:
     """Read a provenance. Raises `Refused` for what is none."""
     try:
         found = _decode_provenance(data)
@@ -142,7 +142,7 @@ def read_provenance(data: bytes) -> tuple[Bundle, ...]:
     if found.version != 1:
         raise Refused(f"expected version 1 of a provenance, found {found.version}")
     return tuple(
-        Bundle(publisher_of(each.publisher), tuple(_attestation(bytes(raw)) for raw in each.attestations))
+        AttestationBundle(publisher_of(each.publisher), tuple(_attestation(bytes(raw)) for raw in each.attestations))
         for each in found.attestation_bundles
     )
 

@@ -25,7 +25,7 @@ from pkgindex_core.formats.kept_pages import rows_of
 from pkgindex_core.models import IndexConfig, Serial
 
 BEGINNING: Final = Sha256("0" * 64)
-"""What is before the first commit."""
+"""The hash before the first commit."""
 HIDDEN: Final = "***"
 """In the place of hashes of passwords and tokens."""
 
@@ -41,7 +41,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """What to keep elsewhere: whoever has it can tell later whether the log up to it was changed."""
+    """A hash to keep elsewhere. It tells later whether the log up to it was changed."""
 
     store: str
     """The identity of the store, the same for its copies."""
@@ -64,7 +64,7 @@ class AuditLine(Struct, frozen=True, kw_only=True):
     changes: list[Any]
 
 
-class Broken(Struct, frozen=True):
+class BrokenChain(Struct, frozen=True):
     """Where a chain does not hold, and why."""
 
     serial: Serial
@@ -113,27 +113,29 @@ def audit_line(previous: Sha256, commit: Commit, without_secrets: Callable[[Inde
     )
 
 
-def check_lines(lines: Iterable[bytes], checkpoint: Checkpoint | None = None) -> Broken | AuditLine | None:
+def check_lines(lines: Iterable[bytes], checkpoint: Checkpoint | None = None) -> BrokenChain | AuditLine | None:
     """Check exported lines: the first that does not hold, or the last one; None without lines. `checkpoint`: one of the lines must have its hash."""
     last: AuditLine | None = None
     seen = checkpoint is None
     for line in _decoded(lines):
         if last is not None and (line.serial, line.previous) != (last.serial + 1, last.hash):
-            return Broken(
+            return BrokenChain(
                 line.serial, f"it does not follow commit {last.serial}: expected {last.hash}, found {line.previous}"
             )
         expected = hash_of(line.previous, line.serial, line.microseconds, line.who, line.digest)
         if line.hash != expected:
-            return Broken(line.serial, f"expected the hash {expected}, found {line.hash}")
+            return BrokenChain(line.serial, f"expected the hash {expected}, found {line.hash}")
         if line.serial == 1 and line.previous != BEGINNING:
-            return Broken(line.serial, f"expected {BEGINNING} before it, found {line.previous}")
+            return BrokenChain(line.serial, f"expected {BEGINNING} before it, found {line.previous}")
         if checkpoint is not None and line.serial == checkpoint.serial:
             seen = True
             if line.hash != checkpoint.hash:
-                return Broken(line.serial, f"expected the hash of the checkpoint, {checkpoint.hash}, found {line.hash}")
+                return BrokenChain(
+                    line.serial, f"expected the hash of the checkpoint, {checkpoint.hash}, found {line.hash}"
+                )
         last = line
     if not seen and checkpoint is not None:
-        return Broken(checkpoint.serial, "the commit of the checkpoint is not among the lines")
+        return BrokenChain(checkpoint.serial, "the commit of the checkpoint is not among the lines")
     return last
 
 

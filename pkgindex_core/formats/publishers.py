@@ -1,4 +1,4 @@
-"""Publishers: who published a file, as a repository with its workflow, or as an account. Pure.
+"""Publishers of files: a repository with its workflow, or an account. Pure.
 
     github:octo/demo//release.yml#production     repository, workflow file, environment
     gitlab:group/team/demo//.gitlab-ci.yml       the same at GitLab
@@ -32,7 +32,7 @@ _WORKFLOW_KEYS: Final = {GITHUB: "workflow", GITLAB: "workflow_filepath"}
 _HINT: Final = "write github:OWNER/REPOSITORY//WORKFLOW.yml#ENVIRONMENT, gitlab:GROUP/PROJECT//.gitlab-ci.yml, google:ADDRESS or ISSUER:CLAIM=VALUE,…; workflow and environment may be left out"
 
 
-class Publisher(Struct, frozen=True, kw_only=True):
+class PublisherIdentity(Struct, frozen=True, kw_only=True):
     """One publisher, or a pattern for some. Empty fields are unknown in a found publisher, and fit all in a wanted one."""
 
     kind: str
@@ -58,8 +58,8 @@ class Publisher(Struct, frozen=True, kw_only=True):
         pairs = (each.partition("=") for each in self.subject.split(","))
         return {name: value for name, _, value in pairs}
 
-    def differences(self, found: Publisher) -> list[str]:
-        """What keeps a found publisher from fitting this one, one text each with expected and found; empty if it fits."""
+    def differences(self, found: PublisherIdentity) -> list[str]:
+        """The differences of a found publisher, one text each with expected and found; empty if it fits."""
         if found.kind != self.kind:
             return [f"expected the publisher {self}, found {found}"]
         pairs = [
@@ -94,7 +94,7 @@ def _same(what: str, wanted: str, got: str) -> bool:
     return wanted == got or (what in {"repository", "environment"} and wanted.lower() == got.lower())
 
 
-def parse_publisher(text: str) -> Publisher:
+def parse_publisher(text: str) -> PublisherIdentity:
     """Read the text of a publisher.
 
     >>> parse_publisher("github:octo/demo//release.yml").workflow
@@ -104,21 +104,21 @@ def parse_publisher(text: str) -> Publisher:
     if not colon or not _NAME.fullmatch(kind) or not rest or not _PLAIN.fullmatch(rest) or len(rest) > 1000:
         raise Refused(f"{text[:_SHOWN]!r} names no publisher", hint=_HINT)
     if kind == GOOGLE:
-        return Publisher(kind=kind, subject=rest)
+        return PublisherIdentity(kind=kind, subject=rest)
     if "=" in rest.partition("/")[0]:
         names = [each.partition("=") for each in rest.split(",")]
         if not all(name and equals and value for name, equals, value in names):
             raise Refused(f"{text[:_SHOWN]!r} names no claims of the issuer {kind}", hint=_HINT)
-        return Publisher(kind=kind, subject=rest)
+        return PublisherIdentity(kind=kind, subject=rest)
     rest, _, environment = rest.partition("#")
     repository, _, workflow = rest.partition("//")
     parts = repository.split("/")
     if len(parts) < 2 or (kind == GITHUB and len(parts) != 2) or not all(map(_PART.fullmatch, parts)):
         raise Refused(f"{text[:_SHOWN]!r} names no repository", hint=_HINT)
-    return Publisher(kind=kind, subject=repository, workflow=workflow, environment=environment)
+    return PublisherIdentity(kind=kind, subject=repository, workflow=workflow, environment=environment)
 
 
-def parse_publishers(text: str) -> tuple[Publisher, ...]:
+def parse_publishers(text: str) -> tuple[PublisherIdentity, ...]:
     """Read publishers with blanks between them."""
     words = text.split()
     if not words:
@@ -126,7 +126,7 @@ def parse_publishers(text: str) -> tuple[Publisher, ...]:
     return tuple(parse_publisher(each) for each in words)
 
 
-def publisher_of(document: Any) -> Publisher | None:
+def publisher_of(document: Any) -> PublisherIdentity | None:
     """The publisher of a provenance's object; None for kinds and objects that are not known here."""
     if not isinstance(document, Mapping):
         return None

@@ -6,15 +6,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from pkgindex_core.formats.attestations import Attestation
-from pkgindex_core.formats.publishers import Publisher
 
+class AttestationSigner(Struct, frozen=True, kw_only=True):
+    """The signer of an attestation, as the certificate of the signature says."""
 
-class Signer(Struct, frozen=True, kw_only=True):
-    """Who signed an attestation, as the certificate of the signature says."""
-
-    publisher: Publisher
-    """Without an environment: certificates do not have it."""
+    publisher: str
+    """As `formats.publishers` writes it, without an environment: certificates do not have it."""
     ref: str = ""
     commit: str = ""
 
@@ -22,8 +19,8 @@ class Signer(Struct, frozen=True, kw_only=True):
 class AttestationVerifier(Protocol):
     """Checks signatures. Blocks for some milliseconds, and asks no network."""
 
-    def verify(self, attestation: Attestation) -> Signer:
-        """The signer of an attestation. Raises `Refused` for a signature that does not hold, or a signer that no publisher can be made of.
+    def verify(self, attestation: bytes) -> AttestationSigner:
+        """The signer of an attestation, a JSON object as PEP 740 has it. Raises `Refused` for a signature that does not hold, or a signer that no publisher can be made of.
 
         Does not compare the statement with a file.
         """

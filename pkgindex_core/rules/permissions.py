@@ -37,7 +37,7 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig
+from pkgindex_core.models import ANONYMOUS, AUTHENTICATED, IndexConfig, Token
 from pkgindex_core.names import IndexName, ProjectName, owner
 from pkgindex_core.protocols.identity import Principal, TokenScope
 
@@ -123,6 +123,18 @@ class Decision(Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return self.allowed
+
+
+def scope_of(token: Token) -> TokenScope:
+    """The limits of an API token. Even one without limits manages no tokens and changes no password; only a log-in does."""
+    return TokenScope(
+        token_id=token.id,
+        indexes=token.indexes,
+        projects=token.projects,
+        actions=token.actions or DELEGABLE,
+        publisher=token.publisher,
+        stamp=token.stamp,
+    )
 
 
 def permits(

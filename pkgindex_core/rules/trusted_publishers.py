@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.publishers import Publisher, parse_publisher
+from pkgindex_core.formats.publishers import PublisherIdentity, parse_publisher
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, parse_project_name
 from pkgindex_core.protocols.index_types import IndexOption
@@ -42,7 +42,7 @@ class TrustedPublisher(Struct, frozen=True, kw_only=True):
     """One line."""
 
     project: ProjectName
-    publisher: Publisher
+    publisher: PublisherIdentity
     claims: Mapping[str, str] = {}
     """Claims that the token must have besides."""
 
@@ -147,7 +147,7 @@ def pinned(line: TrustedPublisher, shape: Shape, claims: Mapping[str, Any]) -> T
     return replace(line, claims=dict(sorted({**line.claims, **ids}.items())))
 
 
-def published_by(line: TrustedPublisher, shape: Shape, claims: Mapping[str, Any]) -> Publisher:
+def published_by(line: TrustedPublisher, shape: Shape, claims: Mapping[str, Any]) -> PublisherIdentity:
     """The publisher of a token that fits a line, with its present names."""
     names = {"github": "repository", "gitlab": "project_path"}
     subject = _text(claims, names[shape]) if shape in names else line.publisher.subject

@@ -11,7 +11,7 @@ import msgspec
 from pkgindex_core.commands.helping import group
 from pkgindex_core.commands.telling import talk
 from pkgindex_core.config import Settings
-from pkgindex_core.formats.audit_chain import Broken, Checkpoint, check_lines, read_checkpoint
+from pkgindex_core.formats.audit_chain import BrokenChain, Checkpoint, check_lines, read_checkpoint
 from pkgindex_core.models import Serial
 from pkgindex_http.commands.common import asynchronous, opened, settings_options
 
@@ -46,7 +46,7 @@ async def verify_chain(checkpoint_file: Path | None, file: Path | None, settings
         return
     async with opened(settings, mirrors=False) as engine:
         found = await engine.auditing.check(checkpoint)
-    if isinstance(found, Broken):
+    if isinstance(found, BrokenChain):
         _broken(found)
         return
     talk(f"the chain holds: {found.serial} commits, {found.compared} of them compared with kept hashes")
@@ -77,7 +77,7 @@ async def make_checkpoint(settings: Settings) -> None:
 def _verify_file(file: Path, checkpoint: Checkpoint | None) -> None:
     with file.open("rb") as lines:
         found = check_lines(lines, checkpoint)
-    if isinstance(found, Broken):
+    if isinstance(found, BrokenChain):
         _broken(found)
     elif found is None:
         talk("there are no lines")
@@ -86,6 +86,6 @@ def _verify_file(file: Path, checkpoint: Checkpoint | None) -> None:
         click.echo(found.hash)
 
 
-def _broken(found: Broken) -> None:
+def _broken(found: BrokenChain) -> None:
     talk(f"the chain is broken at commit {found.serial}: {found.reason}")
     raise SystemExit(1)

@@ -10,8 +10,9 @@ from pkgindex_core.commands.helping import group
 from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import Missing
-from pkgindex_core.names import parse_index_name
+from pkgindex_core.errors import Missing, PkgIndexError
+from pkgindex_core.models import decode_file
+from pkgindex_core.names import IndexName, ProjectName, parse_index_name, parse_project_name
 from pkgindex_core.rules.trusted_publishers import OPTION, TrustedPublisher, parse_line, publishers_of
 from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
@@ -87,6 +88,42 @@ async def drop_publisher(index: str, project: str, who: str, settings: Settings)
             if token.kind == "publish" and token.indexes == (config.name,) and given.project in token.projects:
                 await engine.tokens.revoke(token.id, who=ADMINISTRATOR.label)
     talk(f"{index} does not trust {given.publisher} to publish {given.project} any more")
+
+
+@publisher.command("verify")
+@settings_options
+@click.argument("index", metavar="USER/INDEX")
+@click.argument("project")
+@asynchronous
+async def verify_publishers(index: str, project: str, settings: Settings) -> None:
+    """Ask for the provenance of all files of a project, verify it, and print the publisher of each. Status 1 if one does not hold."""
+    name, normalized = parse_index_name(index), parse_project_name(project)
+    wrong = False
+    async with opened(settings, mirrors=True) as engine:
+        for filename, version in await _files(engine, name, normalized):
+            try:
+                read = await engine.provenances.read(name, normalized, version, filename, principal=ADMINISTRATOR)
+                found = read.publisher or "not verified"
+            except Missing:
+                found = "no attestations"
+            except PkgIndexError as error:
+                found, wrong = str(error), True
+            click.echo(f"{filename}\t{found}")
+        await engine.settle()
+    if wrong:
+        raise SystemExit(1)
+
+
+async def _files(engine: Engine, index: IndexName, project: ProjectName) -> list[tuple[str, str]]:
+    """The files of a project, oldest first, so that each is compared with those before it."""
+    config = await engine.indexes.config(index)
+    (standing,) = await engine.store.standings(project, [index])
+    await engine.sources.of(config).refresh(config, project, standing)
+    page = await engine.store.page(index, project)
+    files = [decode_file(row.body) for row in page.rows] if page is not None else []
+    if not files:
+        raise Missing("project", project)
+    return [(file.filename, file.version) for file in sorted(files, key=lambda file: file.shown_time or 0)]
 
 
 async def _document(engine: Engine, index: str, line: TrustedPublisher) -> dict[str, Any]:

@@ -39,7 +39,7 @@ async def metrics(ask: Ask) -> Reply:
     tree = await ask.engine.store.tree()
     indexes = [each for each in tree.indexes.values() if permits(reader, Action.READ, index=each).allowed]
     names = {each.name for each in indexes}
-    figures = [*await counted(ask.engine, ask.served_files, names), *ask.read_log.figures()]
+    figures: Sequence[Figures] = [*await counted(ask.engine, ask.served_files, names), *ask.read_log.figures()]
     if ask.siblings is not None:
         figures = await ask.siblings.joined(figures, names)
     if wants_document(ask):

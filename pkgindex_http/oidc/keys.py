@@ -39,11 +39,11 @@ class _Discovery(Struct, frozen=True):
     jwks_uri: str
 
 
-class _Keys(Struct, frozen=True):
+class _KeySet(Struct, frozen=True):
     keys: list[dict[str, Any]]
 
 
-class _Kept(Struct, frozen=True):
+class _KeptKeys(Struct, frozen=True):
     keys: Mapping[str, Mapping[str, Any]]
     fetched: float
     """In monotonic seconds."""
@@ -54,7 +54,7 @@ class IssuerKeys:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _KeptKeys] = {}
         self._asked: dict[str, float] = {}
         self._turn = asyncio.Lock()
         """One fetch at a time: tokens are rare, and concurrent ones want the same keys."""
@@ -77,7 +77,7 @@ class IssuerKeys:
                 if (found := self._known(issuer, key_id, _USABLE)) is not None:
                     return found
                 raise
-            self._kept[issuer.name] = _Kept(keys, now)
+            self._kept[issuer.name] = _KeptKeys(keys, now)
         return keys.get(key_id)
 
     def _known(self, issuer: Issuer, key_id: str, seconds: float) -> Mapping[str, Any] | None:
@@ -97,7 +97,7 @@ class IssuerKeys:
         )
         async with session:
             url = issuer.keys_url or await self._discovered(session, issuer)
-            keys = await _document(session, issuer, url, _Keys)
+            keys = await _document(session, issuer, url, _KeySet)
         return {str(each["kid"]): each for each in keys.keys if each.get("kid") and each.get("use", "sig") == "sig"}
 
     async def _discovered(self, session: aiohttp.ClientSession, issuer: Issuer) -> str:

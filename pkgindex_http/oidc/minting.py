@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, IndexIs, PutIndex
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import PkgIndexError, Unavailable
-from pkgindex_core.models import IndexConfig, Tree
+from pkgindex_core.models import IndexConfig, Token, Tree
 from pkgindex_core.names import owner
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.trusted_publishers import (
@@ -35,9 +35,6 @@ from pkgindex_core.rules.trusted_publishers import (
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_http.oidc.configured import Issuer
 from pkgindex_http.oidc.keys import IssuerKeys
-
-if TYPE_CHECKING:
-    from pkgindex_core.models import Token
 
 KIND: Final = "oidc-used"
 """The kind of the notes about tokens of issuers that were used."""

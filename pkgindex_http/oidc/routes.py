@@ -25,7 +25,7 @@ _MOST_BYTES: Final = 64 * 1024
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
 
-class _Question(Struct, frozen=True):
+class _MintQuestion(Struct, frozen=True):
     token: str
     index: str = ""
 
@@ -40,7 +40,7 @@ async def audience(ask: Ask) -> Reply:
 async def mint(ask: Ask) -> Reply:
     """Exchange the token of an issuer."""
     try:
-        question = await read_json(ask.request, _Question, limit=_MOST_BYTES)
+        question = await read_json(ask.request, _MintQuestion, limit=_MOST_BYTES)
         minted = await ask.minting.mint(question.token, question.index)
     except TokenRefused as error:
         return _failed(error, error.code, 422)
@@ -54,7 +54,7 @@ async def mint(ask: Ask) -> Reply:
 
 async def burn(ask: Ask) -> Reply:
     """End a token that was minted here; whoever has it may do that."""
-    question = await read_json(ask.request, _Question, limit=_MOST_BYTES)
+    question = await read_json(ask.request, _MintQuestion, limit=_MOST_BYTES)
     text = parse_token(question.token)
     token = await ask.engine.store.token(text.id) if text is not None else None
     if text is None or token is None or token.kind != "publish" or token.secret_sha256 != text.secret_sha256:

@@ -60,13 +60,14 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log errors listening.* pasting readiness replicas sandbox settings templates troubles wire.*"
+            "values and wire formats": "access_log errors listening.* pasting oidc oidc.configured oidc.keys oidc.minting readiness replicas sandbox settings templates troubles wire.*"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
             "native handlers": "handlers.*",
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
+            "trusted publishing": "oidc.routes",
         },
         {
             "pypiserver's handlers": "pypiserver.*",
@@ -150,7 +151,11 @@ THIRD_PARTY = {
     "ldap3": ("pkgindex_core.engines.ldap.directory",),
     "argon2": ("pkgindex_core.engines.argon2",),
     "passlib": ("pkgindex_core.engines.htpasswd.hashes",),
-    "cryptography": ("pkgindex_mirror.bundles.keys",),
+    "cryptography": ("pkgindex_core.engines.sigstore.*", "pkgindex_mirror.bundles.keys"),
+    "jwt": ("pkgindex_http.oidc.*",),
+    "pydantic": ("pkgindex_core.engines.sigstore.*",),
+    "pypi_attestations": ("pkgindex_core.engines.sigstore.*",),
+    "sigstore": ("pkgindex_core.engines.sigstore.*",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
     "compression": ("pkgindex_core.compression", "pkgindex_core.engines.packing"),
     "backports": ("pkgindex_core.compression", "pkgindex_core.engines.packing"),

@@ -13,9 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.attestations import Attestation
-from pkgindex_core.formats.publishers import GITHUB, GITLAB, GOOGLE, Publisher
-from pkgindex_core.protocols.attestations import AttestationVerifier, Signer
+from pkgindex_core.formats.publishers import GITHUB, GITLAB, GOOGLE, PublisherIdentity
+from pkgindex_core.protocols.attestations import AttestationSigner, AttestationVerifier
 
 _FULCIO: Final = "1.3.6.1.4.1.57264.1."
 _ISSUER, _REPOSITORY, _COMMIT, _REF, _CONFIG = (_FULCIO + part for part in ("8", "12", "13", "14", "18"))
@@ -45,19 +44,19 @@ class SigstoreVerifier:
         self._verifier: Any = None
         self._making = Lock()
 
-    def verify(self, attestation: Attestation) -> Signer:
+    def verify(self, attestation: bytes) -> AttestationSigner:
         from pydantic import ValidationError
         from pypi_attestations import Attestation as Model
         from pypi_attestations import AttestationError
         from sigstore.errors import Error
 
         try:
-            model = Model.model_validate_json(attestation.document)
+            model = Model.model_validate_json(attestation)
             self._made().verify_dsse(model.to_bundle(), _Anybody())
             claims = model.certificate_claims
         except (ValidationError, AttestationError, Error, ValueError) as error:
             raise Refused(
-                f"the signature of the attestation for {attestation.subject!a} does not hold: {_line(error)}",
+                f"the signature of the attestation does not hold: {_line(error)}",
                 hint="attest the file again; the root of trust is Sigstore's, or the one of the setting trusted_root",
             ) from error
         return _signer(claims, model)
@@ -87,12 +86,12 @@ def _shipped_root() -> Path:
     return Path(str(store.joinpath("trusted_root.json")))
 
 
-def _signer(claims: dict[str, str], model: Any) -> Signer:
+def _signer(claims: dict[str, str], model: Any) -> AttestationSigner:
     """The signer by the claims of a certificate that was verified."""
     issuer = claims.get(_ISSUER, "")
     kind = _ISSUERS.get(issuer)
     if kind == GOOGLE:
-        return Signer(publisher=Publisher(kind=kind, subject=_address(model)))
+        return AttestationSigner(publisher=str(PublisherIdentity(kind=kind, subject=_address(model))))
     if kind is None:
         raise Refused(
             f"the issuer of the certificate is no known one: expected {', '.join(_ISSUERS)}, found {issuer[:_SHOWN]!a}",
@@ -104,8 +103,8 @@ def _signer(claims: dict[str, str], model: Any) -> Signer:
         raise Refused(
             f"the certificate names no workflow: its repository is {repository[:_SHOWN]!a}, its workflow {config[:_SHOWN]!a}"
         )
-    return Signer(
-        publisher=Publisher(kind=kind, subject=repository.removeprefix(place), workflow=found[1]),
+    return AttestationSigner(
+        publisher=str(PublisherIdentity(kind=kind, subject=repository.removeprefix(place), workflow=found[1])),
         ref=claims.get(_REF, ""),
         commit=claims.get(_COMMIT, ""),
     )

@@ -24,7 +24,7 @@ from msgspec import Struct
 from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Missing, PkgIndexError, Refused
-from pkgindex_core.formats.audit_chain import BEGINNING, AuditLine, Broken, Checkpoint, Link, audit_line, links
+from pkgindex_core.formats.audit_chain import BEGINNING, AuditLine, BrokenChain, Checkpoint, Link, audit_line, links
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.protocols import ChangeLog, Follower, Notes
@@ -46,17 +46,17 @@ _PAUSE_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Place(Struct, frozen=True, array_like=True):
+class ChainPlace(Struct, frozen=True, array_like=True):
     """How far the log is chained."""
 
     serial: Serial = Serial(0)
     hash: Sha256 = BEGINNING
 
 
-_BEGINNING: Final = Place()
+_BEGINNING: Final = ChainPlace()
 
 
-class Checked(Struct, frozen=True, kw_only=True):
+class CheckedChain(Struct, frozen=True, kw_only=True):
     """A chain that holds."""
 
     serial: Serial
@@ -78,47 +78,49 @@ class Auditing:
         self._workers = workers
         self._without_secrets = without_secrets or (lambda config: config)
 
-    async def chain(self) -> Place:
+    async def chain(self) -> ChainPlace:
         """Chain all commits that are not chained yet. Only one process does so at a time (`AuditChain`)."""
         place = await self._place()
         while commits := await self._store.commits(place.serial, limit=CHUNK):
             made = await in_worker(self._workers, partial(links, place.hash, commits))
             values = await self._appended(made)
-            place = Place(made[-1].serial, made[-1].hash)
+            place = ChainPlace(made[-1].serial, made[-1].hash)
             await self._store.put_notes(KIND, {**values, PLACE: msgspec.json.encode(place)})
         return place
 
-    async def check(self, checkpoint: Checkpoint | None = None) -> Checked | Broken:
+    async def check(self, checkpoint: Checkpoint | None = None) -> CheckedChain | BrokenChain:
         """Compare the log with the kept hashes, and with a checkpoint. Reads all commits."""
         if checkpoint is not None and checkpoint.store != await identity_of(self._store):
             raise Refused("the checkpoint is of another store")
         kept = await self._place()
         head = await self._store.head()
         if kept.serial > head:
-            return Broken(Serial(head + 1), f"{kept.serial} commits were chained, and the log ends with {head}")
+            return BrokenChain(Serial(head + 1), f"{kept.serial} commits were chained, and the log ends with {head}")
         if checkpoint is not None and checkpoint.serial > head:
-            return Broken(Serial(head + 1), f"the checkpoint is of {checkpoint.serial}, and the log ends with {head}")
-        last = Place()
+            return BrokenChain(
+                Serial(head + 1), f"the checkpoint is of {checkpoint.serial}, and the log ends with {head}"
+            )
+        last = ChainPlace()
         async for chunk in self._links():
             stored = await self._chunk(chunk[0].serial)
             for position, link in enumerate(chunk):
                 if link.serial != last.serial + 1:
-                    return Broken(Serial(last.serial + 1), "the commit is missing")
+                    return BrokenChain(Serial(last.serial + 1), "the commit is missing")
                 expected = stored[position * _BYTES : (position + 1) * _BYTES].hex()
                 if link.serial <= kept.serial and link.hash != expected:
-                    return Broken(link.serial, f"expected the hash {expected or 'of a note'}, found {link.hash}")
+                    return BrokenChain(link.serial, f"expected the hash {expected or 'of a note'}, found {link.hash}")
                 if checkpoint is not None and link.serial == checkpoint.serial and link.hash != checkpoint.hash:
-                    return Broken(
+                    return BrokenChain(
                         link.serial, f"expected the hash of the checkpoint, {checkpoint.hash}, found {link.hash}"
                     )
-                last = Place(link.serial, link.hash)
-        return Checked(serial=last.serial, hash=last.hash, compared=kept.serial)
+                last = ChainPlace(link.serial, link.hash)
+        return CheckedChain(serial=last.serial, hash=last.hash, compared=kept.serial)
 
     async def checkpoint(self) -> Checkpoint:
         """The checkpoint of the newest commit. Reads the commits that are not chained yet."""
         place = await self._place()
         async for chunk in self._links(place):
-            place = Place(chunk[-1].serial, chunk[-1].hash)
+            place = ChainPlace(chunk[-1].serial, chunk[-1].hash)
         if not place.serial:
             raise Missing("commit", "in the log", hint="there is nothing to check yet")
         (commit,) = await self._store.commits(Serial(place.serial - 1), limit=1)
@@ -128,9 +130,9 @@ class Auditing:
 
     async def lines(self, after: Serial) -> AsyncIterator[AuditLine]:
         """The commits after a serial, for an auditor."""
-        previous = Place()
+        previous = ChainPlace()
         async for chunk in self._links(until=after):
-            previous = Place(chunk[-1].serial, chunk[-1].hash)
+            previous = ChainPlace(chunk[-1].serial, chunk[-1].hash)
         if previous.serial < after:
             return
         hash_before = previous.hash
@@ -139,9 +141,9 @@ class Auditing:
                 line = audit_line(hash_before, commit, self._without_secrets)
                 hash_before = line.hash
                 yield line
-            previous = Place(commits[-1].serial, hash_before)
+            previous = ChainPlace(commits[-1].serial, hash_before)
 
-    async def _links(self, place: Place = _BEGINNING, *, until: Serial | None = None) -> AsyncIterator[list[Link]]:
+    async def _links(self, place: ChainPlace = _BEGINNING, *, until: Serial | None = None) -> AsyncIterator[list[Link]]:
         """The links after a place, a note's worth at a time."""
         while True:
             most = CHUNK - place.serial % CHUNK
@@ -152,11 +154,11 @@ class Auditing:
                 return
             made = await in_worker(self._workers, partial(links, place.hash, commits))
             yield made
-            place = Place(made[-1].serial, made[-1].hash)
+            place = ChainPlace(made[-1].serial, made[-1].hash)
 
-    async def _place(self) -> Place:
+    async def _place(self) -> ChainPlace:
         note = await self._store.note(KIND, PLACE)
-        return msgspec.json.decode(note.value, type=Place) if note is not None else Place()
+        return msgspec.json.decode(note.value, type=ChainPlace) if note is not None else ChainPlace()
 
     async def _chunk(self, serial: Serial) -> bytes:
         """The kept hashes of the note with a commit."""

@@ -33,9 +33,8 @@ from pkgindex_core.protocols import (
     Principal,
     Stateful,
     StatefulAtOnce,
-    TokenScope,
 )
-from pkgindex_core.rules.permissions import DELEGABLE
+from pkgindex_core.rules.permissions import scope_of
 from pkgindex_core.tokens import TokenText
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Holds, Moment
@@ -242,16 +241,4 @@ def _token_principal(username: str, text: TokenText, grounds: _Grounds) -> Princ
         return None
     if token.kind == "login":
         return Principal(name=token.user, groups=token.groups, log_in=token.id)
-    # Even an API token without limits manages no tokens and changes no password; only a log-in does.
-    actions = token.actions or DELEGABLE
-    return Principal(
-        name=token.user,
-        scope=TokenScope(
-            token_id=token.id,
-            indexes=token.indexes,
-            projects=token.projects,
-            actions=actions,
-            publisher=token.publisher,
-            stamp=token.stamp,
-        ),
-    )
+    return Principal(name=token.user, scope=scope_of(token))

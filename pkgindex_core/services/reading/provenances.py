@@ -23,7 +23,7 @@ from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.tools.sources import Sources
 
 
-class Provenance(Struct, frozen=True, kw_only=True):
+class FileProvenance(Struct, frozen=True, kw_only=True):
     """The provenance of one file."""
 
     document: bytes
@@ -48,7 +48,7 @@ class Provenances:
 
     async def read(
         self, start: IndexName, project: ProjectName, version: str, filename: str, *, principal: Principal
-    ) -> Provenance:
+    ) -> FileProvenance:
         """The provenance of a file that an index shows. Raises `Missing` without one, and `Unavailable` when an upstream does not answer."""
         index, file = await self._locating.locate(start, filename, principal=principal, project=project)
         await self._files.describe(index, directory(file), filename, principal=principal)
@@ -62,7 +62,7 @@ class Provenances:
         else:
             document = await self._kept(index, project, version, file)
         public = permits(Principal(), Action.READ, index=as_for_files(config)).allowed
-        return Provenance(document=document, publisher=publisher, public=public)
+        return FileProvenance(document=document, publisher=publisher, public=public)
 
     async def _kept(self, index: IndexName, project: ProjectName, version: str, file: File) -> bytes:
         name = f"{file.filename}{SUFFIX}"

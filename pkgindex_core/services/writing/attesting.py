@@ -32,11 +32,11 @@ from pkgindex_core.formats.attestations import (
     provenance_path,
 )
 from pkgindex_core.formats.filenames import UploadName
-from pkgindex_core.formats.publishers import Publisher, parse_publisher
+from pkgindex_core.formats.publishers import PublisherIdentity, parse_publisher
 from pkgindex_core.models import Attachment, File, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import PageFilter, Principal, Projects, Trees, UploadForm
-from pkgindex_core.protocols.attestations import AttestationVerifier, Signer
+from pkgindex_core.protocols.attestations import AttestationSigner, AttestationVerifier
 from pkgindex_core.protocols.measuring import Figures, Meter
 from pkgindex_core.rules.policing.kinds import PUBLISHED_BY, PUBLISHER_CHANGE
 from pkgindex_core.rules.policing.publisher_filters import change_of
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """What is proven about a file."""
+    """The proof of who published a file."""
 
     known: Mapping[str, str]
     """The fields `publisher` and `former_publisher` of the file."""
@@ -103,7 +103,7 @@ class Attesting:
     async def proof(
         self, form: UploadForm, name: UploadName, sha256: Sha256, index: IndexName, principal: Principal
     ) -> Proof:
-        """What is proven about a file. Raises `Refused` for attestations that do not hold, or are of another file or publisher."""
+        """The proof of a file. Raises `Refused` for attestations that do not hold, or are of another file or publisher."""
         vouched = principal.scope.publisher if principal.scope is not None else ""
         publisher, document, warnings = await self._proven(form, name.filename, sha256, vouched)
         tree = await self._store.tree()
@@ -125,7 +125,7 @@ class Attesting:
 
     async def _proven(
         self, form: UploadForm, filename: str, sha256: Sha256, vouched: str
-    ) -> tuple[Publisher | None, bytes, tuple[str, ...]]:
+    ) -> tuple[PublisherIdentity | None, bytes, tuple[str, ...]]:
         """Publisher, provenance and warnings."""
         trusted = parse_publisher(vouched) if vouched else None
         texts = form.fields.get(FIELD, ())
@@ -140,7 +140,7 @@ class Attesting:
         if (verifier := self._verifier()) is None:
             return trusted, b"", (NOT_INSTALLED,)
         async with self._verifying:
-            signers = await in_worker(self._workers, lambda: [verifier.verify(each) for each in attestations])
+            signers = await in_worker(self._workers, lambda: [verifier.verify(each.document) for each in attestations])
         signed = _one(signers)
         if trusted is None:
             return signed, provenance(signed, attestations), ()
@@ -152,7 +152,7 @@ class Attesting:
             )
         return trusted, provenance(trusted, attestations), ()
 
-    async def _former(self, index: IndexName, project: ProjectName, filename: str) -> Publisher | None:
+    async def _former(self, index: IndexName, project: ProjectName, filename: str) -> PublisherIdentity | None:
         """The publisher of the newest file that has one."""
         page = await self._store.page(index, project)
         rows = page.rows if page is not None else ()
@@ -178,10 +178,10 @@ def provenance_of(arrival: Arrival, index: IndexName, project: ProjectName) -> l
     return [PutAttachment(index, project, attachment)]
 
 
-def _one(signers: list[Signer]) -> Publisher:
+def _one(signers: list[AttestationSigner]) -> PublisherIdentity:
     """The publisher of all attestations of a file."""
-    first, *others = signers
+    first, *others = (parse_publisher(each.publisher) for each in signers)
     for each in others:
-        if differences := first.publisher.differences(each.publisher):
+        if differences := first.differences(each):
             raise Refused([f"the attestations are of two publishers: {text}" for text in differences])
-    return first.publisher
+    return first

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from pkgindex_core.errors import BadUpstream, Missing, Refused
-from pkgindex_core.formats.attestations import Bundle, about_another_file, read_provenance
-from pkgindex_core.formats.publishers import Publisher, parse_publisher
+from pkgindex_core.formats.attestations import AttestationBundle, about_another_file, read_provenance
+from pkgindex_core.formats.publishers import PublisherIdentity, parse_publisher
 from pkgindex_core.models import File, IndexConfig, PageRow, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Notes, Projects
@@ -86,7 +86,7 @@ class MirroredProvenance:
             await self._record(index, project, file, publisher)
         return answer.body, str(publisher or "")
 
-    async def _verified(self, file: File, document: bytes) -> Publisher | None:
+    async def _verified(self, file: File, document: bytes) -> PublisherIdentity | None:
         """The publisher, if it can be verified here."""
         try:
             bundles = read_provenance(document)
@@ -110,7 +110,7 @@ class MirroredProvenance:
                 hint="see the page of the project at its upstream",
             ) from error
 
-    async def _record(self, index: IndexConfig, project: ProjectName, file: File, publisher: Publisher) -> None:
+    async def _record(self, index: IndexConfig, project: ProjectName, file: File, publisher: PublisherIdentity) -> None:
         """Tell the store the publisher, and the one before if it was another."""
         page = await self._store.page(index.name, project)
         former = _former(page.rows if page is not None else (), file)
@@ -126,12 +126,12 @@ class MirroredProvenance:
         await self._amend(index, project, {file.filename: proven})
 
 
-def _signed(verifier: AttestationVerifier, bundles: tuple[Bundle, ...]) -> Publisher | None:
+def _signed(verifier: AttestationVerifier, bundles: tuple[AttestationBundle, ...]) -> PublisherIdentity | None:
     """The publisher of the first bundle, after all attestations were verified and fit the publishers that the document names."""
-    found: list[Publisher] = []
+    found: list[PublisherIdentity] = []
     for bundle in bundles:
         for each in bundle.attestations:
-            signer = verifier.verify(each).publisher
+            signer = parse_publisher(verifier.verify(each.document).publisher)
             if bundle.publisher is None:
                 raise Refused(f"expected the publisher {signer}, found one of an unknown kind")
             # Certificates do not have the environment: it is the word of the upstream, which checked it at the upload.
@@ -141,7 +141,7 @@ def _signed(verifier: AttestationVerifier, bundles: tuple[Bundle, ...]) -> Publi
     return found[0] if found else None
 
 
-def _former(rows: Collection[PageRow], new: File) -> Publisher | None:
+def _former(rows: Collection[PageRow], new: File) -> PublisherIdentity | None:
     """The publisher of the newest file that is older than this one."""
     files = [decode_file(row.body) for row in rows if b"publisher" in row.body and row.filename != new.filename]
     older = [each for each in files if each.publisher and (each.shown_time or 0) <= (new.shown_time or 0)]

@@ -16,10 +16,10 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.sqlite.database import connect
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.audit_chain import Broken, check_lines, hash_of, read_checkpoint
+from pkgindex_core.formats.audit_chain import BrokenChain, check_lines, hash_of, read_checkpoint
 from pkgindex_core.formats.feed import encode_line
 from pkgindex_core.models import Serial, Token, User
-from pkgindex_core.services.administering.auditing import CHUNK, KIND, PLACE, AuditChain, Auditing, Checked
+from pkgindex_core.services.administering.auditing import CHUNK, KIND, PLACE, AuditChain, Auditing, CheckedChain
 from tests.core.services.test_backups import fill
 from tests.core.services.test_migrating import Opened, migrate, opened
 
@@ -47,7 +47,7 @@ async def test_an_untouched_log_holds_also_while_a_part_is_not_chained(opened: O
         assert place.serial == await engine.store.head()
         await grow(engine, 2)
         checked = await engine.auditing.check()
-        assert isinstance(checked, Checked)
+        assert isinstance(checked, CheckedChain)
         assert (checked.serial, checked.compared) == (place.serial + 2, place.serial)
         assert (await engine.auditing.chain()).hash == checked.hash
         assert (await engine.auditing.check(await engine.auditing.checkpoint())) == msgspec.structs.replace(
@@ -79,7 +79,7 @@ async def test_the_first_wrong_serial_is_named(opened: Opened, tmp_path: Path, s
     tamper(tmp_path, statement)
     async with opened("a") as engine:
         found = await engine.auditing.check()
-        assert isinstance(found, Broken)
+        assert isinstance(found, BrokenChain)
         assert found.serial == serial
 
 
@@ -91,9 +91,9 @@ async def test_who_rewrites_the_chain_too_is_found_out_by_a_checkpoint(opened: O
     tamper(tmp_path, _CHANGED.format(5), "DELETE FROM notes")
     async with opened("a") as engine:
         await engine.auditing.chain()
-        assert isinstance(await engine.auditing.check(), Checked)
+        assert isinstance(await engine.auditing.check(), CheckedChain)
         found = await engine.auditing.check(checkpoint)
-        assert isinstance(found, Broken)
+        assert isinstance(found, BrokenChain)
         assert found.serial == checkpoint.serial
         with pytest.raises(Refused):
             await engine.auditing.check(msgspec.structs.replace(checkpoint, store="other"))
@@ -105,7 +105,7 @@ async def test_a_log_that_went_back_is_found(opened: Opened) -> None:
         head = await engine.store.head()
         await engine.store.put_note(KIND, PLACE, msgspec.json.encode((head + 5, "0" * 64)))
         found = await engine.auditing.check()
-        assert isinstance(found, Broken)
+        assert isinstance(found, BrokenChain)
         assert found.serial == head + 1
 
 
@@ -138,7 +138,7 @@ async def test_an_export_is_checked_anywhere_and_has_no_secrets(opened: Opened) 
     for part in (lines, some):
         last = check_lines(part, checkpoint)
         assert last is not None
-        assert not isinstance(last, Broken)
+        assert not isinstance(last, BrokenChain)
         assert last.hash == checkpoint.hash
     text = b"".join(lines)
     assert b"$secret$" not in text
@@ -149,7 +149,7 @@ async def test_an_export_is_checked_anywhere_and_has_no_secrets(opened: Opened) 
         (lines[:-1], checkpoint.serial),
     ):
         found = check_lines(wrong, checkpoint)
-        assert isinstance(found, Broken)
+        assert isinstance(found, BrokenChain)
         assert found.serial == serial
 
 
