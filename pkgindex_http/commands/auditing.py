@@ -68,7 +68,7 @@ async def export_log(after: int, settings: Settings) -> None:
 @settings_options
 @asynchronous
 async def make_checkpoint(settings: Settings) -> None:
-    """Print the hash of the newest commit, to be kept where nobody can change it."""
+    """Print the hash of the newest commit, to be kept on another machine."""
     async with opened(settings, mirrors=False) as engine:
         made = await engine.auditing.checkpoint()
     click.echo(msgspec.json.encode(made).decode())

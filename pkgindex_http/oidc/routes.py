@@ -1,4 +1,4 @@
-"""What twine and `uv publish` ask for trusted publishing, at the host of the upload URL, whatever its path is.
+"""The routes of trusted publishing, which twine and `uv publish` ask at the host of the upload URL, for any path of it.
 
     GET  /_/oidc/audience      {"audience": "pkgindex"}
     POST /_/oidc/mint-token    {"token": JWT} -> {"success": true, "token": "pkgi_…", "expires": seconds since 1970}
@@ -53,7 +53,7 @@ async def mint(ask: Ask) -> Reply:
 
 
 async def burn(ask: Ask) -> Reply:
-    """End a token that was minted here; whoever has it may do that."""
+    """End a token that was minted here. The token itself is the permission."""
     question = await read_json(ask.request, _MintQuestion, limit=_MOST_BYTES)
     text = parse_token(question.token)
     token = await ask.engine.store.token(text.id) if text is not None else None

@@ -1,4 +1,4 @@
-"""Who read which private file: lines of JSON in `audit/reads-DAY.jsonl` of the data directory, if `audit_reads` is set.
+"""Records of reads of private files: lines of JSON in `audit/reads-DAY.jsonl` of the data directory, if `audit_reads` is set.
 
     {"at": "2026-12-01T10:00:00Z", "who": "anna (token …)", "client": "10.0.0.7", "index": "team/dev", "file": "demo-1.0.tar.gz", "sha256": "…"}
 

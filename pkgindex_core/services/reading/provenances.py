@@ -28,7 +28,7 @@ class FileProvenance(Struct, frozen=True, kw_only=True):
 
     document: bytes
     publisher: str
-    """The verified publisher, as `formats.publishers` writes it; empty: nobody has verified what the upstream says."""
+    """The verified publisher, as `formats.publishers` writes it; empty: the document is not verified."""
     public: bool
     """Whether anonymous clients may have it, so that shared caches may keep it."""
 
