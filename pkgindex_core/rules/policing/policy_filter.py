@@ -1,6 +1,6 @@
 """The page filter of one rule: finds the lines that decide about a file, asks the rule, and minds modes and exemptions.
 
-class Licences(PolicyFilter):
+class AllowedLicences(PolicyFilter):
     rule = "licences"
     def decides(self, value, origin, file, build): return Held("its licence is …") if … else None
 
@@ -21,7 +21,7 @@ from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of, last_expiry
 from pkgindex_core.rules.policing.lines import (
-    Candidates,
+    CoveringLines,
     PolicyLine,
     ServerPolicies,
     candidates,
@@ -43,8 +43,8 @@ class Held(Struct, frozen=True):
     """The first instant at which it may pass."""
 
 
-class _Origin(Struct, frozen=True):
-    """What one index says about one rule."""
+class _OriginLines(Struct, frozen=True):
+    """The lines of one index for one rule, and its exemptions."""
 
     sets: tuple[tuple[PolicyLine, ...], ...]
     """The server's lines and its own, judged apart."""
@@ -58,9 +58,9 @@ class _Lines:
         self.tree = tree
         self._rule = rule
         self._server = server
-        self._origins: dict[IndexName, _Origin | None] = {}
+        self._origins: dict[IndexName, _OriginLines | None] = {}
         self._reached: dict[IndexName, tuple[IndexName, ...]] = {}
-        self._chosen: dict[tuple[IndexName, ProjectName], tuple[Candidates, ...]] = {}
+        self._chosen: dict[tuple[IndexName, ProjectName], tuple[CoveringLines, ...]] = {}
 
     def reached(self, start: IndexName) -> tuple[IndexName, ...]:
         """The layers of an index that have lines."""
@@ -71,8 +71,8 @@ class _Lines:
             _put(self._reached, start, found)
         return found
 
-    def origin(self, name: IndexName) -> _Origin | None:
-        """What an index says; None if it has no lines."""
+    def origin(self, name: IndexName) -> _OriginLines | None:
+        """The lines of an index; None if it has none."""
         if name in self._origins:
             return self._origins[name]
         config = self.tree.indexes.get(name) if self.tree is not None else None
@@ -80,11 +80,11 @@ class _Lines:
         if config is not None:
             each = parsed_lines(self._server.of(config)), parsed_lines(lines_of(config))
             sets = tuple(own for lines in each if (own := tuple(line for line in lines if line.rule == self._rule)))
-            found = _Origin(sets, Exempt(exemptions_of(config))) if sets else None
+            found = _OriginLines(sets, Exempt(exemptions_of(config))) if sets else None
         _put(self._origins, name, found)
         return found
 
-    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[Candidates, ...]:
+    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[CoveringLines, ...]:
         """The lines that cover a project in an index."""
         known = self._chosen.get((origin, project))
         if known is None:
@@ -108,15 +108,15 @@ class PolicyFilter:
         self._lines = _Lines(self.rule, server, None)
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
-        """What the rule says about a file, given the value of a line; None when it passes."""
+        """The decision of the rule about a file, given the value of a line; None when it passes."""
         raise NotImplementedError
 
     def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:
-        """What the rule says about a whole project. It is asked only of lines without versions."""
+        """The decision of the rule about a whole project; only lines without versions are considered."""
         return None
 
     def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        """What the rule says about a file that is uploaded to its index; None when it is let in."""
+        """The decision of the rule about a file that is uploaded to its index; None when it is let in."""
         return None
 
     @property
