@@ -65,6 +65,16 @@ class _ListedFields(Struct, frozen=True, rename="kebab", gc=False):
     provenance: str = ""
 
 
+class ListedColumn(Struct, frozen=True, rename="kebab", gc=False):
+    """The listed fields of a file that rules may look at before it is decoded."""
+
+    filename: str
+    hashes: dict[str, str]
+    size: int | None = None
+    upload_time: str | None = None
+    """RFC 3339 in UTC: the time that pages show (`File.shown_time`)."""
+
+
 class HiddenFields(Struct, frozen=True, array_like=True, gc=False):
     """The fields of a file that no page shows."""
 
@@ -108,6 +118,7 @@ _raw_list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _texts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _file_decoder = msgspec.json.Decoder(_ListedFields)
 _files_decoder = msgspec.json.Decoder(list[_ListedFields])
+_columns_decoder = msgspec.json.Decoder(list[ListedColumn])
 _names_decoder = msgspec.json.Decoder(list[_Name])
 _blobs_decoder = msgspec.json.Decoder(list[_BlobFields])
 
@@ -116,6 +127,13 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
     """Pack files into one piece; of two files with one name the last one counts."""
     named = {file.filename: file for file in files}
     return _arranged([_entry(file) for file in named.values()], _astray(project, named))
+
+
+def columns_of(fragments: Sequence[bytes]) -> list[ListedColumn]:
+    """Some fields of files, from their fragments."""
+    if not fragments:
+        return []
+    return _columns_decoder.decode(b"[" + _OPENING + (b"}," + _OPENING).join(fragments) + b"}]")
 
 
 def pack(listed: bytes, hidden: Sequence[HiddenFields], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
@@ -184,6 +202,30 @@ class KeptRows(Collection[PageRow]):
             _texts_decoder.decode(listed), _files_decoder.decode(listed), self._hidden, strict=True
         ):
             yield bytes(text)[len(_OPENING) : -1], _file(shown, hidden)
+
+    def columns(self) -> list[ListedColumn]:
+        """Some fields of each file, in the order of the page."""
+        return _columns_decoder.decode(self._content.listed)
+
+    def spelled(self) -> list[str]:
+        """The version of each file, in the same order."""
+        return [each.version for each in self._hidden]
+
+    def at(self, positions: Iterable[int]) -> dict[int, File]:
+        """The files at some places in this order."""
+        pieces, hidden = self._content.listed.split(_OPENING), self._hidden
+        return {at: _file(_file_decoder.decode(_OPENING + pieces[at + 1][:-1]), hidden[at]) for at in positions}
+
+    def without(self, positions: AbstractSet[int], versions: Sequence[str]) -> KeptRows:
+        """The page without the files at some places, which lists these versions. It is for serving, not for keeping."""
+        first, *pieces = self._content.listed[:-1].split(_OPENING)
+        kept = [piece.removesuffix(b",") for at, piece in enumerate(pieces) if at not in positions]
+        listed = first + b",".join([_OPENING + piece for piece in kept]) + b"]"
+        hidden = [each for at, each in enumerate(_raw_list_decoder.decode(self._content.hidden)) if at not in positions]
+        rows = KeptRows(self.kept)
+        rows._kept = replace(self._kept, count=len(hidden))
+        rows._content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
+        return rows
 
     def find(self, filename: str) -> File | None:
         """One file by its name, without decoding others."""
