@@ -30,6 +30,7 @@ from pkgindex_core.clock import from_rfc3339
 from pkgindex_core.compression import ZstdError, compress, decompress
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import fragment
 from pkgindex_core.formats.versions import listed_versions, version_ranks
@@ -63,16 +64,6 @@ class _ListedFields(Struct, frozen=True, rename="kebab", gc=False):
     core_metadata: _Sidecar | bool = False
     gpg_sig: bool | None = None
     provenance: str = ""
-
-
-class ListedColumn(Struct, frozen=True, rename="kebab", gc=False):
-    """The listed fields of a file that rules may look at before it is decoded."""
-
-    filename: str
-    hashes: dict[str, str]
-    size: int | None = None
-    upload_time: str | None = None
-    """RFC 3339 in UTC: the time that pages show (`File.shown_time`)."""
 
 
 class HiddenFields(Struct, frozen=True, array_like=True, gc=False):
@@ -118,7 +109,6 @@ _raw_list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _texts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _file_decoder = msgspec.json.Decoder(_ListedFields)
 _files_decoder = msgspec.json.Decoder(list[_ListedFields])
-_columns_decoder = msgspec.json.Decoder(list[ListedColumn])
 _names_decoder = msgspec.json.Decoder(list[_Name])
 _blobs_decoder = msgspec.json.Decoder(list[_BlobFields])
 
@@ -127,13 +117,6 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
     """Pack files into one piece; of two files with one name the last one counts."""
     named = {file.filename: file for file in files}
     return _arranged([_entry(file) for file in named.values()], _astray(project, named))
-
-
-def columns_of(fragments: Sequence[bytes]) -> list[ListedColumn]:
-    """Some fields of files, from their fragments."""
-    if not fragments:
-        return []
-    return _columns_decoder.decode(b"[" + _OPENING + (b"}," + _OPENING).join(fragments) + b"}]")
 
 
 def pack(listed: bytes, hidden: Sequence[HiddenFields], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
@@ -203,9 +186,9 @@ class KeptRows(Collection[PageRow]):
         ):
             yield bytes(text)[len(_OPENING) : -1], _file(shown, hidden)
 
-    def columns(self) -> list[ListedColumn]:
-        """Some fields of each file, in the order of the page."""
-        return _columns_decoder.decode(self._content.listed)
+    def columns(self) -> Columns:
+        """Single fields of the files, in the order of the page."""
+        return Columns(self._content.listed.split(_OPENING)[1:])
 
     def spelled(self) -> list[str]:
         """The version of each file, in the same order."""

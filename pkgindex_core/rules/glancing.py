@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-from pkgindex_core.formats.kept_pages import KeptEntries, ListedColumn, columns_of
+from pkgindex_core.formats.columns import Columns
+from pkgindex_core.formats.kept_pages import KeptEntries
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, decode_file
 from pkgindex_core.names import IndexName
@@ -27,7 +28,7 @@ class Glances(Protocol):
     """A page filter that can say beforehand where it may rule."""
 
     def suspects(
-        self, origin: IndexName, columns: Sequence[ListedColumn], spelled: Callable[[], Sequence[str]], build: Build
+        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
     ) -> Collection[int] | None:
         """The places of files such that it rules on no file of a release without one; None: it cannot say. `spelled` reads their versions."""
         ...
@@ -77,7 +78,7 @@ class Glance:
 
     def _layers(
         self,
-    ) -> Iterable[tuple[IndexName, Sequence[int] | None, Sequence[ListedColumn], Callable[[], Sequence[str]]]]:
+    ) -> Iterable[tuple[IndexName, Sequence[int] | None, Columns, Callable[[], Sequence[str]]]]:
         """For each layer its name, the places of its files (None: all), their columns, and their versions."""
         if self.kept is not None:
             yield self.kept.origin, None, self.kept.rows.columns(), lambda: self.spelled
@@ -86,5 +87,5 @@ class Glance:
         for place, entry in enumerate(self.entries):
             layers.setdefault(entry.origin, []).append(place)
         for origin, places in layers.items():
-            columns = columns_of([self.entries[place].row.fragment for place in places])
+            columns = Columns([self.entries[place].row.fragment for place in places])
             yield origin, places, columns, lambda places=places: [self.spelled[place] for place in places]  # type: ignore[misc]  # a default binds the loop's value

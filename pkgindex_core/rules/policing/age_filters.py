@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from pkgindex_core.clock import Timestamp, to_rfc3339
-from pkgindex_core.formats.kept_pages import ListedColumn
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.policies import Build
@@ -24,7 +24,7 @@ class CooldownFilter(PolicyFilter):
     def grain(self, value: Any) -> int:
         return int(value.grain) if value.seconds else 0
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
         return newer(value, columns, build.moment)
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
@@ -37,14 +37,14 @@ class NothingAfterFilter(PolicyFilter):
     rule = NOTHING_AFTER
     by_release = True
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
         return _published_from(columns, value)
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         return _held(is_after(build.release(origin, file), value))
 
 
-def newer(value: CooldownSpan, columns: Sequence[ListedColumn], moment: Timestamp) -> Iterable[int] | None:
+def newer(value: CooldownSpan, columns: Columns, moment: Timestamp) -> Iterable[int] | None:
     """The places of files that a cooldown may let wait."""
     if not value.seconds:
         return ()
@@ -53,10 +53,10 @@ def newer(value: CooldownSpan, columns: Sequence[ListedColumn], moment: Timestam
     return _published_from(columns, Timestamp(max(0, moment - value.seconds * 1_000_000)))
 
 
-def _published_from(columns: Sequence[ListedColumn], instant: Timestamp) -> Iterable[int]:
+def _published_from(columns: Columns, instant: Timestamp) -> Iterable[int]:
     """The places of files from the second of an instant on, and of those without a time. The texts of times in UTC sort as the times do."""
-    first = to_rfc3339(instant)[:19]
-    return [at for at, each in enumerate(columns) if each.upload_time is None or each.upload_time >= first]
+    first = to_rfc3339(instant)[:19].encode()
+    return [at for at, time in enumerate(columns.times) if time >= first or not time]
 
 
 def _held(waiting: Waiting | None) -> Held | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.kept_pages import ListedColumn
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.formats.quantities import quantity
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName
@@ -87,8 +87,8 @@ class RevokedFilter(ContentFilter):
     rule = "revoked"
     every_line = True
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
-        return [at for at, each in enumerate(columns) if each.hashes.get("sha256") == value.sha256]
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        return columns.having(value.sha256.encode())
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         if file.sha256 != value.sha256:
@@ -101,9 +101,9 @@ class FileTypesFilter(ContentFilter):
 
     rule = "file-types"
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
-        endings = tuple(f".{ending}" for ending in value)
-        return [at for at, each in enumerate(columns) if not each.filename.lower().endswith(endings)]
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        endings = tuple(f".{ending}".encode() for ending in value)
+        return [at for at, name in enumerate(columns.names) if not name.endswith(endings)]
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         if not file.filename or file.filename.lower().endswith(tuple(f".{ending}" for ending in value)):
@@ -116,8 +116,8 @@ class MaxSizeFilter(ContentFilter):
 
     rule = "max-size"
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
-        return [at for at, each in enumerate(columns) if each.size is not None and each.size > value]
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        return [at for at, size in enumerate(columns.sizes) if size > value]
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         size = file.shown_size

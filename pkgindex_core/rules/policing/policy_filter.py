@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.formats.kept_pages import ListedColumn
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
@@ -172,12 +172,12 @@ class PolicyFilter:
         ]
         return _strictest(rulings)
 
-    def may_hold(self, value: Any, columns: Sequence[ListedColumn], build: Build) -> Iterable[int] | None:
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
         """The places of files on which the value of a line lets the rule decide something; None: it may hold all files."""
         return None
 
     def suspects(
-        self, origin: IndexName, columns: Sequence[ListedColumn], spelled: Callable[[], Sequence[str]], build: Build
+        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
     ) -> Collection[int] | None:
         """The places of files on which this filter may rule; None: on any (`rules.glancing`)."""
         found: set[int] = set()
