@@ -1,6 +1,6 @@
 """Attestations and provenance (PEP 740): the upload field, the statement that is signed, and the document that is served. Pure.
 
-    upload field     JSON array of attestation objects
+    upload field     JSON array of attestation objects, or of bundles of Sigstore (`gh attestation download`), which are converted
     attestation      {"version": 1, "verification_material": {"certificate", "transparency_entries"}, "envelope": {"statement", "signature"}}
     provenance       {"version": 1, "attestation_bundles": [{"publisher": {…}, "attestations": [attestation, …]}]}
 
@@ -57,6 +57,31 @@ class _Object(Struct, frozen=True):
     verification_material: dict[str, Any]
 
 
+class _Certificate(Struct, frozen=True, rename="camel"):
+    raw_bytes: str
+
+
+class _Material(Struct, frozen=True, rename="camel"):
+    certificate: _Certificate
+    tlog_entries: list[msgspec.Raw]
+
+
+class _Signature(Struct, frozen=True):
+    sig: str
+
+
+class _Dsse(Struct, frozen=True):
+    payload: str
+    signatures: list[_Signature]
+
+
+class _SigstoreBundle(Struct, frozen=True, rename="camel"):
+    """A bundle of Sigstore, as `gh attestation download` writes it."""
+
+    dsse_envelope: _Dsse
+    verification_material: _Material
+
+
 class _Subject(Struct, frozen=True):
     name: str = ""
     digest: dict[str, str] = {}
@@ -87,6 +112,7 @@ class _ProvenanceObject(Struct, frozen=True):
 
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_bundle = msgspec.json.Decoder(_SigstoreBundle).decode
 _decode_object = msgspec.json.Decoder(_Object).decode
 _decode_statement = msgspec.json.Decoder(_Statement).decode
 _decode_provenance = msgspec.json.Decoder(_ProvenanceObject).decode
@@ -104,7 +130,7 @@ def parse_attestations(text: str) -> tuple[Attestation, ...]:
         ) from error
     if not objects:
         raise Refused("the field attestations is empty", hint="leave the field out for a file without attestations")
-    found = tuple(_attestation(bytes(each)) for each in objects)
+    found = tuple(_attestation(_converted(bytes(each))) for each in objects)
     predicates = [each.predicate for each in found]
     if len(set(predicates)) < len(predicates):
         raise Refused("there are two attestations of one type", hint="send one attestation of each predicateType")
@@ -150,6 +176,32 @@ def read_provenance(data: bytes) -> tuple[AttestationBundle, ...]:
 def provenance_path(project: str, version: str, filename: str) -> str:
     """The URL of a file's provenance relative to the root of its index, percent-encoded."""
     return f"+integrity/{project}/{quoted(version)}/{quoted(filename)}/provenance"
+
+
+def _converted(document: bytes) -> bytes:
+    """The attestation that a bundle of Sigstore stands for; other objects as they are."""
+    if b'"dsseEnvelope"' not in document:
+        return document
+    try:
+        bundle = _decode_bundle(document)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refused(f"a bundle of Sigstore cannot be read: {error}") from error
+    if len(bundle.dsse_envelope.signatures) != 1:
+        raise Refused(f"expected one signature of a bundle, found {len(bundle.dsse_envelope.signatures)}")
+    material = bundle.verification_material
+    return msgspec.json.encode(
+        {
+            "version": 1,
+            "verification_material": {
+                "certificate": material.certificate.raw_bytes,
+                "transparency_entries": material.tlog_entries,
+            },
+            "envelope": {
+                "statement": bundle.dsse_envelope.payload,
+                "signature": bundle.dsse_envelope.signatures[0].sig,
+            },
+        }
+    )
 
 
 def _attestation(document: bytes) -> Attestation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -12,8 +13,9 @@ import pytest
 
 from pkgindex_core.formats.attestations import MEDIA_TYPE
 from pkgindex_core.testing.wheels import build_sdist
-from tests.attested import ATTESTATION, FILENAME, PUBLISHER, SHA256, attested_parts
-from tests.http.conftest import HOSTED, Serve, Served, basic
+from tests.attested import ATTESTATION, FILENAME, PUBLISHER, SDIST, SHA256, attested_parts
+from tests.clients.running import executable, run
+from tests.http.conftest import HOSTED, PASSWORD, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, encode_form
 
 ROOT = basic("root")
@@ -96,6 +98,44 @@ async def test_pages_link_to_it_absolutely_where_the_server_has_an_https_url(ser
             assert answer.status == 200
 
 
+async def test_a_bundle_as_gh_writes_it_is_taken(serve: Serve) -> None:
+    material, envelope = ATTESTATION["verification_material"], ATTESTATION["envelope"]
+    bundle = {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {
+            "certificate": {"rawBytes": material["certificate"]},
+            "tlogEntries": material["transparency_entries"],
+        },
+        "dsseEnvelope": {
+            "payload": envelope["statement"],
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": envelope["signature"]}],
+        },
+    }
+    async with serve() as served:
+        assert await upload(served, json.dumps([bundle])) == (200, "")
+        async with served.get(PATH) as answer:
+            assert json.loads(await answer.read())["attestation_bundles"][0]["attestations"] == [ATTESTATION]
+
+
+@pytest.mark.parametrize("client", ["uv", "twine"])
+async def test_real_clients_send_the_attestations_beside_a_file(serve: Serve, tmp_path: Path, client: str) -> None:
+    file = tmp_path / FILENAME
+    file.write_bytes(SDIST)
+    proof = tmp_path / f"{FILENAME}.publish.attestation"
+    proof.write_text(json.dumps(ATTESTATION))
+    async with serve() as served:
+        url, environment = f"{served.url}/legacy/", {"TWINE_USERNAME": "root", "TWINE_PASSWORD": PASSWORD}
+        words = {
+            "uv": ("publish", "--publish-url", url, "--username", "root", "--password", PASSWORD, file, proof),
+            "twine": ("upload", "--attestations", "--non-interactive", "--repository-url", url, file, proof),
+        }
+        done = await run(executable(client), *words[client], env=environment)
+        assert done.status == 0, done.output
+        async with served.get(PATH) as answer:
+            assert answer.headers["X-PkgIndex-Publisher"] == PUBLISHER
+
+
 _OTHER = build_sdist("pypi-attestations", "0.0.19")
 
 
@@ -162,7 +202,7 @@ async def test_a_changed_publisher_raises_the_alarm(serve: Serve, caplog: pytest
         await policies(served, "publisher-change warn")
         async with served.get("/+explain?project=pypi-attestations", headers={"Accept": "application/json"}) as answer:
             assert sentence in await answer.text()
-        await policies(served, "publisher-change")
+        await policies(served, "publisher-change block")
         async with served.get("/simple/pypi-attestations/", headers={"Accept": JSON}) as answer:
             assert [each["filename"] for each in json.loads(await answer.read())["files"]] == [before.filename]
 

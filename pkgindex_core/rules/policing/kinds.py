@@ -26,8 +26,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     """`module:class` in this package: the `PolicyFilter` of the rule."""
     mode: Mode = "block"
     """The mode of a line that names none."""
+    at_uploads: bool = False
+    """Whether it refuses uploads too."""
     only_uploads: bool = False
-    """Whether it is asked at uploads only."""
+    """Whether it refuses uploads and hides nothing."""
 
     def parse(self, text: str) -> Any:
         """Read a value."""
@@ -65,6 +67,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         value="the maintainer's account was taken over",
         may_lack_value=True,
         filter="content_rules:QuarantineFilter",
+        at_uploads=True,
     ),
     "deprecated": Kind(
         summary="clients are warned of releases",
@@ -78,18 +81,21 @@ KINDS: Final[Mapping[str, Kind]] = {
         value="sha256:DIGEST stolen signing key",
         parser="content_rules:parse_revoked",
         filter="content_rules:RevokedFilter",
+        at_uploads=True,
     ),
     "file-types": Kind(
         summary="only files with these endings are let through",
         value="whl, tar.gz",
         parser="content_rules:parse_types",
         filter="content_rules:FileTypesFilter",
+        at_uploads=True,
     ),
     "max-size": Kind(
         summary="larger files are hidden and refused",
         value="500MB",
         parser="content_rules:parse_size",
         filter="content_rules:MaxSizeFilter",
+        at_uploads=True,
     ),
     "private": Kind(
         summary="names that no upstream is asked for",
@@ -149,5 +155,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     PUBLISHER_CHANGE: Kind(
         summary="files have the same publisher as the files of the project before them",
         filter="publisher_filters:PublisherChangeFilter",
+        mode="warn",
     ),
 }
