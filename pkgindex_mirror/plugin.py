@@ -79,6 +79,7 @@ async def make(context: Context) -> Source:
         data=context.data,
         settings=settings,
         verifier=context.verifier,
+        policies=context.policies,
     )
     source.cache.start()
     return source

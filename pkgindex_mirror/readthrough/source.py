@@ -42,6 +42,7 @@ from pkgindex_core.protocols.learning import Learning, LearningBlobs
 from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Proving
 from pkgindex_core.rules.kept_options import mirror_options
+from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
@@ -86,6 +87,7 @@ class ReadThrough:
         settings: MirrorSettings | None = None,
         client: UpstreamClient | None = None,
         verifier: Callable[[], AttestationVerifier | None] = lambda: None,
+        policies: ServerPolicies = ServerPolicies(),  # noqa: B008 - a frozen value
     ) -> None:
         self._settings = settings or MirrorSettings()
         if client is not None:
@@ -96,6 +98,7 @@ class ReadThrough:
         self._workers = workers
         self._data = data
         self._verifier = verifier
+        self._policies = policies
         self._checks = Checks(self._settings, clock)
         self._noted = NotedChecks(store)
         self.cache = FileCache(
@@ -149,6 +152,8 @@ class ReadThrough:
             raise
         asked = self._checks.get(index, project) is not before
         counts.told(freshness, asked=asked, holds=standing.holds)
+        if asked and (lines_of(index) or self._policies.of(index)):
+            self._provenance.watch(index, project, self._policies)
         return freshness
 
     async def figures(self, indexes: Sequence[IndexConfig]) -> Sequence[Figures]:

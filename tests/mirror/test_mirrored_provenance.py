@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.errors import BadUpstream, Missing
 from pkgindex_core.models import File, PageHead, User
 from pkgindex_core.names import ProjectName
-from pkgindex_core.testing.configs import index_config
+from pkgindex_core.rules.policing.lines import ServerPolicies
+from pkgindex_core.testing.configs import changed_config, index_config
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror.readthrough.files.mirrored_provenance import MirroredProvenance
 from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document
@@ -55,6 +57,7 @@ class World:
     def __init__(self, answer: Any) -> None:
         self.store = MemoryIndex(SystemClock())
         self.client = FakeClient(answer)
+        self.tasks = Tasks(10)
 
     async def begin(self, *files: File, verifier: Any = None) -> None:
         await self.store.apply([PutUser(User(name="root")), PutIndex(INDEX)], who="[test]")
@@ -64,7 +67,7 @@ class World:
             client=client,
             store=self.store,
             workers=ThreadPoolExecutor(1),
-            tasks=Tasks(10, full=lambda: RuntimeError("full")),
+            tasks=self.tasks,
             amend=self.amend,
             verifier=verifier or attestation_verifier(""),
         )
@@ -117,6 +120,18 @@ async def test_without_a_verifier_it_is_the_word_of_the_upstream() -> None:
     await world.begin(FILE, verifier=lambda: None)
     assert await world.provenance.read(INDEX, PROJECT, FILE) == (PROVENANCE, "")
     assert (await world.file()).publisher == ""
+
+
+async def test_a_policy_of_the_mirror_asks_by_itself() -> None:
+    world = World(PROVENANCE)
+    await world.begin(FILE)
+    for lines, asked in (((), 0), (("published-by github:octo/x for other",), 0), (("published-by github:octo/x",), 1)):
+        world.provenance.watch(changed_config(INDEX, policies=list(lines)), PROJECT, ServerPolicies())
+        async with asyncio.timeout(5):
+            while len(world.tasks):
+                await asyncio.sleep(0.01)
+        assert len(world.client.asked) == asked
+    assert (await world.file()).publisher == PUBLISHER
 
 
 async def test_an_absent_one_is_missing() -> None:

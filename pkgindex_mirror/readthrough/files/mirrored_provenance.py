@@ -1,4 +1,4 @@
-"""The provenance of mirrored files: fetched when it is asked for, kept as a note, and verified if the packages for it are there.
+"""The provenance of mirrored files: fetched when a client or a policy asks for it, kept as a note, and verified if the packages are there.
 
     file.provenance, a URL of the page -> document -> attestations of this very file? signatures? -> `File.publisher`
 
@@ -11,17 +11,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from contextlib import suppress
+from heapq import nlargest
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from pkgindex_core.errors import BadUpstream, Missing, Refused
+from pkgindex_core.errors import BadUpstream, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.formats.attestations import AttestationBundle, about_another_file, read_provenance
 from pkgindex_core.formats.publishers import PublisherIdentity, parse_publisher
 from pkgindex_core.models import File, IndexConfig, PageRow, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Notes, Projects
 from pkgindex_core.protocols.attestations import AttestationVerifier
+from pkgindex_core.rules.policing.kinds import PUBLISHED_BY, PUBLISHER_CHANGE
+from pkgindex_core.rules.policing.lines import ServerPolicies, candidates, lines_of, parsed_lines
 from pkgindex_core.rules.policing.publisher_filters import change_of
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.tasks import Tasks
@@ -37,6 +41,10 @@ _ACCEPT: Final = "application/vnd.pypi.integrity.v1+json, application/json;q=0.5
 _KEPT_SECONDS: Final = 86_400.0
 """How long a document is kept. Attestations may be added to a provenance later."""
 _MOST_BYTES: Final = 1024 * 1024
+_WATCHED: Final = 20
+"""Files of a page that are verified without being asked for."""
+_AT_ONCE: Final = 2
+"""Pages whose files are verified at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +71,7 @@ class MirroredProvenance:
         self._amend = amend
         self._verifier = verifier
         self._flights: SingleFlight[tuple[bytes, str]] = SingleFlight(tasks)
+        self._watching: SingleFlight[None] = SingleFlight(tasks, turns=_AT_ONCE)
 
     async def read(self, index: IndexConfig, project: ProjectName, file: File) -> tuple[bytes, str]:
         """As `Proving.provenance`."""
@@ -71,6 +80,25 @@ class MirroredProvenance:
         if note is not None:
             return note.value, file.publisher
         return await self._flights.get(key, lambda: self._fetched(index, project, file, key))
+
+    def watch(self, index: IndexConfig, project: ProjectName, policies: ServerPolicies) -> None:
+        """Begin to verify the newest files of a page, if a policy of the index looks at their publishers."""
+        lines = parsed_lines((*policies.of(index), *lines_of(index)))
+        if any(candidates(lines, rule, project).lines for rule in (PUBLISHED_BY, PUBLISHER_CHANGE)):
+            with suppress(Unavailable):
+                self._watching.join(
+                    (index.name, project), lambda: self._verify_newest(index, project), name=f"publishers of {project}"
+                )
+
+    async def _verify_newest(self, index: IndexConfig, project: ProjectName) -> None:
+        page = await self._store.page(index.name, project)
+        rows = page.rows if page is not None else ()
+        files = [decode_file(row.body) for row in rows if b"provenance" in row.body]
+        unknown = [file for file in files if file.provenance and not file.publisher]
+        newest = nlargest(_WATCHED, unknown, key=lambda file: file.shown_time or 0)
+        for file in reversed(newest):  # each is compared with those before it
+            with suppress(PkgIndexError):
+                await self.read(index, project, file)
 
     async def _fetched(self, index: IndexConfig, project: ProjectName, file: File, key: str) -> tuple[bytes, str]:
         answer = await self._client.document(usable_site(index), file.provenance, accept=_ACCEPT)
