@@ -140,7 +140,7 @@ def parse_attestations(text: str) -> tuple[Attestation, ...]:
 def about_another_file(attestation: Attestation, filename: str, sha256: str) -> list[str]:
     """Why an attestation is not about a file, with expected and found; empty if it is."""
     problems = []
-    if attestation.subject != filename:
+    if attestation.subject != filename and not _same_name(attestation.subject, filename):
         problems.append(f"the attestation is of another file: expected {filename}, found {attestation.subject!a}")
     if attestation.sha256 != sha256:
         problems.append(
@@ -151,6 +151,23 @@ def about_another_file(attestation: Attestation, filename: str, sha256: str) -> 
             f"the type of the attestation is not known: expected {' or '.join(PREDICATES)}, found {attestation.predicate!a}"
         )
     return problems
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Whether two filenames name the same distribution, in any spelling of project and version."""
+    from packaging.utils import (  # few files are attested
+        InvalidSdistFilename,
+        InvalidWheelFilename,
+        parse_sdist_filename,
+        parse_wheel_filename,
+    )
+
+    try:
+        if one.endswith(".whl"):
+            return parse_wheel_filename(one) == parse_wheel_filename(other)
+        return parse_sdist_filename(one) == parse_sdist_filename(other)
+    except (InvalidSdistFilename, InvalidWheelFilename):
+        return False
 
 
 def provenance(publisher: PublisherIdentity, attestations: tuple[Attestation, ...]) -> bytes:

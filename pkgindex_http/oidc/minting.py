@@ -91,10 +91,11 @@ class Minting:
             )
         issuer, claims = await self._verified(text)
 
-        async def attempt(_: int) -> Minted:
+        async def attempt(turn: int) -> Minted:
             tree = await self._engine.store.tree()
             config, lines = _chosen(tree, issuer, claims, index)
-            await self._use_once(text, issuer, claims)
+            if not turn:
+                await self._use_once(text, issuer, claims)
             return await self._stored(config, lines, issuer, claims)
 
         minted = await until_committed(attempt, "the publishers of the index change all the time")
@@ -135,6 +136,8 @@ class Minting:
         key = await self._keys.key(issuer, str(key_id))
         if key is None:
             raise TokenRefused("invalid-token", f"kid: the issuer {issuer.name} has no key {str(key_id)[:100]!r}")
+        if key.get("alg", algorithm) != algorithm:
+            raise TokenRefused("invalid-token", f"alg: expected {key['alg']}, found {algorithm}")
         return issuer, self._checked(text, issuer, key, algorithm, said)
 
     def _checked(

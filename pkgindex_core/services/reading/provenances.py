@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Missing, Unavailable
 from pkgindex_core.formats.attestations import KIND, SUFFIX
 from pkgindex_core.formats.fragments import directory
 from pkgindex_core.formats.versions import canonical_version
@@ -57,7 +57,11 @@ class Provenances:
         config = (await self._store.tree()).indexes[index]
         source = self._sources.of(config)
         publisher = file.publisher
-        if isinstance(source, Proving) and file.url:
+        if file.url:
+            if not isinstance(source, Proving):
+                raise Unavailable(
+                    f"the provenance of {filename} is at the upstream of {index}, which is not asked here"
+                )
             document, publisher = await source.provenance(config, project, file)
         else:
             document = await self._kept(index, project, version, file)
