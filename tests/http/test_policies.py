@@ -359,3 +359,21 @@ def test_a_dry_run_tells_whom_a_rule_would_have_hit(tmp_path: Any) -> None:
     )
     text = runner.invoke(main, ["policy", "dry-run", "cooldown 7d", "--access-log", str(log), *options])
     assert "0 of 3 downloads would not have been answered" in text.output
+
+
+async def test_an_index_that_is_inherited_no_more_is_policed_in_the_past_too(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world_with(world)
+        served = world.served
+        await world.page(PAGE)
+        await served.engine.settle()
+        serial = await served.engine.store.head()
+        tree = await served.engine.store.tree()
+        await served.engine.store.apply([PutIndex(changed_config(tree.indexes[HOSTED], bases=()))], who="[test]")
+        past = f"/+at/{serial}{PAGE}"
+        assert (await world.page(past))[1] == [OLD.filename, NEW.filename]
+        await world.change(policies=("quarantine stolen for demo==2.0",))
+        assert (await world.page(past))[1] == [OLD.filename]
+        await world.change(policies=("private",))
+        assert await status(served, past) == 404
+        assert b"demo" not in (await world.get(f"/+at/{serial}/root/dev/+simple/"))[1]
