@@ -136,6 +136,7 @@ class TestBuiltIn:
             ("pkgindex_index_options", "roots"),
             ("pkgindex_index_options", "routes"),
             ("pkgindex_index_options", "trusted_publishers"),
+            ("pkgindex_followers", "audit"),
             ("pkgindex_sources", "directory"),
             ("pkgindex_sources", "routes"),
             ("pkgindex_page_filters", "constrained"),

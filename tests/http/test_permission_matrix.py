@@ -130,6 +130,8 @@ def _body(name: str, index: str) -> dict[str, Any]:
     if right == "upload":
         return {"data": encode_form(upload_parts(_NEW)), "headers": {"Content-Type": CONTENT_TYPE.decode()}}
     bodies: dict[str, Any] = {
+        "POST /_/oidc/mint-token": {"token": "x"},
+        "POST /_/oidc/burn-token": {"token": "x"},
         "POST /+login": {"user": "anna", "password": PASSWORD},
         "PUT /{user}[/]": {"password": PASSWORD},
         "PATCH /{user}[/]": {"title": "A title"},

@@ -94,6 +94,8 @@ class TestPrecedence:
             "access_log": "false",
             "open_registration": "true",
             "open_metrics": "true",
+            "audit_reads": "true",
+            "audit_reads_required": "true",
             "port": "80",
             "threads": "3",
             "workers": "4",
