@@ -57,12 +57,12 @@ class _Object(Struct, frozen=True):
     verification_material: dict[str, Any]
 
 
-class _Certificate(Struct, frozen=True, rename="camel"):
+class _RawCertificate(Struct, frozen=True, rename="camel"):
     raw_bytes: str
 
 
 class _Material(Struct, frozen=True, rename="camel"):
-    certificate: _Certificate
+    certificate: _RawCertificate
     tlog_entries: list[msgspec.Raw]
 
 
