@@ -8,6 +8,7 @@ import logging
 import math
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
@@ -17,15 +18,18 @@ import pytest
 
 from pkgindex_core.changes import Commit, DropFile, FileAbsent, MirrorPage, NoteIs, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.migrations import Migration
 from pkgindex_core.engines.postgresql import index, opening, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.errors import Missing, PkgIndexError, Refused, RequirementFailed, Unavailable
+from pkgindex_core.formats.audit_chain import BrokenChain
 from pkgindex_core.formats.kept_pages import keep
-from pkgindex_core.models import Serial
+from pkgindex_core.models import Serial, User
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.services.administering.auditing import Auditing, CheckedChain
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, MIRROR, head, hosted, mirror, mirrored, stage, user
 from pkgindex_core.tools import leases
 from pkgindex_core.tools.currency import Currency
@@ -434,6 +438,24 @@ async def test_a_database_that_is_down_is_unavailable(
 
 
 # Behind a pooler, and with several hosts.
+
+
+async def test_the_chain_of_the_log_is_that_of_other_stores(database_server: DatabaseServer, database: str) -> None:
+    """The same commits have the same hashes as in memory, and a commit that was changed in the database is named."""
+    url = database_server.url(database)
+    other = MemoryIndex(SystemClock())
+    async with stores(url) as (store,):
+        for number in range(5):
+            await store.apply([PutUser(User(name=f"user{number}", custom_data={"é": [1, 2.5, None]}))], who="root")
+        await other.replay(await store.commits(Serial(0)))
+        with ThreadPoolExecutor(1) as workers:
+            auditing = Auditing(store=store, workers=workers)
+            assert await auditing.chain() == await Auditing(store=other, workers=workers).chain()
+            assert isinstance(await auditing.check(), CheckedChain)
+            database_server.sql("UPDATE commits SET who = 'x' WHERE serial = 3", database=database)
+            found = await auditing.check()
+            assert isinstance(found, BrokenChain)
+            assert found.serial == 3
 
 
 @pytest.fixture
