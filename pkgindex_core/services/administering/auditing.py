@@ -40,6 +40,7 @@ CHUNK: Final = 128
 _BYTES: Final = 32
 _LEASE_SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 60.0
+_IDLE_SECONDS: Final = 5.0
 _COLLECT_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 5.0
@@ -80,7 +81,7 @@ class Auditing:
 
     async def chain(self) -> ChainPlace:
         """Chain all commits that are not chained yet. Only one process does so at a time (`AuditChain`)."""
-        place = await self._place()
+        place = await self.place()
         while commits := await self._store.commits(place.serial, limit=CHUNK):
             made = await in_worker(self._workers, partial(links, place.hash, commits))
             values = await self._appended(made)
@@ -92,7 +93,7 @@ class Auditing:
         """Compare the log with the kept hashes, and with a checkpoint. Reads all commits."""
         if checkpoint is not None and checkpoint.store != await identity_of(self._store):
             raise Refused("the checkpoint is of another store")
-        kept = await self._place()
+        kept = await self.place()
         head = await self._store.head()
         if kept.serial > head:
             return BrokenChain(Serial(head + 1), f"{kept.serial} commits were chained, and the log ends with {head}")
@@ -118,7 +119,7 @@ class Auditing:
 
     async def checkpoint(self) -> Checkpoint:
         """The checkpoint of the newest commit. Reads the commits that are not chained yet."""
-        place = await self._place()
+        place = await self.place()
         async for chunk in self._links(place):
             place = ChainPlace(chunk[-1].serial, chunk[-1].hash)
         if not place.serial:
@@ -156,7 +157,8 @@ class Auditing:
             yield made
             place = ChainPlace(made[-1].serial, made[-1].hash)
 
-    async def _place(self) -> ChainPlace:
+    async def place(self) -> ChainPlace:
+        """How far the log is chained."""
         note = await self._store.note(KIND, PLACE)
         return msgspec.json.decode(note.value, type=ChainPlace) if note is not None else ChainPlace()
 
@@ -185,8 +187,12 @@ class AuditChain:
         self._store = store
 
     async def follow(self) -> None:
+        """Chain what is committed. Without commits for a while no lease is held, so an idle server writes nothing."""
         while True:
             try:
+                place = await self._auditing.place()
+                if await self._store.wait(place.serial, timeout=_WAIT_SECONDS) <= place.serial:
+                    continue
                 await leases.while_held(
                     self._store,
                     KIND,
@@ -197,15 +203,17 @@ class AuditChain:
                 )
             except PkgIndexError as error:
                 _log.warning("the log of changes cannot be chained now: %s", error)
-            await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def close(self) -> None:
         pass
 
     async def _chain(self, _: leases.HeldLease) -> None:
+        """Chain commits as they come, until none has come for a while."""
         while True:
             place = await self._auditing.chain()
-            await self._store.wait(place.serial, timeout=_WAIT_SECONDS)
+            if await self._store.wait(place.serial, timeout=_IDLE_SECONDS) <= place.serial:
+                return
             await asyncio.sleep(_COLLECT_SECONDS)  # many commits in one write
 
 

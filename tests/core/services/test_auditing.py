@@ -161,7 +161,7 @@ async def test_a_server_chains_what_is_committed(opened: Opened, monkeypatch: py
             await grow(engine, 3)
             head = await engine.store.head()
             async with asyncio.timeout(10):
-                while (await engine.auditing._place()).serial < head:
+                while (await engine.auditing.place()).serial < head:
                     await asyncio.sleep(0.01)
         task.cancel()
         with suppress(asyncio.CancelledError):
