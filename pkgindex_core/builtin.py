@@ -23,7 +23,7 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
-from pkgindex_core.rules.policing.kinds import KINDS
+from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
@@ -133,7 +133,7 @@ def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
     )
     for rule, kind in KINDS.items():
         if not kind.only_uploads:
-            yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind.filter))
+            yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind))
 
 
 @hookimpl
@@ -230,14 +230,13 @@ def _lazy(target: str) -> Callable[..., Any]:
     return make
 
 
-def _policy(target: str) -> Callable[[Context], Any]:
-    """Make the filter of a rule with the server's own policies."""
-    target = f"pkgindex_core.rules.policing.{target}"
+def _policy(kind: Kind) -> Callable[[Context], Any]:
+    """Make the filter of a rule with the server's own policies, and with the book of advisories if it reads that."""
 
     def make(context: Context) -> Any:
-        return pkgutil.resolve_name(target)(context.policies)
+        return kind.made(context.policies, context.advisories)
 
-    make.__qualname__ = target
+    make.__qualname__ = f"pkgindex_core.rules.policing.{kind.filter}"
     return make
 
 

@@ -24,6 +24,7 @@ from pkgindex_core.composition.offered import Offered, made_offers
 from pkgindex_core.composition.services import Services
 from pkgindex_core.composition.stores import Stores, opened_stores
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.advisories.book import FiledBook
 from pkgindex_core.engines.argon2 import Argon2Hashing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Serial
@@ -102,6 +103,7 @@ class Engine(Services):
                 passwords=passwords,
                 public_url=public_url,
                 policies=read_server_policies(settings.policies),
+                advisories=FiledBook(Path(settings.data)),
                 renew_checksums=renew_checksums,
             )
             stores = await stack.enter_async_context(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import Mode
+
+if TYPE_CHECKING:
+    from pkgindex_core.rules.policing.lines import ServerPolicies
+    from pkgindex_core.rules.policing.policy_filter import PolicyFilter
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -28,6 +33,13 @@ class Kind(Struct, frozen=True, kw_only=True):
     """The mode of a line that names none."""
     only_uploads: bool = False
     """Whether it is asked at uploads only."""
+    reads_book: bool = False
+    """Whether its filter is made with the book of advisories too."""
+
+    def made(self, server: ServerPolicies, book: AdvisoryBook) -> PolicyFilter:
+        """Make the filter."""
+        make: Callable[..., PolicyFilter] = found(self.filter)
+        return make(server, book) if self.reads_book else make(server)
 
     def parse(self, text: str) -> Any:
         """Read a value."""
@@ -88,6 +100,20 @@ KINDS: Final[Mapping[str, Kind]] = {
         value="500MB",
         parser="content_rules:parse_size",
         filter="content_rules:MaxSizeFilter",
+    ),
+    "malware": Kind(
+        summary="releases that an advisory calls malicious are hidden and refused",
+        filter="advisory_rules:MalwareFilter",
+        reads_book=True,
+    ),
+    "vulnerabilities": Kind(
+        summary="clients are warned of releases with known vulnerabilities, from a severity on",
+        value="high fixed",
+        may_lack_value=True,
+        parser="advisory_rules:parse_threshold",
+        filter="advisory_rules:VulnerabilitiesFilter",
+        mode="warn",
+        reads_book=True,
     ),
     "private": Kind(
         summary="names that no upstream is asked for",
