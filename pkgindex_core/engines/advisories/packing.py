@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 import sys
+import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -99,9 +100,8 @@ def write_book(
         head = msgspec.msgpack.encode(
             _Head(state, content.hexdigest(), len(groups), len(identifiers), (said[0], said[1]))
         )
-        head += bytes(-len(head) % _U64)
         with target.open("wb") as out, frames.open("rb") as body_of:
-            out.write(_MAGIC + _LENGTH.pack(len(head)) + head)
+            out.write(_MAGIC + _LENGTH.pack(len(head)) + head + bytes(-len(head) % _U64))
             for numbers in ([key for key, _ in groups], places, [key for key, _ in identifiers]):
                 out.write(struct.pack(f"<{len(numbers)}Q", *numbers))
             out.write(struct.pack(f"<{len(identifiers)}Q", *(number for _, number in identifiers)))
@@ -126,17 +126,17 @@ class Book:
     """A book in a file. The file stays open, so a new one in its place does not matter."""
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("rb")
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)  # a reader may still use a book that was replaced
         try:
-            self._map = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
             start = len(_MAGIC) + _LENGTH.size
             if self._map[: len(_MAGIC)] != _MAGIC:
                 raise ValueError("it does not begin as a book does")
             (size,) = _LENGTH.unpack(self._map[len(_MAGIC) : start])
-            head = msgspec.msgpack.decode(self._map[start : start + size].rstrip(b"\0"), type=_Head)
-            self._numbers(start + size, head)
+            head = msgspec.msgpack.decode(self._map[start : start + size], type=_Head)
+            self._numbers(start + size + -size % _U64, head)
         except (ValueError, struct.error, msgspec.DecodeError) as error:
-            self._stream.close()
             raise Corrupt(f"{path} is no whole book of advisories: {error}", hint="take the feed in again") from error
         self.state: Final = head.state
         self.revision: Final = head.revision
@@ -187,7 +187,7 @@ class Book:
         place = 2 * project + kind
         start, stop = self._places[place], self._places[place + 1]
         # Read and not mapped: what was read once would stay in the memory of each process.
-        frame = os.pread(self._stream.fileno(), stop - start, self._start + start)
+        frame = os.pread(self._descriptor, stop - start, self._start + start)
         return zstd.decompress(frame, zstd_dict=self._dictionaries[kind])
 
 
