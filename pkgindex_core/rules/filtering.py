@@ -140,7 +140,7 @@ def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter],
 
 
 def warnings_of(judgements: Iterable[Judgement]) -> tuple[str, ...]:
-    """What to tell clients about files that are shown, each sentence once."""
+    """The warnings for clients about files that are shown, each sentence once."""
     told = (f"{each.filename}: {each.rule}: {each.ruling.reason}" for each in judgements if each.ruling.mode == "warn")
     return tuple(dict.fromkeys(told))
 

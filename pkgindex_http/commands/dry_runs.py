@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -16,7 +16,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import File, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none
-from pkgindex_core.protocols import Build, IndexStore
+from pkgindex_core.protocols import Build, Projects, Trees
 from pkgindex_core.rules.filtering import releases_of
 from pkgindex_core.rules.policing.kinds import KINDS, found
 from pkgindex_core.rules.policing.lines import OPTION, ServerPolicies, policy_lines
@@ -24,7 +24,11 @@ from pkgindex_core.rules.policing.lines import OPTION, ServerPolicies, policy_li
 _FILE: Final = re.compile(r"/([^/]+)/([^/]+)/\+[fe]/.*/([^/]+?)(?:\.metadata)?\Z")
 
 
-class Download(Struct, frozen=True, kw_only=True):
+class LoggedStore(Trees, Projects, Protocol):
+    """The roles of the store that a dry run uses."""
+
+
+class LoggedDownload(Struct, frozen=True, kw_only=True):
     """One download of a file or a sidecar."""
 
     index: IndexName
@@ -37,14 +41,14 @@ class Download(Struct, frozen=True, kw_only=True):
 class Hit(Struct, frozen=True, kw_only=True):
     """Downloads that a policy would not have answered: those of one file by one client."""
 
-    download: Download
+    download: LoggedDownload
     """The first of them."""
     count: int
     reason: str
     until: Timestamp | None
 
 
-def downloads(lines: Iterable[bytes]) -> Iterator[Download]:
+def downloads(lines: Iterable[bytes]) -> Iterator[LoggedDownload]:
     """The successful downloads in an access log of JSON lines. Other lines are skipped."""
     for line in lines:
         try:
@@ -58,7 +62,7 @@ def downloads(lines: Iterable[bytes]) -> Iterator[Download]:
         index = index_name_or_none(unquote(path[1]), unquote(path[2])) if path else None
         if path is None or at is None or index is None:
             continue
-        yield Download(
+        yield LoggedDownload(
             index=index,
             filename=unquote(path[3]),
             at=at,
@@ -67,7 +71,7 @@ def downloads(lines: Iterable[bytes]) -> Iterator[Download]:
         )
 
 
-async def hit_by(store: IndexStore, line: str, asked: Iterable[Download]) -> tuple[int, list[Hit]]:
+async def hit_by(store: LoggedStore, line: str, asked: Iterable[LoggedDownload]) -> tuple[int, list[Hit]]:
     """The number of downloads, and those that a policy would have hidden or let wait, the most frequent first."""
     kept = policy_lines([line])
     if len(kept) != 1:
@@ -84,7 +88,7 @@ async def hit_by(store: IndexStore, line: str, asked: Iterable[Download]) -> tup
             for name, config in tree.indexes.items()
         },
     )
-    files = _Files(store)
+    files = _LoggedFiles(store)
     hits: dict[tuple[IndexName, str, str, str], Hit] = {}
     counted = 0
     for each in asked:
@@ -112,10 +116,10 @@ async def hit_by(store: IndexStore, line: str, asked: Iterable[Download]) -> tup
     return counted, sorted(hits.values(), key=lambda hit: -hit.count)
 
 
-class _Files:
+class _LoggedFiles:
     """Finds files by index and name, with the files of their projects."""
 
-    def __init__(self, store: IndexStore) -> None:
+    def __init__(self, store: LoggedStore) -> None:
         self._store = store
         self._known: dict[tuple[IndexName, str], tuple[ProjectName, File, Any] | None] = {}
 

@@ -12,7 +12,7 @@ from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.policing.exemptions import Exemption
-from pkgindex_core.services.reading.deciding import Decision
+from pkgindex_core.services.reading.deciding import DecisionRecord
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.bodies import read_json
 from pkgindex_http.wire.replies import Reply, json_reply
@@ -22,7 +22,7 @@ _MOST: Final = 1000
 _FILTERS: Final = ("project", "rule", "mode", "verdict")
 
 
-class _Exempt(msgspec.Struct, forbid_unknown_fields=True):
+class _ExemptionForm(msgspec.Struct, forbid_unknown_fields=True):
     purl: str
     reason: str
     rules: list[str] = []
@@ -43,7 +43,7 @@ async def decisions(ask: Ask) -> Reply:
     wanted = {name: value for name in _FILTERS if (value := ask.query(name))}
     tree = await ask.engine.store.tree()
 
-    def chosen(decision: Decision) -> bool:
+    def chosen(decision: DecisionRecord) -> bool:
         config = tree.indexes.get(decision.index)
         return (
             (index is None or decision.index == index)
@@ -68,7 +68,7 @@ async def exemptions(ask: Ask) -> Reply:
 
 async def exempt(ask: Ask) -> Reply:
     """Let a package through."""
-    document = await read_json(ask.request, _Exempt)
+    document = await read_json(ask.request, _ExemptionForm)
     until = None if document.until is None else from_rfc3339(document.until)
     if document.until is not None and until is None:
         raise Refused(f"{document.until[:40]!r} is no time", hint="write 2026-12-24T10:00:00Z")
@@ -87,7 +87,7 @@ async def lift(ask: Ask) -> Reply:
     return json_reply({"message": f"the exemption of {purl} is lifted"}, headers=_HEADERS)
 
 
-def decision_document(decision: Decision) -> dict[str, Any]:
+def decision_document(decision: DecisionRecord) -> dict[str, Any]:
     """A decision with times in RFC 3339."""
     until = decision.next_eligible_at
     return {

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.rules.policing.kinds import KINDS
 from pkgindex_http.cli import main
 from pkgindex_http.proxpi import routes as proxpi
 from pkgindex_http.pypiserver import routes as pypiserver
@@ -75,6 +76,14 @@ def check(page: str, name: str, expected: str) -> None:
 
 def test_the_url_table_is_that_of_the_code() -> None:
     check("pkgindex_http/URLS.md", "urls", url_table(ROUTES))
+
+
+def test_the_table_of_rules_is_that_of_the_code() -> None:
+    lines = ["| line | what it does | default mode | at uploads |", "|---|---|---|---|"]
+    for rule, kind in KINDS.items():
+        at_uploads = "only" if kind.only_uploads else "too" if kind.at_uploads else ""
+        lines.append(f"| `{f'{rule} {kind.value}'.strip()}` | {kind.summary} | `{kind.mode}` | {at_uploads} |")
+    check("pkgindex_http/POLICIES.md", "rules", "\n".join(lines) + "\n")
 
 
 def test_so_is_that_of_pypiservers_urls(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ and changes the ETags of pages. They expire by themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -18,8 +18,8 @@ from msgspec import Struct
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import IndexConfig, Tree
-from pkgindex_core.names import IndexName, ProjectName, parse_project_name
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName, parse_project_name
 
 KEPT_AS: Final = "exemptions"
 """The key in `IndexConfig.options`. No option of an index writes it."""
@@ -76,6 +76,8 @@ class Exempt:
     """The exemptions of an index, by project. Made once for a tree."""
 
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
+        exemptions = tuple(exemptions)
+        self.expiries = tuple(each.until for each in exemptions if each.until is not None)
         self._by_project: dict[ProjectName, list[tuple[str, Exemption]]] = {}
         for each in exemptions:
             project, version = parse_purl(each.purl)
@@ -93,24 +95,6 @@ class Exempt:
         return None
 
 
-def last_expiry(tree: Tree, origins: Iterable[IndexName], moment: Timestamp) -> Timestamp:
-    """The last instant, not after `moment`, at which an exemption of these indexes expired; 0 if none has."""
-    return max(
-        (
-            each.until
-            for origin in origins
-            if origin in tree.indexes
-            for each in exemptions_of(tree.indexes[origin])
-            if each.until is not None and each.until <= moment
-        ),
-        default=Timestamp(0),
-    )
-
-
 def as_kept(exemptions: Iterable[Exemption]) -> Any:
     """The value in `IndexConfig.options`."""
     return msgspec.to_builtins(list(exemptions))
-
-
-def by_purl(exemptions: Iterable[Exemption]) -> Mapping[str, Exemption]:
-    return {each.purl: each for each in exemptions}

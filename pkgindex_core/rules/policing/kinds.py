@@ -31,8 +31,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     """`module:class` in this package: the `PolicyFilter` of the rule."""
     mode: Mode = "block"
     """The mode of a line that names none."""
+    at_uploads: bool = False
+    """Whether it refuses uploads too."""
     only_uploads: bool = False
-    """Whether it is asked at uploads only."""
+    """Whether it refuses uploads and hides nothing."""
     reads_book: bool = False
     """Whether its filter is made with the book of advisories too."""
 
@@ -75,6 +77,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         value="the maintainer's account was taken over",
         may_lack_value=True,
         filter="content_rules:QuarantineFilter",
+        at_uploads=True,
     ),
     "deprecated": Kind(
         summary="clients are warned of releases",
@@ -88,22 +91,26 @@ KINDS: Final[Mapping[str, Kind]] = {
         value="sha256:DIGEST stolen signing key",
         parser="content_rules:parse_revoked",
         filter="content_rules:RevokedFilter",
+        at_uploads=True,
     ),
     "file-types": Kind(
         summary="only files with these endings are let through",
         value="whl, tar.gz",
         parser="content_rules:parse_types",
         filter="content_rules:FileTypesFilter",
+        at_uploads=True,
     ),
     "max-size": Kind(
         summary="larger files are hidden and refused",
         value="500MB",
         parser="content_rules:parse_size",
         filter="content_rules:MaxSizeFilter",
+        at_uploads=True,
     ),
     "malware": Kind(
         summary="releases that an advisory calls malicious are hidden and refused",
         filter="advisory_rules:MalwareFilter",
+        at_uploads=True,
         reads_book=True,
     ),
     "vulnerabilities": Kind(
@@ -113,6 +120,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         parser="advisory_rules:parse_threshold",
         filter="advisory_rules:VulnerabilitiesFilter",
         mode="warn",
+        at_uploads=True,
         reads_book=True,
     ),
     "private": Kind(

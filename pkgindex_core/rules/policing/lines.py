@@ -22,7 +22,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.index_types import IndexOption
 from pkgindex_core.protocols.policies import MODES, Mode
 from pkgindex_core.rules.policing.kinds import KINDS
-from pkgindex_core.rules.policing.targets import EVERYTHING, Target, parse_target
+from pkgindex_core.rules.policing.targets import EVERYTHING, PolicyTarget, parse_target
 from pkgindex_core.spelling import suggestion
 
 OPTION: Final = "policies"
@@ -41,13 +41,13 @@ class PolicyLine(Struct, frozen=True, kw_only=True):
     off: bool = False
     """Whether the rule does not hold for the targets."""
     value: Any = None
-    """What the rule's kind made of the value; None when the line is off."""
-    targets: tuple[Target, ...] = (EVERYTHING,)
+    """The value, parsed by the rule's kind; None when the line is off."""
+    targets: tuple[PolicyTarget, ...] = (EVERYTHING,)
     text: str
     """The line as it was written."""
 
 
-class Candidates(Struct, frozen=True):
+class CoveringLines(Struct, frozen=True):
     """The lines of one rule that cover a project, the most specific first."""
 
     lines: tuple[PolicyLine, ...]
@@ -186,7 +186,7 @@ def lines_of(config: IndexConfig) -> tuple[str, ...]:
     return tuple(config.options.get(OPTION, ())) if config.options else ()
 
 
-def candidates(lines: Sequence[PolicyLine], rule: str, project: ProjectName) -> Candidates:
+def candidates(lines: Sequence[PolicyLine], rule: str, project: ProjectName) -> CoveringLines:
     """The lines of a rule that cover a project."""
     found: list[tuple[tuple[int, int], int, PolicyLine]] = []
     for position, line in enumerate(lines):
@@ -194,10 +194,10 @@ def candidates(lines: Sequence[PolicyLine], rule: str, project: ProjectName) -> 
             found += [
                 (target.weight, position, _about(line, target)) for target in line.targets if target.covers(project)
             ]
-    return Candidates(tuple(line for _, _, line in sorted(found, key=lambda each: each[:2], reverse=True)))
+    return CoveringLines(tuple(line for _, _, line in sorted(found, key=lambda each: each[:2], reverse=True)))
 
 
-def _about(line: PolicyLine, target: Target) -> PolicyLine:
+def _about(line: PolicyLine, target: PolicyTarget) -> PolicyLine:
     return PolicyLine(rule=line.rule, mode=line.mode, off=line.off, value=line.value, targets=(target,), text=line.text)
 
 

@@ -1,6 +1,6 @@
 """The page filter of one rule: finds the lines that decide about a file, asks the rule, and minds modes and exemptions.
 
-class Licences(PolicyFilter):
+class AllowedLicences(PolicyFilter):
     rule = "licences"
     def decides(self, value, origin, file, build): return Held("its licence is …") if … else None
 
@@ -9,7 +9,8 @@ The lines are those of the index that holds the file (`origin`), so a file is ju
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
@@ -19,9 +20,9 @@ from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
 from pkgindex_core.rules.lineage import lineage
-from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of, last_expiry
+from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of
 from pkgindex_core.rules.policing.lines import (
-    Candidates,
+    CoveringLines,
     PolicyLine,
     ServerPolicies,
     candidates,
@@ -43,12 +44,21 @@ class Held(Struct, frozen=True):
     """The first instant at which it may pass."""
 
 
-class _Origin(Struct, frozen=True):
-    """What one index says about one rule."""
+class _OriginLines(Struct, frozen=True):
+    """The lines of one index for one rule, and its exemptions."""
 
     sets: tuple[tuple[PolicyLine, ...], ...]
     """The server's lines and its own, judged apart."""
     exempt: Exempt
+
+
+class _Times(Struct, frozen=True):
+    """How the time matters in pages of an index."""
+
+    grain: int
+    """Microseconds to which it is rounded down; 0: it does not matter."""
+    expiries: Sequence[Timestamp]
+    """The instants at which exemptions end, in order."""
 
 
 class _Lines:
@@ -58,9 +68,10 @@ class _Lines:
         self.tree = tree
         self._rule = rule
         self._server = server
-        self._origins: dict[IndexName, _Origin | None] = {}
+        self._origins: dict[IndexName, _OriginLines | None] = {}
         self._reached: dict[IndexName, tuple[IndexName, ...]] = {}
-        self._chosen: dict[tuple[IndexName, ProjectName], tuple[Candidates, ...]] = {}
+        self._times: dict[IndexName, _Times] = {}
+        self._chosen: dict[tuple[IndexName, ProjectName], tuple[CoveringLines, ...]] = {}
 
     def reached(self, start: IndexName) -> tuple[IndexName, ...]:
         """The layers of an index that have lines."""
@@ -71,8 +82,20 @@ class _Lines:
             _put(self._reached, start, found)
         return found
 
-    def origin(self, name: IndexName) -> _Origin | None:
-        """What an index says; None if it has no lines."""
+    def times(self, start: IndexName, grain_of: Callable[[Any], int]) -> _Times:
+        """How the time matters in pages of an index; `grain_of` gives the grain of a line's value."""
+        known = self._times.get(start)
+        if known is None:
+            said = [each for name in self.reached(start) if (each := self.origin(name)) is not None]
+            lines = [line for each in said for own in each.sets for line in own if not line.off]
+            grains = [grain for line in lines if (grain := grain_of(line.value))]
+            expiries = {until for each in said for until in each.exempt.expiries}
+            known = _Times(min(grains, default=0), sorted(expiries))
+            _put(self._times, start, known)
+        return known
+
+    def origin(self, name: IndexName) -> _OriginLines | None:
+        """The lines of an index; None if it has none."""
         if name in self._origins:
             return self._origins[name]
         config = self.tree.indexes.get(name) if self.tree is not None else None
@@ -80,11 +103,11 @@ class _Lines:
         if config is not None:
             each = parsed_lines(self._server.of(config)), parsed_lines(lines_of(config))
             sets = tuple(own for lines in each if (own := tuple(line for line in lines if line.rule == self._rule)))
-            found = _Origin(sets, Exempt(exemptions_of(config))) if sets else None
+            found = _OriginLines(sets, Exempt(exemptions_of(config))) if sets else None
         _put(self._origins, name, found)
         return found
 
-    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[Candidates, ...]:
+    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[CoveringLines, ...]:
         """The lines that cover a project in an index."""
         known = self._chosen.get((origin, project))
         if known is None:
@@ -106,41 +129,34 @@ class PolicyFilter:
     def __init__(self, server: ServerPolicies) -> None:
         self._server = server
         self._lines = _Lines(self.rule, server, None)
+        self._fingerprint = f"{self.rule}-1 {server.fingerprint}"
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
-        """What the rule says about a file, given the value of a line; None when it passes."""
+        """The decision of the rule about a file, given the value of a line; None when it passes."""
         raise NotImplementedError
 
     def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:
-        """What the rule says about a whole project. It is asked only of lines without versions."""
+        """The decision of the rule about a whole project; only lines without versions are considered."""
         return None
 
     def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        """What the rule says about a file that is uploaded to its index; None when it is let in."""
+        """The decision of the rule about a file that is uploaded to its index; None when it is let in."""
         return None
 
     @property
     def fingerprint(self) -> str:
         """The lines of indexes are in the tree, whose serial is part of every ETag."""
-        return f"{self.rule}-1 {self._server.fingerprint}"
+        return self._fingerprint
 
     def grain(self, value: Any) -> int:
         """Microseconds to which the time is rounded down for a line; 0 if the rule does not look at it."""
         return 0
 
     def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
-        lines = self._of(tree)
-        reached = lines.reached(start)
-        grains = [
-            grain
-            for origin in reached
-            if (found := lines.origin(origin)) is not None
-            for each in found.sets
-            for line in each
-            if not line.off and (grain := self.grain(line.value))
-        ]
-        rounded = Timestamp(moment - moment % min(grains)) if grains else Timestamp(0)
-        return max(rounded, last_expiry(tree, reached, moment))
+        times = self._of(tree).times(start, self.grain)
+        rounded = moment - moment % times.grain if times.grain else 0
+        expired = bisect_right(times.expiries, moment)
+        return Timestamp(max(rounded, times.expiries[expired - 1]) if expired else rounded)
 
     def applies(self, tree: Tree, start: IndexName) -> bool:
         return bool(self._of(tree).reached(start))

@@ -18,8 +18,8 @@ _SHOWN: Final = 80
 _PATTERN: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-*?")
 
 
-class Target(Struct, frozen=True, kw_only=True):
-    """What a line is about. Without a name and a pattern it is about all projects."""
+class PolicyTarget(Struct, frozen=True, kw_only=True):
+    """The subject of a line. Without a name and a pattern it is all projects."""
 
     name: str = ""
     """The normalised name of one project."""
@@ -46,10 +46,10 @@ class Target(Struct, frozen=True, kw_only=True):
         return not self.versions or _contains(self.versions, version)
 
 
-EVERYTHING: Final = Target()
+EVERYTHING: Final = PolicyTarget()
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str) -> PolicyTarget:
     """Read a target.
 
     >>> parse_target("Acme_*").pattern, parse_target("NumPy>=2").versions
@@ -62,7 +62,7 @@ def parse_target(text: str) -> Target:
         pattern = word.lower().replace("_", "-").replace(".", "-")
         if not _PATTERN.issuperset(pattern):
             raise Refused(f"{word[:_SHOWN]!r} is no pattern of project names", hint="write one such as acme-*")
-        return Target(pattern=pattern)
+        return PolicyTarget(pattern=pattern)
     from packaging.requirements import InvalidRequirement, Requirement  # few programs read targets
 
     try:
@@ -71,7 +71,7 @@ def parse_target(text: str) -> Target:
         raise Refused(f"{word[:_SHOWN]!r} names no project: {str(error).splitlines()[0]}", hint=_HINT) from error
     if requirement.url or requirement.extras or requirement.marker:
         raise Refused(f"{word[:_SHOWN]!r} has more than a project and its versions", hint=_HINT)
-    return Target(name=parse_project_name(requirement.name), versions=str(requirement.specifier))
+    return PolicyTarget(name=parse_project_name(requirement.name), versions=str(requirement.specifier))
 
 
 _HINT: Final = "write a project (numpy), some of its versions (numpy>=2,<3) or a pattern of names (acme-*)"

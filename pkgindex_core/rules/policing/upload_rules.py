@@ -15,21 +15,21 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.policies import Build
 from pkgindex_core.rules.policing.policy_filter import Held, PolicyFilter
 from pkgindex_core.rules.policing.uploads import PolicedUpload
-from pkgindex_core.rules.policing.waiting import Cooldown, parse_cooldown
+from pkgindex_core.rules.policing.waiting import CooldownSpan, parse_cooldown
 
 _SHOWN: Final = 80
 _STARTUP: Final = (".pth", ".start")
 _INTERPRETERS: Final = frozenset({"python", "python3", "pythonw", "pypy", "pypy3"})
 
 
-class Licences(Struct, frozen=True):
+class AllowedLicences(Struct, frozen=True):
     """The value of a rule `licences`: SPDX identifiers, as they are spelled in the list of SPDX."""
 
     allowed: frozenset[str]
     text: str
 
 
-def parse_licences(text: str) -> Licences:
+def parse_licences(text: str) -> AllowedLicences:
     """Read identifiers with commas: `MIT, Apache-2.0, BSD-3-Clause`."""
     allowed: set[str] = set()
     for word in (each.strip() for each in text.split(",")):
@@ -37,10 +37,10 @@ def parse_licences(text: str) -> Licences:
         if expression is None or " " in expression.replace(" WITH ", ""):
             raise Refused(f"{word[:_SHOWN]!r} is no licence of SPDX", hint="write identifiers such as MIT, Apache-2.0")
         allowed.add(expression)
-    return Licences(frozenset(allowed), ", ".join(sorted(allowed)))
+    return AllowedLicences(frozenset(allowed), ", ".join(sorted(allowed)))
 
 
-def parse_open_days(text: str) -> Cooldown:
+def parse_open_days(text: str) -> CooldownSpan:
     """Read the time for which releases take files: `14d`."""
     return parse_cooldown(text)
 

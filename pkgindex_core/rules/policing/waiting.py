@@ -32,7 +32,7 @@ _LONGEST: Final = 3650 * _DAY
 By = Literal["upload-time", "first-seen"]
 
 
-class Cooldown(Struct, frozen=True):
+class CooldownSpan(Struct, frozen=True):
     """The value of a rule `cooldown`."""
 
     seconds: int
@@ -51,7 +51,7 @@ class Waiting(Struct, frozen=True):
     until: Timestamp | None = None
 
 
-def parse_cooldown(text: str) -> Cooldown:
+def parse_cooldown(text: str) -> CooldownSpan:
     """Read `7d`, `P7D`, `PT36H`, or `7d by first-seen`.
 
     >>> parse_cooldown("P7D").seconds
@@ -67,7 +67,7 @@ def parse_cooldown(text: str) -> Cooldown:
             f"{span[:_SHOWN]!r} is no length of time",
             hint="write 7d, 36h or P7D, at most ten years; 0d lets all through",
         )
-    return Cooldown(seconds, "first-seen" if by == "first-seen" else "upload-time")
+    return CooldownSpan(seconds, "first-seen" if by == "first-seen" else "upload-time")
 
 
 def parse_instant(text: str) -> Timestamp:
@@ -78,7 +78,7 @@ def parse_instant(text: str) -> Timestamp:
     return moment
 
 
-def waits(release: Sequence[File], cooldown: Cooldown, moment: Timestamp) -> Waiting | None:
+def waits(release: Sequence[File], cooldown: CooldownSpan, moment: Timestamp) -> Waiting | None:
     """Why a release waits at a moment; None when it is old enough. Versions without files are."""
     if not cooldown.seconds:
         return None

@@ -37,7 +37,7 @@ _GRACE_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DecisionRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One record."""
 
     at: Timestamp
@@ -63,7 +63,7 @@ class Decisions:
         self._notes = notes
         self._clock = clock
         self._seconds = seconds
-        self._waiting: dict[str, Decision] = {}
+        self._waiting: dict[str, DecisionRecord] = {}
         self._known: BoundedCache[str, bool] = BoundedCache(_KNOWN)
         self._tasks = Tasks()
         self._planned = False
@@ -80,10 +80,10 @@ class Decisions:
             self._tasks.start(self._write_soon, name="decisions")
 
     async def listed(
-        self, *, after: str = "", limit: int = 200, chosen: Callable[[Decision], bool] = lambda _: True
-    ) -> tuple[Sequence[Decision], str]:
+        self, *, after: str = "", limit: int = 200, chosen: Callable[[DecisionRecord], bool] = lambda _: True
+    ) -> tuple[Sequence[DecisionRecord], str]:
         """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end."""
-        found: list[Decision] = []
+        found: list[DecisionRecord] = []
         async for key, decision in self._read(after):
             if chosen(decision):
                 if len(found) == limit:
@@ -113,10 +113,10 @@ class Decisions:
         except (PkgIndexError, TimeoutError) as error:
             _log.warning("the last decisions of policies were not written: %s", error)
 
-    async def _read(self, after: str) -> AsyncIterator[tuple[str, Decision]]:
+    async def _read(self, after: str) -> AsyncIterator[tuple[str, DecisionRecord]]:
         async for batch in self._notes.notes(KIND, after=after):
             for note in batch:
-                yield note.key, msgspec.json.decode(note.value, type=Decision)
+                yield note.key, msgspec.json.decode(note.value, type=DecisionRecord)
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -134,10 +134,10 @@ def _key(project: ProjectName, judgement: Judgement) -> str:
     return f"{judgement.origin} {project} {filename[:300]} {judgement.rule} {verdict}"
 
 
-def _decision(project: ProjectName, judgement: Judgement, now: Timestamp) -> Decision:
+def _decision(project: ProjectName, judgement: Judgement, now: Timestamp) -> DecisionRecord:
     ruling = judgement.ruling
     verdict = ruling.mode if not ruling.hides else "hide" if ruling.until is None else "wait"
-    return Decision(
+    return DecisionRecord(
         at=now,
         index=judgement.origin,
         project=project,

@@ -28,7 +28,7 @@ from pkgindex_core.formats.archives.documentation import (
 )
 from pkgindex_core.formats.archives.zip_contents import DamagedError
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
-from pkgindex_core.models import Attachment, Tree
+from pkgindex_core.models import Attachment
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
 from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints
@@ -47,6 +47,7 @@ _PAGES_KEPT = 200_000
 """The most pages in all cached directories. The entry of a page takes some two hundred bytes."""
 _FOUND = 2048
 _SMALL_BYTES = 64 * 1024
+_Asked = tuple[IndexName, ProjectName, str, Principal]
 
 
 class FoundDocumentation(Struct, frozen=True, kw_only=True):
@@ -64,8 +65,7 @@ class _KeptDocumentation(Struct, frozen=True):
 
     found: FoundDocumentation
     moment: Moment
-    touchable: tuple[tuple[IndexName, ProjectName], ...]
-    tree: Tree
+    seen: Chain
     decisions: Fingerprints
 
 
@@ -106,9 +106,7 @@ class Documentation:
         self._release_files = release_files
         self._clock = clock
         self._workers = workers
-        self._found: BoundedCache[tuple[IndexName, ProjectName, str, Principal], _KeptDocumentation] = BoundedCache(
-            _FOUND
-        )
+        self._found: BoundedCache[_Asked, _KeptDocumentation] = BoundedCache(_FOUND)
         # A directory over the limit is still cached, alone, since clients read many of its pages in a row.
         self._directories: BoundedCache[Sha256, DocumentationPages] = BoundedCache(
             _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
@@ -125,19 +123,21 @@ class Documentation:
         await self._currency.catch_up()
         key = (index, project, version, principal)
         known = self._found.get(key)
-        now = self._clock.now()
-        if (
-            known is not None
-            and self._currency.holds(known.moment, tree=True, keys=known.touchable)
-            and fingerprints(self._filters, known.tree, index, now) == known.decisions
-        ):
+        if known is not None and self._holds(known, project):
             return known.found
         moment = self._currency.moment()
         found, seen = await self._look(index, project, version, principal)
-        decisions = fingerprints(self._filters, seen.tree, index, now)
-        touchable = tuple((layer, project) for layer in seen.order)
-        self._found.put(key, _KeptDocumentation(found, moment, touchable, seen.tree, decisions))
+        self._found.put(key, _KeptDocumentation(found, moment, seen, self._decisions(seen)))
         return found
+
+    def _holds(self, known: _KeptDocumentation, project: ProjectName) -> bool:
+        keys = ((layer, project) for layer in known.seen.order)
+        return (
+            self._currency.holds(known.moment, tree=True, keys=keys) and self._decisions(known.seen) == known.decisions
+        )
+
+    def _decisions(self, seen: Chain) -> Fingerprints:
+        return fingerprints(self._filters, seen.tree, seen.start, self._clock.now())
 
     async def open(
         self, index: IndexName, project: ProjectName, version: str, path: str, *, principal: Principal
@@ -198,12 +198,7 @@ class Documentation:
             if layer.config.mirrored:
                 continue
             attachments = await self._store.attachments(layer.index, project)
-            shown = [
-                each
-                for each in attachments
-                if not await self._release_files.why_version_hidden(filters, build, layer.index, each.version)
-            ]
-            attachment = _chosen(shown, version)
+            attachment = _chosen(await self._release_files.shown(filters, build, layer.index, attachments), version)
             if attachment is not None:
                 return FoundDocumentation(index=layer.index, attachment=attachment, public=seen.public), seen
         raise Missing(

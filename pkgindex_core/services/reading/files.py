@@ -55,7 +55,7 @@ class StoredContent(Struct, frozen=True, kw_only=True):
     public: bool
     """Whether anonymous clients may have it, so that shared caches may keep it."""
     warnings: tuple[str, ...] = ()
-    """What filters warn of, a sentence each."""
+    """The warnings of filters, a sentence each."""
 
 
 class ArrivingContent(Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class ArrivingContent(Struct, frozen=True, kw_only=True):
     arriving: ColdFile
     public: bool
     warnings: tuple[str, ...] = ()
-    """What filters warn of, a sentence each."""
+    """The warnings of filters, a sentence each."""
 
 
 class ElsewhereFile(Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class ElsewhereFile(Struct, frozen=True, kw_only=True):
     file: File
     url: str
     warnings: tuple[str, ...] = ()
-    """What filters warn of, a sentence each."""
+    """The warnings of filters, a sentence each."""
 
 
 class Files:

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from pkgindex_core.formats.versions import canonical_version
-from pkgindex_core.models import File, Page, decode_file
+from pkgindex_core.models import Attachment, File, Page, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Build, PageFilter, Projects
 from pkgindex_core.protocols.policies import alone
@@ -57,6 +57,12 @@ class ReleaseFiles:
         rows = page.rows if page is not None else ()
         files = [decode_file(row.body) for row in rows if canonical_version(row.version) == wanted]
         return why_version_hidden(index, version, files, filters, build)
+
+    async def shown(
+        self, filters: Mapping[str, PageFilter], build: Build, index: IndexName, attachments: Sequence[Attachment]
+    ) -> Sequence[Attachment]:
+        """The attachments of a layer whose versions are shown."""
+        return [each for each in attachments if not await self.why_version_hidden(filters, build, index, each.version)]
 
     async def of(self, filters: Mapping[str, PageFilter], index: IndexName, project: ProjectName) -> OfRelease:
         """A value for `Build.release`, for the files of one layer. `filters` are those that apply."""

@@ -34,7 +34,7 @@ from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.workers import in_worker
 
 
-class _Held(Struct, frozen=True, kw_only=True):
+class _HeldVersion(Struct, frozen=True, kw_only=True):
     """The part of a project in an index on which documentation depends."""
 
     stamp: Serial
@@ -142,12 +142,14 @@ class DocumentationUploads:
             )
         return max(held.shown, key=version_key)
 
-    async def _hold(self, config: IndexConfig, project: ProjectName, version: str) -> _Held:
+    async def _hold(self, config: IndexConfig, project: ProjectName, version: str) -> _HeldVersion:
         (standing,) = await self._store.standings(project, [config.name])
         page = await self._store.page(config.name, project) if standing.holds else None
         if page is None:
-            return _Held(stamp=standing.stamp, head=PageHead(), shown=frozenset(), release=None, documentation=())
-        return _Held(
+            return _HeldVersion(
+                stamp=standing.stamp, head=PageHead(), shown=frozenset(), release=None, documentation=()
+            )
+        return _HeldVersion(
             # The stamp that was read first: if the later read is newer, the commit's requirement fails.
             stamp=standing.stamp,
             head=page.head,
@@ -210,7 +212,7 @@ def _of_version(documentation: tuple[Attachment, ...], version: str) -> Attachme
 
 
 def _changes(
-    index: IndexName, project: ProjectName, name: str, held: _Held, attachment: Attachment, *, new: bool
+    index: IndexName, project: ProjectName, name: str, held: _HeldVersion, attachment: Attachment, *, new: bool
 ) -> list[Change]:
     """The changes that store documentation, and its project and version if the index does not have them.
 

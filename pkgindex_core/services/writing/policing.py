@@ -107,7 +107,7 @@ class PolicyCheck:
 
 
 def terms_of(config: IndexConfig) -> object:
-    """What an upload was judged by in the configuration of its index."""
+    """The parts of the configuration of an index by which its uploads are judged."""
     return config.upload_rules, config.needs_blobs, lines_of(config), exemptions_of(config)
 
 

@@ -6,7 +6,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.rules.policing.lines import candidates, parsed_lines, policy_lines, read_server_policies
-from pkgindex_core.rules.policing.waiting import Cooldown
+from pkgindex_core.rules.policing.waiting import CooldownSpan
 
 LINES = (
     "cooldown 7d",
@@ -39,13 +39,13 @@ def test_the_most_specific_line_decides(project: str, version: str, text: str) -
 def test_of_equal_lines_the_later_decides() -> None:
     line = candidates(parsed_lines(("cooldown 7d", "cooldown 3d")), "cooldown", ProjectName("x")).decisive("1")
     assert line is not None
-    assert line.value == Cooldown(3 * 86_400)
+    assert line.value == CooldownSpan(3 * 86_400)
 
 
 def test_a_line_has_a_mode_and_a_value() -> None:
     off, warn = parsed_lines((LINES[1], LINES[2]))
     assert (off.off, off.value) == (True, None)
-    assert (warn.mode, warn.value, warn.targets[0].name) == ("warn", Cooldown(86_400), "acme-risky")
+    assert (warn.mode, warn.value, warn.targets[0].name) == ("warn", CooldownSpan(86_400), "acme-risky")
 
 
 def test_comments_and_blank_lines_are_skipped_and_lines_convert_to_themselves() -> None:
