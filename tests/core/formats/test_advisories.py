@@ -102,7 +102,12 @@ def test_what_it_says_for_people_is_one_printable_line() -> None:
 def test_fixed_versions_are_in_order() -> None:
     events = ({"introduced": "0"}, {"fixed": "1.10"}, {"introduced": "2"}, {"fixed": "1.9.1"})
     assert fixed_in(read(entry=ranges(*events)), DEMO) == ("1.9.1",)
-    two = {"ranges": [*ranges({"introduced": "0"}, {"fixed": "1.10"})["ranges"], *ranges({"introduced": "0"}, {"fixed": "1.9"})["ranges"]]}
+    two = {
+        "ranges": [
+            *ranges({"introduced": "0"}, {"fixed": "1.10"})["ranges"],
+            *ranges({"introduced": "0"}, {"fixed": "1.9"})["ranges"],
+        ]
+    }
     assert fixed_in(read(entry=two), DEMO) == ("1.9", "1.10")
 
 

@@ -79,7 +79,9 @@ async def test_a_new_book_is_noticed_within_a_second(tmp_path: Path) -> None:
 def test_equal_feeds_make_equal_revisions(tmp_path: Path) -> None:
     revisions = set()
     for label in "ab":
-        make_book(feed(tmp_path / f"{label}.zip", many(3)), tmp_path / label, label=label, now=Timestamp(len(revisions)))
+        make_book(
+            feed(tmp_path / f"{label}.zip", many(3)), tmp_path / label, label=label, now=Timestamp(len(revisions))
+        )
         revisions.add(Book(tmp_path / label).revision)
     assert len(revisions) == 1
 
