@@ -30,6 +30,7 @@ from pkgindex_core.clock import from_rfc3339
 from pkgindex_core.compression import ZstdError, compress, decompress
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.formats.filenames import leads_to
 from pkgindex_core.formats.fragments import fragment
 from pkgindex_core.formats.versions import listed_versions, version_ranks
@@ -184,6 +185,30 @@ class KeptRows(Collection[PageRow]):
             _texts_decoder.decode(listed), _files_decoder.decode(listed), self._hidden, strict=True
         ):
             yield bytes(text)[len(_OPENING) : -1], _file(shown, hidden)
+
+    def columns(self) -> Columns:
+        """Single fields of the files, in the order of the page."""
+        return Columns(self._content.listed.split(_OPENING)[1:])
+
+    def spelled(self) -> list[str]:
+        """The version of each file, in the same order."""
+        return [each.version for each in self._hidden]
+
+    def at(self, positions: Iterable[int]) -> dict[int, File]:
+        """The files at some places in this order."""
+        pieces, hidden = self._content.listed.split(_OPENING), self._hidden
+        return {at: _file(_file_decoder.decode(_OPENING + pieces[at + 1][:-1]), hidden[at]) for at in positions}
+
+    def without(self, positions: AbstractSet[int], versions: Sequence[str]) -> KeptRows:
+        """The page without the files at some places, which lists these versions. It is for serving, not for keeping."""
+        first, *pieces = self._content.listed[:-1].split(_OPENING)
+        kept = [piece.removesuffix(b",") for at, piece in enumerate(pieces) if at not in positions]
+        listed = first + b",".join([_OPENING + piece for piece in kept]) + b"]"
+        hidden = [each for at, each in enumerate(_raw_list_decoder.decode(self._content.hidden)) if at not in positions]
+        rows = KeptRows(self.kept)
+        rows._kept = replace(self._kept, count=len(hidden))
+        rows._content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
+        return rows
 
     def find(self, filename: str) -> File | None:
         """One file by its name, without decoding others."""

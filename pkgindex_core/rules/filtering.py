@@ -29,6 +29,7 @@ from pkgindex_core.protocols.policies import (
     Verdict,
     alone,
 )
+from pkgindex_core.rules.glancing import Glance, Glances
 
 Fingerprints = tuple[tuple[str, str, Timestamp], ...]
 """For each filter its name, its fingerprint and its rounded time."""
@@ -184,6 +185,9 @@ def apply_filters(
     active = applying(filters, build.tree, build.start)
     if not active:
         return merged, ()
+    glanced = _glanced(merged, active, build)
+    if glanced is not None:
+        return glanced
     pairs: Iterable[tuple[PageEntry, File]] = ((entry, decode_file(entry.row.body)) for entry in merged.entries)
     if needs_releases(active):
         pairs = tuple(pairs)
@@ -202,22 +206,61 @@ def apply_filters(
     kept = {entry.row.version for entry in shown}
     bare = {
         version
-        for version in _bare(merged)
+        for version in _bare(merged.versions, emptied | kept)
         if any(each.hides for each in _rulings(build.start, File(filename="", version=version), active, builds))
     }
     if not emptied and not bare:
         return merged, tuple(judgements)
     versions = _remaining(merged.versions, emptied | bare, kept)
+    return _with(merged, versions, tuple(shown)), tuple(judgements)
+
+
+def _glanced(
+    merged: MergedPage, active: Mapping[str, PageFilter], build: Build
+) -> tuple[MergedPage, tuple[Judgement, ...]] | None:
+    """The same, if only a few files have to be decoded; None if it takes more."""
+    if not all(isinstance(each, Glances) for each in active.values()):
+        return None
+    glance = Glance(merged.entries)
+    if _bare(merged.versions, glance.spelled):
+        return None
+    files = glance.suspected(active, _builds(active, build))
+    if files is None:
+        return None
+    pairs = [(glance.origin(place), file) for place, file in files.items()]
+    builds = _builds(active, msgspec.structs.replace(build, release=releases_of(pairs)))
+    judgements: list[Judgement] = []
+    hidden: set[int] = set()
+    for place, (origin, file) in zip(files, pairs, strict=True):
+        rulings = _rulings(origin, file, active, builds)
+        judgements.extend(rulings)
+        if any(each.hides for each in rulings):
+            hidden.add(place)
+    if not hidden:
+        return merged, tuple(judgements)
+    shown = {canonical_version(glance.spelled[place]) for place in files.keys() - hidden}
+    gone = {canonical_version(glance.spelled[place]) for place in hidden} - shown
+    versions = (
+        tuple(each for each in merged.versions if canonical_version(each) not in gone) if gone else merged.versions
+    )
+    return _with(merged, versions, glance.without(hidden, versions)), tuple(judgements)
+
+
+def _with(merged: MergedPage, versions: tuple[str, ...], entries: Collection[PageEntry]) -> MergedPage:
     head = msgspec.structs.replace(merged.head, versions=versions)
-    page = msgspec.structs.replace(merged, head=head, versions=versions, entries=tuple(shown))
-    return page, tuple(judgements)
+    return msgspec.structs.replace(merged, head=head, versions=versions, entries=entries)
 
 
-def _bare(merged: MergedPage) -> set[str]:
-    """The listed versions of a page that have no files."""
-    ranks = version_ranks({*merged.versions, *(entry.row.version for entry in merged.entries)})
-    filed = {ranks[entry.row.version] for entry in merged.entries}
-    return {version for version in merged.versions if ranks[version] not in filed}
+def _bare(versions: Sequence[str], filed: Iterable[str]) -> set[str]:
+    """The listed versions of a page that have no files. `filed` are the versions of its files."""
+    others = {*versions} - {*filed}
+    return others - _same(others, filed) if others else others
+
+
+def _same(others: Collection[str], filed: Iterable[str]) -> set[str]:
+    """The versions among `others` that files spell in another way."""
+    there = {canonical_version(each) for each in {*filed}}
+    return {each for each in others if canonical_version(each) in there}
 
 
 def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.formats.quantities import quantity
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName
@@ -85,6 +87,9 @@ class RevokedFilter(ContentFilter):
     rule = "revoked"
     every_line = True
 
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        return columns.having(value.sha256.encode())
+
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         if file.sha256 != value.sha256:
             return None
@@ -96,6 +101,10 @@ class FileTypesFilter(ContentFilter):
 
     rule = "file-types"
 
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        endings = tuple(f".{ending}".encode() for ending in value)
+        return [at for at, name in enumerate(columns.names) if not name.endswith(endings)]
+
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         if not file.filename or file.filename.lower().endswith(tuple(f".{ending}" for ending in value)):
             return None
@@ -106,6 +115,9 @@ class MaxSizeFilter(ContentFilter):
     """Hides files of known size that are too large."""
 
     rule = "max-size"
+
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        return [at for at, size in enumerate(columns.sizes) if size > value]
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         size = file.shown_size

@@ -10,12 +10,13 @@ The lines are those of the index that holds the file (`origin`), so a file is ju
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
@@ -170,6 +171,28 @@ class PolicyFilter:
             and (held := self.decides_project(line.value, origin, project, tree)) is not None
         ]
         return _strictest(rulings)
+
+    def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
+        """The places of files on which the value of a line lets the rule decide something; None: it may hold all files."""
+        return None
+
+    def suspects(
+        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
+    ) -> Collection[int] | None:
+        """The places of files on which this filter may rule; None: on any (`rules.glancing`)."""
+        found: set[int] = set()
+        for covering in self._of(build.tree).candidates(origin, build.project):
+            for line in covering.lines:
+                if line.off:
+                    continue
+                places = self.may_hold(line.value, columns, build)
+                if places is None:
+                    if not line.targets[0].versions:
+                        return None
+                    covered = {version for version in {*spelled()} if line.targets[0].covers_version(version)}
+                    places = [at for at, version in enumerate(spelled()) if version in covered]
+                found.update(places)
+        return found
 
     def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
         return self._judged(origin, file.version, build, lambda value: self.decides(value, origin, file, build))
