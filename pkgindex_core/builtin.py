@@ -234,7 +234,9 @@ def _policy(kind: Kind) -> Callable[[Context], Any]:
     """Make the filter of a rule with the server's own policies, and with the book of advisories if it reads that."""
 
     def make(context: Context) -> Any:
-        return kind.made(context.policies, context.advisories)
+        from pkgindex_core.rules.policing.policy_filter import made
+
+        return made(kind, context.policies, context.advisories)
 
     make.__qualname__ = f"pkgindex_core.rules.policing.{kind.filter}"
     return make

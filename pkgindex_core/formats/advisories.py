@@ -18,7 +18,7 @@ from msgspec import Struct
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.versions import canonical_version, version_key
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_core.protocols.advisories import SEVERITIES, Advisory, Affected, Severity, Span
+from pkgindex_core.protocols.advisories import SEVERITIES, Advisory, Affected, AffectedSpan, Severity
 
 ECOSYSTEM: Final = "PyPI"
 
@@ -32,18 +32,18 @@ _WORDS: Final[Mapping[str, Severity]] = {
 _SHOWN: Final = 80
 
 
-class _Package(Struct, frozen=True):
+class _AffectedPackage(Struct, frozen=True):
     ecosystem: str = ""
     name: str = ""
 
 
 class _Range(Struct):
-    type: str = ""
+    kind: str = msgspec.field(name="type", default="")
     events: list[dict[str, str]] = []
 
 
-class _Entry(Struct):
-    package: _Package = _Package()
+class _AffectedEntry(Struct):
+    package: _AffectedPackage = _AffectedPackage()
     ranges: list[_Range] | None = None
     versions: list[str] | None = None
     database_specific: dict[str, Any] | None = None
@@ -51,7 +51,7 @@ class _Entry(Struct):
 
 
 class _Score(Struct):
-    type: str = ""
+    kind: str = msgspec.field(name="type", default="")
     score: str = ""
 
 
@@ -63,7 +63,7 @@ class _Record(Struct):
     withdrawn: str | None = None
     aliases: list[str] | None = None
     severity: list[_Score] | None = None
-    affected: list[_Entry] | None = None
+    affected: list[_AffectedEntry] | None = None
     database_specific: dict[str, Any] | None = None
 
 
@@ -132,7 +132,7 @@ def _covers(affected: Affected, version: str) -> bool:
     )
 
 
-def _affected(project: ProjectName, entry: _Entry) -> Affected:
+def _affected(project: ProjectName, entry: _AffectedEntry) -> Affected:
     """Listed versions that the spans cover are left out: most databases list what the ranges say already."""
     spans = _spans(entry)
     ranges = Affected(project, (), spans)
@@ -141,20 +141,20 @@ def _affected(project: ProjectName, entry: _Entry) -> Affected:
     return Affected(project, more, spans)
 
 
-def _spans(entry: _Entry) -> tuple[Span, ...]:
-    found: list[Span] = []
+def _spans(entry: _AffectedEntry) -> tuple[AffectedSpan, ...]:
+    found: list[AffectedSpan] = []
     for each in entry.ranges or ():
-        if each.type not in {"ECOSYSTEM", "SEMVER"}:
+        if each.kind not in {"ECOSYSTEM", "SEMVER"}:
             continue
         start: str | None = None
         for event in _in_order(each.events):
             if "introduced" in event:
                 start = event["introduced"] if start is None else start
             elif start is not None and ("fixed" in event or "last_affected" in event):
-                found.append(Span(start, event.get("fixed", ""), event.get("last_affected", "")))
+                found.append(AffectedSpan(start, event.get("fixed", ""), event.get("last_affected", "")))
                 start = None
         if start is not None:
-            found.append(Span(start))
+            found.append(AffectedSpan(start))
     return tuple(found)
 
 
@@ -175,7 +175,7 @@ def _severity(read: _Record) -> Severity:
     for said in (read.database_specific, *(entry.database_specific for entry in read.affected or ())):
         if said and (word := _WORDS.get(str(said.get("severity", "")).upper())) is not None:
             return word
-    vectors = [each.score for each in read.severity or () if each.type.startswith("CVSS_")]
+    vectors = [each.score for each in read.severity or () if each.kind.startswith("CVSS_")]
     return max((_of_vector(each) for each in vectors), key=SEVERITIES.index, default="unknown")
 
 

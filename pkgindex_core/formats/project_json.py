@@ -102,7 +102,7 @@ class _Reference(Struct):
     url: str = ""
 
 
-class _Published(Struct):
+class _PublishedRecord(Struct):
     """The part of an OSV record that PyPI's document shows."""
 
     details: str = ""
@@ -110,7 +110,7 @@ class _Published(Struct):
 
 
 def _vulnerability(found: Vulnerability, project: ProjectName) -> dict[str, Any]:
-    advisory, published = found.advisory, msgspec.json.decode(found.record, type=_Published)
+    advisory, published = found.advisory, msgspec.json.decode(found.record, type=_PublishedRecord)
     return {
         "id": advisory.id,
         "aliases": advisory.aliases,

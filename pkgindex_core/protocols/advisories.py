@@ -19,7 +19,7 @@ MALICIOUS: Final = "MAL-"
 """How the identifiers of malicious packages begin (the OpenSSF's collection)."""
 
 
-class Span(Struct, frozen=True, array_like=True, gc=False):
+class AffectedSpan(Struct, frozen=True, array_like=True, gc=False):
     """Versions from `introduced` on, up to one of the two ends, or without an end."""
 
     introduced: str
@@ -36,11 +36,11 @@ class Affected(Struct, frozen=True, array_like=True):
     project: ProjectName
     versions: tuple[str, ...] = ()
     """Listed versions, in canonical spelling."""
-    spans: tuple[Span, ...] = ()
+    spans: tuple[AffectedSpan, ...] = ()
 
 
 class Advisory(Struct, frozen=True, array_like=True):
-    """What decisions and pages need of a record."""
+    """An OSV record, as far as decisions and pages need it."""
 
     id: str
     modified: str
@@ -58,7 +58,7 @@ class Advisory(Struct, frozen=True, array_like=True):
 
 
 class FeedState(Struct, frozen=True, kw_only=True):
-    """What is known of the feed that a book was made from."""
+    """The feed that a book was made from."""
 
     records: int = 0
     """The advisories in the book."""
@@ -89,7 +89,7 @@ class AdvisoryBook(Protocol):
         ...
 
     def state(self) -> FeedState:
-        """What is known of the feed."""
+        """The feed that the book was made from."""
         ...
 
 

@@ -18,7 +18,7 @@ import msgspec
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.advisories import ECOSYSTEM
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_core.services.reading.advising import Question
+from pkgindex_core.services.reading.advising import PackageQuestion
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.bodies import read_json
 from pkgindex_http.wire.replies import JSON, SECURITY_HEADERS, Reply, json_reply
@@ -30,20 +30,20 @@ _INVALID, _NOT_FOUND = 3, 5
 _PURL: Final = re.compile(r"pkg:pypi/([^@?#]+)(?:@([^?#]+))?(?:\?[^#]*)?(?:#.*)?")
 
 
-class _Package(msgspec.Struct):
+class _QueriedPackage(msgspec.Struct):
     name: str = ""
     ecosystem: str = ""
     purl: str = ""
 
 
 class _Query(msgspec.Struct):
-    package: _Package = msgspec.field(default_factory=_Package)
+    package: _QueriedPackage = msgspec.field(default_factory=_QueriedPackage)
     version: str = ""
     commit: str = ""
     page_token: str = ""
 
 
-class _Batch(msgspec.Struct):
+class _QueryBatch(msgspec.Struct):
     queries: list[_Query] = []
 
 
@@ -63,7 +63,7 @@ async def query(ask: Ask) -> Reply:
 async def query_batch(ask: Ask) -> Reply:
     """The identifiers of the records about each of many packages."""
     try:
-        batch = await read_json(ask.request, _Batch, limit=_BATCH_BYTES)
+        batch = await read_json(ask.request, _QueryBatch, limit=_BATCH_BYTES)
         if len(batch.queries) > _MOST:
             raise Refused(f"Too many queries: at most {_MOST}.")
         questions = [_question(each) for each in batch.queries]
@@ -108,8 +108,8 @@ async def drop(ask: Ask) -> Reply:
     return json_reply({"message": f"{identifier[:80]} is removed from {ask.index}"}, headers=_HEADERS)
 
 
-def _question(asked: _Query) -> Question | None:
-    """What a query asks; None if it is about something that no advisory of PyPI is about. Raises `Refused`."""
+def _question(asked: _Query) -> PackageQuestion | None:
+    """The question of a query; None if no advisory of PyPI can be about it. Raises `Refused`."""
     package = asked.package
     if asked.page_token:
         raise Refused("Invalid page token.")
@@ -130,7 +130,7 @@ def _question(asked: _Query) -> Question | None:
     normalized: ProjectName | None = normalized_or_none(name)
     if normalized is None:
         raise Refused("Invalid query: the package has no valid name.")
-    return Question(normalized, version)
+    return PackageQuestion(normalized, version)
 
 
 def _invalid(error: Refused) -> Reply:

@@ -95,7 +95,8 @@ async def test_pip_audit_asks_the_index(server: ServerProcess, project: Path, tm
     place = tmp_path / "audit"
     venv.create(place, with_pip=True)
     # The machine's own configuration says where the registry is.
-    subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", "pip-audit==2.10.1"], check=True)
+    words = [place / "bin/python", "-m", "pip", "install", "--quiet", "pip-audit==2.10.1"]
+    await asyncio.to_thread(subprocess.run, words, check=True)
     (project / "requirements.txt").write_text("idna==3.10\nsix==1.17.0\n")
     ran = await run(
         place / "bin/pip-audit", "--no-deps", "--disable-pip", "-r", project / "requirements.txt", "--progress-spinner", "off",

@@ -197,7 +197,7 @@ async def test_vulnerabilities_by_severity(
     take_in(tmp_path / "data", record("GHSA-1", database_specific={"severity": severity}))
     async with mirrored() as world:
         await world_with(world, policy)
-        answer, names = await world.page()
+        _, names = await world.page()
         assert names == ([NEW.filename] if hidden else [OLD.filename, NEW.filename])
         warned = "X-PkgIndex-Warning" in (await world.get(path(OLD)))[0].headers
         assert warned is (policy == "vulnerabilities")

@@ -48,7 +48,7 @@ class Item(Struct, frozen=True):
     record: bytes = b""
 
 
-class _Head(Struct, frozen=True):
+class _BookHead(Struct, frozen=True):
     state: FeedState
     revision: str
     projects: int
@@ -98,7 +98,7 @@ def write_book(
         identifiers.sort()
         said = [b"" if each is None else bytes(each.dict_content) for each in dictionaries]
         head = msgspec.msgpack.encode(
-            _Head(state, content.hexdigest(), len(groups), len(identifiers), (said[0], said[1]))
+            _BookHead(state, content.hexdigest(), len(groups), len(identifiers), (said[0], said[1]))
         )
         with target.open("wb") as out, frames.open("rb") as body_of:
             out.write(_MAGIC + _LENGTH.pack(len(head)) + head + bytes(-len(head) % _U64))
@@ -134,7 +134,7 @@ class Book:
             if self._map[: len(_MAGIC)] != _MAGIC:
                 raise ValueError("it does not begin as a book does")
             (size,) = _LENGTH.unpack(self._map[len(_MAGIC) : start])
-            head = msgspec.msgpack.decode(self._map[start : start + size], type=_Head)
+            head = msgspec.msgpack.decode(self._map[start : start + size], type=_BookHead)
             self._numbers(start + size + -size % _U64, head)
         except (ValueError, struct.error, msgspec.DecodeError) as error:
             raise Corrupt(f"{path} is no whole book of advisories: {error}", hint="take the feed in again") from error
@@ -142,7 +142,7 @@ class Book:
         self.revision: Final = head.revision
         self._dictionaries = [zstd.ZstdDict(each) if each else None for each in head.dictionaries]
 
-    def _numbers(self, start: int, head: _Head) -> None:
+    def _numbers(self, start: int, head: _BookHead) -> None:
         view = memoryview(self._map)
 
         def numbers(count: int) -> memoryview[Any]:

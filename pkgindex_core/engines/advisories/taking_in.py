@@ -142,7 +142,7 @@ def main(feed: str, target: str, label: str, now: str) -> int:
     try:
         make_book(Path(feed), Path(target), label=label, now=Timestamp(int(now)))
     except Refused as error:
-        print("\n".join(error.problems))
+        sys.stdout.write("\n".join(error.problems))
         return _REFUSED
     return 0
 

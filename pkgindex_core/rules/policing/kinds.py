@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import Mode
-
-if TYPE_CHECKING:
-    from pkgindex_core.rules.policing.lines import ServerPolicies
-    from pkgindex_core.rules.policing.policy_filter import PolicyFilter
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -37,11 +32,6 @@ class Kind(Struct, frozen=True, kw_only=True):
     """Whether it refuses uploads and hides nothing."""
     reads_book: bool = False
     """Whether its filter is made with the book of advisories too."""
-
-    def made(self, server: ServerPolicies, book: AdvisoryBook) -> PolicyFilter:
-        """Make the filter."""
-        make: Callable[..., PolicyFilter] = found(self.filter)
-        return make(server, book) if self.reads_book else make(server)
 
     def parse(self, text: str) -> Any:
         """Read a value."""

@@ -22,7 +22,7 @@ from pkgindex_core.rules.policing.own_advisories import own_advisories, own_reco
 _NEVER = "no advisories were taken in yet"
 
 
-class Question(Struct, frozen=True):
+class PackageQuestion(Struct, frozen=True):
     """A package, and perhaps one version of it."""
 
     project: ProjectName
@@ -36,7 +36,7 @@ class Advising:
         self._store = store
         self._book = book
 
-    async def about(self, questions: Sequence[Question], *, principal: Principal) -> list[list[Advisory]]:
+    async def about(self, questions: Sequence[PackageQuestion], *, principal: Principal) -> list[list[Advisory]]:
         """The advisories about each package that hold, in the order of their identifiers. Raises `Unavailable` if nothing was taken in."""
         own = [own_advisories(config) for config in await self._readable(principal)]
         self._require_some(any(own))
@@ -80,5 +80,5 @@ class Advising:
             )
 
 
-def _holds(advisory: Advisory, question: Question) -> bool:
+def _holds(advisory: Advisory, question: PackageQuestion) -> bool:
     return not advisory.withdrawn and (not question.version or affects(advisory, question.project, question.version))

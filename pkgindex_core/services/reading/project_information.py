@@ -159,7 +159,7 @@ class ProjectInformation:
         return await in_worker(self._workers, write)
 
     def _vulnerabilities(self, resolution: Resolution, version: str) -> tuple[Vulnerability, ...]:
-        """What is known of a version, from the book and from the advisories of the layers that offer it."""
+        """The advisories about a version: those of the book and those of the layers that offer it."""
         project = resolution.project
         found = [
             Vulnerability(advisory, self._book.record(advisory.id) or b"{}")

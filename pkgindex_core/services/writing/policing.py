@@ -26,7 +26,7 @@ from pkgindex_core.rules.filtering import Judgement
 from pkgindex_core.rules.policing.exemptions import exemptions_of
 from pkgindex_core.rules.policing.kinds import KINDS
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
-from pkgindex_core.rules.policing.policy_filter import PolicyFilter
+from pkgindex_core.rules.policing.policy_filter import PolicyFilter, made
 from pkgindex_core.rules.policing.uploads import PolicedUpload
 
 
@@ -53,7 +53,7 @@ class UploadPolicing:
         """The check of an upload to an index; None if the index has no policies."""
         if not lines_of(config) and not self._server.of(config):
             return None
-        self._rules = self._rules or [kind.made(self._server, self._book) for kind in KINDS.values()]
+        self._rules = self._rules or [made(kind, self._server, self._book) for kind in KINDS.values()]
         page = await self._store.page(config.name, project)
         files = [decode_file(row.body) for row in page.rows] if page is not None else []
         now = self._clock.now()

@@ -16,6 +16,7 @@ from pkgindex_core.errors import Corrupt, Refused
 from pkgindex_core.failpoints import arm
 from pkgindex_core.names import ProjectName
 
+POINT = "advisories.book_made"
 NOW = Timestamp(1_795_996_800_000_000)
 
 
@@ -111,7 +112,7 @@ async def test_a_feed_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 
 async def test_a_book_that_was_not_put_in_place_leaves_the_old_one(tmp_path: Path) -> None:
     await take_in(feed(tmp_path / "all.zip", many(1)), data=_made(tmp_path), label="test", now=NOW)
-    arm("advisories.book_made=raise:ENOSPC")
+    arm(f"{POINT}=raise:ENOSPC")
     with pytest.raises(OSError, match="space"):
         await take_in(feed(tmp_path / "all.zip", many(2)), data=tmp_path, label="test", now=NOW)
     assert names(FiledBook(tmp_path), "evil-1") == []
