@@ -158,8 +158,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Mirrored files: bytes according to the head of an answer about the file, while the page tells no size and the file was not fetched."""
     upload_time: Timestamp | None = None
     first_seen: Timestamp | None = None
-    """The time at which a mirror first listed the file. Only files without an upload time at the upstream have it, and only if the mirror's
-    option `upload_time` is `first-seen`.
+    """The time at which a mirror first listed the file. Files without an upload time at the upstream have it if the mirror's option
+    `upload_time` is `first-seen`, and all files if a policy of the mirror counts it.
     """
     requires_python: str = ""
     yanked: bool | str = False

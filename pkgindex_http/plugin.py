@@ -30,7 +30,7 @@ _COMMANDS: Final = (
     ("Packages", "upload", "releases:upload", "Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner."),
     ("Packages", "yank", "releases:yank", "Mark a file as yanked: installers use it only when it is pinned exactly (PEP 592)."),
     ("Packages", "delete", "releases:delete", "Delete a file."),
-    ("Packages", "project", "projects:project", "Delete projects, and free their names."),
+    ("Packages", "project", "projects:project", "Delete projects, free their names, and bring deleted files back."),
     ("Packages", "mark", "releases:mark", "Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."),
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
     ("Packages", "retain", "retaining:retain", "Remove the releases that the retention rule of an index does not keep, or bring them back."),

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.writing.releases import Releases
     from pkgindex_core.services.writing.results import Results
     from pkgindex_core.services.writing.retaining import Retaining
+    from pkgindex_core.services.writing.undeleting import Undeleting
     from pkgindex_core.services.writing.uploads import Uploads
 
 
@@ -175,6 +176,10 @@ class Services:
     @property
     def retaining(self) -> Retaining:
         return self._writing.retaining
+
+    @property
+    def undeleting(self) -> Undeleting:
+        return self._writing.undeleting
 
     @property
     def pushing(self) -> Pushing:

@@ -9,6 +9,7 @@ from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.writing.bringing_back import BringingBack
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
@@ -18,6 +19,7 @@ from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
 from pkgindex_core.services.writing.results import Results
 from pkgindex_core.services.writing.retaining import Retaining
+from pkgindex_core.services.writing.undeleting import Undeleting
 from pkgindex_core.services.writing.uploads import Uploads
 
 
@@ -29,6 +31,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     releases: Releases
     results: Results
     retaining: Retaining
+    undeleting: Undeleting
 
 
 def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Context, settings: Settings) -> Writing:
@@ -69,4 +72,7 @@ def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Cont
         releases=Releases(store=store, sources=shared.sources, policies=context.policies),
         results=Results(store=store, blobs=blobs, workers=workers, clock=clock),
         retaining=Retaining(store=store, blobs=blobs, clock=clock),
+        undeleting=Undeleting(
+            store=store, bringing_back=BringingBack(store=store, blobs=blobs, clock=clock), clock=clock
+        ),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from pkgindex_core.clock import Timestamp
+from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.formats.versions import canonical_version, version_ranks
 from pkgindex_core.models import File, Standing, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName
@@ -53,6 +53,12 @@ class Judgement(Struct, frozen=True, gc=False):
     @property
     def rule(self) -> str:
         return self.ruling.rule or self.filter
+
+    @property
+    def said(self) -> str:
+        """The rule, the reason, and until when."""
+        until = "" if self.ruling.until is None else f" (until {to_rfc3339(self.ruling.until)[:19]}Z)"
+        return f"{self.rule}: {self.ruling.reason}{until}"
 
 
 def applying(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName) -> dict[str, PageFilter]:

@@ -13,7 +13,7 @@ from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, s
 
 @group()
 def project() -> None:
-    """Delete projects, and free their names."""
+    """Delete projects, free their names, and bring deleted files back."""
 
 
 @project.command("delete")
@@ -32,3 +32,37 @@ async def delete_project(name: str, index_name: str | None, force: bool, setting
     async with opened(settings) as engine:
         await engine.releases.delete_project(index, parse_project_name(name), principal=ADMINISTRATOR, force=force)
     talk(f"{name} deleted from {index}; the index now shows a project of that name if a base has one")
+
+
+@project.command("undelete")
+@settings_options
+@click.argument("name", metavar="PROJECT[==VERSION]")
+@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@click.option(
+    "--within",
+    default="30d",
+    show_default=True,
+    metavar="SPAN",
+    help="How long ago the oldest deletion is, such as 36h.",
+)
+@asynchronous
+async def undelete(name: str, index_name: str | None, within: str, settings: Settings) -> None:
+    """Bring back the deleted files of a project, or of one version, with their metadata and documentation.
+
+    Files can come back until `gc` has removed their bytes, and while their names are not used by other files.
+    """
+    from pkgindex_core.rules.option_values import age
+
+    index = parse_index_name(index_name or settings.default_index)
+    named, _, version = name.partition("==")
+    async with opened(settings) as engine:
+        back = await engine.undeleting.undelete(
+            index, parse_project_name(named), version or None, within=age(within), principal=ADMINISTRATOR
+        )
+    for each in back:
+        for filename in each.files:
+            click.echo(f"brought back\t{filename}")
+        for filename in each.gone:
+            click.echo(f"gone\t{filename}")
+    if not back:
+        talk(f"nothing of {name} was deleted from {index} in that time, or all of it is there")

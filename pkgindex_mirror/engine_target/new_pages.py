@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import File, IndexConfig
-from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_mirror.documents.differences import versions_without_files
 from pkgindex_mirror.documents.file_piles import FilePile
-from pkgindex_mirror.documents.first_seen import FIRST_SEEN
+from pkgindex_mirror.documents.first_seen import seen, seen_times
 from pkgindex_mirror.documents.pages import PageListing
 from pkgindex_mirror.engine_target.committing import NewPage
 from pkgindex_mirror.syncing.values import UpstreamProject
@@ -27,9 +24,9 @@ def new_page(project: UpstreamProject, chosen: Sequence[File], index: IndexConfi
     validators = dict(project.head.validators)
     if len(chosen) < len(project.files):
         validators = {key: value for key, value in validators.items() if key == "serial"}
-    if mirror_options(index).upload_time == FIRST_SEEN:
-        chosen = [file if file.upload_time is not None else replace(file, first_seen=moment) for file in chosen]
-        validators["times"] = FIRST_SEEN
+    if times := seen_times(index):
+        chosen = [seen(file, moment, times) for file in chosen]
+        validators["times"] = times
     head = project.head
     files = FilePile(chosen)
     deque(files.settle(), maxlen=0)

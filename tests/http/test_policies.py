@@ -359,3 +359,46 @@ def test_a_dry_run_tells_whom_a_rule_would_have_hit(tmp_path: Any) -> None:
     )
     text = runner.invoke(main, ["policy", "dry-run", "cooldown 7d", "--access-log", str(log), *options])
     assert "0 of 3 downloads would not have been answered" in text.output
+
+
+async def test_an_index_that_is_inherited_no_more_is_policed_in_the_past_too(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world_with(world)
+        served = world.served
+        await world.page(PAGE)
+        await served.engine.settle()
+        serial = await served.engine.store.head()
+        tree = await served.engine.store.tree()
+        await served.engine.store.apply([PutIndex(changed_config(tree.indexes[HOSTED], bases=()))], who="[test]")
+        past = f"/+at/{serial}{PAGE}"
+        assert (await world.page(past))[1] == [OLD.filename, NEW.filename]
+        await world.change(policies=("quarantine stolen for demo==2.0",))
+        assert (await world.page(past))[1] == [OLD.filename]
+        await world.change(policies=("private",))
+        assert await status(served, past) == 404
+        assert b"demo" not in (await world.get(f"/+at/{serial}/root/dev/+simple/"))[1]
+
+
+def test_deleted_files_and_projects_come_back(tmp_path: Any) -> None:
+    from pkgindex_http.cli import main
+
+    make_store(tmp_path / "data")
+    options = ["--data", str(tmp_path / "data")]
+    runner = CliRunner()
+
+    def told(*words: str) -> str:
+        done = runner.invoke(main, [*words, *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    for file in (OLD, NEW):
+        (tmp_path / file.filename).write_bytes(file.data)
+        told("upload", str(tmp_path / file.filename), "--index", "root/dev")
+    told("delete", OLD.filename, "--index", "root/dev", "--force")
+    assert OLD.filename in told("project", "undelete", "demo==1", "--index", "root/dev")
+    told("project", "delete", "demo", "--index", "root/dev", "--force")
+    assert "nothing of demo==3" in told("project", "undelete", "demo==3", "--index", "root/dev")
+    back = told("project", "undelete", "Demo", "--index", "root/dev")
+    assert back.count("brought back") == 2, back
+    assert "2 files, 2 shown" in told("explain", "demo", "--index", "root/dev")
+    assert "all of it is there" in told("project", "undelete", "demo", "--index", "root/dev")

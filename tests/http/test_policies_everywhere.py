@@ -25,7 +25,7 @@ from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, zi
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import Route
 from tests.conftest import Tally
-from tests.http.conftest import Mirrored
+from tests.http.conftest import Mirrored, basic
 from tests.http.conftest import MirroredStart as Start
 
 MIRROR, DEV, TOP = IndexName("root/pypi"), IndexName("root/dev"), IndexName("root/top")
@@ -109,6 +109,8 @@ async def scene(mirrored: Start) -> AsyncIterator[Mirrored]:
         now = to_rfc3339(Timestamp(engine.clock.now() - 3_600_000_000))
         world.upstream.add("demo", DEMO.held, upload_time=now, provenance=PROVENANCE)
         await served.index(TOP, bases=(DEV,), acl_upload=("root",))
+        await served.index("root/target", acl_upload=("root",))
+        await served.user("root")
         old = Timestamp(1_577_836_800_000_000)
         await served.put(OWN.shown, index=DEV, upload_time=old)
         await served.put(OWN.held, index=DEV, provenance=PROVENANCE)
@@ -209,6 +211,10 @@ async def beside(world: Mirrored) -> dict[str, bool]:
         names = {file.filename for file in project.files} if project is not None else set()
         found[f"tree of {about.project} in {start}"] = about.held.filename in names
         story = await engine.searching.search(start, about.project, principal=Principal(name="root"), limit=10)
+        if start == about.index:
+            document = {"name": about.project, "version": "2.0", "targetindex": "root/target"}
+            async with world.served.request("PUSH", f"/{start}", json=document, headers=basic("root")) as answer:
+                found[f"push of {about.project} from {start}"] = answer.status == 200
         found[f"search for {about.project} in {start}"] = about is DEMO and "demo" in story.mirrored
     return found
 
@@ -221,7 +227,7 @@ async def test_what_a_policy_hides_is_nowhere(mirrored: Start, tally: Tally) -> 
         assert silent - LISTS == SILENT, "routes that show no file although they could: name them, or ask them right"
         lists = await listed(world, at)
         around = await beside(world)
-        assert all(shows for what, shows in around.items() if what.startswith("tree"))
+        assert all(shows for what, shows in around.items() if not what.startswith("search"))
         for name, lines in POLICIES.items():
             await set_policies(world, lines)
             private = name == "private"

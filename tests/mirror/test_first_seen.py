@@ -89,3 +89,26 @@ async def test_the_option_takes_effect_at_the_next_question(
     mirror = await mirror.changed(upload_time="upstream")
     await mirror.refresh()
     assert await shown(mirror) == {OLD.filename: False}
+
+
+async def test_a_policy_by_first_seen_counts_all_files_and_mixes_no_times(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    uploaded = "2020-01-01T00:00:00Z"
+    upstream.add("demo", OLD, upload_time=uploaded)
+    config = {"mirror_cache_expiry": 0, "policies": ["cooldown 7d by first-seen"]}
+    mirror = await make_mirror(upstream.url, config=config)
+    first = mirror.clock.now()
+    await mirror.refresh()
+    mirror.clock.advance(5000)
+    upstream.add("demo", NEW, upload_time=uploaded)
+    await mirror.refresh()
+    files = await mirror.files()
+    assert {name: file.first_seen for name, file in files.items()} == {
+        OLD.filename: first,
+        NEW.filename: mirror.clock.now(),
+    }
+    assert {to_rfc3339(file.upload_time) for file in files.values() if file.upload_time} == {uploaded}
+    mirror = await mirror.changed(policies=[])
+    await mirror.refresh()
+    assert {file.first_seen for file in (await mirror.files()).values()} == {None}

@@ -20,6 +20,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName, parse_project_name
+from pkgindex_core.rules.permissions import ROOT
 
 KEPT_AS: Final = "exemptions"
 """The key in `IndexConfig.options`. No option of an index writes it."""
@@ -83,13 +84,16 @@ class Exempt:
             project, version = parse_purl(each.purl)
             self._by_project.setdefault(project, []).append((version and canonical_version(version), each))
 
-    def find(self, project: ProjectName, version: str, rule: str, moment: Timestamp) -> Exemption | None:
-        """The exemption that lets a version pass a rule at a moment."""
+    def find(
+        self, project: ProjectName, version: str, rule: str, moment: Timestamp, *, of_server: bool = False
+    ) -> Exemption | None:
+        """The exemption that lets a version pass a rule at a moment. Only those of root count for a policy of the server."""
         for exempt, each in self._by_project.get(project, ()):
             if (
                 (not exempt or exempt == canonical_version(version))
                 and (not each.rules or rule in each.rules)
                 and each.is_active(moment)
+                and (not of_server or each.by == ROOT)
             ):
                 return each
         return None

@@ -186,6 +186,12 @@ def lines_of(config: IndexConfig) -> tuple[str, ...]:
     return tuple(config.options.get(OPTION, ())) if config.options else ()
 
 
+def by_first_seen(config: IndexConfig) -> bool:
+    """Whether a cooldown of the index counts the time of first seeing for all files."""
+    lines = lines_of(config)
+    return bool(lines) and any(getattr(line.value, "by", "") == "first-seen" for line in parsed_lines(lines))
+
+
 def candidates(lines: Sequence[PolicyLine], rule: str, project: ProjectName) -> CoveringLines:
     """The lines of a rule that cover a project."""
     found: list[tuple[tuple[int, int], int, PolicyLine]] = []

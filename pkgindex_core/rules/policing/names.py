@@ -41,7 +41,7 @@ class ReservedFilter(PolicyFilter):
         for owner in self._of(tree).reached(start):
             if tree.indexes[owner].mirrored:
                 continue
-            for found in self._of(tree).candidates(owner, project):
+            for _, found in self._of(tree).candidates(owner, project):
                 line = found.decisive("")
                 if line is not None and not line.off:
                     return Ruling(rule=self.rule, reason=f"the name belongs to {owner}", mode=line.mode)

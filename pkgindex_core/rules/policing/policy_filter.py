@@ -50,8 +50,8 @@ class Held(Struct, frozen=True):
 class _OriginLines(Struct, frozen=True):
     """The lines of one index for one rule, and its exemptions."""
 
-    sets: tuple[tuple[PolicyLine, ...], ...]
-    """The server's lines and its own, judged apart."""
+    sets: tuple[tuple[bool, tuple[PolicyLine, ...]], ...]
+    """The server's lines (True) and its own, judged apart."""
     exempt: Exempt
 
 
@@ -74,7 +74,7 @@ class _Lines:
         self._origins: dict[IndexName, _OriginLines | None] = {}
         self._reached: dict[IndexName, tuple[IndexName, ...]] = {}
         self._times: dict[IndexName, _Times] = {}
-        self._chosen: dict[tuple[IndexName, ProjectName], tuple[CoveringLines, ...]] = {}
+        self._chosen: dict[tuple[IndexName, ProjectName], tuple[tuple[bool, CoveringLines], ...]] = {}
 
     def reached(self, start: IndexName) -> tuple[IndexName, ...]:
         """The layers of an index that have lines."""
@@ -90,7 +90,7 @@ class _Lines:
         known = self._times.get(start)
         if known is None:
             said = [each for name in self.reached(start) if (each := self.origin(name)) is not None]
-            lines = [line for each in said for own in each.sets for line in own if not line.off]
+            lines = [line for each in said for _, own in each.sets for line in own if not line.off]
             grains = [grain for line in lines if (grain := grain_of(line.value))]
             expiries = {until for each in said for until in each.exempt.expiries}
             known = _Times(min(grains, default=0), sorted(expiries))
@@ -104,19 +104,26 @@ class _Lines:
         config = self.tree.indexes.get(name) if self.tree is not None else None
         found = None
         if config is not None:
-            each = parsed_lines(self._server.of(config)), parsed_lines(lines_of(config))
-            sets = tuple(own for lines in each if (own := tuple(line for line in lines if line.rule == self._rule)))
+            each = (True, self._server.of(config)), (False, lines_of(config))
+            sets = tuple(
+                (of_server, own)
+                for of_server, lines in each
+                if (own := tuple(line for line in parsed_lines(lines) if line.rule == self._rule))
+            )
             found = _OriginLines(sets, Exempt(exemptions_of(config))) if sets else None
         _put(self._origins, name, found)
         return found
 
-    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[CoveringLines, ...]:
-        """The lines that cover a project in an index."""
+    def candidates(self, origin: IndexName, project: ProjectName) -> tuple[tuple[bool, CoveringLines], ...]:
+        """The lines that cover a project in an index: the server's (True) and its own."""
         known = self._chosen.get((origin, project))
         if known is None:
             found = self.origin(origin)
-            each = (candidates(lines, self._rule, project) for lines in (found.sets if found is not None else ()))
-            known = tuple(one for one in each if one.lines)
+            each = (
+                (of_server, candidates(lines, self._rule, project))
+                for of_server, lines in (found.sets if found is not None else ())
+            )
+            known = tuple(pair for pair in each if pair[1].lines)
             _put(self._chosen, (origin, project), known)
         return known
 
@@ -167,7 +174,7 @@ class PolicyFilter:
     def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         rulings = [
             _ruling(self.rule, line, held)
-            for found in self._of(tree).candidates(origin, project)
+            for _, found in self._of(tree).candidates(origin, project)
             if (line := found.decisive("")) is not None
             and not line.off
             and (held := self.decides_project(line.value, origin, project, tree)) is not None
@@ -183,7 +190,7 @@ class PolicyFilter:
     ) -> Collection[int] | None:
         """The places of files on which this filter may rule; None: on any (`rules.glancing`)."""
         found: set[int] = set()
-        for covering in self._of(build.tree).candidates(origin, build.project):
+        for _, covering in self._of(build.tree).candidates(origin, build.project):
             for line in covering.lines:
                 if line.off:
                     continue
@@ -208,17 +215,15 @@ class PolicyFilter:
         self, origin: IndexName, version: str, build: Build, decides: Callable[[Any], Held | None]
     ) -> Ruling | None:
         lines = self._of(build.tree)
+        says = lines.origin(origin)
         rulings: list[Ruling] = []
-        for found in lines.candidates(origin, build.project):
+        for of_server, found in lines.candidates(origin, build.project):
             for line in found.every(version) if self.every_line else found.decisive_of(version):
                 held = None if line.off else decides(line.value)
-                if held is not None:
+                if held is not None and not (
+                    says and says.exempt.find(build.project, version, self.rule, build.today, of_server=of_server)
+                ):
                     rulings.append(_ruling(self.rule, line, held))
-        if not rulings:
-            return None
-        says = lines.origin(origin)
-        if says is not None and says.exempt.find(build.project, version, self.rule, build.today) is not None:
-            return None
         return _strictest(rulings)
 
     def _of(self, tree: Tree) -> _Lines:

@@ -114,7 +114,10 @@ class PushableReleases:
         if not holding.knows(version):
             raise Missing("version", f"{project} {version}"[:160])
         part = holding.of(version)
-        shown = self._shown(resolution, part.files) if files else ()
+        shown = self._shown(resolution, part.files)
+        if part.files and not shown:
+            raise Missing("release", f"{project} {version}"[:160], hint="its files are hidden")
+        shown = shown if files else ()
         names = {file.filename for file in shown}
         attachments = tuple(
             each for each in part.attachments if (docs if each.kind == "doczip" else each.about in names)

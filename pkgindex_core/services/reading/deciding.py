@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ KIND: Final = "decision"
 _PAUSE_SECONDS: Final = 5.0
 _WAITING: Final = 20_000
 """The most decisions that wait to be written. Further ones are dropped, and made again with the next page."""
-_KNOWN: Final = 100_000
+_KNOWN: Final = 20_000
 """The most decisions that are remembered as written."""
 _GRACE_SECONDS: Final = 5.0
 
@@ -63,19 +63,19 @@ class Decisions:
         self._notes = notes
         self._clock = clock
         self._seconds = seconds
-        self._waiting: dict[str, DecisionRecord] = {}
+        self._heard: list[tuple[ProjectName, Sequence[Judgement], Timestamp]] = []
+        self._count = 0
         self._known: BoundedCache[str, bool] = BoundedCache(_KNOWN)
         self._tasks = Tasks()
         self._planned = False
 
-    def hear(self, project: ProjectName, judgements: Iterable[Judgement]) -> None:
+    def hear(self, project: ProjectName, judgements: Sequence[Judgement]) -> None:
         """Take note of decisions. Called in the event loop; never waits and never fails."""
-        for each in judgements if self._seconds else ():
-            key = _key(project, each)
-            if key in self._waiting or self._known.get(key) or len(self._waiting) >= _WAITING:
-                continue
-            self._waiting[key] = _decision(project, each, self._clock.now())
-        if self._waiting and not self._planned:
+        if not self._seconds or not judgements or self._count + len(judgements) > _WAITING:
+            return
+        self._heard.append((project, judgements, self._clock.now()))
+        self._count += len(judgements)
+        if not self._planned:
             self._planned = True
             self._tasks.start(self._write_soon, name="decisions")
 
@@ -94,14 +94,18 @@ class Decisions:
 
     async def flush(self) -> None:
         """Write what waits. Decisions that were known before keep the time of their first record."""
-        waiting, self._waiting = self._waiting, {}
-        if not waiting:
-            return
+        heard, self._heard, self._count = self._heard, [], 0
         new: dict[str, bytes] = {}
-        for key, decision in waiting.items():
-            before = await self._notes.note(KIND, key)
-            new[key] = before.value if before is not None else msgspec.json.encode(decision)
-        await self._notes.put_notes(KIND, new, seconds=self._seconds)
+        for project, judgements, now in heard:
+            for each in judgements:
+                key = _key(project, each)
+                if key in new or self._known.get(key):
+                    continue
+                before = await self._notes.note(KIND, key)
+                new[key] = before.value if before is not None else msgspec.json.encode(_decision(project, each, now))
+            await asyncio.sleep(0)  # requests come between
+        if new:
+            await self._notes.put_notes(KIND, new, seconds=self._seconds)
         for key in new:
             self._known.put(key, True)
 

@@ -230,5 +230,5 @@ class Files:
             self._decisions.hear(found.project, rulings)
         for each in rulings:
             if each.hides:
-                raise Missing("file", found.file.filename, hint=f"it is hidden: {each.rule}: {each.ruling.reason}")
+                raise Missing("file", found.file.filename, hint=f"it is hidden: {each.said}")
         return warnings_of(rulings)

@@ -90,4 +90,4 @@ class Locating:
         )
         reasons = why_hidden(origin, file, filters, build)
         if reasons:
-            raise Missing("file", file.filename, hint=f"it is hidden: {reasons[0].ruling.reason}")
+            raise Missing("file", file.filename, hint=f"it is hidden: {reasons[0].said}")

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.compression import compress
 from pkgindex_core.errors import Missing, Refused, Unavailable
-from pkgindex_core.models import Page, PageRow, ProjectRow, Serial, Tree, decode_file
+from pkgindex_core.models import Page, ProjectRow, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, ProjectList, Projects, Renderer, Trees
 from pkgindex_core.rules.filtering import applying, withheld
@@ -34,6 +34,7 @@ from pkgindex_core.rules.resolution import Layer, Resolution, chain
 from pkgindex_core.rules.stamping import coded, matches
 from pkgindex_core.services.reading.assembling import Assembling, Parts
 from pkgindex_core.services.reading.pages import PageAnswer, View
+from pkgindex_core.services.reading.past_pages import as_itself, cut, still_there
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.workers import in_worker
@@ -95,7 +96,7 @@ class Past:
         now = await self._resolving.resolve(request.view.start, project, request.principal)
         tree = await self._tree(then, now.tree, now.start)
         resolution = await self._resolution(then, tree, now, request.principal)
-        parts = await self._parts(then, resolution)
+        parts = await self._parts(then, resolution, now)
         if not parts:
             raise Missing("project", project, hint="it had no files here at that moment, or they were deleted since")
         renderer = self._renderers[request.media_type]
@@ -116,10 +117,12 @@ class Past:
         now = await self._resolving.chain(request.view.start, request.principal)
         tree = await self._tree(then, now.tree, now.start)
         seen = chain(tree, now.start, lineage(tree, now.start), request.principal, None)
-        filters = applying(self._filters, now.tree, now.start)
         names: dict[ProjectName, ProjectRow] = {}
         for layer in seen.layers:
-            is_withheld = withheld(filters, now.tree, now.start, layer.name)
+            start = (
+                now.start if layer.name in now.order else layer.name
+            )  # an index that is inherited no more is as itself
+            is_withheld = withheld(applying(self._filters, now.tree, start), now.tree, start, layer.name)
             rows = await self._store.projects(layer.name, at=None if layer.mirrored else then.serial)
             kept = {row.name for row in await self._store.projects(layer.name)}
             shown = [row for row in rows if row.name in kept and not (is_withheld and is_withheld(row.name))]
@@ -177,7 +180,7 @@ class Past:
                 raise failure
         return resolution
 
-    async def _parts(self, then: _Then, resolution: Resolution) -> list[tuple[Layer, Page]]:
+    async def _parts(self, then: _Then, resolution: Resolution, present: Resolution) -> list[tuple[Layer, Page]]:
         """The pages of the layers; a mirror that had no file of the project then is left out."""
         found: dict[IndexName, Page] = {}
 
@@ -187,12 +190,16 @@ class Past:
             if now is None or (past is None and not layer.config.mirrored):
                 return
             if layer.config.mirrored:
-                page = await in_worker(self._workers, partial(_cut, past or now, then.time))
+                page = await in_worker(self._workers, partial(cut, past or now, then.time))
                 if not page.rows:
                     return
             else:
                 assert past is not None, "asked above"
-                page = await in_worker(self._workers, partial(_still_there, past, now))
+                page = await in_worker(self._workers, partial(still_there, past, now))
+            if layer.index not in present.chain.order:
+                page = as_itself(self._filters, page, present.chain.tree, then.time, self._clock.now())
+                if not page.rows:
+                    return
             status, reason = now.head.status, now.head.status_reason
             found[layer.index] = replace(page, head=replace(page.head, status=status, status_reason=reason))
 
@@ -228,22 +235,3 @@ class Past:
             stale=stale,
             partial=partial_lists,
         )
-
-
-def _cut(page: Page, last: Timestamp) -> Page:
-    """A mirrored page without the files that were published later or at an unknown time, and without versions that have no files."""
-
-    def is_older(row: PageRow) -> bool:
-        published = decode_file(row.body).upload_time
-        return published is not None and published <= last
-
-    return replace(page, head=replace(page.head, versions=()), rows=tuple(row for row in page.rows if is_older(row)))
-
-
-def _still_there(past: Page, now: Page) -> Page:
-    """A page without the files that are not there any more, or have other bytes by now."""
-    present = {row.filename: decode_file(row.body).sha256 for row in now.rows}
-    rows = tuple(
-        row for row in past.rows if row.filename in present and decode_file(row.body).sha256 == present[row.filename]
-    )
-    return replace(past, rows=rows)

@@ -30,7 +30,7 @@ from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_mirror import urls
 from pkgindex_mirror.documents.differences import PART, PageDifference
-from pkgindex_mirror.documents.first_seen import FIRST_SEEN, with_first_seen
+from pkgindex_mirror.documents.first_seen import seen_times, with_first_seen
 from pkgindex_mirror.documents.markup import UnreadablePage
 from pkgindex_mirror.documents.plain_pages import ReadPage, read_leniently, read_plain
 from pkgindex_mirror.readthrough.checks import Check, Checks, about
@@ -163,8 +163,8 @@ class Refreshing:
         again: bool,
     ) -> Check:
         url = site.project_url(project)
-        if (mirror_options(index).upload_time == FIRST_SEEN) != (validators.get("times") == FIRST_SEEN):
-            validators = {}  # the option was changed: the page is read again
+        if seen_times(index) != validators.get("times", ""):
+            validators = {}  # the option or the policies were changed: the page is read again
         if site.is_flat:
             answer = await self._flat().project(site, project, validators=validators, again=again)
         else:
@@ -207,9 +207,9 @@ class Refreshing:
         await self._give_back(size)
         if isinstance(page, UnreadablePage):
             return self._checks.failed(index, project, page.reason, lasting=True)
-        if mirror_options(index).upload_time == FIRST_SEEN:
-            page = await self._compute(size, partial(with_first_seen, page, project, self._clock.now()))
-            validators["times"] = FIRST_SEEN
+        if times := seen_times(index):
+            page = await self._compute(size, partial(with_first_seen, page, project, self._clock.now(), times))
+            validators["times"] = times
         failpoint("page.parsed")
         for note in page.listing.notes:
             _log.warning("%s: %s", urls.shown(url), note)

@@ -160,3 +160,12 @@ def test_an_index_without_the_rule_pays_nothing() -> None:
     judge = CooldownFilter(ServerPolicies({"team/*": ("cooldown 7d",)}))
     assert not judge.applies(tree(), MIRROR)
     assert not CooldownFilter(ServerPolicies()).applies(tree_of(IndexConfig(name=DEV)), DEV)
+
+
+@pytest.mark.parametrize(("by", "passes"), [("root", True), ("anna", False)])
+def test_only_root_exempts_from_what_the_server_demands(by: str, passes: bool) -> None:
+    exemption = Exemption(purl="pkg:pypi/demo", reason="a fix", by=by, at=at("2026-11-01"))
+    judge = CooldownFilter(ServerPolicies({"mirrors": ("cooldown 7d",)}))
+    here, new = tree(exemptions=[exemption]), file(uploaded="2026-11-01")
+    build = Build(tree=here, start=DEV, project=DEMO, moment=at("2026-11-03"), release=lambda *_: [new])
+    assert (judge.judge(MIRROR, new, build) is None) is passes
