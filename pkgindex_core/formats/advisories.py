@@ -1,6 +1,6 @@
 """Advisories about packages of PyPI, as OSV writes them, and whether one is about a version. Pure.
 
-    record (OSV JSON)  ->  Advisory, with what is decided by  ->  affects(advisory, project, version)
+    record (OSV JSON)  ->  Advisory  ->  Affecting: those about a version of a project
 
 Source: the OSV schema, 1.7. A version is affected if it is listed, or lies in a range of the type ECOSYSTEM or SEMVER. Ranges of commits are
 not about released files and are left out. An entry with neither versions nor ranges is about every version.
@@ -8,7 +8,7 @@ not about released files and are left out. An entry with neither versions nor ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.versions import canonical_version, version_key
+from pkgindex_core.formats.versions import SortKey, canonical_version, version_key
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_core.protocols.advisories import SEVERITIES, Advisory, Affected, AffectedSpan, Severity
 
@@ -30,6 +30,8 @@ _WORDS: Final[Mapping[str, Severity]] = {
     "CRITICAL": "critical",
 }
 _SHOWN: Final = 80
+_VERSIONS: Final = 50_000
+"""The most versions of a project that are remembered: far more than any has."""
 
 
 class _AffectedPackage(Struct, frozen=True):
@@ -97,14 +99,62 @@ def read_advisory(record: bytes) -> Advisory | None:
     )
 
 
-def affects(advisory: Advisory, project: ProjectName, version: str) -> bool:
-    """Whether an advisory that holds is about a version.
+class Affecting:
+    """The advisories about one project that hold. It answers for single versions, and reads each version and each range once."""
 
-    An empty version stands for the project as a whole, and is affected if every version is.
-    """
-    if advisory.withdrawn:
-        return False
-    return any(each.project == project and _covers(each, version) for each in advisory.affected)
+    def __init__(self, advisories: Iterable[Advisory], project: ProjectName) -> None:
+        self._advisories: list[tuple[Advisory, Sequence[_Ranges]]] = []
+        for each in advisories:
+            ranges = [_Ranges(affected) for affected in each.affected if affected.project == project]
+            if ranges and not each.withdrawn:
+                self._advisories.append((each, ranges))
+        self._known: dict[str, Sequence[Advisory]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._advisories)
+
+    def about(self, version: str) -> Sequence[Advisory]:
+        """The advisories about a version. An empty version stands for the project as a whole, and is affected if every version is."""
+        found = self._known.get(version)
+        if found is None:
+            wanted = canonical_version(version) if version else ""
+            key = version_key(wanted) if version else None
+            found = [each for each, ranges in self._advisories if any(one.cover(wanted, key) for one in ranges)]
+            if len(self._known) >= _VERSIONS:
+                self._known.clear()
+            self._known[version] = found
+        return found
+
+
+class _Ranges:
+    """The affected versions of an entry, ready to be compared."""
+
+    __slots__ = ("_all", "_spans", "_versions")
+
+    def __init__(self, affected: Affected) -> None:
+        self._versions = frozenset(affected.versions)
+        self._all = not affected.versions and not affected.spans
+        self._spans = [
+            (
+                None if span.introduced == "0" else version_key(span.introduced),
+                version_key(span.fixed) if span.fixed else None,
+                version_key(span.last) if span.last else None,
+            )
+            for span in affected.spans
+        ]
+
+    def cover(self, version: str, key: SortKey | None) -> bool:
+        """Whether a canonical version is affected. Without one: whether all versions are."""
+        if self._all or (version and version in self._versions):
+            return True
+        if key is None:
+            return (None, None, None) in self._spans
+        return any(
+            (introduced is None or introduced <= key)
+            and (fixed is None or key < fixed)
+            and (last is None or key <= last)
+            for introduced, fixed, last in self._spans
+        )
 
 
 def fixed_in(advisory: Advisory, project: ProjectName) -> tuple[str, ...]:
@@ -113,31 +163,12 @@ def fixed_in(advisory: Advisory, project: ProjectName) -> tuple[str, ...]:
     return tuple(sorted(found, key=version_key))
 
 
-def _covers(affected: Affected, version: str) -> bool:
-    if not affected.versions and not affected.spans:
-        return True
-    if not version:
-        return any(not span.fixed and not span.last and span.introduced == "0" for span in affected.spans)
-    wanted = canonical_version(version)
-    if wanted in affected.versions:
-        return True
-    if not affected.spans:
-        return False
-    key = version_key(wanted)
-    return any(
-        (span.introduced == "0" or version_key(span.introduced) <= key)
-        and (not span.fixed or key < version_key(span.fixed))
-        and (not span.last or key <= version_key(span.last))
-        for span in affected.spans
-    )
-
-
 def _affected(project: ProjectName, entry: _AffectedEntry) -> Affected:
     """Listed versions that the spans cover are left out: most databases list what the ranges say already."""
     spans = _spans(entry)
-    ranges = Affected(project, (), spans)
+    ranges = _Ranges(Affected(project, (), spans))
     listed = dict.fromkeys(canonical_version(version) for version in entry.versions or ())
-    more = tuple(version for version in listed if not spans or not _covers(ranges, version))
+    more = tuple(version for version in listed if not spans or not ranges.cover(version, version_key(version)))
     return Affected(project, more, spans)
 
 

@@ -6,14 +6,15 @@ A withdrawn advisory decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.advisories import affects, fixed_in
-from pkgindex_core.models import File, Tree
+from pkgindex_core.formats.advisories import Affecting, fixed_in
+from pkgindex_core.formats.columns import Columns
+from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.advisories import NO_ADVISORIES, SEVERITIES, Advisory, AdvisoryBook, Severity
 from pkgindex_core.protocols.policies import Build
@@ -25,6 +26,7 @@ from pkgindex_core.rules.policing.policy_filter import Held
 _SHOWN: Final = 80
 _NAMED: Final = 5
 _FIXED: Final = "fixed"
+_KEPT: Final = 512
 
 
 class Threshold(Struct, frozen=True):
@@ -56,7 +58,9 @@ class AdvisoryFilter(ContentFilter):
     def __init__(self, server: ServerPolicies, book: AdvisoryBook = NO_ADVISORIES) -> None:
         super().__init__(server)
         self._book = book
-        self._own: tuple[Tree | None, dict[IndexName, Mapping[ProjectName, Sequence[Advisory]]]] = (None, {})
+        self._compared: dict[
+            tuple[IndexName, ProjectName], tuple[Sequence[Advisory], IndexConfig | None, Affecting]
+        ] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -66,24 +70,33 @@ class AdvisoryFilter(ContentFilter):
         """Whether the rule is about such advisories."""
         raise NotImplementedError
 
+    def suspects(
+        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
+    ) -> Collection[int] | None:
+        known = self._known(origin, build)
+        if not known or not self._of(build.tree).candidates(origin, build.project):
+            return ()
+        versions = spelled()
+        affected = {version for version in {*versions} if known.about(version)}
+        return [at for at, version in enumerate(versions) if version in affected]
+
     def _found(self, value: Any, origin: IndexName, file: File, build: Build) -> list[Advisory]:
         """The advisories about a file, the most severe first."""
-        found = [
-            each
-            for each in self._about(origin, build)
-            if self.concerns(value, each, build.project) and affects(each, build.project, file.version)
-        ]
+        about = self._known(origin, build).about(file.version)
+        found = [each for each in about if self.concerns(value, each, build.project)]
         return sorted(found, key=lambda each: (-SEVERITIES.index(each.severity), each.id))
 
-    def _about(self, origin: IndexName, build: Build) -> Iterator[Advisory]:
-        yield from self._book.about(build.project)
-        tree, own = self._own
-        if tree is not build.tree:
-            tree, own = self._own = (build.tree, {})
-        if origin not in own:
-            config = build.tree.indexes.get(origin)
-            own[origin] = {} if config is None else own_advisories(config)
-        yield from own[origin].get(build.project, ())
+    def _known(self, origin: IndexName, build: Build) -> Affecting:
+        """The advisories of the book and of an index about a project, while neither changes."""
+        told = self._book.about(build.project)
+        config = build.tree.indexes.get(origin)
+        known = self._compared.get((origin, build.project))
+        if known is None or known[0] is not told or known[1] is not config:
+            own = () if config is None else own_advisories(config).get(build.project, ())
+            if len(self._compared) >= _KEPT:
+                self._compared.clear()
+            known = self._compared[origin, build.project] = (told, config, Affecting((*told, *own), build.project))
+        return known[2]
 
 
 class MalwareFilter(AdvisoryFilter):

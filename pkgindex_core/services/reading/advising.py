@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.formats.advisories import affects
+from pkgindex_core.formats.advisories import Affecting
 from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Principal, Trees
@@ -47,7 +47,7 @@ class Advising:
                 for source in (self._book.about(each.project), *(index.get(each.project, ()) for index in own))
                 for advisory in source
             }
-            found.append([known[name] for name in sorted(known) if _holds(known[name], each)])
+            found.append(_that_hold([known[name] for name in sorted(known)], each))
         return found
 
     async def record(self, identifier: str, *, principal: Principal) -> bytes | None:
@@ -80,5 +80,7 @@ class Advising:
             )
 
 
-def _holds(advisory: Advisory, question: PackageQuestion) -> bool:
-    return not advisory.withdrawn and (not question.version or affects(advisory, question.project, question.version))
+def _that_hold(advisories: Sequence[Advisory], question: PackageQuestion) -> list[Advisory]:
+    if question.version:
+        return list(Affecting(advisories, question.project).about(question.version)) if advisories else []
+    return [each for each in advisories if not each.withdrawn]

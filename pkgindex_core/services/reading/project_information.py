@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing
-from pkgindex_core.formats.advisories import affects
+from pkgindex_core.formats.advisories import Affecting
 from pkgindex_core.formats.project_json import ProjectFacts, Vulnerability, newest, project_json
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Serial
@@ -161,19 +161,14 @@ class ProjectInformation:
     def _vulnerabilities(self, resolution: Resolution, version: str) -> tuple[Vulnerability, ...]:
         """The advisories about a version: those of the book and those of the layers that offer it."""
         project = resolution.project
-        found = [
-            Vulnerability(advisory, self._book.record(advisory.id) or b"{}")
-            for advisory in self._book.about(project)
-            if affects(advisory, project, version)
-        ]
+        found = {each.id: self._book.record(each.id) or b"{}" for each in self._book.about(project)}
+        advisories = {each.id: each for each in self._book.about(project)}
         for layer in resolution.offering:
-            records = {str(each["id"]): each for each in own_records(layer.config)}
-            found += [
-                Vulnerability(advisory, msgspec.json.encode(records[advisory.id]))
-                for advisory in (own_advisories(layer.config).get(project, ()) if records else ())
-                if affects(advisory, project, version)
-            ]
-        return tuple(found)
+            if records := own_records(layer.config):
+                advisories |= {each.id: each for each in own_advisories(layer.config).get(project, ())}
+                found |= {str(each["id"]): msgspec.json.encode(each) for each in records}
+        about = Affecting(advisories.values(), project).about(version)
+        return tuple(Vulnerability(each, found[each.id]) for each in about)
 
     async def _metadata(self, resolution: Resolution, version: str, serial: Serial) -> bytes:
         """The version's metadata from the first layer that has any. Mirrors have none."""

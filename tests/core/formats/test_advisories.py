@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.formats.advisories import affects, fixed_in, read_advisory
+from pkgindex_core.formats.advisories import Affecting, fixed_in, read_advisory
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols.advisories import Advisory
 
@@ -25,6 +25,10 @@ def read(**more: Any) -> Advisory:
     found = read_advisory(record(**more))
     assert found is not None
     return found
+
+
+def affects(advisory: Advisory, project: ProjectName, version: str) -> bool:
+    return list(Affecting([advisory], project).about(version)) == [advisory]
 
 
 def ranges(*events: dict[str, str], kind: str = "ECOSYSTEM") -> dict[str, Any]:
