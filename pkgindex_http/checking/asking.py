@@ -37,12 +37,12 @@ class Seen(Struct, frozen=True):
 
 
 class Asking:
-    """A client of one index. Credentials go to its origin only."""
+    """A client of one index. `credentials` are those of Basic authentication, encoded; they go to its origin only."""
 
-    def __init__(self, session: aiohttp.ClientSession, root: str, *, auth: aiohttp.BasicAuth | None, most: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, root: str, *, credentials: str, most: int) -> None:
         self._session = session
         self._origin = urlsplit(root)[:2]
-        self._auth = auth
+        self._credentials = credentials
         self._left = most
         self._known: dict[tuple[str, str, tuple[tuple[str, str], ...], bool], Seen] = {}
 
@@ -71,11 +71,12 @@ class Asking:
             self._left -= 1
             if self._left < 0:
                 raise Unavailable("the check has sent as many requests as it may", hint="name a smaller project")
-            auth = self._auth if not anonymous and urlsplit(url)[:2] == self._origin else None
+            known = bool(self._credentials) and not anonymous and urlsplit(url)[:2] == self._origin
+            sent = {**headers, "Authorization": f"Basic {self._credentials}"} if known else headers
             try:
                 # The URL is sent as it is written: dots and escapes are what is tested.
                 async with self._session.request(
-                    method, URL(url, encoded=True), headers=headers, data=data, auth=auth, allow_redirects=False
+                    method, URL(url, encoded=True), headers=sent, data=data, allow_redirects=False
                 ) as answer:
                     body = await answer.content.read(BODY_BYTES) if method != "HEAD" else b""
                     while method != "HEAD" and len(body) < BODY_BYTES and (more := await answer.content.read(1 << 20)):

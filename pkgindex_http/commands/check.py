@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -89,13 +90,13 @@ async def _checked(
     rows = [*ADDRESS_ROWS, *CONTENT_ROWS, *FILE_ROWS]
     if upload_url:
         rows += Publishing(upload_url).rows()
-    auth = aiohttp.BasicAuth(user, password) if user else None
+    credentials = b64encode(f"{user}:{password}".encode()).decode() if user else ""
     limits = aiohttp.ClientTimeout(total=timeout)
     headers = {"User-Agent": "pkgindex-check", "Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(
         timeout=limits, auto_decompress=False, skip_auto_headers=["Accept"], headers=headers
     ) as session:
-        asking = Asking(session, root, auth=auth, most=most)
+        asking = Asking(session, root, credentials=credentials, most=most)
         return await run_rows(rows, await find_subject(asking, root, project))
 
 
