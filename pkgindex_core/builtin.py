@@ -24,7 +24,7 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
-from pkgindex_core.rules.policing.kinds import KINDS
+from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
@@ -134,7 +134,7 @@ def pkgindex_page_filters() -> Iterable[Provider[PageFilter]]:
     )
     for rule, kind in KINDS.items():
         if not kind.only_uploads:
-            yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind.filter))
+            yield Provider(name=rule, summary=f"a policy: {kind.summary}", make=_policy(kind))
 
 
 @hookimpl
@@ -255,14 +255,15 @@ def _rendering(target: str, *arguments: str) -> Callable[[Context], Any]:
     return make
 
 
-def _policy(target: str) -> Callable[[Context], Any]:
-    """Make the filter of a rule with the server's own policies."""
-    target = f"pkgindex_core.rules.policing.{target}"
+def _policy(kind: Kind) -> Callable[[Context], Any]:
+    """Make the filter of a rule with the server's own policies, and with the book of advisories if it reads that."""
 
     def make(context: Context) -> Any:
-        return pkgutil.resolve_name(target)(context.policies)
+        from pkgindex_core.rules.policing.policy_filter import made
 
-    make.__qualname__ = target
+        return made(kind, context.policies, context.advisories)
+
+    make.__qualname__ = f"pkgindex_core.rules.policing.{kind.filter}"
     return make
 
 

@@ -25,6 +25,7 @@ from pkgindex_core.composition.offered import Offered, made_offers
 from pkgindex_core.composition.services import Services
 from pkgindex_core.composition.stores import Stores, opened_stores
 from pkgindex_core.config import Settings
+from pkgindex_core.engines.advisories.book import FiledBook
 from pkgindex_core.engines.argon2 import Argon2Hashing
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.models import Serial
@@ -104,6 +105,7 @@ class Engine(Services):
                 public_url=public_url,
                 verifier=attestation_verifier(settings.trusted_root),
                 policies=read_server_policies(settings.policies),
+                advisories=FiledBook(Path(settings.data)),
                 renew_checksums=renew_checksums,
             )
             stores = await stack.enter_async_context(

@@ -19,6 +19,7 @@ from typing import Final
 
 POINTS: Final[frozenset[str]] = frozenset(
     {
+        "advisories.book_made",
         # upload, in the order in which the steps are done
         "upload.headers_read",
         "upload.spool_opened",

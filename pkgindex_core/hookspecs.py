@@ -34,6 +34,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
+from pkgindex_core.protocols.advisories import NO_ADVISORIES, AdvisoryBook
 from pkgindex_core.protocols.attestations import AttestationVerifier
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.policing.lines import ServerPolicies
@@ -70,6 +71,8 @@ class Context(Struct, frozen=True, kw_only=True):
     """Returns the verifier of attestations; None if its packages are not installed."""
     policies: ServerPolicies = ServerPolicies()
     """The table `[policies]` of the configuration."""
+    advisories: AdvisoryBook = NO_ADVISORIES
+    """The book of advisories in the data directory."""
     index_store: IndexStore | None = None
     """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None

@@ -20,6 +20,8 @@ _COMMANDS: Final = (
     ("Serve", "explain", "releases:explain", "Show which layers give a project's files, which are left out, and why."),
     ("Serve", "policy", "policies:policy", "Show the rules of policies, and try them on what clients asked for."),
     ("Serve", "exemption", "policies:exemption", "Let packages through that a policy holds back, for a reason and a time."),
+    ("Serve", "advisory", "advisories:advisory", "Know of malicious and vulnerable packages: feeds of OSV, and advisories of one's own."),
+    ("Serve", "check", "check:check", "Check the simple index at URL, of any server, by the standards, and tell what each failure means for pip, uv, poetry and twine."),
     ("Serve", "decisions", "policies:decisions", "Show what policies hid, let wait, warned of or observed, and why."),
     ("Serve", "gen-config", "gen_config:gen_config", "Print or write configuration files that run this server: for nginx, systemd, Docker, Kubernetes."),
     ("Serve", "plugins", "plugins:plugins", "List plugins by hook, built-in ones last, with the distribution and file of each."),

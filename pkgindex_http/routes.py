@@ -27,6 +27,7 @@ from pkgindex_http.devpi import (
     tokens,
 )
 from pkgindex_http.handlers import (
+    advisories,
     authcheck,
     changes,
     documentation,
@@ -60,6 +61,7 @@ _FOLLOW = Checked(Action.FOLLOW, changes.may_follow)
 _COPY = Checked(Action.FOLLOW, changes.may_copy, unread=True)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _VOUCHED = Public("the signed token in the body is the credential")
+_OSV = Glanced("advisories of feeds are public; those of an index are shown to its readers", discovery.may_ask)
 _NO_XMLRPC = Public("the answer is constant")
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
@@ -116,6 +118,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         'let a package through: {"purl": "pkg:pypi/NAME@VERSION", "reason": …, "rules": […], "until": TIME}'),
     Route("DELETE", "/{user}/{index}/+exemptions", OnIndex(Action.INDEX_MODIFY, about="index"), policies.lift,
         "lift an exemption: ?purl=pkg:pypi/NAME@VERSION"),
+    Route("POST", "/+osv/v1/query", _OSV, advisories.query, "the advisories about a package, as OSV's API answers"),
+    Route("POST", "/+osv/v1/querybatch", _OSV, advisories.query_batch, "the identifiers of advisories about up to 1,000 packages, for `uv audit --service-url`"),
+    Route("GET", "/+osv/v1/vulns/{id}", _OSV, advisories.vulnerability, "an advisory, as an OSV record"),
+    Route("GET", "/{user}/{index}/+advisories", OnIndex(Action.INDEX_MODIFY, about="index"), advisories.own,
+        "the advisories that an index has of its own"),
+    Route("POST", "/{user}/{index}/+advisories", OnIndex(Action.INDEX_MODIFY, about="index"), advisories.publish,
+        "publish an advisory in an index: an OSV record"),
+    Route("DELETE", "/{user}/{index}/+advisories", OnIndex(Action.INDEX_MODIFY, about="index"), advisories.drop,
+        "remove an advisory of an index: ?id=IDENTIFIER"),
     Route("GET", "/+changes", _FOLLOW, changes.changes,
         "the commits for a replica: ?after=SERIAL&at=TIME&store=UUID&wait=SECONDS&without=USER/INDEX,…"),
     Route("GET", "/+changes/{user}/{index}/{project}", _COPY, changes.refreshed,

@@ -125,6 +125,16 @@ async def make_follower(context: Context) -> Follower | None:
     )
 
 
+async def make_advisory_feed(context: Context) -> Follower | None:
+    """Make what keeps the book of advisories up to date; None without a feed in `[plugins.advisories]` (`FeedSettings`)."""
+    if not context.settings.get("feed"):
+        return None
+    from pkgindex_mirror.advisories.feed_settings import read_feed_settings
+    from pkgindex_mirror.advisories.feeding import AdvisoryFeed
+
+    return AdvisoryFeed(data=context.data, settings=read_feed_settings(context.settings), clock=context.clock)
+
+
 @hookimpl
 def pkgindex_sources() -> Iterable[Provider[Source]]:
     return [Provider(name="mirror", summary="read-through cache of another index, over HTTP", make=make)]
@@ -143,7 +153,11 @@ def pkgindex_publishers() -> Iterable[Provider[Publisher]]:
 @hookimpl
 def pkgindex_followers() -> Iterable[Provider[Follower]]:
     summary = "tells Jenkins, Slack and others of uploads; in a replica it copies the primary"
-    return [Provider(name="mirror", summary=summary, make=make_follower)]
+    feed = "keeps advisories up to date from the feed in [plugins.advisories]"
+    return [
+        Provider(name="mirror", summary=summary, make=make_follower),
+        Provider(name="advisories", summary=feed, make=make_advisory_feed),
+    ]
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.administering.examining import Examining
 from pkgindex_core.services.administering.exempting import Exempting
 from pkgindex_core.services.administering.indexes import Indexes, OwnerLimits
+from pkgindex_core.services.administering.own_advisories import OwnAdvisories
 from pkgindex_core.services.administering.project_options import ProjectOptions
 from pkgindex_core.services.administering.project_statuses import ProjectStatuses
 from pkgindex_core.services.administering.tokens import Tokens
@@ -29,6 +30,7 @@ class Administering(Struct, frozen=True, kw_only=True):
     project_statuses: ProjectStatuses
     project_options: ProjectOptions
     exempting: Exempting
+    own_advisories: OwnAdvisories
     examining: Examining
 
 
@@ -58,5 +60,6 @@ def make_administering(
         project_statuses=ProjectStatuses(store=store),
         project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
         exempting=Exempting(store=store, clock=clock),
+        own_advisories=OwnAdvisories(store=store, clock=clock),
         examining=Examining(store=store, sources=shared.sources),
     )

@@ -8,6 +8,7 @@ from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.reading.advising import Advising
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.findlinks import FindLinks
@@ -32,6 +33,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     explaining: Explaining
     past: Past
     provenances: Provenances
+    advising: Advising
 
 
 def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context, *, files: Files) -> Describing:
@@ -55,8 +57,15 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
             clock=clock,
         ),
         information=ProjectInformation(
-            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+            store=store,
+            resolving=resolving,
+            assembling=assembling,
+            filters=filters,
+            book=context.advisories,
+            workers=workers,
+            clock=clock,
         ),
+        advising=Advising(store=store, book=context.advisories),
         locating=locating,
         provenances=Provenances(
             store=store, blobs=stores.blobs, files=files, locating=locating, sources=shared.sources

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.administering.examining import Examining
     from pkgindex_core.services.administering.exempting import Exempting
     from pkgindex_core.services.administering.indexes import Indexes
+    from pkgindex_core.services.administering.own_advisories import OwnAdvisories
     from pkgindex_core.services.administering.project_options import ProjectOptions
     from pkgindex_core.services.administering.project_statuses import ProjectStatuses
     from pkgindex_core.services.administering.repairing import Repairing
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.remote_pushing import RemotePushing
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
+    from pkgindex_core.services.reading.advising import Advising
     from pkgindex_core.services.reading.deciding import Decisions
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.explaining import Explaining
@@ -137,6 +139,14 @@ class Services:
     @property
     def exempting(self) -> Exempting:
         return self._administering.exempting
+
+    @property
+    def own_advisories(self) -> OwnAdvisories:
+        return self._administering.own_advisories
+
+    @property
+    def advising(self) -> Advising:
+        return self._describing.advising
 
     @property
     def decisions(self) -> Decisions:

@@ -15,11 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.formats.advisories import fixed_in
 from pkgindex_core.formats.filenames import FileKind, kind_of
 from pkgindex_core.formats.fragments import link_path, quoted
 from pkgindex_core.formats.package_paths import package_directory
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import File, decode_file
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols.advisories import Advisory
 from pkgindex_core.protocols.policies import MergedPage, PageEntry
 
 _PACKAGE_TYPES: Final[Mapping[FileKind, str]] = {
@@ -49,6 +52,13 @@ _TEXTS: Final = (
 )
 
 
+class Vulnerability(Struct, frozen=True):
+    """An advisory about the version, with its OSV record."""
+
+    advisory: Advisory
+    record: bytes
+
+
 class ProjectFacts(Struct, frozen=True, kw_only=True):
     """A project as an index shows it, and the metadata of one version."""
 
@@ -61,6 +71,7 @@ class ProjectFacts(Struct, frozen=True, kw_only=True):
     """The URL of the index, with a slash at its end."""
     packages: str = ""
     """The URL below which files have PyPI's layout, with a slash at its end; empty: files have their own URLs."""
+    vulnerabilities: tuple[Vulnerability, ...] = ()
 
 
 def newest(page: MergedPage) -> str:
@@ -82,9 +93,36 @@ def project_json(facts: ProjectFacts, *, releases: bool) -> bytes:
     if releases:
         document["releases"] = {version: [_file(facts, *each) for each in files] for version, files in groups.items()}
     document["urls"] = [_file(facts, *each) for each in own]
-    document["vulnerabilities"] = []
+    document["vulnerabilities"] = [_vulnerability(each, facts.page.project) for each in facts.vulnerabilities]
     document["ownership"] = {"roles": [], "organization": None}
     return msgspec.json.encode(document)
+
+
+class _Reference(Struct):
+    url: str = ""
+
+
+class _PublishedRecord(Struct):
+    """The part of an OSV record that PyPI's document shows."""
+
+    details: str = ""
+    references: list[_Reference] = []
+
+
+def _vulnerability(found: Vulnerability, project: ProjectName) -> dict[str, Any]:
+    advisory, published = found.advisory, msgspec.json.decode(found.record, type=_PublishedRecord)
+    return {
+        "id": advisory.id,
+        "aliases": advisory.aliases,
+        "summary": advisory.summary or None,
+        "details": published.details,
+        "fixed_in": fixed_in(advisory, project),
+        "link": next(
+            (each.url for each in published.references if each.url), f"https://osv.dev/vulnerability/{advisory.id}"
+        ),
+        "source": "osv",
+        "withdrawn": advisory.withdrawn or None,
+    }
 
 
 _Placed = tuple[PageEntry, File]

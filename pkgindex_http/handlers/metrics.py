@@ -18,6 +18,7 @@ from pkgindex_core.rules.access import denied
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.replicas import figures_of
 from pkgindex_http.requests import Ask, wants_document
+from pkgindex_http.wire.advisory_figures import advisory_figures
 from pkgindex_http.wire.replies import Reply, json_reply, text_reply
 from pkgindex_http.wire.scrub_figures import scrub_figures
 from pkgindex_http.wire.served_files import ServedFiles
@@ -54,6 +55,7 @@ async def counted(engine: Engine, served_files: ServedFiles, names: Container[In
     figures = [
         *served_files.figures(names),
         *scrub_figures(await engine.scrubbing.state()),
+        *advisory_figures(engine.context.advisories.state()),
         *await figures_of(engine),
         *engine.attesting.figures(),
     ]

@@ -37,7 +37,7 @@ from pkgindex_core.testing.source_cases.base import SourceCases
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http import replicas
 from pkgindex_http.settings import ServerSettings
-from pkgindex_http.wire import scrub_figures, served_files
+from pkgindex_http.wire import advisory_figures, scrub_figures, served_files
 from pkgindex_mirror.readthrough import measuring
 from pkgindex_mirror.settings import MirrorSettings
 
@@ -273,7 +273,13 @@ def unusual_uploads() -> str:
 
 def metrics() -> str:
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    meters = (*served_files.METERS, *scrub_figures.METERS, *replicas.METERS, *measuring.METERS)
+    meters = (
+        *served_files.METERS,
+        *scrub_figures.METERS,
+        *advisory_figures.METERS,
+        *replicas.METERS,
+        *measuring.METERS,
+    )
     lines += [
         f"| `{meter.name}` | {meter.kind} | {', '.join(f'`{label}`' for label in meter.labels) or 'none'} | {meter.meaning} |"
         for meter in meters

@@ -104,6 +104,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             " syncing.file_queue syncing.judging syncing.lanes syncing.lean_connections syncing.lean_streams syncing.lean_transport"
             " syncing.list_entries syncing.list_reading syncing.listed_piles syncing.listing syncing.plain_anchors syncing.planning syncing.progress syncing.project_reading syncing.project_work"
             " syncing.policed_files syncing.pruning syncing.reports syncing.run_status syncing.running syncing.settings syncing.transport",
+            "advisories": "advisories.*",
             "closures": "closing.*",
         },
         {"indexes of mirrors": "engine_target.*"},
@@ -157,8 +158,17 @@ THIRD_PARTY = {
     "pypi_attestations": ("pkgindex_core.engines.sigstore.*",),
     "sigstore": ("pkgindex_core.engines.sigstore.*",),
     # The standard library's zstd, and its backport for the Pythons before 3.14.
-    "compression": ("pkgindex_core.compression", "pkgindex_core.engines.packing"),
-    "backports": ("pkgindex_core.compression", "pkgindex_core.engines.packing"),
+    "compression": (
+        "pkgindex_core.compression",
+        "pkgindex_core.engines.packing",
+        "pkgindex_core.engines.advisories.packing",
+    ),
+    "backports": (
+        "pkgindex_core.compression",
+        "pkgindex_core.engines.packing",
+        "pkgindex_core.engines.advisories.packing",
+    ),
+    "cvss": ("pkgindex_core.formats.advisories",),
     "isal": ("pkgindex_core.compression",),
     "pytest": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),
     "pytest_asyncio": ("pkgindex_core.testing.*", "pkgindex_mirror.testing.*"),

@@ -112,6 +112,12 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /{user}/{index}/+exemptions":                         ("configure", 200),
     "POST /{user}/{index}/+exemptions":                        ("configure", 200),
     "DELETE /{user}/{index}/+exemptions":                      ("configure", 404),  # there is none to lift
+    "POST /+osv/v1/query":                                     ("status", 400),  # the body is no query
+    "POST /+osv/v1/querybatch":                                ("status", 400),
+    "GET /+osv/v1/vulns/{id}":                                 ("status", 503),  # nothing was taken in
+    "GET /{user}/{index}/+advisories":                         ("configure", 200),
+    "POST /{user}/{index}/+advisories":                        ("configure", 400),  # the body is no advisory
+    "DELETE /{user}/{index}/+advisories":                      ("configure", 404),  # there is none to remove
     "GET /+changes":                                           ("follow", 200),
     "GET /+changes/{user}/{index}/{project}":                  ("copy", 200),
     "GET /+changes/{user}/{index}/{project}/{digest}/{filename}": ("copy", 200),

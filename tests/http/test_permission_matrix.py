@@ -30,6 +30,9 @@ _BODY_DECIDES = {("upload", "others"), ("push", "others")}
 """A token for another project: which project it is stands in the body, which nginx does not show when it asks."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PUSH", "OPTIONS")
 
+_NAMED = {"+exemptions": "?purl=pkg:pypi/demo", "+advisories": "?id=X-1"}
+"""The queries of deletions whose path does not name the thing."""
+
 
 class Scene(Struct, frozen=True):
     """A server with a public and a private index of the same content, and everybody's credentials."""
@@ -118,7 +121,7 @@ def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> s
     for placeholder, value in values.items():
         path = path.replace(placeholder, value)
     assert "{" not in path, f"nothing is said for a placeholder of {route.path}"
-    queries = {"/+explain": "?project=demo", "DELETE": "?purl=pkg:pypi/demo" if path.endswith("+exemptions") else ""}
+    queries = {"/+explain": "?project=demo", "DELETE": _NAMED.get(path.rpartition("/")[2], "")}
     return path + queries.get(path, queries.get(route.method, ""))
 
 

@@ -62,7 +62,20 @@ POLICIES: Final = {
     "file-types": ["file-types tar.gz"],
     "max-size": ["max-size 8KB"],
     "private": ["private for d*"],
+    "malware": ["malware"],
+    "vulnerabilities": ["vulnerabilities block high"],
 }
+ADVISORIES: Final = [
+    {
+        "id": identifier,
+        "modified": "2026-01-01T00:00:00Z",
+        "affected": [
+            {"package": {"ecosystem": "PyPI", "name": each.project}, "versions": ["2.0"]} for each in (DEMO, OWN)
+        ],
+    }
+    for identifier in ("GHSA-1", "MAL-1")
+]
+"""The mirror and the stage have advisories of their own. They decide nothing without a policy that reads them."""
 SILENT: Final = {
     "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
     "/{user}[/]", "/simple", "/simple/{project}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
@@ -73,6 +86,8 @@ SILENT: Final = {
 APART: Final = {
     "/+explain": "tells of hidden files, with the reasons",
     "/+decisions": "the same",
+    "/{user}/{index}/+advisories": "tells of advisories, to those who may change the index",
+    "/+osv/v1/vulns/{id}": "tells of advisories, which are about hidden releases",
     "/{user}/{index}/+exemptions": "tells of package URLs, to those who may change the index",
     "/+changes": "the feed of a replica, which has the same policies and judges by them",
     "/+changes/{user}/{index}/{project}": "the same",
@@ -116,7 +131,10 @@ async def scene(mirrored: Start) -> AsyncIterator[Mirrored]:
 
 async def set_policies(world: Mirrored, lines: Iterable[str]) -> None:
     tree = await world.served.engine.store.tree()
-    changes = [PutIndex(changed_config(tree.indexes[name], policies=list(lines))) for name in (MIRROR, DEV)]
+    changes = [
+        PutIndex(changed_config(tree.indexes[name], policies=list(lines), advisories=ADVISORIES))
+        for name in (MIRROR, DEV)
+    ]
     await world.served.engine.store.apply(changes, who="[test]")
 
 

@@ -30,6 +30,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     """Whether it refuses uploads too."""
     only_uploads: bool = False
     """Whether it refuses uploads and hides nothing."""
+    reads_book: bool = False
+    """Whether its filter is made with the book of advisories too."""
 
     def parse(self, text: str) -> Any:
         """Read a value."""
@@ -96,6 +98,22 @@ KINDS: Final[Mapping[str, Kind]] = {
         parser="content_rules:parse_size",
         filter="content_rules:MaxSizeFilter",
         at_uploads=True,
+    ),
+    "malware": Kind(
+        summary="releases that an advisory calls malicious are hidden and refused",
+        filter="advisory_rules:MalwareFilter",
+        at_uploads=True,
+        reads_book=True,
+    ),
+    "vulnerabilities": Kind(
+        summary="clients are warned of releases with known vulnerabilities, from a severity on",
+        value="high fixed",
+        may_lack_value=True,
+        parser="advisory_rules:parse_threshold",
+        filter="advisory_rules:VulnerabilitiesFilter",
+        mode="warn",
+        at_uploads=True,
+        reads_book=True,
     ),
     "private": Kind(
         summary="names that no upstream is asked for",

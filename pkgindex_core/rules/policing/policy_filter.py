@@ -19,8 +19,10 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.columns import Columns
 from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
 from pkgindex_core.rules.lineage import lineage
+from pkgindex_core.rules.policing import kinds
 from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of
 from pkgindex_core.rules.policing.lines import (
     CoveringLines,
@@ -229,6 +231,12 @@ class PolicyFilter:
         if lines.tree is not tree:
             self._lines = lines = _Lines(self.rule, self._server, tree)
         return lines
+
+
+def made(kind: kinds.Kind, server: ServerPolicies, book: AdvisoryBook) -> PolicyFilter:
+    """Make the filter of a kind of rules."""
+    make: Callable[..., PolicyFilter] = kinds.found(kind.filter)
+    return make(server, book) if kind.reads_book else make(server)
 
 
 def _put(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:

@@ -12,16 +12,20 @@ from concurrent.futures import Executor
 from hashlib import blake2b
 from typing import Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import Missing
-from pkgindex_core.formats.project_json import ProjectFacts, newest, project_json
+from pkgindex_core.formats.advisories import Affecting
+from pkgindex_core.formats.project_json import ProjectFacts, Vulnerability, newest, project_json
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, ReleaseRecords
+from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.rules.filtering import fingerprints
+from pkgindex_core.rules.policing.own_advisories import own_advisories, own_records
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.resolving import Resolving
@@ -62,6 +66,7 @@ class ProjectInformation:
         resolving: Resolving,
         assembling: Assembling,
         filters: Mapping[str, PageFilter],
+        book: AdvisoryBook,
         workers: Executor,
         clock: Clock,
     ) -> None:
@@ -69,6 +74,7 @@ class ProjectInformation:
         self._resolving = resolving
         self._assembling = assembling
         self._filters = filters
+        self._book = book
         self._workers = workers
         self._clock = clock
         self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
@@ -105,6 +111,7 @@ class ProjectInformation:
             packages,
             serial,
             resolution.key,
+            self._book.revision,
             fingerprints(self._filters, resolution.tree, start, moment),
         )
         built = self._latest.get(key)
@@ -142,6 +149,7 @@ class ProjectInformation:
             metadata=await self._metadata(resolution, spelled, serial),
             root=f"{root}{resolution.start}/",
             packages=root if packages else "",
+            vulnerabilities=self._vulnerabilities(resolution, spelled),
         )
 
         def write() -> tuple[bytes, str]:
@@ -149,6 +157,18 @@ class ProjectInformation:
             return body, blake2b(body, digest_size=16).hexdigest()
 
         return await in_worker(self._workers, write)
+
+    def _vulnerabilities(self, resolution: Resolution, version: str) -> tuple[Vulnerability, ...]:
+        """The advisories about a version: those of the book and those of the layers that offer it."""
+        project = resolution.project
+        found = {each.id: self._book.record(each.id) or b"{}" for each in self._book.about(project)}
+        advisories = {each.id: each for each in self._book.about(project)}
+        for layer in resolution.offering:
+            if records := own_records(layer.config):
+                advisories |= {each.id: each for each in own_advisories(layer.config).get(project, ())}
+                found |= {str(each["id"]): msgspec.json.encode(each) for each in records}
+        about = Affecting(advisories.values(), project).about(version)
+        return tuple(Vulnerability(each, found[each.id]) for each in about)
 
     async def _metadata(self, resolution: Resolution, version: str, serial: Serial) -> bytes:
         """The version's metadata from the first layer that has any. Mirrors have none."""

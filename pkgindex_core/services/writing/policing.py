@@ -19,12 +19,13 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Tree, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Build, InspectedUpload, Projects
+from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import Ruling
 from pkgindex_core.rules.filtering import Judgement
 from pkgindex_core.rules.policing.exemptions import exemptions_of
-from pkgindex_core.rules.policing.kinds import KINDS, found
+from pkgindex_core.rules.policing.kinds import KINDS
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
-from pkgindex_core.rules.policing.policy_filter import PolicyFilter
+from pkgindex_core.rules.policing.policy_filter import PolicyFilter, made
 from pkgindex_core.rules.policing.uploads import PolicedUpload
 
 
@@ -37,7 +38,10 @@ class HearsDecisions(Protocol):
 class UploadPolicing:
     """Makes the checks of single uploads."""
 
-    def __init__(self, *, store: Projects, server: ServerPolicies, decisions: HearsDecisions, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Projects, server: ServerPolicies, book: AdvisoryBook, decisions: HearsDecisions, clock: Clock
+    ) -> None:
+        self._book = book
         self._store = store
         self._decisions = decisions
         self._server = server
@@ -50,7 +54,7 @@ class UploadPolicing:
         """The check of an upload to an index; None if the index has no policies. `known`: fields of the file that its archive does not tell."""
         if not lines_of(config) and not self._server.of(config):
             return None
-        self._rules = self._rules or [found(kind.filter)(self._server) for kind in KINDS.values()]
+        self._rules = self._rules or [made(kind, self._server, self._book) for kind in KINDS.values()]
         page = await self._store.page(config.name, project)
         files = [decode_file(row.body) for row in page.rows] if page is not None else []
         now = self._clock.now()

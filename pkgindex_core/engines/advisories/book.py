@@ -1,0 +1,124 @@
+"""The book of a data directory, which a process may replace while others read it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pkgindex_core.clock import Timestamp
+from pkgindex_core.engines.advisories.packing import Book
+from pkgindex_core.errors import Corrupt
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols.advisories import Advisory, AdvisoryBook, EmptyBook, FeedState
+
+_LOOK_SECONDS: Final = 1.0
+_KEPT: Final = 4096
+"""The projects and the advisories that are kept decoded."""
+_log = logging.getLogger(__name__)
+
+
+def book_path(data: Path) -> Path:
+    """Where a data directory has its book."""
+    return data / "advisories" / "book"
+
+
+class FeedCheck(Struct, frozen=True, kw_only=True):
+    """The last good answer of a feed."""
+
+    feed: str = ""
+    validators: tuple[str, str] = ("", "")
+    """ETag and Last-Modified; of a local feed its time and its size."""
+    at: Timestamp = Timestamp(0)
+
+
+def noted_check(data: Path) -> FeedCheck:
+    """The last good answer that was noted; an empty one if there is none."""
+    try:
+        return msgspec.json.decode(_check_path(data).read_bytes(), type=FeedCheck)
+    except (OSError, msgspec.DecodeError):
+        return FeedCheck()
+
+
+def note_check(data: Path, check: FeedCheck) -> None:
+    """Note an answer. If the note is lost, the feed is fetched once more."""
+    path = _check_path(data)
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(msgspec.json.encode(check))
+    new.replace(path)
+
+
+def _check_path(data: Path) -> Path:
+    return data / "advisories" / "checked.json"
+
+
+class FiledBook:
+    """An `AdvisoryBook` in a file. It looks for a new file once a second, when it is asked.
+
+    A book that cannot be read is left out of account, and the one before it is kept: what was known to be malicious does not become harmless.
+    """
+
+    def __init__(self, data: Path, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._data = data
+        self._path = book_path(data)
+        self._elapsed = elapsed
+        self._book: Book | EmptyBook = EmptyBook()
+        self._seen: tuple[int, int] | None = None
+        self._looked = -_LOOK_SECONDS
+        self._about: dict[ProjectName, Sequence[Advisory]] = {}
+        self._weight = 0
+
+    @property
+    def revision(self) -> str:
+        return self._now().revision
+
+    def about(self, project: ProjectName) -> Sequence[Advisory]:
+        book = self._now()
+        found = self._about.get(project)
+        if found is None:
+            found = book.about(project)
+            self._weight += 1 + len(found)
+            if self._weight > _KEPT:
+                self._about, self._weight = {}, 1 + len(found)
+            self._about[project] = found
+        return found
+
+    def record(self, identifier: str) -> bytes | None:
+        return self._now().record(identifier)
+
+    def state(self) -> FeedState:
+        book = self._now()
+        if not isinstance(book, Book):
+            return FeedState()
+        return replace(book.state, checked=max(noted_check(self._data).at, book.state.taken or Timestamp(0)))
+
+    def look(self) -> None:
+        """Look for a new file now."""
+        self._looked = self._elapsed()
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns)
+            if seen == self._seen:
+                return
+            self._book = Book(self._path)
+            self._about, self._weight = {}, 0
+        except FileNotFoundError:
+            return
+        except (Corrupt, OSError, ValueError) as error:
+            _log.error("the book of advisories stays as it was: %s", error)
+        self._seen = seen
+
+    def _now(self) -> Book | EmptyBook:
+        if self._elapsed() - self._looked >= _LOOK_SECONDS:
+            self.look()
+        return self._book
+
+
+if TYPE_CHECKING:
+    _: type[AdvisoryBook] = FiledBook

@@ -1,0 +1,1 @@
+"""Keeps the book of advisories up to date from a feed."""
