@@ -44,6 +44,9 @@ from pkgindex_http.handlers import (
 )
 from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
+from pkgindex_http.working import log_in
+from pkgindex_http.working import routes as working
+from pkgindex_http.working.forms import is_form
 
 _READ = OnIndex(Action.READ, about="index")
 _READ_PROJECT = OnIndex(Action.READ, about="project")
@@ -93,7 +96,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI", conditional=False),
     Route("GET", "/+metrics", Checked(Action.METRICS, metrics.may_measure), metrics.metrics,
         "what was counted since the start, for Prometheus; with Accept: application/json as a document"),
-    _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login, "a token for ten hours, for user and password"),
+    *working.ROUTES,
+    _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login,
+        "a token for ten hours, for user and password; with the form of a page a cookie with it", variants=(Variant(is_form, log_in.submit, people=True),)),
     _devpi("POST", "/{user}/+token-create", _TOKENS, tokens.create_token, "make a token with restrictions, for devpi-tokens"),
     _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the tokens of a user"),
     _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),

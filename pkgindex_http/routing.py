@@ -68,6 +68,8 @@ class Variant(Struct, frozen=True):
     permission: Permission | None = None
     """None: the permission of the route, whose refusals have the form of the route."""
     envelope: bool = False
+    people: bool = False
+    """As that of the route."""
 
 
 class Route(Struct, frozen=True):
@@ -95,6 +97,8 @@ class Route(Struct, frozen=True):
     repeats: bool = False
     """Whether answers with a `Reply.holding` may be given again to equal requests, without the handler. They depend on nothing else than the request, the
     principal, the indexes and what `holding` checks."""
+    people: bool = False
+    """Whether the answer is a page for people. Only then the cookie of a log-in counts, and a browser without a log-in is sent to the form for it."""
     variants: tuple[Variant, ...] = ()
     """The first variant whose `when` is true answers the request; if there is none, `handler` does."""
 
@@ -111,7 +115,8 @@ class RoutedAsk(Ask, kw_only=True):
     """Makes a check whether an equal request would have the same principal. None: that is not known."""
     handler: Handler
     envelope: bool
-    """`handler` and `envelope` are the route's, or those of the variant that was chosen."""
+    people: bool
+    """`handler`, `envelope` and `people` are the route's, or those of the variant that was chosen."""
 
 
 class Match(Struct, frozen=True):

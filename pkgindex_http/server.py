@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
+from urllib.parse import quote
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -49,7 +50,7 @@ from pkgindex_http.wire.marks import marks
 from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.remote_user import RemoteUsers
-from pkgindex_http.wire.replies import Reply, WholeResponse
+from pkgindex_http.wire.replies import Reply, WholeResponse, redirect
 from pkgindex_http.wire.served_files import ServedFiles
 
 logger = logging.getLogger("pkgindex.http")
@@ -192,6 +193,7 @@ class Server:
             segments=segments,
             handler=route.handler,
             envelope=route.envelope,
+            people=route.people,
         )
 
     async def judge(self, request: web.BaseRequest, target: str, method: str) -> None:
@@ -283,7 +285,24 @@ class Server:
             except PkgIndexError:  # the store does not answer, so there is no serial
                 return answer
         accept = request.headers.get("Accept", "")
+        if (
+            ask is not None
+            and ask.people
+            and isinstance(error, Denied)
+            and error.anonymous
+            and "html" in accept.lower()
+        ):
+            return log_in_first(ask)
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
+
+
+def log_in_first(ask: RoutedAsk) -> Reply:
+    """Send a person to the form for the log-in, and from there back to the page. What a form held is lost."""
+    page = "/".join(quote(segment, safe="+") for segment in ask.segments)
+    back = f"back={quote(page, safe='/')}" if ask.request.method in {"GET", "HEAD"} else "ended="
+    headers = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Cookie"}
+    reply = redirect(f"{ask.root or './'}+login?{back}", status=303)
+    return replace(reply, headers={**reply.headers, **headers})
 
 
 def _whole(ask: RoutedAsk, answer: object) -> Answer:

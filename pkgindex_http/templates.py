@@ -45,7 +45,7 @@ class Templates:
         self._workers = context.workers
         self._compiled: dict[str, Template] = {}
 
-    async def page(self, name: str, **values: Any) -> Reply:
+    async def page(self, name: str, /, **values: Any) -> Reply:
         """The page of a template with these values. It depends on the user, so it is not cached."""
         template = self._compiled.get(name)
         if template is None:

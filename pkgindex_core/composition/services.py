@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
     from pkgindex_core.services.reading.documentation import Documentation
+    from pkgindex_core.services.reading.effects import Effects
     from pkgindex_core.services.reading.explaining import Explaining
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
@@ -107,6 +108,10 @@ class Services:
     @property
     def explaining(self) -> Explaining:
         return self._describing.explaining
+
+    @property
+    def effects(self) -> Effects:
+        return self._describing.effects
 
     @property
     def past(self) -> Past:

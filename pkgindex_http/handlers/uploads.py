@@ -54,7 +54,7 @@ async def take(
             await _receive(ask, incoming)
             return await finish(ask, incoming)
     except PkgIndexError as error:
-        await _drain(ask)
+        await drain(ask)
         if isinstance(error, Conflict) and not isinstance(error, DocumentationTaken):
             return error_reply(error, ask.accept, status=status_of_taken, phrase=True)
         raise
@@ -130,7 +130,8 @@ async def _fields(ask: Ask, limits: UploadLimits) -> list[tuple[str, str]]:
         raise Refused(f"the form has more than {limits.field_count} fields") from error
 
 
-async def _drain(ask: Ask) -> None:
+async def drain(ask: Ask) -> None:
+    """Read the rest of a refused upload, up to a bound, so that the client sees the answer."""
     left = _DRAIN_LIMIT
     try:
         async for data in chunks(ask.request):
