@@ -44,7 +44,7 @@ from pkgindex_http.handlers import (
 )
 from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
-from pkgindex_http.working import log_in
+from pkgindex_http.working import log_in, openapi
 from pkgindex_http.working import routes as working
 from pkgindex_http.working.forms import is_form
 
@@ -84,7 +84,7 @@ _FILE_VARIANTS = (
 )
 
 # fmt: off
-ROUTES: Final[tuple[Route, ...]] = (
+_ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/", _ROOT, welcome.welcome,
         "the start page for a browser; with Accept: application/json users and indexes",
         variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
@@ -197,5 +197,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "delete a project; ?force"),
     _devpi("DELETE", "/{user}/{index}/{project}/{version}[/]", Checked(Action.DELETE, releases.may_delete_release), releases.delete_release,
         "delete a version; ?force"),
+)
+ROUTES: Final[tuple[Route, ...]] = (
+    *_ROUTES,
+    Route("GET", "/openapi.json", Public("the answer is constant"), partial(openapi.openapi, _ROUTES), "what programs can ask (OpenAPI 3.1)"),
 )
 # fmt: on

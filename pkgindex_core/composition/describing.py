@@ -12,6 +12,7 @@ from pkgindex_core.services.reading.effects import Effects
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.locating import Locating
+from pkgindex_core.services.reading.news import RecentNews
 from pkgindex_core.services.reading.overview import Overview
 from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
@@ -30,6 +31,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     overview: Overview
     explaining: Explaining
     effects: Effects
+    news: RecentNews
     past: Past
 
 
@@ -60,6 +62,7 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         overview=Overview(store=store, options=offered.options),
         explaining=Explaining(resolving=resolving, assembling=assembling, clock=clock),
         effects=Effects(store=store, resolving=resolving),
+        news=RecentNews(store=store),
         past=Past(
             store=store,
             resolving=resolving,

@@ -63,6 +63,7 @@ async def take(
 async def published(ask: Ask, outcome: UploadOutcome) -> Reply:
     """Say what an upload came to."""
     failpoint("upload.answered")
+    count(ask, outcome)
     headers = await _marks(ask)
     if "application/json" not in ask.accept.lower():
         return text_reply("\n".join(outcome.warnings), headers=headers)
@@ -78,6 +79,12 @@ async def published(ask: Ask, outcome: UploadOutcome) -> Reply:
     if isinstance(outcome, Published):
         document |= {"filename": outcome.file.filename, "version": outcome.file.version}
     return json_reply(document, headers=headers)
+
+
+def count(ask: Ask, outcome: UploadOutcome) -> None:
+    """Count a new file."""
+    if isinstance(outcome, Published) and outcome.created:
+        ask.engine.activity.uploaded(outcome.index, outcome.project)
 
 
 async def _marks(ask: Ask) -> dict[str, str]:

@@ -11,9 +11,11 @@ from typing import Final
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.handlers import uploads
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route
-from pkgindex_http.working import accounts, indexes, log_in, projects, promoting, uploading
+from pkgindex_http.working import accounts, feeds, indexes, log_in, plots, projects, promoting, uploading
 
 _page = partial(Route, people=True)
+_READ = OnIndex(Action.READ, about="index")
+_READ_PROJECT = OnIndex(Action.READ, about="project")
 _TOKENS = Checked(Action.TOKEN_MANAGE, accounts.may_manage)
 _USERS = Checked(Action.USER_LIST, accounts.may_list)
 _MAKE_INDEX = Checked(Action.INDEX_CREATE, indexes.may_make)
@@ -41,6 +43,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     _page("POST", "/{user}/{index}/+upload", _UPLOAD, uploading.publish, "publish the files of a form"),
     _page("GET", "/{user}/{index}/+manage/{project}", _MANAGE, projects.manage, "forms to yank and delete files, and to set the status of a project"),
     _page("POST", "/{user}/{index}/+manage/{project}", _MANAGE, projects.change, "yank, unyank, delete or mark, by a form"),
+    _page("GET", "/{user}/{index}/+plots", _READ, plots.of_index, "downloads, uploads and sizes of an index by day, as plots and tables"),
+    _page("GET", "/{user}/{index}/+plots/{project}", _READ_PROJECT, plots.of_project, "downloads and uploads of a project by day"),
+    _page("GET", "/{user}/{index}/+feed", _READ, feeds.of_index, "new files and yanks of a hosted index, as a feed (Atom)"),
+    _page("GET", "/{user}/{index}/+feed/{project}", _READ_PROJECT, feeds.of_project, "new releases and yanks of a project, as a feed (Atom)"),
     _page("GET", "/{user}/{index}/+promote/{project}/{version}", _PUSH, promoting.page, "what a push to another index would move: ?to=USER/INDEX"),
     _page("POST", "/{user}/{index}/+promote/{project}/{version}", _PUSH, promoting.promote, "push a release to another index, by a form"),
 )

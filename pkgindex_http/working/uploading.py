@@ -19,7 +19,7 @@ from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_form import FILETYPES
 from pkgindex_core.formats.upload_rules import LENIENT
 from pkgindex_core.services.writing.outcomes import Published, UploadOutcome
-from pkgindex_http.handlers.uploads import drain
+from pkgindex_http.handlers.uploads import count, drain
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.bodies import chunks
 from pkgindex_http.wire.replies import Reply
@@ -131,7 +131,9 @@ class _Receiver:
         upload, self._upload = self._upload, None
         try:
             if upload is not None:
-                self.reports.append(_report(self._filename, await upload.finish()))
+                outcome = await upload.finish()
+                count(self._ask, outcome)
+                self.reports.append(_report(self._filename, outcome))
         except (Refused, Conflict) as error:
             self._refused(error)
         await self._stack.aclose()  # frees the spool of this file before the next one comes

@@ -134,6 +134,11 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "POST /{user}/{index}/+manage/{project}":                  ("delete", 303),
     "GET /{user}/{index}/+promote/{project}/{version}":        ("push page", 200),
     "POST /{user}/{index}/+promote/{project}/{version}":       ("push page", 303),
+    "GET /{user}/{index}/+plots":                              ("list", 200),
+    "GET /{user}/{index}/+plots/{project}":                    ("read", 200),
+    "GET /{user}/{index}/+feed":                               ("list", 200),
+    "GET /{user}/{index}/+feed/{project}":                     ("read", 200),
+    "GET /openapi.json":                                       ("anything", 200),
     # the default index
     "POST /":                                                  ("upload", 200),
     "POST /legacy/":                                           ("upload", 200),
