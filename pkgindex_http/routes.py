@@ -43,10 +43,8 @@ from pkgindex_http.handlers import (
     welcome,
 )
 from pkgindex_http.requests import Ask, wants_document
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
-from pkgindex_http.working import log_in, openapi
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant, late
 from pkgindex_http.working import routes as working
-from pkgindex_http.working.forms import is_form
 
 _READ = OnIndex(Action.READ, about="index")
 _READ_PROJECT = OnIndex(Action.READ, about="project")
@@ -74,6 +72,10 @@ def _is_document(ask: Ask) -> bool:
     return ask.content_type == "application/json"
 
 
+def _is_form(ask: Ask) -> bool:
+    return ask.content_type == "application/x-www-form-urlencoded"
+
+
 _devpi = partial(Route, envelope=True)
 """A route of devpi's protocol."""
 
@@ -98,7 +100,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
         "what was counted since the start, for Prometheus; with Accept: application/json as a document"),
     *working.ROUTES,
     _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login,
-        "a token for ten hours, for user and password; with the form of a page a cookie with it", variants=(Variant(is_form, log_in.submit, people=True),)),
+        "a token for ten hours, for user and password; with the form of a page a cookie with it", variants=(Variant(_is_form, late("pkgindex_http.working.log_in:submit"), people=True),)),
     _devpi("POST", "/{user}/+token-create", _TOKENS, tokens.create_token, "make a token with restrictions, for devpi-tokens"),
     _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the tokens of a user"),
     _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),
@@ -200,6 +202,6 @@ _ROUTES: Final[tuple[Route, ...]] = (
 )
 ROUTES: Final[tuple[Route, ...]] = (
     *_ROUTES,
-    Route("GET", "/openapi.json", Public("the answer is constant"), partial(openapi.openapi, _ROUTES), "what programs can ask (OpenAPI 3.1)"),
+    Route("GET", "/openapi.json", Public("the answer is constant"), partial(late("pkgindex_http.working.openapi:openapi"), _ROUTES), "what programs can ask (OpenAPI 3.1)"),
 )
 # fmt: on

@@ -5,8 +5,9 @@ Paths are matched segment by segment, and a literal segment wins over a placehol
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,6 +25,15 @@ Check: TypeAlias = Callable[[Ask], Awaitable[None]]
 About = Literal["index", "project", "file", "anything"]
 """The subject of a permission on an index: the whole index, the project or the file of the path, or anything in the index that
 the URL does not name. The difference matters for tokens that are limited to projects."""
+
+
+def late(place: str) -> Callable[..., Awaitable[Any]]:
+    """A handler or check that is loaded at its first use: `package.module:name`. A server starts without what it may never answer with."""
+
+    async def called(*given: Any) -> Any:
+        return await pkgutil.resolve_name(place)(*given)
+
+    return called
 
 
 class Public(Struct, frozen=True):

@@ -8,7 +8,7 @@ from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.services.reading.effects import Effects
+from pkgindex_core.services.reading.effects import ChangePreviews
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.locating import Locating
@@ -30,7 +30,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     versions: Versions
     overview: Overview
     explaining: Explaining
-    effects: Effects
+    effects: ChangePreviews
     news: RecentNews
     past: Past
 
@@ -61,7 +61,7 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         ),
         overview=Overview(store=store, options=offered.options),
         explaining=Explaining(resolving=resolving, assembling=assembling, clock=clock),
-        effects=Effects(store=store, resolving=resolving),
+        effects=ChangePreviews(store=store, resolving=resolving),
         news=RecentNews(store=store),
         past=Past(
             store=store,

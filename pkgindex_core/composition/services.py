@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
     from pkgindex_core.services.reading.documentation import Documentation
-    from pkgindex_core.services.reading.effects import Effects
+    from pkgindex_core.services.reading.effects import ChangePreviews
     from pkgindex_core.services.reading.explaining import Explaining
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
@@ -112,7 +112,7 @@ class Services:
         return self._describing.explaining
 
     @property
-    def effects(self) -> Effects:
+    def effects(self) -> ChangePreviews:
         return self._describing.effects
 
     @property

@@ -24,7 +24,7 @@ from pkgindex_core.rules.access import require_user_right
 from pkgindex_core.rules.permissions import ROOT, Action, permits
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
-from pkgindex_http.working.forms import Form, form_page, read_form, seen_after
+from pkgindex_http.working.forms import SentForm, form_page, read_form, seen_after
 
 _MICROSECONDS: Final = 1_000_000
 _DAY: Final = 86_400
@@ -111,13 +111,13 @@ async def delete_user(ask: Ask) -> Reply:
     return seen_after(ask, "+users", query="said=deleted")
 
 
-def confirm(form: Form, name: str) -> None:
+def confirm(form: SentForm, name: str) -> None:
     """Raise unless the form has this name, typed, which says that a person means it."""
     if form.text("confirm") != name:
         raise Refused(f"confirm: type {name} to delete it", hint="nothing was deleted")
 
 
-async def _new_token(ask: Ask, form: Form) -> str:
+async def _new_token(ask: Ask, form: SentForm) -> str:
     user = ask.values["user"]
     days = form.text("days") or str(_DAYS)
     if not days.isascii() or not days.isdigit() or not 1 <= int(days[:9]) <= 3660:
@@ -152,13 +152,13 @@ async def _revoke(ask: Ask, token_id: str) -> None:
     await ask.engine.tokens.revoke(token_id, who=ask.principal.label)
 
 
-async def _new_password(ask: Ask, form: Form) -> Reply:
+async def _new_password(ask: Ask, form: SentForm) -> Reply:
     password = form.exact("password")
     if password != form.exact("again"):
         raise Refused("again: the two passwords differ", hint="type the same password twice")
     user = ask.values["user"]
     if ask.principal.name == user and ask.session:
-        # Who sits at an unlocked screen does not know the password.
+        # A stranger at an unlocked screen does not know the password.
         present = Credentials(username=user, secret=form.exact("present"))
         try:
             await ask.judged(present, partial(ask.engine.identity.identify, present))
@@ -168,11 +168,13 @@ async def _new_password(ask: Ask, form: Form) -> Reply:
     return seen_after(ask, user, "+account", query="said=password")
 
 
-async def _account(ask: Ask, *, error: PkgIndexError | None = None, form: Form | None = None, made: str = "") -> Reply:
+async def _account(
+    ask: Ask, *, error: PkgIndexError | None = None, form: SentForm | None = None, made: str = ""
+) -> Reply:
     user = ask.values["user"]
     tokens = await ask.engine.store.tokens(user)
     now = ask.engine.clock.now()
-    given = form if form is not None else Form({})
+    given = form if form is not None else SentForm({})
     return await form_page(
         ask,
         "working/account.html",
@@ -210,7 +212,7 @@ def _told(token: Token, now: int) -> dict[str, Any]:
     }
 
 
-async def _users(ask: Ask, *, error: PkgIndexError | None = None, form: Form | None = None) -> Reply:
+async def _users(ask: Ask, *, error: PkgIndexError | None = None, form: SentForm | None = None) -> Reply:
     documents = await ask.engine.overview.users(ask.principal)
     return await form_page(
         ask,

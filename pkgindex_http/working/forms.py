@@ -33,7 +33,7 @@ _FIELDS: Final = 1000
 _SENT_BY_US: Final = frozenset({"same-origin", "none"})
 
 
-class Form(Struct, frozen=True):
+class SentForm(Struct, frozen=True):
     """The fields of a form."""
 
     fields: Mapping[str, Sequence[str]]
@@ -51,15 +51,10 @@ class Form(Struct, frozen=True):
         return tuple(word for value in self.fields.get(name, ()) for word in value.replace(",", " ").split())
 
 
-def is_form(ask: Ask) -> bool:
-    """Whether the body is a form of a page."""
-    return ask.content_type == FORM
-
-
-async def read_form(ask: Ask) -> Form:
+async def read_form(ask: Ask) -> SentForm:
     """Read a form of a page of this server. Raises `Denied` for another one."""
     check_sender(ask)
-    if not is_form(ask):
+    if ask.content_type != FORM:
         raise Refused("the body is not a form", hint="use the page that has the form")
     body = await read_bytes(ask.request, limit=_BYTES)
     fields: dict[str, list[str]] = {}
@@ -69,7 +64,7 @@ async def read_form(ask: Ask) -> Form:
         raise Refused(f"the form is not percent-encoded UTF-8 text with at most {_FIELDS} fields") from error
     for name, value in pairs:
         fields.setdefault(name, []).append(value.replace("\r\n", "\n"))
-    form = Form(fields)
+    form = SentForm(fields)
     check_token(ask, form.exact(TOKEN_FIELD))
     return form
 

@@ -25,15 +25,15 @@ from pkgindex_core.rules.permissions import Action
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 from pkgindex_http.working.accounts import confirm
-from pkgindex_http.working.forms import Form, form_page, read_form, seen_after
+from pkgindex_http.working.forms import SentForm, form_page, read_form, seen_after
 
 _PREFIX: Final = "option."
 _OF_A_NEW: Final = ("bases", "volatile", "acl_read", "acl_upload", "title", "mirror_url")
 _HELP: Final[Mapping[str, str]] = {
     "bases": "Indexes to inherit from, the most important first, with commas: root/pypi",
     "volatile": "true: files may be overwritten and the index deleted. false: a file never changes",
-    "acl_read": "Who may read it: user names, :AUTHENTICATED: or :ANONYMOUS:",
-    "acl_upload": "Who may publish: user names; empty for the owner alone",
+    "acl_read": "Its readers: user names, :AUTHENTICATED: or :ANONYMOUS:",
+    "acl_upload": "Its publishers: user names; empty for the owner alone",
     "mirror_url": "For the type mirror: the simple API of the other index, such as https://pypi.org/simple/",
     "mirror_whitelist": "Projects that may come from mirrors although a hosted index has the name; * for all",
 }
@@ -46,7 +46,7 @@ async def may_make(ask: Ask) -> None:
 
 async def new(ask: Ask) -> Reply:
     """A form for a new index."""
-    return await _new(ask, Form({}))
+    return await _new(ask, SentForm({}))
 
 
 async def make(ask: Ask) -> Reply:
@@ -68,7 +68,7 @@ async def make(ask: Ask) -> Reply:
 
 async def edit(ask: Ask) -> Reply:
     """A form with the options of an index."""
-    return await _edit(ask, Form({}))
+    return await _edit(ask, SentForm({}))
 
 
 async def change(ask: Ask) -> Reply:
@@ -86,7 +86,7 @@ async def change(ask: Ask) -> Reply:
             return await _edit(ask, form, drafted=drafted)
         await ask.engine.indexes.modify(ask.index, options, principal=ask.principal)
     except PkgIndexError as error:
-        return await _edit(ask, Form({}) if isinstance(error, Conflict) else form, error=error)
+        return await _edit(ask, SentForm({}) if isinstance(error, Conflict) else form, error=error)
     return seen_after(ask, *ask.index.split("/"), "+edit", query="said=saved")
 
 
@@ -102,11 +102,11 @@ async def delete(ask: Ask) -> Reply:
         confirm(form, ask.index)
         await ask.engine.indexes.delete(ask.index, principal=ask.principal)
     except PkgIndexError as error:
-        return await _edit(ask, Form({}), error=error)
+        return await _edit(ask, SentForm({}), error=error)
     return seen_after(ask)
 
 
-def _options(form: Form, present: Mapping[str, str]) -> dict[str, Any]:
+def _options(form: SentForm, present: Mapping[str, str]) -> dict[str, Any]:
     """The options of a form that differ from the present ones, and one that the form adds."""
     given: dict[str, Any] = {}
     for field in form.fields:
@@ -141,7 +141,7 @@ def _seen(config: IndexConfig) -> str:
 
 
 async def _new(
-    ask: Ask, form: Form, *, error: PkgIndexError | None = None, drafted: IndexConfig | None = None
+    ask: Ask, form: SentForm, *, error: PkgIndexError | None = None, drafted: IndexConfig | None = None
 ) -> Reply:
     defaults = {"volatile": "false", "bases": ask.default_index if not form.fields else ""}
     rows = [(key, form.text(_PREFIX + key) or defaults.get(key, ""), _HELP.get(key, "")) for key in _OF_A_NEW]
@@ -163,7 +163,7 @@ async def _new(
 
 
 async def _edit(
-    ask: Ask, form: Form, *, error: PkgIndexError | None = None, drafted: IndexConfig | None = None
+    ask: Ask, form: SentForm, *, error: PkgIndexError | None = None, drafted: IndexConfig | None = None
 ) -> Reply:
     config = await ask.engine.indexes.config(ask.index)
     texts = _texts(ask, config)
@@ -186,7 +186,7 @@ async def _edit(
 
 
 async def _effect(ask: Ask, drafted: IndexConfig | None, before: IndexConfig | None) -> dict[str, Any]:
-    """What the page says about a draft: the options that change, and the projects that gain or lose files."""
+    """The values of the page for a draft: the options that change, and the projects that gain or lose files."""
     volatile = before is not None and before.volatile
     common = {"said": ask.query("said") or "", "volatile": volatile}
     if drafted is None:

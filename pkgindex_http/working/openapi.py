@@ -103,7 +103,7 @@ _PROBLEM: Final = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "hint": {"type": "string", "description": "What to do."},
+        "hint": {"type": "string", "description": "Advice."},
         "errors": {"type": "array", "items": {"type": "string"}, "description": "All problems, if there are several."},
     },
 }

@@ -31,7 +31,7 @@ _ANSWERED: Final = "pkgindex_mirror_answered_timestamp_seconds"
 
 
 class Plot(dict[str, Any]):
-    """What the template shows of one plot."""
+    """The values of one plot for the template."""
 
 
 async def of_index(ask: Ask) -> Reply:

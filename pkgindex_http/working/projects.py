@@ -19,7 +19,7 @@ from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 from pkgindex_http.working.accounts import confirm
-from pkgindex_http.working.forms import Form, form_page, read_form, seen_after
+from pkgindex_http.working.forms import SentForm, form_page, read_form, seen_after
 
 _SHOWN: Final = 500
 """The most files of a page. A project with more shows those of its newest versions."""
@@ -42,7 +42,7 @@ async def change(ask: Ask) -> Reply:
             raise error from None
 
 
-async def _change(ask: Ask, form: Form) -> Reply:
+async def _change(ask: Ask, form: SentForm) -> Reply:
     index, project, principal, engine = ask.index, ask.project, ask.principal, ask.engine
     done = form.text("do")
     match done:

@@ -16,7 +16,7 @@ from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.names import IndexName, index_name_or_none
 from pkgindex_core.rules.access import readable_tree
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.moving.pushing import PushDraft
+from pkgindex_core.services.moving.pushing import PlannedPush
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 from pkgindex_http.working.forms import form_page, read_form, seen_after
@@ -25,7 +25,7 @@ _SHOWN: Final = 500
 """The most indexes that the page offers."""
 
 
-class Move(Struct, frozen=True, kw_only=True):
+class PromotedFile(Struct, frozen=True, kw_only=True):
     """One line of the difference that a push makes."""
 
     name: str
@@ -64,7 +64,7 @@ async def _page(ask: Ask, wanted: str, *, error: PkgIndexError | None = None) ->
         and permits(ask.principal, Action.UPLOAD, index=config, project=ask.project)
     ]
     said = ask.query("said") or ""
-    moves: list[Move] = []
+    moves: list[PromotedFile] = []
     if wanted and error is None:
         try:
             draft = await ask.engine.pushing.drafted(
@@ -96,7 +96,7 @@ def _target(text: str) -> IndexName:
     return name
 
 
-def _moves(draft: PushDraft) -> list[Move]:
+def _moves(draft: PlannedPush) -> list[PromotedFile]:
     there = {file.filename: file for file in draft.there.files}
     moves = []
     for file in draft.pushable.holding.files:
@@ -107,15 +107,15 @@ def _moves(draft: PushDraft) -> list[Move]:
             mark, text = "=", "is there already, with the same bytes"
         else:
             mark, text = "~", "replaces a file with other bytes"
-        moves.append(Move(name=file.filename, size=file.shown_size, mark=mark, text=text))
+        moves.append(PromotedFile(name=file.filename, size=file.shown_size, mark=mark, text=text))
     known = {each.filename: each.sha256 for each in draft.there.attachments}
     for attachment in draft.pushable.holding.attachments:
         what = "documentation" if attachment.kind == "doczip" else "test result"
         same = known.get(attachment.filename) == attachment.sha256
         text = f"{what}, {'is there already' if same else 'will be added'}"
-        moves.append(Move(name=attachment.filename, size=attachment.size, mark="=" if same else "+", text=text))
+        moves.append(PromotedFile(name=attachment.filename, size=attachment.size, mark="=" if same else "+", text=text))
     moves += [
-        Move(name=file.filename, size=file.size, mark=" ", text="is only there, and stays")
+        PromotedFile(name=file.filename, size=file.size, mark=" ", text="is only there, and stays")
         for file in draft.there.of(draft.push.version).files
         if file.filename in there
     ]

@@ -35,7 +35,7 @@ _DOCUMENTATION: Final = ".doc.zip"
 
 
 class FileReport(Struct, frozen=True, kw_only=True):
-    """What became of one file."""
+    """The outcome for one file."""
 
     filename: str
     project: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from pkgindex_core.changes import DropFile, YankFile
 from pkgindex_core.names import ProjectName
@@ -17,7 +17,7 @@ async def titles(served: Served, path: str, **headers: str) -> list[str]:
     async with served.get(path, headers=headers) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("application/atom+xml")
-        feed = ElementTree.fromstring(await answer.read())  # of our own server
+        feed = ET.fromstring(await answer.read())  # of our own server
     return [entry.findtext(f"{ATOM}title", "") for entry in feed.iter(f"{ATOM}entry")]
 
 

@@ -54,18 +54,18 @@ from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
 
-class PushDraft(Struct, frozen=True, kw_only=True):
-    """A push that was planned, and what it was planned from."""
+class PlannedPush(Struct, frozen=True, kw_only=True):
+    """A push that was planned, and the data that it was planned from."""
 
     push: Push
     pushable: PushableRelease
     there: Holding
-    """What the target has of the release."""
+    """The part of the release that the target has."""
     standing: Standing
     """Of the project in the target."""
     taken: Mapping[str, Taken]
     items: tuple[PushedItem, ...]
-    """What the target would have after the push."""
+    """Each file, test result and documentation that the target has after the push."""
 
 
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
@@ -145,8 +145,8 @@ class Pushing:
         principal: Principal,
         files: bool = True,
         docs: bool = True,
-    ) -> PushDraft:
-        """What a push would move, with its errors as far as they are known before anything is fetched. Nothing is written."""
+    ) -> PlannedPush:
+        """Plan a push, with its errors as far as they are known before anything is fetched. Nothing is written."""
         tree = await self._store.tree()
         goal = _target(tree, target, principal, project)
         pushable = await self._releases.select(source, project, version, principal, files=files, docs=docs)
@@ -163,7 +163,7 @@ class Pushing:
         )
         taken = await self._taken(target, pushable.holding.files)
         plan = plan_push(push, pushable.holding, there, taken)
-        return PushDraft(push=push, pushable=pushable, there=there, standing=standing, taken=taken, items=plan.items)
+        return PlannedPush(push=push, pushable=pushable, there=there, standing=standing, taken=taken, items=plan.items)
 
     async def _taken(self, target: IndexName, files: Sequence[File]) -> dict[str, Taken]:
         holders = {}

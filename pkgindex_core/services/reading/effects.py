@@ -37,8 +37,8 @@ class ProjectEffect(Struct, frozen=True, kw_only=True):
     """The same layers give it files in another order, so of two files with one name the other may count."""
 
 
-class Effect(Struct, frozen=True, kw_only=True):
-    """What a change of an index does to its pages, as one principal sees them."""
+class ChangePreview(Struct, frozen=True, kw_only=True):
+    """The difference that a change of an index makes to its pages, as one principal sees them."""
 
     before: tuple[IndexName, ...]
     """The readable layers in their order; empty for a new index."""
@@ -54,14 +54,14 @@ class Effect(Struct, frozen=True, kw_only=True):
 class _Store(Trees, Projects, Protocol): ...
 
 
-class Effects:
+class ChangePreviews:
     """Compares an index with what it would become."""
 
     def __init__(self, *, store: _Store, resolving: Resolving) -> None:
         self._store = store
         self._resolving = resolving
 
-    async def of(self, after: IndexConfig, *, principal: Principal) -> Effect:
+    async def of(self, after: IndexConfig, *, principal: Principal) -> ChangePreview:
         """The effect of making or changing the index to this configuration."""
         tree = await self._store.tree()
         name = after.name
@@ -72,7 +72,7 @@ class Effects:
         names = await self._names([*(old.layers if old else ()), *new.layers])
         looked_at = dict(sorted(names.items())[:PROJECTS])
         effects = [await self._compared(project, shown, old, new) for project, shown in looked_at.items()]
-        return Effect(
+        return ChangePreview(
             before=_shown(old) if old else (),
             after=_shown(new),
             projects=tuple(effect for effect in effects if effect is not None),

@@ -40,7 +40,7 @@ class News(Struct, frozen=True, kw_only=True):
     """For a yank its reason or True, and False when it was lifted. None: the file is new."""
 
 
-class _Kept(Struct):
+class _IndexNews(Struct):
     upto: Serial
     """The last commit that was read."""
     news: deque[News]
@@ -52,7 +52,7 @@ class RecentNews:
 
     def __init__(self, *, store: ChangeLog) -> None:
         self._store = store
-        self._kept: BoundedCache[IndexName, _Kept] = BoundedCache(_INDEXES)
+        self._kept: BoundedCache[IndexName, _IndexNews] = BoundedCache(_INDEXES)
 
     async def of(self, index: IndexName) -> Sequence[News]:
         """The news of an index, the newest first. The caller checks who may read them, and whether the files are still shown."""
@@ -70,11 +70,11 @@ class RecentNews:
                         known.news.clear()
                     elif (news := _news(index, commit.serial, commit.at, commit.who, change)) is not None:
                         known.news.append(news)
-            known = _Kept(commits[-1].serial, known.news)
+            known = _IndexNews(commits[-1].serial, known.news)
         self._kept.put(index, known)
         return tuple(reversed(known.news))
 
-    async def _looked_back(self, index: IndexName, head: Serial) -> _Kept:
+    async def _looked_back(self, index: IndexName, head: Serial) -> _IndexNews:
         """Read backwards from the head."""
         found: list[News] = []
         upto = head
@@ -83,11 +83,11 @@ class RecentNews:
             for commit in reversed(await self._store.commits(after, limit=upto - after)):
                 for change in reversed(commit.changes):
                     if isinstance(change, DropIndex) and change.name == index:
-                        return _Kept(head, deque(reversed(found), maxlen=MOST))
+                        return _IndexNews(head, deque(reversed(found), maxlen=MOST))
                     if (news := _news(index, commit.serial, commit.at, commit.who, change)) is not None:
                         found.append(news)
             upto = after
-        return _Kept(head, deque(reversed(found[:MOST]), maxlen=MOST))
+        return _IndexNews(head, deque(reversed(found[:MOST]), maxlen=MOST))
 
 
 def _news(index: IndexName, serial: Serial, at: Timestamp, who: str, change: Change) -> News | None:
