@@ -19,6 +19,7 @@ from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.errors import Denied, Missing, PkgIndexError, Refused
 from pkgindex_core.formats.token_restrictions import ACTIONS, read_restrictions
 from pkgindex_core.models import Token
+from pkgindex_core.names import owner
 from pkgindex_core.protocols import Credentials
 from pkgindex_core.rules.access import require_user_right
 from pkgindex_core.rules.permissions import ROOT, Action, permits
@@ -191,6 +192,12 @@ async def _account(
         may_set_password=bool(permits(ask.principal, Action.PASSWORD_CHANGE, user=user)),
         asks_present=ask.principal.name == user and bool(ask.session),
         made=made,
+        indexes=[
+            {"name": name, "title": config.title[:100], "takes_files": not config.read_only}
+            for name, config in sorted((await ask.engine.store.tree()).indexes.items())
+            if owner(name) == user and permits(ask.principal, Action.READ, index=config)
+        ],
+        may_make_index=bool(permits(ask.principal, Action.INDEX_CREATE, user=user)),
         url=ask.url,
         said=ask.query("said") or "",
     )

@@ -105,6 +105,7 @@ async def form_page(
     )
     # A browser sends `Origin: null` with forms of a page whose policy is no-referrer (Fetch, "append a request Origin header").
     headers = {**page.headers, "Referrer-Policy": "same-origin", "Vary": "Accept, Authorization, Cookie"}
+    headers["Content-Security-Policy"] += "; style-src 'self'; base-uri 'none'"
     if fresh:
         headers["Set-Cookie"] = written_cookie("form", fresh, ask.url, seconds=None)
     if error is None:

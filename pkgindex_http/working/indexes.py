@@ -28,6 +28,8 @@ from pkgindex_http.working.accounts import confirm
 from pkgindex_http.working.forms import SentForm, form_page, read_form, seen_after
 
 _PREFIX: Final = "option."
+_SHOWN: Final = 200
+"""The most projects to which the page of an index has links."""
 _OF_A_NEW: Final = ("bases", "volatile", "acl_read", "acl_upload", "title", "mirror_url")
 _HELP: Final[Mapping[str, str]] = {
     "bases": "Indexes to inherit from, the most important first, with commas: root/pypi",
@@ -158,6 +160,7 @@ async def _new(
         rows=rows,
         more=form.text("more"),
         seen="",
+        projects=(),
         **await _effect(ask, drafted, None),
     )
 
@@ -181,6 +184,7 @@ async def _edit(
         rows=[(key, value, _HELP.get(key, "")) for key, value in shown.items()],
         more=form.text("more"),
         seen=_seen(config),
+        projects=[row.display_name or row.name for row in (await ask.engine.store.projects(ask.index))[:_SHOWN]],
         **await _effect(ask, drafted, config),
     )
 

@@ -20,8 +20,8 @@ from pkgindex_http.wire.replies import JSON, Reply, json_reply
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _PLACEHOLDER = re.compile(r"\{([a-z]+)(?:\.\.\.)?\}")
-_BASIC: Final = {"basic": []}
-_TOKEN: Final = {"token": []}
+_BASIC: Final[dict[str, list[str]]] = {"basic": []}
+_TOKEN: Final[dict[str, list[str]]] = {"token": []}
 _OPEN_TO_ALL: Final = frozenset({Action.READ, Action.EXPLAIN, Action.REFRESH})
 _MEDIA: Final[Mapping[Any, str]] = {
     simple.project_page: JSON_V1,

@@ -79,11 +79,11 @@ async def _page(ask: Ask, *, error: PkgIndexError | None = None) -> Reply:
         key=lambda file: (version_key(file.version), file.filename),
         reverse=True,
     )
-    versions: dict[str, list[dict[str, Any]]] = {}
+    versions: dict[str, tuple[str, list[dict[str, Any]]]] = {}  # 1.0 and 1.0.0 are one version, in its first spelling
     for file in files[:_SHOWN]:
         at = to_rfc3339(file.upload_time)[:16].replace("T", " ") if file.upload_time is not None else ""
         row = {"filename": file.filename, "size": file.size or 0, "at": at, "yanked": file.yanked}
-        versions.setdefault(canonical_version(file.version), []).append(row)
+        versions.setdefault(canonical_version(file.version), (file.version, []))[1].append(row)
     return await form_page(
         ask,
         "working/manage.html",
@@ -92,7 +92,7 @@ async def _page(ask: Ask, *, error: PkgIndexError | None = None) -> Reply:
         index=ask.index,
         project=ask.project,
         display=stored.head.display_name or ask.project,
-        versions=list(versions.items()),
+        versions=list(versions.values()),
         left_out=max(0, len(files) - _SHOWN),
         status=stored.head.status or "active",
         reason=stored.head.status_reason,

@@ -117,6 +117,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+changes/{user}/{index}/{project}/{digest}/{filename}": ("copy", 200),
     # the pages on which people work; forms come with their token
     "GET /+login":                                             ("anything", 200),
+    "GET /+working.css":                                       ("anything", 200),
     "POST /+logout":                                           ("anything", 303),
     "GET /+users":                                             ("metrics", 200),
     "POST /+users":                                            ("make a user", 303),
