@@ -89,7 +89,7 @@ _FILE_VARIANTS = (
 _ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/", _ROOT, welcome.welcome,
         "the start page for a browser; with Accept: application/json users and indexes",
-        variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
+        people=True, variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
     Route("GET", "/+live", Public("the answer is constant"), health.live, "200 while the process runs"),
     Route("GET", "/+ready", Public("the answer has no names"), health.ready,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Type": HTML,
     "Cache-Control": "no-store",
-    "Vary": "Accept, Authorization",
+    "Vary": "Accept, Authorization, Cookie",
     **SECURITY_HEADERS,
     # These pages may have a form, which a sandbox would disable.
     "Content-Security-Policy": SECURITY_HEADERS["Content-Security-Policy"].replace("; sandbox", "")

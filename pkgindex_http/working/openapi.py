@@ -57,7 +57,7 @@ def document(routes: Sequence[Route], url: str) -> dict[str, Any]:
     """The document of a server with these routes at this URL."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        if route.people or route.method not in _METHODS:
+        if (route.people and not route.variants) or route.method not in _METHODS:
             continue
         path = _PLACEHOLDER.sub(r"{\1}", route.path.removesuffix("[/]")) or "/"
         there = paths.setdefault(path, _parameters(path))

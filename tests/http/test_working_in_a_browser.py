@@ -1,6 +1,6 @@
 """A newcomer's hour in Chromium: log in, make an index, drop a wheel, promote it, make a token, upload with twine, log out.
 
-`PKGINDEX_SCREENSHOTS=DIRECTORY` keeps a picture of each page.
+`PKGINDEX_TEST_PICTURES=DIRECTORY` keeps a picture of each page.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ async def chromium(*, script: bool = True, dark: bool = False) -> AsyncIterator[
 
 
 async def picture(page: Page, name: str) -> None:
-    if directory := os.environ.get("PKGINDEX_SCREENSHOTS"):
+    if directory := os.environ.get("PKGINDEX_TEST_PICTURES"):
         await page.screenshot(path=f"{directory}/{name}.png", full_page=True)
 
 
 async def twine(url: str, token: str, file: Path) -> None:
     command = ["twine", "upload", "--repository-url", url, "-u", "__token__", "-p", token, str(file)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
 
