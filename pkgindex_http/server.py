@@ -285,15 +285,16 @@ class Server:
             except PkgIndexError:  # the store does not answer, so there is no serial
                 return answer
         accept = request.headers.get("Accept", "")
-        if (
-            ask is not None
-            and ask.people
-            and isinstance(error, Denied)
-            and error.anonymous
-            and "html" in accept.lower()
-        ):
+        if ask is not None and ask.people and is_for_log_in(error, request):
             return log_in_first(ask)
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
+
+
+def is_for_log_in(error: PkgIndexError, request: web.BaseRequest) -> bool:
+    """Whether a person needs a log-in for this request. Wrong credentials are told instead."""
+    has_credentials = "Authorization" in request.headers or "X-Devpi-Auth" in request.headers
+    is_browser = "html" in request.headers.get("Accept", "").lower()
+    return isinstance(error, Denied) and error.anonymous and is_browser and not has_credentials
 
 
 def log_in_first(ask: RoutedAsk) -> Reply:
