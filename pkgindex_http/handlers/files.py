@@ -83,8 +83,8 @@ async def _opened(
 
 def _count(ask: Ask, found: StoredContent | ArrivingContent | ElsewhereFile, status: int) -> None:
     """Count a download: an answer to GET that begins at the first byte. Installers that read the end of a wheel, or resume, do not count again."""
-    if ask.request.method != "GET" or status not in {200, 206, 302}:
-        return
+    if ask.request.method != "GET" or status not in {200, 206, 302} or ask.engine.replica is not None:
+        return  # the counts of a replica would not be written
     if status == 206 and not ask.request.headers.get("Range", "").replace(" ", "").startswith("bytes=0-"):
         return
     ask.engine.activity.downloaded(ask.index, found.project, fetched=isinstance(found, ArrivingContent))

@@ -84,6 +84,8 @@ class Activity:
         for key in ((index, project), (index, _WHOLE)):
             counts = self._pending.get(key)
             if counts is None:
+                if len(self._pending) >= _NOTES:  # the store has been failing for long
+                    return
                 counts = self._pending[key] = DayCounts()
             counts.downloads += 1
             counts.fetched += fetched
