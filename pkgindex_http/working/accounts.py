@@ -21,7 +21,7 @@ from pkgindex_core.formats.token_restrictions import ACTIONS, read_restrictions
 from pkgindex_core.models import Token
 from pkgindex_core.names import owner
 from pkgindex_core.protocols import Credentials
-from pkgindex_core.rules.access import require_user_right
+from pkgindex_core.rules.access import denied, require_user_right
 from pkgindex_core.rules.permissions import ROOT, Action, permits
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
@@ -71,7 +71,7 @@ async def may_list(ask: Ask) -> None:
     """Check that the caller has credentials for the list of users."""
     decision = permits(ask.principal, Action.USER_LIST)
     if not decision:
-        require_user_right(ask.principal, Action.USER_READ, "")
+        raise denied(ask.principal, decision.reason)
 
 
 async def may_make(ask: Ask) -> None:

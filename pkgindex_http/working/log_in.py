@@ -58,7 +58,7 @@ async def log_out(ask: Ask) -> Reply:
         await _end(ask)
     reply = seen_after(ask)
     cookie = written_cookie("login", "", ask.url, seconds=0)
-    return replace(reply, headers={**reply.headers, "Set-Cookie": cookie, "Clear-Site-Data": '"cache"'})
+    return replace(reply, headers={**reply.headers, "Set-Cookie": cookie})
 
 
 async def _end(ask: Ask) -> None:
