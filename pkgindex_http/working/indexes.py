@@ -127,7 +127,9 @@ def _options(form: SentForm, present: Mapping[str, str]) -> dict[str, Any]:
 def _texts(ask: Ask, config: IndexConfig) -> dict[str, str]:
     """The options of an index as the form shows them."""
     document = ask.engine.overview.options(config)
-    return {key: _text(value) for key, value in document.items() if key != "type"}
+    texts = {key: _text(value) for key, value in document.items() if key != "type"}
+    # The document leaves these out while they are as in a new index; people look for them.
+    return {"title": config.title, "acl_read": ",".join(config.acl_read), **texts}
 
 
 def _text(value: Any) -> str:

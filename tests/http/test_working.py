@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.http.browsing import Browser
@@ -139,6 +141,21 @@ async def test_the_effect_of_a_change_is_shown_before_it_is_saved(serve: Serve, 
         late = await browser.submit(page, form, step="save", **{"option.title": "late"})
         assert late.status == 409
         assert "somebody else has changed" in late.text
+
+
+async def test_an_index_becomes_private(serve: Serve) -> None:
+    """The form shows who may read it, and sends what was changed alone."""
+    async with serve() as served:
+        browser = await anna(served)
+        before = await served.engine.indexes.config(IndexName("anna/dev"))
+        page = await browser.get("/anna/dev/+edit")
+        form = page.form("option.acl_read")
+        assert dict(form.fields)["option.acl_read"] == ":ANONYMOUS:"
+        shown = await browser.submit(page, form, step="show", **{"option.acl_read": "anna, :AUTHENTICATED:"})
+        saved = await browser.submit(shown, shown.form("option.acl_read"), step="save")
+        assert "The options are saved" in saved.text
+        after = await served.engine.indexes.config(IndexName("anna/dev"))
+        assert after == replace(before, acl_read=("anna", ":AUTHENTICATED:"))
 
 
 async def test_an_index_and_a_user_are_deleted_when_their_name_is_typed(serve: Serve) -> None:

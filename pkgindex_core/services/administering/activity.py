@@ -80,7 +80,7 @@ class Activity:
         self._writing = asyncio.Lock()
 
     def downloaded(self, index: IndexName, project: ProjectName, *, fetched: bool = False) -> None:
-        """Count a file that a client gets. Synchronous; takes less than a microsecond."""
+        """Count a file that a client gets. Synchronous; takes about a microsecond."""
         for key in ((index, project), (index, _WHOLE)):
             counts = self._pending.get(key)
             if counts is None:
