@@ -10,7 +10,7 @@ from functools import partial
 
 from pkgindex_core.errors import Denied, ReadOnlyReplica, Unavailable
 from pkgindex_core.names import ProjectName, normalized_or_none
-from pkgindex_core.protocols import Principal
+from pkgindex_core.protocols import Credentials, Principal
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
@@ -18,6 +18,7 @@ from pkgindex_core.tools.currency import Holds
 from pkgindex_http.access_log import WHO
 from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.routing import Checked, Glanced, OnIndex, Permission, Public, RoutedAsk
+from pkgindex_http.wire.cookies import read_cookie
 from pkgindex_http.wire.credentials import presents_token, read_credentials
 
 _OF_THE_SERVER = frozenset({"/+status", "/+metrics", "/+authcheck"})
@@ -28,7 +29,12 @@ _OF_WHAT_IS_SHOWN = frozenset({Action.READ, Action.UPLOAD_RESULTS})
 async def admit(ask: RoutedAsk) -> None:
     """Identify the principal, choose the handler and check the permission. Raises the error that the client gets."""
     permission = ask.route.permission
+    variant = next((each for each in ask.route.variants if each.when(ask)), None)
+    if variant is not None:
+        ask.people = variant.people
     if isinstance(permission, Public):
+        if variant is not None:
+            ask.handler, ask.envelope = variant.handler, variant.envelope
         return
     if ask.engine.replica is not None:
         await _check_replica(ask, ask.engine.replica)
@@ -40,7 +46,6 @@ async def admit(ask: RoutedAsk) -> None:
         ask.objection = error
         ask.principal = await ask.engine.identity.identify(None)
     ask.request[WHO] = ask.principal.label if ask.principal.name else ""
-    variant = next((each for each in ask.route.variants if each.when(ask)), None)
     if variant is not None and variant.permission is not None:
         permission, ask.envelope = variant.permission, variant.envelope
     await _check(ask, permission)
@@ -102,6 +107,8 @@ async def _identify(ask: RoutedAsk) -> Principal:
     vouched = ask.vouched
     if vouched is None or presents_token(headers):
         credentials = read_credentials(headers)
+        if credentials is None and ask.people and (session := await _session(ask)) is not None:
+            return session
         principal = await ask.judged(credentials, partial(ask.engine.identity.identify, credentials))
         if vouched is not None or not ask.remote_users.is_named(
             ask.request
@@ -110,6 +117,24 @@ async def _identify(ask: RoutedAsk) -> Principal:
         return principal
     ask.identified = _always
     return ask.engine.identity.at_home(vouched)
+
+
+async def _session(ask: RoutedAsk) -> Principal | None:
+    """The principal of the cookie of a log-in. None without one, and for one that has ended: the person may log in again.
+
+    `ask.identified` stays None, so an answer for a cookie is never repeated.
+    """
+    token = read_cookie(ask.request.headers, "login", ask.url)
+    if not token:
+        return None
+    try:
+        principal = await ask.engine.identity.identify(Credentials(username="__token__", secret=token))
+    except Denied:
+        return None
+    if not principal.log_in:  # an API token is for programs
+        return None
+    ask.session = token
+    return principal
 
 
 def _always() -> Holds:

@@ -66,6 +66,8 @@ class Ask(Struct, kw_only=True):
     """The values of the route's placeholders, by name."""
     segments: tuple[str, ...]
     principal: Principal = NOBODY
+    session: str = ""
+    """The text of the log-in token in the cookie by which the principal was identified; empty otherwise."""
     known_index: IndexName | None = None
     objection: Denied | None = None
     """The error of wrong credentials, on a route that also answers with wrong ones (`Glanced`)."""

@@ -47,7 +47,8 @@ from pkgindex_http.handlers import (
 )
 from pkgindex_http.oidc import routes as oidc
 from pkgindex_http.requests import Ask, wants_document
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant, late
+from pkgindex_http.working import routes as working
 
 _READ = OnIndex(Action.READ, about="index")
 _READ_PROJECT = OnIndex(Action.READ, about="project")
@@ -77,6 +78,10 @@ def _is_document(ask: Ask) -> bool:
     return ask.content_type == "application/json"
 
 
+def _is_form(ask: Ask) -> bool:
+    return ask.content_type == "application/x-www-form-urlencoded"
+
+
 _devpi = partial(Route, envelope=True)
 """A route of devpi's protocol."""
 
@@ -87,10 +92,10 @@ _FILE_VARIANTS = (
 )
 
 # fmt: off
-ROUTES: Final[tuple[Route, ...]] = (
+_ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/", _ROOT, welcome.welcome,
         "the start page for a browser; with Accept: application/json users and indexes",
-        variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
+        people=True, variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
     Route("GET", "/+live", Public("the answer is constant"), health.live, "200 while the process runs"),
     Route("GET", "/+ready", Public("the answer has no names"), health.ready,
@@ -99,7 +104,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI", conditional=False),
     Route("GET", "/+metrics", Checked(Action.METRICS, metrics.may_measure), metrics.metrics,
         "what was counted since the start, for Prometheus; with Accept: application/json as a document"),
-    _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login, "a token for ten hours, for user and password"),
+    *working.ROUTES,
+    _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login,
+        "a token for ten hours, for user and password; with the form of a page a cookie with it", variants=(Variant(_is_form, late("pkgindex_http.working.log_in:submit"), people=True),)),
     _devpi("POST", "/{user}/+token-create", _TOKENS, tokens.create_token, "make a token with restrictions, for devpi-tokens"),
     _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the tokens of a user"),
     _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),
@@ -220,5 +227,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         "delete a project; ?force"),
     _devpi("DELETE", "/{user}/{index}/{project}/{version}[/]", Checked(Action.DELETE, releases.may_delete_release), releases.delete_release,
         "delete a version; ?force"),
+)
+ROUTES: Final[tuple[Route, ...]] = (
+    *_ROUTES,
+    Route("GET", "/openapi.json", Public("the answer is constant"), partial(late("pkgindex_http.working.openapi:openapi"), _ROUTES), "what programs can ask (OpenAPI 3.1)"),
 )
 # fmt: on

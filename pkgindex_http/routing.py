@@ -5,8 +5,9 @@ Paths are matched segment by segment, and a literal segment wins over a placehol
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,6 +25,15 @@ Check: TypeAlias = Callable[[Ask], Awaitable[None]]
 About = Literal["index", "project", "file", "anything"]
 """The subject of a permission on an index: the whole index, the project or the file of the path, or anything in the index that
 the URL does not name. The difference matters for tokens that are limited to projects."""
+
+
+def late(place: str) -> Callable[..., Awaitable[Any]]:
+    """A handler or check that is loaded at its first use: `package.module:name`. A server starts without what it may never answer with."""
+
+    async def called(*given: Any) -> Any:
+        return await pkgutil.resolve_name(place)(*given)
+
+    return called
 
 
 class Public(Struct, frozen=True):
@@ -68,6 +78,8 @@ class Variant(Struct, frozen=True):
     permission: Permission | None = None
     """None: the permission of the route, whose refusals have the form of the route."""
     envelope: bool = False
+    people: bool = False
+    """As that of the route."""
 
 
 class Route(Struct, frozen=True):
@@ -95,6 +107,8 @@ class Route(Struct, frozen=True):
     repeats: bool = False
     """Whether answers with a `Reply.holding` may be given again to equal requests, without the handler. They depend on nothing else than the request, the
     principal, the indexes and what `holding` checks."""
+    people: bool = False
+    """Whether the answer is a page for people. Only then the cookie of a log-in counts, and a browser without a log-in is sent to the form for it."""
     variants: tuple[Variant, ...] = ()
     """The first variant whose `when` is true answers the request; if there is none, `handler` does."""
 
@@ -111,7 +125,8 @@ class RoutedAsk(Ask, kw_only=True):
     """Makes a check whether an equal request would have the same principal. None: that is not known."""
     handler: Handler
     envelope: bool
-    """`handler` and `envelope` are the route's, or those of the variant that was chosen."""
+    people: bool
+    """`handler`, `envelope` and `people` are the route's, or those of the variant that was chosen."""
 
 
 class Match(Struct, frozen=True):

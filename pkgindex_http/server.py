@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -53,7 +54,7 @@ from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
-from pkgindex_http.wire.replies import Reply, WholeResponse
+from pkgindex_http.wire.replies import Reply, WholeResponse, redirect
 from pkgindex_http.wire.served_files import ServedFiles
 
 logger = logging.getLogger("pkgindex.http")
@@ -207,6 +208,7 @@ class Server:
             segments=segments,
             handler=route.handler,
             envelope=route.envelope,
+            people=route.people,
         )
 
     async def judge(self, request: web.BaseRequest, target: str, method: str) -> None:
@@ -298,7 +300,25 @@ class Server:
             except PkgIndexError:  # the store does not answer, so there is no serial
                 return answer
         accept = request.headers.get("Accept", "")
+        if ask is not None and ask.people and is_for_log_in(error, request):
+            return log_in_first(ask)
         return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
+
+
+def is_for_log_in(error: PkgIndexError, request: web.BaseRequest) -> bool:
+    """Whether a person needs a log-in for this request. Wrong credentials are told instead."""
+    has_credentials = "Authorization" in request.headers or "X-Devpi-Auth" in request.headers
+    is_browser = "html" in request.headers.get("Accept", "").lower()
+    return isinstance(error, Denied) and error.anonymous and is_browser and not has_credentials
+
+
+def log_in_first(ask: RoutedAsk) -> Reply:
+    """Send a person to the form for the log-in, and from there back to the page. What a form held is lost."""
+    page = "/".join(quote(segment, safe="+") for segment in ask.segments)
+    back = f"back={quote(page, safe='/')}" if ask.request.method in {"GET", "HEAD"} else "ended="
+    headers = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Cookie"}
+    reply = redirect(f"{ask.root or './'}+login?{back}", status=303)
+    return replace(reply, headers={**reply.headers, **headers})
 
 
 def _whole(ask: RoutedAsk, answer: object) -> Answer:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Type": HTML,
     "Cache-Control": "no-store",
-    "Vary": "Accept, Authorization",
+    "Vary": "Accept, Authorization, Cookie",
     **SECURITY_HEADERS,
     # These pages may have a form, which a sandbox would disable.
     "Content-Security-Policy": SECURITY_HEADERS["Content-Security-Policy"].replace("; sandbox", "")
@@ -45,7 +45,7 @@ class Templates:
         self._workers = context.workers
         self._compiled: dict[str, Template] = {}
 
-    async def page(self, name: str, **values: Any) -> Reply:
+    async def page(self, name: str, /, **values: Any) -> Reply:
         """The page of a template with these values. It depends on the user, so it is not cached."""
         template = self._compiled.get(name)
         if template is None:

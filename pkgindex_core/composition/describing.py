@@ -9,10 +9,12 @@ from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.reading.advising import Advising
+from pkgindex_core.services.reading.effects import ChangePreviews
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.findlinks import FindLinks
 from pkgindex_core.services.reading.locating import Locating
+from pkgindex_core.services.reading.news import RecentNews
 from pkgindex_core.services.reading.overview import Overview
 from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
@@ -31,6 +33,8 @@ class Describing(Struct, frozen=True, kw_only=True):
     versions: Versions
     overview: Overview
     explaining: Explaining
+    effects: ChangePreviews
+    news: RecentNews
     past: Past
     provenances: Provenances
     advising: Advising
@@ -75,6 +79,8 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         ),
         overview=Overview(store=store, options=offered.options),
         explaining=Explaining(resolving=resolving, assembling=assembling, clock=clock),
+        effects=ChangePreviews(store=store, resolving=resolving),
+        news=RecentNews(store=store),
         past=Past(
             store=store,
             resolving=resolving,

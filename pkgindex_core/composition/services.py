@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.services.administering.activity import Activity
     from pkgindex_core.services.administering.auditing import Auditing
     from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
@@ -49,9 +50,11 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.advising import Advising
     from pkgindex_core.services.reading.deciding import Decisions
     from pkgindex_core.services.reading.documentation import Documentation
+    from pkgindex_core.services.reading.effects import ChangePreviews
     from pkgindex_core.services.reading.explaining import Explaining
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
+    from pkgindex_core.services.reading.news import RecentNews
     from pkgindex_core.services.reading.overview import Overview
     from pkgindex_core.services.reading.past import Past
     from pkgindex_core.services.reading.project_information import ProjectInformation
@@ -115,6 +118,14 @@ class Services:
     @property
     def explaining(self) -> Explaining:
         return self._describing.explaining
+
+    @property
+    def effects(self) -> ChangePreviews:
+        return self._describing.effects
+
+    @property
+    def news(self) -> RecentNews:
+        return self._describing.news
 
     @property
     def past(self) -> Past:
@@ -243,6 +254,12 @@ class Services:
     @property
     def scrubbing(self) -> Scrubbing:
         return self._mending.scrubbing
+
+    @cached_property
+    def activity(self) -> Activity:
+        from pkgindex_core.services.administering.activity import Activity
+
+        return Activity(store=self._stores.index, clock=self.context.clock)
 
     @cached_property
     def documentation(self) -> Documentation:

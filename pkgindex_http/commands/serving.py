@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
-from pkgindex_core.errors import Refused
+from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients, greet_readers
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
@@ -99,6 +99,16 @@ async def serve(
             talk(_stopping(server.busy))
         await server.stop()
         await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
+        if engine.replica is None:
+            await _write_counts(engine)
+
+
+async def _write_counts(engine: Engine) -> None:
+    """Write what was counted since the last time. No request is under way any more."""
+    try:
+        await engine.activity.write()
+    except PkgIndexError as error:
+        _log.warning("the last counts of downloads are lost: %s", error.message)
 
 
 def _check_replica(engine: Engine, settings: ServerSettings) -> None:
@@ -203,6 +213,8 @@ def _background(engine: Engine, settings: ServerSettings) -> Iterator[Coroutine[
         yield _scrub(engine, settings)
     if settings.gc.every:
         yield _clear(engine, settings)
+    if engine.replica is None:
+        yield engine.activity.keep_on(pause=asyncio.sleep)
 
 
 async def _scrub(engine: Engine, settings: ServerSettings) -> None:

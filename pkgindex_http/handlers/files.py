@@ -67,6 +67,7 @@ async def _opened(
     counts = ask.served_files.of(ask.index, sidecar=sidecar)
     if isinstance(found, ElsewhereFile):
         counts.elsewhere += 1
+        _count(ask, found, 302)
         # Not to be cached: the file may be stored here later, or the option may change.
         headers = {"Location": found.url, "Cache-Control": "no-store", **SECURITY_HEADERS}
         return Reply(status=302, headers=headers | warning_headers(found.warnings))
@@ -80,7 +81,18 @@ async def _opened(
     if isinstance(answer, FileResponse | StreamedResponse) and tries > 1:
         answer.again = partial(_opened, ask, index, pinned, filename, caching=caching, tries=tries - 1)
     counts.answered(answer, arriving=isinstance(found, ArrivingContent))
+    if not sidecar:
+        _count(ask, found, answer.status)
     return answer
+
+
+def _count(ask: Ask, found: StoredContent | ArrivingContent | ElsewhereFile, status: int) -> None:
+    """Count a download: an answer to GET that begins at the first byte. Installers that read the end of a wheel, or resume, do not count again."""
+    if ask.request.method != "GET" or status not in {200, 206, 302} or ask.engine.replica is not None:
+        return  # the counts of a replica would not be written
+    if status == 206 and not ask.request.headers.get("Range", "").replace(" ", "").startswith("bytes=0-"):
+        return
+    ask.engine.activity.downloaded(ask.index, found.project, fetched=isinstance(found, ArrivingContent))
 
 
 async def validators(ask: Ask) -> Validators:

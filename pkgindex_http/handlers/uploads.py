@@ -54,7 +54,7 @@ async def take(
             await _receive(ask, incoming)
             return await finish(ask, incoming)
     except PkgIndexError as error:
-        await _drain(ask)
+        await drain(ask)
         if isinstance(error, Conflict) and not isinstance(error, DocumentationTaken):
             return error_reply(error, ask.accept, status=status_of_taken, phrase=True)
         raise
@@ -63,6 +63,7 @@ async def take(
 async def published(ask: Ask, outcome: UploadOutcome) -> Reply:
     """Say what an upload came to."""
     failpoint("upload.answered")
+    count(ask, outcome)
     headers = await _marks(ask)
     if "application/json" not in ask.accept.lower():
         return text_reply("\n".join(outcome.warnings), headers=headers)
@@ -78,6 +79,12 @@ async def published(ask: Ask, outcome: UploadOutcome) -> Reply:
     if isinstance(outcome, Published):
         document |= {"filename": outcome.file.filename, "version": outcome.file.version}
     return json_reply(document, headers=headers)
+
+
+def count(ask: Ask, outcome: UploadOutcome) -> None:
+    """Count a new file."""
+    if isinstance(outcome, Published) and outcome.created:
+        ask.engine.activity.uploaded(outcome.index, outcome.project)
 
 
 async def _marks(ask: Ask) -> dict[str, str]:
@@ -130,7 +137,8 @@ async def _fields(ask: Ask, limits: UploadLimits) -> list[tuple[str, str]]:
         raise Refused(f"the form has more than {limits.field_count} fields") from error
 
 
-async def _drain(ask: Ask) -> None:
+async def drain(ask: Ask) -> None:
+    """Read the rest of a refused upload, up to a bound, so that the client sees the answer."""
     left = _DRAIN_LIMIT
     try:
         async for data in chunks(ask.request):

@@ -34,6 +34,7 @@ async def welcome(ask: Ask) -> Reply:
     readable.sort(key=lambda config: config.name != ask.default_index)
     return await ask.templates.page(
         "welcome.html",
+        user=ask.principal.name,
         lines=lines_to_paste(ask.url, uploads="routes" not in ask.settings.plugins),
         hosted=[config for config in readable if not config.mirrored][:_SHOWN],
         mirrors=[config for config in readable if config.mirrored][:_SHOWN],

@@ -71,6 +71,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         },
         {
             "pypiserver's handlers": "pypiserver.*",
+            "pages to work on": "working.*",
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
@@ -144,6 +145,7 @@ THIRD_PARTY = {
         "pkgindex_mirror.cli",
         "pkgindex_mirror.commands.*",
     ),
+    "markupsafe": ("pkgindex_http.working.plots",),
     "jinja2": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "fsspec": ("pkgindex_core.engines.fsspec.connecting", "pkgindex_core.engines.directory.remote_root"),
     "apsw": ("pkgindex_core.engines.sqlite.*", "pkgindex_mirror.trees.database"),

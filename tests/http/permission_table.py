@@ -62,6 +62,10 @@ RIGHTS: Final[dict[str, tuple[str, str]]] = {
                      "?  0  -  +  +  +    +  +  -  0  +  0  +  +  ?"),
     "push":         ("?  +  +  +  +  +    +  +  -  -  +  -  +  u  ?",   # reading here, with credentials, and uploading there
                      "?  0  +  +  +  +    +  +  -  0  +  0  +  u  ?"),
+    "push page":    ("?  +  +  +  +  +    +  +  -  -  +  -  +  -  ?",   # the same of the project in the path; the page offers the targets that one may use
+                     "?  0  +  +  +  +    +  +  -  0  +  0  +  -  ?"),
+    "upload page":  ("?  -  -  +  +  -    +  +  -  +  +  -  +  +  ?",   # which project it will be is not known yet
+                     "?  0  -  +  +  -    +  +  -  +  +  0  +  +  ?"),
     "follow":       ("?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?",   # copying what one may read and fetch, with credentials; a token has to be for it
                      "?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?"),  # the public index is there for whoever may not read the private one
     "copy":         ("?  +  +  +  +  +    +  +  -  -  +  -  -  -  ?",   # the same, of one index; a part of an index cannot be copied
@@ -121,6 +125,31 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+changes":                                           ("follow", 200),
     "GET /+changes/{user}/{index}/{project}":                  ("copy", 200),
     "GET /+changes/{user}/{index}/{project}/{digest}/{filename}": ("copy", 200),
+    # the pages on which people work; forms come with their token
+    "GET /+login":                                             ("anything", 200),
+    "GET /+working.css":                                       ("anything", 200),
+    "POST /+logout":                                           ("anything", 303),
+    "GET /+users":                                             ("metrics", 200),
+    "POST /+users":                                            ("make a user", 303),
+    "POST /{user}/+delete":                                    ("own account", 303),
+    "GET /{user}/+account":                                    ("own tokens", 200),
+    "POST /{user}/+account":                                   ("own tokens", 200),
+    "GET /{user}/+new-index":                                  ("make an index", 200),
+    "POST /{user}/+new-index":                                 ("make an index", 303),
+    "GET /{user}/{index}/+edit":                               ("configure", 200),
+    "POST /{user}/{index}/+edit":                              ("configure", 409),  # the form is older than the index
+    "POST /{user}/{index}/+delete":                            ("configure", 303),
+    "GET /{user}/{index}/+upload":                             ("upload page", 200),
+    "POST /{user}/{index}/+upload":                            ("upload", 200),
+    "GET /{user}/{index}/+manage/{project}":                   ("delete", 200),
+    "POST /{user}/{index}/+manage/{project}":                  ("delete", 303),
+    "GET /{user}/{index}/+promote/{project}/{version}":        ("push page", 200),
+    "POST /{user}/{index}/+promote/{project}/{version}":       ("push page", 303),
+    "GET /{user}/{index}/+plots":                              ("list", 200),
+    "GET /{user}/{index}/+plots/{project}":                    ("read", 200),
+    "GET /{user}/{index}/+feed":                               ("list", 200),
+    "GET /{user}/{index}/+feed/{project}":                     ("read", 200),
+    "GET /openapi.json":                                       ("anything", 200),
     # the default index
     "POST /":                                                  ("upload", 200),
     "POST /legacy/":                                           ("upload", 200),

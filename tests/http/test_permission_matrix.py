@@ -18,6 +18,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import build_wheel, zip_of
 from pkgindex_http.routes import ROUTES
 from pkgindex_http.routing import Route
+from pkgindex_http.wire.cookies import form_token
 from tests.conftest import Tally
 from tests.http import permission_table as table
 from tests.http.conftest import PASSWORD, Serve, Served, basic
@@ -28,6 +29,19 @@ _HELD = build_wheel("demo", "1.0")
 _NEW = build_wheel("demo", "1.1")
 _BODY_DECIDES = {("upload", "others"), ("push", "others")}
 """A token for another project: which project it is stands in the body, which nginx does not show when it asks."""
+_FORMS: dict[str, dict[str, str]] = {
+    "POST /+logout": {},
+    "POST /+users": {"name": "newcomer", "password": PASSWORD, "again": PASSWORD},
+    "POST /{user}/+delete": {"confirm": "anna"},
+    "POST /{user}/+account": {"do": "token", "name": "ci"},
+    "POST /{user}/+new-index": {"name": "fresh", "step": "save"},
+    "POST /{user}/{index}/+edit": {"seen": "", "step": "show"},
+    "POST /{user}/{index}/+delete": {"confirm": "INDEX"},
+    "POST /{user}/{index}/+upload": {},
+    "POST /{user}/{index}/+manage/{project}": {"do": "yank", "filename": _HELD.filename},
+    "POST /{user}/{index}/+promote/{project}/{version}": {"to": "anna/target"},
+}
+"""The fields of forms of pages. The browser has a cookie for them."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PUSH", "OPTIONS")
 
 _NAMED = {"+exemptions": "?purl=pkg:pypi/demo", "+advisories": "?id=X-1"}
@@ -130,6 +144,8 @@ def _body(name: str, index: str) -> dict[str, Any]:
     if name == "GET /+authcheck":
         return {"headers": {"X-Original-URI": f"/{index}/+simple/demo/"}}
     right = table.ROUTES[name][0]
+    if name in _FORMS:
+        return _form(_FORMS[name], index)
     if right == "upload":
         return {"data": encode_form(upload_parts(_NEW)), "headers": {"Content-Type": CONTENT_TYPE.decode()}}
     bodies: dict[str, Any] = {
@@ -148,6 +164,16 @@ def _body(name: str, index: str) -> dict[str, Any]:
         "PUSH /{user}/{index}[/]": {"name": "demo", "version": "1.0", "targetindex": "anna/target"},
     }
     return {"json": bodies[name]} if name in bodies else {}
+
+
+def _form(fields: dict[str, str], index: str) -> dict[str, Any]:
+    """A form as a browser sends it whose person is known by credentials: with the token for its cookie."""
+    given = {"form_token": form_token("key"), **{name: value.replace("INDEX", index) for name, value in fields.items()}}
+    cookie = {"Cookie": "pkgindex-form=key"}
+    if fields:
+        return {"data": given, "headers": cookie}
+    parts = [("form_token", None, given["form_token"].encode()), ("content", _NEW.filename, _NEW.data)]
+    return {"data": encode_form(parts), "headers": {**cookie, "Content-Type": CONTENT_TYPE.decode()}}
 
 
 def test_the_table_and_the_router_have_the_same_routes() -> None:

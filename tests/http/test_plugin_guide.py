@@ -98,6 +98,7 @@ def test_what_the_page_says_of_an_ask_is_there(guide: str) -> None:
 
 
 def test_every_template_of_the_server_is_listed(guide: str) -> None:
-    assert set(re.findall(r"^\| `(\w+\.html)` \|", guide, re.MULTILINE)) == {
-        path.name for path in (ROOT / "pkgindex_http/html").iterdir()
+    assert set(re.findall(r"^\| `([\w/-]+\.html)` \|", guide, re.MULTILINE)) == {
+        path.relative_to(ROOT / "pkgindex_http/html").as_posix()
+        for path in (ROOT / "pkgindex_http/html").rglob("*.html")
     }

@@ -19,7 +19,8 @@ def test_every_route_has_a_permission(route: Route) -> None:
     if isinstance(route.permission, Public | Glanced):
         assert route.permission.why
         assert route.method == "GET" or route.path in {
-            "/+login", "/legacy", "/pypi[/]", "/RPC2", "/_/oidc/mint-token", "/_/oidc/burn-token",
+            "/+login", "/+logout", "/legacy", "/pypi[/]", "/RPC2", "/_/oidc/mint-token", "/_/oidc/burn-token",
+            "/+osv/v1/query", "/+osv/v1/querybatch",
         }  # fmt: skip
 
 
@@ -34,10 +35,10 @@ def test_no_changing_method_hangs_on_a_reading_permission() -> None:
     [
         each
         for each in ROUTES
-        # Users are hidden and shown by rules of their own (`test_accounts`), and so is where an index is made for one.
+        # Users are hidden and shown by rules of their own (`test_accounts`, `test_log_in_pages`), and so is where an index is made for one.
         # Counts are shown of the indexes that one may read (`test_metrics`), and the feed has those that one may copy (`test_replicas`).
         if isinstance(each.permission, OnIndex | Checked)
-        and each.path not in {"/{user}[/]", "/+changes"}
+        and each.path not in {"/{user}[/]", "/{user}/+delete", "/+users", "/+changes"}
         and each.permission.action not in {Action.INDEX_CREATE, Action.METRICS}
     ],
     ids=lambda route: f"{route.method} {route.path}",

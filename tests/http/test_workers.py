@@ -22,7 +22,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.config import Settings
+from pkgindex_core.engine import Engine
+from pkgindex_core.names import IndexName
+from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from pkgindex_http.commands.supervising import Supervisor
 from pkgindex_http.settings import ServerSettings
 from pkgindex_mirror.statuses import ask_server
@@ -352,3 +355,33 @@ class TestServiceManager:
             async with running(tmp_path, inherited=handed.fileno(), started=False) as server:
                 assert await server.ended() == 1
                 assert "descriptor 3, which is no TCP socket" in server.log
+
+
+async def test_a_graceful_stop_writes_the_counts_of_all_workers(tmp_path: Path) -> None:
+    """Downloads through several connections of two workers add up, and none of them is lost."""
+    wheel = build_wheel("demo", "1.0")
+    async with running(tmp_path, "--workers", "2") as server:
+        await asyncio.to_thread(_publish, server, wheel)
+        path = f"/root/dev/+f/{wheel.sha256[:3]}/{wheel.sha256[3:16]}/{wheel.filename}"
+        for _ in range(12):
+            status, _, body = await asyncio.to_thread(server.get, path)
+            assert (status, body) == (200, wheel.data)
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    async with Engine.open(Settings(data=tmp_path / "data"), mirrors=False) as engine:
+        days = await engine.activity.days(IndexName("root/dev"), "demo")
+    assert [(day.downloads, day.uploads) for day in days.values()] == [(12, 1)]
+
+
+def _publish(server: Running, wheel: BuiltFile) -> None:
+    """Upload a file as root."""
+    password = (server.data / "root-password").read_text().strip()
+    headers = {
+        "Authorization": f"Basic {base64.b64encode(f'root:{password}'.encode()).decode()}",
+        "Content-Type": CONTENT_TYPE.decode(),
+    }
+    asked = urllib.request.Request(
+        f"{server.url}/root/dev/", data=encode_form(upload_parts(wheel)), headers=headers, method="POST"
+    )
+    with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as answer:
+        assert answer.status == 200

@@ -129,6 +129,22 @@ class Indexes:
 
         return await until_committed(attempt, turns=_TURNS)
 
+    async def drafted(self, raw: str, options: Mapping[str, Any], *, principal: Principal, new: bool) -> IndexConfig:
+        """The configuration that `create` (`new`) or `modify` would store, with their errors. Nothing is written."""
+        name = parse_index_name(raw)
+        if new:
+            await self.check_new(raw, principal)
+        tree = await self._store.tree()
+        seen = readable_tree(tree, principal)
+        if new:
+            before = None
+            config = await in_worker(self._workers, self._options.made, name, options, seen)
+        else:
+            before = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
+            config = await in_worker(self._workers, self._options.changed, before, options, seen)
+        self._bounded(tree, config, before)
+        return config
+
     async def delete(self, name: IndexName, *, principal: Principal) -> None:
         """Remove a volatile index with everything in it."""
 

@@ -11,7 +11,7 @@ A principal needs the `push` permission on the source and `upload` on the target
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from pkgindex_core.changes import IndexIs, ProjectAt, Requirement
 from pkgindex_core.clock import Clock
@@ -28,7 +29,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.archives.inspecting import inspect_archive
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
-from pkgindex_core.models import File, IndexConfig, Release, Tree
+from pkgindex_core.models import File, IndexConfig, Release, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     BlobStore,
@@ -43,7 +44,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.rules.access import open_project, publishing_index
 from pkgindex_core.rules.permissions import Action
-from pkgindex_core.rules.pushing import Push, plan_push
+from pkgindex_core.rules.pushing import Holding, Push, PushedItem, plan_push
 from pkgindex_core.rules.quotas import within_quotas
 from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
 from pkgindex_core.services.moving.pushable_releases import PushableRelease, PushableReleases
@@ -51,6 +52,20 @@ from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
+
+
+class PlannedPush(Struct, frozen=True, kw_only=True):
+    """A push that was planned, and the data that it was planned from."""
+
+    push: Push
+    pushable: PushableRelease
+    there: Holding
+    """The part of the release that the target has."""
+    standing: Standing
+    """Of the project in the target."""
+    taken: Mapping[str, Taken]
+    items: tuple[PushedItem, ...]
+    """Each file, test result and documentation that the target has after the push."""
 
 
 class _Store(Trees, Projects, ReleaseRecords, Protocol): ...
@@ -97,24 +112,10 @@ class Pushing:
         checked: set[str] = set()
 
         async def attempt(_turn: int) -> PushResult:
-            tree = await self._store.tree()
-            goal = _target(tree, target, principal, project)
-            pushable = await self._releases.select(source, project, version, principal, files=files, docs=docs)
-            (standing,) = await self._store.standings(project, [target])
-            open_project(standing, project)
-            there = await self._releases.holding(goal, project, version, holds=standing.holds)
-            push = Push(
-                project=project,
-                version=version,
-                source=source,
-                target=goal,
-                who=principal.name or "",
-                at=self._clock.now(),
-            )
-            taken = await self._taken(target, pushable.holding.files)
-            plan_push(push, pushable.holding, there, taken)  # refuse before anything is fetched
-            pushable = await self._releases.complete(pushable, own=True)
-            plan = plan_push(push, pushable.holding, there, taken)
+            draft = await self.drafted(source, target, project, version, principal=principal, files=files, docs=docs)
+            goal, standing, there = draft.push.target, draft.standing, draft.there
+            pushable = await self._releases.complete(draft.pushable, own=True)
+            plan = plan_push(draft.push, pushable.holding, there, draft.taken)
             failpoint("push.fetched")
             await self._check(goal.name, pushable, checked, skip=there.files)
             failpoint("push.judged")
@@ -133,6 +134,36 @@ class Pushing:
             )
 
         return await until_committed(attempt, f"{project} changes faster than it can be pushed", hint="push it again")
+
+    async def drafted(
+        self,
+        source: IndexName,
+        target: IndexName,
+        project: ProjectName,
+        version: str,
+        *,
+        principal: Principal,
+        files: bool = True,
+        docs: bool = True,
+    ) -> PlannedPush:
+        """Plan a push, with its errors as far as they are known before anything is fetched. Nothing is written."""
+        tree = await self._store.tree()
+        goal = _target(tree, target, principal, project)
+        pushable = await self._releases.select(source, project, version, principal, files=files, docs=docs)
+        (standing,) = await self._store.standings(project, [target])
+        open_project(standing, project)
+        there = await self._releases.holding(goal, project, version, holds=standing.holds)
+        push = Push(
+            project=project,
+            version=version,
+            source=source,
+            target=goal,
+            who=principal.name or "",
+            at=self._clock.now(),
+        )
+        taken = await self._taken(target, pushable.holding.files)
+        plan = plan_push(push, pushable.holding, there, taken)
+        return PlannedPush(push=push, pushable=pushable, there=there, standing=standing, taken=taken, items=plan.items)
 
     async def _taken(self, target: IndexName, files: Sequence[File]) -> dict[str, Taken]:
         holders = {}

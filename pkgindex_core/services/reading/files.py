@@ -48,6 +48,7 @@ _PLACED = 4096
 class StoredContent(Struct, frozen=True, kw_only=True):
     """The bytes of a file in the blob store or at a place of its source, and the fastest way to them."""
 
+    project: ProjectName
     file: File
     blob: Blob
     place: Path | Place | SignedUrl | None
@@ -61,6 +62,7 @@ class StoredContent(Struct, frozen=True, kw_only=True):
 class ArrivingContent(Struct, frozen=True, kw_only=True):
     """The bytes of a file that is being fetched."""
 
+    project: ProjectName
     file: File
     arriving: ColdFile
     public: bool
@@ -71,6 +73,7 @@ class ArrivingContent(Struct, frozen=True, kw_only=True):
 class ElsewhereFile(Struct, frozen=True, kw_only=True):
     """A file that clients fetch from another URL."""
 
+    project: ProjectName
     file: File
     url: str
     warnings: tuple[str, ...] = ()
@@ -187,26 +190,26 @@ class Files:
         file = found.file
         match await self._sources.of(config).open(config, found.project, file):
             case Redirect(url):
-                return ElsewhereFile(file=file, url=url)
+                return ElsewhereFile(project=found.project, file=file, url=url)
             case Arriving(arriving):
-                return ArrivingContent(file=file, arriving=arriving, public=public)
+                return ArrivingContent(project=found.project, file=file, arriving=arriving, public=public)
             case OnDisk(blob, None):
-                return await self._stored(file, blob, file.filename, public=public, may_redirect=may_redirect)
+                return await self._stored(found, blob, file.filename, public=public, may_redirect=may_redirect)
             case OnDisk(blob, place):
-                return StoredContent(file=file, blob=blob, place=place, public=public)
+                return StoredContent(project=found.project, file=file, blob=blob, place=place, public=public)
 
     async def _sidecar(self, config: IndexConfig, found: FoundFile, *, public: bool) -> StoredContent:
         file = found.file
         if not file.filename.endswith(".whl"):
             raise Missing("metadata file", f"{file.filename}.metadata", hint="only wheels have one")
         blob = await self._sources.of(config).metadata(config, found.project, file)
-        return await self._stored(file, blob, f"{file.filename}.metadata", public=public, may_redirect=False)
+        return await self._stored(found, blob, f"{file.filename}.metadata", public=public, may_redirect=False)
 
     async def _stored(
-        self, file: File, blob: Blob, filename: str, *, public: bool, may_redirect: bool
+        self, found: FoundFile, blob: Blob, filename: str, *, public: bool, may_redirect: bool
     ) -> StoredContent:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
-        return StoredContent(file=file, blob=blob, place=place, public=public)
+        return StoredContent(project=found.project, file=found.file, blob=blob, place=place, public=public)
 
     async def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> tuple[str, ...]:
         """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored. Returns what filters warn of."""
