@@ -143,7 +143,7 @@ def addresses(route: Route, about: Content, index: IndexName, at: str, file: Bui
     user, _, name = index.partition("/")
     values = {
         "{at}": at, "{user}": user, "{index}": name, "{project}": about.project, "{version}": "2.0", "{digest}": file.sha256,
-        "{path...}": "index.html", "{id}": "x",
+        "{path...}": "index.html", "{id}": "x", "{namespace}": "x",
     }  # fmt: skip
     pinned = (file.sha256[:3], file.sha256[3:16], "")
     if route.path.startswith("/packages/"):
