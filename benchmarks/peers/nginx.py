@@ -22,7 +22,7 @@ from benchmarks.peers import ACCEPT, Server, Target
 BEGINNING = """\
 user {user};
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {place}/nginx.pid;
 error_log {place}/error.log;
 events {{ worker_connections 1024; }}
@@ -36,7 +36,7 @@ http {{
     uwsgi_temp_path {place}/temporary;
     scgi_temp_path {place}/temporary;
 """
-"""The beginning of every configuration: one worker, whose temporary files are below `place`."""
+"""The beginning of every configuration. Temporary files are below `place`."""
 _CONFIGURATION = (
     BEGINNING
     + """\
@@ -56,9 +56,12 @@ _CONFIGURATION = (
 class Nginx(Server):
     name = "nginx"
 
-    def __init__(self, site: Site, place: Path, *, page: Callable[[int, str, str], Request] | None = None) -> None:
+    def __init__(
+        self, site: Site, place: Path, *, page: Callable[[int, str, str], Request] | None = None, workers: int = 1
+    ) -> None:
         super().__init__(site, place)
         self._page = page
+        self._workers = workers
 
     def missing(self) -> str:
         return "" if _program() else "not installed; your system has it as the package nginx"
@@ -85,7 +88,8 @@ class Nginx(Server):
     def configured(self, text: str, **values: object) -> Sequence[str]:
         """The command that runs it with a configuration. Its worker is the same user, who can read the files."""
         configuration = self.place / "nginx.conf"
-        configuration.write_text(text.format(place=self.place, port=self.port, user=getpass.getuser(), **values))
+        values |= {"place": self.place, "port": self.port, "user": getpass.getuser(), "workers": self._workers}
+        configuration.write_text(text.format(**values))
         return [_program(), "-c", str(configuration), "-p", str(self.place), "-e", str(self.place / "error.log")]
 
     def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
