@@ -92,9 +92,11 @@ _FILE_VARIANTS = (
     Variant(_names_no_form, files.download, envelope=True),
 )
 
+_PROJECT_FOR_PEOPLE = Variant(welcome.is_browser, late("pkgindex_http.pages.projects:project"), people=True)
+
 # fmt: off
 _ROUTES: Final[tuple[Route, ...]] = (
-    Route("GET", "/", _ROOT, welcome.welcome,
+    Route("GET", "/", _ROOT, late("pkgindex_http.pages.home:welcome"),
         "the start page for a browser; with Accept: application/json users and indexes",
         people=True, variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
     Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
@@ -112,7 +114,8 @@ _ROUTES: Final[tuple[Route, ...]] = (
     _devpi("GET", "/{user}/+tokens", _TOKENS, tokens.list_tokens, "the tokens of a user"),
     _devpi("DELETE", "/{user}/+tokens/{id}", _TOKENS, tokens.delete_token, "revoke a token"),
     Route("GET", "/+explain", Checked(Action.EXPLAIN, explanations.may_explain), explanations.explain,
-        "why a page shows its files: ?project=NAME[&index=USER/INDEX]"),
+        "why a page shows its files: ?project=NAME[&index=USER/INDEX]; for a browser a page",
+        variants=(Variant(welcome.is_browser, late("pkgindex_http.pages.why:why"), people=True),)),
     _devpi("GET", "/+api", _API, discovery.api, "URLs for devpi's client, and whether the credentials are valid"),
     _devpi("GET", "/{user}/+api", _API, discovery.api, "the same"),
     _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
@@ -176,7 +179,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
         "change a user; all users may change their own password"),
     _devpi("DELETE", "/{user}[/]", Checked(Action.USER_DELETE, accounts.may_delete), accounts.delete, "remove a user with their volatile indexes"),
     _devpi("GET", "/{user}/{index}[/]", OnIndex(Action.READ, about=indexes.about_shown), indexes.show,
-        "an index: its options and projects; ?no_projects, ?v=2", variants=(Variant(installers.wants_simple_pages, simple.list_for_installers),)),
+        "an index: its options and projects; ?no_projects, ?v=2; for a browser a page: ?q=TEXT, ?after=NAME", variants=(Variant(installers.wants_simple_pages, simple.list_for_installers), Variant(welcome.is_browser, late("pkgindex_http.pages.indexes:index"), people=True))),
     _devpi("PUT", "/{user}/{index}[/]", Checked(Action.INDEX_CREATE, indexes.may_create, unread=True), indexes.create,
         'make an index: {"bases": "root/pypi", …}'),
     _devpi("PATCH", "/{user}/{index}[/]", OnIndex(Action.INDEX_MODIFY, about="index"), indexes.modify,
@@ -222,12 +225,12 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/{user}/{index}/{project}/{version}/+d/{path...}", _REDIRECT, documentation.framed, "redirect from devpi-web's URL of a page"),
     Route("GET", "/{user}/{index}/{project}/{version}/+d", _REDIRECT, documentation.framed, "redirect to the front page"),
     _devpi("GET", "/{user}/{index}/{project}[/]", _READ_PROJECT, projects.project,
-        "a project's versions with their links; ?ignore_bases: only of this index; ?v=2; for installers the simple page",
-        variants=(Variant(installers.wants_simple_page, simple.page_for_installers),), repeats=True),
+        "a project's versions with their links; ?ignore_bases: only of this index; ?v=2; for installers the simple page, for a browser a page to read",
+        variants=(Variant(installers.wants_simple_page, simple.page_for_installers), _PROJECT_FOR_PEOPLE), repeats=True),
     _devpi("PATCH", "/{user}/{index}/{project}[/]", OnIndex(Action.INDEX_MODIFY, about="index"), projects.modify,
         'permit a project to come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop'),
     _devpi("GET", "/{user}/{index}/{project}/{version}[/]", _READ_PROJECT, projects.version,
-        "a version: metadata, files, documentation, test results"),
+        "a version: metadata, files, documentation, test results; for a browser a page", variants=(_PROJECT_FOR_PEOPLE,)),
     _devpi("DELETE", "/{user}/{index}/{project}[/]", Checked(Action.DELETE, releases.may_delete_project), releases.delete_project,
         "delete a project; ?force"),
     _devpi("DELETE", "/{user}/{index}/{project}/{version}[/]", Checked(Action.DELETE, releases.may_delete_release), releases.delete_release,

@@ -72,6 +72,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         {
             "pypiserver's handlers": "pypiserver.*",
             "pages to work on": "working.*",
+            "pages to read": "pages.*",
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
@@ -135,6 +136,8 @@ THIRD_PARTY = {
     "msgspec": ("*",),
     "packaging": ("*",),
     "pluggy": ("pkgindex_core.hookspecs", "pkgindex_core.plugins"),
+    "nh3": ("pkgindex_http.wire.description_renderer",),
+    "readme_renderer": ("pkgindex_http.wire.description_renderer",),
     "aiohttp": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "multidict": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "yarl": ("pkgindex_http.*", "pkgindex_mirror.*"),
