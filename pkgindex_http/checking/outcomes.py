@@ -98,6 +98,8 @@ async def run_rows(rows: Sequence[CheckedRow], subject: Subject) -> CheckReport:
             problem, verdict = str(skipped), "skipped"
         except PkgIndexError as error:
             problem, verdict = error.message, "fails"
+        except Exception as error:  # the index that is checked may answer anything
+            problem, verdict = f"the answer cannot be judged: {type(error).__name__}: {error}", "fails"
         shown = "".join(each if each.isprintable() else "?" for each in problem)[:300]
         outcomes.append(Outcome(row.number, row.title, verdict, shown, row.means if verdict == "fails" else ""))
     return CheckReport(subject.root, subject.project, tuple(outcomes))
