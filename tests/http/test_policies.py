@@ -163,6 +163,8 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
         await world.change(policies=("quarantine stolen for demo==2.0", "deprecated observe for demo==1.0"))
         await world.page(PAGE)
         await decisions.flush()
+        for wrong in ("0", "1001", "0000011111111", "x"):
+            assert await status(world.served, f"/+decisions?limit={wrong}") == 400
         async with world.served.get("/+decisions?limit=2") as answer:
             first = await answer.json()
         async with world.served.get("/+decisions", params={"after": first["after"]}) as answer:
@@ -201,6 +203,11 @@ def licensed(expression: str) -> BuiltFile:
 STARTS = build_wheel("demo", "1.0", files={"demo.py": b"", "demo.pth": b"import demo\n"})
 SCRIPTED = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/scripts/python3": b"#!python\n"})
 OUTSIDE = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/etc/x": b""})
+CUSTOMIZES = build_wheel("demo", "1.0", files={"demo.py": b"", "sitecustomize/__init__.py": b""})
+OUTSIDE_STARTS = build_wheel(
+    "demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/lib/python3.14/site-packages/demo.pth": b"import demo\n"}
+)
+SCRIPTED_FOR_WINDOWS = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/scripts/Python.EXE": b""})
 
 
 @pytest.mark.parametrize(
@@ -215,8 +222,11 @@ OUTSIDE = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/
         ("archived superseded for demo<2", OLD, NEW, "is archived and takes no files: superseded"),
         ("quarantine for demo==1.0", OLD, NEW, "demo 1.0 is quarantined"),
         ("startup-files", STARTS, OLD, "runs whenever Python starts"),
+        ("startup-files", CUSTOMIZES, OLD, "'sitecustomize/__init__.py', which runs whenever Python starts"),
+        ("startup-files", OUTSIDE_STARTS, OUTSIDE, "runs whenever Python starts"),
         ("scripts", SCRIPTED, OLD, "it has the script"),
         ("install-places", SCRIPTED, STARTS, "overwrites an interpreter"),
+        ("install-places", SCRIPTED_FOR_WINDOWS, STARTS, "overwrites an interpreter"),
         ("install-places", OUTSIDE, OLD, "outside of site-packages"),
     ],
 )  # fmt: skip
@@ -273,6 +283,16 @@ async def test_a_private_name_is_never_asked_of_an_upstream(mirrored: Start) -> 
         assert not [each for each in world.upstream.asked if "acme" in each.path]
         await world.served.put(build_wheel("acme_tool", "1.0"), index=HOSTED)
         assert await status(world.served, "/root/dev/+simple/acme-tool/") == 200
+
+
+async def test_a_reserved_name_may_only_be_warned_of(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world_with(world)
+        tree = await world.served.engine.store.tree()
+        changed = changed_config(tree.indexes[HOSTED], policies=["reserved warn for demo"])
+        await world.served.engine.store.apply([PutIndex(changed)], who="[test]")
+        answer, _ = await world.get("/root/dev/+simple/demo/")
+        assert (answer.status, "the name belongs to root/dev" in answer.headers["X-PkgIndex-Warning"]) == (200, True)
 
 
 async def test_the_server_demands_what_no_index_can_loosen(serve: Serve) -> None:
