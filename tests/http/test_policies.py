@@ -377,8 +377,19 @@ def test_a_dry_run_tells_whom_a_rule_would_have_hit(tmp_path: Any) -> None:
         "ci",
         "demo 2.0 is quarantined: stolen",
     )
-    text = runner.invoke(main, ["policy", "dry-run", "cooldown 7d", "--access-log", str(log), *options])
-    assert "0 of 3 downloads would not have been answered" in text.output
+
+    def text(line: str) -> str:
+        return runner.invoke(main, ["policy", "dry-run", line, "--access-log", str(log), *options]).output
+
+    assert "0 of 3 downloads would not have been answered" in text("cooldown 7d")
+    assert "0 of 3 downloads would not have been answered" in text("quarantine warn")
+    assert "no advisories were taken in yet" in text("malware")
+    affected = [{"package": {"ecosystem": "PyPI", "name": "demo"}, "versions": ["2.0"]}]
+    (tmp_path / "feed").mkdir()
+    advisory = {"id": "MAL-1", "modified": "2026-01-01T00:00:00Z", "affected": affected}
+    (tmp_path / "feed" / "a.json").write_text(json.dumps(advisory))
+    assert runner.invoke(main, ["advisory", "update", str(tmp_path / "feed"), *options]).exit_code == 0
+    assert "2 of 3 downloads would not have been answered" in text("malware")
 
 
 async def test_an_index_that_is_inherited_no_more_is_policed_in_the_past_too(mirrored: Start) -> None:
