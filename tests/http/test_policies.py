@@ -169,6 +169,10 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
             first = await answer.json()
         async with world.served.get("/+decisions", params={"after": first["after"]}) as answer:
             rest = await answer.json()
+        first_and_last = [{"cooldown", "quarantine"}, {"deprecated", "quarantine"}]
+        for rules in first_and_last:
+            _, place = await decisions.listed(limit=1, chosen=lambda each, rules=rules: each.rule in rules)  # type: ignore[misc]
+            assert place.split()[3] in rules
         verdicts = [(each["rule"], each["verdict"]) for each in [*first["decisions"], *rest["decisions"]]]
         assert sorted(verdicts) == [("cooldown", "wait"), ("deprecated", "observe"), ("quarantine", "hide")]
         for query in ("rule=quarantine", "verdict=hide", "project=demo&mode=block&verdict=hide"):
