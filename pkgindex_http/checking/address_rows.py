@@ -100,7 +100,7 @@ async def _richest(subject: Subject) -> str:
 
 async def _none(subject: Subject) -> str:
     seen = await subject.asking.get(subject.page, Accept="application/x-nothing")
-    return "" if seen.status in {200, 406} else f"a format that nobody has answers {seen.status}"
+    return "" if seen.status in {200, 406} else f"an unknown format answers {seen.status}"
 
 
 async def _vary(subject: Subject) -> str:

@@ -1,4 +1,4 @@
-"""What a check found: one outcome for each row, and the report of all."""
+"""The outcomes of a check, one for each row, and the report of all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CheckedRow(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What one row came to."""
+    """The result of one row."""
 
     number: str
     title: str
@@ -42,7 +42,7 @@ class Outcome(Struct, frozen=True):
 
 
 class CheckReport(Struct, frozen=True):
-    """What all rows came to."""
+    """The results of all rows."""
 
     url: str
     project: str

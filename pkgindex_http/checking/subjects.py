@@ -80,7 +80,7 @@ def document_of(page: Seen) -> Mapping[str, Any] | None:
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """What is checked."""
+    """The project that is checked, and its index."""
 
     asking: Asking
     root: str

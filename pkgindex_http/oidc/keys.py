@@ -59,7 +59,7 @@ class IssuerKeys:
         self._kept: dict[str, _KeptKeys] = {}
         self._asked: dict[str, float] = {}
         self._failed: dict[str, Unavailable | None] = {}
-        """What the last question came to."""
+        """The failure of the last question; None: it was answered."""
         self._turns: dict[str, asyncio.Lock] = {}
         """One fetch of an issuer at a time: tokens are rare, and concurrent ones want the same keys."""
 

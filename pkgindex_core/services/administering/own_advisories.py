@@ -103,7 +103,7 @@ class OwnAdvisories:
 
 
 def _problems(record: Record) -> list[str]:
-    """What OSV's clients would stumble over, besides what `read_advisory` refuses."""
+    """The parts that OSV's clients cannot read, besides those that `read_advisory` refuses."""
     problems = [
         f"{name} is no time, such as 2026-12-01T10:00:00Z"
         for name in _TIMES
