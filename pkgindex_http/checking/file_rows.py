@@ -9,12 +9,12 @@ from typing import Final
 
 from pkgindex_http.checking.asking import BODY_BYTES, Seen
 from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import Link, Subject
+from pkgindex_http.checking.subjects import PageLink, Subject
 
 _RUN: Final = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "text/javascript"})
 
 
-async def _wheel(subject: Subject) -> tuple[Link, Seen]:
+async def _wheel(subject: Subject) -> tuple[PageLink, Seen]:
     if subject.wheel is None:
         raise Skipped("the project has no wheel")
     seen = await subject.asking.get(subject.wheel.url)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.checking.asking import Asking, Seen
+from pkgindex_http.checking.asking import CheckClient, Seen
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML_V1: Final = "application/vnd.pypi.simple.v1+html"
@@ -22,7 +22,7 @@ _TRIED: Final = 25
 """The projects of the list in which a wheel is looked for."""
 
 
-class Link(Struct, frozen=True):
+class PageLink(Struct, frozen=True):
     """A link of a page in HTML."""
 
     url: str
@@ -42,7 +42,7 @@ class _Links(HTMLParser):
         self._base = base
         self._open: dict[str, str] | None = None
         self._text = ""
-        self.links: list[Link] = []
+        self.links: list[PageLink] = []
         self.metas: dict[str, str] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -60,11 +60,11 @@ class _Links(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "a" and self._open is not None:
             url, fragment = urldefrag(urljoin(self._base, self._open.get("href", "")))
-            self.links.append(Link(url, fragment, self._text.strip(), self._open))
+            self.links.append(PageLink(url, fragment, self._text.strip(), self._open))
             self._open = None
 
 
-def links_of(page: Seen) -> tuple[Sequence[Link], Mapping[str, str]]:
+def links_of(page: Seen) -> tuple[Sequence[PageLink], Mapping[str, str]]:
     """The links and the `meta` elements of a page in HTML."""
     parser = _Links(page.url)
     parser.feed(page.text)
@@ -82,7 +82,7 @@ def document_of(page: Seen) -> Mapping[str, Any] | None:
 class Subject(Struct, frozen=True, kw_only=True):
     """The project that is checked, and its index."""
 
-    asking: Asking
+    asking: CheckClient
     root: str
     """The simple index, with a slash at its end."""
     project: str
@@ -92,7 +92,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     """The page as it is answered to `text/html`."""
     json: Seen
     """The page as it is answered to pip."""
-    wheel: Link | None
+    wheel: PageLink | None
     """A wheel of the project."""
 
     @property
@@ -101,7 +101,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         return document_of(self.json) if self.json.kind == JSON else None
 
 
-async def find_subject(asking: Asking, root: str, project: str = "") -> Subject:
+async def find_subject(asking: CheckClient, root: str, project: str = "") -> Subject:
     """Find a project with a wheel, or take the one that is named. Raises `Refused` if the URL is no simple index with files."""
     for name in [_normalized(project)] if project else await _names(asking, root):
         page = f"{root}{name}/"
@@ -117,7 +117,7 @@ async def find_subject(asking: Asking, root: str, project: str = "") -> Subject:
     )
 
 
-async def _names(asking: Asking, root: str) -> list[str]:
+async def _names(asking: CheckClient, root: str) -> list[str]:
     listed = await asking.get(root, Accept=PIP)
     if listed.status != 200:
         raise Refused(f"{root} answered {listed.status}", hint="give the URL of a simple index, such as …/simple/")

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_http.checking.asking import Asking
+from pkgindex_http.checking.asking import CheckClient
 from pkgindex_http.checking.outcomes import CheckedRow, CheckReport, run_rows
 from pkgindex_http.checking.subjects import find_subject
 from pkgindex_http.commands.check import _checked, check
@@ -50,7 +50,7 @@ async def test_an_answer_that_stops_a_row_fails_it(serve: Serve) -> None:
         await served.put(WHEEL)
         async with ClientSession() as session:
             root = f"{served.url}/root/dev/+simple/"
-            subject = await find_subject(Asking(session, root, credentials="", most=10), root)
+            subject = await find_subject(CheckClient(session, root, credentials="", most=10), root)
             report = await run_rows([CheckedRow("X-1", "a row", "nothing works", check)], subject)
     (outcome,) = report.failed
     assert "cannot be judged: TypeError" in outcome.problem

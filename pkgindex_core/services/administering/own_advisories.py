@@ -30,7 +30,7 @@ _TIMES: Final = ("modified", "published", "withdrawn")
 Record = Mapping[str, Any]
 
 
-class _Reference(Struct):
+class _StatedReference(Struct):
     url: str
     kind: str = msgspec.field(name="type")
 
@@ -110,7 +110,7 @@ def _problems(record: Record) -> list[str]:
         if (time := record.get(name)) is not None and (not isinstance(time, str) or from_rfc3339(time) is None)
     ]
     try:
-        msgspec.convert(record.get("references") or [], list[_Reference])
+        msgspec.convert(record.get("references") or [], list[_StatedReference])
     except msgspec.ValidationError as error:
         problems.append(f"references is a list of objects with type and url: {error}")
     return problems
