@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 from msgspec import Struct
 
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_http.checking.subjects import Subject
+from pkgindex_http.checking.subjects import CheckedSubject
 
 Verdict = Literal["passes", "fails", "skipped"]
 
@@ -26,7 +26,7 @@ class CheckedRow(Struct, frozen=True):
     title: str
     means: str
     """The consequence of a failure, for the clients that it names."""
-    check: Callable[[Subject], Awaitable[str]]
+    check: Callable[[CheckedSubject], Awaitable[str]]
     """Returns the problem; empty: there is none. Raises `Skipped`."""
 
 
@@ -86,7 +86,7 @@ class CheckReport(Struct, frozen=True):
         )
 
 
-async def run_rows(rows: Sequence[CheckedRow], subject: Subject) -> CheckReport:
+async def run_rows(rows: Sequence[CheckedRow], subject: CheckedSubject) -> CheckReport:
     """Check all rows, one after the other."""
     outcomes: list[Outcome] = []
     for row in rows:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.checking.asking import CheckClient, Seen
+from pkgindex_http.checking.asking import CheckClient, SeenAnswer
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML_V1: Final = "application/vnd.pypi.simple.v1+html"
@@ -64,14 +64,14 @@ class _Links(HTMLParser):
             self._open = None
 
 
-def links_of(page: Seen) -> tuple[Sequence[PageLink], Mapping[str, str]]:
+def links_of(page: SeenAnswer) -> tuple[Sequence[PageLink], Mapping[str, str]]:
     """The links and the `meta` elements of a page in HTML."""
     parser = _Links(page.url)
     parser.feed(page.text)
     return parser.links, parser.metas
 
 
-def document_of(page: Seen) -> Mapping[str, Any] | None:
+def document_of(page: SeenAnswer) -> Mapping[str, Any] | None:
     """The JSON object of a page; None if it is none."""
     try:
         return msgspec.json.decode(page.body, type=dict[str, Any])
@@ -79,7 +79,7 @@ def document_of(page: Seen) -> Mapping[str, Any] | None:
         return None
 
 
-class Subject(Struct, frozen=True, kw_only=True):
+class CheckedSubject(Struct, frozen=True, kw_only=True):
     """The project that is checked, and its index."""
 
     asking: CheckClient
@@ -88,9 +88,9 @@ class Subject(Struct, frozen=True, kw_only=True):
     project: str
     page: str
     """The URL of the project's page."""
-    html: Seen
+    html: SeenAnswer
     """The page as it is answered to `text/html`."""
-    json: Seen
+    json: SeenAnswer
     """The page as it is answered to pip."""
     wheel: PageLink | None
     """A wheel of the project."""
@@ -101,7 +101,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         return document_of(self.json) if self.json.kind == JSON else None
 
 
-async def find_subject(asking: CheckClient, root: str, project: str = "") -> Subject:
+async def find_subject(asking: CheckClient, root: str, project: str = "") -> CheckedSubject:
     """Find a project with a wheel, or take the one that is named. Raises `Refused` if the URL is no simple index with files."""
     for name in [_normalized(project)] if project else await _names(asking, root):
         page = f"{root}{name}/"
@@ -110,7 +110,7 @@ async def find_subject(asking: CheckClient, root: str, project: str = "") -> Sub
         wheel = next((link for link in links if link.filename.endswith(".whl")), None)
         if html.status == 200 and (wheel is not None or (project and links)):
             seen = await asking.get(page, Accept=PIP)
-            return Subject(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
+            return CheckedSubject(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
     told = f"the project {project}" if project else f"one of the first {_TRIED} projects"
     raise Refused(
         f"{root} has no page with a wheel for {told}", hint="give the URL of a simple index, and --project NAME"
