@@ -36,7 +36,7 @@ class SeenAnswer(Struct, frozen=True):
         return self.body.decode(errors="replace")
 
 
-class BoundedClient:
+class CheckClient:
     """A client of one index. `credentials` are those of Basic authentication, encoded; they go to its origin only."""
 
     def __init__(self, session: aiohttp.ClientSession, root: str, *, credentials: str, most: int) -> None:

@@ -1,4 +1,4 @@
-"""The findings of a check: one outcome for each row, and the report of all."""
+"""The outcomes of a check, one for each row, and the report of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 from msgspec import Struct
 
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_http.checking.subjects import CheckedIndex
+from pkgindex_http.checking.subjects import CheckedSubject
 
 Verdict = Literal["passes", "fails", "skipped"]
 
@@ -26,12 +26,12 @@ class CheckedRow(Struct, frozen=True):
     title: str
     means: str
     """The consequence of a failure, for the clients that it names."""
-    check: Callable[[CheckedIndex], Awaitable[str]]
+    check: Callable[[CheckedSubject], Awaitable[str]]
     """Returns the problem; empty: there is none. Raises `Skipped`."""
 
 
 class Outcome(Struct, frozen=True):
-    """The verdict on one row."""
+    """The result of one row."""
 
     number: str
     title: str
@@ -42,7 +42,7 @@ class Outcome(Struct, frozen=True):
 
 
 class CheckReport(Struct, frozen=True):
-    """The verdicts on all rows."""
+    """The results of all rows."""
 
     url: str
     project: str
@@ -86,7 +86,7 @@ class CheckReport(Struct, frozen=True):
         )
 
 
-async def run_rows(rows: Sequence[CheckedRow], subject: CheckedIndex) -> CheckReport:
+async def run_rows(rows: Sequence[CheckedRow], subject: CheckedSubject) -> CheckReport:
     """Check all rows, one after the other."""
     outcomes: list[Outcome] = []
     for row in rows:
@@ -98,6 +98,8 @@ async def run_rows(rows: Sequence[CheckedRow], subject: CheckedIndex) -> CheckRe
             problem, verdict = str(skipped), "skipped"
         except PkgIndexError as error:
             problem, verdict = error.message, "fails"
+        except Exception as error:  # the index that is checked may answer anything
+            problem, verdict = f"the answer cannot be judged: {type(error).__name__}: {error}", "fails"
         shown = "".join(each if each.isprintable() else "?" for each in problem)[:300]
         outcomes.append(Outcome(row.number, row.title, verdict, shown, row.means if verdict == "fails" else ""))
     return CheckReport(subject.root, subject.project, tuple(outcomes))

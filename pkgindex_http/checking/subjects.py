@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.checking.asking import BoundedClient, SeenAnswer
+from pkgindex_http.checking.asking import CheckClient, SeenAnswer
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML_V1: Final = "application/vnd.pypi.simple.v1+html"
@@ -79,10 +79,10 @@ def document_of(page: SeenAnswer) -> Mapping[str, Any] | None:
         return None
 
 
-class CheckedIndex(Struct, frozen=True, kw_only=True):
-    """The index that is checked, and the project that is looked at."""
+class CheckedSubject(Struct, frozen=True, kw_only=True):
+    """The project that is checked, and its index."""
 
-    asking: BoundedClient
+    asking: CheckClient
     root: str
     """The simple index, with a slash at its end."""
     project: str
@@ -101,7 +101,7 @@ class CheckedIndex(Struct, frozen=True, kw_only=True):
         return document_of(self.json) if self.json.kind == JSON else None
 
 
-async def find_subject(asking: BoundedClient, root: str, project: str = "") -> CheckedIndex:
+async def find_subject(asking: CheckClient, root: str, project: str = "") -> CheckedSubject:
     """Find a project with a wheel, or take the one that is named. Raises `Refused` if the URL is no simple index with files."""
     for name in [_normalized(project)] if project else await _names(asking, root):
         page = f"{root}{name}/"
@@ -110,14 +110,14 @@ async def find_subject(asking: BoundedClient, root: str, project: str = "") -> C
         wheel = next((link for link in links if link.filename.endswith(".whl")), None)
         if html.status == 200 and (wheel is not None or (project and links)):
             seen = await asking.get(page, Accept=PIP)
-            return CheckedIndex(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
+            return CheckedSubject(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
     told = f"the project {project}" if project else f"one of the first {_TRIED} projects"
     raise Refused(
         f"{root} has no page with a wheel for {told}", hint="give the URL of a simple index, and --project NAME"
     )
 
 
-async def _names(asking: BoundedClient, root: str) -> list[str]:
+async def _names(asking: CheckClient, root: str) -> list[str]:
     listed = await asking.get(root, Accept=PIP)
     if listed.status != 200:
         raise Refused(f"{root} answered {listed.status}", hint="give the URL of a simple index, such as …/simple/")

@@ -68,6 +68,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
             "trusted publishing": "oidc.routes",
+            "checks of any index": "checking.*",
         },
         {
             "pypiserver's handlers": "pypiserver.*",

@@ -31,7 +31,13 @@ _EXPECTED = {200, 301, 302, 308, 400, 401, 403, 404, 405, 409, 413}
 _HEADERS = {
     *("content-type", "content-length", "date", "server", "connection", "cache-control", "vary", "etag", "location"),
     *("www-authenticate", "allow", "x-content-type-options", "content-security-policy", "referrer-policy"),
-    *("x-pypi-last-serial", "access-control-allow-origin", "access-control-expose-headers", "accept-ranges", "set-cookie"),
+    *(
+        "x-pypi-last-serial",
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "accept-ranges",
+        "set-cookie",
+    ),
     *("last-modified", "content-encoding", "retry-after"),
     *(f"x-devpi-{name}" for name in ("api-version", "server-version", "serial", "uuid", "primary-uuid", "master-uuid")),
 }

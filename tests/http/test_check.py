@@ -3,12 +3,14 @@
 import json
 from xml.etree import ElementTree as ET
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 from click.testing import CliRunner
 
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import build_wheel
-from pkgindex_http.checking.outcomes import CheckReport
+from pkgindex_http.checking.asking import CheckClient
+from pkgindex_http.checking.outcomes import CheckedRow, CheckReport, run_rows
+from pkgindex_http.checking.subjects import find_subject
 from pkgindex_http.commands.check import _checked, check
 from tests.http.conftest import PASSWORD, Serve
 from tests.http.conftest import MirroredStart as Start
@@ -38,6 +40,20 @@ async def test_a_mirrored_project_passes_too(mirrored: Start) -> None:
         world.upstream.add("demo-thing", WHEEL, upload_time="2026-01-01T00:00:00Z")
         report = await _checked(f"{world.served.url}/root/pypi/+simple/", "demo-thing", "", "", "", 30, 500)
         assert verdicts(report)["fails"] == []
+
+
+async def test_an_answer_that_stops_a_row_fails_it(serve: Serve) -> None:
+    async def check(_: object) -> str:
+        return [*None]  # type: ignore[misc, return-value]  # as a row does that takes null for a list
+
+    async with serve() as served:
+        await served.put(WHEEL)
+        async with ClientSession() as session:
+            root = f"{served.url}/root/dev/+simple/"
+            subject = await find_subject(CheckClient(session, root, credentials="", most=10), root)
+            report = await run_rows([CheckedRow("X-1", "a row", "nothing works", check)], subject)
+    (outcome,) = report.failed
+    assert "cannot be judged: TypeError" in outcome.problem
 
 
 class WrongIndex:

@@ -172,6 +172,35 @@ async def test_a_server_asks_when_it_is_time(tmp_path: Path) -> None:
         assert len(feed.asked) == 2  # at the start, and after 100 seconds
 
 
+async def test_a_feed_that_fails_from_the_start_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise asyncio.CancelledError
+
+    settings = FeedSettings(feed=str(tmp_path / "missing.zip"), every=100.0)
+    with pytest.raises(asyncio.CancelledError):
+        await AdvisoryFeed(data=tmp_path, settings=settings, clock=ManualClock(), sleep=pause).follow()
+    (told,) = caplog.records
+    assert "is interrupted" in told.getMessage()
+
+
+async def test_a_file_that_changes_in_a_directory_is_noticed(tmp_path: Path) -> None:
+    place = tmp_path / "feed"
+    place.mkdir()
+    with zipfile.ZipFile(BytesIO(zipped("evil", "worse"))) as archive:
+        evil, worse = (archive.read(name) for name in sorted(archive.namelist()))
+    (place / "a.json").write_bytes(evil)
+    before = place.stat()
+    assert await follower(tmp_path, str(place)).refresh() is True
+    (place / "a.json").write_bytes(worse + b" ")
+    assert place.stat().st_mtime_ns == before.st_mtime_ns
+    assert await follower(tmp_path, str(place)).refresh() is True
+    assert known(tmp_path) == ["worse"]
+
+
 async def test_a_directory_is_a_feed(tmp_path: Path) -> None:
     feed = tmp_path / "all.zip"
     feed.write_bytes(zipped("evil"))

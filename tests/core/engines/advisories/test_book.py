@@ -54,6 +54,27 @@ async def test_every_record_is_found_by_project_and_by_name(tmp_path: Path, coun
     assert (state.records, state.feed, state.taken, state.newest) == (count, "test", NOW, "2026-01-01T00:00:00Z")
 
 
+async def test_what_is_read_while_the_book_is_replaced_is_not_kept_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, read = _made(tmp_path), Book.about
+    await take_in(feed(tmp_path / "old.zip", {"A": record("A-1", "demo")}), data=data, label="test", now=NOW)
+    book = FiledBook(tmp_path)
+    assert names(book, "other") == []
+    await take_in(feed(tmp_path / "new.zip", {"M": record("MAL-1", "demo")}), data=data, label="test", now=NOW)
+
+    def about(old: Book, project: ProjectName) -> Any:
+        """Another thread looks for a new book meanwhile."""
+        monkeypatch.setattr(Book, "about", read)
+        found = read(old, project)
+        book.look()
+        return found
+
+    monkeypatch.setattr(Book, "about", about)
+    assert names(book, "demo") == ["A-1"]
+    assert names(book, "demo") == ["MAL-1"]
+
+
 def _made(data: Path) -> Path:
     book_path(data).parent.mkdir(exist_ok=True)
     return data
