@@ -35,7 +35,7 @@ from benchmarks.peers.simple_repository import SimpleRepository
 from benchmarks.peers.stages import Stages
 
 _STAGE = {"type": "stage", "volatile": "False", "bases": ""}
-_MARKS = {"passes": "ok", "fails": "FAILS", "skipped": "-"}
+_MARKS = {"passes": "ok", "fails": "FAILS", "advised": "advice", "skipped": "-"}
 _SECRET = "benchmark"
 _NOWHERE = "http://127.0.0.1:9"
 
@@ -158,6 +158,7 @@ def main() -> None:
     for row in reports[0]["rows"]:
         found = [{each["row"]: each["verdict"] for each in report["rows"]}.get(row["row"], "skipped") for report in reports]  # fmt: skip
         print(f"| {row['row']} | {row['title']} | {' | '.join(_MARKS[each] for each in found)} |")
+    print(f"| | rows that give advice | {' | '.join(str(report['advised']) for report in reports)} |")
     print(f"| | rows that fail | {' | '.join(str(report['failed']) for report in reports)} |\n")
     for name, report in zip(names, reports, strict=True):
         for row in report["rows"]:
