@@ -72,7 +72,7 @@ def _range(*events: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 _ONE = {"versions": ["1.0"]}
-_HIGH = {"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]}
+_HIGH: Mapping[str, Any] = {"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]}
 CASES: Sequence[Case] = (
     Case(told="old, nothing known", project="case-old"),
     Case(told="uploaded an hour ago", project="case-new", age=timedelta(hours=1)),
@@ -124,7 +124,8 @@ def _locked(server: Server, case: Case) -> str:
     status, body = _fetch(server, page, ACCEPT["json"])
     assert status == 200, f"{server.name}: {page} {status} {body[:200]!r}"
     files = msgspec.json.decode(body)["files"]
-    return urlsplit(urljoin(page, next(file["url"] for file in files if file["filename"] == case.built.filename))).path
+    (url,) = (str(file["url"]) for file in files if file["filename"] == case.built.filename)
+    return urlsplit(urljoin(page, url)).path
 
 
 def _given(server: Server, case: Case, locked: str) -> Mapping[str, str]:
@@ -176,10 +177,13 @@ def _judged(place: Path, upstream: str, *, kept: bool) -> list[tuple[Mapping[str
         pypiron.feed = str(feed)
         _run(ours, "advisory", "update", str(feed))
         _run(ours, "index", "modify", "root/pypi", "policies=cooldown 7d", "policies+=malware")
-        for server in (pypiron, ours):
-            path = f"/simple/{CASES[0].project}/"
-            server.start_again(lambda server=server: Request(port=server.port, path=path, headers={}))  # type: ignore[misc]
+        pypiron.start_again(lambda: _first_page(pypiron))
+        ours.start_again(lambda: _first_page(ours))
         return [(_given(pypiron, case, theirs), _given(ours, case, own)) for case, theirs, own in locked]
+
+
+def _first_page(server: Server) -> Request:
+    return Request(port=server.port, path=f"/simple/{CASES[0].project}/", headers={})
 
 
 def _table(place: Path, upstream: str) -> Iterator[str]:
@@ -210,8 +214,8 @@ async def main() -> None:
         async with ScriptedUpstream() as upstream:
             upstream.files_at = f"{upstream.root}files/"
             for case in CASES:
-                said = {} if case.age is None else {"upload_time": (now - case.age).strftime("%Y-%m-%dT%H:%M:%SZ")}
-                upstream.add(case.project, case.built, **said)
+                told = None if case.age is None else (now - case.age).strftime("%Y-%m-%dT%H:%M:%SZ")
+                upstream.add(case.project, case.built, upload_time=told)
             lines = await asyncio.to_thread(lambda: [*_table(Path(place), upstream.root.rstrip("/"))])
     print("\n".join(lines))
 

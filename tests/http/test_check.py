@@ -100,7 +100,7 @@ class PlainIndex:
         if path != "/simple/demo-thing/":
             return web.Response(status=404)
         if request.headers.get("Accept", "").startswith("application/vnd.pypi.simple.v1+json,"):
-            files = [{"filename": WHEEL.filename, "url": f"/files/{WHEEL.filename}", "hashes": {}}]
+            files: object = [{"filename": WHEEL.filename, "url": f"/files/{WHEEL.filename}", "hashes": {}}]
             document = {"meta": {"api-version": "1.0"}, "name": "demo-thing", "files": files}
             return web.Response(text=json.dumps(document), content_type="application/vnd.pypi.simple.v1+json")
         return web.Response(text=f'<a href="/files/{WHEEL.filename}">{WHEEL.filename}</a>', content_type="text/html")
