@@ -72,7 +72,7 @@ class WrongIndex:
         if request.method == "HEAD":
             return web.Response(status=404)
         if "json" in request.headers.get("Accept", ""):
-            file = {
+            file: dict[str, object] = {
                 "filename": WHEEL.filename,
                 "url": f"/files/x/{WHEEL.filename}",
                 "hashes": {},
@@ -122,8 +122,7 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> A
 async def test_what_is_only_recommended_is_advice() -> None:
     async with serving(PlainIndex().answer) as url:
         report = await _checked(f"{url}/simple/", "", "", "", "", 30, 500)
-    found = verdicts(report)
-    assert found["fails"] == []
+    assert verdicts(report)["fails"] == []
     advised = "SI-3 SI-4 CN-12 CN-13 HT-4 HT-5 HT-8 JS-3 JS-5 JS-6 JS-8 JS-12 FI-5 FI-6"
     assert " ".join(each.number for each in report.advised) == advised
     assert all(each.means for each in report.advised)
