@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from pkgindex_http.checking.outcomes import CheckedRow, Skipped
+from pkgindex_http.checking.outcomes import Advised, CheckedRow, Skipped
 from pkgindex_http.checking.subjects import HTML_V1, JSON, PIP, CheckedSubject, links_of
 
 _UNKNOWN: Final = "no-such-project-0d2f8a6c1b"
@@ -26,7 +26,7 @@ async def _list(subject: CheckedSubject) -> str:
 async def _slash(subject: CheckedSubject) -> str:
     seen = await subject.asking.get(subject.page.rstrip("/"), follow=False)
     if seen.status not in _MOVED:
-        return f"the page without its slash answers {seen.status}"
+        raise Advised(f"the page without its slash answers {seen.status}")
     target = urljoin(seen.url, seen.headers.get("location", ""))
     return "" if urlsplit(target).path == urlsplit(subject.page).path else f"it leads to {target}"
 
@@ -37,6 +37,8 @@ async def _spelling(subject: CheckedSubject) -> str:
         raise Skipped("the name has one spelling")
     seen = await subject.asking.get(f"{subject.root}{spelled}/", Accept="text/html")
     if seen.status != 200:
+        if seen.status < 500:
+            raise Advised(f"{spelled} answers {seen.status}")
         return f"{spelled} answers {seen.status}"
     names = [{link.filename for link in links_of(each)[0]} for each in (seen, subject.html)]
     return "" if names[0] == names[1] else f"{spelled} has other files"
@@ -65,12 +67,17 @@ async def _head(subject: CheckedSubject) -> str:
 
 
 async def _escapes(subject: CheckedSubject) -> str:
+    broken = ""
     for segment in _ESCAPES:
         seen = await subject.asking.get(f"{subject.root}{segment}/", follow=False)
         if seen.status in _MOVED:
             continue
-        if seen.status not in {400, 403, 404, 405, 414}:
+        if seen.status >= 500:
+            broken = f"{segment} answers {seen.status}"
+        elif seen.status not in {400, 403, 404, 405, 414}:
             return f"{segment} answers {seen.status}"
+    if broken:
+        raise Advised(broken)
     return ""
 
 
@@ -84,8 +91,10 @@ async def _typed(subject: CheckedSubject) -> str:
 async def _anything(subject: CheckedSubject) -> str:
     without = await subject.asking.get(subject.page)
     for what, seen in (("no Accept", without), ("*/*", await subject.asking.get(subject.page, Accept="*/*"))):
-        if seen.status != 200 or seen.kind not in {"text/html", HTML_V1}:
-            return f"{what} gets {seen.status} {seen.kind}"
+        if seen.status != 200:
+            return f"{what} gets {seen.status}"
+        if seen.kind not in {"text/html", HTML_V1}:
+            raise Advised(f"{what} gets {seen.kind}")
     return ""
 
 
@@ -95,7 +104,9 @@ async def _weights(subject: CheckedSubject) -> str:
 
 
 async def _richest(subject: CheckedSubject) -> str:
-    return "" if subject.json.kind == JSON else f"pip gets {subject.json.kind or subject.json.status}"
+    if subject.json.kind != JSON:
+        raise Advised(f"pip gets {subject.json.kind or subject.json.status}")
+    return ""
 
 
 async def _none(subject: CheckedSubject) -> str:
@@ -107,17 +118,15 @@ async def _vary(subject: CheckedSubject) -> str:
     if subject.json.kind == subject.html.kind:
         raise Skipped("there is one format")
     named = subject.html.headers.get("vary", "").lower()
-    return (
-        ""
-        if "accept" in [word.strip() for word in named.split(",")] or named == "*"
-        else f"Vary is {named or 'missing'}"
-    )
+    if "accept" not in [word.strip() for word in named.split(",")] and named != "*":
+        raise Advised(f"Vary is {named or 'missing'}")
+    return ""
 
 
 async def _tags(subject: CheckedSubject) -> str:
     tag = subject.html.headers.get("etag", "")
     if not tag:
-        return "pages have no ETag"
+        raise Advised("pages have no ETag")
     if subject.json.kind != subject.html.kind and subject.json.headers.get("etag") == tag:
         return "both formats have one ETag"
     again = await subject.asking.get(subject.page, Accept="text/html", If_None_Match=tag)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pkgindex_http.checking.outcomes import CheckedRow, Skipped
+from pkgindex_http.checking.outcomes import Advised, CheckedRow, Skipped
 from pkgindex_http.checking.subjects import CheckedSubject, links_of
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
@@ -21,20 +21,30 @@ def _files(subject: CheckedSubject) -> Sequence[Mapping[str, Any]]:
     return [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
 
 
+def _is_first(subject: CheckedSubject) -> bool:
+    """Whether the page is of version 1.0, which knows no sizes, upload times and versions."""
+    meta = (subject.document or {}).get("meta")
+    return isinstance(meta, dict) and meta.get("api-version") == "1.0"
+
+
 async def _texts(subject: CheckedSubject) -> str:
     return "" if all(link.text for link in links_of(subject.html)[0]) else "a link has no text"
 
 
 async def _version(subject: CheckedSubject) -> str:
     said = links_of(subject.html)[1].get("pypi:repository-version", "")
-    return "" if re.fullmatch(r"1\.\d+", said) else f"pypi:repository-version is {said or 'missing'}"
+    if not said:
+        raise Advised("pypi:repository-version is missing, which means 1.0")
+    return "" if re.fullmatch(r"1\.\d+", said) else f"pypi:repository-version is {said}"
 
 
 async def _fragments(subject: CheckedSubject) -> str:
     for link in links_of(subject.html)[0]:
         algorithm, _, digest = link.fragment.partition("=")
+        if not link.fragment:
+            raise Advised(f"{link.filename} has no digest")
         if algorithm != "sha256" or not _HEX.fullmatch(digest):
-            return f"{link.filename} has {link.fragment or 'no digest'}"
+            return f"{link.filename} has {link.fragment}"
     return ""
 
 
@@ -45,13 +55,18 @@ async def _sidecars_in_html(subject: CheckedSubject) -> str:
         if "data-dist-info-metadata" in link.attributes or "data-core-metadata" in link.attributes
     ]
     if not links:
-        return "no file says that it has metadata" if subject.wheel is not None else ""
-    wrong = [
-        link
-        for link in links
-        if link.attributes.get("data-core-metadata") != link.attributes.get("data-dist-info-metadata")
-    ]
-    return f"{wrong[0].filename} says it under one of the two names only" if wrong else ""
+        if subject.wheel is None:
+            return ""
+        raise Advised("no file says that it has metadata")
+    for link in links:
+        new, old = (link.attributes.get(f"data-{name}-metadata") for name in ("core", "dist-info"))
+        if new is None:
+            return f"{link.filename} says it under the older name only"
+        if old not in {None, new}:
+            return f"{link.filename} says two things"
+    if any("data-dist-info-metadata" not in link.attributes for link in links):
+        raise Advised("the older name is missing, which pip before 23.2 reads")
+    return ""
 
 
 async def _api_version(subject: CheckedSubject) -> str:
@@ -64,6 +79,8 @@ async def _api_version(subject: CheckedSubject) -> str:
 async def _keys(subject: CheckedSubject) -> str:
     _files(subject)
     missing = [key for key in ("meta", "name", "files", "versions") if key not in (subject.document or {})]
+    if missing == ["versions"] and _is_first(subject):
+        raise Advised("versions is missing, which version 1.0 does not have")
     return f"{', '.join(missing)} is missing" if missing else ""
 
 
@@ -71,6 +88,8 @@ async def _versions(subject: CheckedSubject) -> str:
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
     from packaging.version import InvalidVersion, Version
 
+    if _is_first(subject) and "versions" not in (subject.document or {}):
+        raise Skipped("version 1.0 has none")
     listed = set()
     for each in (subject.document or {}).get("versions", ()) if _files(subject) else ():
         try:
@@ -90,6 +109,8 @@ async def _versions(subject: CheckedSubject) -> str:
 async def _file_keys(subject: CheckedSubject) -> str:
     for file in _files(subject):
         missing = [key for key in ("filename", "url", "hashes", "size") if key not in file]
+        if missing == ["size"] and _is_first(subject):
+            raise Advised(f"{file['filename']} has no size, which version 1.0 does not have")
         if missing:
             return f"{file.get('filename', 'a file')} has no {', '.join(missing)}"
         if type(file["size"]) is not int:
@@ -100,6 +121,8 @@ async def _file_keys(subject: CheckedSubject) -> str:
 async def _digests(subject: CheckedSubject) -> str:
     for file in _files(subject):
         hashes = file.get("hashes")
+        if hashes == {}:
+            raise Advised(f"{file.get('filename')} has no digest")
         if not isinstance(hashes, dict) or not re.fullmatch("[0-9a-f]{64}", str(hashes.get("sha256", ""))):
             return f"{file.get('filename')} has no sha256"
     return ""
@@ -110,13 +133,19 @@ async def _sidecars(subject: CheckedSubject) -> str:
     if not wheels:
         raise Skipped("the project has no wheel")
     missing = [file for file in wheels if not file.get("core-metadata") and not file.get("dist-info-metadata")]
-    return f"{missing[0].get('filename')} has no core-metadata" if missing else ""
+    if missing:
+        raise Advised(f"{missing[0].get('filename')} has no core-metadata")
+    return ""
 
 
 async def _old_name(subject: CheckedSubject) -> str:
-    return (
-        "the key dist-info-metadata is there" if any("dist-info-metadata" in file for file in _files(subject)) else ""
-    )
+    for file in _files(subject):
+        if "dist-info-metadata" not in file:
+            continue
+        if file["dist-info-metadata"] != file.get("core-metadata"):
+            return f"dist-info-metadata of {file.get('filename')} differs from core-metadata"
+        raise Advised(f"{file.get('filename')} has the key dist-info-metadata")
+    return ""
 
 
 async def _yanked(subject: CheckedSubject) -> str:
@@ -134,7 +163,7 @@ async def _times(subject: CheckedSubject) -> str:
     for file in _files(subject):
         said = file.get("upload-time")
         if said is None:
-            return f"{file.get('filename')} has no upload-time"
+            raise Advised(f"{file.get('filename')} has no upload-time")
         if not isinstance(said, str) or not _TIME.fullmatch(said):
             return f"the upload-time of {file.get('filename')} is {said!r}"
     return ""

@@ -8,7 +8,7 @@ import zipfile
 from typing import Final
 
 from pkgindex_http.checking.asking import BODY_BYTES, SeenAnswer
-from pkgindex_http.checking.outcomes import CheckedRow, Skipped
+from pkgindex_http.checking.outcomes import Advised, CheckedRow, Skipped
 from pkgindex_http.checking.subjects import CheckedSubject, PageLink
 
 _RUN: Final = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "text/javascript"})
@@ -77,6 +77,8 @@ async def _coding(subject: CheckedSubject) -> str:
 async def _ranges(subject: CheckedSubject) -> str:
     link, whole = await _wheel(subject)
     seen = await subject.asking.get(link.url, Range="bytes=0-99")
+    if seen.status == 200 and seen.body == whole.body:
+        raise Advised("a range is ignored: the whole file is sent")
     if seen.status != 206 or seen.body != whole.body[:100]:
         return f"a range answers {seen.status} with {len(seen.body)} bytes"
     end = await subject.asking.get(link.url, Range="bytes=-100")
@@ -90,14 +92,16 @@ async def _kept(subject: CheckedSubject) -> str:
     _, seen = await _wheel(subject)
     said = seen.headers.get("cache-control", "")
     if not said and not seen.headers.get("etag") and not seen.headers.get("last-modified"):
-        return "a file has neither Cache-Control nor a validator"
-    return f"Cache-Control is {said}" if "no-store" in said else ""
+        raise Advised("a file has neither Cache-Control nor a validator")
+    if "no-store" in said:
+        raise Advised(f"Cache-Control is {said}")
+    return ""
 
 
 FILE_ROWS: Final = (
     CheckedRow("FI-1", "metadata beside a wheel is that inside", "pip 26.2 stops with an error, and resolvers compute another result", _sidecar),
     CheckedRow("FI-4", "files are sent as they are", "hashes differ, and browsers run what a package brings", _coding),
-    CheckedRow("FI-5", "ranges are honoured", "uv and pip load whole wheels, and cut downloads begin anew", _ranges),
+    CheckedRow("FI-5", "ranges are honoured", "uv and pip load whole wheels, cut downloads begin anew, or they are continued with another file", _ranges),
     CheckedRow("FI-6", "files may be kept", "pip and proxies fetch every file again", _kept),
     CheckedRow("FI-7", "a file has the digest and size of its page", "pip and uv refuse it", _bytes),
 )  # fmt: skip

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from msgspec import Struct
 
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_http.checking.subjects import CheckedSubject
 
-Verdict = Literal["passes", "fails", "skipped"]
+Verdict = Literal["passes", "fails", "advised", "skipped"]
 
 
 class Skipped(Exception):
     """A row that the index gives no occasion to check."""
+
+
+class Advised(Exception):
+    """Something that an index lacks, and that the standards recommend or permit, not demand."""
 
 
 class CheckedRow(Struct, frozen=True):
@@ -27,7 +31,7 @@ class CheckedRow(Struct, frozen=True):
     means: str
     """The consequence of a failure, for the clients that it names."""
     check: Callable[[CheckedSubject], Awaitable[str]]
-    """Returns the problem; empty: there is none. Raises `Skipped`."""
+    """Returns the problem; empty: there is none. Raises `Skipped` and `Advised`."""
 
 
 class Outcome(Struct, frozen=True):
@@ -37,7 +41,7 @@ class Outcome(Struct, frozen=True):
     title: str
     verdict: Verdict
     problem: str
-    """Why it fails or is skipped."""
+    """The fault or the lack, or why the row is skipped."""
     means: str
 
 
@@ -52,6 +56,10 @@ class CheckReport(Struct, frozen=True):
     def failed(self) -> Sequence[Outcome]:
         return [each for each in self.outcomes if each.verdict == "fails"]
 
+    @property
+    def advised(self) -> Sequence[Outcome]:
+        return [each for each in self.outcomes if each.verdict == "advised"]
+
     def document(self) -> dict[str, Any]:
         """For programs."""
         rows = [
@@ -64,7 +72,8 @@ class CheckReport(Struct, frozen=True):
             }
             for each in self.outcomes
         ]
-        return {"url": self.url, "project": self.project, "failed": len(self.failed), "rows": rows}
+        counts = {"failed": len(self.failed), "advised": len(self.advised)}
+        return {"url": self.url, "project": self.project, **counts, "rows": rows}
 
     def junit(self) -> str:
         """As CI systems read it."""
@@ -73,6 +82,8 @@ class CheckReport(Struct, frozen=True):
             inner = ""
             if each.verdict == "fails":
                 inner = f"<failure message={quoteattr(each.problem)}/>"
+            elif each.verdict == "advised":
+                inner = f"<system-out>{escape(each.problem)}</system-out>"
             elif each.verdict == "skipped":
                 inner = f"<skipped message={quoteattr(each.problem)}/>"
             cases.append(
@@ -96,10 +107,14 @@ async def run_rows(rows: Sequence[CheckedRow], subject: CheckedSubject) -> Check
             verdict = "fails" if problem else "passes"
         except Skipped as skipped:
             problem, verdict = str(skipped), "skipped"
+        except Advised as advised:
+            problem, verdict = str(advised), "advised"
         except PkgIndexError as error:
             problem, verdict = error.message, "fails"
         except Exception as error:  # the index that is checked may answer anything
             problem, verdict = f"the answer cannot be judged: {type(error).__name__}: {error}", "fails"
         shown = "".join(each if each.isprintable() else "?" for each in problem)[:300]
-        outcomes.append(Outcome(row.number, row.title, verdict, shown, row.means if verdict == "fails" else ""))
+        outcomes.append(
+            Outcome(row.number, row.title, verdict, shown, row.means if verdict in {"fails", "advised"} else "")
+        )
     return CheckReport(subject.root, subject.project, tuple(outcomes))

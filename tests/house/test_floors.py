@@ -80,7 +80,6 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         {
             "server": "assembling opening plugin routes server",
             "what runs the server": "deploying.*",
-            "checks of indexes": "checking.*",
         },
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
