@@ -81,6 +81,9 @@ SILENT: Final = {
     "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
+    "/+login", "/+users", "/+working.css", "/openapi.json", "/_/oidc/audience", "/{user}/+account", "/{user}/+new-index",
+    "/{user}/{index}/+edit", "/{user}/{index}/+plots", "/{user}/{index}/+plots/{project}", "/{user}/{index}/+upload",
+    "/{user}/{index}/+feed/{project}", "/{user}/{index}/+manage/{project}", "/{user}/{index}/+promote/{project}/{version}",
 }  # fmt: skip
 """Routes that say nothing about files: redirects that depend on the URL alone, and what is about the server or a user."""
 APART: Final = {
@@ -93,6 +96,7 @@ APART: Final = {
     "/+changes/{user}/{index}/{project}": "the same",
     "/+changes/{user}/{index}/{project}/{digest}/{filename}": "the same",
 }
+BROWSER: Final = "text/html,application/xhtml+xml,*/*;q=0.8"
 LISTS: Final = {
     "/simple/", "/simple/v1+json/", "/simple/v1+html/", "/{user}/{index}[/]", "/{user}/{index}/+simple/", "/+at/{at}/{user}/{index}/+simple/",
 }  # fmt: skip
@@ -178,7 +182,7 @@ async def asked(world: Mirrored, at: str) -> dict[tuple[str, str, str], bool]:
                 continue  # it is about the default index
             shows = False
             for url in addresses(route, about, index, at, about.held):
-                for accept in (JSON_V1, HTML_V1, "application/json", "*/*"):
+                for accept in (JSON_V1, HTML_V1, "application/json", "*/*", BROWSER):
                     async with world.served.get(url, headers={"Accept": accept}) as answer:
                         body, location = await answer.read(), answer.headers.get("Location", "")
                         # The provenance of a mirrored file is asked of a host that is not there. The question alone tells of the file.
