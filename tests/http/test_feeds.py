@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from unittest.mock import Mock
 from xml.etree import ElementTree as ET
 
-from pkgindex_core.changes import DropFile, YankFile
+from pkgindex_core.changes import Commit, DropFile, YankFile
+from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
+from pkgindex_core.services.reading.news import RecentNews
 from pkgindex_core.testing.wheels import build_wheel
 from tests.http.conftest import HOSTED, Serve, Served, basic
 
@@ -35,6 +40,24 @@ async def test_the_feed_of_an_index(serve: Serve) -> None:
         ]  # fmt: skip
         await served.engine.store.apply([DropFile(HOSTED, DEMO, one.filename)], who="root")
         assert await titles(served, "/root/dev/+feed") == [f"demo 2.0: {two.filename}"]
+
+
+async def test_readers_at_one_time_add_no_news_twice(serve: Serve) -> None:
+    async with serve() as served:
+        await served.put(build_wheel("demo", "1.0"))
+        store = served.engine.store
+        slow = Mock(head=store.head)
+
+        async def commits(after: Serial, *, limit: int) -> Sequence[Commit]:
+            await asyncio.sleep(0.01)
+            return await store.commits(after, limit=limit)
+
+        slow.commits = commits
+        news = RecentNews(store=slow)
+        await news.of(HOSTED)
+        await served.put(build_wheel("demo", "2.0"))
+        await asyncio.gather(*(news.of(HOSTED) for _ in range(4)))
+        assert len(await news.of(HOSTED)) == 2
 
 
 async def test_the_feed_of_a_project_has_its_releases(serve: Serve) -> None:

@@ -178,3 +178,13 @@ async def test_an_index_and_a_user_are_deleted_when_their_name_is_typed(serve: S
         assert (wrong.status, 'id="again-problem"' in wrong.text) == (400, True)
         await root.submit(page, page.form("email"), name="eve", password=PASSWORD, again=PASSWORD)
         assert await served.engine.store.user("eve") is not None
+
+
+async def test_a_long_number_of_days_is_refused(serve: Serve) -> None:
+    async with serve() as served:
+        browser = await anna(served)
+        page = await browser.get("/anna/+account")
+        for days in ("000000001" + "9" * 20, "000000001" + "9" * 5000):
+            answer = await browser.submit(page, page.form("days"), name="ci", days=days)
+            assert answer.status == 400
+            assert "write a number from 1 to 3660" in answer.text

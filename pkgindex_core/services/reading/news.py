@@ -60,6 +60,8 @@ class RecentNews:
         known = self._kept.get(index)
         if known is None or head - known.upto > _LOOKED_BACK:
             known = await self._looked_back(index, head)
+        # Another request may read the same news meanwhile, and would append them a second time.
+        known = _IndexNews(known.upto, known.news.copy())
         while known.upto < head:
             commits = await self._store.commits(known.upto, limit=_BATCH)
             if not commits:
