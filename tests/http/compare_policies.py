@@ -6,6 +6,8 @@
 Both mirror one upstream. First they have no policies, and are asked for all pages: the URLs of files are those of a lock file made before. A *kept* file
 was fetched then too. Then both are started again over the data that they have, with the same advisories (a zip file of OSV records) and a wait of
 seven days.
+
+The status is 1 if the table of `tests/README.md` has other cells. `test_compared_policies.py` asks this server alone, each time the tests run.
 """
 
 from __future__ import annotations
@@ -67,8 +69,12 @@ def _advised(told: str, identifier: str, *, name: str = "", affected: Mapping[st
     return Case(told=told, project=project, advisory=record)
 
 
-def _range(*events: Mapping[str, str]) -> Mapping[str, Any]:
-    return {"ranges": [{"type": "ECOSYSTEM", "events": list(events)}]}
+def _range(*events: Mapping[str, str], kind: str = "ECOSYSTEM") -> Mapping[str, Any]:
+    return {"ranges": [{"type": kind, "events": list(events)}]}
+
+
+def _package(identifier: str, ecosystem: str) -> Mapping[str, Any]:
+    return {"package": {"ecosystem": ecosystem, "name": f"case-{identifier.lower()}"}}
 
 
 _ONE = {"versions": ["1.0"]}
@@ -78,6 +84,7 @@ CASES: Sequence[Case] = (
     Case(told="uploaded an hour ago", project="case-new", age=timedelta(hours=1)),
     Case(told="uploaded 6 days and 20 hours ago", project="case-younger", age=timedelta(days=6, hours=20)),
     Case(told="uploaded 7 days and 4 hours ago", project="case-older", age=timedelta(days=7, hours=4)),
+    Case(told="uploaded tomorrow, as the upstream says", project="case-tomorrow", age=timedelta(days=-1)),
     Case(told="sdist of 2021, beside a wheel of an hour ago", project="case-late", sdist=True),
     Case(told="wheel of an hour ago, beside an sdist of 2021", project="case-late", age=timedelta(hours=1)),
     Case(told="no upload time on the upstream's page", project="case-untold", age=None),
@@ -90,6 +97,13 @@ CASES: Sequence[Case] = (
     _advised("malware, withdrawn", "MAL-2026-7", affected=_ONE, withdrawn="2026-01-02T00:00:00Z"),
     _advised("malware under another identifier (alias MAL-)", "GHSA-2026-8", affected=_ONE, aliases=["MAL-2026-8"]),
     _advised("malware, with no version and no range", "MAL-2026-9", affected={}),
+    _advised("malware up to 0.9 (a range with last_affected)", "MAL-2026-11", affected=_range({"introduced": "0"}, {"last_affected": "0.9"})),
+    _advised("malware until 0.5 (a range), and 1.0 by version", "MAL-2026-12", affected={**_range({"introduced": "0"}, {"fixed": "0.5"}), **_ONE}),
+    _advised("malware from 0.9 until 2.0, after an earlier span", "MAL-2026-13", affected=_range({"introduced": "0.9"}, {"fixed": "2.0"}, {"introduced": "0"}, {"fixed": "0.5"})),
+    _advised("malware before 0.5 and from 2.0 on", "MAL-2026-14", affected=_range({"introduced": "2.0"}, {"introduced": "0"}, {"fixed": "0.5"})),
+    _advised("malware until 2.0 (a range of the type SEMVER)", "MAL-2026-15", affected=_range({"introduced": "0"}, {"fixed": "2.0"}, kind="SEMVER")),
+    _advised("malware, by a range of commits alone", "MAL-2026-16", affected=_range({"introduced": "0"}, kind="GIT")),
+    _advised("malware of npm under the same name", "MAL-2026-17", affected={**_ONE, **_package("MAL-2026-17", "npm")}),
     _advised("vulnerable, critical", "GHSA-2026-10", affected=_ONE, **_HIGH),
 )  # fmt: skip
 
@@ -108,8 +122,28 @@ class PypIronGuarded(PypIron):
         return command
 
 
-def _fetch(server: Server, path: str, kind: str = "*/*") -> tuple[int, bytes]:
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers={"Accept": kind})
+def add_cases(upstream: ScriptedUpstream) -> None:
+    """Host the files of all cases."""
+    now = datetime.now(UTC)
+    for case in CASES:
+        told = None if case.age is None else (now - case.age).strftime("%Y-%m-%dT%H:%M:%SZ")
+        upstream.add(case.project, case.built, upload_time=told)
+
+
+def records() -> list[dict[str, Any]]:
+    """The advisories of all cases."""
+    return [dict(case.advisory) for case in CASES if case.advisory is not None]
+
+
+def recorded() -> list[list[str]]:
+    """The cells of the table in the documentation, a list for each release."""
+    text = (ROOT / "tests" / "README.md").read_text().partition("| release | pypiron")[2]
+    rows = text.partition("\n\n")[0].splitlines()[2:]
+    return [row.strip("| ").split(" | ") for row in rows]
+
+
+def _fetch(port: int, path: str, kind: str = "*/*") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": kind})
     try:
         with urllib.request.urlopen(request) as answer:
             return answer.status, answer.read()
@@ -118,24 +152,24 @@ def _fetch(server: Server, path: str, kind: str = "*/*") -> tuple[int, bytes]:
             return error.code, error.read()
 
 
-def _locked(server: Server, case: Case) -> str:
+def locked_path(port: int, case: Case) -> str:
     """The path of a file's URL, as a lock file has it."""
     page = f"/simple/{case.project}/"
-    status, body = _fetch(server, page, ACCEPT["json"])
-    assert status == 200, f"{server.name}: {page} {status} {body[:200]!r}"
+    status, body = _fetch(port, page, ACCEPT["json"])
+    assert status == 200, f"{page} {status} {body[:200]!r}"
     files = msgspec.json.decode(body)["files"]
     (url,) = (str(file["url"]) for file in files if file["filename"] == case.built.filename)
     return urlsplit(urljoin(page, url)).path
 
 
-def _given(server: Server, case: Case, locked: str) -> Mapping[str, str]:
+def given(port: int, case: Case, locked: str) -> Mapping[str, str]:
     """By each way, whether the file is still shown or served; else the status."""
     named = case.built.filename.encode()
-    pages = [_fetch(server, f"/simple/{case.project}/", ACCEPT[form]) for form in ("json", "html")]
+    pages = [_fetch(port, f"/simple/{case.project}/", ACCEPT[form]) for form in ("json", "html")]
     shown = {"shown" if named in body else "hidden" for _, body in pages}
-    file, data = _fetch(server, locked)
-    metadata, _ = _fetch(server, f"{locked}.metadata")
-    document, body = _fetch(server, f"/pypi/{case.project}/json")
+    file, data = _fetch(port, locked)
+    metadata, _ = _fetch(port, f"{locked}.metadata")
+    document, body = _fetch(port, f"/pypi/{case.project}/json")
     return {
         "page": shown.pop() if len(shown) == 1 else "shown in one format",
         "file": "served" if file == 200 and data == case.built.data else str(file),
@@ -164,13 +198,12 @@ def _judged(place: Path, upstream: str, *, kept: bool) -> list[tuple[Mapping[str
     feed = place / "all.zip"
     place.mkdir()
     with zipfile.ZipFile(feed, "w") as archive:
-        for case in CASES:
-            if case.advisory is not None:
-                archive.writestr(f"{case.advisory['id']}.json", msgspec.json.encode(case.advisory))
+        for record in records():
+            archive.writestr(f"{record['id']}.json", msgspec.json.encode(record))
     with _both(place, upstream) as (pypiron, ours):
-        locked = [(case, _locked(pypiron, case), _locked(ours, case)) for case in CASES]
+        locked = [(case, locked_path(pypiron.port, case), locked_path(ours.port, case)) for case in CASES]
         for case, theirs, own in locked if kept else ():
-            before = (_given(pypiron, case, theirs), _given(ours, case, own))
+            before = (given(pypiron.port, case, theirs), given(ours.port, case, own))
             assert all(each["page"] == "shown" and each["file"] == "served" for each in before), before
         pypiron.stop()
         ours.stop()
@@ -179,7 +212,7 @@ def _judged(place: Path, upstream: str, *, kept: bool) -> list[tuple[Mapping[str
         _run(ours, "index", "modify", "root/pypi", "policies=cooldown 7d", "policies+=malware")
         pypiron.start_again(lambda: _first_page(pypiron))
         ours.start_again(lambda: _first_page(ours))
-        return [(_given(pypiron, case, theirs), _given(ours, case, own)) for case, theirs, own in locked]
+        return [(given(pypiron.port, case, theirs), given(ours.port, case, own)) for case, theirs, own in locked]
 
 
 def _first_page(server: Server) -> Request:
@@ -207,18 +240,16 @@ def _run(server: PkgIndexCache, *words: str) -> None:
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL)
 
 
-async def main() -> None:
-    """Print the table."""
-    now = datetime.now(UTC)
+async def main() -> int:
+    """Print the table. Returns the status."""
     with tempfile.TemporaryDirectory() as place:
         async with ScriptedUpstream() as upstream:
             upstream.files_at = f"{upstream.root}files/"
-            for case in CASES:
-                told = None if case.age is None else (now - case.age).strftime("%Y-%m-%dT%H:%M:%SZ")
-                upstream.add(case.project, case.built, upload_time=told)
+            add_cases(upstream)
             lines = await asyncio.to_thread(lambda: [*_table(Path(place), upstream.root.rstrip("/"))])
     print("\n".join(lines))
+    return 0 if [line.strip("| ").split(" | ") for line in lines[2:]] == recorded() else 1
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))
