@@ -171,7 +171,7 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
             rest = await answer.json()
         first_and_last = [{"cooldown", "quarantine"}, {"deprecated", "quarantine"}]
         for rules in first_and_last:
-            _, place = await decisions.listed(limit=1, chosen=lambda each, rules=rules: each.rule in rules)  # type: ignore[misc]  # decorators of click
+            _, place = await decisions.listed(limit=1, chosen=lambda each, rules=rules: each.rule in rules)  # type: ignore[misc]  # a default binds the value of the loop
             assert place.split()[3] in rules
         verdicts = [(each["rule"], each["verdict"]) for each in [*first["decisions"], *rest["decisions"]]]
         assert sorted(verdicts) == [("cooldown", "wait"), ("deprecated", "observe"), ("quarantine", "hide")]
