@@ -79,7 +79,7 @@ async def project(ask: Ask) -> Reply:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text[:9]) < 1_000_000 else 1
+    return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
 
 async def _metadata(ask: Ask, shown: ProjectView) -> tuple[Mapping[str, Any], str, str]:
