@@ -112,6 +112,8 @@ async def test_a_long_project_has_parts(serve: Serve) -> None:
         assert "Part 1 of 3" in text
         assert 'demo/1.249"' in text
         assert 'demo/1.149"' not in text
+        answer, _ = await page(served, f"/root/dev/demo?page=000000001{'0' * 5000}")  # more digits than int() reads
+        assert answer.status == 200
         _, text = await page(served, "/root/dev/demo?page=3")
         assert 'demo/1.0"' in text
 
@@ -145,6 +147,13 @@ async def test_a_description_that_does_not_end_is_shown_as_plain_text() -> None:
     """A process that is not done in time is killed, and the text is escaped."""
     rendered = await asyncio.wait_for(Descriptions(seconds=0.01).rendered("# <b>x</b>", "text/markdown"), 5)
     assert rendered == "<pre># &lt;b&gt;x&lt;/b&gt;</pre>"
+
+
+async def test_a_short_description_does_not_become_a_huge_page() -> None:
+    """Each reference repeats the target of its link."""
+    target = "\n   ".join([".. _a: https://a.example/", *["x" * 5000] * 10])
+    rendered = await Descriptions().rendered(f"{'a_ ' * 100}\n\n{target}\n", "text/x-rst")
+    assert rendered.startswith("<pre>a_ a_")
 
 
 def test_links_lead_to_the_web_only() -> None:
