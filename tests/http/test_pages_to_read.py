@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +12,8 @@ from pkgindex_core.changes import PutProject, PutRelease
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_http.commands.common import ADMINISTRATOR
 from pkgindex_http.wire.description_renderer import clean
 from pkgindex_http.wire.descriptions import Descriptions
 from tests.http.conftest import HOSTED, MirroredStart, Serve, Served
@@ -19,6 +21,10 @@ from tests.http.test_welcome import page
 
 DEMO = ProjectName("demo")
 README = "# Hello\n\n[site](https://example.com/x) [bad](javascript:alert(1)) [here](/+logout)\n\n<script>alert(1)</script>\n"
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def describe(served: Served, version: str, **metadata: object) -> None:
@@ -85,6 +91,25 @@ async def test_what_one_may_not_read_is_not_shown(serve: Serve, wheel: BuiltFile
             assert "hidden-thing" not in text
         answer, _ = await page(served, f"/{team}/hidden-thing")
         assert answer.status == 404
+
+
+async def test_test_results_are_those_of_shown_files(serve: Serve, wheel: BuiltFile) -> None:
+    """Each can be loaded, and the name of a file that a policy hides is not in the name of a result either."""
+    async with serve() as served:
+        for built in (wheel, build_sdist("demo", "1.0")):
+            result = chunks_of(b"[]")
+            file = await served.put(built)
+            await served.engine.results.add(HOSTED, DEMO, file, result, principal=ADMINISTRATOR)
+        _, text = await page(served, "/root/dev/demo")
+        links = re.findall(r'href="../../([^"]*toxresult[^"]*)"', text)
+        assert len(links) == 2
+        for link in links:
+            async with served.get(f"/{link}") as answer:
+                assert await answer.read() == b"[]"
+        await served.engine.indexes.modify(HOSTED, {"policies": ["file-types tar.gz"]}, principal=ADMINISTRATOR)
+        _, text = await page(served, "/root/dev/demo")
+        assert wheel.filename not in text
+        assert len(re.findall("href=[^>]*toxresult", text)) == 1
 
 
 async def test_an_index_is_read_part_by_part(serve: Serve) -> None:
