@@ -16,6 +16,7 @@ from pkgindex_core.clock import to_rfc3339
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.fragments import directory, file_path
+from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.formats.version_documents import encode_metadata, from_archive
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, normalized_or_none
@@ -72,14 +73,14 @@ async def project(ask: Ask) -> Reply:
         version_count=len(versions),
         lines=[line.replace("PACKAGE", wanted) for line in installing_lines(f"{ask.url}/{ask.index}/+simple")[:2]],
         documentation=next((index for index, each in shown.attachments if each.kind == "doczip"), None),
-        results=[(index, each) for index, each in shown.attachments if each.kind == "toxresult"][:FILES],
+        results=_results(shown)[:FILES],
         may_manage=bool(permits(ask.principal, Action.DELETE, index=config, project=ask.project)),
         may_explain=bool(permits(ask.principal, Action.EXPLAIN, index=config, project=ask.project)),
     )
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text[:9]) < 1_000_000 else 1
+    return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
 
 async def _metadata(ask: Ask, shown: ProjectView) -> tuple[Mapping[str, Any], str, str]:
@@ -132,6 +133,16 @@ def _file_row(ask: Ask, shown: ProjectView, entry: PageEntry, file: File) -> dic
         "upstream": (urlsplit(file.url).hostname or "") if config.mirrored and file.url else "",
         "mirrored": config.mirrored,
     }
+
+
+def _results(shown: ProjectView) -> list[tuple[str, str]]:
+    """The names and paths of the test results of the files that are shown."""
+    files = {(entry.origin, file.filename): file for entry, file in shown.files}
+    return [
+        (each.filename, f"{index}/{attachment_path(each, files[index, each.about])}")
+        for index, each in shown.attachments
+        if each.kind == "toxresult" and (index, each.about) in files
+    ]
 
 
 def _links(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

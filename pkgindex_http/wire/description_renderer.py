@@ -10,6 +10,8 @@ from typing import Final
 
 _MEMORY_BYTES: Final = 512 * 1024 * 1024
 _CPU_SECONDS: Final = 10
+_LONGEST: Final = 2 * 1024 * 1024
+"""The most bytes of HTML. Each reference to a link repeats its target, so a short text can become hundreds of megabytes."""
 _LINKS: Final = ("http://", "https://", "mailto:")
 
 
@@ -18,9 +20,12 @@ def main() -> int:
     _limit()
     kind, _, data = sys.stdin.buffer.read().partition(b"\n")
     rendered = _rendered(kind.decode("ascii", "replace"), data.decode("utf-8", "replace"))
-    if rendered is None:
+    if rendered is None or len(rendered) > _LONGEST:
         return 1
-    sys.stdout.buffer.write(clean(rendered).encode())
+    written = clean(rendered).encode()
+    if len(written) > _LONGEST:
+        return 1
+    sys.stdout.buffer.write(written)
     return 0
 
 

@@ -78,7 +78,8 @@ async def _entry(ask: Ask, news: News) -> FeedEntry | None:
         title=f"{news.project} {file.version}: {news.filename}{what}",
         at=news.at,
         link=f"{ask.url}/{ask.index}/{news.project}/{quote(file.version)}",
-        author=news.who.partition(" ")[0],
+        # The history of a file names its publisher to its readers too, and nothing else names who yanked it.
+        author=news.who.partition(" ")[0] if news.yanked is None else "",
         text=news.yanked if isinstance(news.yanked, str) else "",
     )
 

@@ -86,7 +86,7 @@ async def change(ask: Ask) -> Reply:
         drafted = await ask.engine.indexes.drafted(ask.index, options, principal=ask.principal, new=False)
         if form.text("step") != "save":
             return await _edit(ask, form, drafted=drafted)
-        await ask.engine.indexes.modify(ask.index, options, principal=ask.principal)
+        await ask.engine.indexes.modify(ask.index, options, principal=ask.principal, seen=config)
     except PkgIndexError as error:
         return await _edit(ask, SentForm({}) if isinstance(error, Conflict) else form, error=error)
     return seen_after(ask, *ask.index.split("/"), "+edit", query="said=saved")

@@ -42,6 +42,19 @@ async def test_the_feed_of_an_index(serve: Serve) -> None:
         assert await titles(served, "/root/dev/+feed") == [f"demo 2.0: {two.filename}"]
 
 
+async def test_a_feed_names_publishers_only(serve: Serve) -> None:
+    """Readers see them in the history of a file too. Who yanked it they see nowhere else."""
+    async with serve() as served:
+        file = build_wheel("demo", "1.0")
+        await served.put(file)
+        await served.engine.store.apply([YankFile(HOSTED, DEMO, file.filename, True)], who="boss (token 1)")
+        async with served.get("/root/dev/+feed") as answer:
+            feed = ET.fromstring(await answer.read())  # of our own server
+        yanked, new = feed.iter(f"{ATOM}entry")
+        assert yanked.find(f"{ATOM}author") is None
+        assert new.findtext(f"{ATOM}author/{ATOM}name") == "[test]"
+
+
 async def test_readers_at_one_time_add_no_news_twice(serve: Serve) -> None:
     async with serve() as served:
         await served.put(build_wheel("demo", "1.0"))

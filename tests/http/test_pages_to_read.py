@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +12,8 @@ from pkgindex_core.changes import PutProject, PutRelease
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_http.commands.common import ADMINISTRATOR
 from pkgindex_http.wire.description_renderer import clean
 from pkgindex_http.wire.descriptions import Descriptions
 from tests.http.conftest import HOSTED, MirroredStart, Serve, Served
@@ -19,6 +21,10 @@ from tests.http.test_welcome import page
 
 DEMO = ProjectName("demo")
 README = "# Hello\n\n[site](https://example.com/x) [bad](javascript:alert(1)) [here](/+logout)\n\n<script>alert(1)</script>\n"
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def describe(served: Served, version: str, **metadata: object) -> None:
@@ -87,6 +93,25 @@ async def test_what_one_may_not_read_is_not_shown(serve: Serve, wheel: BuiltFile
         assert answer.status == 404
 
 
+async def test_test_results_are_those_of_shown_files(serve: Serve, wheel: BuiltFile) -> None:
+    """Each can be loaded, and the name of a file that a policy hides is not in the name of a result either."""
+    async with serve() as served:
+        for built in (wheel, build_sdist("demo", "1.0")):
+            result = chunks_of(b"[]")
+            file = await served.put(built)
+            await served.engine.results.add(HOSTED, DEMO, file, result, principal=ADMINISTRATOR)
+        _, text = await page(served, "/root/dev/demo")
+        links = re.findall(r'href="../../([^"]*toxresult[^"]*)"', text)
+        assert len(links) == 2
+        for link in links:
+            async with served.get(f"/{link}") as answer:
+                assert await answer.read() == b"[]"
+        await served.engine.indexes.modify(HOSTED, {"policies": ["file-types tar.gz"]}, principal=ADMINISTRATOR)
+        _, text = await page(served, "/root/dev/demo")
+        assert wheel.filename not in text
+        assert len(re.findall("href=[^>]*toxresult", text)) == 1
+
+
 async def test_an_index_is_read_part_by_part(serve: Serve) -> None:
     async with serve() as served:
         names = [f"p{number:03}" for number in range(201)]
@@ -112,6 +137,8 @@ async def test_a_long_project_has_parts(serve: Serve) -> None:
         assert "Part 1 of 3" in text
         assert 'demo/1.249"' in text
         assert 'demo/1.149"' not in text
+        answer, _ = await page(served, f"/root/dev/demo?page=000000001{'0' * 5000}")  # more digits than int() reads
+        assert answer.status == 200
         _, text = await page(served, "/root/dev/demo?page=3")
         assert 'demo/1.0"' in text
 
@@ -145,6 +172,13 @@ async def test_a_description_that_does_not_end_is_shown_as_plain_text() -> None:
     """A process that is not done in time is killed, and the text is escaped."""
     rendered = await asyncio.wait_for(Descriptions(seconds=0.01).rendered("# <b>x</b>", "text/markdown"), 5)
     assert rendered == "<pre># &lt;b&gt;x&lt;/b&gt;</pre>"
+
+
+async def test_a_short_description_does_not_become_a_huge_page() -> None:
+    """Each reference repeats the target of its link."""
+    target = "\n   ".join([".. _a: https://a.example/", *["x" * 5000] * 10])
+    rendered = await Descriptions().rendered(f"{'a_ ' * 100}\n\n{target}\n", "text/x-rst")
+    assert rendered.startswith("<pre>a_ a_")
 
 
 def test_links_lead_to_the_web_only() -> None:

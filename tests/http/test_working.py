@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from pkgindex_core.models import IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.services.administering.indexes import Indexes
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_http.commands.common import ADMINISTRATOR
 from tests.http.browsing import Browser
 from tests.http.conftest import PASSWORD, Serve, Served, basic
 
@@ -141,6 +146,24 @@ async def test_the_effect_of_a_change_is_shown_before_it_is_saved(serve: Serve, 
         late = await browser.submit(page, form, step="save", **{"option.title": "late"})
         assert late.status == 409
         assert "somebody else has changed" in late.text
+
+
+async def test_a_change_in_the_last_moment_is_not_overwritten(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's change comes after the form was compared, and before the options are stored."""
+    async with serve() as served:
+        browser = await anna(served)
+        page = await browser.get("/anna/dev/+edit")
+        drafted = Indexes.drafted
+
+        async def overtaken(indexes: Indexes, *args: Any, **options: Any) -> IndexConfig:
+            await indexes.modify(IndexName("anna/dev"), {"title": "theirs"}, principal=ADMINISTRATOR)
+            return await drafted(indexes, *args, **options)
+
+        monkeypatch.setattr(Indexes, "drafted", overtaken)
+        late = await browser.submit(page, page.form("seen"), step="save", **{"option.title": "ours"})
+        assert late.status == 409
+        assert "somebody else has changed" in late.text
+        assert (await served.engine.indexes.config(IndexName("anna/dev"))).title == "theirs"
 
 
 async def test_an_index_becomes_private(serve: Serve) -> None:

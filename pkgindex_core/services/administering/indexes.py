@@ -101,21 +101,28 @@ class Indexes:
         *,
         principal: Principal,
         must_change: bool = False,
+        seen: IndexConfig | None = None,
         beside: Callable[[], Awaitable[tuple[Sequence[Change], Sequence[Requirement]]]] | None = None,
     ) -> IndexConfig:
         """Change some options of an index: those of a mapping, or `key=value`, `key+=value`, `key-=value` and `key-=` in a list.
 
+        `seen`: the configuration that the change was decided from. Raises `Conflict` if it is not the present one.
         `beside` returns further changes and requirements of the commit. It is called for each attempt.
         """
 
         async def attempt(_: int) -> IndexConfig:
             tree = await self._store.tree()
             config = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
-            seen = readable_tree(tree, principal)
+            if seen is not None and config != seen:
+                raise Conflict(
+                    "somebody else has changed the index meanwhile",
+                    hint="look at its options, and change them again",
+                )
+            readable = readable_tree(tree, principal)
             if isinstance(options, Mapping):
-                changed = await in_worker(self._workers, self._options.changed, config, options, seen)
+                changed = await in_worker(self._workers, self._options.changed, config, options, readable)
             else:
-                changed = await in_worker(self._workers, self._options.patched, config, options, seen)
+                changed = await in_worker(self._workers, self._options.patched, config, options, readable)
             changes, require = await beside() if beside is not None else ((), ())
             if changed == config and not changes:
                 if must_change:
