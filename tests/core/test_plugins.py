@@ -135,6 +135,7 @@ class TestBuiltIn:
             ("pkgindex_index_types", "routes"),
             ("pkgindex_index_options", "roots"),
             ("pkgindex_index_options", "routes"),
+            ("pkgindex_index_options", "namespaces"),
             ("pkgindex_index_options", "trusted_publishers"),
             ("pkgindex_followers", "audit"),
             ("pkgindex_sources", "directory"),

@@ -170,6 +170,8 @@ async def test_killed_while_an_answer_is_noted(
     async with running(server):
         await place_is_kept(data)  # so that the next note is that of the answer
         assert await server.stop() == 0
+    async with Engine.open(Settings(data=data), mirrors=False) as engine:
+        await engine.auditing.chain()  # nor is it one of the chain
     async with running(server, f"{point}=kill"):
         await get_page(server)
         assert await server.stop() == -signal.SIGKILL
@@ -193,6 +195,7 @@ async def test_killed_while_the_place_behind_an_upload_is_kept(point: str, start
         async with Engine.open(Settings(data=data), mirrors=False) as engine:
             config = (await engine.store.tree()).indexes[HOSTED]
             await engine.store.apply([PutIndex(changed_config(config, upload_webhook=receiver.url))], who="[test]")
+            await engine.auditing.chain()
         # Two notes are written: the lease, and the place behind the upload.
         async with running(server, f"{point}=kill@2"):
             await lease_is_held(data)

@@ -193,6 +193,7 @@ class AuditChain:
                 place = await self._auditing.place()
                 if await self._store.wait(place.serial, timeout=_WAIT_SECONDS) <= place.serial:
                     continue
+                await asyncio.sleep(_COLLECT_SECONDS)  # what else follows a commit comes first
                 await leases.while_held(
                     self._store,
                     KIND,
