@@ -99,6 +99,7 @@ _KINDS: list[tuple[PkgIndexError, int]] = [
     (errors.Gone("file", "demo.whl", "demo"), 410),
     (errors.Conflict("taken"), 409),
     (errors.FileTaken("demo.whl is there"), 409),
+    (errors.NamespaceTaken("acme-x is in the namespace acme of acme/team"), 409),
     (errors.RequirementFailed("taken", object()), 409),
     (errors.ReadOnly("root/dev", "odd"), 405),
     (errors.ReadOnlyReplica("https://packages.example.org"), 403),
