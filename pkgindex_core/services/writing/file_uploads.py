@@ -20,7 +20,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
-from pkgindex_core.formats.upload_rules import UploadRules
+from pkgindex_core.formats.upload_rules import RULES, UploadRules
 from pkgindex_core.models import Event, IndexConfig
 from pkgindex_core.protocols import (
     BlobStore,
@@ -166,7 +166,7 @@ class _FileUpload:
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
-            if terms_of(self._config) != terms:
+            if terms_of(self._config) != terms or RULES[self._config.upload_rules] is not self._rules:
                 raise Conflict(f"the rules or type of {index} were changed during the upload", hint="upload it again")
             if turn:
                 # A source may have listed the file meanwhile and taken it back with the failed attempt, so it looks again.
