@@ -15,7 +15,7 @@ from pkgindex_core.hookspecs import CommandProvider, Context, Provider, hookimpl
 
 _COMMANDS: Final = (
     ("Serve", "run", "run:run", "Start the server: on 127.0.0.1:3141, with the user's data directory and a mirror of PyPI."),
-    ("Serve", "init", "init:init", "Make the store with its first user and indexes, without serving. A store that exists is kept."),
+    ("Serve", "init", "init:init", "Make the store with its first user and indexes, without serving."),
     ("Serve", "index", "indexes:index", "Make, change, list and remove indexes."),
     ("Serve", "explain", "releases:explain", "Show which layers give a project's files, which are left out, and why."),
     ("Serve", "policy", "policies:policy", "Show the rules of policies, and try them on what clients asked for."),

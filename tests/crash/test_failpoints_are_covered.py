@@ -55,8 +55,8 @@ KILLED = {
     *test_kill_trees.STEPS,
 }
 """Each of these is a case at least, and a case only passes when its process died of SIGKILL at that point."""
-FAILED = {"webhook.delivered", "names.part_committed", "page.part_committed", "publish.put"}
-"""What is done in the background fails there, and goes on: tests/mirror: test_webhooks.py, test_readthrough.py, test_long_pages.py. So does a
+FAILED = {"webhook.delivered", "names.part_committed", "page.part_committed", "publish.put", "advisories.book_made"}
+"""What is done in the background fails there, and goes on: tests/mirror: test_webhooks.py, test_readthrough.py, test_long_pages.py, test_feeding.py. So does a
 medium that would die with its process: test_static_trees.py."""
 
 
