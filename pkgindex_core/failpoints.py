@@ -35,6 +35,8 @@ POINTS: Final[frozenset[str]] = frozenset(
         "push.fetched",
         "push.judged",
         "push.committed",
+        # entries of the catalogue of searches, before they are committed
+        "search.written",
         # a notice of an upload to another server
         "webhook.delivered",
         # a blob on local disk
