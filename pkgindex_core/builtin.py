@@ -23,11 +23,14 @@ from pkgindex_core.protocols import (
     Renderer,
     Source,
 )
+from pkgindex_core.protocols.catalogue import Catalogue
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
+ANY_CATALOGUE = "sqlite"
+"""The catalogue of index stores for whose scheme no plugin offers one."""
 ANY_SCHEME = "fsspec"
 """The blob-store provider for URL schemes that no other provider offers."""
 
@@ -70,6 +73,21 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
         name=ANY_SCHEME,
         summary="all media of fsspec, for the schemes that no other plugin offers",
         make=_lazy(f"{engines}.fsspec.opening:open_fsspec"),
+    )
+
+
+@hookimpl
+def pkgindex_catalogues() -> Iterable[Provider[Catalogue]]:
+    engines = "pkgindex_core.engines"
+    yield Provider(
+        name=ANY_CATALOGUE,
+        summary="one SQLite file in the data directory, for all schemes that no other plugin offers",
+        make=_lazy(f"{engines}.sqlite.catalogue:make_catalogue"),
+    )
+    yield Provider(
+        name="memory",
+        summary="in memory, made again by each process",
+        make=_lazy(f"{engines}.memory.catalogue:make_catalogue"),
     )
 
 
@@ -143,6 +161,11 @@ def pkgindex_followers() -> Iterable[Provider[Follower]]:
         name="audit",
         summary="chains the log of changes by hashes",
         make=_lazy("pkgindex_core.services.administering.auditing:make_chain"),
+    )
+    yield Provider(
+        name="search",
+        summary="keeps the catalogue of searches up to date",
+        make=_lazy("pkgindex_core.services.administering.catalogue_following:make_follower"),
     )
 
 

@@ -111,7 +111,15 @@ class Engine(Services):
             stores = await stack.enter_async_context(
                 opened_stores(settings, plugins, context, create=create, new_store=new_store, restoring=restoring)
             )
-            context = replace(context, index_store=stores.index, blob_store=stores.blobs, replica=stores.replica)
+            catalogue = plugins.catalogue(settings.store).make(settings.store, context)
+            stack.push_async_callback(catalogue.close)
+            context = replace(
+                context,
+                index_store=stores.index,
+                blob_store=stores.blobs,
+                replica=stores.replica,
+                catalogue=catalogue,
+            )
             offered = await stack.enter_async_context(
                 made_offers(
                     settings,

@@ -36,6 +36,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.advisories import NO_ADVISORIES, AdvisoryBook
 from pkgindex_core.protocols.attestations import AttestationVerifier
+from pkgindex_core.protocols.catalogue import Catalogue
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.policing.lines import ServerPolicies
 
@@ -76,6 +77,8 @@ class Context(Struct, frozen=True, kw_only=True):
     index_store: IndexStore | None = None
     """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None
+    catalogue: Catalogue | None = None
+    """The catalogue of searches. None only for providers of stores and catalogues."""
     replica: ReplicaState | None = None
     """The state of a replica (`pkgindex-mirror follow`); None in all other programs, and for providers of stores."""
 
@@ -112,6 +115,14 @@ def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
 @hookspec
 def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
     """Blob stores, by URL scheme. `await make(url, context)` opens one. fsspec opens the schemes that no plugin offers."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_catalogues() -> Iterable[Provider[Catalogue]]:
+    """Catalogues of searches, by the scheme of the URL of the index store. `make(url, context)` opens nothing yet. A store of a scheme that no
+    plugin offers has its catalogue in a SQLite file in the data directory.
+    """
     raise NotImplementedError
 
 

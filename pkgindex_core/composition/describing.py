@@ -47,8 +47,17 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
     locating = Locating(
         store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
     )
+    assert context.catalogue is not None
     return Describing(
-        searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
+        searching=Searching(
+            store=store,
+            catalogue=context.catalogue,
+            resolving=resolving,
+            assembling=assembling,
+            filters=filters,
+            workers=workers,
+            clock=clock,
+        ),
         findlinks=FindLinks(
             store=store,
             resolving=resolving,

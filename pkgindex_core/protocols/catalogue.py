@@ -30,7 +30,9 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stamp: Serial = Serial(0)
     """The stamp of the project when its metadata was read."""
     version: str = ""
-    """The version that represents the project (`rules.searching.entries.representing`). Empty: nothing but the name is known."""
+    """The version that represents the project (`rules.searching.entries.representing`). Empty: no version is known."""
+    described: bool = False
+    """Whether the metadata of this version is known. If not, the following fields are empty."""
     summary: str = ""
     keywords: str = ""
     classifiers: tuple[str, ...] = ()
@@ -165,10 +167,6 @@ class Catalogue(Protocol):
 
         Ranks as `rules.searching.ranking.rank` does, whatever the engine. The cost does not grow with the number of entries that fit.
         """
-        ...
-
-    async def entry(self, index: IndexName, project: ProjectName) -> Entry | None:
-        """One entry. None: the index neither has nor lists the project."""
         ...
 
     async def close(self) -> None:

@@ -40,7 +40,7 @@ _QUERIES: Final = (
 
 def sample_entry(project: str, index: IndexName = DEV, **fields: object) -> Entry:
     """An entry with a version."""
-    made = Entry(index=index, project=ProjectName(project), mirrored=index == MIRROR, version="1.0")
+    made = Entry(index=index, project=ProjectName(project), mirrored=index == MIRROR, version="1.0", described=True)
     return replace(made, **fields) if fields else made
 
 
@@ -55,6 +55,7 @@ def sample_entries(chance: random.Random, count: int) -> list[Entry]:
             entry = replace(
                 entry,
                 version="1.0",
+                described=True,
                 display_name=chance.choice(("", name.title())),
                 summary=" ".join(chance.choices(_WORDS, k=3)),
                 keywords=chance.choice(("", "django", "x, y")),
@@ -119,7 +120,6 @@ class CatalogueContract:
     async def test_a_new_catalogue_is_empty(self) -> None:
         assert await self.catalogue.progress() == Progress()
         assert await self.found("") == []
-        assert await self.catalogue.entry(DEV, ProjectName("demo")) is None
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_it_finds_what_the_rule_says_in_its_order(self, seed: int) -> None:
@@ -171,8 +171,8 @@ class CatalogueContract:
         await self.write(put=[sample_entry("demo", summary="second words", display_name="Demo")])
         assert (await self.found("first"), await self.found("depends:old")) == ([], [])
         assert await self.found("second") == await self.found("demo") == ["ann/dev Demo"]
-        entry = await self.catalogue.entry(DEV, ProjectName("demo"))
-        assert entry == sample_entry("demo", summary="second words", display_name="Demo")
+        (one,) = await self.catalogue.find(read_query("demo"), ALL)
+        assert one.entry == sample_entry("demo", summary="second words", display_name="Demo")
 
     async def test_what_was_dropped_is_not_found(self) -> None:
         await self.write(put=[sample_entry("demo", summary="words"), sample_entry("demo", TEST), sample_entry("other")])
@@ -186,7 +186,9 @@ class CatalogueContract:
     async def test_names_of_a_list_are_found_with_and_without_metadata(self) -> None:
         demo = ProjectName("demo")
         await self.write(names=[Names(index=MIRROR, put=[(demo, "Demo"), (ProjectName("other"), "other")])])
-        assert await self.catalogue.entry(MIRROR, demo) == listed(MIRROR, demo, "Demo")
+        assert [each.entry for each in await self.catalogue.find(read_query("demo"), ALL)] == [
+            listed(MIRROR, demo, "Demo")
+        ]
         assert await self.found("dem") == ["root/pypi Demo"]
         await self.write(put=[sample_entry("demo", MIRROR, summary="words")])
         assert await self.found("words") == ["root/pypi demo"]
@@ -201,7 +203,9 @@ class CatalogueContract:
         await self.write(put=[sample_entry("demo", MIRROR)])
         await self.write(names=[Names(index=MIRROR, put=[(demo, "Demo")])])
         await self.write(names=[Names(index=MIRROR, drop=[demo])])
-        assert await self.catalogue.entry(MIRROR, demo) == sample_entry("demo", MIRROR)
+        assert [each.entry for each in await self.catalogue.find(read_query("demo"), ALL)] == [
+            sample_entry("demo", MIRROR)
+        ]
         await self.write(drop=[(MIRROR, demo)])
         assert await self.found("") == []
 

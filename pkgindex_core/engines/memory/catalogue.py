@@ -70,9 +70,6 @@ class MemoryCatalogue:
         )
         return heapq.nsmallest(limit, found, key=lambda each: each.rank)
 
-    async def entry(self, index: IndexName, project: ProjectName) -> Entry | None:
-        return self._known.get((index, project)) or self._listed.get((index, project))
-
     async def close(self) -> None:
         pass
 

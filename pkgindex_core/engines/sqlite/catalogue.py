@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import apsw
 import msgspec
 
-from pkgindex_core.engines.sqlite.catalogue_queries import LENGTH, MIRRORED, decode_entry, find, indexed_name
+from pkgindex_core.engines.sqlite.catalogue_queries import LENGTH, MIRRORED, find, indexed_name
 from pkgindex_core.engines.sqlite.database import require_safe_sqlite
 from pkgindex_core.errors import Corrupt, StorageFull, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.catalogue import (
     FIRST,
     Catalogue,
@@ -123,9 +123,6 @@ class SqliteCatalogue:
         self, query: Query, indexes: Collection[IndexName], *, after: Rank = FIRST, limit: int = 100
     ) -> Sequence[Found]:
         return await self._read(lambda connection: find(connection, query, indexes, after, limit))
-
-    async def entry(self, index: IndexName, project: ProjectName) -> Entry | None:
-        return await self._read(lambda connection: _entry(connection, index, project))
 
     async def close(self) -> None:
         if self._closed:
@@ -234,16 +231,6 @@ def _make_tables(connection: apsw.Connection) -> None:
 def _progress(connection: apsw.Connection) -> Progress:
     row = connection.execute("SELECT progress FROM state").fetchone()
     return _decode_progress(row[0]) if row is not None else Progress()
-
-
-def _entry(connection: apsw.Connection, index: IndexName, project: ProjectName) -> Entry | None:
-    row = connection.execute(
-        "SELECT listed, known FROM entries WHERE name = ? AND layer = (SELECT id FROM layers WHERE name = ?)",
-        (project, index),
-    ).fetchone()
-    if row is None:
-        return None
-    return decode_entry(row[1]) if row[1] is not None else listed(index, project, row[0])
 
 
 def _write(connection: apsw.Connection, update: Update) -> None:

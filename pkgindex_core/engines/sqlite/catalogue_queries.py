@@ -42,7 +42,7 @@ _rank_of: Final = attrgetter("rank")
 _Row = tuple[int, str, int, str, bytes | None]
 """Id, normalised name, index, display name if it is listed and another, entry if more than the name is known."""
 
-decode_entry: Final = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry: Final = msgspec.msgpack.Decoder(Entry).decode
 
 
 class _Search(Struct, frozen=True):
@@ -133,7 +133,7 @@ def _of_tier(search: _Search, tier: Tier, after: Rank, limit: int) -> list[Found
 
 def _ranked(search: _Search, row: _Row) -> Found | None:
     _, name, layer, display_name, known = row
-    entry = decode_entry(known) if known is not None else listed(search.layers[layer], ProjectName(name), display_name)
+    entry = _decode_entry(known) if known is not None else listed(search.layers[layer], ProjectName(name), display_name)
     place = rank(search.query, entry)
     return None if place is None else Found(place, entry)
 

@@ -117,6 +117,7 @@ def _described(entry: Entry, said: _Said) -> Entry:
     ]
     return replace(
         entry,
+        described=True,
         summary=said.summary[:_TEXT],
         keywords=said.keywords[:_TEXT],
         classifiers=tuple(each[:_TEXT] for each in said.classifiers[:_MANY]),

@@ -101,7 +101,7 @@ def _tier(words: Sequence[Word], entry: Entry) -> Tier | None:
             return Tier.WITHIN
     elif len(words) == 1 and _imports(entry, words[0].text):
         return Tier.IMPORT
-    if entry.version:
+    if entry.described:
         texts = said(entry)
         if all(has_words(texts, each.words) for each in words):
             return Tier.SAID
@@ -144,7 +144,7 @@ def _permits(restriction: Restriction, entry: Entry) -> bool:
         return (entry.index == restriction.value) != restriction.negated
     if key == "source":
         return (entry.mirrored == (restriction.value == "mirror")) != restriction.negated
-    return bool(entry.version) and _fits(restriction, entry) != restriction.negated
+    return entry.described and _fits(restriction, entry) != restriction.negated
 
 
 def _fits(restriction: Restriction, entry: Entry) -> bool:
