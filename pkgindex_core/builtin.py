@@ -162,11 +162,6 @@ def pkgindex_followers() -> Iterable[Provider[Follower]]:
         summary="chains the log of changes by hashes",
         make=_lazy("pkgindex_core.services.administering.auditing:make_chain"),
     )
-    yield Provider(
-        name="search",
-        summary="keeps the catalogue of searches up to date",
-        make=_lazy("pkgindex_core.services.administering.catalogue_following:make_follower"),
-    )
 
 
 @hookimpl
@@ -219,6 +214,11 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         name="policies",
         summary="lines of rules about what is let through, such as `cooldown 7d`",
         make=_constant("pkgindex_core.rules.policing.lines:POLICIES_OPTION"),
+    )
+    yield Provider(
+        name="namespaces",
+        summary="prefixes of names that this index has to itself, in indexes that inherit it too (PEP 752)",
+        make=_constant("pkgindex_core.rules.namespaces:NAMESPACES_OPTION"),
     )
     yield Provider(
         name="trusted_publishers",

@@ -111,15 +111,7 @@ class Engine(Services):
             stores = await stack.enter_async_context(
                 opened_stores(settings, plugins, context, create=create, new_store=new_store, restoring=restoring)
             )
-            catalogue = plugins.catalogue(settings.store).make(settings.store, context)
-            stack.push_async_callback(catalogue.close)
-            context = replace(
-                context,
-                index_store=stores.index,
-                blob_store=stores.blobs,
-                replica=stores.replica,
-                catalogue=catalogue,
-            )
+            context = replace(context, index_store=stores.index, blob_store=stores.blobs, replica=stores.replica)
             offered = await stack.enter_async_context(
                 made_offers(
                     settings,
@@ -130,7 +122,7 @@ class Engine(Services):
                     names_from_elsewhere=names_from_elsewhere,
                 )
             )
-            yield cls(
+            engine = cls(
                 settings=settings,
                 plugins=plugins,
                 stores=stores,
@@ -139,6 +131,8 @@ class Engine(Services):
                 workers=workers,
                 passwords=passwords,
             )
+            stack.push_async_callback(engine.close_catalogue)
+            yield engine
 
     async def prepare(self, *, indexes: bool = True, log_in: bool = True) -> Path | None:
         """Give an empty store its first user and indexes. Returns the file with root's password, if one was generated.

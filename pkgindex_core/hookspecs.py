@@ -77,8 +77,6 @@ class Context(Struct, frozen=True, kw_only=True):
     index_store: IndexStore | None = None
     """None only for providers of stores, as is `blob_store`."""
     blob_store: BlobStore | None = None
-    catalogue: Catalogue | None = None
-    """The catalogue of searches. None only for providers of stores and catalogues."""
     replica: ReplicaState | None = None
     """The state of a replica (`pkgindex-mirror follow`); None in all other programs, and for providers of stores."""
 

@@ -8,7 +8,10 @@ from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.services.administering.cataloguing import Cataloguing
 from pkgindex_core.services.reading.advising import Advising
+from pkgindex_core.services.reading.browsing import Browsing
 from pkgindex_core.services.reading.effects import ChangePreviews
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
@@ -20,6 +23,7 @@ from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
 from pkgindex_core.services.reading.provenances import Provenances
 from pkgindex_core.services.reading.searching import Searching
+from pkgindex_core.services.reading.showing import Showing
 from pkgindex_core.services.reading.versions import Versions
 
 
@@ -27,6 +31,8 @@ class Describing(Struct, frozen=True, kw_only=True):
     """The services that change nothing, and that installers do not need."""
 
     searching: Searching
+    browsing: Browsing
+    showing: Showing
     findlinks: FindLinks
     information: ProjectInformation
     locating: Locating
@@ -40,24 +46,35 @@ class Describing(Struct, frozen=True, kw_only=True):
     advising: Advising
 
 
-def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context, *, files: Files) -> Describing:
+def make_describing(
+    stores: Stores,
+    offered: Offered,
+    shared: Shared,
+    context: Context,
+    *,
+    files: Files,
+    catalogue: Catalogue,
+    cataloguing: Cataloguing,
+) -> Describing:
     """Make the services over one store."""
     store, clock, workers = stores.index, context.clock, context.workers
     resolving, assembling, filters = shared.resolving, shared.assembling, offered.filters
     locating = Locating(
         store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
     )
-    assert context.catalogue is not None
     return Describing(
         searching=Searching(
             store=store,
-            catalogue=context.catalogue,
+            catalogue=catalogue,
+            cataloguing=cataloguing,
             resolving=resolving,
             assembling=assembling,
             filters=filters,
             workers=workers,
             clock=clock,
         ),
+        browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
+        showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
         findlinks=FindLinks(
             store=store,
             resolving=resolving,

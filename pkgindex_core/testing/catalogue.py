@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.catalogue import FIRST, Catalogue, Entry, Found, Names, Progress, Query, Update, listed
-from pkgindex_core.rules.searching.queries import named, read_query
+from pkgindex_core.rules.searching.queries import plain_query, read_query
 from pkgindex_core.rules.searching.ranking import rank
 from pkgindex_core.testing.needed import pytest, pytest_asyncio
 
@@ -243,4 +243,4 @@ class CatalogueContract:
         long = "a" * 300
         await self.write(put=[sample_entry(long), sample_entry("0"), sample_entry("a--b".replace("--", "-"))])
         for name in (long, "0", "a-b"):
-            assert [each.entry.project for each in await self.catalogue.find(named(name), ALL, limit=1)] == [name]
+            assert [each.entry.project for each in await self.catalogue.find(plain_query(name), ALL, limit=1)] == [name]

@@ -6,14 +6,14 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import HTML_V1, JSON, PIP, Subject, links_of
+from pkgindex_http.checking.subjects import HTML_V1, JSON, PIP, CheckedIndex, links_of
 
 _UNKNOWN: Final = "no-such-project-0d2f8a6c1b"
 _MOVED: Final = (301, 302, 307, 308)
 _ESCAPES: Final = ("..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "..%5c..%5cetc", "%00")
 
 
-async def _list(subject: Subject) -> str:
+async def _list(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(subject.root, Accept="text/html")
     if seen.status != 200:
         return f"the list answers {seen.status}"
@@ -23,7 +23,7 @@ async def _list(subject: Subject) -> str:
     )
 
 
-async def _slash(subject: Subject) -> str:
+async def _slash(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(subject.page.rstrip("/"), follow=False)
     if seen.status not in _MOVED:
         return f"the page without its slash answers {seen.status}"
@@ -31,7 +31,7 @@ async def _slash(subject: Subject) -> str:
     return "" if urlsplit(target).path == urlsplit(subject.page).path else f"it leads to {target}"
 
 
-async def _spelling(subject: Subject) -> str:
+async def _spelling(subject: CheckedIndex) -> str:
     spelled = subject.project.replace("-", "_").upper()
     if spelled == subject.project:
         raise Skipped("the name has one spelling")
@@ -42,29 +42,29 @@ async def _spelling(subject: Subject) -> str:
     return "" if names[0] == names[1] else f"{spelled} has other files"
 
 
-async def _unknown(subject: Subject) -> str:
+async def _unknown(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(f"{subject.root}{_UNKNOWN}/", Accept=PIP)
     return "" if seen.status == 404 else f"an unknown project answers {seen.status}"
 
 
-async def _filenames(subject: Subject) -> str:
+async def _filenames(subject: CheckedIndex) -> str:
     wrong = [link for link in links_of(subject.html)[0] if link.filename != link.text]
     return f"{wrong[0].url} does not end with {wrong[0].text}" if wrong else ""
 
 
-async def _queries(subject: Subject) -> str:
+async def _queries(subject: CheckedIndex) -> str:
     wrong = [link.url for link in links_of(subject.html)[0] if urlsplit(link.url).query]
     return f"{wrong[0]} has a query" if wrong else ""
 
 
-async def _head(subject: Subject) -> str:
+async def _head(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(subject.page, method="HEAD", Accept="text/html")
     if seen.status != subject.html.status:
         return f"HEAD answers {seen.status}, GET {subject.html.status}"
     return "" if seen.kind == subject.html.kind else f"HEAD says {seen.kind or 'no type'}, GET {subject.html.kind}"
 
 
-async def _escapes(subject: Subject) -> str:
+async def _escapes(subject: CheckedIndex) -> str:
     for segment in _ESCAPES:
         seen = await subject.asking.get(f"{subject.root}{segment}/", follow=False)
         if seen.status in _MOVED:
@@ -74,14 +74,14 @@ async def _escapes(subject: Subject) -> str:
     return ""
 
 
-async def _typed(subject: Subject) -> str:
+async def _typed(subject: CheckedIndex) -> str:
     for what, seen in (("the page", subject.html), ("the page for pip", subject.json)):
         if not seen.kind:
             return f"{what} has no Content-Type"
     return ""
 
 
-async def _anything(subject: Subject) -> str:
+async def _anything(subject: CheckedIndex) -> str:
     without = await subject.asking.get(subject.page)
     for what, seen in (("no Accept", without), ("*/*", await subject.asking.get(subject.page, Accept="*/*"))):
         if seen.status != 200 or seen.kind not in {"text/html", HTML_V1}:
@@ -89,21 +89,21 @@ async def _anything(subject: Subject) -> str:
     return ""
 
 
-async def _weights(subject: Subject) -> str:
+async def _weights(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(subject.page, Accept=f"{JSON};q=0, text/html;q=0.5")
     return "" if seen.kind in {"text/html", HTML_V1} else f"a format that is excluded is answered: {seen.kind}"
 
 
-async def _richest(subject: Subject) -> str:
+async def _richest(subject: CheckedIndex) -> str:
     return "" if subject.json.kind == JSON else f"pip gets {subject.json.kind or subject.json.status}"
 
 
-async def _none(subject: Subject) -> str:
+async def _none(subject: CheckedIndex) -> str:
     seen = await subject.asking.get(subject.page, Accept="application/x-nothing")
-    return "" if seen.status in {200, 406} else f"a format that nobody has answers {seen.status}"
+    return "" if seen.status in {200, 406} else f"an unknown format answers {seen.status}"
 
 
-async def _vary(subject: Subject) -> str:
+async def _vary(subject: CheckedIndex) -> str:
     if subject.json.kind == subject.html.kind:
         raise Skipped("there is one format")
     named = subject.html.headers.get("vary", "").lower()
@@ -114,7 +114,7 @@ async def _vary(subject: Subject) -> str:
     )
 
 
-async def _tags(subject: Subject) -> str:
+async def _tags(subject: CheckedIndex) -> str:
     tag = subject.html.headers.get("etag", "")
     if not tag:
         return "pages have no ETag"

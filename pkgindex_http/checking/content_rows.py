@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import Subject, links_of
+from pkgindex_http.checking.subjects import CheckedIndex, links_of
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 
 
-def _files(subject: Subject) -> Sequence[Mapping[str, Any]]:
+def _files(subject: CheckedIndex) -> Sequence[Mapping[str, Any]]:
     document = subject.document
     if document is None:
         raise Skipped("there are no pages in JSON")
@@ -21,16 +21,16 @@ def _files(subject: Subject) -> Sequence[Mapping[str, Any]]:
     return [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
 
 
-async def _texts(subject: Subject) -> str:
+async def _texts(subject: CheckedIndex) -> str:
     return "" if all(link.text for link in links_of(subject.html)[0]) else "a link has no text"
 
 
-async def _version(subject: Subject) -> str:
+async def _version(subject: CheckedIndex) -> str:
     said = links_of(subject.html)[1].get("pypi:repository-version", "")
     return "" if re.fullmatch(r"1\.\d+", said) else f"pypi:repository-version is {said or 'missing'}"
 
 
-async def _fragments(subject: Subject) -> str:
+async def _fragments(subject: CheckedIndex) -> str:
     for link in links_of(subject.html)[0]:
         algorithm, _, digest = link.fragment.partition("=")
         if algorithm != "sha256" or not _HEX.fullmatch(digest):
@@ -38,7 +38,7 @@ async def _fragments(subject: Subject) -> str:
     return ""
 
 
-async def _sidecars_in_html(subject: Subject) -> str:
+async def _sidecars_in_html(subject: CheckedIndex) -> str:
     links = [
         link
         for link in links_of(subject.html)[0]
@@ -54,20 +54,20 @@ async def _sidecars_in_html(subject: Subject) -> str:
     return f"{wrong[0].filename} says it under one of the two names only" if wrong else ""
 
 
-async def _api_version(subject: Subject) -> str:
+async def _api_version(subject: CheckedIndex) -> str:
     _files(subject)
     meta = (subject.document or {}).get("meta")
     said = meta.get("api-version") if isinstance(meta, dict) else None
     return "" if isinstance(said, str) and re.fullmatch(r"1\.\d+", said) else f"api-version is {said!r}"
 
 
-async def _keys(subject: Subject) -> str:
+async def _keys(subject: CheckedIndex) -> str:
     _files(subject)
     missing = [key for key in ("meta", "name", "files", "versions") if key not in (subject.document or {})]
     return f"{', '.join(missing)} is missing" if missing else ""
 
 
-async def _versions(subject: Subject) -> str:
+async def _versions(subject: CheckedIndex) -> str:
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
     from packaging.version import InvalidVersion, Version
 
@@ -87,7 +87,7 @@ async def _versions(subject: Subject) -> str:
     return ""
 
 
-async def _file_keys(subject: Subject) -> str:
+async def _file_keys(subject: CheckedIndex) -> str:
     for file in _files(subject):
         missing = [key for key in ("filename", "url", "hashes", "size") if key not in file]
         if missing:
@@ -97,7 +97,7 @@ async def _file_keys(subject: Subject) -> str:
     return ""
 
 
-async def _digests(subject: Subject) -> str:
+async def _digests(subject: CheckedIndex) -> str:
     for file in _files(subject):
         hashes = file.get("hashes")
         if not isinstance(hashes, dict) or not re.fullmatch("[0-9a-f]{64}", str(hashes.get("sha256", ""))):
@@ -105,7 +105,7 @@ async def _digests(subject: Subject) -> str:
     return ""
 
 
-async def _sidecars(subject: Subject) -> str:
+async def _sidecars(subject: CheckedIndex) -> str:
     wheels = [file for file in _files(subject) if str(file.get("filename")).endswith(".whl")]
     if not wheels:
         raise Skipped("the project has no wheel")
@@ -113,13 +113,13 @@ async def _sidecars(subject: Subject) -> str:
     return f"{missing[0].get('filename')} has no core-metadata" if missing else ""
 
 
-async def _old_name(subject: Subject) -> str:
+async def _old_name(subject: CheckedIndex) -> str:
     return (
         "the key dist-info-metadata is there" if any("dist-info-metadata" in file for file in _files(subject)) else ""
     )
 
 
-async def _yanked(subject: Subject) -> str:
+async def _yanked(subject: CheckedIndex) -> str:
     for file in _files(subject):
         if (
             "yanked" in file
@@ -130,7 +130,7 @@ async def _yanked(subject: Subject) -> str:
     return ""
 
 
-async def _times(subject: Subject) -> str:
+async def _times(subject: CheckedIndex) -> str:
     for file in _files(subject):
         said = file.get("upload-time")
         if said is None:
@@ -140,7 +140,7 @@ async def _times(subject: Subject) -> str:
     return ""
 
 
-async def _nulls(subject: Subject) -> str:
+async def _nulls(subject: CheckedIndex) -> str:
     for file in _files(subject):
         null = [key for key, value in file.items() if value is None and key != "requires-python"]
         if null:

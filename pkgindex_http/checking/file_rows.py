@@ -7,14 +7,14 @@ import io
 import zipfile
 from typing import Final
 
-from pkgindex_http.checking.asking import BODY_BYTES, Seen
+from pkgindex_http.checking.asking import BODY_BYTES, SeenAnswer
 from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import Link, Subject
+from pkgindex_http.checking.subjects import CheckedIndex, PageLink
 
 _RUN: Final = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "text/javascript"})
 
 
-async def _wheel(subject: Subject) -> tuple[Link, Seen]:
+async def _wheel(subject: CheckedIndex) -> tuple[PageLink, SeenAnswer]:
     if subject.wheel is None:
         raise Skipped("the project has no wheel")
     seen = await subject.asking.get(subject.wheel.url)
@@ -31,7 +31,7 @@ def _metadata(body: bytes) -> bytes:
         return archive.read(name)
 
 
-async def _bytes(subject: Subject) -> str:
+async def _bytes(subject: CheckedIndex) -> str:
     link, seen = await _wheel(subject)
     if seen.status != 200:
         return f"{link.filename} answers {seen.status}"
@@ -50,7 +50,7 @@ async def _bytes(subject: Subject) -> str:
     )
 
 
-async def _sidecar(subject: Subject) -> str:
+async def _sidecar(subject: CheckedIndex) -> str:
     link, wheel = await _wheel(subject)
     announced = any(name in link.attributes for name in ("data-core-metadata", "data-dist-info-metadata"))
     if not announced:
@@ -65,7 +65,7 @@ async def _sidecar(subject: Subject) -> str:
     return "" if seen.body == inside else f"{link.filename}.metadata differs from METADATA in the wheel"
 
 
-async def _coding(subject: Subject) -> str:
+async def _coding(subject: CheckedIndex) -> str:
     link, _ = await _wheel(subject)
     seen = await subject.asking.get(link.url, Accept_Encoding="gzip, deflate, br, zstd")
     coding = seen.headers.get("content-encoding", "identity")
@@ -74,7 +74,7 @@ async def _coding(subject: Subject) -> str:
     return f"{link.filename} is {seen.kind}, which browsers run" if seen.kind in _RUN else ""
 
 
-async def _ranges(subject: Subject) -> str:
+async def _ranges(subject: CheckedIndex) -> str:
     link, whole = await _wheel(subject)
     seen = await subject.asking.get(link.url, Range="bytes=0-99")
     if seen.status != 206 or seen.body != whole.body[:100]:
@@ -86,7 +86,7 @@ async def _ranges(subject: Subject) -> str:
     return "" if other.status == 200 else f"If-Range with another tag answers {other.status}"
 
 
-async def _kept(subject: Subject) -> str:
+async def _kept(subject: CheckedIndex) -> str:
     _, seen = await _wheel(subject)
     said = seen.headers.get("cache-control", "")
     if not said and not seen.headers.get("etag") and not seen.headers.get("last-modified"):

@@ -1,4 +1,4 @@
-"""What a check found: one outcome for each row, and the report of all."""
+"""The findings of a check: one outcome for each row, and the report of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 from msgspec import Struct
 
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_http.checking.subjects import Subject
+from pkgindex_http.checking.subjects import CheckedIndex
 
 Verdict = Literal["passes", "fails", "skipped"]
 
@@ -26,12 +26,12 @@ class CheckedRow(Struct, frozen=True):
     title: str
     means: str
     """The consequence of a failure, for the clients that it names."""
-    check: Callable[[Subject], Awaitable[str]]
+    check: Callable[[CheckedIndex], Awaitable[str]]
     """Returns the problem; empty: there is none. Raises `Skipped`."""
 
 
 class Outcome(Struct, frozen=True):
-    """What one row came to."""
+    """The verdict on one row."""
 
     number: str
     title: str
@@ -42,7 +42,7 @@ class Outcome(Struct, frozen=True):
 
 
 class CheckReport(Struct, frozen=True):
-    """What all rows came to."""
+    """The verdicts on all rows."""
 
     url: str
     project: str
@@ -86,7 +86,7 @@ class CheckReport(Struct, frozen=True):
         )
 
 
-async def run_rows(rows: Sequence[CheckedRow], subject: Subject) -> CheckReport:
+async def run_rows(rows: Sequence[CheckedRow], subject: CheckedIndex) -> CheckReport:
     """Check all rows, one after the other."""
     outcomes: list[Outcome] = []
     for row in rows:

@@ -9,9 +9,9 @@ import zipfile
 from base64 import urlsafe_b64encode
 from typing import Final
 
-from pkgindex_http.checking.asking import Seen
+from pkgindex_http.checking.asking import SeenAnswer
 from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import PIP, Subject, document_of, links_of
+from pkgindex_http.checking.subjects import PIP, CheckedIndex, document_of, links_of
 
 _BOUNDARY: Final = "pkgindex-check-3f9a7c"
 
@@ -37,22 +37,22 @@ class Publishing:
             CheckedRow("UP-17", "the same bytes again do no harm", "a repeated upload after a lost answer fails", self._again),
         )  # fmt: skip
 
-    async def _anonymous(self, subject: Subject) -> str:
+    async def _anonymous(self, subject: CheckedIndex) -> str:
         seen = await self._send(subject, self.wheel, anonymous=True)
         if seen.status == 401:
             return "" if seen.headers.get("www-authenticate") else "the 401 has no WWW-Authenticate"
         return f"it answers {seen.status}"
 
-    async def _wrong_digest(self, subject: Subject) -> str:
+    async def _wrong_digest(self, subject: CheckedIndex) -> str:
         return _refused(await self._send(subject, self.wheel, sha256_digest="0" * 64))
 
-    async def _wrong_name(self, subject: Subject) -> str:
+    async def _wrong_name(self, subject: CheckedIndex) -> str:
         return _refused(await self._send(subject, self.wheel, name=f"{self.project}-other"))
 
-    async def _no_wheel(self, subject: Subject) -> str:
+    async def _no_wheel(self, subject: CheckedIndex) -> str:
         return _refused(await self._send(subject, b"this is no zip file", version="0.9"))
 
-    async def _taken(self, subject: Subject) -> str:
+    async def _taken(self, subject: CheckedIndex) -> str:
         seen = await self._send(subject, self.wheel)
         if seen.status not in {200, 201}:
             return f"it answers {seen.status}: {seen.text.strip()[:100]}"
@@ -65,11 +65,11 @@ class Publishing:
         )
         return "" if _filename(self.project, "1.0") in names else f"its page answers {page.status} without the file"
 
-    async def _other_bytes(self, subject: Subject) -> str:
+    async def _other_bytes(self, subject: CheckedIndex) -> str:
         seen = await self._send(subject, _made_wheel(self.project, "1.0", b"second"))
         return "" if seen.status in {400, 403, 409} else f"it answers {seen.status}"
 
-    async def _says_exists(self, subject: Subject) -> str:
+    async def _says_exists(self, subject: CheckedIndex) -> str:
         seen = await self._send(subject, _made_wheel(self.project, "1.0", b"second"))
         if seen.status < 400:
             raise Skipped("other bytes are taken")
@@ -80,11 +80,13 @@ class Publishing:
             else f"it answers {seen.status}: {seen.text.strip()[:100]}"
         )
 
-    async def _again(self, subject: Subject) -> str:
+    async def _again(self, subject: CheckedIndex) -> str:
         seen = await self._send(subject, self.wheel)
         return "" if seen.status in {200, 201, 400, 409} else f"it answers {seen.status}"
 
-    async def _send(self, subject: Subject, content: bytes, *, anonymous: bool = False, **changed: str) -> Seen:
+    async def _send(
+        self, subject: CheckedIndex, content: bytes, *, anonymous: bool = False, **changed: str
+    ) -> SeenAnswer:
         version = changed.get("version", "1.0")
         fields = {
             ":action": "file_upload", "protocol_version": "1", "name": self.project, "version": version, "filetype": "bdist_wheel",
@@ -105,7 +107,7 @@ class Publishing:
         return await subject.asking.send("POST", self._url, headers=headers, data=body, anonymous=anonymous)
 
 
-def _refused(seen: Seen) -> str:
+def _refused(seen: SeenAnswer) -> str:
     if seen.status in {401, 403}:
         raise Skipped(f"the credentials may not upload: {seen.status}")
     return "" if 400 <= seen.status < 500 else f"it answers {seen.status}"

@@ -80,7 +80,7 @@ async def _checked(
     import aiohttp
 
     from pkgindex_http.checking.address_rows import ADDRESS_ROWS
-    from pkgindex_http.checking.asking import Asking
+    from pkgindex_http.checking.asking import BoundedClient
     from pkgindex_http.checking.content_rows import CONTENT_ROWS
     from pkgindex_http.checking.file_rows import FILE_ROWS
     from pkgindex_http.checking.outcomes import run_rows
@@ -96,7 +96,7 @@ async def _checked(
     async with aiohttp.ClientSession(
         timeout=limits, auto_decompress=False, skip_auto_headers=["Accept"], headers=headers
     ) as session:
-        asking = Asking(session, root, credentials=credentials, most=most)
+        asking = BoundedClient(session, root, credentials=credentials, most=most)
         return await run_rows(rows, await find_subject(asking, root, project))
 
 

@@ -78,7 +78,7 @@ ADVISORIES: Final = [
 """The mirror and the stage have advisories of their own. They decide nothing without a policy that reads them."""
 SILENT: Final = {
     "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
-    "/{user}[/]", "/simple", "/simple/{project}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
+    "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
 }  # fmt: skip
@@ -143,7 +143,7 @@ def addresses(route: Route, about: Content, index: IndexName, at: str, file: Bui
     user, _, name = index.partition("/")
     values = {
         "{at}": at, "{user}": user, "{index}": name, "{project}": about.project, "{version}": "2.0", "{digest}": file.sha256,
-        "{path...}": "index.html", "{id}": "x",
+        "{path...}": "index.html", "{id}": "x", "{namespace}": "x",
     }  # fmt: skip
     pinned = (file.sha256[:3], file.sha256[3:16], "")
     if route.path.startswith("/packages/"):

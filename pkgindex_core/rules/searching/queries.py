@@ -75,11 +75,10 @@ def write_query(query: Query) -> str:
     )
 
 
-def named(text: str) -> Query:
-    """A query for a name, for suggestions; empty if the text has no letter or digit."""
-    problems: list[str] = []
-    word = _word(text[:LONGEST], False, problems)
-    return Query(words=(word,) if word is not None else ())
+def plain_query(text: str) -> Query:
+    """A query for words alone, for clients that do not know the language. What is no word is left out."""
+    words = (_word(each, False, []) for each in text[:LONGEST].split()[:MOST_TERMS])
+    return Query(words=tuple(each for each in words if each is not None))
 
 
 def _is_unseen(character: str) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -54,14 +55,39 @@ class Cataloguing:
         self._store = store
         self._catalogue = catalogue
         self._entries = CatalogueEntries(store=store, blobs=blobs, workers=workers)
+        self._turn = asyncio.Lock()
         self._identity = ""
         self._walked: tuple[IndexName, Sequence[ProjectRow]] | None = None
         """The rows of the index through which the walk goes."""
         self._later: dict[_Key, tuple[float, int]] = {}
         """Mirrored projects whose metadata may come: when to look, by the clock of the event loop, and for which time."""
 
+    async def caught_up(self, seconds: float | None = None) -> Progress:
+        """Bring the catalogue up to date, for at most `seconds` and as far as this process may; return how far it is."""
+        progress = await self._catalogue.progress()
+        # The first walk is the business of the follower, unless nobody has begun it.
+        if progress.serial == self._store.seen() and progress.walking is None or self._turn.locked():
+            return progress
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await self.may_step() and await self.step():
+                    pass
+        return await self._catalogue.progress()
+
+    async def may_step(self) -> bool:
+        """Whether this process is the one that updates the catalogue."""
+        return await self._catalogue.lead()
+
+    async def serial(self) -> Serial:
+        """The last commit that the catalogue knows."""
+        return (await self._catalogue.progress()).serial
+
     async def step(self) -> bool:
         """Make one update. False: there is nothing to do."""
+        async with self._turn:
+            return await self._step()
+
+    async def _step(self) -> bool:
         before = await self._catalogue.progress()
         self._identity = self._identity or await identity_of(self._store)
         if not self._identity:

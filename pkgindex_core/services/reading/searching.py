@@ -25,8 +25,9 @@ from pkgindex_core.protocols.catalogue import FIRST, Catalogue, Entry, Found, Qu
 from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.resolution import Layer, Resolution
-from pkgindex_core.rules.searching.queries import named
+from pkgindex_core.rules.searching.queries import plain_query
 from pkgindex_core.rules.searching.ranking import rank
+from pkgindex_core.services.administering.cataloguing import Cataloguing
 from pkgindex_core.services.reading.assembling import QUICK, Assembling
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.workers import in_worker
@@ -36,6 +37,8 @@ MOST: Final = 100
 _PROPOSED: Final = 1000
 """The most proposals that one search looks at. An answer may then have fewer projects than asked for, and a place to go on from."""
 _NEAR_SECONDS: Final = 0.1
+_CATCHING_UP_SECONDS: Final = 0.05
+"""The most seconds in which a search waits for what was committed just now."""
 
 
 class FoundProjects(Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class Searching:
         *,
         store: _Store,
         catalogue: Catalogue,
+        cataloguing: Cataloguing,
         resolving: Resolving,
         assembling: Assembling,
         filters: Mapping[str, PageFilter],
@@ -69,6 +73,7 @@ class Searching:
     ) -> None:
         self._store = store
         self._catalogue = catalogue
+        self._cataloguing = cataloguing
         self._resolving = resolving
         self._assembling = assembling
         self._filters = filters
@@ -84,7 +89,7 @@ class Searching:
         """
         place = _read_place(after) if after else FIRST
         limit = max(1, min(limit, MOST))
-        progress = await self._catalogue.progress()
+        progress = await self._cataloguing.caught_up(_CATCHING_UP_SECONDS)
         indexes = await self._indexes(start, principal)
         shown: list[Found] = []
         # Of two mirrors that list a name, each may give it. Their entries stand next to each other.
@@ -115,7 +120,7 @@ class Searching:
         self, start: IndexName, name: str, *, principal: Principal, limit: int = 5, seconds: float = _NEAR_SECONDS
     ) -> tuple[str, ...]:
         """Names like one that there is not, for a page that says so. Empty if they are not found within `seconds`; raises nothing."""
-        query = named(name)
+        query = plain_query(name)
         if not query.words or not query.words[0].name:
             return ()
         with suppress(TimeoutError, PkgIndexError):

@@ -16,10 +16,13 @@ from aiohttp import web
 
 from pkgindex_core.engines.advisories.book import FiledBook, book_path, noted_check
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused, Unavailable
+from pkgindex_core.failpoints import arm
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.advisories.feed_settings import FeedSettings, read_feed_settings
 from pkgindex_mirror.advisories.feeding import AdvisoryFeed
+
+POINT = "advisories.book_made"
 
 
 def zipped(*projects: str) -> bytes:
@@ -121,6 +124,19 @@ async def test_what_is_known_outlives_a_feed_that_fails(tmp_path: Path, trouble:
         assert noted_check(tmp_path) == before
         assert {each.name for each in book_path(tmp_path).parent.iterdir()} == {"book", "checked.json", "lock"}
         feed.body, feed.status, feed.cut = zipped("worse", "evil", "x"), 200, False
+        await follower(tmp_path, feed.url).refresh()
+        assert known(tmp_path) == ["evil", "worse"]
+
+
+async def test_a_new_book_is_in_place_or_the_old_one_stays(tmp_path: Path) -> None:
+    async with served() as feed:
+        await follower(tmp_path, feed.url).refresh()
+        feed.body = zipped("evil", "worse")
+        arm(POINT + "=raise:ENOSPC")
+        with pytest.raises(OSError, match="space"):
+            await follower(tmp_path, feed.url).refresh()
+        assert known(tmp_path) == ["evil"]
+        assert {each.name for each in book_path(tmp_path).parent.iterdir()} == {"book", "checked.json", "lock"}
         await follower(tmp_path, feed.url).refresh()
         assert known(tmp_path) == ["evil", "worse"]
 

@@ -13,10 +13,8 @@ from pkgindex_core.engines.advisories.book import FeedCheck, FiledBook, book_pat
 from pkgindex_core.engines.advisories.packing import Book
 from pkgindex_core.engines.advisories.taking_in import make_book, take_in
 from pkgindex_core.errors import Corrupt, Refused
-from pkgindex_core.failpoints import arm
 from pkgindex_core.names import ProjectName
 
-POINT = "advisories.book_made"
 NOW = Timestamp(1_795_996_800_000_000)
 
 
@@ -108,15 +106,6 @@ async def test_a_feed_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(whole[:-40])
     with pytest.raises(Refused, match="cannot be read"):
         await take_in(tmp_path / "cut.zip", data=_made(tmp_path), label="test", now=NOW)
-
-
-async def test_a_book_that_was_not_put_in_place_leaves_the_old_one(tmp_path: Path) -> None:
-    await take_in(feed(tmp_path / "all.zip", many(1)), data=_made(tmp_path), label="test", now=NOW)
-    arm(f"{POINT}=raise:ENOSPC")
-    with pytest.raises(OSError, match="space"):
-        await take_in(feed(tmp_path / "all.zip", many(2)), data=tmp_path, label="test", now=NOW)
-    assert names(FiledBook(tmp_path), "evil-1") == []
-    assert sorted(each.name for each in book_path(tmp_path).parent.iterdir()) == ["book"]
 
 
 def test_a_damaged_book_is_told_and_the_one_before_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

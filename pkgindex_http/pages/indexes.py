@@ -1,0 +1,37 @@
+"""An index for people: `/{user}/{index}` in a browser. Its layers in their order, its options, and its own projects, part by part."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pkgindex_http.pages.layout import reading_page
+from pkgindex_http.pasting import installing_lines
+from pkgindex_http.requests import Ask
+from pkgindex_http.wire.replies import Reply
+
+_SHOWN: Final = 200
+
+
+async def index(ask: Ask) -> Reply:
+    """The page. `?after=NAME` goes on behind a project."""
+    after = (ask.query("after") or "")[:200]
+    options = await ask.engine.overview.index(ask.index, ask.principal)
+    layers = await ask.engine.browsing.layers(ask.index, principal=ask.principal)
+    part = await ask.engine.browsing.part(ask.index, after, principal=ask.principal, limit=_SHOWN + 1)
+    return await reading_page(
+        ask,
+        "pages/index.html",
+        index=ask.index,
+        title=layers[0].title,
+        description=layers[0].description,
+        options={
+            name: value
+            for name, value in sorted(options.items())
+            if name not in {"title", "description", "custom_data"}
+        },
+        layers=layers,
+        after=after,
+        rows=part[:_SHOWN],
+        more=len(part) > _SHOWN,
+        lines=installing_lines(f"{ask.url}/{ask.index}/+simple"),
+    )
