@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -25,7 +26,8 @@ from pkgindex_core.tools.workers import in_worker
 
 _QUICK: Final = 100
 """The most files of a page that is looked through in the event loop's thread."""
-_SIDECAR_BYTES: Final = 4 << 20
+_FETCHED_BYTES: Final = 1 << 20
+"""The most bytes of a wheel or a sidecar that is read for its entry, and does not lie on a disk here."""
 _WHEELS: Final = 20
 """The most wheels of a version whose sidecars are looked for."""
 
@@ -71,32 +73,30 @@ class CatalogueEntries:
         """The entry with the first sidecar that is stored."""
         for wheel in wheels[:_WHEELS]:
             try:
-                if wheel.metadata_sha256 is not None and await self._blobs.stat(wheel.metadata_sha256) is not None:
-                    return of_metadata(entry, read_metadata(await self._blob(wheel.metadata_sha256)))
+                blob = await self._blobs.stat(wheel.metadata_sha256) if wheel.metadata_sha256 is not None else None
+                if blob is not None and blob.size <= _FETCHED_BYTES:
+                    return of_metadata(entry, read_metadata(await self._blob(blob.sha256)))
             except PkgIndexError:  # it was removed meanwhile, or cannot be read now: it is not known
                 continue
         return entry
 
     async def _imports(self, wheels: Sequence[File]) -> tuple[str, ...]:
-        """The names in the first wheel that lies on a disk here. Wheels in buckets are not fetched for this."""
+        """The names in the first wheel. A large one is only looked into if it lies on a disk here."""
         for wheel in wheels[:1]:
             if wheel.sha256 is None:
                 continue
             try:
                 place = await self._blobs.locate(wheel.sha256, filename=wheel.filename)
+                if isinstance(place, Path):
+                    return imported(await in_worker(self._workers, partial(_members, place)))
+                if wheel.size is not None and wheel.size <= _FETCHED_BYTES:
+                    return imported(_members(io.BytesIO(await self._blob(wheel.sha256))))
             except PkgIndexError:
                 continue
-            if isinstance(place, Path):
-                return imported(await in_worker(self._workers, partial(_members, place)))
         return ()
 
     async def _blob(self, key: Sha256) -> bytes:
-        data = bytearray()
-        async for piece in self._blobs.read(key):
-            data += piece
-            if len(data) > _SIDECAR_BYTES:
-                break
-        return bytes(data)
+        return b"".join([piece async for piece in self._blobs.read(key)])
 
 
 def newest_of(page: Page) -> tuple[str, list[File]]:
@@ -123,7 +123,7 @@ def newest_of(page: Page) -> tuple[str, list[File]]:
     return version, files(version)
 
 
-def _members(wheel: Path) -> Sequence[str]:
+def _members(wheel: Path | BinaryIO) -> Sequence[str]:
     try:
         with zipfile.ZipFile(wheel) as archive:
             return archive.namelist()
