@@ -35,8 +35,9 @@ POINTS: Final[frozenset[str]] = frozenset(
         "push.fetched",
         "push.judged",
         "push.committed",
-        # entries of the catalogue of searches, before they are committed
+        # an update of the catalogue of searches
         "search.written",
+        "search.committed",
         # a notice of an upload to another server
         "webhook.delivered",
         # a blob on local disk

@@ -173,6 +173,7 @@ class SqliteCatalogue:
             _write(self._writer, update)
             failpoint("search.written")
             self._writer.execute("COMMIT")
+            failpoint("search.committed")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
