@@ -101,6 +101,8 @@ class SqliteCatalogue:
         self._path = path
         self._lock = -1
         self._writer: apsw.Connection | None = None
+        self._here: apsw.Connection | None = None
+        """For reads of one row in the event loop's thread, which take less time than a switch of threads."""
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="search-writer")
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="search-reader")
         self._idle: queue.SimpleQueue[apsw.Connection | None] = queue.SimpleQueue()
@@ -109,7 +111,12 @@ class SqliteCatalogue:
         self._closed = False
 
     async def progress(self) -> Progress:
-        return await self._read(_progress)
+        if self._here is None:
+            self._here = await self._in(self._reading, lambda: _opened(self._path))
+        if self._closed:
+            raise _closed()
+        with _translated(self._path):
+            return _progress(self._here)
 
     async def lead(self) -> bool:
         if self._lock < 0:
@@ -135,7 +142,7 @@ class SqliteCatalogue:
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], Outcome]) -> Outcome:
         if self._closed:
-            raise Unavailable("the search is closed")
+            raise _closed()
 
         def translated() -> Outcome:
             with _translated(self._path):
@@ -183,7 +190,7 @@ class SqliteCatalogue:
     def _release(self) -> None:
         self._writing.shutdown(wait=True)
         self._reading.shutdown(wait=True)
-        for connection in [self._writer, *(self._idle.get() for _ in range(_READERS))]:
+        for connection in [self._writer, self._here, *(self._idle.get() for _ in range(_READERS))]:
             if connection is not None:
                 connection.close()
         if self._lock >= 0:
@@ -227,6 +234,10 @@ def _make_tables(connection: apsw.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the catalogue of searches is closed")
 
 
 def _progress(connection: apsw.Connection) -> Progress:

@@ -65,14 +65,15 @@ class Cataloguing:
     async def caught_up(self, seconds: float | None = None) -> Progress:
         """Bring the catalogue up to date, for at most `seconds` and as far as this process may; return how far it is."""
         progress = await self._catalogue.progress()
-        # The first walk is the business of the follower, unless nobody has begun it.
-        if progress.serial == self._store.seen() and progress.walking is None or self._turn.locked():
+        if self._turn.locked():  # the follower is at work
             return progress
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while await self.may_step() and await self.step():
-                    pass
-        return await self._catalogue.progress()
+                while progress.walking is not None or progress.serial != self._store.seen():
+                    if not await self.may_step() or not await self.step():
+                        break
+                    progress = await self._catalogue.progress()
+        return progress
 
     async def may_step(self) -> bool:
         """Whether this process is the one that updates the catalogue."""

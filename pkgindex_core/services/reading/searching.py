@@ -24,7 +24,7 @@ from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, Trees
 from pkgindex_core.protocols.catalogue import FIRST, Catalogue, Entry, Found, Query, Rank, Restriction
 from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.rules.resolution import Layer, Resolution
+from pkgindex_core.rules.resolution import Chain, Layer, Resolution
 from pkgindex_core.rules.searching.queries import plain_query
 from pkgindex_core.rules.searching.ranking import rank
 from pkgindex_core.services.administering.cataloguing import Cataloguing
@@ -91,6 +91,7 @@ class Searching:
         limit = max(1, min(limit, MOST))
         progress = await self._cataloguing.caught_up(_CATCHING_UP_SECONDS)
         indexes = await self._indexes(start, principal)
+        chains: dict[IndexName, Chain] = {}
         shown: list[Found] = []
         # Of two mirrors that list a name, each may give it. Their entries stand next to each other.
         names = {place.project} if start is not None else set[str]()
@@ -102,7 +103,7 @@ class Searching:
             for place, entry in found:
                 left -= 1
                 if len(shown) <= limit and entry.project not in names:
-                    seen = await self._seen(entry, start, principal, query)
+                    seen = await self._seen(entry, start, principal, query, chains)
                     if seen is not None:
                         shown.append(Found(place, seen))
                         names |= {entry.project} if start is not None else set()
@@ -145,13 +146,23 @@ class Searching:
             each.name for each in configs if permits(principal, Action.READ, index=each, some_project=True)
         )
 
-    async def _seen(self, entry: Entry, start: IndexName | None, principal: Principal, query: Query) -> Entry | None:
+    async def _seen(
+        self,
+        entry: Entry,
+        start: IndexName | None,
+        principal: Principal,
+        query: Query,
+        chains: dict[IndexName, Chain],
+    ) -> Entry | None:
         """What the principal sees of an entry; None if the page of the project does not take it from there."""
         seen_from = entry.index if start is None else start
+        # The chain depends on the project for a token that is limited to projects.
+        chain = chains.get(seen_from) if principal.scope is None else None
         try:
-            resolution = await self._resolving.stored(seen_from, entry.project, principal)
+            resolution = await self._resolving.stored(seen_from, entry.project, principal, seen=chain)
         except (Missing, Denied):
             return None
+        chains[seen_from] = resolution.chain
         layer = next((each for each in resolution.layers if _gives(each, entry)), None)
         if layer is None or layer.index != entry.index:
             return None
