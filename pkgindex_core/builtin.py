@@ -23,7 +23,7 @@ from pkgindex_core.protocols import (
     Renderer,
     Source,
 )
-from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
@@ -77,7 +77,7 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 
 
 @hookimpl
-def pkgindex_catalogues() -> Iterable[Provider[Catalogue]]:
+def pkgindex_catalogues() -> Iterable[Provider[SearchCatalogue]]:
     engines = "pkgindex_core.engines"
     yield Provider(
         name=ANY_CATALOGUE,

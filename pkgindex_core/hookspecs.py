@@ -36,7 +36,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.advisories import NO_ADVISORIES, AdvisoryBook
 from pkgindex_core.protocols.attestations import AttestationVerifier
-from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.policing.lines import ServerPolicies
 
@@ -117,7 +117,7 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
 
 
 @hookspec
-def pkgindex_catalogues() -> Iterable[Provider[Catalogue]]:
+def pkgindex_catalogues() -> Iterable[Provider[SearchCatalogue]]:
     """Catalogues of searches, by the scheme of the URL of the index store. `make(url, context)` opens nothing yet. A store of a scheme that no
     plugin offers has its catalogue in a SQLite file in the data directory.
     """

@@ -42,7 +42,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
-from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.roles import AWAITED, MAY_BE_AWAITED, misfit
 from pkgindex_core.spelling import suggestion
 
@@ -106,7 +106,7 @@ class Plugins:
         scheme = _scheme(url, "blob store", "file:///srv/blobs")
         return offered.get(scheme) or offered[builtin.ANY_SCHEME]
 
-    def catalogue(self, store: str) -> Provider[Catalogue]:
+    def catalogue(self, store: str) -> Provider[SearchCatalogue]:
         """The provider of the catalogue of an index store, by the scheme of its URL. `make(url, context)`."""
         offered = self._offered("pkgindex_catalogues")
         scheme = _scheme(store, "index store", "sqlite:///srv/index.sqlite")

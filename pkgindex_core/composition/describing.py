@@ -8,7 +8,7 @@ from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.services.administering.cataloguing import Cataloguing
 from pkgindex_core.services.reading.advising import Advising
 from pkgindex_core.services.reading.browsing import Browsing
@@ -53,7 +53,7 @@ def make_describing(
     context: Context,
     *,
     files: Files,
-    catalogue: Catalogue,
+    catalogue: SearchCatalogue,
     cataloguing: Cataloguing,
 ) -> Describing:
     """Make the services over one store."""

@@ -24,7 +24,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
-from pkgindex_core.protocols.catalogue import Catalogue
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.routing import RoutedAdmission
@@ -48,7 +48,7 @@ class Offered(Struct, frozen=True, kw_only=True):
     options: IndexOptions
     house: HouseRules
     decisions: Decisions
-    make_catalogue: Callable[[], Catalogue]
+    make_catalogue: Callable[[], SearchCatalogue]
     """Makes the catalogue of searches, which opens nothing until it is used."""
 
 

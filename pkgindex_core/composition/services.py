@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
-    from pkgindex_core.protocols.catalogue import Catalogue
+    from pkgindex_core.protocols.catalogue import SearchCatalogue
     from pkgindex_core.services.administering.activity import Activity
     from pkgindex_core.services.administering.auditing import Auditing
     from pkgindex_core.services.administering.cataloguing import Cataloguing
@@ -285,7 +285,7 @@ class Services:
         )
 
     @cached_property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> SearchCatalogue:
         return self._offered.make_catalogue()
 
     async def close_catalogue(self) -> None:

@@ -19,7 +19,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 
 
-class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CatalogueEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A project in one index, as a search sees it."""
 
     index: IndexName
@@ -52,9 +52,9 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.display_name or self.project
 
 
-def listed(index: IndexName, project: ProjectName, display_name: str = "") -> Entry:
+def listed(index: IndexName, project: ProjectName, display_name: str = "") -> CatalogueEntry:
     """The entry of a name of which nothing more is known, in the list of a mirror."""
-    return Entry(
+    return CatalogueEntry(
         index=index, project=project, mirrored=True, display_name="" if display_name == project else display_name
     )
 
@@ -81,7 +81,7 @@ class Restriction(Struct, frozen=True, kw_only=True):
     negated: bool = False
 
 
-class Query(Struct, frozen=True, kw_only=True):
+class SearchQuery(Struct, frozen=True, kw_only=True):
     """A search. A project is found if it fits all words and all restrictions."""
 
     words: tuple[Word, ...] = ()
@@ -96,19 +96,20 @@ class Rank(NamedTuple):
     length: int
     """Characters of the normalised name."""
     project: str
-    index: str
+    place: str
+    """The index."""
 
 
 FIRST: Final = Rank(-1, False, 0, "", "")
 """Before every entry."""
 
 
-class Found(NamedTuple):
+class RankedEntry(NamedTuple):
     rank: Rank
-    entry: Entry
+    entry: CatalogueEntry
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class CatalogueProgress(Struct, frozen=True, kw_only=True):
     """How far a catalogue has followed its index store."""
 
     store: str = ""
@@ -119,7 +120,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     """The place of the first walk through the store: an index, `names` or `projects`, and the last project that was read. None: it is done."""
 
 
-class Names(Struct, frozen=True, kw_only=True):
+class NamesUpdate(Struct, frozen=True, kw_only=True):
     """Names of projects that a mirror lists, with or without a page here."""
 
     index: IndexName
@@ -128,7 +129,7 @@ class Names(Struct, frozen=True, kw_only=True):
     drop: Sequence[ProjectName] = ()
 
 
-class Update(Struct, frozen=True, kw_only=True):
+class CatalogueUpdate(Struct, frozen=True, kw_only=True):
     """Changes of a catalogue that happen together, in the order of the fields."""
 
     clear: bool = False
@@ -136,16 +137,16 @@ class Update(Struct, frozen=True, kw_only=True):
     drop_indexes: Collection[IndexName] = ()
     drop: Sequence[tuple[IndexName, ProjectName]] = ()
     """Projects that an index does not have any more. One that a mirror lists stays, with its name alone."""
-    put: Sequence[Entry] = ()
+    put: Sequence[CatalogueEntry] = ()
     """New entries, which replace those of the same index and project."""
-    names: Sequence[Names] = ()
-    progress: Progress
+    names: Sequence[NamesUpdate] = ()
+    progress: CatalogueProgress
 
 
-class Catalogue(Protocol):
+class SearchCatalogue(Protocol):
     """Names and metadata of the projects of all indexes."""
 
-    async def progress(self) -> Progress:
+    async def progress(self) -> CatalogueProgress:
         """How far the catalogue is."""
         ...
 
@@ -153,7 +154,7 @@ class Catalogue(Protocol):
         """Whether this process is the one that may update the catalogue now. It stays so until `close`, or until the process ends."""
         ...
 
-    async def apply(self, update: Update, *, after: Progress) -> bool:
+    async def apply(self, update: CatalogueUpdate, *, after: CatalogueProgress) -> bool:
         """Make all changes and the new progress, or none. False: the progress is not `after` any more, as another process has made an update.
 
         A process that is killed leaves the catalogue before the update or after it.
@@ -161,8 +162,8 @@ class Catalogue(Protocol):
         ...
 
     async def find(
-        self, query: Query, indexes: Collection[IndexName], *, after: Rank = FIRST, limit: int = 100
-    ) -> Sequence[Found]:
+        self, query: SearchQuery, indexes: Collection[IndexName], *, after: Rank = FIRST, limit: int = 100
+    ) -> Sequence[RankedEntry]:
         """The best entries of these indexes behind a rank, best first. At least `limit`, or else all that there are.
 
         Ranks as `rules.searching.ranking.rank` does, whatever the engine. The cost does not grow with the number of entries that fit.

@@ -1,4 +1,4 @@
-"""The contract suite of `Catalogue`.
+"""The contract suite of `SearchCatalogue`.
 
     class TestMyCatalogue(CatalogueContract):
         async def open_catalogue(self): return await MyCatalogue.open(self.directory)    # the same one each time
@@ -17,7 +17,17 @@ from msgspec.structs import replace
 
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import FIRST, Catalogue, Entry, Found, Names, Progress, Query, Update, listed
+from pkgindex_core.protocols.catalogue import (
+    FIRST,
+    CatalogueEntry,
+    CatalogueProgress,
+    CatalogueUpdate,
+    NamesUpdate,
+    RankedEntry,
+    SearchCatalogue,
+    SearchQuery,
+    listed,
+)
 from pkgindex_core.rules.searching.queries import plain_query, read_query
 from pkgindex_core.rules.searching.ranking import rank
 from pkgindex_core.testing.needed import pytest, pytest_asyncio
@@ -38,19 +48,21 @@ _QUERIES: Final = (
 )  # fmt: skip
 
 
-def sample_entry(project: str, index: IndexName = DEV, **fields: object) -> Entry:
+def sample_entry(project: str, index: IndexName = DEV, **fields: object) -> CatalogueEntry:
     """An entry with a version."""
-    made = Entry(index=index, project=ProjectName(project), mirrored=index == MIRROR, version="1.0", described=True)
+    made = CatalogueEntry(
+        index=index, project=ProjectName(project), mirrored=index == MIRROR, version="1.0", described=True
+    )
     return replace(made, **fields) if fields else made
 
 
-def sample_entries(chance: random.Random, count: int) -> list[Entry]:
+def sample_entries(chance: random.Random, count: int) -> list[CatalogueEntry]:
     """Different entries of names and texts that often agree."""
-    found: dict[tuple[IndexName, ProjectName], Entry] = {}
+    found: dict[tuple[IndexName, ProjectName], CatalogueEntry] = {}
     while len(found) < count:
         name = chance.choice(("", "-")).join(chance.choices(_SYLLABLES, k=chance.randint(1, 3)))
         index = chance.choice(sorted(ALL))
-        entry = Entry(index=index, project=ProjectName(name), mirrored=index == MIRROR)
+        entry = CatalogueEntry(index=index, project=ProjectName(name), mirrored=index == MIRROR)
         if chance.random() < 0.7:
             entry = replace(
                 entry,
@@ -70,10 +82,14 @@ def sample_entries(chance: random.Random, count: int) -> list[Entry]:
     return [*found.values()]
 
 
-def by_the_rule(entries: Collection[Entry], query: Query, indexes: Collection[IndexName]) -> list[Found]:
-    """What a search must find."""
+def by_the_rule(
+    entries: Collection[CatalogueEntry], query: SearchQuery, indexes: Collection[IndexName]
+) -> list[RankedEntry]:
+    """The result that the rule asks for."""
     ranked = ((rank(query, entry), entry) for entry in entries if entry.index in indexes)
-    return sorted((Found(place, entry) for place, entry in ranked if place is not None), key=lambda each: each.rank)
+    return sorted(
+        (RankedEntry(place, entry) for place, entry in ranked if place is not None), key=lambda each: each.rank
+    )
 
 
 @pytest.mark.asyncio
@@ -81,11 +97,11 @@ class CatalogueContract:
     """Subclass, name it `Test…`, and provide the catalogue."""
 
     directory: Path
-    catalogue: Catalogue
+    catalogue: SearchCatalogue
     survives_reopening = True
     """Whether a catalogue that is opened again has what it had."""
 
-    async def open_catalogue(self) -> Catalogue:
+    async def open_catalogue(self) -> SearchCatalogue:
         """Open the catalogue of the test; it is empty at first."""
         raise NotImplementedError
 
@@ -99,16 +115,18 @@ class CatalogueContract:
     async def write(
         self,
         *,
-        put: Sequence[Entry] = (),
+        put: Sequence[CatalogueEntry] = (),
         drop: Sequence[tuple[IndexName, ProjectName]] = (),
-        names: Sequence[Names] = (),
+        names: Sequence[NamesUpdate] = (),
         drop_indexes: Collection[IndexName] = (),
         clear: bool = False,
     ) -> None:
         """Apply an update, as of the next serial."""
         before = await self.catalogue.progress()
         progress = replace(before, store="test", serial=Serial(before.serial + 1))
-        update = Update(put=put, drop=drop, names=names, drop_indexes=drop_indexes, clear=clear, progress=progress)
+        update = CatalogueUpdate(
+            put=put, drop=drop, names=names, drop_indexes=drop_indexes, clear=clear, progress=progress
+        )
         assert await self.catalogue.apply(update, after=before)
 
     async def found(self, text: str, indexes: Collection[IndexName] = ALL) -> list[str]:
@@ -118,7 +136,7 @@ class CatalogueContract:
         ]
 
     async def test_a_new_catalogue_is_empty(self) -> None:
-        assert await self.catalogue.progress() == Progress()
+        assert await self.catalogue.progress() == CatalogueProgress()
         assert await self.found("") == []
 
     @pytest.mark.parametrize("seed", range(4))
@@ -127,7 +145,9 @@ class CatalogueContract:
         entries = sample_entries(chance, 150)
         known = [each for each in entries if each.version or not each.mirrored]
         listing = [each for each in entries if each not in known]
-        await self.write(put=known, names=[Names(index=MIRROR, put=[(each.project, each.project) for each in listing])])
+        await self.write(
+            put=known, names=[NamesUpdate(index=MIRROR, put=[(each.project, each.project) for each in listing])]
+        )
         for text in _QUERIES:
             query = read_query(text)
             for indexes in (ALL, {DEV, MIRROR}, {TEST}, frozenset[IndexName]()):
@@ -139,7 +159,7 @@ class CatalogueContract:
         entries = sample_entries(random.Random(7), 200)
         await self.write(put=entries)
         query = read_query(text)
-        whole: list[Found] = []
+        whole: list[RankedEntry] = []
         while part := await self.catalogue.find(query, ALL, after=whole[-1].rank if whole else FIRST, limit=7):
             assert len(part) >= 7 or not await self.catalogue.find(query, ALL, after=part[-1].rank, limit=1)
             whole += part[:7]
@@ -185,7 +205,7 @@ class CatalogueContract:
 
     async def test_names_of_a_list_are_found_with_and_without_metadata(self) -> None:
         demo = ProjectName("demo")
-        await self.write(names=[Names(index=MIRROR, put=[(demo, "Demo"), (ProjectName("other"), "other")])])
+        await self.write(names=[NamesUpdate(index=MIRROR, put=[(demo, "Demo"), (ProjectName("other"), "other")])])
         assert [each.entry for each in await self.catalogue.find(read_query("demo"), ALL)] == [
             listed(MIRROR, demo, "Demo")
         ]
@@ -195,14 +215,14 @@ class CatalogueContract:
         assert await self.found("dem") == ["root/pypi demo"], "once"
         await self.write(drop=[(MIRROR, demo)])
         assert (await self.found("words"), await self.found("demo")) == ([], ["root/pypi Demo"])
-        await self.write(names=[Names(index=MIRROR, drop=[demo], put=[(ProjectName("newer"), "Newer")])])
+        await self.write(names=[NamesUpdate(index=MIRROR, drop=[demo], put=[(ProjectName("newer"), "Newer")])])
         assert await self.found("") == ["root/pypi Newer", "root/pypi other"]
 
     async def test_a_known_project_that_leaves_the_list_stays(self) -> None:
         demo = ProjectName("demo")
         await self.write(put=[sample_entry("demo", MIRROR)])
-        await self.write(names=[Names(index=MIRROR, put=[(demo, "Demo")])])
-        await self.write(names=[Names(index=MIRROR, drop=[demo])])
+        await self.write(names=[NamesUpdate(index=MIRROR, put=[(demo, "Demo")])])
+        await self.write(names=[NamesUpdate(index=MIRROR, drop=[demo])])
         assert [each.entry for each in await self.catalogue.find(read_query("demo"), ALL)] == [
             sample_entry("demo", MIRROR)
         ]
@@ -211,13 +231,14 @@ class CatalogueContract:
 
     async def test_names_may_be_listed_again(self) -> None:
         names = [(ProjectName(f"name-{number}"), f"Name-{number}") for number in range(50)]
-        await self.write(names=[Names(index=MIRROR, put=names[:30])])
-        await self.write(names=[Names(index=MIRROR, put=names[20:])])
+        await self.write(names=[NamesUpdate(index=MIRROR, put=names[:30])])
+        await self.write(names=[NamesUpdate(index=MIRROR, put=names[20:])])
         assert len(await self.catalogue.find(read_query("name"), ALL, limit=1000)) == 50
 
     async def test_clearing_forgets_everything(self) -> None:
         await self.write(
-            put=[sample_entry("demo", summary="words")], names=[Names(index=MIRROR, put=[(ProjectName("x"), "x")])]
+            put=[sample_entry("demo", summary="words")],
+            names=[NamesUpdate(index=MIRROR, put=[(ProjectName("x"), "x")])],
         )
         await self.write(clear=True, put=[sample_entry("next")])
         assert await self.found("") == ["ann/dev next"]
@@ -225,14 +246,14 @@ class CatalogueContract:
     async def test_an_update_that_comes_late_changes_nothing(self) -> None:
         start = await self.catalogue.progress()
         await self.write(put=[sample_entry("demo")])
-        late = Update(
-            put=[sample_entry("late")], drop=[(DEV, ProjectName("demo"))], progress=Progress(serial=Serial(9))
+        late = CatalogueUpdate(
+            put=[sample_entry("late")], drop=[(DEV, ProjectName("demo"))], progress=CatalogueProgress(serial=Serial(9))
         )
         assert not await self.catalogue.apply(late, after=start)
         assert (await self.found(""), (await self.catalogue.progress()).serial) == (["ann/dev demo"], 1)
 
     async def test_a_catalogue_that_is_opened_again_has_all(self) -> None:
-        await self.write(put=[sample_entry("demo")], names=[Names(index=MIRROR, put=[(ProjectName("x"), "x")])])
+        await self.write(put=[sample_entry("demo")], names=[NamesUpdate(index=MIRROR, put=[(ProjectName("x"), "x")])])
         await self.catalogue.close()
         await self.catalogue.close()
         self.catalogue = await self.open_catalogue()

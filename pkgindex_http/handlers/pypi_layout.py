@@ -18,7 +18,7 @@ from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.requests import SIDECAR, Ask
-from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.wire.replies import Reply, redirect
 
 PINNED: Final = re.compile(r"[0-9a-f]{60}\Z")
 """The third segment of a path that names bytes."""

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols.catalogue import Entry
+from pkgindex_core.protocols.catalogue import CatalogueEntry
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.reading.searching import MOST, FoundProjects
 from pkgindex_http.requests import Ask
@@ -30,7 +30,7 @@ USUAL: Final = 20
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Cookie"}
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class SearchAnswer(Struct, frozen=True, kw_only=True):
     """A search and its result."""
 
     text: str
@@ -45,7 +45,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         values = {"q": self.text, "after": self.found.after} | ({} if limit == USUAL else {"limit": str(limit)})
         return urlencode(values)
 
-    def path_of(self, entry: Entry) -> str:
+    def path_of(self, entry: CatalogueEntry) -> str:
         """The path of a project below the root of the server: in the index in which was searched, or else in its own."""
         return f"{quote(self.start or entry.index)}/{quote(entry.project)}"
 
@@ -69,14 +69,14 @@ async def search(ask: Ask) -> Reply:
     )
 
 
-async def answered(ask: Ask, *, limit: int = USUAL) -> Answer:
+async def answered(ask: Ask, *, limit: int = USUAL) -> SearchAnswer:
     """Search for what the URL asks: `?q=QUERY&after=PLACE`, or devpi-web's `?query=`. Raises `Refused` for what is no query."""
     text = searched_text(ask)
     start = ask.index if "index" in ask.values else None
     found = await ask.engine.searching.search(
         read_query(text), start=start, principal=ask.principal, after=ask.query("after") or "", limit=limit
     )
-    return Answer(text=text, start=start, found=found)
+    return SearchAnswer(text=text, start=start, found=found)
 
 
 def searched_text(ask: Ask) -> str:
@@ -93,7 +93,7 @@ def _limit(ask: Ask) -> int:
     return int(text)
 
 
-def _document(answer: Answer, entry: Entry, root: str) -> dict[str, Any]:
+def _document(answer: SearchAnswer, entry: CatalogueEntry, root: str) -> dict[str, Any]:
     return {
         "name": entry.name,
         "project": entry.project,

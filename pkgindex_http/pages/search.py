@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from pkgindex_core.errors import Refused
 from pkgindex_core.rules.searching.queries import KEYS
 from pkgindex_http.errors import status_of
-from pkgindex_http.handlers.searching import Answer, answered, searched_text
+from pkgindex_http.handlers.searching import SearchAnswer, answered, searched_text
 from pkgindex_http.pages.layout import reading_page
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
@@ -15,7 +15,7 @@ from pkgindex_http.wire.replies import Reply
 
 async def search(ask: Ask) -> Reply:
     """The page. For what is no query it says what is wrong, beside the field."""
-    answer: Answer | None = None
+    answer: SearchAnswer | None = None
     problem: Refused | None = None
     try:
         answer = await answered(ask)

@@ -11,6 +11,7 @@ from pkgindex_core.changes import MirrorNames, PutRelease
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import Release
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Principal
 from pkgindex_core.testing.wheels import build_wheel
 from tests.http.conftest import HOSTED, MIRROR, MirroredStart, Serve, Served, basic
 
@@ -129,7 +130,10 @@ async def test_nobody_finds_what_they_may_not_read(serve: Serve) -> None:
             for headers in ({}, ann):
                 assert "hidden" not in "".join(await found(served, query, **headers)), query
                 _, text = await page(served, f"/+search?q={query}", **headers)
-                assert "bea/secret hidden" not in text and 'hidden-tool"' not in text.replace(f'value="{query}"', "")
+                assert "bea/secret" not in text.replace(query, "")
+                assert 'hidden-tool">' not in text.replace(f'value="{query}"', "")
+            principal = Principal(name="ann" if headers else None)
+            assert await served.engine.searching.near(HOSTED, query, principal=principal) in {(), ("open-tool",)}
         assert await found(served, "tool", **bea) == ["root/dev open-tool", "bea/secret hidden-tool"]
         async with served.get("/bea/secret/+search?q=tool", headers=ann) as answer:
             assert answer.status == 404

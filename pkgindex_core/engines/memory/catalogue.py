@@ -10,13 +10,13 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.catalogue import (
     FIRST,
-    Catalogue,
-    Entry,
-    Found,
-    Progress,
-    Query,
+    CatalogueEntry,
+    CatalogueProgress,
+    CatalogueUpdate,
     Rank,
-    Update,
+    RankedEntry,
+    SearchCatalogue,
+    SearchQuery,
     listed,
 )
 from pkgindex_core.rules.searching.ranking import rank
@@ -25,22 +25,22 @@ _Key = tuple[IndexName, ProjectName]
 
 
 class MemoryCatalogue:
-    """A `Catalogue` of one process."""
+    """A `SearchCatalogue` of one process."""
 
     def __init__(self) -> None:
-        self._progress = Progress()
-        self._known: dict[_Key, Entry] = {}
+        self._progress = CatalogueProgress()
+        self._known: dict[_Key, CatalogueEntry] = {}
         """Projects that the indexes have."""
-        self._listed: dict[_Key, Entry] = {}
+        self._listed: dict[_Key, CatalogueEntry] = {}
         """Names that mirrors list."""
 
-    async def progress(self) -> Progress:
+    async def progress(self) -> CatalogueProgress:
         return self._progress
 
     async def lead(self) -> bool:
         return True
 
-    async def apply(self, update: Update, *, after: Progress) -> bool:
+    async def apply(self, update: CatalogueUpdate, *, after: CatalogueProgress) -> bool:
         if self._progress != after:
             return False
         gone = {
@@ -61,10 +61,10 @@ class MemoryCatalogue:
         return True
 
     async def find(
-        self, query: Query, indexes: Collection[IndexName], *, after: Rank = FIRST, limit: int = 100
-    ) -> Sequence[Found]:
+        self, query: SearchQuery, indexes: Collection[IndexName], *, after: Rank = FIRST, limit: int = 100
+    ) -> Sequence[RankedEntry]:
         found = (
-            Found(place, entry)
+            RankedEntry(place, entry)
             for entry in (self._listed | self._known).values()
             if entry.index in indexes and (place := rank(query, entry)) is not None and place > after
         )
@@ -80,4 +80,4 @@ def make_catalogue(_url: str, _context: Context) -> MemoryCatalogue:
 
 
 if TYPE_CHECKING:
-    _: type[Catalogue] = MemoryCatalogue
+    _: type[SearchCatalogue] = MemoryCatalogue

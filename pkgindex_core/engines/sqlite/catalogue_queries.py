@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import Entry, Found, Query, Rank, Restriction, Word, listed
+from pkgindex_core.protocols.catalogue import CatalogueEntry, Rank, RankedEntry, Restriction, SearchQuery, Word, listed
 from pkgindex_core.rules.searching.ranking import (
     SHORTEST_IN_NAMES,
     SHORTEST_MISSPELLED,
@@ -42,14 +42,14 @@ _rank_of: Final = attrgetter("rank")
 _Row = tuple[int, str, int, str, bytes | None]
 """Id, normalised name, index, display name if it is listed and another, entry if more than the name is known."""
 
-_decode_entry: Final = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry: Final = msgspec.msgpack.Decoder(CatalogueEntry).decode
 
 
-class _Search(Struct, frozen=True):
-    """What the tiers of one search have in common."""
+class _SearchParts(Struct, frozen=True):
+    """The parts of one search that all tiers use."""
 
     connection: apsw.Connection
-    query: Query
+    query: SearchQuery
     layers: dict[int, IndexName]
     words: tuple[Word, ...]
     name: str
@@ -67,8 +67,8 @@ class _Looking(Struct, frozen=True):
 
 
 def find(
-    connection: apsw.Connection, query: Query, indexes: Collection[IndexName], after: Rank, limit: int
-) -> list[Found]:
+    connection: apsw.Connection, query: SearchQuery, indexes: Collection[IndexName], after: Rank, limit: int
+) -> list[RankedEntry]:
     """The best entries behind a rank."""
     only = {each.value for each in query.restrictions if each.key == "index" and not each.negated}
     wanted = [name for name in indexes if not only or only == {name}]
@@ -78,8 +78,8 @@ def find(
         if name in set(wanted)
     }
     words = tuple(each for each in query.words if not each.negated)
-    search = _Search(connection, query, layers, words, whole_name(words), tuple(_restricting(query.restrictions)))
-    found: list[Found] = []
+    search = _SearchParts(connection, query, layers, words, whole_name(words), tuple(_restricting(query.restrictions)))
+    found: list[RankedEntry] = []
     at_once = _by_parts_of_name(search, after)
     for tier in Tier if words else (Tier.SAID,):
         if len(found) >= limit:
@@ -98,7 +98,7 @@ def indexed_name(project: str) -> str:
     return f"^-{project.replace('-', '--')}-"
 
 
-def _by_parts_of_name(search: _Search, after: Rank) -> list[Found] | None:
+def _by_parts_of_name(search: _SearchParts, after: Rank) -> list[RankedEntry] | None:
     """All names with the words in them, if they are few: one look then serves three tiers. None: they are many."""
     if not search.name or after.tier > Tier.WITHIN or min(len(each.name) for each in search.words) < SHORTEST_WITHIN:
         return None
@@ -111,12 +111,12 @@ def _by_parts_of_name(search: _Search, after: Rank) -> list[Found] | None:
     return sorted((each for each in found if each is not None and each.rank > after), key=_rank_of)
 
 
-def _of_tier(search: _Search, tier: Tier, after: Rank, limit: int) -> list[Found]:
+def _of_tier(search: _SearchParts, tier: Tier, after: Rank, limit: int) -> list[RankedEntry]:
     looking = _LOOKING[tier](search)
     if looking is None:
         return []
-    found: list[Found] = []
-    bucket: list[Found] = []
+    found: list[RankedEntry] = []
+    bucket: list[RankedEntry] = []
     at = -1
     start = (after.mirrored * MIRRORED + min(after.length, 255) * LENGTH) if after.tier == tier else 0
     for row in _rows(search, looking, start):
@@ -131,14 +131,14 @@ def _of_tier(search: _Search, tier: Tier, after: Rank, limit: int) -> list[Found
     return found + sorted(bucket, key=_rank_of)
 
 
-def _ranked(search: _Search, row: _Row) -> Found | None:
+def _ranked(search: _SearchParts, row: _Row) -> RankedEntry | None:
     _, name, layer, display_name, known = row
     entry = _decode_entry(known) if known is not None else listed(search.layers[layer], ProjectName(name), display_name)
     place = rank(search.query, entry)
-    return None if place is None else Found(place, entry)
+    return None if place is None else RankedEntry(place, entry)
 
 
-def _rows(search: _Search, looking: _Looking, start: int) -> Iterator[_Row]:
+def _rows(search: _SearchParts, looking: _Looking, start: int) -> Iterator[_Row]:
     first, end = _sources(search.query)
     condition = looking.condition
     bindings = looking.bindings
@@ -154,7 +154,7 @@ def _rows(search: _Search, looking: _Looking, start: int) -> Iterator[_Row]:
         )
 
 
-def _sources(query: Query) -> tuple[int, int]:
+def _sources(query: SearchQuery) -> tuple[int, int]:
     """The ids that the restrictions to a source permit."""
     first, end = 0, _ENDS
     for each in query.restrictions:
@@ -180,33 +180,33 @@ def _restricting(restrictions: Sequence[Restriction]) -> Iterator[str]:
                 yield f"{column} : {_phrase(' '.join(each.words))} *"
 
 
-def _exact(search: _Search) -> _Looking | None:
+def _exact(search: _SearchParts) -> _Looking | None:
     return _Looking("entries e WHERE e.name = ?", (search.name,)) if search.name else None
 
 
-def _imports(search: _Search) -> _Looking | None:
+def _imports(search: _SearchParts) -> _Looking | None:
     if len(search.words) != 1:
         return None
     return _saying(search, [f"imports : {_phrase(search.words[0].text.lower())}"])
 
 
-def _beginning(search: _Search) -> _Looking | None:
+def _beginning(search: _SearchParts) -> _Looking | None:
     return _parts(_trigrams(indexed_name(search.name)[:-1])) if search.name else None
 
 
-def _name_words(search: _Search) -> _Looking | None:
+def _name_words(search: _SearchParts) -> _Looking | None:
     if not search.name or max(len(each.name) for each in search.words) < SHORTEST_IN_NAMES:
         return None
     return _parts(_of_words(search, whole=False))
 
 
-def _within(search: _Search) -> _Looking | None:
+def _within(search: _SearchParts) -> _Looking | None:
     if not search.name or max(len(each.name) for each in search.words) < SHORTEST_WITHIN:
         return None
     return _parts(_of_words(search, whole=True))
 
 
-def _said(search: _Search) -> _Looking | None:
+def _said(search: _SearchParts) -> _Looking | None:
     if not search.words:
         if search.restricting:
             return _saying(search, [])
@@ -215,11 +215,11 @@ def _said(search: _Search) -> _Looking | None:
     return _saying(search, [f"said : {_phrase(' '.join(each.words))} *" for each in search.words])
 
 
-def _elsewhere(search: _Search) -> _Looking | None:
+def _elsewhere(search: _SearchParts) -> _Looking | None:
     return _saying(search, [f"{{said elsewhere}} : {_phrase(' '.join(each.words))} *" for each in search.words])
 
 
-def _misspelled(search: _Search) -> _Looking | None:
+def _misspelled(search: _SearchParts) -> _Looking | None:
     """Names of which all is right before some block and behind it. An error touches at most two characters, which lie in one block or
     at its end.
     """
@@ -237,7 +237,7 @@ def _misspelled(search: _Search) -> _Looking | None:
     return _Looking(_BY_PARTS, (" OR ".join(f"({each})" for each in dict.fromkeys(matches)),), spans)
 
 
-_LOOKING: Final[dict[Tier, Callable[[_Search], _Looking | None]]] = {
+_LOOKING: Final[dict[Tier, Callable[[_SearchParts], _Looking | None]]] = {
     Tier.EXACT: _exact,
     Tier.IMPORT: _imports,
     Tier.BEGINNING: _beginning,
@@ -256,11 +256,11 @@ def _parts(trigrams: list[str]) -> _Looking | None:
     return _Looking(_BY_PARTS, (" AND ".join(dict.fromkeys(trigrams)),)) if trigrams else None
 
 
-def _saying(search: _Search, terms: list[str]) -> _Looking:
+def _saying(search: _SearchParts, terms: list[str]) -> _Looking:
     return _Looking(_BY_WORDS, (" AND ".join([*terms, *search.restricting]),))
 
 
-def _of_words(search: _Search, *, whole: bool) -> list[str]:
+def _of_words(search: _SearchParts, *, whole: bool) -> list[str]:
     """The trigrams of all words of a search. `whole`: a word may stand within another one."""
     found: list[str] = []
     for each in search.words:

@@ -1,4 +1,4 @@
-"""What a search means: its language, which projects it finds, and their order. Pure, and the same for every catalogue.
+"""The meaning of searches: their language, which projects they find, and in which order. Pure, and the same for every catalogue.
 
 folding    texts as words that are compared
 queries    the language: words, phrases, restrictions, negation

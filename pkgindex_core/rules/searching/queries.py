@@ -17,7 +17,7 @@ from typing import Final
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.versions import is_pep440
 from pkgindex_core.names import index_name_or_none, normalized_or_none
-from pkgindex_core.protocols.catalogue import Query, Restriction, Word
+from pkgindex_core.protocols.catalogue import Restriction, SearchQuery, Word
 from pkgindex_core.rules.searching.folding import folded
 from pkgindex_core.spelling import suggestion
 
@@ -34,7 +34,7 @@ KEYS: Final = {
     "python": "a version of Python that it permits, such as python:3.12",
     "source": "hosted or mirror",
 }
-"""What may stand before the colon of a restriction, each with what stands behind it."""
+"""The words before the colon of a restriction, each with the meaning of the text behind it."""
 _OTHER_SPELLINGS: Final = {"license": "licence", "depend": "depends", "requires": "depends", "imports": "import"}
 _OF_WORDS: Final = frozenset({"author", "classifier", "licence"})
 SOURCES: Final = ("hosted", "mirror")
@@ -44,7 +44,7 @@ _IN_NAMES: Final = re.compile(r"[-_.]+")
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
-def read_query(text: str) -> Query:
+def read_query(text: str) -> SearchQuery:
     """Read a query. An empty text is an empty query, which finds everything. Raises `Refused` with all problems."""
     if len(text) > LONGEST:
         raise Refused(f"the search has {len(text)} characters; the limit is {LONGEST}", hint="search for fewer words")
@@ -64,10 +64,10 @@ def read_query(text: str) -> Query:
         problems.append(f"the search has {len(words) + len(restrictions)} words; the limit is {MOST_TERMS}")
     if problems:
         raise Refused(problems, hint='put a text with a colon, a dash or blanks in quotes: "a: b"')
-    return Query(words=tuple(words), restrictions=tuple(restrictions))
+    return SearchQuery(words=tuple(words), restrictions=tuple(restrictions))
 
 
-def write_query(query: Query) -> str:
+def write_query(query: SearchQuery) -> str:
     """The text of a query. `read_query` reads the same query from it."""
     words = [f"{_minus(each.negated)}{_quoted(each.text)}" for each in query.words]
     return " ".join(
@@ -75,10 +75,10 @@ def write_query(query: Query) -> str:
     )
 
 
-def plain_query(text: str) -> Query:
+def plain_query(text: str) -> SearchQuery:
     """A query for words alone, for clients that do not know the language. What is no word is left out."""
     words = (_word(each, False, []) for each in text[:LONGEST].split()[:MOST_TERMS])
-    return Query(words=tuple(each for each in words if each is not None))
+    return SearchQuery(words=tuple(each for each in words if each is not None))
 
 
 def _is_unseen(character: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.errors import PkgIndexError
@@ -13,6 +14,7 @@ from pkgindex_core.protocols import ChangeLog, Follower
 if TYPE_CHECKING:
     from pkgindex_core.services.administering.cataloguing import Cataloguing
 
+_WORK: Final = "pkgindex_core.services.administering.cataloguing"
 _FIRST_SECONDS: Final = 2.0
 _TURN_SECONDS: Final = 5.0
 """Seconds between two attempts to be the one that updates."""
@@ -32,6 +34,7 @@ class CatalogueFollower:
 
     async def follow(self) -> None:
         await asyncio.sleep(_FIRST_SECONDS)
+        await asyncio.to_thread(import_module, _WORK)  # takes tens of milliseconds, in which requests would wait
         cataloguing = self._cataloguing()
         while True:
             try:

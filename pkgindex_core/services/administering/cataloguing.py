@@ -25,7 +25,13 @@ from pkgindex_core.changes import Commit, DropIndex, MirrorNames
 from pkgindex_core.models import IndexConfig, ProjectRow, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, ChangeLog, ListedNames, Projects, ReleaseRecords, Trees
-from pkgindex_core.protocols.catalogue import Catalogue, Entry, Names, Progress, Update
+from pkgindex_core.protocols.catalogue import (
+    CatalogueEntry,
+    CatalogueProgress,
+    CatalogueUpdate,
+    NamesUpdate,
+    SearchCatalogue,
+)
 from pkgindex_core.protocols.index_store import Touched
 from pkgindex_core.rules.touching import together, touched_by
 from pkgindex_core.services.administering.catalogue_entries import CatalogueEntries
@@ -51,7 +57,7 @@ class _Store(Trees, Projects, ListedNames, ReleaseRecords, ChangeLog, Protocol):
 class Cataloguing:
     """Brings one catalogue up to date."""
 
-    def __init__(self, *, store: _Store, blobs: BlobStore, catalogue: Catalogue, workers: Executor) -> None:
+    def __init__(self, *, store: _Store, blobs: BlobStore, catalogue: SearchCatalogue, workers: Executor) -> None:
         self._store = store
         self._catalogue = catalogue
         self._entries = CatalogueEntries(store=store, blobs=blobs, workers=workers)
@@ -62,7 +68,7 @@ class Cataloguing:
         self._later: dict[_Key, tuple[float, int]] = {}
         """Mirrored projects whose metadata may come: when to look, by the clock of the event loop, and for which time."""
 
-    async def caught_up(self, seconds: float | None = None) -> Progress:
+    async def caught_up(self, seconds: float | None = None) -> CatalogueProgress:
         """Bring the catalogue up to date, for at most `seconds` and as far as this process may; return how far it is."""
         progress = await self._catalogue.progress()
         if self._turn.locked():  # the follower is at work
@@ -95,8 +101,8 @@ class Cataloguing:
             return False
         head = await self._store.head()
         if before.store != self._identity or before.serial > head:
-            begun = Progress(store=self._identity, serial=head, walking=(IndexName(""), "", ""))
-            await self._catalogue.apply(Update(clear=True, progress=begun), after=before)
+            begun = CatalogueProgress(store=self._identity, serial=head, walking=(IndexName(""), "", ""))
+            await self._catalogue.apply(CatalogueUpdate(clear=True, progress=begun), after=before)
         elif before.walking is not None:
             await self._catalogue.apply(await self._walk(before, before.walking), after=before)
         elif before.serial < head:
@@ -105,7 +111,7 @@ class Cataloguing:
             return await self._look_later(before)
         return True
 
-    async def _walk(self, before: Progress, place: tuple[IndexName, str, str]) -> Update:
+    async def _walk(self, before: CatalogueProgress, place: tuple[IndexName, str, str]) -> CatalogueUpdate:
         """Read the next names or projects behind a place. Each mirror has two parts."""
         index, part, after = place
         tree = await self._store.tree()
@@ -114,8 +120,8 @@ class Cataloguing:
                 chosen = rows[:_NAMES]
                 put = [(row.name, row.display_name) for row in chosen]
                 progress = replace(before, walking=(index, part, chosen[-1].name))
-                return Update(names=[Names(index=index, put=put)], progress=progress)
-            return Update(progress=replace(before, walking=(index, "projects", "")))
+                return CatalogueUpdate(names=[NamesUpdate(index=index, put=put)], progress=progress)
+            return CatalogueUpdate(progress=replace(before, walking=(index, "projects", "")))
         if part == "projects" and index in tree.indexes:
             if self._walked is None or self._walked[0] != index:
                 self._walked = (index, await self._store.projects(index))
@@ -123,25 +129,25 @@ class Cataloguing:
             if rows:
                 entries = await self._read(tree, [(index, row.name) for row in rows])
                 progress = replace(before, walking=(index, part, rows[-1].name))
-                return Update(put=[each for each in entries.values() if each is not None], progress=progress)
+                return CatalogueUpdate(put=[each for each in entries.values() if each is not None], progress=progress)
         self._walked = None
         following = min((name for name in tree.indexes if name > index), default=None)
         if following is None:
-            return Update(progress=replace(before, walking=None))
+            return CatalogueUpdate(progress=replace(before, walking=None))
         first = "names" if tree.indexes[following].mirrored else "projects"
-        return Update(progress=replace(before, walking=(following, first, "")))
+        return CatalogueUpdate(progress=replace(before, walking=(following, first, "")))
 
-    async def _follow(self, before: Progress) -> Update:
+    async def _follow(self, before: CatalogueProgress) -> CatalogueUpdate:
         """Read everything again that the next commits touched."""
         touched = await self._store.touched(before.serial)
-        names: Sequence[Names] = ()
+        names: Sequence[NamesUpdate] = ()
         if not isinstance(touched, Touched) or touched.names or len(touched.projects) > _TOUCHED:
             commits = await self._store.commits(before.serial, limit=_COMMITS)
             touched = together((touched_by(each.changes, each.serial) for each in commits), commits[-1].serial)
             names = _names_of(commits)
         tree = await self._store.tree()
         entries = await self._read(tree, sorted(touched.projects))
-        return Update(
+        return CatalogueUpdate(
             drop_indexes=touched.indexes,
             drop=[key for key, entry in entries.items() if entry is None and key[0] in tree.indexes],
             put=[entry for entry in entries.values() if entry is not None],
@@ -149,9 +155,9 @@ class Cataloguing:
             progress=replace(before, serial=touched.upto),
         )
 
-    async def _read(self, tree: Tree, keys: Sequence[_Key]) -> dict[_Key, Entry | None]:
+    async def _read(self, tree: Tree, keys: Sequence[_Key]) -> dict[_Key, CatalogueEntry | None]:
         """The entries of projects as they are now; None: the index does not have it."""
-        found: dict[_Key, Entry | None] = {}
+        found: dict[_Key, CatalogueEntry | None] = {}
         for index, project in keys:
             config = tree.indexes.get(index)
             found[index, project] = entry = await self._entries.read(config, project) if config is not None else None
@@ -159,7 +165,7 @@ class Cataloguing:
             await asyncio.sleep(0)  # small pages are read in this thread, and requests must not wait for all of them
         return found
 
-    def _expect(self, config: IndexConfig | None, entry: Entry | None) -> None:
+    def _expect(self, config: IndexConfig | None, entry: CatalogueEntry | None) -> None:
         if config is None or entry is None:
             return
         key = (entry.index, entry.project)
@@ -168,7 +174,7 @@ class Cataloguing:
         elif len(self._later) < _MOST_LATER:
             self._later.setdefault(key, (asyncio.get_running_loop().time() + _LATER_SECONDS[0], 0))
 
-    async def _look_later(self, before: Progress) -> bool:
+    async def _look_later(self, before: CatalogueProgress) -> bool:
         """Look again for metadata that was not there. False: it is not time to look for any."""
         now = asyncio.get_running_loop().time()
         due = [key for key, (when, _) in self._later.items() if when <= now][:_PROJECTS]
@@ -183,17 +189,17 @@ class Cataloguing:
                 self._later.pop(key, None)
         put = [each for each in entries.values() if each is not None and each.described]
         if put:
-            await self._catalogue.apply(Update(put=put, progress=before), after=before)
+            await self._catalogue.apply(CatalogueUpdate(put=put, progress=before), after=before)
         return True
 
 
-def _names_of(commits: Sequence[Commit]) -> list[Names]:
+def _names_of(commits: Sequence[Commit]) -> list[NamesUpdate]:
     """The changes of lists in commits, in order, without those before their index was dropped."""
-    found: list[Names] = []
+    found: list[NamesUpdate] = []
     for commit in commits:
         for change in commit.changes:
             if isinstance(change, MirrorNames):
-                found.append(Names(index=change.index, put=change.put, drop=change.drop))
+                found.append(NamesUpdate(index=change.index, put=change.put, drop=change.drop))
             elif isinstance(change, DropIndex):
                 found = [each for each in found if each.index != change.name]
     return found

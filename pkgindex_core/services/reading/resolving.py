@@ -110,11 +110,9 @@ class Resolving:
         """
         return (await self._resolve(start, project, principal, Action.REFRESH, alone=False, again=True)).resolution
 
-    async def stored(
-        self, start: IndexName, project: ProjectName, principal: Principal, *, seen: Chain | None = None
-    ) -> Resolution:
-        """Resolve a project from stored data: no source is asked. `seen` is the chain, if the caller has it and it is that of the project too."""
-        seen = seen or await self.chain(start, principal, project=project)
+    async def stored(self, start: IndexName, project: ProjectName, principal: Principal) -> Resolution:
+        """Resolve a project from stored data: no source is asked."""
+        seen = await self.chain(start, principal, project=project)
         return self.admitted(seen, project, await self._store.standings(project, seen.order))
 
     def admitted(self, seen: Chain, project: ProjectName, standings: Sequence[Standing]) -> Resolution:

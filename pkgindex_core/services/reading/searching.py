@@ -20,8 +20,16 @@ from pkgindex_core.clock import Clock
 from pkgindex_core.errors import Denied, Missing, PkgIndexError, Refused
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, Trees
-from pkgindex_core.protocols.catalogue import FIRST, Catalogue, Entry, Found, Query, Rank, Restriction
+from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, Projects, Trees
+from pkgindex_core.protocols.catalogue import (
+    FIRST,
+    CatalogueEntry,
+    Rank,
+    RankedEntry,
+    Restriction,
+    SearchCatalogue,
+    SearchQuery,
+)
 from pkgindex_core.rules.filtering import applying
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.resolution import Chain, Layer, Resolution
@@ -44,7 +52,7 @@ _CATCHING_UP_SECONDS: Final = 0.05
 class FoundProjects(Struct, frozen=True, kw_only=True):
     """A part of the result of a search, best first."""
 
-    projects: tuple[Entry, ...]
+    projects: tuple[CatalogueEntry, ...]
     after: str
     """The place behind this part, for the next one; empty: there is no more."""
     behind: int
@@ -53,7 +61,7 @@ class FoundProjects(Struct, frozen=True, kw_only=True):
     """False while the first catalogue of the store is made: there may be more."""
 
 
-class _Store(Trees, ChangeLog, Protocol): ...
+class _Store(Trees, Projects, ChangeLog, Protocol): ...
 
 
 class Searching:
@@ -63,7 +71,7 @@ class Searching:
         self,
         *,
         store: _Store,
-        catalogue: Catalogue,
+        catalogue: SearchCatalogue,
         cataloguing: Cataloguing,
         resolving: Resolving,
         assembling: Assembling,
@@ -81,7 +89,7 @@ class Searching:
         self._clock = clock
 
     async def search(
-        self, query: Query, *, start: IndexName | None, principal: Principal, after: str = "", limit: int = 20
+        self, query: SearchQuery, *, start: IndexName | None, principal: Principal, after: str = "", limit: int = 20
     ) -> FoundProjects:
         """Find projects in an index and its bases, or, if `start` is None, in all indexes that the principal may read.
 
@@ -92,7 +100,7 @@ class Searching:
         progress = await self._cataloguing.caught_up(_CATCHING_UP_SECONDS)
         indexes = await self._indexes(start, principal)
         chains: dict[IndexName, Chain] = {}
-        shown: list[Found] = []
+        shown: list[RankedEntry] = []
         # Of two mirrors that list a name, each may give it. Their entries stand next to each other.
         names = {place.project} if start is not None else set[str]()
         left = _PROPOSED
@@ -105,7 +113,7 @@ class Searching:
                 if len(shown) <= limit and entry.project not in names:
                     seen = await self._seen(entry, start, principal, query, chains)
                     if seen is not None:
-                        shown.append(Found(place, seen))
+                        shown.append(RankedEntry(place, seen))
                         names |= {entry.project} if start is not None else set()
             await asyncio.sleep(0)
         return FoundProjects(
@@ -134,7 +142,7 @@ class Searching:
         self, start: IndexName | None, project: ProjectName, *, principal: Principal, after: str = "", limit: int = 20
     ) -> FoundProjects:
         """The projects whose metadata requires a project, as far as it is known here."""
-        query = Query(restrictions=(Restriction(key="depends", value=project),))
+        query = SearchQuery(restrictions=(Restriction(key="depends", value=project),))
         return await self.search(query, start=start, principal=principal, after=after, limit=limit)
 
     async def _indexes(self, start: IndexName | None, principal: Principal) -> Collection[IndexName]:
@@ -148,21 +156,23 @@ class Searching:
 
     async def _seen(
         self,
-        entry: Entry,
+        entry: CatalogueEntry,
         start: IndexName | None,
         principal: Principal,
-        query: Query,
+        query: SearchQuery,
         chains: dict[IndexName, Chain],
-    ) -> Entry | None:
-        """What the principal sees of an entry; None if the page of the project does not take it from there."""
+    ) -> CatalogueEntry | None:
+        """The part of an entry that the principal sees; None if the page of the project does not take it from there."""
         seen_from = entry.index if start is None else start
         # The chain depends on the project for a token that is limited to projects.
         chain = chains.get(seen_from) if principal.scope is None else None
         try:
-            resolution = await self._resolving.stored(seen_from, entry.project, principal, seen=chain)
+            chain = chain or await self._resolving.chain(seen_from, principal, project=entry.project)
         except (Missing, Denied):
             return None
-        chains[seen_from] = resolution.chain
+        chains[seen_from] = chain
+        standings = await self._store.standings(entry.project, chain.order)
+        resolution = self._resolving.admitted(chain, entry.project, standings)
         layer = next((each for each in resolution.layers if _gives(each, entry)), None)
         if layer is None or layer.index != entry.index:
             return None
@@ -170,7 +180,9 @@ class Searching:
             return entry
         return await self._filtered(entry, resolution, query)
 
-    async def _filtered(self, entry: Entry, resolution: Resolution, query: Query) -> Entry | None:
+    async def _filtered(
+        self, entry: CatalogueEntry, resolution: Resolution, query: SearchQuery
+    ) -> CatalogueEntry | None:
         """An entry without a version that filters hide; None if they hide all files, or if the rest does not fit the query."""
         parts = await self._assembling.read_at(resolution, None)
         moment = self._clock.now()
@@ -182,11 +194,13 @@ class Searching:
             return None
         if canonical_version(entry.version) in {canonical_version(version) for version in page.versions}:
             return entry
-        bare = Entry(index=entry.index, project=entry.project, mirrored=entry.mirrored, display_name=entry.display_name)
+        bare = CatalogueEntry(
+            index=entry.index, project=entry.project, mirrored=entry.mirrored, display_name=entry.display_name
+        )
         return bare if rank(query, bare) is not None else None
 
 
-def _gives(layer: Layer, entry: Entry) -> bool:
+def _gives(layer: Layer, entry: CatalogueEntry) -> bool:
     """Whether a layer gives files to the page of a project, or could: a mirror lists it, and no page of it is stored."""
     if layer.standing.holds:
         return layer.offers
@@ -194,7 +208,7 @@ def _gives(layer: Layer, entry: Entry) -> bool:
 
 
 def _write_place(place: Rank) -> str:
-    return f"{place.tier:d}.{place.mirrored:d}.{place.length}.{place.project}.{place.index}"
+    return f"{place.tier:d}.{place.mirrored:d}.{place.length}.{place.project}.{place.place}"
 
 
 def _read_place(text: str) -> Rank:

@@ -32,7 +32,7 @@ from pkgindex_core.engines.sqlite.catalogue import FILE, SqliteCatalogue
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.models import File, IndexConfig, PageHead, Release, User
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import Catalogue, Entry, Query
+from pkgindex_core.protocols.catalogue import CatalogueEntry, SearchCatalogue, SearchQuery
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.administering import cataloguing
 from pkgindex_core.services.administering.catalogue_following import CatalogueFollower
@@ -53,7 +53,7 @@ class World:
         self.blobs = MemoryBlobs(clock=clock, spools=directory / "staging")
         self.workers = workers
 
-    def cataloguing(self, catalogue: Catalogue) -> Cataloguing:
+    def cataloguing(self, catalogue: SearchCatalogue) -> Cataloguing:
         return Cataloguing(store=self.store, blobs=self.blobs, catalogue=catalogue, workers=self.workers)
 
     async def apply(self, *changes: Change) -> None:
@@ -93,9 +93,9 @@ class World:
         await self.apply(*event())
 
 
-async def content(catalogue: Catalogue) -> dict[tuple[str, str], Entry]:
+async def content(catalogue: SearchCatalogue) -> dict[tuple[str, str], CatalogueEntry]:
     """All entries; each once."""
-    found = await catalogue.find(Query(), {DEV, MIRROR}, limit=10_000)
+    found = await catalogue.find(SearchQuery(), {DEV, MIRROR}, limit=10_000)
     entries = {(each.entry.index, each.entry.project): each.entry for each in found}
     assert len(entries) == len(found)
     return entries
@@ -120,7 +120,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", range(12))
 async def test_it_has_what_a_new_one_would_have(world: World, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    catalogue: Catalogue = SqliteCatalogue(tmp_path / FILE)
+    catalogue: SearchCatalogue = SqliteCatalogue(tmp_path / FILE)
     followed = world.cataloguing(catalogue)
     for _ in range(60):
         await world.happen(chance)

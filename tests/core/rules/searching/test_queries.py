@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkgindex_core.errors import Refused
-from pkgindex_core.protocols.catalogue import Query
+from pkgindex_core.protocols.catalogue import SearchQuery
 from pkgindex_core.rules.searching.folding import folded, has_words
 from pkgindex_core.rules.searching.queries import KEYS, LONGEST, plain_query, read_query, write_query
 
@@ -42,10 +42,14 @@ def test_what_is_written_is_read_again(written: list[str]) -> None:
 
 @given(st.text(max_size=60))
 def test_every_text_is_a_query_or_is_refused_with_reasons(text: str) -> None:
+    problems: tuple[str, ...] = ()
     try:
-        assert isinstance(read_query(text), Query)
+        query = read_query(text)
     except Refused as error:
-        assert error.problems
+        problems = error.problems
+    else:
+        assert isinstance(query, SearchQuery)
+    assert all(problems)
     assert all(each.words for each in plain_query(text).words)
 
 
