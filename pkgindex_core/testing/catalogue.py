@@ -1,6 +1,6 @@
 """The contract suite of `SearchCatalogue`.
 
-    class TestMyCatalogue(CatalogueContract):
+    class TestMyCatalogue(SearchCatalogueContract):
         async def open_catalogue(self): return await MyCatalogue.open(self.directory)    # the same one each time
 
 The reference is the rule: what a catalogue finds is compared with the ranks of all entries.
@@ -93,7 +93,7 @@ def by_the_rule(
 
 
 @pytest.mark.asyncio
-class CatalogueContract:
+class SearchCatalogueContract:
     """Subclass, name it `Test…`, and provide the catalogue."""
 
     directory: Path
