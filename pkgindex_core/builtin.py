@@ -198,6 +198,11 @@ def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
         make=_constant("pkgindex_core.rules.policing.lines:POLICIES_OPTION"),
     )
     yield Provider(
+        name="namespaces",
+        summary="prefixes of names that this index has to itself, in indexes that inherit it too (PEP 752)",
+        make=_constant("pkgindex_core.rules.namespaces:NAMESPACES_OPTION"),
+    )
+    yield Provider(
         name="trusted_publishers",
         summary="lines of PROJECT PUBLISHER: workflows that may upload without a stored secret",
         make=_constant("pkgindex_core.rules.trusted_publishers:TRUSTED_PUBLISHERS_OPTION"),

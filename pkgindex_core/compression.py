@@ -18,6 +18,7 @@ else:
     from backports import zstd
 
 ZstdError = zstd.ZstdError
+InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub declares an instance
 
 CODINGS: Final = ("zstd", "gzip")
 """The supported codings, the best first."""
@@ -52,6 +53,14 @@ def decompress(body: bytes, coding: str) -> bytes:
 def zstd_decompressor(memory_bytes: int) -> zstd.ZstdDecompressor:
     """Make a decompressor for an untrusted stream with a window of at most `memory_bytes`; it raises `ZstdError`."""
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: memory_bytes.bit_length() - 1})
+
+
+def inflater(coding: str) -> Any:
+    """Make a decompressor like `zlib.decompressobj`, more than twice as fast, for an untrusted stream of `gzip` or `deflate` (RFC 9110 8.4.1).
+
+    It verifies the checksum at the end and raises `InflateError`. Unlike zlib it ignores reserved bits in the header of gzip.
+    """
+    return isal_zlib.decompressobj(isal_zlib.MAX_WBITS if coding == "deflate" else _GZIP_BITS)
 
 
 class Compressor:

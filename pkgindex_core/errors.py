@@ -47,6 +47,10 @@ class Conflict(PkgIndexError):
     """The request contradicts the stored data: a name is taken, or a precondition no longer holds."""
 
 
+class NamespaceTaken(Conflict):
+    """The name is in a namespace of another index (PEP 752)."""
+
+
 class FileTaken(Conflict):
     """The index has a file in the place of the one that is uploaded. twine and uv look for the first words of the message."""
 

@@ -24,6 +24,7 @@ from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
 from pkgindex_http.wire import web
 from pkgindex_http.wire.attempts import LoginAttempts
+from pkgindex_http.wire.descriptions import Descriptions
 from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.read_log import ReadLog
@@ -46,6 +47,7 @@ class Ask(Struct, kw_only=True):
     remote_users: RemoteUsers
     attempts: LoginAttempts
     templates: Templates
+    descriptions: Descriptions
     served_files: ServedFiles
     minting: Minting
     read_log: ReadLog

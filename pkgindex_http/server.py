@@ -48,6 +48,7 @@ from pkgindex_http.troubles import Troubles
 from pkgindex_http.wire import web
 from pkgindex_http.wire.attempts import LoginAttempts
 from pkgindex_http.wire.bodies import check_framing, is_awaiting, is_misframed
+from pkgindex_http.wire.descriptions import Descriptions
 from pkgindex_http.wire.handing_over import Handover
 from pkgindex_http.wire.marks import marks
 from pkgindex_http.wire.origin import OriginReader
@@ -84,6 +85,7 @@ class Server:
         self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
+        self.descriptions = Descriptions()
         self.served_files = ServedFiles()
         self.read_log = ReadLog(
             Path(settings.data),
@@ -194,6 +196,7 @@ class Server:
             remote_users=self.remote_users,
             attempts=self._attempts,
             templates=self.templates,
+            descriptions=self.descriptions,
             served_files=self.served_files,
             minting=self._minting,
             read_log=self.read_log,

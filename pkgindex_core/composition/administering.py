@@ -59,7 +59,7 @@ def make_administering(
         indexes=indexes,
         project_statuses=ProjectStatuses(store=store),
         project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
-        exempting=Exempting(store=store, clock=clock),
-        own_advisories=OwnAdvisories(store=store, clock=clock),
+        exempting=Exempting(store=store, indexes=indexes, clock=clock),
+        own_advisories=OwnAdvisories(store=store, indexes=indexes, clock=clock),
         examining=Examining(store=store, sources=shared.sources),
     )

@@ -20,6 +20,7 @@ from pkgindex_core.services.reading.past import Past
 from pkgindex_core.services.reading.project_information import ProjectInformation
 from pkgindex_core.services.reading.provenances import Provenances
 from pkgindex_core.services.reading.searching import Searching
+from pkgindex_core.services.reading.showing import Showing
 from pkgindex_core.services.reading.versions import Versions
 
 
@@ -27,6 +28,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     """The services that change nothing, and that installers do not need."""
 
     searching: Searching
+    showing: Showing
     findlinks: FindLinks
     information: ProjectInformation
     locating: Locating
@@ -49,6 +51,7 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
     )
     return Describing(
         searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
+        showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
         findlinks=FindLinks(
             store=store,
             resolving=resolving,

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.project_information import ProjectInformation
     from pkgindex_core.services.reading.provenances import Provenances
     from pkgindex_core.services.reading.searching import Searching
+    from pkgindex_core.services.reading.showing import Showing
     from pkgindex_core.services.reading.versions import Versions
     from pkgindex_core.services.writing.attesting import Attesting
     from pkgindex_core.services.writing.registering import Registering
@@ -94,6 +95,10 @@ class Services:
     @property
     def searching(self) -> Searching:
         return self._describing.searching
+
+    @property
+    def showing(self) -> Showing:
+        return self._describing.showing
 
     @property
     def findlinks(self) -> FindLinks:

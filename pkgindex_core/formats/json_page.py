@@ -1,4 +1,4 @@
-"""The simple API in JSON (PEP 691 with 700, 714, 740 and 792): version 1.4.
+"""The simple API in JSON (PEP 691 with 700, 714, 740 and 792): version 1.4; with namespaces (PEP 752) version 1.5.
 
 A page is joined from fragments, which were encoded when the files were stored (see `fragments`), without decoding them. The
 prefix of each link depends on the URL of the page and is put between them. If all files come from one index the prefix is
@@ -24,6 +24,7 @@ from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList,
 from pkgindex_core.rules.negotiation import JSON_V1
 
 API_VERSION = "1.4"
+NAMESPACES_VERSION = "1.5"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,6 +45,9 @@ class JsonRenderer:
 
     def page(self, page: MergedPage) -> bytes:
         head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}
+        if page.namespaces is not None:
+            head["meta"]["api-version"] = NAMESPACES_VERSION
+            head["namespaces"] = page.namespaces or None  # PEP 752: null where there is none
         if page.head.status:
             head["project-status"] = _status(page.head)
         head["versions"] = page.versions

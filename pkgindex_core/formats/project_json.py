@@ -110,7 +110,11 @@ class _PublishedRecord(Struct):
 
 
 def _vulnerability(found: Vulnerability, project: ProjectName) -> dict[str, Any]:
-    advisory, published = found.advisory, msgspec.json.decode(found.record, type=_PublishedRecord)
+    advisory = found.advisory
+    try:
+        published = msgspec.json.decode(found.record, type=_PublishedRecord)
+    except msgspec.DecodeError:  # the parts that nothing else reads are as their author wrote them
+        published = _PublishedRecord()
     return {
         "id": advisory.id,
         "aliases": advisory.aliases,

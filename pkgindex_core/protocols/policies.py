@@ -157,6 +157,14 @@ class PageEntry(Struct, frozen=True, array_like=True, gc=False):
     row: PageRow
 
 
+class Namespace(Struct, frozen=True):
+    """A namespace that covers a project's name (PEP 752)."""
+
+    name: str
+    owned: bool
+    """Whether the project is one of the namespace's owner."""
+
+
 class MergedPage(Struct, frozen=True, kw_only=True):
     """One project as an index shows it: the files of all joining layers, ready for a renderer."""
 
@@ -169,6 +177,8 @@ class MergedPage(Struct, frozen=True, kw_only=True):
     """In order of version, then filename; each filename once. Entries of a long page are in order of filename and made one by one."""
     serial: Serial
     """The newest stamp of any joining layer."""
+    namespaces: tuple[Namespace, ...] | None = None
+    """The namespaces that cover the name, the widest first; None: no layer of the index has any, and the page says nothing of them."""
 
 
 class ProjectList(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from pkgindex_core.names import IndexName
 from pkgindex_core.protocols.index_types import IndexOption, IndexType
 from pkgindex_core.rules import devpi7_options, kept_options
 from pkgindex_core.rules import option_values as values
+from pkgindex_core.rules.policing import exemptions, own_advisories
 from pkgindex_core.spelling import nearest, suggestion
 from pkgindex_core.urls import masked
 
@@ -45,9 +46,12 @@ _BEQUEATHED: Final = frozenset(
 _OF_UPLOADS: Final = frozenset({"acl_upload", "acl_toxresult_upload", "upload_rules"})
 """Options of types that take uploads."""
 _GUARDED: Final = frozenset(
-    {"name", "type", "read_only", "mirrored", "files_elsewhere", "mirror_credentials", "options"}
+    {
+        *("name", "type", "read_only", "mirrored", "files_elsewhere", "mirror_credentials", "options"),
+        *(exemptions.KEPT_AS, own_advisories.KEPT_AS),
+    }
 )
-"""Fields of a configuration that no option sets by its name."""
+"""Fields of a configuration, and keys of its options, that no option sets by its name: their readers trust what they find."""
 _INDEX_FIELDS: Final = {field.name: field.default for field in fields(IndexConfig) if field.name not in _GUARDED}
 _UNSET: Final = {**_INDEX_FIELDS, **kept_options.DEFAULTS}
 """The values of built-in options that are not set."""

@@ -34,6 +34,8 @@ PINS: Final[Mapping[str, tuple[str, ...]]] = {
     "generic": (),
 }
 """The claims with ids, by shape."""
+SUBJECTS: Final = frozenset({"repository", "project_path", "email"}.union(*PINS.values()))
+"""The claims that name the publisher itself."""
 _CLAIM: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.:/-]{0,99})=([!-~]{1,500})")
 _SHOWN: Final = 120
 

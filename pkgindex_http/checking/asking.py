@@ -16,7 +16,7 @@ BODY_BYTES: Final = 64 << 20
 _REDIRECTS: Final = 5
 
 
-class Seen(Struct, frozen=True):
+class SeenAnswer(Struct, frozen=True):
     """An answer."""
 
     url: str
@@ -36,7 +36,7 @@ class Seen(Struct, frozen=True):
         return self.body.decode(errors="replace")
 
 
-class Asking:
+class CheckClient:
     """A client of one index. `credentials` are those of Basic authentication, encoded; they go to its origin only."""
 
     def __init__(self, session: aiohttp.ClientSession, root: str, *, credentials: str, most: int) -> None:
@@ -44,9 +44,9 @@ class Asking:
         self._origin = urlsplit(root)[:2]
         self._credentials = credentials
         self._left = most
-        self._known: dict[tuple[str, str, tuple[tuple[str, str], ...], bool], Seen] = {}
+        self._known: dict[tuple[str, str, tuple[tuple[str, str], ...], bool], SeenAnswer] = {}
 
-    async def get(self, url: str, *, method: str = "GET", follow: bool = True, **headers: str) -> Seen:
+    async def get(self, url: str, *, method: str = "GET", follow: bool = True, **headers: str) -> SeenAnswer:
         """Ask once for each combination. Underscores in names of headers are hyphens. Raises `Unavailable`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         key = (method, url, tuple(sorted(sent.items())), follow)
@@ -63,7 +63,7 @@ class Asking:
         follow: bool = False,
         data: bytes | None = None,
         anonymous: bool = False,
-    ) -> Seen:
+    ) -> SeenAnswer:
         """Send one request, and follow redirects of a GET if asked to."""
         from yarl import URL
 
@@ -81,7 +81,7 @@ class Asking:
                     body = await answer.content.read(BODY_BYTES) if method != "HEAD" else b""
                     while method != "HEAD" and len(body) < BODY_BYTES and (more := await answer.content.read(1 << 20)):
                         body += more
-                    seen = Seen(
+                    seen = SeenAnswer(
                         url, answer.status, {name.lower(): value for name, value in answer.headers.items()}, body
                     )
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import Subject, links_of
+from pkgindex_http.checking.outcomes import Advised, CheckedRow, Skipped
+from pkgindex_http.checking.subjects import CheckedSubject, links_of
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 
 
-def _files(subject: Subject) -> Sequence[Mapping[str, Any]]:
+def _files(subject: CheckedSubject) -> Sequence[Mapping[str, Any]]:
     document = subject.document
     if document is None:
         raise Skipped("there are no pages in JSON")
@@ -21,56 +21,75 @@ def _files(subject: Subject) -> Sequence[Mapping[str, Any]]:
     return [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
 
 
-async def _texts(subject: Subject) -> str:
+def _is_first(subject: CheckedSubject) -> bool:
+    """Whether the page is of version 1.0, which knows no sizes, upload times and versions."""
+    meta = (subject.document or {}).get("meta")
+    return isinstance(meta, dict) and meta.get("api-version") == "1.0"
+
+
+async def _texts(subject: CheckedSubject) -> str:
     return "" if all(link.text for link in links_of(subject.html)[0]) else "a link has no text"
 
 
-async def _version(subject: Subject) -> str:
+async def _version(subject: CheckedSubject) -> str:
     said = links_of(subject.html)[1].get("pypi:repository-version", "")
-    return "" if re.fullmatch(r"1\.\d+", said) else f"pypi:repository-version is {said or 'missing'}"
+    if not said:
+        raise Advised("pypi:repository-version is missing, which means 1.0")
+    return "" if re.fullmatch(r"1\.\d+", said) else f"pypi:repository-version is {said}"
 
 
-async def _fragments(subject: Subject) -> str:
+async def _fragments(subject: CheckedSubject) -> str:
     for link in links_of(subject.html)[0]:
         algorithm, _, digest = link.fragment.partition("=")
+        if not link.fragment:
+            raise Advised(f"{link.filename} has no digest")
         if algorithm != "sha256" or not _HEX.fullmatch(digest):
-            return f"{link.filename} has {link.fragment or 'no digest'}"
+            return f"{link.filename} has {link.fragment}"
     return ""
 
 
-async def _sidecars_in_html(subject: Subject) -> str:
+async def _sidecars_in_html(subject: CheckedSubject) -> str:
     links = [
         link
         for link in links_of(subject.html)[0]
         if "data-dist-info-metadata" in link.attributes or "data-core-metadata" in link.attributes
     ]
     if not links:
-        return "no file says that it has metadata" if subject.wheel is not None else ""
-    wrong = [
-        link
-        for link in links
-        if link.attributes.get("data-core-metadata") != link.attributes.get("data-dist-info-metadata")
-    ]
-    return f"{wrong[0].filename} says it under one of the two names only" if wrong else ""
+        if subject.wheel is None:
+            return ""
+        raise Advised("no file says that it has metadata")
+    for link in links:
+        new, old = (link.attributes.get(f"data-{name}-metadata") for name in ("core", "dist-info"))
+        if new is None:
+            return f"{link.filename} says it under the older name only"
+        if old not in {None, new}:
+            return f"{link.filename} says two things"
+    if any("data-dist-info-metadata" not in link.attributes for link in links):
+        raise Advised("the older name is missing, which pip before 23.2 reads")
+    return ""
 
 
-async def _api_version(subject: Subject) -> str:
+async def _api_version(subject: CheckedSubject) -> str:
     _files(subject)
     meta = (subject.document or {}).get("meta")
     said = meta.get("api-version") if isinstance(meta, dict) else None
     return "" if isinstance(said, str) and re.fullmatch(r"1\.\d+", said) else f"api-version is {said!r}"
 
 
-async def _keys(subject: Subject) -> str:
+async def _keys(subject: CheckedSubject) -> str:
     _files(subject)
     missing = [key for key in ("meta", "name", "files", "versions") if key not in (subject.document or {})]
+    if missing == ["versions"] and _is_first(subject):
+        raise Advised("versions is missing, which version 1.0 does not have")
     return f"{', '.join(missing)} is missing" if missing else ""
 
 
-async def _versions(subject: Subject) -> str:
+async def _versions(subject: CheckedSubject) -> str:
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
     from packaging.version import InvalidVersion, Version
 
+    if _is_first(subject) and "versions" not in (subject.document or {}):
+        raise Skipped("version 1.0 has none")
     listed = set()
     for each in (subject.document or {}).get("versions", ()) if _files(subject) else ():
         try:
@@ -87,9 +106,11 @@ async def _versions(subject: Subject) -> str:
     return ""
 
 
-async def _file_keys(subject: Subject) -> str:
+async def _file_keys(subject: CheckedSubject) -> str:
     for file in _files(subject):
         missing = [key for key in ("filename", "url", "hashes", "size") if key not in file]
+        if missing == ["size"] and _is_first(subject):
+            raise Advised(f"{file['filename']} has no size, which version 1.0 does not have")
         if missing:
             return f"{file.get('filename', 'a file')} has no {', '.join(missing)}"
         if type(file["size"]) is not int:
@@ -97,29 +118,37 @@ async def _file_keys(subject: Subject) -> str:
     return ""
 
 
-async def _digests(subject: Subject) -> str:
+async def _digests(subject: CheckedSubject) -> str:
     for file in _files(subject):
         hashes = file.get("hashes")
+        if hashes == {}:
+            raise Advised(f"{file.get('filename')} has no digest")
         if not isinstance(hashes, dict) or not re.fullmatch("[0-9a-f]{64}", str(hashes.get("sha256", ""))):
             return f"{file.get('filename')} has no sha256"
     return ""
 
 
-async def _sidecars(subject: Subject) -> str:
+async def _sidecars(subject: CheckedSubject) -> str:
     wheels = [file for file in _files(subject) if str(file.get("filename")).endswith(".whl")]
     if not wheels:
         raise Skipped("the project has no wheel")
     missing = [file for file in wheels if not file.get("core-metadata") and not file.get("dist-info-metadata")]
-    return f"{missing[0].get('filename')} has no core-metadata" if missing else ""
+    if missing:
+        raise Advised(f"{missing[0].get('filename')} has no core-metadata")
+    return ""
 
 
-async def _old_name(subject: Subject) -> str:
-    return (
-        "the key dist-info-metadata is there" if any("dist-info-metadata" in file for file in _files(subject)) else ""
-    )
+async def _old_name(subject: CheckedSubject) -> str:
+    for file in _files(subject):
+        if "dist-info-metadata" not in file:
+            continue
+        if file["dist-info-metadata"] != file.get("core-metadata"):
+            return f"dist-info-metadata of {file.get('filename')} differs from core-metadata"
+        raise Advised(f"{file.get('filename')} has the key dist-info-metadata")
+    return ""
 
 
-async def _yanked(subject: Subject) -> str:
+async def _yanked(subject: CheckedSubject) -> str:
     for file in _files(subject):
         if (
             "yanked" in file
@@ -130,17 +159,17 @@ async def _yanked(subject: Subject) -> str:
     return ""
 
 
-async def _times(subject: Subject) -> str:
+async def _times(subject: CheckedSubject) -> str:
     for file in _files(subject):
         said = file.get("upload-time")
         if said is None:
-            return f"{file.get('filename')} has no upload-time"
+            raise Advised(f"{file.get('filename')} has no upload-time")
         if not isinstance(said, str) or not _TIME.fullmatch(said):
             return f"the upload-time of {file.get('filename')} is {said!r}"
     return ""
 
 
-async def _nulls(subject: Subject) -> str:
+async def _nulls(subject: CheckedSubject) -> str:
     for file in _files(subject):
         null = [key for key, value in file.items() if value is None and key != "requires-python"]
         if null:

@@ -1,21 +1,25 @@
-"""What a check found: one outcome for each row, and the report of all."""
+"""The outcomes of a check, one for each row, and the report of all."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from msgspec import Struct
 
 from pkgindex_core.errors import PkgIndexError
-from pkgindex_http.checking.subjects import Subject
+from pkgindex_http.checking.subjects import CheckedSubject
 
-Verdict = Literal["passes", "fails", "skipped"]
+Verdict = Literal["passes", "fails", "advised", "skipped"]
 
 
 class Skipped(Exception):
     """A row that the index gives no occasion to check."""
+
+
+class Advised(Exception):
+    """Something that an index lacks, and that the standards recommend or permit, not demand."""
 
 
 class CheckedRow(Struct, frozen=True):
@@ -26,23 +30,23 @@ class CheckedRow(Struct, frozen=True):
     title: str
     means: str
     """The consequence of a failure, for the clients that it names."""
-    check: Callable[[Subject], Awaitable[str]]
-    """Returns the problem; empty: there is none. Raises `Skipped`."""
+    check: Callable[[CheckedSubject], Awaitable[str]]
+    """Returns the problem; empty: there is none. Raises `Skipped` and `Advised`."""
 
 
 class Outcome(Struct, frozen=True):
-    """What one row came to."""
+    """The result of one row."""
 
     number: str
     title: str
     verdict: Verdict
     problem: str
-    """Why it fails or is skipped."""
+    """The fault or the lack, or why the row is skipped."""
     means: str
 
 
 class CheckReport(Struct, frozen=True):
-    """What all rows came to."""
+    """The results of all rows."""
 
     url: str
     project: str
@@ -51,6 +55,10 @@ class CheckReport(Struct, frozen=True):
     @property
     def failed(self) -> Sequence[Outcome]:
         return [each for each in self.outcomes if each.verdict == "fails"]
+
+    @property
+    def advised(self) -> Sequence[Outcome]:
+        return [each for each in self.outcomes if each.verdict == "advised"]
 
     def document(self) -> dict[str, Any]:
         """For programs."""
@@ -64,7 +72,8 @@ class CheckReport(Struct, frozen=True):
             }
             for each in self.outcomes
         ]
-        return {"url": self.url, "project": self.project, "failed": len(self.failed), "rows": rows}
+        counts = {"failed": len(self.failed), "advised": len(self.advised)}
+        return {"url": self.url, "project": self.project, **counts, "rows": rows}
 
     def junit(self) -> str:
         """As CI systems read it."""
@@ -73,6 +82,8 @@ class CheckReport(Struct, frozen=True):
             inner = ""
             if each.verdict == "fails":
                 inner = f"<failure message={quoteattr(each.problem)}/>"
+            elif each.verdict == "advised":
+                inner = f"<system-out>{escape(each.problem)}</system-out>"
             elif each.verdict == "skipped":
                 inner = f"<skipped message={quoteattr(each.problem)}/>"
             cases.append(
@@ -86,7 +97,7 @@ class CheckReport(Struct, frozen=True):
         )
 
 
-async def run_rows(rows: Sequence[CheckedRow], subject: Subject) -> CheckReport:
+async def run_rows(rows: Sequence[CheckedRow], subject: CheckedSubject) -> CheckReport:
     """Check all rows, one after the other."""
     outcomes: list[Outcome] = []
     for row in rows:
@@ -96,8 +107,14 @@ async def run_rows(rows: Sequence[CheckedRow], subject: Subject) -> CheckReport:
             verdict = "fails" if problem else "passes"
         except Skipped as skipped:
             problem, verdict = str(skipped), "skipped"
+        except Advised as advised:
+            problem, verdict = str(advised), "advised"
         except PkgIndexError as error:
             problem, verdict = error.message, "fails"
+        except Exception as error:  # the index that is checked may answer anything
+            problem, verdict = f"the answer cannot be judged: {type(error).__name__}: {error}", "fails"
         shown = "".join(each if each.isprintable() else "?" for each in problem)[:300]
-        outcomes.append(Outcome(row.number, row.title, verdict, shown, row.means if verdict == "fails" else ""))
+        outcomes.append(
+            Outcome(row.number, row.title, verdict, shown, row.means if verdict in {"fails", "advised"} else "")
+        )
     return CheckReport(subject.root, subject.project, tuple(outcomes))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-from pkgindex_http.checking.asking import Asking, Seen
+from pkgindex_http.checking.asking import CheckClient, SeenAnswer
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML_V1: Final = "application/vnd.pypi.simple.v1+html"
@@ -22,7 +22,7 @@ _TRIED: Final = 25
 """The projects of the list in which a wheel is looked for."""
 
 
-class Link(Struct, frozen=True):
+class PageLink(Struct, frozen=True):
     """A link of a page in HTML."""
 
     url: str
@@ -42,7 +42,7 @@ class _Links(HTMLParser):
         self._base = base
         self._open: dict[str, str] | None = None
         self._text = ""
-        self.links: list[Link] = []
+        self.links: list[PageLink] = []
         self.metas: dict[str, str] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -60,18 +60,18 @@ class _Links(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "a" and self._open is not None:
             url, fragment = urldefrag(urljoin(self._base, self._open.get("href", "")))
-            self.links.append(Link(url, fragment, self._text.strip(), self._open))
+            self.links.append(PageLink(url, fragment, self._text.strip(), self._open))
             self._open = None
 
 
-def links_of(page: Seen) -> tuple[Sequence[Link], Mapping[str, str]]:
+def links_of(page: SeenAnswer) -> tuple[Sequence[PageLink], Mapping[str, str]]:
     """The links and the `meta` elements of a page in HTML."""
     parser = _Links(page.url)
     parser.feed(page.text)
     return parser.links, parser.metas
 
 
-def document_of(page: Seen) -> Mapping[str, Any] | None:
+def document_of(page: SeenAnswer) -> Mapping[str, Any] | None:
     """The JSON object of a page; None if it is none."""
     try:
         return msgspec.json.decode(page.body, type=dict[str, Any])
@@ -79,20 +79,20 @@ def document_of(page: Seen) -> Mapping[str, Any] | None:
         return None
 
 
-class Subject(Struct, frozen=True, kw_only=True):
-    """What is checked."""
+class CheckedSubject(Struct, frozen=True, kw_only=True):
+    """The project that is checked, and its index."""
 
-    asking: Asking
+    asking: CheckClient
     root: str
     """The simple index, with a slash at its end."""
     project: str
     page: str
     """The URL of the project's page."""
-    html: Seen
+    html: SeenAnswer
     """The page as it is answered to `text/html`."""
-    json: Seen
+    json: SeenAnswer
     """The page as it is answered to pip."""
-    wheel: Link | None
+    wheel: PageLink | None
     """A wheel of the project."""
 
     @property
@@ -101,7 +101,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         return document_of(self.json) if self.json.kind == JSON else None
 
 
-async def find_subject(asking: Asking, root: str, project: str = "") -> Subject:
+async def find_subject(asking: CheckClient, root: str, project: str = "") -> CheckedSubject:
     """Find a project with a wheel, or take the one that is named. Raises `Refused` if the URL is no simple index with files."""
     for name in [_normalized(project)] if project else await _names(asking, root):
         page = f"{root}{name}/"
@@ -110,14 +110,14 @@ async def find_subject(asking: Asking, root: str, project: str = "") -> Subject:
         wheel = next((link for link in links if link.filename.endswith(".whl")), None)
         if html.status == 200 and (wheel is not None or (project and links)):
             seen = await asking.get(page, Accept=PIP)
-            return Subject(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
+            return CheckedSubject(asking=asking, root=root, project=name, page=page, html=html, json=seen, wheel=wheel)
     told = f"the project {project}" if project else f"one of the first {_TRIED} projects"
     raise Refused(
         f"{root} has no page with a wheel for {told}", hint="give the URL of a simple index, and --project NAME"
     )
 
 
-async def _names(asking: Asking, root: str) -> list[str]:
+async def _names(asking: CheckClient, root: str) -> list[str]:
     listed = await asking.get(root, Accept=PIP)
     if listed.status != 200:
         raise Refused(f"{root} answered {listed.status}", hint="give the URL of a simple index, such as …/simple/")

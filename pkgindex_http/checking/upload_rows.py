@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import secrets
@@ -9,11 +10,13 @@ import zipfile
 from base64 import urlsafe_b64encode
 from typing import Final
 
-from pkgindex_http.checking.asking import Seen
-from pkgindex_http.checking.outcomes import CheckedRow, Skipped
-from pkgindex_http.checking.subjects import PIP, Subject, document_of, links_of
+from pkgindex_http.checking.asking import SeenAnswer
+from pkgindex_http.checking.outcomes import Advised, CheckedRow, Skipped
+from pkgindex_http.checking.subjects import PIP, CheckedSubject, document_of, links_of
 
 _BOUNDARY: Final = "pkgindex-check-3f9a7c"
+_SECONDS: Final = 3
+"""How long a file is waited for that was taken."""
 
 
 class Publishing:
@@ -37,25 +40,41 @@ class Publishing:
             CheckedRow("UP-17", "the same bytes again do no harm", "a repeated upload after a lost answer fails", self._again),
         )  # fmt: skip
 
-    async def _anonymous(self, subject: Subject) -> str:
-        seen = await self._send(subject, self.wheel, anonymous=True)
+    def _version(self, version: str) -> bytes:
+        """A wheel of a version of its own: what one row gets taken does not decide another."""
+        return _made_wheel(self.project, version, b"first")
+
+    async def _anonymous(self, subject: CheckedSubject) -> str:
+        seen = await self._send(subject, self._version("0.6"), anonymous=True, version="0.6")
         if seen.status == 401:
             return "" if seen.headers.get("www-authenticate") else "the 401 has no WWW-Authenticate"
         return f"it answers {seen.status}"
 
-    async def _wrong_digest(self, subject: Subject) -> str:
-        return _refused(await self._send(subject, self.wheel, sha256_digest="0" * 64))
+    async def _wrong_digest(self, subject: CheckedSubject) -> str:
+        return _refused(await self._send(subject, self._version("0.7"), version="0.7", sha256_digest="0" * 64))
 
-    async def _wrong_name(self, subject: Subject) -> str:
-        return _refused(await self._send(subject, self.wheel, name=f"{self.project}-other"))
+    async def _wrong_name(self, subject: CheckedSubject) -> str:
+        other = f"{self.project}-other"
+        return _refused(await self._send(subject, self._version("0.8"), version="0.8", name=other))
 
-    async def _no_wheel(self, subject: Subject) -> str:
+    async def _no_wheel(self, subject: CheckedSubject) -> str:
         return _refused(await self._send(subject, b"this is no zip file", version="0.9"))
 
-    async def _taken(self, subject: Subject) -> str:
+    async def _taken(self, subject: CheckedSubject) -> str:
         seen = await self._send(subject, self.wheel)
         if seen.status not in {200, 201}:
             return f"it answers {seen.status}: {seen.text.strip()[:100]}"
+        for waited in range(_SECONDS * 5):
+            if waited:
+                await asyncio.sleep(0.2)
+            told = await self._missing(subject)
+            if not told:
+                if waited:
+                    raise Advised(f"the file is on its page {waited / 5:.1f} seconds later")
+                return ""
+        return told
+
+    async def _missing(self, subject: CheckedSubject) -> str:
         page = await subject.asking.send("GET", f"{subject.root}{self.project}/", headers={"Accept": PIP}, follow=True)
         document = document_of(page)
         names = (
@@ -65,11 +84,11 @@ class Publishing:
         )
         return "" if _filename(self.project, "1.0") in names else f"its page answers {page.status} without the file"
 
-    async def _other_bytes(self, subject: Subject) -> str:
+    async def _other_bytes(self, subject: CheckedSubject) -> str:
         seen = await self._send(subject, _made_wheel(self.project, "1.0", b"second"))
         return "" if seen.status in {400, 403, 409} else f"it answers {seen.status}"
 
-    async def _says_exists(self, subject: Subject) -> str:
+    async def _says_exists(self, subject: CheckedSubject) -> str:
         seen = await self._send(subject, _made_wheel(self.project, "1.0", b"second"))
         if seen.status < 400:
             raise Skipped("other bytes are taken")
@@ -80,11 +99,13 @@ class Publishing:
             else f"it answers {seen.status}: {seen.text.strip()[:100]}"
         )
 
-    async def _again(self, subject: Subject) -> str:
+    async def _again(self, subject: CheckedSubject) -> str:
         seen = await self._send(subject, self.wheel)
         return "" if seen.status in {200, 201, 400, 409} else f"it answers {seen.status}"
 
-    async def _send(self, subject: Subject, content: bytes, *, anonymous: bool = False, **changed: str) -> Seen:
+    async def _send(
+        self, subject: CheckedSubject, content: bytes, *, anonymous: bool = False, **changed: str
+    ) -> SeenAnswer:
         version = changed.get("version", "1.0")
         fields = {
             ":action": "file_upload", "protocol_version": "1", "name": self.project, "version": version, "filetype": "bdist_wheel",
@@ -105,7 +126,7 @@ class Publishing:
         return await subject.asking.send("POST", self._url, headers=headers, data=body, anonymous=anonymous)
 
 
-def _refused(seen: Seen) -> str:
+def _refused(seen: SeenAnswer) -> str:
     if seen.status in {401, 403}:
         raise Skipped(f"the credentials may not upload: {seen.status}")
     return "" if 400 <= seen.status < 500 else f"it answers {seen.status}"

@@ -52,7 +52,7 @@ def check(
 ) -> None:
     """Check the simple index at URL, of any server, by the standards, and tell what each failure means for pip, uv, poetry and twine.
 
-    Nothing is changed without --upload. Exit status: 0 when all rows pass, 1 when some fail, 2 for wrong arguments, 4 when the index cannot be asked.
+    Nothing is changed without --upload. Exit status: 0 when no row fails, 1 when some fail, 2 for wrong arguments, 4 when the index cannot be asked.
     """
     root = f"{url.rstrip('/')}/"
     if urlsplit(root).scheme not in {"http", "https"} or not urlsplit(root).netloc:
@@ -80,7 +80,7 @@ async def _checked(
     import aiohttp
 
     from pkgindex_http.checking.address_rows import ADDRESS_ROWS
-    from pkgindex_http.checking.asking import Asking
+    from pkgindex_http.checking.asking import CheckClient
     from pkgindex_http.checking.content_rows import CONTENT_ROWS
     from pkgindex_http.checking.file_rows import FILE_ROWS
     from pkgindex_http.checking.outcomes import run_rows
@@ -96,7 +96,7 @@ async def _checked(
     async with aiohttp.ClientSession(
         timeout=limits, auto_decompress=False, skip_auto_headers=["Accept"], headers=headers
     ) as session:
-        asking = Asking(session, root, credentials=credentials, most=most)
+        asking = CheckClient(session, root, credentials=credentials, most=most)
         return await run_rows(rows, await find_subject(asking, root, project))
 
 
@@ -116,10 +116,10 @@ def _show(report: CheckReport) -> None:
     table = Table(box=box.SIMPLE, title=f"{report.url}, project {report.project}", title_justify="left")
     for title in ("row", "requirement", "", "what was seen, and what it means"):
         table.add_column(title, overflow="fold")
-    marks = {"passes": "ok", "fails": "FAILS", "skipped": "-"}
+    marks = {"passes": "ok", "fails": "FAILS", "advised": "advice", "skipped": "-"}
+    styles = {"passes": "", "fails": "bold red", "advised": "yellow", "skipped": "dim"}
     for each in report.outcomes:
         told = f"{each.problem}\n-> {each.means}" if each.means else each.problem
-        style = "bold red" if each.verdict == "fails" else "dim" if each.verdict == "skipped" else ""
-        table.add_row(each.number, each.title, Text(marks[each.verdict], style=style), Text(told))
+        table.add_row(each.number, each.title, Text(marks[each.verdict], style=styles[each.verdict]), Text(told))
     Console(soft_wrap=False).print(table)
-    talk(f"{len(report.failed)} of {len(report.outcomes)} rows fail")
+    talk(f"{len(report.failed)} of {len(report.outcomes)} rows fail, {len(report.advised)} give advice")

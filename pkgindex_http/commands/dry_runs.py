@@ -17,9 +17,11 @@ from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import File, Tree, decode_file
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none
 from pkgindex_core.protocols import Build, Projects, Trees
+from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.rules.filtering import releases_of
-from pkgindex_core.rules.policing.kinds import KINDS, found
+from pkgindex_core.rules.policing.kinds import KINDS
 from pkgindex_core.rules.policing.lines import OPTION, ServerPolicies, policy_lines
+from pkgindex_core.rules.policing.policy_filter import made
 
 _FILE: Final = re.compile(r"/([^/]+)/([^/]+)/\+[fe]/.*/([^/]+?)(?:\.metadata)?\Z")
 
@@ -71,7 +73,9 @@ def downloads(lines: Iterable[bytes]) -> Iterator[LoggedDownload]:
         )
 
 
-async def hit_by(store: LoggedStore, line: str, asked: Iterable[LoggedDownload]) -> tuple[int, list[Hit]]:
+async def hit_by(
+    store: LoggedStore, line: str, asked: Iterable[LoggedDownload], book: AdvisoryBook
+) -> tuple[int, list[Hit]]:
     """The number of downloads, and those that a policy would have hidden or let wait, the most frequent first."""
     kept = policy_lines([line])
     if len(kept) != 1:
@@ -79,7 +83,9 @@ async def hit_by(store: LoggedStore, line: str, asked: Iterable[LoggedDownload])
     kind = KINDS[kept[0].partition(" ")[0]]
     if kind.only_uploads:
         raise Refused("this rule is about uploads, and an access log has only downloads")
-    judge = found(kind.filter)(ServerPolicies())
+    if kind.reads_book and not book.revision:
+        raise Refused("no advisories were taken in yet", hint="take a feed in: pkgindex-serve advisory update FILE")
+    judge = made(kind, ServerPolicies(), book)
     tree = await store.tree()
     policed = Tree(
         serial=tree.serial,
@@ -105,7 +111,7 @@ async def hit_by(store: LoggedStore, line: str, asked: Iterable[LoggedDownload])
             release=release,
         )
         ruling = judge.judge(each.index, file, build)
-        if ruling is not None:
+        if ruling is not None and ruling.hides:
             key = (each.index, each.filename, each.who, each.client)
             before = hits.get(key)
             hits[key] = (

@@ -170,7 +170,7 @@ async def dry_run(line: str, access_log: BinaryIO, as_json: bool, settings: Sett
     from pkgindex_http.commands.dry_runs import downloads, hit_by
 
     async with opened(settings) as engine:
-        counted, hits = await hit_by(engine.store, line, downloads(access_log))
+        counted, hits = await hit_by(engine.store, line, downloads(access_log), engine.context.advisories)
     if as_json:
         documents: list[dict[str, Any]] = [
             {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 async def project(ask: Ask) -> Reply | web.StreamResponse:
     """All versions of a project; with `?ignore_bases=` only those of this index, with `?v=2` in devpi 7's form."""
     if ask.values["project"] != ask.project:
-        return _to_normalized(ask)
+        return to_normalized(ask)
     form = of_devpi_7(ask)
     result = await ask.engine.versions.project(
         ask.index,
@@ -58,7 +58,7 @@ async def modify(ask: Ask) -> Reply:
 async def version(ask: Ask) -> Reply | web.StreamResponse:
     """One version of a project."""
     if ask.values["project"] != ask.project:
-        return _to_normalized(ask)
+        return to_normalized(ask)
     result = await ask.engine.versions.version(
         ask.index,
         ask.project,
@@ -76,7 +76,7 @@ async def _answered(
     return await spliced(found.pieces, kind, ask.engine, headers, message=unknown_message(found.unknown))
 
 
-def _to_normalized(ask: Ask) -> Reply:
+def to_normalized(ask: Ask) -> Reply:
     """A relative redirect to the same path and query with the normalised name of the project."""
     behind = ask.segments[3:]
     up = "../" * len(behind) or "./"

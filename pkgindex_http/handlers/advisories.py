@@ -55,8 +55,7 @@ async def query(ask: Ask) -> Reply:
         return _invalid(error)
     if question is None:
         return json_reply({}, headers=_HEADERS)
-    (found,) = await ask.engine.advising.about([question], principal=ask.principal)
-    records = await ask.engine.advising.records(found, principal=ask.principal)
+    records = await ask.engine.advising.records(question, principal=ask.principal)
     return json_reply({"vulns": [msgspec.Raw(record) for record in records]} if records else {}, headers=_HEADERS)
 
 

@@ -14,18 +14,19 @@ from pkgindex_http.wire.replies import Reply, json_reply
 
 async def may_explain(ask: Ask) -> None:
     """Check the right to explain the index and the project in the query."""
-    index, project = _meant(ask)
+    index, project = asked_about(ask)
     allowed_index(await ask.engine.store.tree(), index, ask.principal, Action.EXPLAIN, project=project)
 
 
 async def explain(ask: Ask) -> Reply:
     """Answer which layers give files to a project's page, and why."""
-    index, project = _meant(ask)
+    index, project = asked_about(ask)
     story = await ask.engine.explaining.explain(index, project, principal=ask.principal)
     return json_reply(msgspec.to_builtins(story), headers={"Cache-Control": "no-store", "Vary": "Authorization"})
 
 
-def _meant(ask: Ask) -> tuple[IndexName, ProjectName]:
+def asked_about(ask: Ask) -> tuple[IndexName, ProjectName]:
+    """The index and the project that the query names."""
     project = ask.query("project")
     if not project:
         raise Refused("the URL does not name a project", hint="add ?project=NAME and, if needed, &index=USER/INDEX")

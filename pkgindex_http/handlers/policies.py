@@ -53,7 +53,7 @@ async def decisions(ask: Ask) -> Reply:
         )
 
     limit = ask.query("limit") or "200"
-    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:6]) <= _MOST:
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 0 < int(limit) <= _MOST:
         raise Refused(f"limit is a number from 1 to {_MOST}")
     found, after = await ask.engine.decisions.listed(after=ask.query("after") or "", limit=int(limit), chosen=chosen)
     return json_reply({"decisions": [decision_document(each) for each in found], "after": after}, headers=_HEADERS)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from pkgindex_core.errors import Conflict, PkgIndexError, Refused
+from pkgindex_core.errors import Conflict, NamespaceTaken, PkgIndexError, Refused
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.services.writing.outcomes import DocumentationTaken, Published, UploadOutcome
 from pkgindex_http.errors import BodyStalled, error_reply
@@ -55,7 +55,7 @@ async def take(
             return await finish(ask, incoming)
     except PkgIndexError as error:
         await drain(ask)
-        if isinstance(error, Conflict) and not isinstance(error, DocumentationTaken):
+        if isinstance(error, Conflict) and not isinstance(error, DocumentationTaken | NamespaceTaken):
             return error_reply(error, ask.accept, status=status_of_taken, phrase=True)
         raise
 

@@ -3,7 +3,8 @@
     discovery document (OpenID Connect Discovery 4) -> jwks_uri on the same host -> keys, kept for an hour
 
 A token with an unknown key makes the server ask again, at most once a minute: issuers change their keys. While an issuer does not answer, known
-keys are used for a day. No redirect is followed, and answers are bounded.
+keys are used for a day, and it is asked again after some seconds at most: anybody may send tokens that name it. No redirect is followed, and
+answers are bounded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _FRESH: Final = 3600.0
 _USABLE: Final = 86_400.0
 _PAUSE: Final = 60.0
+_PAUSE_AFTER_FAILURE: Final = 5.0
 _TIMEOUT: Final = 10.0
 _MOST_BYTES: Final = 1024 * 1024
 
@@ -56,29 +58,35 @@ class IssuerKeys:
         self._clock = clock
         self._kept: dict[str, _KeptKeys] = {}
         self._asked: dict[str, float] = {}
-        self._turn = asyncio.Lock()
-        """One fetch at a time: tokens are rare, and concurrent ones want the same keys."""
+        self._failed: dict[str, Unavailable | None] = {}
+        """The failure of the last question; None: it was answered."""
+        self._turns: dict[str, asyncio.Lock] = {}
+        """One fetch of an issuer at a time: tokens are rare, and concurrent ones want the same keys."""
 
     async def key(self, issuer: Issuer, key_id: str) -> Mapping[str, Any] | None:
         """A key; None if the issuer has no key of this id. Raises `Unavailable` if that is not known now."""
         if (found := self._known(issuer, key_id, _FRESH)) is not None:
             return found
-        async with self._turn:
+        async with self._turns.setdefault(issuer.name, asyncio.Lock()):
             if (found := self._known(issuer, key_id, _FRESH)) is not None:
                 return found
-            now = self._clock.monotonic()
-            kept = self._kept.get(issuer.name)
-            if kept is not None and now - self._asked[issuer.name] < _PAUSE:
-                return self._known(issuer, key_id, _USABLE)
-            self._asked[issuer.name] = now
-            try:
-                keys = await self._fetched(issuer)
-            except Unavailable:
-                if (found := self._known(issuer, key_id, _USABLE)) is not None:
-                    return found
-                raise
-            self._kept[issuer.name] = _KeptKeys(keys, now)
-        return keys.get(key_id)
+            failure = self._failed.get(issuer.name)
+            pause = _PAUSE if failure is None else _PAUSE_AFTER_FAILURE
+            asked = self._asked.get(issuer.name)
+            if asked is None or self._clock.monotonic() - asked >= pause:
+                failure = self._failed[issuer.name] = await self._ask(issuer)
+                self._asked[issuer.name] = self._clock.monotonic()
+            if (found := self._known(issuer, key_id, _USABLE)) is None and failure is not None:
+                raise failure.with_traceback(None)
+            return found
+
+    async def _ask(self, issuer: Issuer) -> Unavailable | None:
+        """Keep the keys that an issuer has now, or return why they are not known."""
+        try:
+            self._kept[issuer.name] = _KeptKeys(await self._fetched(issuer), self._clock.monotonic())
+        except Unavailable as error:
+            return error
+        return None
 
     def _known(self, issuer: Issuer, key_id: str, seconds: float) -> Mapping[str, Any] | None:
         kept = self._kept.get(issuer.name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -22,9 +22,12 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.models import IndexConfig, Token, Tree
 from pkgindex_core.names import owner
-from pkgindex_core.rules.permissions import Action
+from pkgindex_core.protocols import Principal
+from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.trusted_publishers import (
     OPTION,
+    SUBJECTS,
+    Mismatch,
     TrustedPublisher,
     fitting,
     pinned,
@@ -221,11 +224,15 @@ def _chosen(
         fits, others = fitting(publishers_of(config), issuer.name, issuer.shape, issuer.url, claims)
         if fits:
             found.append((config, fits))
-        told += [f"{line.project} of {config.name}: {'; '.join(map(str, wrong))}" for line, wrong in others]
+        told += [
+            f"{line.project} of {config.name}: {'; '.join(map(str, wrong))}"
+            for line, wrong in others
+            if _may_be_told(config, issuer, wrong)
+        ]
     if not found:
         # The nearest publishers first: those of which the fewest claims do not fit.
         told.sort(key=lambda text: text.count("expected"))
-        said = " | ".join(told[:_TOLD]) or f"no index trusts a publisher of the issuer {issuer.name}"
+        said = " | ".join(told[:_TOLD]) or f"no public index trusts a publisher of the issuer {issuer.name}"
         raise TokenRefused(
             "invalid-publisher", f"no trusted publisher fits the token. {said}", hint="pkgindex-serve publisher list"
         )
@@ -236,3 +243,10 @@ def _chosen(
             hint='give each index an environment of its own, or send the index in the body: {"token": …, "index": "user/index"}',
         )
     return found[0]
+
+
+def _may_be_told(config: IndexConfig, issuer: Issuer, wrong: Sequence[Mismatch]) -> bool:
+    """Whether the holder of any token of an issuer may learn what a line expects: everybody has tokens of a public issuer."""
+    is_public = permits(Principal(), Action.READ, index=config, some_project=True).allowed
+    is_its_own = issuer.shape != "generic" and not any(each.claim in SUBJECTS for each in wrong)
+    return is_public or is_its_own

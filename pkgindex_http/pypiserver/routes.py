@@ -12,13 +12,13 @@ from typing import Final
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.devpi import accounts, discovery
-from pkgindex_http.handlers import simple, uploads, welcome
+from pkgindex_http.handlers import simple, uploads
 from pkgindex_http.pypiserver import pages, searching
 from pkgindex_http.pypiserver.forms import Forms
 from pkgindex_http.pypiserver.packages import Packages
 from pkgindex_http.pypiserver.settings import read_settings
 from pkgindex_http.requests import wants_document
-from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant
+from pkgindex_http.routing import Checked, Glanced, OnIndex, Public, Route, Variant, late
 
 _READ: Final = OnIndex(Action.READ, about="index")
 _READ_PROJECT: Final = OnIndex(Action.READ, about="project")
@@ -35,7 +35,7 @@ def made(context: Context) -> tuple[Route, ...]:
     is_open = "update" not in settings.authenticate
     forms = Forms(is_open=is_open)
     may_fetch = Checked(Action.READ, packages.may_fetch)
-    front = pages.Welcome(Path(settings.welcome)).page if settings.welcome else welcome.welcome
+    front = pages.Welcome(Path(settings.welcome)).page if settings.welcome else late("pkgindex_http.pages.home:welcome")
     redirects = settings.fallback_url and not settings.proxy_fallback
     page = pages.Fallback(settings.fallback_url).project_page if redirects else simple.project_page
     # fmt: off

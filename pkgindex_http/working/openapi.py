@@ -43,7 +43,8 @@ _TELLS: Final = {
     "c": "The third part of the file's digest.",
     "path": "A path with slashes.",
     "digest": "A sha256 in hexadecimal digits.",
-    "id": "The id of a token.",
+    "id": "The id of a token or of an advisory.",
+    "namespace": "The name of a namespace.",
 }
 
 
@@ -122,7 +123,13 @@ def _parameters(path: str) -> dict[str, Any]:
     if not names:
         return {}
     told = [
-        {"name": name, "in": "path", "required": True, "description": _TELLS[name], "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _TELLS.get(name, f"The {name}."),
+            "schema": {"type": "string"},
+        }
         for name in names
     ]
     return {"parameters": told}

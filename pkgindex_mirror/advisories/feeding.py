@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pkgindex_core.clock import Clock
 from pkgindex_core.engines.advisories.book import FeedCheck, book_path, note_check, noted_check
 from pkgindex_core.engines.advisories.taking_in import take_in
-from pkgindex_core.errors import Conflict, Unavailable
+from pkgindex_core.errors import Conflict, PkgIndexError, Unavailable
 from pkgindex_core.protocols import Follower
 from pkgindex_core.tools.regularly import regularly
 from pkgindex_mirror import urls
@@ -51,7 +51,7 @@ class AdvisoryFeed:
 
     async def follow(self) -> None:
         """Ask the feed until cancelled. An outage is logged once."""
-        with suppress(Conflict):
+        with suppress(PkgIndexError):  # a failure is told when the next question fails too
             await self.refresh()  # before the first pause: a new server knows soon
         await regularly("the feed of advisories", self._due, every=self._settings.every, pause=self._sleep)
 
@@ -91,13 +91,12 @@ class AdvisoryFeed:
             await self.refresh()
 
     async def _looked_at(self, before: FeedCheck) -> FeedCheck:
-        """A local feed: its time and size are its validators."""
+        """A local feed: its time and size are its validators, and those of its files."""
         place = Path(self._settings.feed).expanduser()
         try:
-            status = place.stat()
+            validators = await asyncio.to_thread(_validators, place)
         except OSError as error:
             raise Unavailable(f"the feed {place} cannot be read: {error.strerror}", hint=_FAILURES) from error
-        validators = (f"{status.st_mtime_ns}", f"{status.st_size}")
         if validators != before.validators:
             await self._take_in(place)
         return FeedCheck(feed=before.feed, validators=validators, at=self._clock.now())
@@ -148,6 +147,13 @@ class AdvisoryFeed:
 
     async def _take_in(self, feed: Path) -> None:
         await take_in(feed, data=self._data, label=urls.shown(self._settings.feed), now=self._clock.now())
+
+
+def _validators(place: Path) -> tuple[str, str]:
+    """The newest time, and all sizes: files of a directory may be written without a change of the directory."""
+    statuses = [place.stat(), *((each.stat() for each in os.scandir(place)) if place.is_dir() else ())]
+    sizes = [each.st_size for each in statuses]
+    return f"{max(each.st_mtime_ns for each in statuses)}", f"{sum(sizes)} in {len(sizes)}"
 
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ Pure: bytes in, bytes out. aiohttp's own decompression is switched off for upstr
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
+
+from pkgindex_core.compression import InflateError, inflater
 
 EXPANSION_LIMIT = 200
 """Largest accepted ratio of decoded to received bytes. Real pages reach 30, deflate can reach 1,000."""
@@ -35,16 +36,10 @@ class BodyDecoder:
         self._body = BytesIO()
         self.received = 0
         """Bytes on the wire."""
-        coding = encoding.strip().lower()
-        if coding in {"", "identity"}:
-            self._bits = 0
-        elif coding in {"gzip", "x-gzip"}:
-            self._bits = 16 + zlib.MAX_WBITS
-        elif coding == "deflate":
-            self._bits = zlib.MAX_WBITS
-        else:
-            raise BodyRefusedError(f"content encoding {coding[:40]!r} was not asked for")
-        self._inflater: Any = zlib.decompressobj(self._bits) if self._bits else None
+        self._coding = encoding.strip().lower()
+        if self._coding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+            raise BodyRefusedError(f"content encoding {self._coding[:40]!r} was not asked for")
+        self._inflater: Any = None if self._coding in {"", "identity"} else inflater(self._coding)
 
     def feed(self, data: bytes) -> None:
         for piece in self._decoded(data):
@@ -59,7 +54,7 @@ class BodyDecoder:
         while data:
             try:
                 yield self._inflater.decompress(data, _STEP)
-            except zlib.error as error:
+            except InflateError as error:
                 raise BodyRefusedError("the compressed body is broken") from error
             data = self._rest()
 
@@ -70,7 +65,7 @@ class BodyDecoder:
             return rest
         rest = self._inflater.unused_data
         if rest:  # gzip allows several members behind one another
-            self._inflater = zlib.decompressobj(self._bits)
+            self._inflater = inflater(self._coding)
         return rest
 
     def beginning(self) -> bytes:

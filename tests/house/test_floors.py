@@ -68,14 +68,19 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "devpi's handlers": "devpi.*",
             "indexes of a command line": "ensuring",
             "trusted publishing": "oidc.routes",
+            "checks of any index": "checking.*",
         },
         {
             "pypiserver's handlers": "pypiserver.*",
             "pages to work on": "working.*",
+            "pages to read": "pages.*",
             "simpleindex's handlers": "simpleindex.*",
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
-        {"server": "assembling opening plugin routes server", "what runs the server": "deploying.*"},
+        {
+            "server": "assembling opening plugin routes server",
+            "what runs the server": "deploying.*",
+        },
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},
     ),
     "pkgindex_mirror": (
@@ -85,7 +90,12 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "refreshing": "caching.* offline readthrough readthrough.checks readthrough.counts readthrough.files.* readthrough.measuring"
             " readthrough.noted_checks readthrough.outcomes readthrough.pages.* readthrough.stale_limit synced_indexes"
         },
-        {"source": "readthrough.source", "sending abroad": "sending.*", "replicas": "replicas.*"},
+        {
+            "source": "readthrough.source",
+            "sending abroad": "sending.*",
+            "replicas": "replicas.*",
+            "advisories": "advisories.*",
+        },
         {"plugin": "plugin"},
         {
             "values of a sync": "syncing syncing.targets syncing.values",
@@ -105,7 +115,6 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             " syncing.file_queue syncing.judging syncing.lanes syncing.lean_connections syncing.lean_streams syncing.lean_transport"
             " syncing.list_entries syncing.list_reading syncing.listed_piles syncing.listing syncing.plain_anchors syncing.planning syncing.progress syncing.project_reading syncing.project_work"
             " syncing.policed_files syncing.pruning syncing.reports syncing.run_status syncing.running syncing.settings syncing.transport",
-            "advisories": "advisories.*",
             "closures": "closing.*",
         },
         {"indexes of mirrors": "engine_target.*"},
@@ -127,6 +136,8 @@ THIRD_PARTY = {
     "msgspec": ("*",),
     "packaging": ("*",),
     "pluggy": ("pkgindex_core.hookspecs", "pkgindex_core.plugins"),
+    "nh3": ("pkgindex_http.wire.description_renderer",),
+    "readme_renderer": ("pkgindex_http.wire.description_renderer",),
     "aiohttp": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "multidict": ("pkgindex_http.*", "pkgindex_mirror.*"),
     "yarl": ("pkgindex_http.*", "pkgindex_mirror.*"),

@@ -156,6 +156,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "POST /legacy":                                            ("upload", 200),
     "GET /simple":                                             ("slash", 301),
     "GET /simple/":                                            ("list", 200),
+    "GET /simple/namespaces":                                   ("list", 301),  # the index has none, so it is the name of a project
+    "GET /simple/namespace/{namespace}":                        ("list", 404),
     "GET /simple/{project}":                                   ("slash", 301),
     "GET /simple/{project}/":                                  ("read", 200),
     "GET /simple/v1+json/":                                    ("list", 200),
@@ -179,6 +181,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+at/{at}/{user}/{index}/+simple/{project}/":          ("read", 200),
     "GET /{user}/{index}/+simple":                             ("slash", 301),
     "GET /{user}/{index}/+simple/":                            ("list", 200),
+    "GET /{user}/{index}/+simple/namespaces":                   ("list", 301),
+    "GET /{user}/{index}/+simple/namespace/{namespace}":        ("list", 404),
     "GET /{user}/{index}/+simple/{project}":                   ("slash", 301),
     "GET /{user}/{index}/+simple/{project}/":                  ("read", 200),
     "POST /{user}/{index}/+simple/{project}/refresh":          ("refresh", 302),

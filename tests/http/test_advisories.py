@@ -135,6 +135,34 @@ async def test_advisories_of_an_index_are_for_its_readers(serve: Serve, tmp_path
         assert await answer(served, "GET", place, headers=anna) == (200, {"advisories": []})
 
 
+async def test_an_advisory_of_an_index_hides_none_of_the_book_or_of_another_index(serve: Serve, tmp_path: Path) -> None:
+    gone = {"withdrawn": "2026-02-01T00:00:00Z"}
+    take_in(tmp_path / "data", record("MAL-1"))
+    async with serve() as served:
+        eve = await served.user("eve")
+        await served.index("eve/own")
+        real, *fakes = record("ACME-1"), record("MAL-1", **gone), record("ACME-1", **gone)
+        for index, documents in (("eve/own", fakes), (HOSTED, [real])):
+            for each in documents:
+                assert await status(served, f"/{index}/+advisories", "POST", json=each, headers=ROOT) == 200
+        _, found = await answer(served, "POST", "/+osv/v1/query", json=QUERY, headers=eve)
+        assert found == {"vulns": [real, record("MAL-1")]}
+        for each in (real, record("MAL-1")):
+            assert await answer(served, "GET", f"/+osv/v1/vulns/{each['id']}", headers=eve) == (200, each)
+
+
+async def test_the_advisories_of_an_index_count_for_the_bound_of_its_owner(serve: Serve) -> None:
+    async with serve(max_user_option_bytes=100_000) as served:
+        said = [
+            await status(
+                served, f"/{HOSTED}/+advisories", "POST", json=record(f"X-{number}", details="x" * 40_000), headers=ROOT
+            )
+            for number in range(3)
+        ]
+        assert said == [200, 200, 400]
+        assert await status(served, f"/{HOSTED}/+advisories?id=X-0", "DELETE", headers=ROOT) == 200
+
+
 async def test_what_is_no_advisory_is_not_published(serve: Serve) -> None:
     async with serve() as served:
         for wrong in (
@@ -143,6 +171,9 @@ async def test_what_is_no_advisory_is_not_published(serve: Serve) -> None:
             {"id": "../x", "affected": []},
             record("X-1") | {"affected": []},
             {"id": "X", "details": "x" * 70_000},
+            record("X-1", modified="yesterday"),
+            record("X-1", withdrawn="no"),
+            record("X-1", references=[1]),
         ):
             async with served.request("POST", f"/{HOSTED}/+advisories", json=wrong, headers=ROOT) as said:
                 assert said.status == 400, wrong
@@ -225,7 +256,7 @@ async def test_the_json_document_has_vulnerabilities(mirrored: Start, tmp_path: 
              "link": "https://example.org/1", "source": "osv", "withdrawn": None}
         ]  # fmt: skip
         assert json.loads((await world.get("/pypi/demo/json"))[1])["vulnerabilities"] == []
-        take_in(tmp_path / "data", record("GHSA-2", fixed="9"))
+        take_in(tmp_path / "data", record("GHSA-2", fixed="9", references=None))
         look(world.served)
         found = json.loads((await world.get("/pypi/demo/json"))[1])["vulnerabilities"]
         assert [each["id"] for each in found] == ["GHSA-2"]

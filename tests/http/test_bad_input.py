@@ -20,6 +20,7 @@ from tests.conftest import Tally
 from tests.corpora.path_tricks import PathTrick, path_tricks
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.forms import CONTENT_TYPE, FIELD_BYTES, MALFORMED, encode_form, upload_fields, upload_parts
+from tests.http.test_advisories import record, take_in
 from tests.http.wire import RawAnswer, RawRequest, ask_all, ask_raw, connected, read_answer
 
 CANARY = b"canary-of-the-file-system-5d41402a"
@@ -30,7 +31,13 @@ _EXPECTED = {200, 301, 302, 308, 400, 401, 403, 404, 405, 409, 413}
 _HEADERS = {
     *("content-type", "content-length", "date", "server", "connection", "cache-control", "vary", "etag", "location"),
     *("www-authenticate", "allow", "x-content-type-options", "content-security-policy", "referrer-policy"),
-    *("x-pypi-last-serial", "access-control-allow-origin", "access-control-expose-headers", "accept-ranges"),
+    *(
+        "x-pypi-last-serial",
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "accept-ranges",
+        "set-cookie",
+    ),
     *("last-modified", "content-encoding", "retry-after"),
     *(f"x-devpi-{name}" for name in ("api-version", "server-version", "serial", "uuid", "primary-uuid", "master-uuid")),
 }
@@ -107,6 +114,7 @@ async def test_no_path_trick_finds_anything(
     asked = answered = 0
     statuses: Counter[int] = Counter()
     options = {"trusted_proxies": ("127.0.0.0/8",)} if prefixed else {}
+    take_in(tmp_path / "data", record("GHSA-1"))  # without any, questions about advisories are 503
     async with serve(blobs=(tmp_path / "data" / "blobs").as_uri(), **options) as served:
         values = await _fill(served)
         async with served.get("/simple/demo/") as page:

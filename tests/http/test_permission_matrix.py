@@ -127,6 +127,7 @@ def _address(route: Route, scene: Scene, index: str, project: str = "demo") -> s
         "{b}": _HELD.sha256[3:16],
         "{c}": project,
         "{digest}": _HELD.sha256,
+        "{namespace}": "acme",
         "{filename}": _HELD.filename,
         "{path...}": "index.html",
         "{id}": scene.token_id,

@@ -163,10 +163,16 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
         await world.change(policies=("quarantine stolen for demo==2.0", "deprecated observe for demo==1.0"))
         await world.page(PAGE)
         await decisions.flush()
+        for wrong in ("0", "1001", "0000011111111", "x"):
+            assert await status(world.served, f"/+decisions?limit={wrong}") == 400
         async with world.served.get("/+decisions?limit=2") as answer:
             first = await answer.json()
         async with world.served.get("/+decisions", params={"after": first["after"]}) as answer:
             rest = await answer.json()
+        first_and_last = [{"cooldown", "quarantine"}, {"deprecated", "quarantine"}]
+        for rules in first_and_last:
+            _, place = await decisions.listed(limit=1, chosen=lambda each, rules=rules: each.rule in rules)  # type: ignore[misc]
+            assert place.split()[3] in rules
         verdicts = [(each["rule"], each["verdict"]) for each in [*first["decisions"], *rest["decisions"]]]
         assert sorted(verdicts) == [("cooldown", "wait"), ("deprecated", "observe"), ("quarantine", "hide")]
         for query in ("rule=quarantine", "verdict=hide", "project=demo&mode=block&verdict=hide"):
@@ -201,6 +207,11 @@ def licensed(expression: str) -> BuiltFile:
 STARTS = build_wheel("demo", "1.0", files={"demo.py": b"", "demo.pth": b"import demo\n"})
 SCRIPTED = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/scripts/python3": b"#!python\n"})
 OUTSIDE = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/etc/x": b""})
+CUSTOMIZES = build_wheel("demo", "1.0", files={"demo.py": b"", "sitecustomize/__init__.py": b""})
+OUTSIDE_STARTS = build_wheel(
+    "demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/lib/python3.14/site-packages/demo.pth": b"import demo\n"}
+)
+SCRIPTED_FOR_WINDOWS = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/scripts/Python.EXE": b""})
 
 
 @pytest.mark.parametrize(
@@ -215,8 +226,11 @@ OUTSIDE = build_wheel("demo", "1.0", files={"demo.py": b"", "demo-1.0.data/data/
         ("archived superseded for demo<2", OLD, NEW, "is archived and takes no files: superseded"),
         ("quarantine for demo==1.0", OLD, NEW, "demo 1.0 is quarantined"),
         ("startup-files", STARTS, OLD, "runs whenever Python starts"),
+        ("startup-files", CUSTOMIZES, OLD, "'sitecustomize/__init__.py', which runs whenever Python starts"),
+        ("startup-files", OUTSIDE_STARTS, OUTSIDE, "runs whenever Python starts"),
         ("scripts", SCRIPTED, OLD, "it has the script"),
         ("install-places", SCRIPTED, STARTS, "overwrites an interpreter"),
+        ("install-places", SCRIPTED_FOR_WINDOWS, STARTS, "overwrites an interpreter"),
         ("install-places", OUTSIDE, OLD, "outside of site-packages"),
     ],
 )  # fmt: skip
@@ -273,6 +287,16 @@ async def test_a_private_name_is_never_asked_of_an_upstream(mirrored: Start) -> 
         assert not [each for each in world.upstream.asked if "acme" in each.path]
         await world.served.put(build_wheel("acme_tool", "1.0"), index=HOSTED)
         assert await status(world.served, "/root/dev/+simple/acme-tool/") == 200
+
+
+async def test_a_reserved_name_may_only_be_warned_of(mirrored: Start) -> None:
+    async with mirrored() as world:
+        await world_with(world)
+        tree = await world.served.engine.store.tree()
+        changed = changed_config(tree.indexes[HOSTED], policies=["reserved warn for demo"])
+        await world.served.engine.store.apply([PutIndex(changed)], who="[test]")
+        answer, _ = await world.get("/root/dev/+simple/demo/")
+        assert (answer.status, "the name belongs to root/dev" in answer.headers["X-PkgIndex-Warning"]) == (200, True)
 
 
 async def test_the_server_demands_what_no_index_can_loosen(serve: Serve) -> None:
@@ -357,8 +381,19 @@ def test_a_dry_run_tells_whom_a_rule_would_have_hit(tmp_path: Any) -> None:
         "ci",
         "demo 2.0 is quarantined: stolen",
     )
-    text = runner.invoke(main, ["policy", "dry-run", "cooldown 7d", "--access-log", str(log), *options])
-    assert "0 of 3 downloads would not have been answered" in text.output
+
+    def text(line: str) -> str:
+        return runner.invoke(main, ["policy", "dry-run", line, "--access-log", str(log), *options]).output
+
+    assert "0 of 3 downloads would not have been answered" in text("cooldown 7d")
+    assert "0 of 3 downloads would not have been answered" in text("quarantine warn")
+    assert "no advisories were taken in yet" in text("malware")
+    affected = [{"package": {"ecosystem": "PyPI", "name": "demo"}, "versions": ["2.0"]}]
+    (tmp_path / "feed").mkdir()
+    advisory = {"id": "MAL-1", "modified": "2026-01-01T00:00:00Z", "affected": affected}
+    (tmp_path / "feed" / "a.json").write_text(json.dumps(advisory))
+    assert runner.invoke(main, ["advisory", "update", str(tmp_path / "feed"), *options]).exit_code == 0
+    assert "2 of 3 downloads would not have been answered" in text("malware")
 
 
 async def test_an_index_that_is_inherited_no_more_is_policed_in_the_past_too(mirrored: Start) -> None:

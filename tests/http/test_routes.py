@@ -37,8 +37,9 @@ def test_no_changing_method_hangs_on_a_reading_permission() -> None:
         for each in ROUTES
         # Users are hidden and shown by rules of their own (`test_accounts`, `test_log_in_pages`), and so is where an index is made for one.
         # Counts are shown of the indexes that one may read (`test_metrics`), and the feed has those that one may copy (`test_replicas`).
+        # Decisions are listed about the files of which one may ask why (`test_policies`).
         if isinstance(each.permission, OnIndex | Checked)
-        and each.path not in {"/{user}[/]", "/{user}/+delete", "/+users", "/+changes"}
+        and each.path not in {"/{user}[/]", "/{user}/+delete", "/+users", "/+changes", "/+decisions"}
         and each.permission.action not in {Action.INDEX_CREATE, Action.METRICS}
     ],
     ids=lambda route: f"{route.method} {route.path}",

@@ -99,7 +99,7 @@ async def main():
     async with opened_engine(settings, mirrors=False) as engine:
         server = Server(engine, settings)
         print("jinja2" in sys.modules)
-        await server.templates.page("welcome.html", user=None, lines=[], hosted=[], mirrors=[])
+        await server.templates.page("page.html")
         print("jinja2" in sys.modules)
 
 asyncio.run(main())

@@ -116,7 +116,7 @@ _NOW = int(time.time())
         ({"headers": {"kid": "other"}}, "invalid-token", "kid: the issuer github has no key 'other'"),
         ({"key": "s" * 64, "algorithm": "HS256"}, "invalid-token", "alg: expected RS256"),
     ],
-    ids=str,
+    ids=lambda each: "+".join(each) if isinstance(each, dict) else each,  # keys and times differ between workers
 )
 async def test_what_does_not_fit_is_told_and_gets_nothing(
     serve: Serve, caplog: pytest.LogCaptureFixture, claims: dict[str, Any], code: str, said: str
@@ -209,12 +209,22 @@ async def test_a_changed_key_is_fetched_and_an_issuer_that_is_down_is_503(serve:
         issuer.is_down = True
         down = await mint(served, issuer.token())
         assert (down.status, down.problem[0]) == (503, "unavailable")
+        asked = len(issuer.asked)
+        assert (await mint(served, issuer.token())).status == 503  # as anybody could say again and again
+        assert len(issuer.asked) == asked
         issuer.is_down = False
+        served.server._minting._keys._asked["github"] -= 6  # some seconds later
         assert (await mint(served, issuer.token())).status == 200
         assert (await mint(served, issuer.token())).status == 200
         assert issuer.asked.count("/keys") == 1
         keys = served.server._minting._keys
         keys._asked["github"] -= 61  # a minute later
+        issuer.is_down = True
+        for _ in range(2):
+            unknown = await mint(served, issuer.token(headers={"kid": "new"}))
+            assert unknown.status == 503, "a key that the issuer may have is not told as absent"
+        issuer.is_down = False
+        keys._asked["github"] -= 6
         issuer.rotate()
         assert (await mint(served, issuer.token())).status == 200
         issuer.rotate()
@@ -236,6 +246,16 @@ async def test_a_server_without_issuers_says_so(serve: Serve) -> None:
         async with served.get("/_/oidc/audience") as answer:
             assert answer.status == 403
         assert (await mint(served, "x")).problem[0] == "not-enabled"
+
+
+async def test_what_a_private_index_trusts_is_told_to_its_publishers_only(serve: Serve) -> None:
+    async with oidc_issuer() as issuer, serve(**issuers(issuer)) as served:
+        await trust(served, LINE, index="root/secret", acl_read=("root",))
+        stranger = await mint(served, issuer.token(repository="evil/x", repository_id="1"))
+        assert stranger.problem[0] == "invalid-publisher"
+        assert not any(word in stranger.problem[1] for word in ("secret", "octo", "pypi"))
+        own = await mint(served, issuer.token(environment="test"))
+        assert "demo of root/secret: environment: expected pypi, found test" in own.problem[1]
 
 
 async def test_a_wrong_line_is_refused_with_its_reason(serve: Serve) -> None:

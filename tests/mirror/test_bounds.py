@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -151,6 +152,22 @@ class TestBodies:
     def test_what_is_broken_is_refused(self, encoding: str, wire: bytes) -> None:
         with pytest.raises(BodyRefusedError):
             decoded(encoding, wire)
+
+    @given(st.data(), st.sampled_from(["gzip", "deflate"]), st.binary(min_size=1, max_size=500), st.integers(1, 100))
+    def test_a_changed_bit_never_changes_a_body(
+        self, data: st.DataObject, encoding: str, body: bytes, size: int
+    ) -> None:
+        wire = bytearray(gzip.compress(body) if encoding == "gzip" else zlib.compress(body))
+        wire[data.draw(st.integers(0, len(wire) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        with suppress(BodyRefusedError):
+            assert decoded(encoding, *(bytes(wire[at : at + size]) for at in range(0, len(wire), size))) == body
+
+    @pytest.mark.parametrize("place", range(-8, 0))
+    def test_the_checksum_and_the_size_at_the_end_of_gzip_are_verified(self, place: int) -> None:
+        wire = bytearray(gzip.compress(b"x" * 1000))
+        wire[place] ^= 1
+        with pytest.raises(BodyRefusedError, match="broken"):
+            decoded("gzip", bytes(wire))
 
     def test_the_limit_counts_decompressed_bytes(self) -> None:
         assert len(decoded("gzip", gzip.compress(bytes(1000)), limit=1000)) == 1000

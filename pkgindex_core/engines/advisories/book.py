@@ -58,6 +58,25 @@ def _check_path(data: Path) -> Path:
     return data / "advisories" / "checked.json"
 
 
+class _OpenBook:
+    """A book with what was read from it. Threads that read one while it is replaced keep nothing of it for the next."""
+
+    def __init__(self, book: Book | EmptyBook) -> None:
+        self.book = book
+        self._about: dict[ProjectName, Sequence[Advisory]] = {}
+        self._weight = 0
+
+    def about(self, project: ProjectName) -> Sequence[Advisory]:
+        found = self._about.get(project)
+        if found is None:
+            found = self.book.about(project)
+            self._weight += 1 + len(found)
+            if self._weight > _KEPT:
+                self._about, self._weight = {}, 1 + len(found)
+            self._about[project] = found
+        return found
+
+
 class FiledBook:
     """An `AdvisoryBook` in a file. It looks for a new file once a second, when it is asked.
 
@@ -68,32 +87,22 @@ class FiledBook:
         self._data = data
         self._path = book_path(data)
         self._elapsed = elapsed
-        self._book: Book | EmptyBook = EmptyBook()
+        self._open = _OpenBook(EmptyBook())
         self._seen: tuple[int, int] | None = None
         self._looked = -_LOOK_SECONDS
-        self._about: dict[ProjectName, Sequence[Advisory]] = {}
-        self._weight = 0
 
     @property
     def revision(self) -> str:
-        return self._now().revision
+        return self._now().book.revision
 
     def about(self, project: ProjectName) -> Sequence[Advisory]:
-        book = self._now()
-        found = self._about.get(project)
-        if found is None:
-            found = book.about(project)
-            self._weight += 1 + len(found)
-            if self._weight > _KEPT:
-                self._about, self._weight = {}, 1 + len(found)
-            self._about[project] = found
-        return found
+        return self._now().about(project)
 
     def record(self, identifier: str) -> bytes | None:
-        return self._now().record(identifier)
+        return self._now().book.record(identifier)
 
     def state(self) -> FeedState:
-        book = self._now()
+        book = self._now().book
         if not isinstance(book, Book):
             return FeedState()
         return replace(book.state, checked=max(noted_check(self._data).at, book.state.taken or Timestamp(0)))
@@ -106,18 +115,17 @@ class FiledBook:
             seen = (status.st_ino, status.st_mtime_ns)
             if seen == self._seen:
                 return
-            self._book = Book(self._path)
-            self._about, self._weight = {}, 0
+            self._open = _OpenBook(Book(self._path))
         except FileNotFoundError:
             return
         except (Corrupt, OSError, ValueError) as error:
             _log.error("the book of advisories stays as it was: %s", error)
         self._seen = seen
 
-    def _now(self) -> Book | EmptyBook:
+    def _now(self) -> _OpenBook:
         if self._elapsed() - self._looked >= _LOOK_SECONDS:
             self.look()
-        return self._book
+        return self._open
 
 
 if TYPE_CHECKING:

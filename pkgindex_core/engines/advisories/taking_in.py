@@ -142,7 +142,7 @@ def main(feed: str, target: str, label: str, now: str) -> int:
     try:
         make_book(Path(feed), Path(target), label=label, now=Timestamp(int(now)))
     except Refused as error:
-        sys.stdout.write("\n".join(error.problems))
+        os.write(sys.stdout.fileno(), "\n".join(error.problems).encode())
         return _REFUSED
     return 0
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from pkgindex_core.formats.columns import Columns
 from pkgindex_core.models import File, IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.policies import Build, Ruling
@@ -46,6 +48,11 @@ class ReservedFilter(PolicyFilter):
                 if line is not None and not line.off:
                     return Ruling(rule=self.rule, reason=f"the name belongs to {owner}", mode=line.mode)
         return None
+
+    def suspects(
+        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
+    ) -> Collection[int] | None:
+        return () if self.withheld(build.tree, build.start, origin, build.project) is None else None
 
     def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
         return self.withheld(build.tree, build.start, origin, build.project)

@@ -86,11 +86,11 @@ def _specifier(text: str) -> SpecifierSet:
 
 @lru_cache(maxsize=65_536)
 def _contains(versions: str, version: str) -> bool:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return bool(_specifier(versions).contains(Version(version), prereleases=True))
-    except InvalidVersion:
+    except ValueError:  # also one with more digits than an int is made of
         return False
 
 

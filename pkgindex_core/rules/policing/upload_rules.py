@@ -19,6 +19,8 @@ from pkgindex_core.rules.policing.waiting import CooldownSpan, parse_cooldown
 
 _SHOWN: Final = 80
 _STARTUP: Final = (".pth", ".start")
+_CUSTOMIZING: Final = frozenset({"sitecustomize", "usercustomize"})
+"""The modules that `site` imports."""
 _INTERPRETERS: Final = frozenset({"python", "python3", "pythonw", "pypy", "pypy3"})
 
 
@@ -101,16 +103,12 @@ class ClosedAfterRule(UploadRule):
 
 
 class StartupFilesRule(UploadRule):
-    """Lets no wheel in with files that run whenever an interpreter starts (`.pth`, PEP 829's `.start`)."""
+    """Lets no wheel in with files that run whenever an interpreter starts (`.pth`, PEP 829's `.start`, `sitecustomize`)."""
 
     rule = "startup-files"
 
     def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        found = [
-            name
-            for name in _members(upload)
-            if _in_site_packages(name).endswith(_STARTUP) and "/" not in _in_site_packages(name)
-        ]
+        found = [name for name in _members(upload) if _runs_at_start(_in_site_packages(name))]
         return Held(f"it has {found[0]!a}, which runs whenever Python starts") if found else None
 
 
@@ -135,7 +133,7 @@ class InstallPlacesRule(UploadRule):
             if not inside or "/" in before:
                 continue
             scheme, _, rest = inside.partition("/")
-            if scheme == "scripts" and rest.removesuffix(".exe").rstrip("0123456789.") in _INTERPRETERS:
+            if scheme == "scripts" and rest.lower().removesuffix(".exe").rstrip("0123456789.") in _INTERPRETERS:
                 return Held(f"it overwrites an interpreter with {name!a}")
             if scheme == "data" and rest:
                 return Held(f"it writes {name!a} outside of site-packages")
@@ -202,4 +200,14 @@ def _members(upload: PolicedUpload) -> list[str]:
 def _in_site_packages(name: str) -> str:
     before, _, inside = name.partition(".data/")
     scheme, _, rest = inside.partition("/")
-    return rest if inside and "/" not in before and scheme in {"purelib", "platlib"} else name
+    if not inside or "/" in before:
+        return name
+    if scheme == "data":  # below the prefix of the installation
+        return rest.rpartition("site-packages/")[2]
+    return rest if scheme in {"purelib", "platlib"} else name
+
+
+def _runs_at_start(name: str) -> bool:
+    """Whether `site` runs a file of site-packages."""
+    first, _, behind = name.partition("/")
+    return first.partition(".")[0] in _CUSTOMIZING or (not behind and first.endswith(_STARTUP))

@@ -17,6 +17,7 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.policing.exemptions import KEPT_AS, Exemption, as_kept, exemptions_of, parse_purl, purl_of
 from pkgindex_core.rules.policing.kinds import KINDS
+from pkgindex_core.services.administering.indexes import Indexes
 from pkgindex_core.spelling import suggestion
 from pkgindex_core.tools.committing import until_committed
 
@@ -31,8 +32,9 @@ class _Store(Trees, IndexWriter, Protocol): ...
 class Exempting:
     """Changes exemptions. Every method checks the permissions of `principal`."""
 
-    def __init__(self, *, store: _Store, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, indexes: Indexes, clock: Clock) -> None:
         self._store = store
+        self._indexes = indexes
         self._clock = clock
 
     async def exemptions(self, index: IndexName, *, principal: Principal) -> Sequence[Exemption]:
@@ -62,7 +64,7 @@ class Exempting:
             raise Refused(problems)
         made = Exemption(
             purl=purl_of(project, version),
-            rules=tuple(rules),
+            rules=tuple(dict.fromkeys(rules)),
             reason=reason.strip(),
             by=principal.label,
             at=now,
@@ -94,8 +96,10 @@ class Exempting:
         self, index: IndexName, change: Callable[[Sequence[Exemption]], list[Exemption]], principal: Principal
     ) -> None:
         async def attempt(_: int) -> None:
-            config = allowed_index(await self._store.tree(), index, principal, Action.INDEX_MODIFY)
+            tree = await self._store.tree()
+            config = allowed_index(tree, index, principal, Action.INDEX_MODIFY)
             changed = _with(config, change(exemptions_of(config)))
+            self._indexes.check_bounds(tree, changed, config)
             await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
 
         await until_committed(attempt, turns=_TURNS)

@@ -87,7 +87,7 @@ class Indexes:
             seen = readable_tree(tree, principal)
             # Parsing long lists takes too long for the event loop.
             config = await in_worker(self._workers, self._options.made, name, options, seen)
-            self._bounded(tree, config, None)
+            self.check_bounds(tree, config, None)
             absent: list[Requirement] = [IndexAbsent(name), *(UserAbsent(each.user.name) for each in first)]
             await self._store.apply([*first, PutIndex(config)], who=principal.label, require=absent)
             return config
@@ -122,7 +122,7 @@ class Indexes:
                     raise Refused("The requested modifications resulted in no changes")
                 return config
             if changed != config:
-                self._bounded(tree, changed, config)
+                self.check_bounds(tree, changed, config)
                 changes = (PutIndex(changed), *changes)
             await self._store.apply(changes, who=principal.label, require=[IndexIs(config), *require])
             return changed
@@ -142,7 +142,7 @@ class Indexes:
         else:
             before = allowed_index(tree, name, principal, Action.INDEX_MODIFY)
             config = await in_worker(self._workers, self._options.changed, before, options, seen)
-        self._bounded(tree, config, before)
+        self.check_bounds(tree, config, before)
         return config
 
     async def delete(self, name: IndexName, *, principal: Principal) -> None:
@@ -172,7 +172,7 @@ class Indexes:
             raise Missing("index", name)
         return config
 
-    def _bounded(self, tree: Tree, config: IndexConfig, before: IndexConfig | None) -> None:
+    def check_bounds(self, tree: Tree, config: IndexConfig, before: IndexConfig | None) -> None:
         """Refuse an index that takes its owner over a bound. Options that are over the bound already may shrink."""
         user = owner(config.name)
         others = [each for name, each in tree.indexes.items() if owner(name) == user and name != config.name]

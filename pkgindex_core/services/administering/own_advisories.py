@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import IndexIs, PutIndex
-from pkgindex_core.clock import Clock, to_rfc3339
+from pkgindex_core.clock import Clock, from_rfc3339, to_rfc3339
 from pkgindex_core.errors import Missing, Refused
 from pkgindex_core.formats.advisories import read_advisory
 from pkgindex_core.names import IndexName
@@ -18,13 +19,20 @@ from pkgindex_core.protocols.advisories import Advisory
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.policing.own_advisories import KEPT_AS, as_kept, own_records
+from pkgindex_core.services.administering.indexes import Indexes
 from pkgindex_core.tools.committing import until_committed
 
 _TURNS: Final = 5
 _MOST: Final = 500
 _LONGEST: Final = 64 << 10
+_TIMES: Final = ("modified", "published", "withdrawn")
 
 Record = Mapping[str, Any]
+
+
+class _StatedReference(Struct):
+    url: str
+    kind: str = msgspec.field(name="type")
 
 
 class _Store(Trees, IndexWriter, Protocol): ...
@@ -33,8 +41,9 @@ class _Store(Trees, IndexWriter, Protocol): ...
 class OwnAdvisories:
     """Changes the advisories of indexes. Every method checks the permissions of `principal`."""
 
-    def __init__(self, *, store: _Store, clock: Clock) -> None:
+    def __init__(self, *, store: _Store, indexes: Indexes, clock: Clock) -> None:
         self._store = store
+        self._indexes = indexes
         self._clock = clock
 
     async def listed(self, index: IndexName, *, principal: Principal) -> Sequence[Record]:
@@ -48,6 +57,9 @@ class OwnAdvisories:
         if len(written) > _LONGEST:
             raise Refused(f"the advisory has more than {_LONGEST} bytes")
         advisory = read_advisory(written)
+        problems = _problems(record)
+        if problems:
+            raise Refused(problems, hint="clients cannot read the advisories of an answer with such a record")
         if advisory is None:
             raise Refused(
                 "the advisory names no package of PyPI",
@@ -79,10 +91,26 @@ class OwnAdvisories:
         self, index: IndexName, change: Callable[[Sequence[Record]], list[Record]], principal: Principal
     ) -> None:
         async def attempt(_: int) -> None:
-            config = allowed_index(await self._store.tree(), index, principal, Action.INDEX_MODIFY)
+            tree = await self._store.tree()
+            config = allowed_index(tree, index, principal, Action.INDEX_MODIFY)
             records = change(own_records(config))
             options = {key: value for key, value in config.options.items() if key != KEPT_AS}
             changed = replace(config, options={**options, KEPT_AS: as_kept(records)} if records else options)
+            self._indexes.check_bounds(tree, changed, config)
             await self._store.apply([PutIndex(changed)], who=principal.label, require=[IndexIs(config)])
 
         await until_committed(attempt, turns=_TURNS)
+
+
+def _problems(record: Record) -> list[str]:
+    """The parts that OSV's clients cannot read, besides those that `read_advisory` refuses."""
+    problems = [
+        f"{name} is no time, such as 2026-12-01T10:00:00Z"
+        for name in _TIMES
+        if (time := record.get(name)) is not None and (not isinstance(time, str) or from_rfc3339(time) is None)
+    ]
+    try:
+        msgspec.convert(record.get("references") or [], list[_StatedReference])
+    except msgspec.ValidationError as error:
+        problems.append(f"references is a list of objects with type and url: {error}")
+    return problems

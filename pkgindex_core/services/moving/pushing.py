@@ -43,6 +43,7 @@ from pkgindex_core.protocols import (
     UploadForm,
 )
 from pkgindex_core.rules.access import open_project, publishing_index
+from pkgindex_core.rules.namespaces import require_namespace
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.pushing import Holding, Push, PushedItem, plan_push
 from pkgindex_core.rules.quotas import within_quotas
@@ -152,6 +153,7 @@ class Pushing:
         pushable = await self._releases.select(source, project, version, principal, files=files, docs=docs)
         (standing,) = await self._store.standings(project, [target])
         open_project(standing, project)
+        require_namespace(tree, standing, project)
         there = await self._releases.holding(goal, project, version, holds=standing.holds)
         push = Push(
             project=project,

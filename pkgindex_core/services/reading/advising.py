@@ -1,11 +1,13 @@
 """Answers which advisories are about a package, as OSV's API does: from the book of the server and from those of readable indexes.
 
+Anybody who may make an index may publish advisories in it. So those add to what the book says, and hide nothing: of two advisories with one
+identifier that hold, the book's is told, and a withdrawn one leaves the others as they are.
 A server that never took a feed in does not know, and says so: an empty answer would call every package safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -38,32 +40,44 @@ class Advising:
 
     async def about(self, questions: Sequence[PackageQuestion], *, principal: Principal) -> list[list[Advisory]]:
         """The advisories about each package that hold, in the order of their identifiers. Raises `Unavailable` if nothing was taken in."""
-        own = [own_advisories(config) for config in await self._readable(principal)]
-        self._require_some(any(own))
-        found: list[list[Advisory]] = []
-        for each in questions:
-            known = {
-                advisory.id: advisory
-                for source in (self._book.about(each.project), *(index.get(each.project, ()) for index in own))
-                for advisory in source
-            }
-            found.append(_that_hold([known[name] for name in sorted(known)], each))
-        return found
+        return [[each for each, _ in found] for found in await self._found(questions, principal)]
+
+    async def records(self, question: PackageQuestion, *, principal: Principal) -> list[bytes]:
+        """The records of the same advisories about one package."""
+        (found,) = await self._found([question], principal)
+        records = (
+            self._book.record(each.id) if config is None else _own_record(config, each.id) for each, config in found
+        )
+        return [record for record in records if record is not None]
 
     async def record(self, identifier: str, *, principal: Principal) -> bytes | None:
-        """The record with an identifier; None if there is none that the caller may read. An index's own counts before the book's."""
+        """The record with an identifier; None if there is none that the caller may read. The book's counts first, then one that holds."""
         readable = await self._readable(principal)
-        for config in readable:
-            for record in own_records(config):
-                if record["id"] == identifier:
-                    return msgspec.json.encode(record)
-        self._require_some(any(own_records(config) for config in readable))
-        return self._book.record(identifier)
+        self._require_some(bool(readable))
+        found = self._book.record(identifier)
+        if found is not None:
+            return found
+        own = [each for config in readable for each in own_records(config) if each["id"] == identifier]
+        return msgspec.json.encode(min(own, key=lambda each: bool(each.get("withdrawn")))) if own else None
 
-    async def records(self, advisories: Iterable[Advisory], *, principal: Principal) -> list[bytes]:
-        """The records of advisories."""
-        found = [await self.record(each.id, principal=principal) for each in advisories]
-        return [each for each in found if each is not None]
+    async def _found(
+        self, questions: Sequence[PackageQuestion], principal: Principal
+    ) -> list[list[tuple[Advisory, IndexConfig | None]]]:
+        """The advisories about each package that hold, each with the index that it is from; None: it is from the book."""
+        own = [(config, own_advisories(config)) for config in await self._readable(principal)]
+        self._require_some(bool(own))
+        answers: list[list[tuple[Advisory, IndexConfig | None]]] = []
+        for each in questions:
+            found: dict[str, tuple[Advisory, IndexConfig | None]] = {}
+            sources: list[tuple[IndexConfig | None, Sequence[Advisory]]] = [
+                (None, self._book.about(each.project)),
+                *((index, said.get(each.project, ())) for index, said in own),
+            ]
+            for source, advisories in sources:
+                for advisory in _that_hold(advisories, each):
+                    found.setdefault(advisory.id, (advisory, source))
+            answers.append([found[name] for name in sorted(found)])
+        return answers
 
     async def _readable(self, principal: Principal) -> list[IndexConfig]:
         tree = await self._store.tree()
@@ -78,6 +92,11 @@ class Advising:
             raise Unavailable(
                 _NEVER, hint="take a feed in: pkgindex-serve advisory update FILE, or feed in [plugins.advisories]"
             )
+
+
+def _own_record(config: IndexConfig, identifier: str) -> bytes | None:
+    record = next((each for each in own_records(config) if each["id"] == identifier), None)
+    return None if record is None else msgspec.json.encode(record)
 
 
 def _that_hold(advisories: Sequence[Advisory], question: PackageQuestion) -> list[Advisory]:

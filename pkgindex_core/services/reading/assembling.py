@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows
@@ -19,6 +20,7 @@ from pkgindex_core.models import Page, Serial
 from pkgindex_core.protocols import Build, MergedPage, PageFilter, Projects
 from pkgindex_core.rules.filtering import Judgement, apply_filters
 from pkgindex_core.rules.merging import merge
+from pkgindex_core.rules.namespaces import granted, namespaces_of
 from pkgindex_core.rules.resolution import Layer, Resolution
 
 QUICK: Final = 200
@@ -79,4 +81,8 @@ class Assembling:
         resolution = parts.resolution
         layers = [(layer.index, f"{root}{layer.index}/", page) for layer, page in parts.pages]
         build = Build(tree=resolution.tree, start=resolution.start, project=resolution.project, moment=moment, now=now)
-        return apply_filters(merge(resolution.project, layers), self._filters, build)
+        page, judgements = apply_filters(merge(resolution.project, layers), self._filters, build)
+        if grants := granted(resolution.tree, resolution.start):
+            holders = {layer.index for layer, _ in parts.pages}
+            page = replace(page, namespaces=namespaces_of(grants, resolution.project, holders))
+        return page, judgements

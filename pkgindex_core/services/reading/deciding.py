@@ -82,13 +82,17 @@ class Decisions:
     async def listed(
         self, *, after: str = "", limit: int = 200, chosen: Callable[[DecisionRecord], bool] = lambda _: True
     ) -> tuple[Sequence[DecisionRecord], str]:
-        """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end."""
+        """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end.
+
+        A place names a decision that was chosen, and none of the others: the caller may not know them.
+        """
         found: list[DecisionRecord] = []
         async for key, decision in self._read(after):
-            if chosen(decision):
-                if len(found) == limit:
-                    return found, after
-                found.append(decision)
+            if not chosen(decision):
+                continue
+            if len(found) == limit:
+                return found, after
+            found.append(decision)
             after = key
         return found, ""
 

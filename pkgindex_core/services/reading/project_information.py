@@ -161,14 +161,14 @@ class ProjectInformation:
     def _vulnerabilities(self, resolution: Resolution, version: str) -> tuple[Vulnerability, ...]:
         """The advisories about a version: those of the book and those of the layers that offer it."""
         project = resolution.project
-        found = {each.id: self._book.record(each.id) or b"{}" for each in self._book.about(project)}
-        advisories = {each.id: each for each in self._book.about(project)}
+        known = Affecting(self._book.about(project), project).about(version)
+        found = {each.id: Vulnerability(each, self._book.record(each.id) or b"{}") for each in known}
         for layer in resolution.offering:
-            if records := own_records(layer.config):
-                advisories |= {each.id: each for each in own_advisories(layer.config).get(project, ())}
-                found |= {str(each["id"]): msgspec.json.encode(each) for each in records}
-        about = Affecting(advisories.values(), project).about(version)
-        return tuple(Vulnerability(each, found[each.id]) for each in about)
+            about = Affecting(own_advisories(layer.config).get(project, ()), project).about(version)
+            records = {each["id"]: each for each in own_records(layer.config)} if about else {}
+            for each in about:
+                found.setdefault(each.id, Vulnerability(each, msgspec.json.encode(records[each.id])))
+        return tuple(found[identifier] for identifier in sorted(found))
 
     async def _metadata(self, resolution: Resolution, version: str, serial: Serial) -> bytes:
         """The version's metadata from the first layer that has any. Mirrors have none."""

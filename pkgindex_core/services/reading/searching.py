@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
+from pkgindex_core.models import IndexConfig, ProjectRow
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import PageFilter, Principal
 from pkgindex_core.rules.filtering import applying, withheld
@@ -36,6 +37,29 @@ class Searching:
         self._resolving = resolving
         self._sources = sources
         self._filters = filters
+
+    async def layers(self, start: IndexName, *, principal: Principal) -> tuple[IndexConfig, ...]:
+        """The index and the bases that the principal may read, in the order in which they are searched."""
+        seen = await self._resolving.chain(start, principal)
+        return seen.layers
+
+    async def part(self, start: IndexName, after: str, *, principal: Principal, limit: int) -> list[ProjectRow]:
+        """The first hosted projects behind a name (`""`: all), by normalised name. Reads no more of a layer than the part needs."""
+        seen = await self._resolving.chain(start, principal)
+        filters = applying(self._filters, seen.tree, start)
+        found: dict[ProjectName, ProjectRow] = {}
+        for config in seen.layers:
+            if config.mirrored:
+                continue
+            names = await self._sources.of(config).names(config, ask=False)
+            taken = 0
+            async for rows in without(names.read(after), withheld(filters, seen.tree, start, config.name)):
+                for row in rows[: limit - taken]:
+                    found.setdefault(row.name, row)
+                taken += len(rows)
+                if taken >= limit:
+                    break
+        return sorted(found.values(), key=lambda row: row.name)[:limit]
 
     async def search(self, start: IndexName, text: str, *, principal: Principal, limit: int) -> FoundNames:
         """Find hosted names that contain a text, and mirrored names that begin with it.

@@ -5,15 +5,21 @@ Called before a file is kept, and again for each attempt to commit it.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Conflict, FileTaken
 from pkgindex_core.formats.filenames import UploadName, canonical_version, sdist_ending
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import WHOLE_INDEX, Projects, ReleaseRecords, Taken
+from pkgindex_core.protocols import WHOLE_INDEX, Projects, ReleaseRecords, Taken, Trees
 from pkgindex_core.rules.access import open_project
 from pkgindex_core.rules.kept_options import quotas
+from pkgindex_core.rules.namespaces import require_namespace
 from pkgindex_core.rules.quotas import check_file, check_growth, size_of
+
+
+class _Store(Trees, Projects, Protocol): ...
 
 
 async def check_filename(store: ReleaseRecords, config: IndexConfig, name: UploadName, sha256: Sha256) -> Taken | None:
@@ -43,10 +49,11 @@ def is_same(taken: Taken | None, sha256: Sha256) -> bool:
     return taken is not None and taken.live and taken.sha256 == sha256
 
 
-async def check_release(store: Projects, index: IndexName, name: UploadName) -> Serial:
+async def check_release(store: _Store, index: IndexName, name: UploadName) -> Serial:
     """Raise when the project's status or its other files forbid the file; return the project's stamp."""
     (standing,) = await store.standings(name.project, [index])
     open_project(standing, name.project)
+    require_namespace(await store.tree(), standing, name.project)
     if name.kind != "sdist" or not standing.file_count:
         return standing.stamp
     # One sdist for each release, as on PyPI. A second one is possible only under another spelling of the version. Old

@@ -25,6 +25,7 @@ from pkgindex_core.rules.filtering import Judgement
 from pkgindex_core.rules.policing.exemptions import exemptions_of
 from pkgindex_core.rules.policing.kinds import KINDS
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
+from pkgindex_core.rules.policing.own_advisories import own_records
 from pkgindex_core.rules.policing.policy_filter import PolicyFilter, made
 from pkgindex_core.rules.policing.uploads import PolicedUpload
 
@@ -111,7 +112,7 @@ class PolicyCheck:
 
 def terms_of(config: IndexConfig) -> object:
     """The parts of the configuration of an index by which its uploads are judged."""
-    return config.upload_rules, config.needs_blobs, lines_of(config), exemptions_of(config)
+    return config.upload_rules, config.needs_blobs, lines_of(config), exemptions_of(config), own_records(config)
 
 
 def _sentence(ruling: Ruling) -> str:

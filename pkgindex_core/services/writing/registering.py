@@ -18,6 +18,7 @@ from pkgindex_core.models import PageHead, Release
 from pkgindex_core.names import IndexName, parse_project_name
 from pkgindex_core.protocols import IndexWriter, Principal, Projects, ReleaseRecords, Trees, UploadForm
 from pkgindex_core.rules.access import open_project, publishing_index
+from pkgindex_core.rules.namespaces import require_namespace
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.services.writing.outcomes import Registered
 from pkgindex_core.tools.committing import until_committed
@@ -48,6 +49,7 @@ class Registering:
             config = publishing_index(await self._store.tree(), index, principal, Action.UPLOAD, project=project)
             (standing,) = await self._store.standings(project, [index])
             open_project(standing, project)
+            require_namespace(await self._store.tree(), standing, project)
             page = await self._store.page(index, project)
             if page and any(canonical_version(row.version) == wanted for row in page.rows):
                 return Registered(

@@ -334,7 +334,8 @@ class TestPluginsOptions:
     @pytest.mark.parametrize("kind", ["stage", "mirror", "nobody-knows"])
     def test_a_key_of_another_program_never_lies_where_an_option_is_believed(self, kind: str):
         config = self.OWN.blank(NAME, kind)
-        given = {"mirror_credentials": "me:p", "constraints": "a", "mirrored": True, "theirs": (1,)}
+        given = {"mirror_credentials": "me:p", "constraints": "a", "mirrored": True, "exemptions": 1, "advisories": 1}
+        given |= {"theirs": (1,)}
         taken, remarks = self.OWN.taken_over(config, given)
         assert taken == replace(config, options={"theirs": [1]})
         assert [remark.partition(" ")[0] for remark in remarks] == list(given)

@@ -16,10 +16,13 @@ from aiohttp import web
 
 from pkgindex_core.engines.advisories.book import FiledBook, book_path, noted_check
 from pkgindex_core.errors import Conflict, PkgIndexError, Refused, Unavailable
+from pkgindex_core.failpoints import arm
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.advisories.feed_settings import FeedSettings, read_feed_settings
 from pkgindex_mirror.advisories.feeding import AdvisoryFeed
+
+POINT = "advisories.book_made"
 
 
 def zipped(*projects: str) -> bytes:
@@ -125,6 +128,19 @@ async def test_what_is_known_outlives_a_feed_that_fails(tmp_path: Path, trouble:
         assert known(tmp_path) == ["evil", "worse"]
 
 
+async def test_a_new_book_is_in_place_or_the_old_one_stays(tmp_path: Path) -> None:
+    async with served() as feed:
+        await follower(tmp_path, feed.url).refresh()
+        feed.body = zipped("evil", "worse")
+        arm(POINT + "=raise:ENOSPC")
+        with pytest.raises(OSError, match="space"):
+            await follower(tmp_path, feed.url).refresh()
+        assert known(tmp_path) == ["evil"]
+        assert {each.name for each in book_path(tmp_path).parent.iterdir()} == {"book", "checked.json", "lock"}
+        await follower(tmp_path, feed.url).refresh()
+        assert known(tmp_path) == ["evil", "worse"]
+
+
 async def test_one_process_of_a_machine_asks(tmp_path: Path) -> None:
     async with served() as feed:
         book_path(tmp_path).parent.mkdir()
@@ -154,6 +170,35 @@ async def test_a_server_asks_when_it_is_time(tmp_path: Path) -> None:
             await AdvisoryFeed(data=tmp_path, settings=settings, clock=clock, sleep=pause).follow()
         assert pauses == [25.0] * turns
         assert len(feed.asked) == 2  # at the start, and after 100 seconds
+
+
+async def test_a_feed_that_fails_from_the_start_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise asyncio.CancelledError
+
+    settings = FeedSettings(feed=str(tmp_path / "missing.zip"), every=100.0)
+    with pytest.raises(asyncio.CancelledError):
+        await AdvisoryFeed(data=tmp_path, settings=settings, clock=ManualClock(), sleep=pause).follow()
+    (told,) = caplog.records
+    assert "is interrupted" in told.getMessage()
+
+
+async def test_a_file_that_changes_in_a_directory_is_noticed(tmp_path: Path) -> None:
+    place = tmp_path / "feed"
+    place.mkdir()
+    with zipfile.ZipFile(BytesIO(zipped("evil", "worse"))) as archive:
+        evil, worse = (archive.read(name) for name in sorted(archive.namelist()))
+    (place / "a.json").write_bytes(evil)
+    before = place.stat()
+    assert await follower(tmp_path, str(place)).refresh() is True
+    (place / "a.json").write_bytes(worse + b" ")
+    assert place.stat().st_mtime_ns == before.st_mtime_ns
+    assert await follower(tmp_path, str(place)).refresh() is True
+    assert known(tmp_path) == ["worse"]
 
 
 async def test_a_directory_is_a_feed(tmp_path: Path) -> None:

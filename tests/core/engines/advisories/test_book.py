@@ -13,10 +13,8 @@ from pkgindex_core.engines.advisories.book import FeedCheck, FiledBook, book_pat
 from pkgindex_core.engines.advisories.packing import Book
 from pkgindex_core.engines.advisories.taking_in import make_book, take_in
 from pkgindex_core.errors import Corrupt, Refused
-from pkgindex_core.failpoints import arm
 from pkgindex_core.names import ProjectName
 
-POINT = "advisories.book_made"
 NOW = Timestamp(1_795_996_800_000_000)
 
 
@@ -54,6 +52,27 @@ async def test_every_record_is_found_by_project_and_by_name(tmp_path: Path, coun
     assert book.record("N-1") is None
     state = book.state()
     assert (state.records, state.feed, state.taken, state.newest) == (count, "test", NOW, "2026-01-01T00:00:00Z")
+
+
+async def test_what_is_read_while_the_book_is_replaced_is_not_kept_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, read = _made(tmp_path), Book.about
+    await take_in(feed(tmp_path / "old.zip", {"A": record("A-1", "demo")}), data=data, label="test", now=NOW)
+    book = FiledBook(tmp_path)
+    assert names(book, "other") == []
+    await take_in(feed(tmp_path / "new.zip", {"M": record("MAL-1", "demo")}), data=data, label="test", now=NOW)
+
+    def about(old: Book, project: ProjectName) -> Any:
+        """Another thread looks for a new book meanwhile."""
+        monkeypatch.setattr(Book, "about", read)
+        found = read(old, project)
+        book.look()
+        return found
+
+    monkeypatch.setattr(Book, "about", about)
+    assert names(book, "demo") == ["A-1"]
+    assert names(book, "demo") == ["MAL-1"]
 
 
 def _made(data: Path) -> Path:
@@ -108,15 +127,6 @@ async def test_a_feed_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(whole[:-40])
     with pytest.raises(Refused, match="cannot be read"):
         await take_in(tmp_path / "cut.zip", data=_made(tmp_path), label="test", now=NOW)
-
-
-async def test_a_book_that_was_not_put_in_place_leaves_the_old_one(tmp_path: Path) -> None:
-    await take_in(feed(tmp_path / "all.zip", many(1)), data=_made(tmp_path), label="test", now=NOW)
-    arm(f"{POINT}=raise:ENOSPC")
-    with pytest.raises(OSError, match="space"):
-        await take_in(feed(tmp_path / "all.zip", many(2)), data=tmp_path, label="test", now=NOW)
-    assert names(FiledBook(tmp_path), "evil-1") == []
-    assert sorted(each.name for each in book_path(tmp_path).parent.iterdir()) == ["book"]
 
 
 def test_a_damaged_book_is_told_and_the_one_before_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

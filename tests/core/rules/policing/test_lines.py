@@ -26,6 +26,7 @@ LINES = (
         ("numpy", "2.1", LINES[3]),
         ("numpy", "1.26", LINES[0]),
         ("numpy", "not a version", LINES[0]),
+        ("numpy", "9" * 5000, LINES[0]),
         ("django", "5.0", LINES[3]),
         ("aiohttp", "3", LINES[4]),
     ],

@@ -1,0 +1,155 @@
+"""The pages that people read: an index, a project, a version, and why a project is shown as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from pkgindex_core.changes import PutProject, PutRelease
+from pkgindex_core.formats.version_documents import encode_metadata
+from pkgindex_core.models import PageHead, Release
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_http.wire.description_renderer import clean
+from pkgindex_http.wire.descriptions import Descriptions
+from tests.http.conftest import HOSTED, MirroredStart, Serve, Served
+from tests.http.test_welcome import page
+
+DEMO = ProjectName("demo")
+README = "# Hello\n\n[site](https://example.com/x) [bad](javascript:alert(1)) [here](/+logout)\n\n<script>alert(1)</script>\n"
+
+
+async def describe(served: Served, version: str, **metadata: object) -> None:
+    release = Release(version=version, metadata=encode_metadata({"name": "Demo", "version": version, **metadata}))
+    await served.engine.store.apply([PutRelease(HOSTED, DEMO, release)], who="[test]")
+
+
+async def test_a_project_is_read_in_a_browser(serve: Serve, wheel: BuiltFile) -> None:
+    async with serve() as served:
+        file = await served.put(wheel, yanked="broken")
+        await served.put(build_wheel("demo", "2.0"))
+        await describe(
+            served,
+            "2.0",
+            summary="A demo",
+            description=README,
+            description_content_type="text/markdown",
+            requires_dist=["Other.Name>=1; python_version<'4'"],
+            project_urls=["Source, https://example.com/source", "Bad, javascript:alert(1)"],
+        )
+        answer, text = await page(served, "/root/dev/demo")
+        assert answer.status == 200
+        assert "<title>Demo 2.0</title>" in text
+        assert 'href="../../root/dev/other-name"' in text
+        assert "pip install --index-url " + served.url + "/root/dev/+simple/ demo" in text
+        assert re.search("<h1>(<[^>]*>)*Hello", text)
+        assert 'href="https://example.com/x" rel="nofollow noopener"' in text
+        assert "javascript:" not in text
+        assert 'href="/+logout"' not in text
+        assert "<script" not in text
+        assert 'href="../../root/dev/demo/1.0"' in text
+        _, old = await page(served, "/root/dev/demo/1.0")
+        assert "yanked: broken" in old
+        assert file.sha256 is not None
+        assert file.sha256 in old
+        assert "The latest version is" in old
+
+
+async def test_other_clients_get_what_they_got(serve: Serve, wheel: BuiltFile) -> None:
+    """Only a browser gets a page at the URLs of devpi and its installers."""
+    async with serve() as served:
+        await served.put(wheel)
+        for path in ("/root/dev", "/root/dev/demo", "/root/dev/demo/1.0"):
+            for accept in ("*/*", "application/json", "text/html"):
+                async with served.get(path, headers={"Accept": accept}) as answer:
+                    assert answer.headers["Content-Type"] == "application/json"
+        async with served.get("/root/dev/demo", headers={"User-Agent": "pip/26.0", "Accept": "*/*"}) as answer:
+            assert "simple" in answer.headers["Content-Type"] or "text/html" in answer.headers["Content-Type"]
+        async with served.get("/+explain?project=demo") as answer:
+            assert (await answer.json())["project"] == "demo"
+
+
+async def test_what_one_may_not_read_is_not_shown(serve: Serve, wheel: BuiltFile) -> None:
+    async with serve() as served:
+        await served.user("anna")
+        await served.index("anna/secret", acl_read=("anna",))
+        team = await served.index("anna/dev", bases=(IndexName("anna/secret"), HOSTED), acl_upload=("anna",))
+        await served.put(build_wheel("hidden-thing", "1.0"), index=IndexName("anna/secret"), project="hidden-thing")
+        await served.put(wheel)
+        for path in (f"/{team}", f"/{team}/demo", "/+explain?project=demo&index=anna/dev"):
+            answer, text = await page(served, path)
+            assert answer.status == 200
+            assert "secret" not in text
+            assert "hidden-thing" not in text
+        answer, _ = await page(served, f"/{team}/hidden-thing")
+        assert answer.status == 404
+
+
+async def test_an_index_is_read_part_by_part(serve: Serve) -> None:
+    async with serve() as served:
+        names = [f"p{number:03}" for number in range(201)]
+        changes = [PutProject(HOSTED, ProjectName(name), PageHead()) for name in names]
+        await served.engine.store.apply(changes, who="[test]")
+        _, first = await page(served, "/root/dev")
+        assert "p199<" in first
+        assert "p200<" not in first
+        assert 'href="?after=p199"' in first
+        _, second = await page(served, "/root/dev?after=p199")
+        assert "p200<" in second
+        assert "p199<" not in second
+        _, found = await page(served, "/root/dev?q=P07")
+        assert found.count("p07") >= 10
+        assert "p080" not in found
+
+
+async def test_a_long_project_has_parts(serve: Serve) -> None:
+    async with serve() as served:
+        changes = [PutProject(HOSTED, DEMO, PageHead(versions=tuple(f"1.{number}" for number in range(250))))]
+        await served.engine.store.apply(changes, who="[test]")
+        _, text = await page(served, "/root/dev/demo")
+        assert "Part 1 of 3" in text
+        assert 'demo/1.249"' in text
+        assert 'demo/1.149"' not in text
+        _, text = await page(served, "/root/dev/demo?page=3")
+        assert 'demo/1.0"' in text
+
+
+async def test_a_page_tells_why(mirrored: MirroredStart, wheel: BuiltFile) -> None:
+    """The hosted index has the name, so the mirror is left out, and the page says so."""
+    async with mirrored() as world:
+        await world.served.put(wheel)
+        answer, text = await page(world.served, "/+explain?project=demo")
+        assert answer.status == 200
+        assert (
+            text.index("root/dev</a>") < text.index("✓ joins") < text.index("root/pypi</a>") < text.index("✗ left out")
+        )
+
+
+async def test_a_mirrored_version_has_the_metadata_of_its_wheel(mirrored: MirroredStart) -> None:
+    async with mirrored() as world:
+        answer, text = await page(world.served, "/root/pypi/demo")
+        assert answer.status == 200
+        assert "root/pypi" in text
+
+
+@pytest.mark.parametrize("kind", ["text/markdown", "text/x-rst", "text/plain", "odd/kind", ""])
+async def test_a_description_has_no_script_in_any_kind(kind: str) -> None:
+    rendered = await Descriptions().rendered(README + "\n<img src=x onerror=alert(1)>\n", kind)
+    assert "Hello" in rendered
+    assert not re.search(r"<script|<img|href=\"(javascript|/)", rendered)
+
+
+async def test_a_description_that_does_not_end_is_shown_as_plain_text() -> None:
+    """A process that is not done in time is killed, and the text is escaped."""
+    rendered = await asyncio.wait_for(Descriptions(seconds=0.01).rendered("# <b>x</b>", "text/markdown"), 5)
+    assert rendered == "<pre># &lt;b&gt;x&lt;/b&gt;</pre>"
+
+
+def test_links_lead_to_the_web_only() -> None:
+    html = '<a href="https://a.example/" onclick="x()" style="x">a</a><a href="//b.example">b</a><a href="data:x">c</a><a id="q" href="#d">d</a>'
+    assert clean(html) == (
+        '<a href="https://a.example/" rel="nofollow noopener">a</a>'
+        '<a rel="nofollow noopener">b</a><a rel="nofollow noopener">c</a><a rel="nofollow noopener">d</a>'
+    )
