@@ -22,7 +22,7 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import Judgement, applying, fingerprints, warnings_of
+from pkgindex_core.rules.filtering import Fingerprints, Judgement, applying, fingerprints, warnings_of
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.rules.stamping import coded, etag, layer_stamp, matches, recipe
 from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
@@ -128,7 +128,8 @@ class Pages:
             resolution.require_needed()
             resolution.require_some()
             moment = self._clock.now()
-            tag = self._tag(request, resolution, renderer, moment)
+            decisions = fingerprints(self._filters, resolution.tree, request.view.start, moment)
+            tag = self._tag(request, resolution, renderer, decisions)
             name = coded(tag, request.coding)
             unchanged = matches(request.if_none_match, name)
             body = None if unchanged else self._bodies.get((tag, request.coding))
@@ -148,7 +149,7 @@ class Pages:
                 unknown=self._named(resolution),
                 warnings=self._warnings.get(tag) or (),
             )
-            return answer, partial(self._holding, request, resolution, moment)
+            return answer, partial(self._holding, request, resolution, decisions)
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
 
     async def refresh(self, start: IndexName, project: ProjectName, *, principal: Principal) -> None:
@@ -166,19 +167,17 @@ class Pages:
             _log.warning("the page of %s in %s is not whole: %s", resolution.project, resolution.start, left_out)
         return resolution.unknown
 
-    def _holding(self, request: PageRequest, resolution: Resolution, moment: Timestamp) -> Holds | None:
-        """A check whether the resolution and the decisions of filters are the same as at this moment. The tag depends on nothing else."""
+    def _holding(self, request: PageRequest, resolution: Resolution, decisions: Fingerprints) -> Holds | None:
+        """A check whether the resolution and the decisions of filters are still these. The tag depends on nothing else."""
         holds = self._resolving.holding(resolution, request.principal)
+        if holds is None or not decisions:
+            return holds
         tree, start = resolution.tree, request.view.start
         filters = applying(self._filters, tree, start)
-        if holds is None or not filters:
-            return holds
-        then = fingerprints(filters, tree, start, moment)
-        return lambda: holds() and fingerprints(filters, tree, start, self._clock.now()) == then
+        return lambda: holds() and fingerprints(filters, tree, start, self._clock.now()) == decisions
 
-    def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, moment: Timestamp) -> str:
+    def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, decisions: Fingerprints) -> str:
         """The page's ETag, without reading the page."""
-        decisions = fingerprints(self._filters, resolution.tree, request.view.start, moment)
         key = (request.media_type, request.view.root, request.view.start, request.project, resolution.key, decisions)
         known = self._tags.get(key)
         if known is not None:
