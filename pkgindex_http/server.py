@@ -56,6 +56,7 @@ from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
 from pkgindex_http.wire.replies import Reply, WholeResponse, redirect
+from pkgindex_http.wire.sending import FileResponse
 from pkgindex_http.wire.served_files import ServedFiles
 
 logger = logging.getLogger("pkgindex.http")
@@ -247,7 +248,7 @@ class Server:
             if request.method not in {"GET", "HEAD"} and answer.status < 300:
                 self._troubles.wrote()
             if ask.envelope:
-                return await self._marked(answer)
+                answer = await self._marked(answer)
             self._keep(ask, answer, data, moment)
             return answer
         except PkgIndexError as error:
@@ -272,10 +273,13 @@ class Server:
 
     def _keep(self, ask: RoutedAsk, answer: Reply | web.StreamResponse, data: bytes | None, moment: Moment) -> None:
         """Keep an answer for requests with the same bytes, if it can be kept."""
-        if self.replays is None or data is None or not isinstance(answer, Reply):
+        if self.replays is None or data is None or not ask.route.repeats or ask.identified is None:
             return
-        if ask.route.repeats and ask.identified is not None:
-            self.replays.learn(data, ask.request, answer, ask.identified, moment)
+        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment)
+        if isinstance(answer, Reply):
+            learn(answer, len(answer.body))
+        elif isinstance(answer, FileResponse) and answer.reply.holding is not None:
+            answer.keep = learn  # its bytes are read when they are sent
 
     async def _marked(self, answer: Reply | web.StreamResponse) -> Reply | web.StreamResponse:
         """The answer with the headers that devpi's client needs."""

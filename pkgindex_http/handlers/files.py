@@ -6,17 +6,21 @@ without reading the file. Bytes are sent unchanged, without a content coding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
+from pkgindex_core.digests import Sha256
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Place, SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.tools.currency import Holding
 from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.wire import web
 from pkgindex_http.wire.bodies import read_json
@@ -26,6 +30,7 @@ from pkgindex_http.wire.ranges import parse_range, range_applies, unchanged_sinc
 from pkgindex_http.wire.redirecting import may_redirect
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
 from pkgindex_http.wire.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire.served_files import FileCounts
 from pkgindex_http.wire.unasked import warning_headers
 
 IMMUTABLE: Final = "max-age=365000000, immutable"
@@ -56,7 +61,7 @@ async def _opened(
     ask: Ask, index: IndexName, pinned: str | None, filename: str, *, caching: str, tries: int = _TRIES
 ) -> Reply | web.StreamResponse:
     sidecar = filename.endswith(SIDECAR)
-    found = await ask.engine.files.open(
+    found, holding = await ask.engine.files.holding_open(
         index,
         pinned,
         filename.removesuffix(SIDECAR),
@@ -78,6 +83,10 @@ async def _opened(
         answer = await _arriving(ask, found, headers)
     else:
         answer = await _stored(ask, found, headers)
+        if isinstance(found.place, Path) and (found.public or not ask.read_log.enabled):
+            answer = _repeatable(
+                answer, found.blob.sha256, holding, _counting(ask, found, counts, answer.status, sidecar=sidecar)
+            )
     if isinstance(answer, FileResponse | StreamedResponse) and tries > 1:
         answer.again = partial(_opened, ask, index, pinned, filename, caching=caching, tries=tries - 1)
     counts.answered(answer, arriving=isinstance(found, ArrivingContent))
@@ -93,6 +102,33 @@ def _count(ask: Ask, found: StoredContent | ArrivingContent | ElsewhereFile, sta
     if status == 206 and not ask.request.headers.get("Range", "").replace(" ", "").startswith("bytes=0-"):
         return
     ask.engine.activity.downloaded(ask.index, found.project, fetched=isinstance(found, ArrivingContent))
+
+
+def _repeatable(
+    answer: Reply | web.StreamResponse, sha256: Sha256, holding: Holding, again: Callable[[], None]
+) -> Reply | web.StreamResponse:
+    """The answer, as one that may be given again: with the whole file, its head or a 304."""
+    if isinstance(answer, FileResponse) and answer.status == 200:
+        answer.sha256 = sha256
+        answer.reply = replace(answer.reply, holding=holding, again=again)
+    elif isinstance(answer, Reply) and answer.status == 304:
+        return replace(answer, holding=holding, again=again)
+    return answer
+
+
+def _counting(ask: Ask, found: StoredContent, counts: FileCounts, status: int, *, sidecar: bool) -> Callable[[], None]:
+    """Counts a repetition of an answer as `_opened` counts the answer."""
+    is_get = ask.request.method == "GET"
+    repeated = partial(counts.repeated, status, found.blob.size if is_get else 0)
+    if sidecar or not is_get or status != 200 or ask.engine.replica is not None:
+        return repeated
+    downloaded = partial(ask.engine.activity.downloaded, ask.index, found.project)
+
+    def count() -> None:
+        repeated()
+        downloaded()
+
+    return count
 
 
 async def validators(ask: Ask) -> Validators:

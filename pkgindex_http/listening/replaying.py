@@ -91,6 +91,8 @@ class ReplayingConnection(PushingConnection):
         self._request_count += 1
         manager.requests_count += 1
         write_whole(transport, kept.head, kept.reply.body if kept.has_body else b"")
+        if kept.reply.again is not None:
+            kept.reply.again()
         self._next_keepalive_close_time = started + self._keepalive_timeout
         if self._logging_enabled and isinstance(self.access_logger, AccessLogger):
             self.access_logger.log_line(

@@ -8,6 +8,8 @@ Answers are kept if they can say what they depend on. All of this must be as it 
     principal               `Identity.holding`: the verdict on the credentials is one that `identify` would return at once
     page                    `Pages.holding`: the resolution is one that `resolve` would return at once, so its sources are current,
                             and filters decide as they did
+    file                    `Files.holding_open`: the path is one that `open` would find again, filters decide as they did, and a mirrored file
+                            is not being evicted; each check counts as a use of it
     settings, plugins       do not change while the server runs
 
 These are the questions that the services ask themselves before they return what they have cached; there is no second set of rules. They are only asked
@@ -16,6 +18,10 @@ when all commits that the store sees are known (`Currency.known`). Otherwise the
 The store is asked for its newest commit once in a turn of the event loop. A request that is looked up in that turn was readable when the turn began,
 before the store was asked. So no client can have heard of a later commit and then have begun to send the request. Where uvloop may look for more requests in
 the same turn, the store is asked for each request (`CROWD`). Touches and other checks are always asked for each request.
+
+Of files the whole answer is kept if it has at most `sending.ONE_WRITE` bytes, and the answers to HEAD and to conditional requests whatever the size.
+The bytes are those that the path names: they are compared with the sha256 before they are kept, and are not read from the disk again. A read that
+is recorded (`read_log`) and a part of a file go the plain way. `Reply.again` counts each repetition as the handler counts an answer.
 
 Two headers change without the answer: `Date`, and `X-Devpi-Serial`, which is the newest commit. The head is written anew for them by the function
 that always writes it.
@@ -63,6 +69,8 @@ class KeptAnswer(Struct):
     """An answer, and what it depends on."""
 
     reply: Reply
+    length: int
+    """The length of the body in the head."""
     size: int
     """The memory that it takes, in bytes."""
     has_body: bool
@@ -124,12 +132,23 @@ class Replays:
         if kept.made != (date, serial):
             headers = kept.reply.headers
             reply = replace(kept.reply, headers={**headers, _SERIAL: str(serial)}) if _SERIAL in headers else kept.reply
-            kept.head = head_bytes(reply, keep_alive=True, version=HttpVersion11)
+            kept.head = head_bytes(reply, keep_alive=True, version=HttpVersion11, length=kept.length)
             kept.made = date, serial
         return kept
 
-    def learn(self, data: bytes, request: web.BaseRequest, reply: Reply, identified: Holding, moment: Moment) -> None:
-        """Keep the answer to the whole request `data`, if it can be repeated. `moment` is one before the request was admitted."""
+    def learn(
+        self,
+        data: bytes,
+        request: web.BaseRequest,
+        identified: Holding,
+        moment: Moment,
+        reply: Reply,
+        length: int,
+    ) -> None:
+        """Keep the answer to the whole request `data`, if it can be repeated.
+
+        `moment` is one before the request was admitted. `length`: that of the body, which the answer to HEAD need not have.
+        """
         if reply.holding is None or len(reply.body) > self._limit // _BODY_SHARE or not _is_repeatable(request):
             return
         if not self._came_before(data) or not self._is_of_this_tree(moment):
@@ -140,6 +159,7 @@ class Replays:
         has_body = request.method != "HEAD"
         kept = KeptAnswer(
             reply=replace(reply, holding=None),
+            length=length,
             size=_OVERHEAD + 2 * len(data) + len(reply.body),
             has_body=has_body,
             peer=(request.remote or "") if self._by_peer else None,

@@ -60,6 +60,10 @@ class ReadLog:
         self._written = asyncio.Event()
         """Set when the lines that wait now are written. Replaced when a write takes them."""
 
+    @property
+    def enabled(self) -> bool:
+        return self._enabled
+
     async def record(self, who: str, client: str, index: IndexName, file: File) -> None:
         """Record a read that begins now. Raises `Unavailable` if records are required and this one is not durable in time."""
         if not self._enabled:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -49,6 +49,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     reason: str = ""
     holding: Holding | None = None
     """Makes a check whether the handler would give an equal answer to an equal request of the same principal. See `replays`."""
+    again: Callable[[], None] | None = None
+    """Called when the answer is given again without the handler, to count it as the handler does."""
 
 
 class WholeResponse(web.StreamResponse):

@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,10 +23,12 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 from msgspec.structs import replace
 
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import PkgIndexError, Removed, Unavailable
 from pkgindex_core.protocols import Span
 from pkgindex_core.protocols.sources import mark_of
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.currency import Holding, Holds
 from pkgindex_core.tools.reading_locks import mark_as_read
 from pkgindex_http.errors import error_reply
 from pkgindex_http.wire import web
@@ -72,6 +75,10 @@ class FileResponse(web.StreamResponse):
         self._workers = workers
         self.count: Count | None = None
         self.again: Again | None = None
+        self.keep: Callable[[Reply, int], None] | None = None
+        """Called with the whole answer and its length as it was written, if it has no body or a short one."""
+        self.sha256: Sha256 | None = None
+        """The digest of the file. Bytes that do not have it are not kept: the disk may have damaged them."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body."""
@@ -88,6 +95,8 @@ class FileResponse(web.StreamResponse):
             transport.write(head)
             if self.count is not None:
                 self.count.begun()
+            if self.keep is not None:
+                self.keep(self.reply, length)
             return None
         try:
             # A small file is in the page cache or needs one disk read, which costs less than a switch of threads.
@@ -119,6 +128,9 @@ class FileResponse(web.StreamResponse):
         self._body_length = length
         if self.count is not None:
             self.count.sent(length)
+        if self.keep is not None and small is not None:
+            holding = partial(_held, self.reply.holding, small, self.sha256)
+            self.keep(replace(self.reply, body=small, holding=holding), length)
         return None
 
     async def _open(self) -> int:
@@ -177,6 +189,11 @@ class FileResponse(web.StreamResponse):
             transport.write(data)
             await request.protocol._drain_helper()
             offset += len(data)
+
+
+def _held(holding: Holding | None, data: bytes, sha256: Sha256 | None) -> Holds | None:
+    """A check whether these bytes would be the answer again; None if they are not those of the digest."""
+    return holding() if holding is not None and sha256_of(data) == sha256 else None
 
 
 class StreamedResponse(web.StreamResponse):

@@ -53,6 +53,14 @@ class FileCounts:
         self.elsewhere = self.unchanged = 0
         self.store, self.upstream = _Sent(), _Sent()
 
+    def repeated(self, status: int, size: int) -> None:
+        """Count an answer that is given again; `size`: the bytes of its body."""
+        if status == 304:
+            self.unchanged += 1
+        else:
+            self.store.begun()
+            self.store.sent(size)
+
     def answered(self, answer: Reply | web.StreamResponse, *, arriving: bool) -> None:
         """Count an answer, one with a file when it begins."""
         if isinstance(answer, FileResponse | StreamedResponse):

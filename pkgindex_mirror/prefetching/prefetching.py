@@ -22,7 +22,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none, parse_index_name
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.reading.files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
 from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_mirror.prefetching.choosing import ChoosableFile, TargetPython, choose
 from pkgindex_mirror.prefetching.wanted import Wanted, wanted_by

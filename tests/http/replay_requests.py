@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from tests.http.replay_world import PROJECTS, PROXY_SECRET, World
+from tests.http.replay_world import FILES, PROJECTS, PROXY_SECRET, World
 from tests.http.test_bad_input import _MALFORMED_HTTP
 
 _POOL = 16
@@ -112,7 +112,8 @@ class Generator:
 
     def _new(self) -> bytes:
         rng = self._rng
-        path = rng.choice(_PAGES if rng.random() < 0.9 else _OTHERS)
+        kind = rng.random()
+        path = rng.choice(_PAGES if kind < 0.6 else FILES if kind < 0.9 else _OTHERS)
         lines = [f"{rng.choice(['GET', 'GET', 'GET', 'HEAD'])} {path} HTTP/1.1", "Host: localhost"]
         headers = {"Accept": rng.choice(_ACCEPT), "Accept-Encoding": rng.choice(_CODING)}
         if rng.random() < 0.6:
@@ -121,6 +122,10 @@ class Generator:
             headers["If-None-Match"] = rng.choice(self._etags)
         if rng.random() < 0.1:
             headers[rng.choice(["If-Match", "User-Agent", "Connection"])] = rng.choice(['"x"', "pip/24", "keep-alive"])
+        if path in FILES and rng.random() < 0.2:
+            headers[rng.choice(["Range", "If-Modified-Since"])] = rng.choice(
+                ["bytes=0-9", "bytes=-7", "bytes=99999999-", "Fri, 01 Jan 2100 00:00:00 GMT"]
+            )
         if self._proxied and rng.random() < 0.5:
             headers["X-Remote-User"] = rng.choice(["anna", "ben", "root", ""])
             headers["X-Proxy-Secret"] = rng.choice([PROXY_SECRET, PROXY_SECRET, "wrong"])

@@ -30,8 +30,10 @@ from pkgindex_core.changes import (
     YankFile,
 )
 from pkgindex_core.clock import Timestamp
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.formats.fragments import directory
 from pkgindex_core.hookspecs import Context, Provider, hookimpl
 from pkgindex_core.models import File, IndexConfig, PageHead, Token, User
 from pkgindex_core.names import IndexName, ProjectName
@@ -54,6 +56,27 @@ DEV, PRIVATE, MIRROR, BOTH, SHELF, TIMED = (
 PROJECTS = [ProjectName(name) for name in ("demo", "other", "third")]
 PROXY_SECRET = "a secret of the proxy"
 _VERSIONS = ("1.0", "2.0", "3.0")
+
+
+def _file(project: str, version: str) -> File:
+    built = build_wheel(project, version)
+    sidecar = sha256_of(built.metadata)
+    return File(
+        filename=built.filename,
+        version=version,
+        digests={"sha256": built.sha256},
+        size=built.size,
+        metadata_sha256=sidecar,
+    )
+
+
+FILES: Sequence[str] = [
+    f"/{index}/{directory(file)}/{file.filename}{suffix}"
+    for index in (DEV, PRIVATE, MIRROR, TIMED)
+    for file in [_file(project, version) for project in PROJECTS[:2] for version in _VERSIONS[:2]]
+    for suffix in ("", ".metadata")
+]
+"""Paths of files, of which the mirror has some and `TIMED` has none."""
 _MINUTE = 60_000_000
 _START = Timestamp(1_700_000_000_000_000)
 
@@ -152,6 +175,10 @@ class World:
             PutIndex(IndexConfig(name=SHELF, type="directory", options={"roots": [str(self.shelf)]})),
         )
         for project in PROJECTS:
+            for version in _VERSIONS:
+                built = build_wheel(project, version)
+                await self.engine.blobs.put(built.data)
+                await self.engine.blobs.put(built.metadata)
             await self.apply(*(PutFile(index, project, _file(project, "1.0")) for index in (DEV, PRIVATE)))
             self.upstream.add(project, build_wheel(project, "1.0"))
             self.drop(project, "1.0")
@@ -282,11 +309,6 @@ _CHANGES = [
 ]
 
 
-def _file(project: str, version: str) -> File:
-    name = f"{project}-{version}-py3-none-any.whl"
-    return File(filename=name, version=version, digests={"sha256": name.encode().hex().ljust(64, "0")[:64]}, size=1)
-
-
 @asynccontextmanager
 async def opened_world(place: Path, *, proxied: bool) -> AsyncIterator[World]:
     """Open the servers in an empty directory. With `proxied` loopback is a trusted proxy, which may name users."""
@@ -300,7 +322,7 @@ async def opened_world(place: Path, *, proxied: bool) -> AsyncIterator[World]:
         (place / ".htpasswd").write_text(f"ben:{ldap_sha1.hash('secret')}\n")
         tables = {"htpasswd": {"path": str(place / ".htpasswd")}, "mirror": {"wait": 5.0}}
         settings = ServerSettings(
-            data=place / "data", blobs="memory://", access_log=False, upstream=upstream.url, shutdown_timeout=1.0,
+            data=place / "data", access_log=False, upstream=upstream.url, shutdown_timeout=1.0,
             failed_logins=0, plugins=tables, **options,
         )  # fmt: skip
         plugins = load_plugins(program=plugin, extra=[fakes], settings=tables)

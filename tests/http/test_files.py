@@ -675,7 +675,7 @@ async def test_a_file_that_another_server_removes_while_it_is_asked_for_is_opene
         blobs, files = here.served.engine.blobs, here.served.engine.files
         key = Sha256(here.built.sha256)
         opened = 0
-        original = files.open
+        original = files.holding_open
 
         async def found_and_removed(*arguments: Any, **named: Any) -> Any:
             nonlocal opened
@@ -686,7 +686,7 @@ async def test_a_file_that_another_server_removes_while_it_is_asked_for_is_opene
                 await blobs.drop(key)
             return found
 
-        monkeypatch.setattr(files, "open", found_and_removed)
+        monkeypatch.setattr(files, "holding_open", found_and_removed)
         for headers, expected in ({}, here.built.data), ({"Range": "bytes=3-9"}, here.built.data[3:10]):
             opened = 0
             answer, body = await here.get(**headers)

@@ -8,76 +8,40 @@ project that was never asked for: the source then looks for the project first.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.clock import Clock
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Gone, Missing, Removed
-from pkgindex_core.models import File, IndexConfig, Tree
+from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Arriving,
     Blob,
     Build,
-    ColdFile,
     OnDisk,
     PageFilter,
-    Place,
     Principal,
     Redirect,
-    SignedUrl,
     Span,
     Trees,
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import applying, judged, warnings_of, withheld
+from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints, judged, warnings_of, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.finding import Finding, FoundFile
+from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, OpenedFile, StoredContent
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Holding, Holds
 from pkgindex_core.tools.sources import Sources
 
 _PLACED = 4096
-
-
-class StoredContent(Struct, frozen=True, kw_only=True):
-    """The bytes of a file in the blob store or at a place of its source, and the fastest way to them."""
-
-    project: ProjectName
-    file: File
-    blob: Blob
-    place: Path | Place | SignedUrl | None
-    """A local path, one whose file others may change, a URL to redirect to, or None: use `Files.read`."""
-    public: bool
-    """Whether anonymous clients may have it, so that shared caches may keep it."""
-    warnings: tuple[str, ...] = ()
-    """The warnings of filters, a sentence each."""
-
-
-class ArrivingContent(Struct, frozen=True, kw_only=True):
-    """The bytes of a file that is being fetched."""
-
-    project: ProjectName
-    file: File
-    arriving: ColdFile
-    public: bool
-    warnings: tuple[str, ...] = ()
-    """The warnings of filters, a sentence each."""
-
-
-class ElsewhereFile(Struct, frozen=True, kw_only=True):
-    """A file that clients fetch from another URL."""
-
-    project: ProjectName
-    file: File
-    url: str
-    warnings: tuple[str, ...] = ()
-    """The warnings of filters, a sentence each."""
 
 
 class Files:
@@ -117,29 +81,79 @@ class Files:
         sidecar: bool,
         principal: Principal,
         may_redirect: bool = False,
-    ) -> StoredContent | ArrivingContent | ElsewhereFile:
+    ) -> OpenedFile:
         """Find a file (or its `.metadata`).
 
         `pinned` is the part of the path before the filename, such as `+f/b9b/94088c1a2fe8f`. A path that pins other bytes than the
         index has raises `Missing`, like an unknown one. None finds the file that has the name now. `may_redirect`: whether a signed URL of
         the blob store is of use. Sidecars get none: they are small, and the second request costs more than it saves.
         """
+        opened, _ = await self.holding_open(
+            index, pinned, filename, sidecar=sidecar, principal=principal, may_redirect=may_redirect
+        )
+        return opened
+
+    async def holding_open(
+        self,
+        index: IndexName,
+        pinned: str | None,
+        filename: str,
+        *,
+        sidecar: bool,
+        principal: Principal,
+        may_redirect: bool = False,
+    ) -> tuple[OpenedFile, Holding]:
+        """The same, and a function that makes a check whether this principal would get the same stored bytes again."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}")
-        key = (index, pinned, f"{filename}.metadata" if sidecar else filename)
+        moment = self._clock.now()
+        decisions = fingerprints(self._filters, tree, index, moment)
+        warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
+        opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
+        if warnings:
+            opened = replace(opened, warnings=warnings)
+        return opened, partial(self._holding, tree, config, pinned, found, opened, decisions)
+
+    def _holding(
+        self,
+        tree: Tree,
+        config: IndexConfig,
+        pinned: str | None,
+        found: FoundFile,
+        opened: OpenedFile,
+        decisions: Fingerprints,
+    ) -> Holds | None:
+        """A check whether the file, and the decisions of filters about it, are the same. Each check counts as a use of a mirrored file."""
+        holds = self._finding.holding(config.name, pinned, found.file.filename, found)
+        if holds is None or not isinstance(opened, StoredContent):
+            return None
+        start, key = config.name, opened.blob.sha256
+        filters = applying(self._filters, tree, start)
+
+        def check() -> bool:
+            if filters and fingerprints(filters, tree, start, self._clock.now()) != decisions:
+                return False
+            return holds() and (not config.mirrored or self._blobs.used(key))
+
+        return check
+
+    async def _open(
+        self, config: IndexConfig, pinned: str | None, found: FoundFile, *, sidecar: bool, may_redirect: bool
+    ) -> OpenedFile:
+        filename = found.file.filename
+        key = (config.name, pinned, f"{filename}.metadata" if sidecar else filename)
         # Decided anew: a cached answer may be from before the read list was narrowed.
         public = permits(Principal(), Action.READ, index=as_for_files(config)).allowed
         known = self._remembered(key, found)
         is_valid = known is not None and known.public == public
         if known is not None and is_valid and (not config.mirrored or self._blobs.used(known.blob.sha256)):
-            return replace(known, warnings=warnings) if warnings else known
+            return known
         if sidecar:
-            opened: StoredContent | ArrivingContent | ElsewhereFile = await self._sidecar(config, found, public=public)
+            opened: OpenedFile = await self._sidecar(config, found, public=public)
         else:
             opened = await self._bytes(config, found, public=public, may_redirect=may_redirect)
         if isinstance(opened, StoredContent) and isinstance(opened.place, Path):
             self._placed.put(key, (found, opened))
-        return replace(opened, warnings=warnings) if warnings else opened
+        return opened
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
         """Bytes from the blob store, when there is neither a path nor a URL. Raises `Removed` if they were removed since `open`."""
@@ -150,16 +164,14 @@ class Files:
             raise Removed from error
 
     async def lookup(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> FoundFile:
-        """Find a file for maintenance of the index, without asking the source. Finds hidden and quarantined files
-        too.
-        """
+        """Find a file for maintenance of the index, without asking the source. Finds hidden and quarantined files too."""
         _, _, found = await self._named(index, pinned, filename, principal, asking=False)
         return found
 
     async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> FoundFile:
         """Describe a readable file without fetching it."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        await self._offer(tree, config, found, f"{index}/{pinned}/{filename}")
+        await self._offer(tree, config, found, f"{index}/{pinned}/{filename}", self._clock.now())
         return found
 
     async def _named(
@@ -184,9 +196,7 @@ class Files:
             return None
         return known[1] if known[1].place.exists() else None
 
-    async def _bytes(
-        self, config: IndexConfig, found: FoundFile, *, public: bool, may_redirect: bool
-    ) -> StoredContent | ArrivingContent | ElsewhereFile:
+    async def _bytes(self, config: IndexConfig, found: FoundFile, *, public: bool, may_redirect: bool) -> OpenedFile:
         file = found.file
         match await self._sources.of(config).open(config, found.project, file):
             case Redirect(url):
@@ -211,7 +221,9 @@ class Files:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(project=found.project, file=found.file, blob=blob, place=place, public=public)
 
-    async def _offer(self, tree: Tree, config: IndexConfig, found: FoundFile, path: str) -> tuple[str, ...]:
+    async def _offer(
+        self, tree: Tree, config: IndexConfig, found: FoundFile, path: str, moment: Timestamp
+    ) -> tuple[str, ...]:
         """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored. Returns what filters warn of."""
         if not found.offers:
             raise Missing("file", path, hint=f"the project {found.project} is quarantined")
@@ -222,7 +234,7 @@ class Files:
             tree=tree,
             start=config.name,
             project=found.project,
-            moment=self._clock.now(),
+            moment=moment,
             release=await self._release_files.of(filters, config.name, found.project),
         )
         if found.attachment is not None and found.tested is None:

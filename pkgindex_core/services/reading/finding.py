@@ -9,6 +9,7 @@ Results are cached until their project or the tree is touched. Permissions are c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving, Projects, ReleaseRecords
 from pkgindex_core.rules.merging import offered
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.currency import Currency, Moment
+from pkgindex_core.tools.currency import Currency, Holds, Moment
 from pkgindex_core.tools.sources import Sources
 
 _KNOWN = 4096
@@ -87,6 +88,13 @@ class Finding:
         found = await self._find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         self._known.put(key, _KeptFinding(found, moment))
         return found
+
+    def holding(self, index: IndexName, pinned: str | None, filename: str, found: FoundFile) -> Holds | None:
+        """A check whether `find` would return this object without waiting; None if that is not so now."""
+        known = self._known.get((index, pinned, filename))
+        if known is None or known.found is not found:
+            return None
+        return partial(self._currency.holds, known.moment, tree=True, keys=((index, found.project),))
 
     async def _find(
         self,

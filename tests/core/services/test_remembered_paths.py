@@ -13,7 +13,7 @@ from pkgindex_core.formats.fragments import directory
 from pkgindex_core.models import Tree
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.reading.files import StoredContent
+from pkgindex_core.services.reading.opened_files import StoredContent
 from tests.core.services.conftest import DEV, Open, hosted_file
 
 DEMO = ProjectName("demo")

@@ -15,7 +15,7 @@ from pkgindex_core.digests import sha256_of
 from pkgindex_core.engine import Engine
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
-from pkgindex_core.services.reading.files import ArrivingContent, StoredContent
+from pkgindex_core.services.reading.opened_files import ArrivingContent, StoredContent
 from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_mirror.engine_target.index_target import IndexTarget
 from pkgindex_mirror.engine_target.opening import index_target

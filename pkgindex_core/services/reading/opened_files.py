@@ -1,0 +1,49 @@
+"""What opening a file leads to: stored bytes, bytes that are being fetched, or another URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from pkgindex_core.models import File
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import Blob, ColdFile, Place, SignedUrl
+
+
+class StoredContent(Struct, frozen=True, kw_only=True):
+    """The bytes of a file in the blob store or at a place of its source, and the fastest way to them."""
+
+    project: ProjectName
+    file: File
+    blob: Blob
+    place: Path | Place | SignedUrl | None
+    """A local path, one whose file others may change, a URL to redirect to, or None: use `Files.read`."""
+    public: bool
+    """Whether anonymous clients may have it, so that shared caches may keep it."""
+    warnings: tuple[str, ...] = ()
+    """The warnings of filters, a sentence each."""
+
+
+class ArrivingContent(Struct, frozen=True, kw_only=True):
+    """The bytes of a file that is being fetched."""
+
+    project: ProjectName
+    file: File
+    arriving: ColdFile
+    public: bool
+    warnings: tuple[str, ...] = ()
+    """The warnings of filters, a sentence each."""
+
+
+class ElsewhereFile(Struct, frozen=True, kw_only=True):
+    """A file that clients fetch from another URL."""
+
+    project: ProjectName
+    file: File
+    url: str
+    warnings: tuple[str, ...] = ()
+    """The warnings of filters, a sentence each."""
+
+
+OpenedFile = StoredContent | ArrivingContent | ElsewhereFile
