@@ -13,10 +13,12 @@ from collections.abc import Iterable
 
 from benchmarks.pages import MANY
 from benchmarks.peers import Server
+from benchmarks.peers.caches import Peryx, PypIron
 from benchmarks.peers.devpi import Devpi
 from benchmarks.peers.nginx import Nginx
 from benchmarks.peers.pkgindex import PkgIndex
 from benchmarks.peers.proxpi import Proxpi
+from benchmarks.peers.pypiron import PypIronHosted
 from benchmarks.peers.pypiserver import PypiServer
 from benchmarks.peers.simple_repository import SimpleRepository
 from benchmarks.peers.static import StaticUpstream
@@ -41,6 +43,9 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
     if not plan.peers:
         return
     yield Nginx(site, plan.directory("nginx"))
+    yield PypIronHosted(site, plan.directory("pypiron"))
+    yield PypIron(site, plan.directory("pypiron-mirrored"), upstream=upstream)
+    yield Peryx(site, plan.directory("peryx"), upstream=upstream)
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield Proxpi(site, plan.directory("proxpi"), upstream=upstream)
     yield SimpleRepository(site, plan.directory("simple-repository"))

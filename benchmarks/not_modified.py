@@ -15,10 +15,12 @@ from benchmarks.fixtures import page_project
 from benchmarks.load import fetch
 from benchmarks.pages import MANY, page_of
 from benchmarks.peers import Server, Target
+from benchmarks.peers.caches import Peryx, PypIron
 from benchmarks.peers.devpi import Devpi
 from benchmarks.peers.nginx import Nginx
 from benchmarks.peers.pkgindex import PkgIndex
 from benchmarks.peers.proxpi import Proxpi
+from benchmarks.peers.pypiron import PypIronHosted
 from benchmarks.peers.pypiserver import PypiServer
 from benchmarks.peers.simple_repository import SimpleRepository
 from benchmarks.peers.static import StaticUpstream
@@ -42,6 +44,9 @@ def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
         return
     yield PkgIndex(site, plan.directory("pkgindex-anew"), upstream=upstream, repeats=False)
     yield Nginx(site, plan.directory("nginx"), page=lambda size, form, coding: page_of(ours, size, form, coding))
+    yield PypIronHosted(site, plan.directory("pypiron"))
+    yield PypIron(site, plan.directory("pypiron-mirrored"), upstream=upstream)
+    yield Peryx(site, plan.directory("peryx"), upstream=upstream)
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield Proxpi(site, plan.directory("proxpi"), upstream=upstream)
     yield SimpleRepository(site, plan.directory("simple-repository"))

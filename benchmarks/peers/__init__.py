@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urljoin, urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from benchmarks import machine
@@ -166,6 +168,22 @@ class Server(ABC):
 
     def page_target(self, label: str, path: str, form: str, coding: str) -> Target:
         return self.target(label, path, {"Accept": ACCEPT[form], "Accept-Encoding": coding})
+
+    def linked_target(self, label: str, page: str, filename: str) -> Target:
+        """The file to which a project's page links. The page gives its URL, which another server chooses."""
+        document = fetch(self.page_target(label, page, "json", "identity").request).body
+        files = msgspec.json.decode(document, type=_Linked).files
+        url = next(each.url for each in files if each.filename == filename)
+        return self.target(label, urlsplit(urljoin(page, url)).path)
+
+
+class _Link(Struct, frozen=True):
+    filename: str
+    url: str
+
+
+class _Linked(Struct, frozen=True):
+    files: list[_Link]
 
 
 def free_port() -> int:

@@ -12,11 +12,12 @@ direct      no cache: the registry itself
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from benchmarks.fixtures import Site
-from benchmarks.peers import Server, environments
+from benchmarks.fixtures import Site, page_project
+from benchmarks.peers import Server, Target, environments
 from benchmarks.peers.devpi import Devpi
 from benchmarks.peers.nginx import BEGINNING, Nginx
 from benchmarks.peers.pkgindex import MIRROR, PkgIndex
@@ -80,7 +81,7 @@ class PkgIndexCache(PkgIndex, Cache):
 
 
 class _Installed(Cache):
-    """A peer that takes part in this question only."""
+    """A peer from the registry."""
 
     def __init__(self, site: Site, place: Path, *, upstream: str) -> None:
         super().__init__(site, place)
@@ -91,6 +92,17 @@ class _Installed(Cache):
 
     def version(self) -> str:
         return environments.version(self.name)
+
+    def pages(self, size: int, form: str, coding: str) -> Iterator[Target]:
+        yield self.page_target(f"{self.name}, mirrored", f"{self._path}{page_project(size)}/", form, coding)
+
+    def files(self, project: str) -> Iterator[Target]:
+        entry, _ = self.site.file(project)
+        yield self.linked_target(f"{self.name}, mirrored", f"{self._path}{project}/", entry.filename)
+
+    @property
+    def _path(self) -> str:
+        return urlsplit(self.index).path
 
 
 class PypIron(_Installed):
