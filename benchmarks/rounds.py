@@ -91,12 +91,13 @@ class Series(Struct, frozen=True, kw_only=True):
         known = [sample.cpu_ms for sample in self.samples if sample.cpu_ms is not None]
         return statistics.median(known) if known else None
 
-    def advantage_over(self, other: Series) -> float:
-        """How many times better than another: the median of the rounds' ratios."""
+    def advantage_over(self, other: Series) -> float | None:
+        """How many times better than another: the median of the rounds' ratios. A round in which one of them finished nothing does not count."""
         ratios = []
         for mine, theirs in zip(self.values, other.values, strict=True):
-            ratios.append(theirs / mine if self.column.less_is_better else mine / theirs)
-        return statistics.median(ratios)
+            if mine and theirs:
+                ratios.append(theirs / mine if self.column.less_is_better else mine / theirs)
+        return statistics.median(ratios) if ratios else None
 
     def cheaper_than(self, other: Series) -> float | None:
         """How many times less CPU time an answer takes than another's: the median of the rounds' ratios."""

@@ -109,7 +109,8 @@ def _cell(series: Series | None, first: Series | None) -> str:
     if series.samples[0].sequential:
         text += ", one by one"
     if first is not None and first is not series:
-        text += f", **{number(first.advantage_over(series))}x**"
+        better = first.advantage_over(series)
+        text += "" if better is None else f", **{number(better)}x**"
         cheaper = first.cheaper_than(series)
         if cheaper is not None and series.column.shows != "p50":
             text += f", CPU {number(cheaper)}x"
