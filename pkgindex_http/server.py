@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -26,6 +27,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Moment
 from pkgindex_http.access_log import CLIENT, AccessLogger
 from pkgindex_http.access_log import logger as access_logger
@@ -41,7 +43,7 @@ from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
 from pkgindex_http.oidc.configured import read_issuers
 from pkgindex_http.oidc.minting import Minting
 from pkgindex_http.readiness import Readiness
-from pkgindex_http.routing import Answer, RoutedAsk
+from pkgindex_http.routing import Answer, Match, RoutedAsk
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
 from pkgindex_http.troubles import Troubles
@@ -63,6 +65,10 @@ logger = logging.getLogger("pkgindex.http")
 
 HEADER_LIMIT = 16_384
 """The most bytes of one header line. All header lines together may have about twice as many."""
+_MATCHES: Final = 4096
+"""The most paths whose routes are remembered. They take some megabytes."""
+_REMEMBERED_PATH: Final = 256
+"""The most characters of such a path."""
 _CUT_SECONDS = 0.5
 """Seconds that handlers of cut requests have for their cleanup."""
 
@@ -96,6 +102,7 @@ class Server:
         )
         self._minting = Minting(engine, read_issuers(settings.issuers), audience=settings.oidc_audience)
         self.routes = assembled(engine.plugins, engine.context)
+        self._matches: BoundedCache[str, tuple[tuple[str, ...], Match]] = BoundedCache(_MATCHES)
         self._troubles = Troubles(engine.clock, logger)
         self.replays = (
             Replays(engine.currency, limit=settings.replay_bytes, by_peer=self.origin.trusts_proxies)
@@ -169,12 +176,7 @@ class Server:
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
         """The route of a request target. Raises `Missing` if there is none. Only the path decides, not a header."""
         path, _, query = origin_form(target).partition("?")
-        segments = split_path(path)
-        if segments is not None and self._mount and segments[: len(self._mount)] == self._mount:
-            segments = segments[len(self._mount) :] or ("",)
-        match = self.routes.match(segments) if segments is not None else None
-        if match is None or segments is None:
-            raise Missing("page", path[:160])
+        segments, match = self._matches.get(path) or self._matched(path)
         route = match.methods.get("GET" if method == "HEAD" else method)
         if route is None and method in {"GET", "HEAD"}:
             # 404, not 405: installers try such paths, and understand 404.
@@ -214,6 +216,18 @@ class Server:
             envelope=route.envelope,
             people=route.people,
         )
+
+    def _matched(self, path: str) -> tuple[tuple[str, ...], Match]:
+        """The segments of a path, and its routes. Raises `Missing` if there are none."""
+        segments = split_path(path)
+        if segments is not None and self._mount and segments[: len(self._mount)] == self._mount:
+            segments = segments[len(self._mount) :] or ("",)
+        match = self.routes.match(segments) if segments is not None else None
+        if match is None or segments is None:
+            raise Missing("page", path[:160])
+        if len(path) <= _REMEMBERED_PATH:
+            self._matches.put(path, (segments, match))
+        return segments, match
 
     async def judge(self, request: web.BaseRequest, target: str, method: str) -> None:
         """Raise the error if a request for this target is not permitted. An empty method means GET, or the target's own method."""

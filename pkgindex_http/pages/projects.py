@@ -22,7 +22,7 @@ from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.protocols import PageEntry
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_core.services.reading.files import StoredContent
+from pkgindex_core.services.reading.opened_files import StoredContent
 from pkgindex_core.services.reading.showing import ProjectView
 from pkgindex_http.devpi.projects import to_normalized
 from pkgindex_http.pages.layout import reading_page

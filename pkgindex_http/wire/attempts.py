@@ -19,6 +19,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -136,6 +137,7 @@ def _is_token(credentials: Credentials) -> bool:
     return bool(read_token(credentials.secret) or read_token(credentials.username))
 
 
+@lru_cache(4096)
 def _address_of(client: str) -> str:
     """The address or network that counts as one; empty if there is none."""
     try:

@@ -31,8 +31,9 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints, judged, warnings_of, withheld
+from pkgindex_core.rules.filtering import Fingerprints, judged, warnings_of, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
+from pkgindex_core.services.reading.applying_filters import ApplyingFilters
 from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.finding import Finding, FoundFile
 from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, OpenedFile, StoredContent
@@ -63,7 +64,7 @@ class Files:
         self._blobs = blobs
         self._finding = finding
         self._sources = sources
-        self._filters = filters
+        self._filters = ApplyingFilters(filters)
         self._release_files = release_files
         self._decisions = decisions
         self._clock = clock
@@ -106,7 +107,7 @@ class Files:
         """The same, and a function that makes a check whether this principal would get the same stored bytes again."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         moment = self._clock.now()
-        decisions = fingerprints(self._filters, tree, index, moment)
+        decisions = self._filters.fingerprints(tree, index, moment)
         warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
         opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
         if warnings:
@@ -127,10 +128,9 @@ class Files:
         if holds is None or not isinstance(opened, StoredContent):
             return None
         start, key = config.name, opened.blob.sha256
-        filters = applying(self._filters, tree, start)
 
         def check() -> bool:
-            if filters and fingerprints(filters, tree, start, self._clock.now()) != decisions:
+            if decisions and self._filters.fingerprints(tree, start, self._clock.now()) != decisions:
                 return False
             return holds() and (not config.mirrored or self._blobs.used(key))
 
@@ -181,7 +181,7 @@ class Files:
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, some_project=True, files=True)
         try:
-            is_withheld = withheld(applying(self._filters, tree, index), tree, index, index) if asking else None
+            is_withheld = withheld(self._filters.of(tree, index), tree, index, index) if asking else None
             found = await self._finding.find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         except Gone as gone:
             allowed_index(tree, index, principal, Action.READ, project=ProjectName(gone.project), files=True)
@@ -227,7 +227,7 @@ class Files:
         """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored. Returns what filters warn of."""
         if not found.offers:
             raise Missing("file", path, hint=f"the project {found.project} is quarantined")
-        filters = applying(self._filters, tree, config.name)
+        filters = self._filters.of(tree, config.name)
         if not filters:
             return ()
         build = Build(

@@ -22,9 +22,10 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import Fingerprints, Judgement, applying, fingerprints, warnings_of
+from pkgindex_core.rules.filtering import Fingerprints, Judgement, warnings_of
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.rules.stamping import coded, etag, layer_stamp, matches, recipe
+from pkgindex_core.services.reading.applying_filters import ApplyingFilters
 from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
 from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.resolving import Resolving
@@ -99,7 +100,7 @@ class Pages:
         self._resolving = resolving
         self._assembling = assembling
         self._admission = admission
-        self._filters = filters
+        self._filters = ApplyingFilters(filters)
         self._renderers = renderers
         self._bodies = bodies
         self._decisions = decisions
@@ -128,7 +129,7 @@ class Pages:
             resolution.require_needed()
             resolution.require_some()
             moment = self._clock.now()
-            decisions = fingerprints(self._filters, resolution.tree, request.view.start, moment)
+            decisions = self._filters.fingerprints(resolution.tree, request.view.start, moment)
             tag = self._tag(request, resolution, renderer, decisions)
             name = coded(tag, request.coding)
             unchanged = matches(request.if_none_match, name)
@@ -173,8 +174,7 @@ class Pages:
         if holds is None or not decisions:
             return holds
         tree, start = resolution.tree, request.view.start
-        filters = applying(self._filters, tree, start)
-        return lambda: holds() and fingerprints(filters, tree, start, self._clock.now()) == decisions
+        return lambda: holds() and self._filters.fingerprints(tree, start, self._clock.now()) == decisions
 
     def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, decisions: Fingerprints) -> str:
         """The page's ETag, without reading the page."""
