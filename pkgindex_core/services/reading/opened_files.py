@@ -1,4 +1,4 @@
-"""What opening a file leads to: stored bytes, bytes that are being fetched, or another URL."""
+"""The results of opening a file: stored bytes, bytes that are being fetched, or another URL."""
 
 from __future__ import annotations
 
