@@ -101,7 +101,8 @@ async def test_damaged_bytes_are_not_kept(serve: Serve) -> None:
 
 @pytest.mark.parametrize("what", ["deleted", "quarantined", "private", "yanked"])
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
-async def test_a_change_ends_the_kept_answer(serve: Serve, what: str, suffix: str) -> None:
+@pytest.mark.parametrize("is_known", [False, True], ids=["", "another request has learned of it"])
+async def test_a_change_ends_the_kept_answer(serve: Serve, what: str, suffix: str, is_known: bool) -> None:
     async with serve(blobs=DISK) as served:
         file = await served.put(WHEEL)
         pair, request = Pair(served.server), get(path_of(file) + suffix)
@@ -114,6 +115,8 @@ async def test_a_change_ends_the_kept_answer(serve: Serve, what: str, suffix: st
             "yanked": (YankFile(HOSTED, DEMO, file.filename, "broken"), b"200"),
         }[what]
         await served.engine.store.apply([change], who="[test]")
+        if is_known:
+            await served.engine.currency.catch_up()
         said, repeated = await pair.asked(request)
         assert not repeated
         assert said.startswith(b"HTTP/1.1 " + status)
